@@ -1,0 +1,51 @@
+"""What phy shows of a Kilosort sorting, exact and in scripts, on SpikeInterface.
+
+``import si_curation as sic`` registers the SortingAnalyzer extensions.
+"""
+
+from importlib.metadata import version as _version
+
+from si_curation.datasets import SimulatedFolder, example_folder, simulate_kilosort_folder
+from si_curation.errors import (
+    Finding,
+    FolderNotFoundError,
+    MissingDataError,
+    OutputExistsError,
+    ParameterError,
+    PhyFolderError,
+    SiCurationError,
+    SiCurationWarning,
+    UnknownIdError,
+)
+from si_curation.extensions import (
+    TemplateAssignment,
+    TemplateBestChannels,
+    compute_template_assignment,
+    compute_template_best_channels,
+)
+from si_curation.phy.folder import PhyFolder, read_phy_folder
+from si_curation.reader import read_kilosort_as_analyzer
+
+__version__ = _version("si_curation")
+
+__all__ = [
+    "Finding",
+    "FolderNotFoundError",
+    "MissingDataError",
+    "OutputExistsError",
+    "ParameterError",
+    "PhyFolder",
+    "PhyFolderError",
+    "SiCurationError",
+    "SiCurationWarning",
+    "SimulatedFolder",
+    "TemplateAssignment",
+    "TemplateBestChannels",
+    "UnknownIdError",
+    "compute_template_assignment",
+    "compute_template_best_channels",
+    "example_folder",
+    "read_kilosort_as_analyzer",
+    "read_phy_folder",
+    "simulate_kilosort_folder",
+]

@@ -1,0 +1,108 @@
+"""The only file that touches private SpikeInterface names, or leans on how it works inside."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import spikeinterface.core.sortinganalyzer as _si_sortinganalyzer
+from numpy.typing import NDArray
+from spikeinterface.core import BaseRecording, NumpySorting, SortingAnalyzer
+from spikeinterface.core.sortinganalyzer import (
+    AnalyzerExtension,
+    get_extension_class,
+    register_result_extension,
+)
+
+INJECTED_RUN_INFO = {"run_completed": True, "runtime_s": 0.0}
+
+
+def register_extension(extension_class: type[AnalyzerExtension]) -> None:
+    """Register an extension, and let SpikeInterface import the package when it meets its name.
+
+    SpikeInterface has no plug-in hook: its list of built-in extensions is what makes
+    ``get_computable_extensions`` and the automatic import of saved extensions work.
+    """
+    register_result_extension(extension_class)
+    if hasattr(_si_sortinganalyzer, "_builtin_extensions"):
+        _si_sortinganalyzer._builtin_extensions[extension_class.extension_name] = "si_curation"
+
+
+def make_memory_analyzer(
+    sorting: NumpySorting,
+    recording: BaseRecording | None,
+    rec_attributes: dict[str, Any],
+    sparsity: Any,
+    return_in_uV: bool,
+    main_channel_indices: NDArray[np.integer],
+) -> SortingAnalyzer:
+    """Make an in-memory analyzer without a second copy of the spikes.
+
+    The main channel of a unit is phy's best channel, which has the largest peak-to-peak amplitude.
+    """
+    analyzer = SortingAnalyzer.create_memory(
+        sorting,
+        recording,
+        sparsity,
+        return_in_uV,
+        peak_sign="both",
+        peak_mode="peak_to_peak",
+        rec_attributes=rec_attributes,
+        copy_sorting=False,
+    )
+    set_main_channels(analyzer, main_channel_indices)
+    return analyzer
+
+
+def set_main_channels(analyzer: SortingAnalyzer, main_channel_indices: NDArray) -> None:
+    """Set the main channel of every unit, on disk too."""
+    main_channel_ids = analyzer.channel_ids[main_channel_indices]
+    analyzer.set_sorting_property("main_channel_id", main_channel_ids)
+    analyzer._main_channel_indices = None
+    use_stored_main_channels(analyzer)
+
+
+def use_stored_main_channels(analyzer: SortingAnalyzer) -> None:
+    """Make an analyzer without recording use the main channels that it stores.
+
+    SpikeInterface 0.105 looks at the stored ``main_channel_id`` only where there is a recording;
+    otherwise it takes the analyzer for one of an older version, warns and estimates them.
+    """
+    if getattr(analyzer, "_main_channel_indices", 0) is not None or analyzer.has_recording():
+        return
+    stored = analyzer.sorting.get_property("main_channel_id")
+    if stored is not None and np.isin(stored, analyzer.channel_ids).all():
+        analyzer._main_channel_indices = analyzer.channel_ids_to_indices(stored)
+
+
+def inject_extension(
+    analyzer: SortingAnalyzer, name: str, data: dict[str, Any], params: Mapping[str, Any]
+) -> None:
+    """Give an in-memory analyzer an extension with ready data."""
+    extension = get_extension_class(name)(analyzer)
+    extension.params = dict(params)
+    extension.run_info = dict(INJECTED_RUN_INFO)
+    extension.data = data
+    analyzer.extensions[name] = extension
+
+
+def loaded_extensions(analyzer: SortingAnalyzer) -> dict[str, AnalyzerExtension]:
+    """Give the extensions that an analyzer holds now, without loading others."""
+    return analyzer.extensions
+
+
+def as_array(values: Any) -> NDArray:
+    """Give extension data as an array, whether it is one, a memory map or a zarr array."""
+    return values if isinstance(values, np.ndarray) else np.asarray(values[:])
+
+
+@contextmanager
+def without_provenance_warnings() -> Iterator[None]:
+    """Silence SpikeInterface's remarks that there is no recording or original, as intended."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The extractor is not serializable")
+        warnings.filterwarnings("ignore", message="Recording not provided")
+        yield

@@ -1,0 +1,324 @@
+"""Extension `template_assignment`: which of the sorter's templates each unit is made of."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import spikeinterface.metrics
+import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
+from numpy.typing import NDArray
+from scipy import sparse
+from spikeinterface.core.analyzer_extension_core import BaseSpikeVectorExtension
+from spikeinterface.core.core_tools import materialize_array, slice_rows
+
+from si_curation._spikeinterface import (
+    as_array,
+    register_extension,
+    set_main_channels,
+    use_stored_main_channels,
+)
+from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
+from si_curation.kernels.template_counts import count_templates, most_frequent_templates
+from si_curation.kernels.templates import peak_to_peak, signal_channels
+from si_curation.reader import READER
+from si_curation.unit_level import (
+    main_channels,
+    rebuild_unit_templates,
+    weighted_mean_templates,
+)
+
+IDENTITY = "identity"
+_TEMPLATE_DATA = ("templates", "template_amplitudes", "template_support")
+
+
+class TemplateAssignment(BaseSpikeVectorExtension):
+    """Which of the sorter's templates each spike and each unit came from.
+
+    The sorter's templates never change; units do, by merges and splits. For a folder read with
+    `read_kilosort_as_analyzer` the templates are Kilosort's. On any other analyzer the units at the
+    time of the first call are the templates, and their lineage is kept from there.
+
+    Needs nothing for a Kilosort folder (the data are there after reading, and computing again
+    keeps them); the extension "templates" for any other analyzer.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by unit id: ``template_id`` (int64, most frequent template; ties go to the lowest,
+        as in phy; -1 for a unit without spikes), ``template_spike_count`` (int64, spikes of the
+        unit from that template), ``num_spikes`` (int64), ``template_purity`` (float64,
+        template_spike_count / num_spikes; NaN for a unit without spikes), ``num_templates``
+        (int64, templates that the unit has spikes of).
+
+    Raises
+    ------
+    MissingDataError
+        There are no templates, or the analyzer was read from a Kilosort folder and has lost this
+        extension.
+
+    Notes
+    -----
+    Source: phy 2.1.0, ``TemplateController.get_template_for_cluster``.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> sic.compute_template_assignment(analyzer).loc[[4, 13]]
+        template_id  template_spike_count  num_spikes  template_purity  num_templates
+    4             4                   909         909         1.000000              1
+    13            1                   624        1330         0.469173              3
+    """
+
+    extension_name = "template_assignment"
+    # not "templates": SpikeInterface would delete this data, which cannot be computed again,
+    # whenever templates are
+    depend_on: list[str] = []
+    need_recording = False
+    use_nodepipeline = False
+    need_job_kwargs = False
+    need_backward_compatibility_on_load = True
+    nodepipeline_variables = ["spike_template_ids", "spike_rows"]
+
+    @classmethod
+    def get_optional_dependencies(cls, **params: Any) -> list[str]:
+        """Come after what is derived from the templates when an analyzer is merged or split."""
+        return ["templates", "template_similarity", "unit_locations"]
+
+    def _handle_backward_compatibility_on_load(self) -> None:
+        use_stored_main_channels(self.sorting_analyzer)
+
+    def set_params(self, save: bool = True, **params: Any) -> None:
+        """Set no parameters; data that are there already are kept through a new computation."""
+        known = self.sorting_analyzer.get_extension(self.extension_name)
+        self._kept = {}
+        if known is not None and known.data:
+            self._kept = {
+                name: dict(value) if isinstance(value, dict) else np.array(as_array(value))
+                for name, value in known.data.items()
+            }
+        super().set_params(save=save, **params)
+
+    def _set_params(self) -> dict[str, Any]:
+        return {}
+
+    def _run(self, verbose: bool = False) -> None:
+        self.data = self._kept or self._identity()
+
+    def _identity(self) -> dict[str, Any]:
+        analyzer = self.sorting_analyzer
+        if analyzer.sorting.get_annotation("reader") == READER:
+            folder = analyzer.sorting.get_annotation("phy_folder")
+            raise MissingDataError(
+                "template_assignment was lost from this analyzer (merged, split or saved in a "
+                "process without `import si_curation`?) and its units are no templates any more; "
+                f"read the folder again: read_kilosort_as_analyzer({folder!r})"
+            )
+        extension = analyzer.get_extension("templates")
+        if extension is None:
+            raise MissingDataError(
+                "template_assignment needs the extension 'templates'; compute it first "
+                "(analyzer.compute(['random_spikes', 'templates'])), or read a Kilosort folder "
+                "with read_kilosort_as_analyzer"
+            )
+        templates = np.array(as_array(extension.get_data(operator="average")), dtype=np.float32)
+        np.nan_to_num(templates, copy=False)
+        support = signal_channels(templates)
+        if analyzer.sparsity is not None:
+            support &= analyzer.sparsity.mask
+        unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+        return {
+            "spike_template_ids": unit_index.astype(np.int32),
+            "templates": templates,
+            "template_amplitudes": peak_to_peak(templates) * support,
+            "template_support": support,
+            "template_info": {
+                "source": IDENTITY,
+                "unwhitening": "none",
+                "units": "uV" if analyzer.return_in_uV else "raw",
+                "sparse": False,
+                "num_samples_before": int(extension.nbefore),
+                "num_samples_before_evidence": "extension 'templates'",
+                "template_unit_ids": [str(unit_id) for unit_id in analyzer.unit_ids],
+            },
+        }
+
+    # what does not hang on spikes stays as it is through select, merge and split
+
+    def _template_data(self) -> dict[str, Any]:
+        kept = {name: materialize_array(self.data[name]) for name in _TEMPLATE_DATA}
+        return {**kept, "template_info": dict(self.data["template_info"])}
+
+    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
+        return {**super()._select_units_extension_data(unit_ids), **self._template_data()}
+
+    def _merge_extension_data(
+        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, keep_mask=None, **kwargs
+    ):
+        per_spike = super()._merge_extension_data(
+            merge_unit_groups, new_unit_ids, new_sorting_analyzer, keep_mask, **kwargs
+        )
+        return self._after_change({**per_spike, **self._template_data()}, new_sorting_analyzer)
+
+    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
+        per_spike = super()._split_extension_data(
+            split_units, new_unit_ids, new_sorting_analyzer, **kwargs
+        )
+        return self._after_change({**per_spike, **self._template_data()}, new_sorting_analyzer)
+
+    def _after_change(self, data: dict[str, Any], new_analyzer: Any) -> dict[str, Any]:
+        if data["template_info"]["source"] != IDENTITY:
+            counts = _count(new_analyzer, data["spike_template_ids"], len(data["templates"]))
+            rebuild_unit_templates(new_analyzer, counts, data["templates"])
+            set_main_channels(new_analyzer, main_channels(counts, data["template_amplitudes"]))
+        return data
+
+    def _select_channels_extension_data(self, channel_ids: Any) -> dict[str, Any]:
+        indices = self.sorting_analyzer.channel_ids_to_indices(channel_ids)
+        data = {name: self.data[name] for name in self.nodepipeline_variables if name in self.data}
+        return {
+            **{name: materialize_array(values) for name, values in data.items()},
+            "templates": slice_rows(self.data["templates"], indices, axis=2),
+            "template_amplitudes": slice_rows(self.data["template_amplitudes"], indices, axis=1),
+            "template_support": slice_rows(self.data["template_support"], indices, axis=1),
+            "template_info": dict(self.data["template_info"]),
+        }
+
+    # what users ask for
+
+    def _get_data(self, outputs: str = "dataframe") -> pd.DataFrame:
+        if outputs != "dataframe":
+            raise ParameterError(f"outputs is {outputs!r}, expected 'dataframe'")
+        found = most_frequent_templates(self.get_template_counts())
+        with np.errstate(invalid="ignore"):
+            purity = found.template_spike_counts / found.num_spikes
+        return pd.DataFrame(
+            {
+                "template_id": found.template_ids,
+                "template_spike_count": found.template_spike_counts,
+                "num_spikes": found.num_spikes,
+                "template_purity": purity,
+                "num_templates": found.num_templates,
+            },
+            index=self.sorting_analyzer.unit_ids,
+        )
+
+    @property
+    def template_ids(self) -> NDArray[np.int64]:
+        """Ids of all templates, with and without spikes: 0 to n_templates - 1."""
+        return np.arange(len(self.data["templates"]), dtype=np.int64)
+
+    @property
+    def source(self) -> str:
+        """Where the templates come from: the sorter's name, or "identity"."""
+        return self.data["template_info"]["source"]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is known of the templates: source, unwhitening, units, samples before the peak."""
+        return dict(self.data["template_info"])
+
+    def get_spike_template_ids(self) -> NDArray[np.int32]:
+        """Template of each spike.
+
+        Returns
+        -------
+        array (n_spikes,) int32
+            Aligned with ``sorting.to_spike_vector()``.
+        """
+        return as_array(self.data["spike_template_ids"])
+
+    def get_spike_rows(self) -> NDArray[np.integer]:
+        """Row of each spike in the files of the folder that was read.
+
+        Returns
+        -------
+        array (n_spikes,) int32 or int64
+            Aligned with ``sorting.to_spike_vector()``.
+
+        Raises
+        ------
+        MissingDataError
+            The analyzer was not read from a Kilosort folder.
+        """
+        if "spike_rows" not in self.data:
+            raise MissingDataError("this analyzer was not read from a Kilosort folder: no file rows")
+        return as_array(self.data["spike_rows"])
+
+    def get_template_counts(self) -> sparse.csr_array:
+        """Count the spikes of each unit by template.
+
+        Returns
+        -------
+        scipy CSR array (n_units, n_templates) int64
+        """
+        if getattr(self, "_counts", None) is None:
+            self._counts = _count(
+                self.sorting_analyzer, self.get_spike_template_ids(), len(self.data["templates"])
+            )
+        return self._counts
+
+    def get_templates(self) -> NDArray[np.float32]:
+        """All templates of the sorter.
+
+        Returns
+        -------
+        array (n_templates, n_samples, n_channels) float32
+            In the units of ``info["units"]``; zero where the sorter has no (or a NaN) template.
+        """
+        return as_array(self.data["templates"])
+
+    def get_unit_template(
+        self, unit_id: Any, kind: Literal["most_frequent", "weighted_mean"] = "most_frequent"
+    ) -> NDArray[np.float32]:
+        """Template of one unit.
+
+        Parameters
+        ----------
+        unit_id : int or str
+        kind : {"most_frequent", "weighted_mean"}
+            The template that most of its spikes came from, or the mean of all its templates
+            weighted by their numbers of spikes, on the union of their channels.
+
+        Returns
+        -------
+        array (n_samples, n_channels) float32
+            Zeros for a unit without spikes.
+
+        Raises
+        ------
+        UnknownIdError
+            There is no such unit.
+        ParameterError
+            There is no such kind.
+        """
+        if kind not in ("most_frequent", "weighted_mean"):
+            raise ParameterError(f"kind is {kind!r}, expected 'most_frequent' or 'weighted_mean'")
+        unit_ids = self.sorting_analyzer.unit_ids
+        position = np.flatnonzero(unit_ids == unit_id)
+        if position.size != 1:
+            raise UnknownIdError(f"there is no unit {unit_id!r}; units are {_shown(unit_ids)}")
+        counts = self.get_template_counts()[[int(position[0])]]
+        templates = self.get_templates()
+        if kind == "weighted_mean":
+            return weighted_mean_templates(counts, templates)[0]
+        template_id = most_frequent_templates(counts).template_ids[0]
+        return np.zeros_like(templates[0]) if template_id < 0 else templates[template_id].copy()
+
+
+def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse.csr_array:
+    unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+    return count_templates(
+        unit_index, as_array(spike_template_ids), len(analyzer.unit_ids), num_templates
+    )
+
+
+def _shown(values: NDArray, limit: int = 10) -> str:
+    text = ", ".join(str(value) for value in values[:limit])
+    return text + (f", ... ({len(values)})" if len(values) > limit else "")
+
+
+register_extension(TemplateAssignment)
+compute_template_assignment = TemplateAssignment.function_factory()

@@ -1,0 +1,1 @@
+"""Pure kernels: plain arrays in, plain arrays out, one quantity per file."""

@@ -1,0 +1,45 @@
+"""The one place that configures numba and threads.
+
+All kernels are compiled with the same options: serial, cached on disk, releasing the GIL and
+without ``fastmath``. Parallel work is a list of independent blocks that Python threads run: block
+borders depend on the size of the data alone, so that results are the same bits on one thread and
+on many, and kernels may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numba
+
+T = TypeVar("T")
+
+
+def njit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a kernel with the options that all kernels share."""
+    return numba.njit(cache=True, nogil=True)(function)
+
+
+def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:
+    """Cut rows into blocks of fixed size, whatever the number of threads.
+
+    Examples
+    --------
+    >>> blocks(5, rows_per_block=2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    return [
+        slice(start, min(start + rows_per_block, num_rows))
+        for start in range(0, num_rows, rows_per_block)
+    ]
+
+
+def run_blocks(function: Callable[[slice], T], pieces: list[slice]) -> list[T]:
+    """Call a function on each block, on ``numba.get_num_threads()`` threads; results in order."""
+    num_threads = min(numba.get_num_threads(), len(pieces))
+    if num_threads <= 1:
+        return [function(piece) for piece in pieces]
+    with ThreadPoolExecutor(num_threads) as pool:
+        return list(pool.map(function, pieces))

@@ -1,0 +1,120 @@
+"""Channels of each template, ranked by decreasing amplitude, as phy ranks them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def nearest_channels(
+    positions: NDArray[np.floating], channels: NDArray[np.integer], num_channels: int
+) -> NDArray[np.int64]:
+    """Find the channels nearest to each given channel, itself first.
+
+    Squared distance in the precision of the positions, in ``np.argsort`` order
+    (phylib ``get_closest_channels``).
+
+    Parameters
+    ----------
+    positions : array (n_channels, 2)
+    channels : array (k,) integer
+    num_channels : int
+
+    Returns
+    -------
+    array (k, min(num_channels, n_channels)) int64
+
+    Examples
+    --------
+    >>> nearest_channels(np.array([[0.0, 0.0], [0.0, 30.0], [0.0, 20.0]]), np.array([0]), 2)
+    array([[0, 2]])
+    """
+    x, y = positions[:, 0], positions[:, 1]
+    distance = (x - x[channels, None]) ** 2 + (y - y[channels, None]) ** 2
+    return np.argsort(distance, axis=1)[:, :num_channels]
+
+
+def neighbourhood(
+    amplitudes: NDArray[np.floating],
+    positions: NDArray[np.floating],
+    shanks: NDArray,
+    num_channels: int = 12,
+    same_shank: bool = True,
+) -> NDArray[np.bool_]:
+    """Find the channels near the peak channel of each dense template.
+
+    Parameters
+    ----------
+    amplitudes : array (n_templates, n_channels)
+        Peak-to-peak.
+    positions : array (n_channels, 2) in µm
+    shanks : array (n_channels,)
+    num_channels : int
+        So many channels nearest to the peak channel (phy: 12).
+    same_shank : bool
+        Only channels of the peak channel's shank.
+
+    Returns
+    -------
+    array (n_templates, n_channels) bool
+        All False for a template without signal.
+
+    Examples
+    --------
+    >>> positions = np.array([[0.0, 0.0], [0.0, 20.0], [0.0, 40.0]])
+    >>> neighbourhood(np.array([[1.0, 2.0, 0.5]]), positions, np.array([0, 0, 1]))
+    array([[ True,  True, False]])
+    """
+    mask = np.zeros(amplitudes.shape, dtype=bool)
+    if amplitudes.size == 0:
+        return mask
+    peak = amplitudes.argmax(axis=1)
+    peaks, which = np.unique(peak, return_inverse=True)
+    near = nearest_channels(positions, peaks, num_channels)[which]
+    np.put_along_axis(mask, near, True, axis=1)
+    if same_shank:
+        mask &= shanks[None, :] == shanks[peak][:, None]
+    mask[amplitudes.max(axis=1) <= 0] = False
+    return mask
+
+
+def rank_channels(
+    amplitudes: NDArray[np.floating],
+    candidates: NDArray[np.bool_],
+    amplitude_threshold: float = 0.0,
+) -> NDArray[np.int64]:
+    """Rank the candidate channels of each template by decreasing amplitude.
+
+    The order is ``np.argsort(amplitude)[::-1]`` over the candidates in ascending channel order
+    (phylib ``_find_best_channels``). Templates with as many candidates are sorted together.
+
+    Parameters
+    ----------
+    amplitudes : array (n_templates, n_channels)
+        Peak-to-peak.
+    candidates : array (n_templates, n_channels) bool
+    amplitude_threshold : float
+        Channels below this fraction of the template's largest amplitude are left out.
+
+    Returns
+    -------
+    array (n_templates, longest) int64
+        Channel indices, best first, padded with -1.
+
+    Examples
+    --------
+    >>> rank_channels(np.array([[1.0, 3.0, 2.0]]), np.array([[True, True, True]]), 0.5)
+    array([[ 1,  2]])
+    """
+    num_templates = len(amplitudes)
+    if amplitudes.size == 0:
+        return np.zeros((num_templates, 0), dtype=np.int64)
+    mask = candidates & (amplitudes >= amplitude_threshold * amplitudes.max(axis=1, keepdims=True))
+    count = mask.sum(axis=1)
+    ranked = np.full((num_templates, int(count.max(initial=0))), -1, dtype=np.int64)
+    for size in np.unique(count[count > 0]):
+        members = np.flatnonzero(count == size)
+        channels = np.nonzero(mask[members])[1].reshape(members.size, size)
+        order = np.argsort(np.take_along_axis(amplitudes[members], channels, axis=1), axis=1)
+        ranked[members, :size] = np.take_along_axis(channels, order[:, ::-1], axis=1)
+    return ranked

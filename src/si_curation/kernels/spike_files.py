@@ -1,0 +1,108 @@
+"""What a per-spike file holds: range and order in one pass, and the ids that occur."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.kernels._numba import blocks, njit, run_blocks
+
+_MAX_PRESENCE_TABLE = 1 << 26
+
+
+class ValueRange(NamedTuple):
+    """Smallest and largest value of an integer array, and whether it never decreases."""
+
+    minimum: int
+    maximum: int
+    is_sorted: bool
+
+
+@njit
+def _range_of_block(values):  # values (n,), n >= 1
+    smallest = values[0]
+    largest = values[0]
+    is_sorted = True
+    previous = values[0]
+    for i in range(values.size):
+        value = values[i]
+        is_sorted &= value >= previous
+        smallest = min(smallest, value)
+        largest = max(largest, value)
+        previous = value
+    return smallest, largest, is_sorted
+
+
+def value_range(values: NDArray[np.integer]) -> ValueRange:
+    """Give minimum, maximum and order of an integer array in one pass.
+
+    Parameters
+    ----------
+    values : array (n,), any integer dtype, n >= 1
+
+    Returns
+    -------
+    ValueRange
+
+    Examples
+    --------
+    >>> value_range(np.array([3, 5, 4]))
+    ValueRange(minimum=3, maximum=5, is_sorted=False)
+    """
+    pieces = blocks(values.size)
+    found = run_blocks(lambda piece: _range_of_block(values[piece]), pieces)
+    borders_sorted = all(
+        values[piece.start - 1] <= values[piece.start] for piece in pieces if piece.start > 0
+    )
+    return ValueRange(
+        min(int(low) for low, _, _ in found),
+        max(int(high) for _, high, _ in found),
+        borders_sorted and all(ok for _, _, ok in found),
+    )
+
+
+@njit
+def _mark_present(values, present):
+    for i in range(values.size):
+        present[values[i]] = True
+
+
+def unique_ids(values: NDArray[np.integer], maximum: int) -> NDArray[np.int64]:
+    """Give the sorted ids that occur in an array of non-negative ids.
+
+    Parameters
+    ----------
+    values : array (n,), any integer dtype, all >= 0
+    maximum : int
+        The largest value (or more).
+
+    Returns
+    -------
+    array (n_ids,) int64
+
+    Examples
+    --------
+    >>> unique_ids(np.array([7, 2, 7], dtype="uint32"), 7)
+    array([2, 7])
+    """
+    if maximum >= _MAX_PRESENCE_TABLE:
+        return np.unique(values).astype(np.int64)
+    present = np.zeros(maximum + 1, dtype=bool)
+    # writing True from several threads at once is no race that matters: all write the same
+    run_blocks(lambda piece: _mark_present(values[piece], present), blocks(values.size))
+    return np.flatnonzero(present).astype(np.int64)
+
+
+def positions_of_ids(ids: NDArray[np.integer], maximum: int) -> NDArray[np.int32]:
+    """Make the table id -> position in `ids`; -1 for ids that are not in it.
+
+    Examples
+    --------
+    >>> positions_of_ids(np.array([2, 4]), maximum=4)
+    array([-1, -1,  0, -1,  1], dtype=int32)
+    """
+    table = np.full(maximum + 1, -1, dtype=np.int32)
+    table[ids] = np.arange(len(ids), dtype=np.int32)
+    return table

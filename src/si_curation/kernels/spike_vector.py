@@ -1,0 +1,160 @@
+"""SpikeInterface's spike vector straight from the sorter's per-spike files."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.kernels._numba import blocks, njit, run_blocks
+
+SPIKE_DTYPE = np.dtype(
+    [("sample_index", "int64"), ("unit_index", "int64"), ("segment_index", "int64")]
+)
+
+
+@njit
+def _fill(samples, ids, unit_of_id, out):  # out (n, 3): sample, unit, segment
+    for i in range(samples.size):
+        out[i, 0] = samples[i]
+        out[i, 1] = unit_of_id[ids[i]]
+        out[i, 2] = 0
+
+
+@njit
+def _fill_rows(samples, ids, unit_of_id, rows, out):  # out (n_rows, 3)
+    for i in range(rows.size):
+        row = rows[i]
+        out[i, 0] = samples[row]
+        out[i, 1] = unit_of_id[ids[row]]
+        out[i, 2] = 0
+
+
+def make_spike_vector(
+    samples: NDArray[np.integer],
+    ids: NDArray[np.integer],
+    unit_of_id: NDArray[np.int32],
+    rows: NDArray[np.integer] | None = None,
+) -> NDArray[np.void]:
+    """Make the one-segment spike vector of the given rows.
+
+    Parameters
+    ----------
+    samples : array (n,) integer
+        Sample index of each spike.
+    ids : array (n,) integer
+        Cluster id of each spike.
+    unit_of_id : array (max id + 1,) int32
+        Unit index of each cluster id.
+    rows : array (n_rows,) integer, optional
+        Rows to take, in this order; all rows by default.
+
+    Returns
+    -------
+    array (n_rows,), `SPIKE_DTYPE`
+
+    Examples
+    --------
+    >>> make_spike_vector(np.array([10, 30]), np.array([1, 0]), np.array([0, 1], dtype="int32"))
+    array([(10, 1, 0), (30, 0, 0)],
+          dtype=[('sample_index', '<i8'), ('unit_index', '<i8'), ('segment_index', '<i8')])
+    """
+    num_spikes = samples.size if rows is None else rows.size
+    spikes = np.empty(num_spikes, dtype=SPIKE_DTYPE)
+    table = spikes.view(np.int64).reshape(num_spikes, 3)
+    if rows is None:
+        run_blocks(
+            lambda b: _fill(samples[b], ids[b], unit_of_id, table[b]), blocks(num_spikes)
+        )
+    else:
+        run_blocks(
+            lambda b: _fill_rows(samples, ids, unit_of_id, rows[b], table[b]), blocks(num_spikes)
+        )
+    return spikes
+
+
+def take_rows(
+    values: NDArray, rows: NDArray[np.integer] | None, dtype: np.typing.DTypeLike | None = None
+) -> NDArray:
+    """Copy a per-spike file into memory, permuted like the spikes.
+
+    Parameters
+    ----------
+    values : array (n,) or (n, k)
+        May be memory-mapped.
+    rows : array (n_rows,) integer, optional
+        Rows to take; all by default.
+    dtype : dtype, optional
+        dtype of the copy; that of `values` by default.
+
+    Returns
+    -------
+    array (n_rows,) or (n_rows, k), a copy
+
+    Examples
+    --------
+    >>> take_rows(np.array([1.0, 2.0, 3.0]), np.array([2, 0]), "float32")
+    array([3., 1.], dtype=float32)
+    """
+    num_rows = len(values) if rows is None else rows.size
+    out = np.empty((num_rows, *values.shape[1:]), dtype=dtype or values.dtype)
+
+    def copy(piece: slice) -> None:
+        out[piece] = values[piece] if rows is None else values[rows[piece]]
+
+    run_blocks(copy, blocks(num_rows))
+    return out
+
+
+@njit
+def _select_ordinals(unit_index, chosen, chosen_start, next_chosen, seen, out):
+    # chosen[chosen_start[u]:chosen_start[u + 1]]: increasing ordinals of unit u's chosen spikes
+    count = 0
+    for i in range(unit_index.size):
+        unit = unit_index[i]
+        position = next_chosen[unit]
+        if position < chosen_start[unit + 1] and chosen[position] == seen[unit]:
+            out[count] = i
+            count += 1
+            next_chosen[unit] = position + 1
+        seen[unit] += 1
+    return count
+
+
+def choose_random_spikes(
+    unit_index: NDArray[np.int64],
+    num_spikes_per_unit: NDArray[np.int64],
+    max_spikes_per_unit: int = 500,
+    seed: int = 0,
+) -> NDArray[np.int64]:
+    """Choose at most so many spikes of each unit, uniformly at random, in one pass.
+
+    Parameters
+    ----------
+    unit_index : array (n,) int64
+    num_spikes_per_unit : array (n_units,) int64
+    max_spikes_per_unit : int
+    seed : int
+
+    Returns
+    -------
+    array (n_chosen,) int64
+        Increasing positions in the spike vector.
+
+    Examples
+    --------
+    >>> choose_random_spikes(np.array([0, 1, 0]), np.array([2, 1]), max_spikes_per_unit=5)
+    array([0, 1, 2])
+    """
+    rng = np.random.default_rng(seed)
+    ordinals = [
+        np.sort(rng.choice(count, max_spikes_per_unit, replace=False, shuffle=False))
+        if count > max_spikes_per_unit
+        else np.arange(count)
+        for count in num_spikes_per_unit
+    ]
+    start = np.concatenate([[0], np.cumsum([o.size for o in ordinals])]).astype(np.int64)
+    chosen = np.concatenate([*ordinals, np.zeros(0)]).astype(np.int64)
+    out = np.empty(chosen.size, dtype=np.int64)
+    seen = np.zeros(num_spikes_per_unit.size, dtype=np.int64)
+    _select_ordinals(unit_index, chosen, start, start[:-1].copy(), seen, out)
+    return out

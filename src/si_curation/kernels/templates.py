@@ -1,0 +1,287 @@
+"""Templates of the sorter: dense, unwhitened, and their peak-to-peak amplitude on each channel.
+
+All templates are done in one sweep. Whitened templates are zero on most channels of a large probe,
+so the float64 kernel multiplies only the channels that hold something.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.kernels._numba import blocks, njit, run_blocks
+
+_SIGNAL_FRACTION = 1e-6  # phylib: a channel has signal above this fraction of the largest value
+_TEMPLATES_PER_BLOCK = 16
+
+
+class UnwhitenedTemplates(NamedTuple):
+    """Templates as dense arrays.
+
+    Attributes
+    ----------
+    templates : array (n_templates, n_samples, n_channels) float32
+    amplitudes : array (n_templates, n_channels) float32 or float64
+        Peak-to-peak amplitude, in the precision in which the templates were computed.
+    support : array (n_templates, n_channels) bool
+        Channels on which the sorter's (whitened) template has signal.
+    """
+
+    templates: NDArray[np.float32]
+    amplitudes: NDArray[np.floating]
+    support: NDArray[np.bool_]
+
+
+@njit
+def _support(templates, support):  # templates (k, t, c), support (k, c)
+    num_templates, num_samples, num_channels = templates.shape
+    largest = np.zeros(num_channels, dtype=np.float64)
+    for k in range(num_templates):
+        largest[:] = 0
+        for t in range(num_samples):
+            for c in range(num_channels):
+                largest[c] = max(largest[c], abs(templates[k, t, c]))
+        limit = largest.max() * _SIGNAL_FRACTION
+        for c in range(num_channels):
+            support[k, c] = largest[c] > limit
+
+
+@njit
+def _unwhiten_block(templates, matrix, channel_mask, out, amplitudes):
+    # templates (k, t, c), matrix (c, c), channel_mask (k, c): channels kept in the result
+    num_templates, num_samples, num_channels = templates.shape
+    full = np.empty((num_samples, num_channels), dtype=np.float64)
+    filled = np.empty(num_channels, dtype=np.int64)
+    for k in range(num_templates):
+        count = 0
+        for c in range(num_channels):
+            for t in range(num_samples):
+                if templates[k, t, c] != 0:
+                    filled[count] = c
+                    count += 1
+                    break
+        full[:] = 0
+        for t in range(num_samples):
+            row = full[t]
+            for j in range(count):
+                value = np.float64(templates[k, t, filled[j]])
+                weights = matrix[filled[j]]
+                for c in range(num_channels):
+                    row[c] += value * weights[c]
+        for c in range(num_channels):
+            low = full[0, c]
+            high = full[0, c]
+            keep = channel_mask[k, c]
+            for t in range(num_samples):
+                value = full[t, c]
+                low = min(low, value)
+                high = max(high, value)
+                out[k, t, c] = value if keep else 0.0
+            amplitudes[k, c] = high - low if keep else 0.0
+
+
+@njit
+def _peak_to_peak(templates, amplitudes):  # templates (k, t, c), amplitudes (k, c)
+    num_templates, num_samples, num_channels = templates.shape
+    for k in range(num_templates):
+        low = templates[k, 0].copy()
+        high = templates[k, 0].copy()
+        for t in range(1, num_samples):
+            for c in range(num_channels):
+                low[c] = min(low[c], templates[k, t, c])
+                high[c] = max(high[c], templates[k, t, c])
+        for c in range(num_channels):
+            amplitudes[k, c] = high[c] - low[c]
+
+
+def peak_to_peak(templates: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Peak-to-peak amplitude of each template on each channel.
+
+    Parameters
+    ----------
+    templates : array (n_templates, n_samples, n_channels) floating
+
+    Returns
+    -------
+    array (n_templates, n_channels), dtype of the input
+
+    Examples
+    --------
+    >>> peak_to_peak(np.array([[[0.0, 1.0], [2.0, -1.0]]]))
+    array([[2., 2.]])
+    """
+    amplitudes = np.zeros((templates.shape[0], templates.shape[2]), dtype=templates.dtype)
+    if templates.size:
+        run_blocks(
+            lambda b: _peak_to_peak(templates[b], amplitudes[b]),
+            blocks(len(templates), _TEMPLATES_PER_BLOCK),
+        )
+    return amplitudes
+
+
+def signal_channels(templates: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Find the channels on which each template has signal (> 1e-6 of its largest value; phylib).
+
+    Parameters
+    ----------
+    templates : array (n_templates, n_samples, n_channels) floating
+
+    Returns
+    -------
+    array (n_templates, n_channels) bool
+        All False for a template that is zero everywhere.
+
+    Examples
+    --------
+    >>> signal_channels(np.array([[[0.0, 1.0], [0.0, -1.0]]]))
+    array([[False,  True]])
+    """
+    support = np.zeros((templates.shape[0], templates.shape[2]), dtype=bool)
+    run_blocks(
+        lambda b: _support(templates[b], support[b]), blocks(len(templates), _TEMPLATES_PER_BLOCK)
+    )
+    return support
+
+
+def densify_templates(
+    templates: NDArray[np.floating],
+    template_channels: NDArray[np.integer] | None,
+    num_channels: int,
+) -> NDArray[np.floating]:
+    """Put templates onto all channels, in C order and with NaN (no template) as zero.
+
+    Parameters
+    ----------
+    templates : array (n_templates, n_samples, n_loc) floating
+    template_channels : array (n_templates, n_loc) integer, optional
+        Channel index of each column, -1 where there is none; None: columns are the channels.
+    num_channels : int
+
+    Returns
+    -------
+    array (n_templates, n_samples, num_channels), a copy, dtype of the input
+
+    Examples
+    --------
+    >>> densify_templates(np.ones((1, 1, 2), "float32"), np.array([[2, -1]]), 3)
+    array([[[0., 0., 1.]]], dtype=float32)
+    """
+    if template_channels is None:
+        dense = np.array(templates, order="C")
+    else:
+        num_templates, num_samples, _ = templates.shape
+        # one column more than there are channels: it swallows the -1 columns
+        dense = np.zeros((num_templates, num_samples, num_channels + 1), dtype=templates.dtype)
+        columns = np.where(template_channels < 0, num_channels, template_channels)
+        np.put_along_axis(dense, columns[:, None, :].astype(np.int64), templates, axis=2)
+        dense = np.ascontiguousarray(dense[:, :, :num_channels])
+    np.nan_to_num(dense, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return dense
+
+
+def unwhiten_templates(
+    templates: NDArray[np.floating],
+    matrix: NDArray[np.floating] | None,
+    restrict_to_support: bool = False,
+) -> UnwhitenedTemplates:
+    """Unwhiten all templates in float64: ``template @ matrix``.
+
+    Parameters
+    ----------
+    templates : array (n_templates, n_samples, n_channels) floating, C order
+    matrix : array (n_channels, n_channels) floating, optional
+        None: the templates stay as they are. For Kilosort 4, which whitens as ``W @ X``, pass the
+        transpose of W⁻¹; for Kilosort 1 to 3 pass W⁻¹.
+    restrict_to_support : bool
+        Zero outside the channels on which the template has signal (sparse templates).
+
+    Returns
+    -------
+    UnwhitenedTemplates
+        Amplitudes in float64.
+
+    Examples
+    --------
+    >>> whitened = np.array([[[1.0, 0.0], [-1.0, 0.0]]])
+    >>> unwhiten_templates(whitened, np.array([[2.0, 1.0], [0.0, 2.0]])).amplitudes
+    array([[4., 2.]])
+    """
+    support = signal_channels(templates)
+    if matrix is None:
+        out = templates.astype(np.float32)
+        return UnwhitenedTemplates(out, peak_to_peak(templates.astype(np.float64)), support)
+    weights = np.ascontiguousarray(matrix, dtype=np.float64)
+    keep = support if restrict_to_support else np.ones_like(support)
+    out = np.empty(templates.shape, dtype=np.float32)
+    amplitudes = np.zeros(support.shape, dtype=np.float64)
+    run_blocks(
+        lambda b: _unwhiten_block(templates[b], weights, keep[b], out[b], amplitudes[b]),
+        blocks(len(templates), _TEMPLATES_PER_BLOCK),
+    )
+    return UnwhitenedTemplates(out, amplitudes, support)
+
+
+def unwhiten_templates_as_phy(
+    templates: NDArray[np.floating], matrix: NDArray[np.floating], restrict_to_support: bool = False
+) -> UnwhitenedTemplates:
+    """Unwhiten as phylib does, to the last bit: ``template @ W⁻¹`` in the files' precision.
+
+    phylib multiplies one template at a time and casts the product to float32; sparse templates
+    are multiplied by the sub-matrix of their own channels.
+
+    Parameters
+    ----------
+    templates : array (n_templates, n_samples, n_channels) floating, C order
+    matrix : array (n_channels, n_channels) floating
+        ``whitening_mat_inv.npy`` as it is in the file.
+    restrict_to_support : bool
+        Whether the sorter's templates are sparse.
+
+    Returns
+    -------
+    UnwhitenedTemplates
+        Amplitudes in float32, as phylib's.
+    """
+    support = signal_channels(templates)
+    out = np.empty(templates.shape, dtype=np.float32)
+    if restrict_to_support:
+        # templates that share their channels share a sub-matrix
+        channel_sets, which = np.unique(support, axis=0, return_inverse=True)
+        out[:] = 0
+        for i, channel_set in enumerate(channel_sets):
+            channels = np.flatnonzero(channel_set)
+            members = np.flatnonzero(which.ravel() == i)
+            whitened = np.ascontiguousarray(templates[np.ix_(members, range(out.shape[1]), channels)])
+            out[np.ix_(members, range(out.shape[1]), channels)] = np.matmul(
+                whitened, matrix[np.ix_(channels, channels)]
+            )
+    else:
+        for piece in blocks(len(templates), _TEMPLATES_PER_BLOCK):
+            out[piece] = np.matmul(templates[piece], matrix)
+    return UnwhitenedTemplates(out, peak_to_peak(out), support)
+
+
+def extremum_on_channel(
+    templates: NDArray[np.floating], channels: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """Signed value of largest magnitude of each template on one channel of its own.
+
+    Parameters
+    ----------
+    templates : array (n_templates, n_samples, n_channels)
+    channels : array (n_templates,) integer
+
+    Returns
+    -------
+    array (n_templates,)
+
+    Examples
+    --------
+    >>> extremum_on_channel(np.array([[[1.0], [-3.0]]]), np.array([0]))
+    array([-3.])
+    """
+    trace = np.take_along_axis(templates, np.asarray(channels)[:, None, None], axis=2)[:, :, 0]
+    peak = np.abs(trace).argmax(axis=1)
+    return np.take_along_axis(trace, peak[:, None], axis=1)[:, 0]

@@ -1,0 +1,1 @@
+"""The folder format of Kilosort and phy: reading and checking. No SpikeInterface objects."""

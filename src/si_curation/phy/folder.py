@@ -1,0 +1,275 @@
+"""`read_phy_folder`: a Kilosort/phy folder as typed, checked, memory-mapped arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
+from si_curation.phy.arrays import Findings
+from si_curation.phy.ops import read_ops
+from si_curation.phy.params import data_paths_of, read_params, sample_rate_of
+from si_curation.phy.parts import (
+    read_channels,
+    read_features,
+    read_spikes,
+    read_templates,
+    read_whitening,
+)
+from si_curation.phy.raw import raw_num_samples, resolve_data_paths
+from si_curation.phy.sorter import SorterIdentity, identify_sorter, samples_before_peak
+from si_curation.phy.tables import UNSORTED, ClusterColumn, read_tables
+
+
+@dataclass(frozen=True, eq=False)
+class PhyFolder:
+    """A Kilosort/phy folder, as it is on disk.
+
+    Per-spike arrays are in the order of the files ("rows"), whatever the spike times. Arrays are
+    read-only and memory-mapped where they can be large; `close` (or a ``with`` block) lets go of
+    the files. Arrays that the folder does not have are None.
+
+    Attributes
+    ----------
+    folder : Path
+    sorter : SorterIdentity
+        Who wrote it, and how that is known.
+    sampling_frequency : float
+        In Hz.
+    spike_samples : array (n_spikes,) int64
+        Sample index of each spike; may be unsorted or negative.
+    spike_templates : array (n_spikes,) integer
+        Template that found each spike.
+    spike_clusters : array (n_spikes,) integer
+        phy's cluster of each spike; the spike templates where phy has not written its own yet.
+    cluster_ids : array (n_clusters,) int64
+        The clusters that have spikes, ascending.
+    amplitudes : array (n_spikes,) floating or None
+        As in ``amplitudes.npy``, in the sorter's units.
+    spike_positions : array (n_spikes, 2) floating or None
+        In µm.
+    templates : array (n_templates, n_samples, n_loc) floating
+        Whitened, in the sorter's units.
+    template_channels : array (n_templates, n_loc) int64 or None
+        Channel index of each column of sparse templates, -1 where there is none; None: dense.
+    num_samples_before : int
+        Samples of a template before the spike time.
+    similar_templates : array (n_templates, n_templates) floating or None
+    whitening, whitening_inv : array (n_channels, n_channels) floating or None
+    channel_map : array (n_channels,) int64
+        Column of each channel in the raw file.
+    channel_positions : array (n_channels, 2) floating
+        In µm.
+    channel_shanks, channel_probes : array (n_channels,) int64
+        Zeros where the folder does not tell.
+    pc_features : array (n_rows, n_pcs, n_loc) floating or None
+    pc_feature_channels : array (n_templates, n_loc) int64 or None
+        Channel index of each column, by spike template.
+    pc_feature_rows : array (n_rows,) int64 or None
+        The spike (row) of each feature row; None: all spikes in order.
+    template_features : array (n_rows, K) floating or None
+    template_feature_templates : array (n_templates, K) int64 or None
+        Template of each column, by spike template.
+    template_feature_rows : array (n_rows,) int64 or None
+    columns : mapping of str to ClusterColumn
+        Every column of every cluster table.
+    ops : mapping or None
+        Content of Kilosort 4's ``ops.npy``.
+    params : mapping
+        Content of ``params.py``.
+    data_paths : tuple of Path
+        The raw data files as they resolve from the folder (they may not exist).
+    raw_num_samples : int or None
+        Length of the raw data, where the files are there.
+    findings : tuple of Finding
+        What was noticed; no errors, else the folder would not have been read.
+    """
+
+    folder: Path
+    sorter: SorterIdentity
+    sampling_frequency: float
+    spike_samples: NDArray[np.int64]
+    spike_templates: NDArray[np.integer]
+    spike_clusters: NDArray[np.integer]
+    cluster_ids: NDArray[np.int64]
+    spikes_are_sorted: bool
+    last_sample: int
+    first_sample: int
+    amplitudes: NDArray[np.floating] | None
+    spike_positions: NDArray[np.floating] | None
+    templates: NDArray[np.floating]
+    template_channels: NDArray[np.int64] | None
+    num_samples_before: int
+    num_samples_before_evidence: str
+    similar_templates: NDArray[np.floating] | None
+    whitening: NDArray[np.floating] | None
+    whitening_inv: NDArray[np.floating] | None
+    channel_map: NDArray[np.int64]
+    channel_positions: NDArray[np.floating]
+    channel_shanks: NDArray[np.int64]
+    channel_probes: NDArray[np.int64]
+    pc_features: NDArray[np.floating] | None
+    pc_feature_channels: NDArray[np.int64] | None
+    pc_feature_rows: NDArray[np.int64] | None
+    template_features: NDArray[np.floating] | None
+    template_feature_templates: NDArray[np.int64] | None
+    template_feature_rows: NDArray[np.int64] | None
+    columns: Mapping[str, ClusterColumn]
+    ops: Mapping[str, Any] | None
+    params: Mapping[str, Any]
+    data_paths: tuple[Path, ...]
+    raw_num_samples: int | None
+    findings: tuple[Finding, ...] = field(repr=False)
+
+    @property
+    def num_spikes(self) -> int:
+        """Number of spikes (rows) of the folder."""
+        return self.spike_samples.size
+
+    @property
+    def num_channels(self) -> int:
+        """Number of channels that were sorted."""
+        return self.channel_map.size
+
+    @property
+    def num_templates(self) -> int:
+        """Number of templates, with and without spikes."""
+        return self.templates.shape[0]
+
+    @property
+    def groups(self) -> dict[int, str]:
+        """phy's group of every cluster that has spikes; "unsorted" where it has none."""
+        column = self.columns.get("group")
+        labels = {} if column is None else column.values
+        return {int(i): str(labels.get(int(i), UNSORTED)) for i in self.cluster_ids}
+
+    def close(self) -> None:
+        """Let go of the files: all memory-mapped arrays become None.
+
+        The files are closed when the last reference to an array is gone.
+        """
+        for entry in fields(self):
+            if _is_memory_mapped(getattr(self, entry.name)):
+                object.__setattr__(self, entry.name, None)
+
+    def __enter__(self) -> PhyFolder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self.spike_samples is None:
+            return f"PhyFolder({str(self.folder)!r}: closed)"
+        return (
+            f"PhyFolder({str(self.folder)!r}: {self.sorter.name}, {self.num_spikes} spikes, "
+            f"{self.cluster_ids.size} clusters, {self.num_templates} templates, "
+            f"{self.num_channels} channels)"
+        )
+
+
+def read_phy_folder(
+    folder_path: str | Path, *, sampling_frequency: float | None = None
+) -> PhyFolder:
+    """Read a folder that Kilosort wrote and phy may have curated.
+
+    Nothing in the folder is executed or changed. All problems are reported together.
+
+    Parameters
+    ----------
+    folder_path : str or Path
+    sampling_frequency : float, optional
+        In Hz; needed where there is no ``params.py``, else it overrides what that says.
+
+    Returns
+    -------
+    PhyFolder
+
+    Raises
+    ------
+    FolderNotFoundError
+        The folder does not exist or is a file.
+    PhyFolderError
+        The folder cannot be read; ``.findings`` has every problem with file and advice.
+    ParameterError
+        `sampling_frequency` is not a positive number.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> folder = sic.read_phy_folder(sic.example_folder())
+    >>> folder.sorter.name, folder.num_spikes, folder.cluster_ids.tolist()
+    ('kilosort4', 5299, [4, 7, 8, 9, 10, 11, 12, 13])
+    >>> folder.groups[4], folder.groups[13]
+    ('unsorted', 'good')
+    """
+    path = _existing_folder(folder_path)
+    if sampling_frequency is not None and not (
+        np.isscalar(sampling_frequency) and np.isfinite(sampling_frequency) and sampling_frequency > 0
+    ):
+        raise ParameterError(
+            f"sampling_frequency is {sampling_frequency!r}, expected a positive number in Hz"
+        )
+    findings = Findings()
+    params = read_params(path, findings)
+    rate = sampling_frequency or sample_rate_of(params, findings)
+    if rate is None and not any(finding.where == "params.py" for finding in findings.of("error")):
+        missing = "has no sample_rate" if params else "is missing"
+        findings.error(
+            "params.py", missing, "pass sampling_frequency= (in Hz), or put the file back"
+        )
+    ops = read_ops(path, findings)
+    channels = read_channels(path, params, findings)
+    templates = read_templates(path, channels.count, findings)
+    spikes = read_spikes(path, templates.count, findings)
+    whitening = read_whitening(path, channels.count, findings)
+    features = read_features(path, spikes.count, templates.count, channels.count, findings)
+    columns = read_tables(path, findings)
+    if findings.of("error"):
+        raise PhyFolderError(path, findings.of("error"))
+
+    sorter = identify_sorter(
+        path, ops, whitening.is_diagonal, templates.template_channels is not None
+    )
+    before, before_evidence = samples_before_peak(sorter, ops, templates.templates)
+    data_paths = resolve_data_paths(path, data_paths_of(params))
+    return PhyFolder(
+        folder=path,
+        sorter=sorter,
+        sampling_frequency=float(rate),  # type: ignore[arg-type]
+        num_samples_before=before,
+        num_samples_before_evidence=before_evidence,
+        ops=ops,
+        params=params,
+        columns=columns,
+        data_paths=data_paths,
+        raw_num_samples=raw_num_samples(data_paths, params),
+        findings=tuple(findings),
+        **spikes.fields(),
+        **templates.fields(),
+        **channels.fields(),
+        **whitening.fields(),
+        **features.fields(),
+    )
+
+
+def _is_memory_mapped(array: Any) -> bool:
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
+def _existing_folder(folder_path: str | Path) -> Path:
+    path = Path(folder_path).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.exists():
+        raise FolderNotFoundError(f"{path} is a file, expected a Kilosort/phy folder")
+    raise FolderNotFoundError(f"{path} does not exist, expected a Kilosort/phy folder")

@@ -1,0 +1,117 @@
+"""``params.py`` read as data: plain assignments of literals; nothing is ever executed."""
+
+from __future__ import annotations
+
+import ast
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+from si_curation.phy.arrays import Findings, _one_line
+
+NAME = "params.py"
+
+
+def read_params(folder: Path, findings: Findings) -> dict[str, Any]:
+    """Read the assignments of ``params.py``.
+
+    Parameters
+    ----------
+    folder : Path
+    findings : Findings
+        Anything but ``name = literal`` is a finding of severity "error".
+
+    Returns
+    -------
+    dict
+        Empty where there is no file.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return {}
+    try:
+        # phy and Kilosort write ASCII; a byte order mark is what Windows editors add
+        source = path.read_text(encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes such as 'D:\data'
+            body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as fault:
+        findings.error(
+            NAME,
+            f"cannot be read as assignments: {_one_line(fault)}",
+            "write plain lines such as sample_rate = 30000.0; paths as r'C:\\data\\x.bin'",
+        )
+        return {}
+    values: dict[str, Any] = {}
+    for statement in body:
+        target, value = _assignment(statement)
+        if target is None:
+            if not _is_docstring(statement):
+                _refuse(findings, statement)
+            continue
+        try:
+            values[target] = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            _refuse(findings, statement)
+    return values
+
+
+def _assignment(statement: ast.stmt) -> tuple[str | None, Any]:
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target, value = statement.targets[0], statement.value
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        target, value = statement.target, statement.value
+    else:
+        return None, None
+    return (target.id, value) if isinstance(target, ast.Name) else (None, None)
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Pass) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
+
+
+def _refuse(findings: Findings, statement: ast.stmt) -> None:
+    text = ast.unparse(statement).splitlines()[0][:60]
+    findings.error(
+        NAME,
+        f"line {statement.lineno} is code (`{text}`), expected name = literal; it was not run",
+        "replace it by the plain value",
+    )
+
+
+def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
+    """Give the sampling frequency in Hz, or None with a finding."""
+    value = params.get("sample_rate")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_rate(value):
+        findings.error(
+            NAME,
+            f"sample_rate is {value!r}, expected a positive number in Hz",
+            "correct it, or pass sampling_frequency=",
+        )
+        return None
+    return float(value)
+
+
+def _is_rate(value: float) -> bool:
+    try:
+        return math.isfinite(value) and value > 0
+    except OverflowError:
+        return False
+
+
+def data_paths_of(params: dict[str, Any]) -> tuple[str, ...]:
+    """Give the raw data paths as they are written: a string, a list of strings or nothing.
+
+    Examples
+    --------
+    >>> data_paths_of({"dat_path": ["a.bin", ""]})
+    ('a.bin',)
+    """
+    value = params.get("dat_path")
+    entries = value if isinstance(value, list | tuple) else [value]
+    return tuple(str(entry) for entry in entries if entry is not None and str(entry).strip())

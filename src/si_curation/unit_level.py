@@ -1,0 +1,164 @@
+"""Values per unit from the sorter's immutable templates and how often each unit used them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import inject_extension, loaded_extensions
+from si_curation.kernels.template_counts import most_frequent_templates
+
+SIMILARITY_PARAMS = {"method": "cosine", "max_lag_ms": 0, "support": "dense"}
+LOCATION_PARAMS = {"method": "center_of_mass"}
+
+
+def weighted_mean_templates(
+    counts: sparse.csr_array, templates: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Mean template of each unit: sum of count times template over the sum of counts.
+
+    Parameters
+    ----------
+    counts : CSR array (n_units, n_templates)
+    templates : array (n_templates, n_samples, n_channels)
+
+    Returns
+    -------
+    array (n_units, n_samples, n_channels) float32
+        On the union of the channels of all templates of the unit; zero for a unit without spikes.
+
+    Examples
+    --------
+    >>> counts = sparse.csr_array(np.array([[3, 1]]))
+    >>> weighted_mean_templates(counts, np.array([[[4.0]], [[8.0]]]))
+    array([[[5.]]], dtype=float32)
+    """
+    total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    entries = np.repeat(np.where(total > 0, total, 1.0), np.diff(counts.indptr))
+    weights = sparse.csr_array(
+        ((counts.data / entries).astype(np.float32), counts.indices, counts.indptr),
+        shape=counts.shape,
+    )
+    flat = np.asarray(templates, dtype=np.float32).reshape(len(templates), -1)
+    return (weights @ flat).reshape(counts.shape[0], *templates.shape[1:])
+
+
+def union_of_channels(
+    counts: sparse.csr_array, template_channels: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Channels of each unit: those of any template that it has spikes of.
+
+    Parameters
+    ----------
+    counts : CSR array (n_units, n_templates)
+    template_channels : array (n_templates, n_channels) bool
+
+    Returns
+    -------
+    array (n_units, n_channels) bool
+
+    Examples
+    --------
+    >>> counts = sparse.csr_array(np.array([[3, 1]]))
+    >>> union_of_channels(counts, np.array([[True, False], [False, False]]))
+    array([[ True, False]])
+    """
+    has_template = sparse.csr_array(
+        (np.ones(counts.nnz, dtype=np.int32), counts.indices, counts.indptr), shape=counts.shape
+    )
+    return (has_template @ template_channels.astype(np.int32)) > 0
+
+
+def main_channels(
+    counts: sparse.csr_array, amplitudes: NDArray[np.floating]
+) -> NDArray[np.int64]:
+    """Channel of largest amplitude of each unit's most frequent template; 0 without spikes.
+
+    Parameters
+    ----------
+    counts : CSR array (n_units, n_templates)
+    amplitudes : array (n_templates, n_channels)
+
+    Returns
+    -------
+    array (n_units,) int64
+        Channel indices.
+
+    Examples
+    --------
+    >>> main_channels(sparse.csr_array(np.array([[3, 1]])), np.array([[1.0, 2.0], [5.0, 0.0]]))
+    array([1])
+    """
+    template_ids = most_frequent_templates(counts).template_ids
+    peaks = np.append(amplitudes.argmax(axis=1), 0)  # the last one is for template -1
+    return peaks[template_ids]
+
+
+def cosine_similarity(templates: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Cosine similarity of all pairs of templates over all samples and channels.
+
+    SpikeInterface's ``template_similarity`` with ``method="cosine"``, ``max_lag_ms=0`` and
+    ``support="dense"``. Templates without signal have similarity 0 with all.
+
+    Parameters
+    ----------
+    templates : array (n_units, n_samples, n_channels)
+
+    Returns
+    -------
+    array (n_units, n_units) float32
+
+    Examples
+    --------
+    >>> cosine_similarity(np.array([[[1.0, 0.0]], [[1.0, 1.0]]]))[0, 1].round(3)
+    np.float32(0.707)
+    """
+    flat = np.asarray(templates, dtype=np.float32).reshape(len(templates), -1)
+    dot = flat @ flat.T
+    norm = np.sqrt(np.diag(dot).copy())
+    norm[norm == 0] = 1
+    return dot / norm[:, None] / norm[None, :]
+
+
+def set_unit_templates(
+    analyzer: SortingAnalyzer,
+    unit_templates: NDArray[np.float32],
+    template_params: dict[str, Any],
+) -> None:
+    """Give an analyzer its unit templates and what SpikeInterface derives from them."""
+    inject_extension(analyzer, "templates", {"average": unit_templates}, template_params)
+    similarity = {"similarity": cosine_similarity(unit_templates)}
+    inject_extension(analyzer, "template_similarity", similarity, SIMILARITY_PARAMS)
+    analyzer.compute("unit_locations", save=False, **LOCATION_PARAMS)
+
+
+def rebuild_unit_templates(
+    analyzer: SortingAnalyzer, counts: sparse.csr_array, templates: NDArray[np.floating]
+) -> None:
+    """Put right what SpikeInterface derived by copying or by the intersection of channels.
+
+    After a merge or a split it gives the new units a copy of the old unit's template, or a mean on
+    the channels that all units share. Here the templates of all units are made anew from the
+    sorter's templates by counts, and the locations and similarities that hang on them.
+    """
+    extensions = loaded_extensions(analyzer)
+    extension = extensions.get("templates")
+    if extension is None or "waveforms" in extensions:
+        return
+    extension.data["average"] = weighted_mean_templates(counts, templates)
+    changed = [extension]
+    similarity = extensions.get("template_similarity")
+    if similarity is not None and similarity.params == SIMILARITY_PARAMS:
+        similarity.data["similarity"] = cosine_similarity(extension.data["average"])
+        changed.append(similarity)
+    locations = extensions.get("unit_locations")
+    if locations is not None:
+        locations._run()
+        changed.append(locations)
+    if analyzer.format != "memory":
+        for one in changed:
+            one.save()
