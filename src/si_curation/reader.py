@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
-import uuid
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import spikeinterface.postprocessing  # noqa: F401  (registers what is injected)
 from numpy.typing import NDArray
-from spikeinterface.core import (
-    BaseRecording,
-    ChannelSparsity,
-    NumpySorting,
-    SortingAnalyzer,
-    load_sorting_analyzer,
-)
+from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, SortingAnalyzer
 
-from si_curation._spikeinterface import (
-    inject_extension,
-    make_memory_analyzer,
-    without_provenance_warnings,
-)
-from si_curation.errors import (
-    OutputExistsError,
-    ParameterError,
-    SiCurationWarning,
-)
+from si_curation._spikeinterface import inject_extension, make_memory_analyzer
+from si_curation.errors import ParameterError
 from si_curation.kernels.channels import neighbourhood
 from si_curation.kernels.spike_files import positions_of_ids
 from si_curation.kernels.spike_vector import choose_random_spikes, make_spike_vector, take_rows
@@ -41,7 +23,9 @@ from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.phy.tables import UNSORTED
 from si_curation.probe import make_rec_attributes, match_recording
+from si_curation.saving import check_output, save_analyzer
 from si_curation.sorter_templates import SorterTemplates, Unwhiten, make_sorter_templates
+from si_curation.spike_selection import SpikeSelection, select_spikes, warn_of_dropped
 from si_curation.unit_level import (
     main_channels,
     set_unit_templates,
@@ -142,7 +126,7 @@ def read_kilosort_as_analyzer(
     >>> analyzer.get_sorting_property("quality")[[0, 2]].tolist()
     ['unsorted', 'noise']
     """
-    target = _check_output(format, folder)
+    check_output(format, folder)
     mode = _check_unwhiten(unwhiten)
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy_folder:
         for finding in phy_folder.findings:
@@ -153,30 +137,9 @@ def read_kilosort_as_analyzer(
         if matched is not None:
             gains, offsets, matched = _gains_of(matched, gains, offsets)
         analyzer = _build(phy_folder, matched, mode, gains, offsets, exclude_groups)
-    if target is None:
-        return analyzer
-    return _save(analyzer, format, target)
-
-
-def _check_output(format: str, folder: str | Path | None) -> Path | None:
-    if format not in ("memory", "binary_folder", "zarr"):
-        raise ParameterError(
-            f"format is {format!r}, expected 'memory', 'binary_folder' or 'zarr'"
-        )
-    if format == "memory":
-        if folder is not None:
-            raise ParameterError(
-                "folder is given with format='memory'; use format='binary_folder' or 'zarr'"
-            )
-        return None
     if folder is None:
-        raise ParameterError(f"format={format!r} needs folder=")
-    target = Path(folder).expanduser()
-    if format == "zarr" and target.suffix != ".zarr":
-        target = target.with_name(target.name + ".zarr")
-    if target.exists():
-        raise OutputExistsError(f"{target} exists; give another folder or remove it")
-    return target
+        return analyzer
+    return save_analyzer(analyzer, format, folder)
 
 
 def _check_unwhiten(unwhiten: object) -> Unwhiten | Literal[False]:
@@ -212,52 +175,9 @@ def _gains_of(recording: BaseRecording, gains, offsets):
     return gains, offsets, recording
 
 
-@dataclass
-class _Selection:
-    """Which rows of the folder become spikes of which units."""
-
-    unit_ids: NDArray[np.int64]
-    rows: NDArray[np.int64] | None  # None: all rows in order
-    dropped_rows: NDArray[np.int64]
-    num_samples: int
-
-
-def _select(phy: PhyFolder, recording, exclude_groups) -> _Selection:
-    if exclude_groups is not None and not isinstance(exclude_groups, str):
-        if not all(isinstance(group, str) for group in exclude_groups):
-            raise ParameterError(f"exclude_groups is {exclude_groups!r}, expected names of groups")
-        excluded = set(exclude_groups)
-    else:
-        excluded = {exclude_groups} if exclude_groups is not None else set()
-    groups = phy.groups if excluded else {}
-    kept = np.array([groups.get(int(i)) not in excluded for i in phy.cluster_ids], dtype=bool)
-    unit_ids = phy.cluster_ids[kept] if excluded else phy.cluster_ids
-    if recording is None:
-        num_samples = max(phy.raw_num_samples or 0, phy.last_sample + 1, 1)
-    else:
-        num_samples = recording.get_num_samples()
-    out_of_range = phy.first_sample < 0 or phy.last_sample >= num_samples
-    no_rows = np.zeros(0, dtype=np.int64)
-    if not out_of_range and phy.spikes_are_sorted and unit_ids.size == phy.cluster_ids.size:
-        return _Selection(unit_ids, None, no_rows, num_samples)
-    samples = phy.spike_samples
-    keep = (samples >= 0) & (samples < num_samples)
-    dropped = np.flatnonzero(~keep)
-    if unit_ids.size < phy.cluster_ids.size:
-        table = positions_of_ids(unit_ids, int(phy.cluster_ids.max()))
-        keep &= table[phy.spike_clusters] >= 0
-    rows = np.flatnonzero(keep)
-    if not phy.spikes_are_sorted:
-        logger.info("%s: spike_times.npy is not in ascending order; sorted", phy.folder)
-        rows = rows[np.argsort(samples[rows], kind="stable")]
-    return _Selection(unit_ids, rows, dropped, num_samples)
-
-
 def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> SortingAnalyzer:
-    selection = _select(phy, recording, exclude_groups)
-    unit_of_id = positions_of_ids(
-        selection.unit_ids, int(phy.cluster_ids.max(initial=-1))
-    )
+    selection = select_spikes(phy, recording, exclude_groups)
+    unit_of_id = positions_of_ids(selection.unit_ids, int(phy.cluster_ids.max(initial=-1)))
     spikes = make_spike_vector(phy.spike_samples, phy.spike_clusters, unit_of_id, selection.rows)
     template_ids = take_rows(phy.spike_templates, selection.rows, np.int32)
     counts = count_templates(
@@ -265,7 +185,8 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
     )
     templates = make_sorter_templates(phy, mode, gains)
     main = main_channels(counts, templates.amplitudes)
-    sorting = NumpySorting(spikes, phy.sampling_frequency, selection.unit_ids)
+    rate = phy.sampling_frequency if recording is None else recording.get_sampling_frequency()
+    sorting = NumpySorting(spikes, rate, selection.unit_ids)
     _set_properties(sorting, phy)
     _annotate(sorting, phy, templates, selection)
     mask = _sparsity_mask(phy, templates, counts)
@@ -274,7 +195,6 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
         attributes = make_rec_attributes(phy, selection.num_samples, gains, offsets)
     else:
         attributes = _attributes_of(recording)
-        sorting._sampling_frequency = recording.get_sampling_frequency()
     analyzer = make_memory_analyzer(
         sorting,
         recording,
@@ -284,7 +204,7 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
         main,
     )
     _inject(analyzer, phy, templates, counts, template_ids, selection.rows)
-    _warn_of_dropped(phy, selection)
+    warn_of_dropped(phy, selection)
     return analyzer
 
 
@@ -387,7 +307,9 @@ def _set_properties(sorting: NumpySorting, phy: PhyFolder) -> None:
     sorting.set_property("original_cluster_id", ids.astype(np.int64))
 
 
-def _annotate(sorting, phy: PhyFolder, templates: SorterTemplates, selection: _Selection) -> None:
+def _annotate(
+    sorting, phy: PhyFolder, templates: SorterTemplates, selection: SpikeSelection
+) -> None:
     sorting.annotate(
         phy_folder=str(phy.folder),
         reader=READER,
@@ -398,41 +320,3 @@ def _annotate(sorting, phy: PhyFolder, templates: SorterTemplates, selection: _S
         num_dropped_spikes=int(selection.dropped_rows.size),
         dropped_spike_rows=selection.dropped_rows.tolist(),
     )
-
-
-def _warn_of_dropped(phy: PhyFolder, selection: _Selection) -> None:
-    rows = selection.dropped_rows
-    if rows.size == 0:
-        return
-    shown = ", ".join(map(str, rows[:10])) + (", ..." if rows.size > 10 else "")
-    warnings.warn(
-        f"{phy.folder}: {rows.size} of {phy.num_spikes} spikes are before sample 0 or after the "
-        f"end of the recording ({selection.num_samples} samples), where SpikeInterface cannot hold "
-        f"them: rows {shown} of spike_times.npy; all rows are in the sorting's annotation "
-        "'dropped_spike_rows'",
-        SiCurationWarning,
-        stacklevel=4,
-    )
-
-
-def _save(analyzer: SortingAnalyzer, format: str, target: Path) -> SortingAnalyzer:
-    """Save under a temporary name beside the target, then rename: never half an analyzer."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
-    recording = analyzer.recording if analyzer.has_recording() else None
-    try:
-        with without_provenance_warnings():
-            analyzer.save_as(format=format, folder=part)
-        if target.exists():
-            raise OutputExistsError(f"{target} exists; give another folder or remove it")
-        part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return load_sorting_analyzer(target) if recording is None else _reload(target, recording)
-
-
-def _reload(target: Path, recording: BaseRecording) -> SortingAnalyzer:
-    analyzer = load_sorting_analyzer(target)
-    if not analyzer.has_recording():
-        analyzer.set_temporary_recording(recording)
-    return analyzer

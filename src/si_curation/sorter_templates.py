@@ -50,7 +50,7 @@ class SorterTemplates:
     units: str
 
     def info(self, phy: PhyFolder) -> dict[str, Any]:
-        """What is kept beside the templates, as plain data."""
+        """Give what is kept beside the templates, as plain data."""
         return {
             "source": phy.sorter.name,
             "unwhitening": self.unwhitening,
@@ -97,7 +97,9 @@ def make_sorter_templates(
         flat = whitened.reshape(len(whitened), -1)
         norm = np.sqrt(np.einsum("ij,ij->i", flat, flat, dtype=np.float64))
         factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-    units = "whitened" if mode is False and phy.whitening is not None else "raw" if norms else "sorter"
+    units = (
+        "whitened" if mode is False and phy.whitening is not None else "raw" if norms else "sorter"
+    )
     if phy.sorter.name == "spikeinterface":
         units = "raw"
     if gains is not None and units != "whitened":

@@ -73,9 +73,7 @@ def union_of_channels(
     return (has_template @ template_channels.astype(np.int32)) > 0
 
 
-def main_channels(
-    counts: sparse.csr_array, amplitudes: NDArray[np.floating]
-) -> NDArray[np.int64]:
+def main_channels(counts: sparse.csr_array, amplitudes: NDArray[np.floating]) -> NDArray[np.int64]:
     """Channel of largest amplitude of each unit's most frequent template; 0 without spikes.
 
     Parameters

@@ -79,7 +79,7 @@ class PhyCuration:
     def merge(self, cluster_ids: Iterable[int]) -> int:
         """Merge clusters; return the new id."""
         old = tuple(sorted(int(i) for i in set(cluster_ids)))
-        self._check_exist(old)
+        self.check_exist(old)
         if len(old) < 2:
             raise ValueError(f"a merge takes at least two clusters, not {list(old)}")
         largest = max(old, key=lambda i: (len(self.rows[i]), -i))
@@ -95,8 +95,10 @@ class PhyCuration:
         Each part holds rows of the cluster, counted within the cluster.
         """
         cluster_id = int(cluster_id)
-        self._check_exist([cluster_id])
+        self.check_exist([cluster_id])
         rows = self.rows[cluster_id]
+        if not parts:
+            raise ValueError(f"split of cluster {cluster_id}: no parts")
         part_of = np.full(len(rows), len(parts))
         for i, part in enumerate(parts):
             if len(part) == 0:
@@ -118,7 +120,7 @@ class PhyCuration:
     def label(self, cluster_ids: Iterable[int], value: str, field: str = "group") -> None:
         """Give clusters a label."""
         ids = tuple(int(i) for i in cluster_ids)
-        self._check_exist(ids)
+        self.check_exist(ids)
         self.metadata.setdefault(field, {}).update(dict.fromkeys(ids, value))
         self.operations.append(CurationOperation("label", ids, field=field, value=value))
 
@@ -136,7 +138,8 @@ class PhyCuration:
             out[rows] = cluster_id
         return out
 
-    def _check_exist(self, cluster_ids: Iterable[int]) -> None:
+    def check_exist(self, cluster_ids: Iterable[int]) -> None:
+        """Refuse clusters that have no spikes now."""
         missing = [i for i in cluster_ids if i not in self.rows]
         if missing:
             raise ValueError(f"no such cluster: {missing}")
@@ -193,7 +196,7 @@ def curate(
             curation.merge(arguments[0])
         elif kind == "split" and len(arguments) == 2:
             cluster_id, how = arguments
-            curation._check_exist([cluster_id])
+            curation.check_exist([cluster_id])
             curation.split(cluster_id, _resolve_parts(how, len(curation.rows[cluster_id]), rng))
         elif kind == "label" and len(arguments) in (2, 3):
             curation.label(*arguments)

@@ -82,7 +82,9 @@ def write_templates(
     if writer.dialect.sparse == "padded":
         support = templates.support
         columns = np.take_along_axis(whitened, np.maximum(support, 0)[:, None, :], axis=2)
-        writer.save("templates", np.where(support[:, None, :] >= 0, columns, np.float32(0)))
+        is_nan = np.isnan(whitened).any(axis=(1, 2))[:, None, None]  # padding included
+        used = (support[:, None, :] >= 0) | is_nan
+        writer.save("templates", np.where(used, columns, np.float32(0)))
         writer.save("template_ind", support)
         return whitened.astype(writer.dtype("templates"))
     name = "template_ind" if writer.dialect.sparse else "templates_ind"

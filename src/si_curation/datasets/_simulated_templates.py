@@ -63,9 +63,9 @@ def make_whitening(probe: Probe, kind: str, dialect: Dialect, seed) -> np.ndarra
     rng = np.random.default_rng(seed)
     # noise (channels) = mixing @ independent sources: falls off with distance, but irregularly
     distance = np.linalg.norm(probe.positions[:, None] - probe.positions[None], axis=2)
-    irregular = 1 + 0.8 * rng.standard_normal((num_channels, num_channels))
-    mixing = np.exp(-distance / 40.0) * irregular
-    mixing *= (6.0 * rng.lognormal(0.0, 0.4, num_channels))[:, None]
+    irregular = 1 + 0.6 * rng.standard_normal((num_channels, num_channels))
+    mixing = np.exp(-distance / 30.0) * irregular
+    mixing *= (6.0 * rng.lognormal(0.0, 0.1, num_channels))[:, None]
     covariance = mixing @ mixing.T + 4.0 * np.eye(num_channels)
     if kind == "symmetric":
         whitening = _inverse_square_root(covariance)

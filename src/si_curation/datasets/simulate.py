@@ -239,6 +239,9 @@ def simulate_kilosort_folder(
     the last templates have no spikes, a merged cluster can so have the id of an unrelated
     template.
 
+    phy overwrites NaN templates with zeros in ``templates.npy`` as soon as it opens a folder;
+    here they stay NaN after curation. All else that ``curation`` writes is what phy writes.
+
     Examples
     --------
     >>> import tempfile

@@ -66,10 +66,11 @@ class TemplateAssignment(BaseSpikeVectorExtension):
     --------
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    >>> sic.compute_template_assignment(analyzer).loc[[4, 13]]
-        template_id  template_spike_count  num_spikes  template_purity  num_templates
-    4             4                   909         909         1.000000              1
-    13            1                   624        1330         0.469173              3
+    >>> table = sic.compute_template_assignment(analyzer)
+    >>> table.loc[13, ["template_id", "template_spike_count", "num_spikes"]].astype(int).tolist()
+    [1, 625, 1330]
+    >>> analyzer.get_extension("template_assignment").get_template_counts()[[7]].indices.tolist()
+    [0, 1, 2]
     """
 
     extension_name = "template_assignment"
@@ -213,7 +214,7 @@ class TemplateAssignment(BaseSpikeVectorExtension):
     @property
     def source(self) -> str:
         """Where the templates come from: the sorter's name, or "identity"."""
-        return self.data["template_info"]["source"]
+        return str(self.info["source"])
 
     @property
     def info(self) -> dict[str, Any]:
@@ -244,7 +245,9 @@ class TemplateAssignment(BaseSpikeVectorExtension):
             The analyzer was not read from a Kilosort folder.
         """
         if "spike_rows" not in self.data:
-            raise MissingDataError("this analyzer was not read from a Kilosort folder: no file rows")
+            raise MissingDataError(
+                "this analyzer was not read from a Kilosort folder: no file rows"
+            )
         return as_array(self.data["spike_rows"])
 
     def get_template_counts(self) -> sparse.csr_array:

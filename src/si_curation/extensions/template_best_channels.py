@@ -70,7 +70,7 @@ class TemplateBestChannels(AnalyzerExtension):
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder(), unwhiten="phy")
     >>> analyzer.compute("template_best_channels").get_best_channels(13)
-    array([21,  8, 23,  6, 20, 22, 19,  5,  9,  7,  4, 10])
+    array([21, 20,  4,  5, 22, 19,  6, 23,  3,  7, 18, 24])
     """
 
     extension_name = "template_best_channels"
@@ -113,7 +113,7 @@ class TemplateBestChannels(AnalyzerExtension):
         found = _templates_of(analyzer)
         amplitudes = found.amplitudes
         limit = self.params["num_channels"]
-        if found.channels_are_the_sorters:
+        if found.channels_are_the_sorters and found.support is not None:
             candidates = found.support
         else:
             candidates = neighbourhood(
@@ -163,7 +163,9 @@ class TemplateBestChannels(AnalyzerExtension):
         analyzer = self.sorting_analyzer
         channel_ids = analyzer.channel_ids
         return {
-            unit_id: row[row >= 0].astype(np.int64) if outputs == "indices" else channel_ids[row[row >= 0]]
+            unit_id: row[row >= 0].astype(np.int64)
+            if outputs == "indices"
+            else channel_ids[row[row >= 0]]
             for unit_id, row in zip(
                 analyzer.unit_ids, as_array(self.data["channel_indices"]), strict=True
             )

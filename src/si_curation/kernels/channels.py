@@ -104,7 +104,7 @@ def rank_channels(
     Examples
     --------
     >>> rank_channels(np.array([[1.0, 3.0, 2.0]]), np.array([[True, True, True]]), 0.5)
-    array([[ 1,  2]])
+    array([[1, 2]])
     """
     num_templates = len(amplitudes)
     if amplitudes.size == 0:

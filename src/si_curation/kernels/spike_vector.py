@@ -62,9 +62,7 @@ def make_spike_vector(
     spikes = np.empty(num_spikes, dtype=SPIKE_DTYPE)
     table = spikes.view(np.int64).reshape(num_spikes, 3)
     if rows is None:
-        run_blocks(
-            lambda b: _fill(samples[b], ids[b], unit_of_id, table[b]), blocks(num_spikes)
-        )
+        run_blocks(lambda b: _fill(samples[b], ids[b], unit_of_id, table[b]), blocks(num_spikes))
     else:
         run_blocks(
             lambda b: _fill_rows(samples, ids, unit_of_id, rows[b], table[b]), blocks(num_spikes)

@@ -253,10 +253,9 @@ def unwhiten_templates_as_phy(
         for i, channel_set in enumerate(channel_sets):
             channels = np.flatnonzero(channel_set)
             members = np.flatnonzero(which.ravel() == i)
-            whitened = np.ascontiguousarray(templates[np.ix_(members, range(out.shape[1]), channels)])
-            out[np.ix_(members, range(out.shape[1]), channels)] = np.matmul(
-                whitened, matrix[np.ix_(channels, channels)]
-            )
+            whitened = np.ascontiguousarray(templates[members][:, :, channels])
+            product = np.matmul(whitened, matrix[np.ix_(channels, channels)])
+            out[members[:, None], :, channels] = product.transpose(0, 2, 1)
     else:
         for piece in blocks(len(templates), _TEMPLATES_PER_BLOCK):
             out[piece] = np.matmul(templates[piece], matrix)

@@ -108,12 +108,12 @@ def as_vector(
     """
     if values is None:
         return None
-    if values.ndim == 0 or values.ndim > 2 or (values.ndim == 2 and 1 not in values.shape):
-        if not (values.ndim == 2 and values.size == 0):
-            findings.error(
-                name, f"has shape {values.shape}, expected (n,), (n, 1) or (1, n)", _COPY_AGAIN
-            )
-            return None
+    is_vector = values.ndim == 1 or (values.ndim == 2 and (1 in values.shape or not values.size))
+    if not is_vector:
+        findings.error(
+            name, f"has shape {values.shape}, expected (n,), (n, 1) or (1, n)", _COPY_AGAIN
+        )
+        return None
     values = values.reshape(-1)
     if values.dtype.kind not in "iufb":
         findings.error(name, f"has dtype {values.dtype}, expected numbers", _COPY_AGAIN)

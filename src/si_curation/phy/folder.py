@@ -143,7 +143,7 @@ class PhyFolder:
 
     @property
     def groups(self) -> dict[int, str]:
-        """phy's group of every cluster that has spikes; "unsorted" where it has none."""
+        """Phy's group of every cluster that has spikes; "unsorted" where it has none."""
         column = self.columns.get("group")
         labels = {} if column is None else column.values
         return {int(i): str(labels.get(int(i), UNSORTED)) for i in self.cluster_ids}
@@ -209,9 +209,7 @@ def read_phy_folder(
     ('unsorted', 'good')
     """
     path = _existing_folder(folder_path)
-    if sampling_frequency is not None and not (
-        np.isscalar(sampling_frequency) and np.isfinite(sampling_frequency) and sampling_frequency > 0
-    ):
+    if sampling_frequency is not None and not _is_rate(sampling_frequency):
         raise ParameterError(
             f"sampling_frequency is {sampling_frequency!r}, expected a positive number in Hz"
         )
@@ -256,6 +254,11 @@ def read_phy_folder(
         **whitening.fields(),
         **features.fields(),
     )
+
+
+def _is_rate(value: object) -> bool:
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return is_number and bool(np.isfinite(value)) and float(value) > 0  # type: ignore[arg-type, call-overload]
 
 
 def _is_memory_mapped(array: Any) -> bool:

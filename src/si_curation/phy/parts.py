@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from si_curation.kernels.spike_files import unique_ids, value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
@@ -133,15 +132,17 @@ def _check_positions(positions, count: int | None, findings: Findings):
     name = "spike_positions.npy"
     if positions is None:
         return None
-    if positions.ndim != 2 or positions.shape[1] < 2 or (count is not None and len(positions) != count):
+    if (
+        positions.ndim != 2
+        or positions.shape[1] < 2
+        or (count is not None and len(positions) != count)
+    ):
         findings.error(name, f"has shape {positions.shape}, expected ({count}, 2)", _MIXED_RUNS)
         return None
     positions = _floating(positions, name, findings)
     if positions is not None and np.isnan(np.sum(positions, dtype=np.float64)):
         rows = np.flatnonzero(np.isnan(positions).any(axis=1))
-        findings.warning(
-            name, f"has NaN in {rows.size} rows, row {rows[0]} first", "they stay NaN"
-        )
+        findings.warning(name, f"has NaN in {rows.size} rows, row {rows[0]} first", "they stay NaN")
     return positions
 
 
@@ -158,7 +159,9 @@ class Templates(_Part):
 def read_templates(folder: Path, num_channels: int | None, findings: Findings) -> Templates:
     """Read templates and their similarity."""
     if not (folder / "templates.npy").exists():
-        findings.error("templates.npy", "is missing", "it is needed; copy it from the sorter's output")
+        findings.error(
+            "templates.npy", "is missing", "it is needed; copy it from the sorter's output"
+        )
         return Templates(None)
     templates = open_array(folder, "templates.npy", findings)
     if templates is not None and (
@@ -205,7 +208,9 @@ def _index_table(folder, name, shape, num_targets, findings):
     if table is None:
         return None
     table = table.astype(np.int64)
-    if table.size and (table.min() < -1 or (num_targets is not None and table.max() >= num_targets)):
+    if table.size and (
+        table.min() < -1 or (num_targets is not None and table.max() >= num_targets)
+    ):
         findings.error(
             name,
             f"holds indices from {table.min()} to {table.max()}, expected -1 (none) to "
@@ -408,7 +413,9 @@ def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
         features = features[..., None] if ndim == 2 else features[:, None, :]
     if features.ndim != ndim or features.dtype.kind != "f":
         findings.error(
-            name, f"has shape {features.shape} and dtype {features.dtype}, expected floats", _RESTORE
+            name,
+            f"has shape {features.shape} and dtype {features.dtype}, expected floats",
+            _RESTORE,
         )
         return None, None
     rows = as_vector(open_array(folder, rows_name, findings), rows_name, findings, len(features))
@@ -420,7 +427,9 @@ def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
                 rows_name, f"holds rows up to {rows.max()} of {num_spikes} spikes", _MIXED_RUNS
             )
             return None, None
-    elif num_spikes is not None and len(features) != num_spikes and not (folder / rows_name).exists():
+    elif (
+        num_spikes is not None and len(features) != num_spikes and not (folder / rows_name).exists()
+    ):
         findings.error(
             name,
             f"has {len(features)} rows, spike_times.npy has {num_spikes} spikes",

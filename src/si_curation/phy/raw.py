@@ -12,7 +12,7 @@ import numpy as np
 def resolve_data_paths(folder: Path, data_paths: tuple[str, ...]) -> tuple[Path, ...]:
     """Resolve ``dat_path`` entries against the folder, as phy does.
 
-    An absolute path of another system (``C:\\data\\x.bin`` on Linux) that is not there is looked
+    An absolute path of another system (of Windows, read on Linux) that is not there is looked
     for by its file name in the folder.
     """
     return tuple(_resolve(folder, entry) for entry in data_paths)

@@ -19,7 +19,9 @@ SNAPSHOT = "cluster_info"  # written by phy for people to read; phy itself does 
 UNSORTED = "unsorted"
 _ID_COLUMNS = ("cluster_id", "id")
 _INTEGER = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
+)
 _MIN_TEXT_WIDTH = 32  # zarr cuts strings that are set later to the width of the first ones
 
 

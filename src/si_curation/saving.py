@@ -1,0 +1,75 @@
+"""Saving an analyzer: under a temporary name, then renamed; never half an analyzer."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+from spikeinterface.core import BaseRecording, SortingAnalyzer, load_sorting_analyzer
+
+from si_curation._spikeinterface import without_provenance_warnings
+from si_curation.errors import OutputExistsError, ParameterError
+
+
+def check_output(format: str, folder: str | Path | None) -> Path | None:
+    """Give the folder that an analyzer will be saved to, None for memory; an error if it exists."""
+    if format not in ("memory", "binary_folder", "zarr"):
+        raise ParameterError(f"format is {format!r}, expected 'memory', 'binary_folder' or 'zarr'")
+    if format == "memory":
+        if folder is not None:
+            raise ParameterError(
+                "folder is given with format='memory'; use format='binary_folder' or 'zarr'"
+            )
+        return None
+    if folder is None:
+        raise ParameterError(f"format={format!r} needs folder=")
+    target = Path(folder).expanduser()
+    if format == "zarr" and target.suffix != ".zarr":
+        target = target.with_name(target.name + ".zarr")
+    if target.exists():
+        raise OutputExistsError(f"{target} exists; give another folder or remove it")
+    return target
+
+
+def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) -> SortingAnalyzer:
+    """Save under a temporary name beside the target, then rename: never half an analyzer.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    format : {"binary_folder", "zarr"}
+    folder : str or Path
+        Must not exist.
+
+    Returns
+    -------
+    SortingAnalyzer
+        The saved one, loaded.
+
+    Raises
+    ------
+    OutputExistsError
+    """
+    target = check_output(format, folder)
+    if target is None:
+        raise ParameterError("an analyzer in memory is not saved")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
+    recording = analyzer.recording if analyzer.has_recording() else None
+    try:
+        with without_provenance_warnings():
+            analyzer.save_as(format=format, folder=part)
+        if target.exists():
+            raise OutputExistsError(f"{target} exists; give another folder or remove it")
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return load_sorting_analyzer(target) if recording is None else _reload(target, recording)
+
+
+def _reload(target: Path, recording: BaseRecording) -> SortingAnalyzer:
+    analyzer = load_sorting_analyzer(target)
+    if not analyzer.has_recording():
+        analyzer.set_temporary_recording(recording)
+    return analyzer

@@ -1,0 +1,102 @@
+"""Which rows of a folder become spikes of which units, and what is said of the others."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import BaseRecording
+
+from si_curation.errors import ParameterError, SiCurationWarning
+from si_curation.kernels.spike_files import positions_of_ids
+from si_curation.phy.folder import PhyFolder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class SpikeSelection:
+    """Which rows of the folder become spikes of which units.
+
+    Attributes
+    ----------
+    unit_ids : array (n_units,) int64
+    rows : array (n_kept,) int64 or None
+        Rows of the files, in the order of the spikes; None: all rows as they are.
+    dropped_rows : array (n_dropped,) int64
+        Rows that SpikeInterface cannot hold.
+    num_samples : int
+        Length of the analyzer.
+    """
+
+    unit_ids: NDArray[np.int64]
+    rows: NDArray[np.int64] | None
+    dropped_rows: NDArray[np.int64]
+    num_samples: int
+
+
+def select_spikes(
+    phy: PhyFolder, recording: BaseRecording | None, exclude_groups: str | Sequence[str] | None
+) -> SpikeSelection:
+    """Choose the rows that SpikeInterface can hold, in the order of their samples.
+
+    Parameters
+    ----------
+    phy : PhyFolder
+    recording : BaseRecording, optional
+        Spikes after its end are dropped; without one the analyzer is made long enough.
+    exclude_groups : str or sequence of str, optional
+        phy groups that are left out.
+
+    Returns
+    -------
+    SpikeSelection
+    """
+    if exclude_groups is not None and not isinstance(exclude_groups, str):
+        if not all(isinstance(group, str) for group in exclude_groups):
+            raise ParameterError(f"exclude_groups is {exclude_groups!r}, expected names of groups")
+        excluded = set(exclude_groups)
+    else:
+        excluded = {exclude_groups} if exclude_groups is not None else set()
+    groups = phy.groups if excluded else {}
+    kept = np.array([groups.get(int(i)) not in excluded for i in phy.cluster_ids], dtype=bool)
+    unit_ids = phy.cluster_ids[kept] if excluded else phy.cluster_ids
+    if recording is None:
+        num_samples = max(phy.raw_num_samples or 0, phy.last_sample + 1, 1)
+    else:
+        num_samples = recording.get_num_samples()
+    out_of_range = phy.first_sample < 0 or phy.last_sample >= num_samples
+    no_rows = np.zeros(0, dtype=np.int64)
+    if not out_of_range and phy.spikes_are_sorted and unit_ids.size == phy.cluster_ids.size:
+        return SpikeSelection(unit_ids, None, no_rows, num_samples)
+    samples = phy.spike_samples
+    keep = (samples >= 0) & (samples < num_samples)
+    dropped = np.flatnonzero(~keep)
+    if unit_ids.size < phy.cluster_ids.size:
+        table = positions_of_ids(unit_ids, int(phy.cluster_ids.max()))
+        keep &= table[phy.spike_clusters] >= 0
+    rows = np.flatnonzero(keep)
+    if not phy.spikes_are_sorted:
+        logger.info("%s: spike_times.npy is not in ascending order; sorted", phy.folder)
+        rows = rows[np.argsort(samples[rows], kind="stable")]
+    return SpikeSelection(unit_ids, rows, dropped, num_samples)
+
+
+def warn_of_dropped(phy: PhyFolder, selection: SpikeSelection) -> None:
+    """Warn once of spikes that could not be kept."""
+    rows = selection.dropped_rows
+    if rows.size == 0:
+        return
+    shown = ", ".join(map(str, rows[:10])) + (", ..." if rows.size > 10 else "")
+    warnings.warn(
+        f"{phy.folder}: {rows.size} of {phy.num_spikes} spikes are before sample 0 or after the "
+        f"end of the recording ({selection.num_samples} samples), where SpikeInterface cannot hold "
+        f"them: rows {shown} of spike_times.npy; all rows are in the sorting's annotation "
+        "'dropped_spike_rows'",
+        SiCurationWarning,
+        stacklevel=4,
+    )

@@ -1,0 +1,79 @@
+"""Imports go one way, and private names of SpikeInterface are touched in one file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import si_curation
+
+PACKAGE = Path(si_curation.__file__).parent
+LAYERS = [
+    {"errors", "py.typed"},
+    {"kernels"},
+    {"phy"},
+    {"_spikeinterface"},
+    {"unit_level", "sorter_templates", "probe", "spike_selection", "saving"},
+    {"reader"},
+    {"extensions"},
+    {"curation", "unit_table"},
+    {"exporters", "views"},
+    {"datasets"},
+    {"cli"},
+    {"__init__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports_of(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.append(node.module or "")
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_imports_go_one_way(path):
+    own = part_of(path)
+    assert own in LEVEL, f"{own} has no layer"
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] != "si_curation" or len(parts) < 2 or parts[1] not in LEVEL:
+            continue
+        assert parts[1] == own or LEVEL[parts[1]] < LEVEL[own], f"{own} imports {parts[1]}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_private_names_of_spikeinterface_are_in_one_file(path):
+    if path.name == "_spikeinterface.py":
+        return
+    for name in imports_of(path):
+        parts = name.split(".")
+        assert parts[0] != "spikeinterface" or not any(p.startswith("_") for p in parts), name
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    private = {"_builtin_extensions", "_main_channel_indices", "_recording", "_sampling_frequency"}
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not used & private
+
+
+def test_public_names():
+    assert sorted(si_curation.__all__) == list(si_curation.__all__)
+    for name in si_curation.__all__:
+        assert getattr(si_curation, name).__doc__, name
+
+
+def test_files_are_short():
+    for path in MODULES:
+        lines = path.read_text(encoding="utf-8").count("\n")
+        assert lines <= 450, f"{path.name} has {lines} lines: two files"
