@@ -17,7 +17,12 @@ from si_curation._spikeinterface import inject_extension, make_memory_analyzer
 from si_curation.errors import ParameterError
 from si_curation.kernels.channels import neighbourhood
 from si_curation.kernels.spike_files import positions_of_ids
-from si_curation.kernels.spike_vector import choose_random_spikes, make_spike_vector, take_rows
+from si_curation.kernels.spike_vector import (
+    choose_random_spikes,
+    make_spike_vector,
+    scale_by_template,
+    take_rows,
+)
 from si_curation.kernels.template_counts import count_templates
 from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.folder import PhyFolder, read_phy_folder
@@ -180,9 +185,14 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
     unit_of_id = positions_of_ids(selection.unit_ids, int(phy.cluster_ids.max(initial=-1)))
     spikes = make_spike_vector(phy.spike_samples, phy.spike_clusters, unit_of_id, selection.rows)
     template_ids = take_rows(phy.spike_templates, selection.rows, np.int32)
-    counts = count_templates(
-        spikes["unit_index"], template_ids, selection.unit_ids.size, phy.num_templates
+    # counted by cluster id, which lie side by side in the file, unlike the spike vector's fields
+    cluster_of_spike = phy.spike_clusters
+    if selection.rows is not None:
+        cluster_of_spike = take_rows(phy.spike_clusters, selection.rows)
+    counts_by_id = count_templates(
+        cluster_of_spike, template_ids, unit_of_id.size, phy.num_templates
     )
+    counts = counts_by_id[selection.unit_ids]
     templates = make_sorter_templates(phy, mode, gains)
     main = main_channels(counts, templates.amplitudes)
     rate = phy.sampling_frequency if recording is None else recording.get_sampling_frequency()
@@ -202,6 +212,21 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
         ChannelSparsity(mask, selection.unit_ids, np.asarray(attributes["channel_ids"])),
         templates.units == "uV",
         main,
+    )
+    num_spikes_of_id = np.asarray(counts_by_id.sum(axis=1)).ravel()
+    random_spikes = choose_random_spikes(
+        cluster_of_spike, num_spikes_of_id, MAX_RANDOM_SPIKES_PER_UNIT, RANDOM_SPIKES_SEED
+    )
+    inject_extension(
+        analyzer,
+        "random_spikes",
+        {"random_spikes_indices": random_spikes},
+        {
+            "method": "uniform",
+            "max_spikes_per_unit": MAX_RANDOM_SPIKES_PER_UNIT,
+            "margin_size": None,
+            "seed": RANDOM_SPIKES_SEED,
+        },
     )
     _inject(analyzer, phy, templates, counts, template_ids, selection.rows)
     warn_of_dropped(phy, selection)
@@ -225,22 +250,6 @@ def _sparsity_mask(phy: PhyFolder, templates: SorterTemplates, counts) -> NDArra
 
 
 def _inject(analyzer, phy, templates: SorterTemplates, counts, template_ids, rows) -> None:
-    num_spikes_per_unit = np.asarray(counts.sum(axis=1)).ravel()
-    unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
-    random_spikes = choose_random_spikes(
-        unit_index, num_spikes_per_unit, MAX_RANDOM_SPIKES_PER_UNIT, RANDOM_SPIKES_SEED
-    )
-    inject_extension(
-        analyzer,
-        "random_spikes",
-        {"random_spikes_indices": random_spikes},
-        {
-            "method": "uniform",
-            "max_spikes_per_unit": MAX_RANDOM_SPIKES_PER_UNIT,
-            "margin_size": None,
-            "seed": RANDOM_SPIKES_SEED,
-        },
-    )
     num_samples = templates.templates.shape[1]
     ms = 1000.0 / phy.sampling_frequency
     set_unit_templates(
@@ -285,13 +294,12 @@ def _spike_amplitudes(phy, templates: SorterTemplates, template_ids, rows):
     """
     if phy.amplitudes is None:
         return None
-    amplitudes = take_rows(phy.amplitudes, rows, np.float32)
     if phy.sorter.name == "spikeinterface":
-        return amplitudes  # export_to_phy writes spike amplitudes, not factors
+        # export_to_phy writes spike amplitudes, not factors
+        return take_rows(phy.amplitudes, rows, np.float32)
     extremum = extremum_on_channel(templates.templates, templates.amplitudes.argmax(axis=1))
-    scale = (extremum * templates.amplitude_to_factor).astype(np.float32)
-    amplitudes *= scale[template_ids]
-    return amplitudes
+    scale = extremum * templates.amplitude_to_factor
+    return scale_by_template(phy.amplitudes, rows, template_ids, scale)
 
 
 def _set_properties(sorting: NumpySorting, phy: PhyFolder) -> None:

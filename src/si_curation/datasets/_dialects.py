@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from si_curation.errors import ParameterError
+
 _MATLAB_DTYPES = {
     "spike_times": "uint64",
     "spike_templates": "uint32",
@@ -223,5 +225,5 @@ def cast_exactly(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if np.issubdtype(dtype, np.integer) and values.size:
         limits = np.iinfo(dtype)
         if values.min() < limits.min or values.max() > limits.max:
-            raise ValueError(f"{name} holds values that do not fit in {dtype}")
+            raise ParameterError(f"{name} holds values that do not fit in {dtype}")
     return values.astype(dtype)

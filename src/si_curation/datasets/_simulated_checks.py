@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ._dialects import Dialect
-from ._simulated_curation import Metadata
+from si_curation.datasets._dialects import Dialect
+from si_curation.datasets._simulated_curation import Metadata
+from si_curation.errors import OutputExistsError, ParameterError
 
 T = TypeVar("T")
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 def check_choice(name: str, value: str, choices: Mapping[str, T]) -> T:
     """Look a name up among the choices."""
     if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
+        raise ParameterError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
     return choices[value]
 
 
@@ -29,7 +30,7 @@ def check_dtypes(spec: Dialect, dtypes: Mapping[str, str] | None) -> dict[str, s
         try:
             np.dtype(dtype)
         except TypeError as error:
-            raise ValueError(f"unknown dtype {dtype!r} for {name}") from error
+            raise ParameterError(f"unknown dtype {dtype!r} for {name}") from error
     return dict(dtypes or {})
 
 
@@ -43,17 +44,17 @@ def check_numbers(
 ) -> None:
     """Check the counts; ``num_blank`` are those of zero, NaN and empty templates."""
     if min(num_templates, num_channels, num_shanks, num_spikes) < 1:
-        raise ValueError("templates, channels, shanks and spikes must number at least one each")
+        raise ParameterError("templates, channels, shanks and spikes must number at least one each")
     if min(num_blank) < 0:
-        raise ValueError("the numbers of empty, zero and NaN templates must not be negative")
+        raise ParameterError("the numbers of empty, zero and NaN templates must not be negative")
     if sum(num_blank) >= num_templates:
-        raise ValueError(
+        raise ParameterError(
             f"{sum(num_blank)} of {num_templates} templates have no spikes: one at least must have"
         )
     if num_raw_channels < num_channels:
-        raise ValueError(f"num_raw_channels must be at least num_channels ({num_channels})")
+        raise ParameterError(f"num_raw_channels must be at least num_channels ({num_channels})")
     if num_shanks > num_channels:
-        raise ValueError(f"num_shanks must be at most num_channels ({num_channels})")
+        raise ParameterError(f"num_shanks must be at most num_channels ({num_channels})")
 
 
 def check_fractions(
@@ -65,11 +66,11 @@ def check_fractions(
 ) -> None:
     """Check the other numbers."""
     if not 0 <= shared_fraction <= 1:
-        raise ValueError(f"shared_fraction must be between 0 and 1, not {shared_fraction}")
+        raise ParameterError(f"shared_fraction must be between 0 and 1, not {shared_fraction}")
     if feature_rows is not None and not 0 < feature_rows <= num_spikes:
-        raise ValueError(f"feature_rows must be between 1 and {num_spikes}, not {feature_rows}")
+        raise ParameterError(f"feature_rows must be between 1 and {num_spikes}, not {feature_rows}")
     if sampling_frequency <= 0 or (duration_s is not None and duration_s <= 0):
-        raise ValueError("sampling_frequency and duration_s must be positive")
+        raise ParameterError("sampling_frequency and duration_s must be positive")
 
 
 def initial_labels(labels: Mapping[Any, Any] | None) -> Metadata:
@@ -92,7 +93,7 @@ def prepare_folder(folder: Path, overwrite: bool) -> None:
     if not any(folder.iterdir()):
         return
     if not overwrite:
-        raise FileExistsError(f"{folder} is not empty: give overwrite=True or another folder")
+        raise OutputExistsError(f"{folder} is not empty: give overwrite=True or another folder")
     for pattern in ("*.npy", "cluster_*.tsv", "cluster_*.csv", "params.py"):
         for path in folder.glob(pattern):
             path.unlink()

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from si_curation.errors import ParameterError
+
 GROUPS = ("good", "mua", "noise")
 Metadata = dict[str, dict[int, Any]]
 
@@ -81,7 +83,7 @@ class PhyCuration:
         old = tuple(sorted(int(i) for i in set(cluster_ids)))
         self.check_exist(old)
         if len(old) < 2:
-            raise ValueError(f"a merge takes at least two clusters, not {list(old)}")
+            raise ParameterError(f"a merge takes at least two clusters, not {list(old)}")
         largest = max(old, key=lambda i: (len(self.rows[i]), -i))
         (new,) = self._new_ids(1)
         rows = np.sort(np.concatenate([self.rows[i] for i in old]))
@@ -98,17 +100,17 @@ class PhyCuration:
         self.check_exist([cluster_id])
         rows = self.rows[cluster_id]
         if not parts:
-            raise ValueError(f"split of cluster {cluster_id}: no parts")
+            raise ParameterError(f"split of cluster {cluster_id}: no parts")
         part_of = np.full(len(rows), len(parts))
         for i, part in enumerate(parts):
             if len(part) == 0:
-                raise ValueError(f"split of cluster {cluster_id}: part {i} is empty")
+                raise ParameterError(f"split of cluster {cluster_id}: part {i} is empty")
             if min(part) < 0 or max(part) >= len(rows):
-                raise ValueError(
+                raise ParameterError(
                     f"split of cluster {cluster_id}: rows must be between 0 and {len(rows) - 1}"
                 )
             if np.any(part_of[part] != len(parts)) or len(np.unique(part)) < len(part):
-                raise ValueError(f"split of cluster {cluster_id}: a spike is in two parts")
+                raise ParameterError(f"split of cluster {cluster_id}: a spike is in two parts")
             part_of[part] = i
         new = self._new_ids(int(part_of.max()) + 1)
         self._replace((cluster_id,), {n: rows[part_of == i] for i, n in enumerate(new)}, cluster_id)
@@ -142,7 +144,7 @@ class PhyCuration:
         """Refuse clusters that have no spikes now."""
         missing = [i for i in cluster_ids if i not in self.rows]
         if missing:
-            raise ValueError(f"no such cluster: {missing}")
+            raise ParameterError(f"no such cluster: {missing}")
 
     def _new_ids(self, num: int) -> tuple[int, ...]:
         ids = tuple(range(self.next_id, self.next_id + num))
@@ -201,7 +203,7 @@ def curate(
         elif kind == "label" and len(arguments) in (2, 3):
             curation.label(*arguments)
         else:
-            raise ValueError(
+            raise ParameterError(
                 f"not an operation: {operation!r}; choose from ('merge', ids), "
                 "('split', id, mask or parts or number of parts), ('label', ids, value[, field])"
             )
@@ -211,7 +213,7 @@ def _resolve_parts(how: Any, num_spikes: int, rng) -> list[np.ndarray]:
     """Turn a mask, a list of rows, a list of lists or a number into the rows of each part."""
     if isinstance(how, (int, np.integer)) and not isinstance(how, bool):
         if not 1 <= how <= num_spikes:
-            raise ValueError(f"cannot split {num_spikes} spikes into {how} parts")
+            raise ParameterError(f"cannot split {num_spikes} spikes into {how} parts")
         part_of = rng.integers(how, size=num_spikes)
         part_of[rng.choice(num_spikes, how, replace=False)] = np.arange(how)
         return [np.flatnonzero(part_of == i) for i in range(how)]
@@ -220,7 +222,7 @@ def _resolve_parts(how: Any, num_spikes: int, rng) -> list[np.ndarray]:
         if rows.dtype != bool:
             return [rows.astype(np.int64)]
         if rows.shape != (num_spikes,):
-            raise ValueError(f"a mask of {num_spikes} values is needed, not {rows.shape}")
+            raise ParameterError(f"a mask of {num_spikes} values is needed, not {rows.shape}")
         return [np.flatnonzero(rows)]
     return [np.asarray(part, dtype=np.int64) for part in how]
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ._dialects import Dialect, FolderWriter
-from ._simulated_curation import (
+from si_curation.datasets._dialects import Dialect, FolderWriter
+from si_curation.datasets._simulated_curation import (
     Metadata,
     PhyCuration,
     write_cluster_info,
     write_phy_tables,
     write_table,
 )
-from ._simulated_spikes import Spikes
-from ._simulated_templates import Probe, SimulatedTemplates
+from si_curation.datasets._simulated_spikes import Spikes
+from si_curation.datasets._simulated_templates import Probe, SimulatedTemplates
 
 
 def write_params(writer: FolderWriter, *, num_raw_channels: int, sampling_frequency: float) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._dialects import Dialect, FolderWriter
-from ._simulated_checks import check_choice
-from ._simulated_files import write_probe, write_templates, write_whitening
-from ._simulated_spikes import feature_projections
-from ._simulated_templates import (
+from si_curation.datasets._dialects import Dialect, FolderWriter
+from si_curation.datasets._simulated_checks import check_choice
+from si_curation.datasets._simulated_files import write_probe, write_templates, write_whitening
+from si_curation.datasets._simulated_spikes import feature_projections
+from si_curation.datasets._simulated_templates import (
     Probe,
     SimulatedTemplates,
     cosine_similarity,
@@ -20,6 +20,7 @@ from ._simulated_templates import (
     unwhiten,
     waveform_basis,
 )
+from si_curation.errors import ParameterError
 
 WHITENINGS = ("symmetric", "local", "diagonal")
 
@@ -131,7 +132,7 @@ def whitening_matrices(
         return stored, make_whitening(probe, "local", spec, seed) if diagonal else stored
     stored = np.asarray(whitening, dtype=np.float64)
     if stored.shape != (probe.num_channels, probe.num_channels):
-        raise ValueError(f"whitening must be a square matrix over channels, not {stored.shape}")
+        raise ParameterError(f"whitening must be a square matrix over channels, not {stored.shape}")
     return stored, stored
 
 

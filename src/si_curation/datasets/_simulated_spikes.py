@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._dialects import FolderWriter
+from si_curation.datasets._dialects import FolderWriter
+from si_curation.errors import ParameterError
 
 ROWS_PER_BLOCK = 65_536
 MAX_TEMPLATE_FEATURES = 16
@@ -88,7 +89,7 @@ def make_spikes(
 def _distinct_sorted_samples(rng, num_spikes: int, num_samples: int) -> np.ndarray:
     """Draw a random subset of the samples, sorted, each at most once (int64)."""
     if num_spikes >= num_samples:
-        raise ValueError("more spikes than samples: give a longer duration_s")
+        raise ParameterError("more spikes than samples: give a longer duration_s")
     # sums of exponential intervals, scaled to the end: the order statistics of uniform draws
     position = rng.standard_exponential(num_spikes + 1)
     np.cumsum(position, out=position)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._dialects import Dialect
+from si_curation.datasets._dialects import Dialect
+from si_curation.errors import ParameterError
 
 COLUMN_X_UM = (16.0, 48.0, 0.0, 32.0)
 ROW_PITCH_UM = 20.0
@@ -159,7 +160,7 @@ def make_templates(
         if not len(todo):
             break
     else:
-        raise ValueError("no template with its peak in place could be drawn: try another seed")
+        raise ParameterError("no template with its peak in place could be drawn: try another seed")
     return SimulatedTemplates(whitened, support, feature_channels)
 
 

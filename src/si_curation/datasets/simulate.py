@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ._dialects import DIALECTS, FolderWriter
-from ._simulated_checks import (
+from si_curation.datasets._dialects import DIALECTS, FolderWriter
+from si_curation.datasets._simulated_checks import (
     check_choice,
     check_dtypes,
     check_fractions,
@@ -19,24 +19,30 @@ from ._simulated_checks import (
     initial_labels,
     prepare_folder,
 )
-from ._simulated_curation import CurationOperation, Metadata, PhyCuration, curate, write_phy_tables
-from ._simulated_files import (
+from si_curation.datasets._simulated_curation import (
+    CurationOperation,
+    Metadata,
+    PhyCuration,
+    curate,
+    write_phy_tables,
+)
+from si_curation.datasets._simulated_files import (
     sorter_metadata,
     write_kilosort4_files,
     write_params,
     write_phy_snapshot,
     write_sorter_tables,
 )
-from ._simulated_sorter import Sorter, whitening_matrices, write_sorter
-from ._simulated_spikes import (
+from si_curation.datasets._simulated_sorter import Sorter, whitening_matrices, write_sorter
+from si_curation.datasets._simulated_spikes import (
     Spikes,
     make_spikes,
     norm_amplitudes,
     template_projections,
     write_projected,
 )
-from ._simulated_spikes import write_positions as write_spike_positions
-from ._simulated_templates import make_probe
+from si_curation.datasets._simulated_spikes import write_positions as write_spike_positions
+from si_curation.datasets._simulated_templates import make_probe
 
 __all__ = ["DIALECT_NAMES", "CurationOperation", "SimulatedFolder", "simulate_kilosort_folder"]
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numba
 
+B = TypeVar("B")
 T = TypeVar("T")
 
 
@@ -36,7 +37,7 @@ def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:
     ]
 
 
-def run_blocks(function: Callable[[slice], T], pieces: list[slice]) -> list[T]:
+def run_blocks(function: Callable[[B], T], pieces: list[B]) -> list[T]:
     """Call a function on each block, on ``numba.get_num_threads()`` threads; results in order."""
     num_threads = min(numba.get_num_threads(), len(pieces))
     if num_threads <= 1:

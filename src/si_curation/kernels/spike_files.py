@@ -24,15 +24,12 @@ class ValueRange(NamedTuple):
 def _range_of_block(values):  # values (n,), n >= 1
     smallest = values[0]
     largest = values[0]
-    is_sorted = True
-    previous = values[0]
-    for i in range(values.size):
-        value = values[i]
-        is_sorted &= value >= previous
-        smallest = min(smallest, value)
-        largest = max(largest, value)
-        previous = value
-    return smallest, largest, is_sorted
+    num_falls = 0  # counted, not branched on: the loop stays a vector loop
+    for i in range(1, values.size):
+        smallest = min(smallest, values[i])
+        largest = max(largest, values[i])
+        num_falls += values[i] < values[i - 1]
+    return smallest, largest, num_falls == 0
 
 
 def value_range(values: NDArray[np.integer]) -> ValueRange:
@@ -65,8 +62,11 @@ def value_range(values: NDArray[np.integer]) -> ValueRange:
 
 @njit
 def _mark_present(values, present):
+    # writing only what is new keeps the threads out of each other's caches; and that two may
+    # write the same True is no race that matters
     for i in range(values.size):
-        present[values[i]] = True
+        if not present[values[i]]:
+            present[values[i]] = True
 
 
 def unique_ids(values: NDArray[np.integer], maximum: int) -> NDArray[np.int64]:
@@ -90,7 +90,6 @@ def unique_ids(values: NDArray[np.integer], maximum: int) -> NDArray[np.int64]:
     if maximum >= _MAX_PRESENCE_TABLE:
         return np.unique(values).astype(np.int64)
     present = np.zeros(maximum + 1, dtype=bool)
-    # writing True from several threads at once is no race that matters: all write the same
     run_blocks(lambda piece: _mark_present(values[piece], present), blocks(values.size))
     return np.flatnonzero(present).astype(np.int64)
 
@@ -106,3 +105,16 @@ def positions_of_ids(ids: NDArray[np.integer], maximum: int) -> NDArray[np.int32
     table = np.full(maximum + 1, -1, dtype=np.int32)
     table[ids] = np.arange(len(ids), dtype=np.int32)
     return table
+
+
+def has_nan(values: NDArray[np.floating]) -> bool:
+    """Tell whether a large array of floats holds a NaN.
+
+    Examples
+    --------
+    >>> has_nan(np.array([[1.0, np.nan]]))
+    True
+    """
+    sums = run_blocks(lambda b: bool(np.isnan(values[b].sum())), blocks(len(values)))
+    # infinities of both signs add up to NaN too
+    return any(sums) and bool(np.isnan(values).any())

@@ -104,22 +104,23 @@ def take_rows(
 
 
 @njit
-def _select_ordinals(unit_index, chosen, chosen_start, next_chosen, seen, out):
-    # chosen[chosen_start[u]:chosen_start[u + 1]]: increasing ordinals of unit u's chosen spikes
+def _select_by_gaps(unit_index, gaps, next_gap, countdown, out):
+    # gaps: of all units, one after the other, spikes to skip before the next chosen one and a
+    # huge one at the end; next_gap[u]: position of unit u's next gap; countdown[u]: the one now
     count = 0
     for i in range(unit_index.size):
         unit = unit_index[i]
-        position = next_chosen[unit]
-        if position < chosen_start[unit + 1] and chosen[position] == seen[unit]:
+        left = countdown[unit]
+        if left == 0:
             out[count] = i
             count += 1
-            next_chosen[unit] = position + 1
-        seen[unit] += 1
-    return count
+            left = gaps[next_gap[unit]] + 1
+            next_gap[unit] += 1
+        countdown[unit] = left - 1
 
 
 def choose_random_spikes(
-    unit_index: NDArray[np.int64],
+    unit_index: NDArray[np.integer],
     num_spikes_per_unit: NDArray[np.int64],
     max_spikes_per_unit: int = 500,
     seed: int = 0,
@@ -128,7 +129,8 @@ def choose_random_spikes(
 
     Parameters
     ----------
-    unit_index : array (n,) int64
+    unit_index : array (n,) integer
+        Unit (or any small id) of each spike.
     num_spikes_per_unit : array (n_units,) int64
     max_spikes_per_unit : int
     seed : int
@@ -144,15 +146,73 @@ def choose_random_spikes(
     array([0, 1, 2])
     """
     rng = np.random.default_rng(seed)
-    ordinals = [
-        np.sort(rng.choice(count, max_spikes_per_unit, replace=False, shuffle=False))
-        if count > max_spikes_per_unit
-        else np.arange(count)
-        for count in num_spikes_per_unit
-    ]
-    start = np.concatenate([[0], np.cumsum([o.size for o in ordinals])]).astype(np.int64)
-    chosen = np.concatenate([*ordinals, np.zeros(0)]).astype(np.int64)
-    out = np.empty(chosen.size, dtype=np.int64)
-    seen = np.zeros(num_spikes_per_unit.size, dtype=np.int64)
-    _select_ordinals(unit_index, chosen, start, start[:-1].copy(), seen, out)
+    no_gaps = np.zeros(max_spikes_per_unit, dtype=np.int64)
+    never = np.iinfo(np.int64).max // 2
+    gaps, starts, total = [], [], 0
+    for count in num_spikes_per_unit:
+        if count > max_spikes_per_unit:
+            chosen = np.sort(rng.choice(count, max_spikes_per_unit, replace=False, shuffle=False))
+            gaps.append(np.diff(chosen, prepend=-1) - 1)
+        else:
+            gaps.append(no_gaps[:count])
+        gaps.append(np.array([never]))
+        starts.append(total)
+        total += gaps[-2].size + 1
+    if not starts:
+        return np.zeros(0, dtype=np.int64)
+    all_gaps = np.concatenate(gaps).astype(np.int64)
+    first = np.array(starts, dtype=np.int64)
+    out = np.empty(total - len(starts), dtype=np.int64)
+    _select_by_gaps(unit_index, all_gaps, first + 1, all_gaps[first].copy(), out)
+    return out
+
+
+@njit
+def _scale_by_template(values, template_ids, scale, out):
+    for i in range(values.size):
+        out[i] = values[i] * scale[template_ids[i]]
+
+
+@njit
+def _scale_rows_by_template(values, rows, template_ids, scale, out):
+    for i in range(rows.size):
+        out[i] = values[rows[i]] * scale[template_ids[i]]
+
+
+def scale_by_template(
+    values: NDArray[np.floating],
+    rows: NDArray[np.integer] | None,
+    template_ids: NDArray[np.integer],
+    scale: NDArray[np.floating],
+) -> NDArray[np.float32]:
+    """Multiply one value per spike by a number of its template.
+
+    Parameters
+    ----------
+    values : array (n,) floating
+        In the order of the files; may be memory-mapped.
+    rows : array (n_spikes,) integer, optional
+        Row of each spike; all rows as they are by default.
+    template_ids : array (n_spikes,) integer
+    scale : array (n_templates,) floating
+
+    Returns
+    -------
+    array (n_spikes,) float32
+
+    Examples
+    --------
+    >>> scale_by_template(np.array([1.0, 2.0]), None, np.array([1, 0]), np.array([10.0, 100.0]))
+    array([100.,  20.], dtype=float32)
+    """
+    out = np.empty(template_ids.size, dtype=np.float32)
+    weights = np.asarray(scale, dtype=np.float64)
+
+    def fill(b: slice) -> None:
+        if rows is None:
+            _scale_by_template(values[b], template_ids[b], weights, out[b])
+        else:
+            _scale_rows_by_template(values, rows[b], template_ids[b], weights, out[b])
+
+    run_blocks(fill, blocks(out.size))
     return out

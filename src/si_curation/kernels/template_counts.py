@@ -1,7 +1,8 @@
 """How many spikes of each unit came from each template, and the most frequent one.
 
 phy calls ``np.unique`` on the spike templates of one cluster at a time; here all units are counted
-in one pass over the spikes, without sorting, into a hash table of the few pairs that occur.
+in one pass over the spikes, without sorting: into a table of all pairs where that is small, else
+into a hash table of the few pairs that occur.
 """
 
 from __future__ import annotations
@@ -14,51 +15,85 @@ from scipy import sparse
 
 from si_curation.kernels._numba import blocks, njit, run_blocks
 
+_MAX_DENSE_CELLS = 1 << 22  # a table of every possible pair, where it stays small
 _EMPTY = np.int64(-1)
 
 
 @njit
-def _slot(table, key, mask):
-    # linear probing from a multiplicative hash (Knuth, TAOCP 3, section 6.4)
-    slot = (key * np.int64(0x9E3779B97F4A7C1) >> 17) & mask
-    while table[slot, 0] != _EMPTY and table[slot, 0] != key:
+def _count_dense(rows, cols, num_cols, table):  # rows, cols (n,); table (num_rows * num_cols,)
+    # unsigned: an index that may be negative would cost a test for each spike
+    width = np.uint64(num_cols)
+    for i in range(rows.size):
+        table[np.uint64(rows[i]) * width + np.uint64(cols[i])] += np.uint32(1)
+
+
+@njit
+def _slot(keys, key):
+    # linear probing from a multiplicative hash (Knuth, TAOCP 3, section 6.4); size a power of 2
+    mask = keys.size - 1
+    slot = ((key * np.int64(0x9E3779B97F4A7C1)) >> np.int64(17)) & mask
+    while keys[slot] != _EMPTY and keys[slot] != key:
         slot = (slot + 1) & mask
     return slot
 
 
 @njit
-def _new_table(size):
-    table = np.zeros((size, 2), dtype=np.int64)  # key, count
-    table[:, 0] = _EMPTY
-    return table
+def _count_until_half_full(rows, cols, num_cols, start, used, keys, counts):
+    # keys, counts (size,): gives the row it came to and the number of keys
+    for i in range(start, rows.size):
+        key = np.int64(rows[i]) * num_cols + np.int64(cols[i])
+        slot = _slot(keys, key)
+        if keys[slot] == _EMPTY:
+            if 2 * used >= keys.size:
+                return i, used
+            keys[slot] = key
+            used += 1
+        counts[slot] += 1
+    return rows.size, used
 
 
 @njit
-def _count_pairs(rows, cols, num_cols):  # rows, cols (n,) -> (n_pairs, 2) key, count
-    size = 1024
-    table = _new_table(size)
-    used = 0
-    for i in range(rows.size):
-        key = np.int64(rows[i]) * num_cols + np.int64(cols[i])
-        slot = _slot(table, key, size - 1)
-        if table[slot, 0] == _EMPTY:
-            table[slot, 0] = key
-            used += 1
-        table[slot, 1] += 1
-        if 2 * used > size:
-            bigger = _new_table(4 * size)
-            for j in range(size):
-                if table[j, 0] != _EMPTY:
-                    bigger[_slot(bigger, table[j, 0], 4 * size - 1)] = table[j]
-            table = bigger
-            size *= 4
-    out = np.empty((used, 2), dtype=np.int64)
-    count = 0
-    for j in range(size):
-        if table[j, 0] != _EMPTY:
-            out[count] = table[j]
-            count += 1
-    return out
+def _move(keys, counts, new_keys, new_counts):
+    for j in range(keys.size):
+        if keys[j] != _EMPTY:
+            slot = _slot(new_keys, keys[j])
+            new_keys[slot] = keys[j]
+            new_counts[slot] = counts[j]
+
+
+def _count_hashed(rows, cols, num_cols):
+    keys, counts = np.full(1 << 14, _EMPTY), np.zeros(1 << 14, dtype=np.int64)
+    done = used = 0
+    while done < rows.size:
+        done, used = _count_until_half_full(rows, cols, num_cols, done, used, keys, counts)
+        if done < rows.size:
+            bigger, its_counts = np.full(4 * keys.size, _EMPTY), np.zeros(4 * keys.size, np.int64)
+            _move(keys, counts, bigger, its_counts)
+            keys, counts = bigger, its_counts
+    filled = keys != _EMPTY
+    return keys[filled], counts[filled]
+
+
+def _count_pairs(rows, cols, num_rows, num_cols):
+    """Sorted keys (row * num_cols + col) that occur, and how often."""
+    if num_rows * num_cols <= _MAX_DENSE_CELLS:
+        # a few blocks, each with a table of its own; sums of integers do not depend on order
+        pieces = blocks(rows.size, min(max(1 << 20, -(-rows.size // 4)), 1 << 31))
+        tables = np.zeros((len(pieces), num_rows * num_cols), dtype=np.uint32)
+        run_blocks(
+            lambda i: _count_dense(rows[pieces[i]], cols[pieces[i]], num_cols, tables[i]),
+            list(range(len(pieces))),
+        )
+        table = tables.sum(axis=0, dtype=np.int64)
+        keys = np.flatnonzero(table)
+        return keys, table[keys]
+    parts = run_blocks(
+        lambda b: _count_hashed(rows[b], cols[b], num_cols), blocks(rows.size, 1 << 22)
+    )
+    keys, which = np.unique(np.concatenate([key for key, _ in parts]), return_inverse=True)
+    counts = np.zeros(keys.size, dtype=np.int64)
+    np.add.at(counts, which, np.concatenate([count for _, count in parts]))
+    return keys, counts
 
 
 def count_templates(
@@ -86,15 +121,9 @@ def count_templates(
     array([[0, 0, 2],
            [1, 0, 0]])
     """
-    # few large blocks: each begins with a small empty table
-    pieces = blocks(unit_index.size, rows_per_block=1 << 20)
-    parts = run_blocks(
-        lambda b: _count_pairs(unit_index[b], template_ids[b], num_templates), pieces
-    )
-    pairs = np.concatenate(parts) if parts else np.zeros((0, 2), dtype=np.int64)
-    keys, which = np.unique(pairs[:, 0], return_inverse=True)
-    counts = np.zeros(keys.size, dtype=np.int64)
-    np.add.at(counts, which, pairs[:, 1])
+    if unit_index.size == 0:
+        return sparse.csr_array((num_units, num_templates), dtype=np.int64)
+    keys, counts = _count_pairs(unit_index, template_ids, num_units, num_templates)
     rows, columns = np.divmod(keys, max(num_templates, 1))
     start = np.searchsorted(rows, np.arange(num_units + 1))
     return sparse.csr_array((counts, columns, start), shape=(num_units, num_templates))

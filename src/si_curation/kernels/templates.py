@@ -35,51 +35,58 @@ class UnwhitenedTemplates(NamedTuple):
 
 
 @njit
-def _support(templates, support):  # templates (k, t, c), support (k, c)
-    num_templates, num_samples, num_channels = templates.shape
-    largest = np.zeros(num_channels, dtype=np.float64)
-    for k in range(num_templates):
-        largest[:] = 0
-        for t in range(num_samples):
-            for c in range(num_channels):
-                largest[c] = max(largest[c], abs(templates[k, t, c]))
-        limit = largest.max() * _SIGNAL_FRACTION
+def _largest_of_template(template, largest):  # template (t, c) -> largest magnitude (c,)
+    num_samples, num_channels = template.shape
+    largest[:] = 0
+    for t in range(num_samples):
         for c in range(num_channels):
+            largest[c] = max(largest[c], abs(template[t, c]))
+
+
+@njit
+def _support(templates, support):  # templates (k, t, c), support (k, c)
+    largest = np.zeros(templates.shape[2], dtype=templates.dtype)
+    for k in range(templates.shape[0]):
+        _largest_of_template(templates[k], largest)
+        limit = largest.max() * _SIGNAL_FRACTION
+        for c in range(largest.size):
             support[k, c] = largest[c] > limit
 
 
 @njit
-def _unwhiten_block(templates, matrix, channel_mask, out, amplitudes):
-    # templates (k, t, c), matrix (c, c), channel_mask (k, c): channels kept in the result
+def _unwhiten_block(templates, matrix, restrict, out, amplitudes, support):
+    # templates, out (k, t, c), matrix (c, c), amplitudes, support (k, c)
     num_templates, num_samples, num_channels = templates.shape
-    full = np.empty((num_samples, num_channels), dtype=np.float64)
-    filled = np.empty(num_channels, dtype=np.int64)
+    largest = np.zeros(num_channels, dtype=templates.dtype)
+    row = np.empty(num_channels, dtype=np.float64)
+    low = np.empty(num_channels, dtype=np.float64)
+    high = np.empty(num_channels, dtype=np.float64)
     for k in range(num_templates):
-        count = 0
+        _largest_of_template(templates[k], largest)
+        limit = largest.max() * _SIGNAL_FRACTION
         for c in range(num_channels):
-            for t in range(num_samples):
-                if templates[k, t, c] != 0:
-                    filled[count] = c
-                    count += 1
-                    break
-        full[:] = 0
+            support[k, c] = largest[c] > limit
+        filled = np.flatnonzero(largest)  # the only channels that contribute
+        low[:] = np.inf
+        high[:] = -np.inf
         for t in range(num_samples):
-            row = full[t]
-            for j in range(count):
+            row[:] = 0
+            for j in range(filled.size):
                 value = np.float64(templates[k, t, filled[j]])
                 weights = matrix[filled[j]]
                 for c in range(num_channels):
                     row[c] += value * weights[c]
+            for c in range(num_channels):
+                low[c] = min(low[c], row[c])
+                high[c] = max(high[c], row[c])
+                out[k, t, c] = row[c]
         for c in range(num_channels):
-            low = full[0, c]
-            high = full[0, c]
-            keep = channel_mask[k, c]
-            for t in range(num_samples):
-                value = full[t, c]
-                low = min(low, value)
-                high = max(high, value)
-                out[k, t, c] = value if keep else 0.0
-            amplitudes[k, c] = high - low if keep else 0.0
+            amplitudes[k, c] = high[c] - low[c]
+        if restrict:
+            for c in range(num_channels):
+                if not support[k, c]:
+                    amplitudes[k, c] = 0
+                    out[k, :, c] = 0
 
 
 @njit
@@ -150,7 +157,7 @@ def densify_templates(
     template_channels: NDArray[np.integer] | None,
     num_channels: int,
 ) -> NDArray[np.floating]:
-    """Put templates onto all channels, in C order and with NaN (no template) as zero.
+    """Put templates onto all channels, in C order, with NaN (no template) as zero.
 
     Parameters
     ----------
@@ -161,7 +168,8 @@ def densify_templates(
 
     Returns
     -------
-    array (n_templates, n_samples, num_channels), a copy, dtype of the input
+    array (n_templates, n_samples, num_channels), dtype of the input
+        The input itself where nothing had to be changed.
 
     Examples
     --------
@@ -169,7 +177,10 @@ def densify_templates(
     array([[[0., 0., 1.]]], dtype=float32)
     """
     if template_channels is None:
-        dense = np.array(templates, order="C")
+        dense = np.ascontiguousarray(templates)
+        if dense.size == 0 or np.isfinite(dense.sum()):  # no NaN, no infinity
+            return dense
+        dense = dense.copy()
     else:
         num_templates, num_samples, _ = templates.shape
         # one column more than there are channels: it swallows the -1 columns
@@ -208,17 +219,21 @@ def unwhiten_templates(
     >>> unwhiten_templates(whitened, np.array([[2.0, 1.0], [0.0, 2.0]])).amplitudes
     array([[4., 2.]])
     """
-    support = signal_channels(templates)
     if matrix is None:
-        out = templates.astype(np.float32)
-        return UnwhitenedTemplates(out, peak_to_peak(templates.astype(np.float64)), support)
+        amplitudes = peak_to_peak(templates.astype(np.float64))
+        return UnwhitenedTemplates(
+            templates.astype(np.float32), amplitudes, signal_channels(templates)
+        )
     weights = np.ascontiguousarray(matrix, dtype=np.float64)
-    keep = support if restrict_to_support else np.ones_like(support)
     out = np.empty(templates.shape, dtype=np.float32)
-    amplitudes = np.zeros(support.shape, dtype=np.float64)
+    num_templates, _, num_channels = templates.shape
+    amplitudes = np.zeros((num_templates, num_channels), dtype=np.float64)
+    support = np.zeros((num_templates, num_channels), dtype=bool)
     run_blocks(
-        lambda b: _unwhiten_block(templates[b], weights, keep[b], out[b], amplitudes[b]),
-        blocks(len(templates), _TEMPLATES_PER_BLOCK),
+        lambda b: _unwhiten_block(
+            templates[b], weights, restrict_to_support, out[b], amplitudes[b], support[b]
+        ),
+        blocks(num_templates, _TEMPLATES_PER_BLOCK),
     )
     return UnwhitenedTemplates(out, amplitudes, support)
 

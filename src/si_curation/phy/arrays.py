@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,15 +58,9 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
         return None
     try:
         with path.open("rb") as file:
-            major = np.lib.format.read_magic(file)[0]
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if major == 1
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read_header(file)
+            shape, dtype = read_npy_header(file)
             data_start = file.tell()
-    except (ValueError, OSError, SyntaxError, TypeError, EOFError) as fault:
+    except Exception as fault:  # numpy's header reader raises whatever the bytes lead to
         findings.error(name, f"is not a readable .npy file: {_one_line(fault)}", _COPY_AGAIN)
         return None
     if dtype.hasobject:
@@ -85,21 +81,66 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
         )
         return None
     try:
-        empty = 0 in shape
-        return np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 2 wrote the header, and such
+            array = np.load(path, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
     except (ValueError, OSError, MemoryError, OverflowError) as fault:
         findings.error(name, f"cannot be read: {_one_line(fault)}", _COPY_AGAIN)
         return None
+    return _as_native(array)
+
+
+def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    """Give shape and dtype of a ``.npy`` file that is open at its start, and go to its data."""
+    major = np.lib.format.read_magic(file)[0]
+    read_header = (
+        np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shape, _, dtype = read_header(file)
+    if any(length < 0 for length in shape):
+        raise ValueError(f"shape {shape} in its header")
+    return shape, dtype
+
+
+def _as_native(array: NDArray) -> NDArray:
+    """Copy what numba cannot read: foreign byte orders, half and long floats."""
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        dtype = np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
+    if dtype == array.dtype:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
 
 
 def _one_line(fault: BaseException) -> str:
-    return " ".join(str(fault).split()) or type(fault).__name__
+    text = " ".join(str(fault).split()) or type(fault).__name__
+    return shortened(text)
+
+
+def shortened(text: str, width: int = 200) -> str:
+    """Cut a text that a damaged file may have made very long.
+
+    Examples
+    --------
+    >>> shortened("abcdef", width=4)
+    'abcd...'
+    """
+    return text if len(text) <= width else text[:width] + "..."
 
 
 def as_vector(
-    values: NDArray | None, name: str, findings: Findings, length: int | None = None
+    values: NDArray | None,
+    name: str,
+    findings: Findings,
+    length: int | None = None,
+    as_in: str = "spike_times.npy",
 ) -> NDArray | None:
     """Give (n,), (n, 1) or (1, n) numbers as (n,); a finding where they are something else.
+
+    Where a `length` is expected, `as_in` names the file that it comes from.
 
     Examples
     --------
@@ -121,7 +162,7 @@ def as_vector(
     if length is not None and values.size != length:
         findings.error(
             name,
-            f"has {values.size} entries, expected {length}",
+            f"has {values.size} entries, expected {length} as in {as_in}",
             "files of different runs are mixed, or one was not written to its end; "
             "copy the whole folder again",
         )
@@ -140,7 +181,9 @@ def as_integers(values: NDArray | None, name: str, findings: Findings) -> NDArra
     if values is None or values.dtype.kind in "iu":
         return values
     if values.dtype.kind == "b":
-        findings.error(name, "has dtype bool, expected whole numbers")
+        findings.error(
+            name, "has dtype bool, expected whole numbers", "restore the file that the sorter wrote"
+        )
         return None
     with np.errstate(invalid="ignore"):
         whole = values.astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.phy.arrays import Findings
 from si_curation.phy.ops import read_ops
-from si_curation.phy.params import data_paths_of, read_params, sample_rate_of
+from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_rate_of
 from si_curation.phy.parts import (
     read_channels,
     read_features,
@@ -209,7 +210,7 @@ def read_phy_folder(
     ('unsorted', 'good')
     """
     path = _existing_folder(folder_path)
-    if sampling_frequency is not None and not _is_rate(sampling_frequency):
+    if sampling_frequency is not None and not is_rate(sampling_frequency):
         raise ParameterError(
             f"sampling_frequency is {sampling_frequency!r}, expected a positive number in Hz"
         )
@@ -217,7 +218,7 @@ def read_phy_folder(
     params = read_params(path, findings)
     rate = sampling_frequency or sample_rate_of(params, findings)
     if rate is None and not any(finding.where == "params.py" for finding in findings.of("error")):
-        missing = "has no sample_rate" if params else "is missing"
+        missing = "has no sample_rate" if (path / "params.py").exists() else "is missing"
         findings.error(
             "params.py", missing, "pass sampling_frequency= (in Hz), or put the file back"
         )
@@ -256,11 +257,6 @@ def read_phy_folder(
     )
 
 
-def _is_rate(value: object) -> bool:
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return is_number and bool(np.isfinite(value)) and float(value) > 0  # type: ignore[arg-type, call-overload]
-
-
 def _is_memory_mapped(array: Any) -> bool:
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap):
@@ -271,8 +267,9 @@ def _is_memory_mapped(array: Any) -> bool:
 
 def _existing_folder(folder_path: str | Path) -> Path:
     path = Path(folder_path).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         return path.resolve()
-    if path.exists():
-        raise FolderNotFoundError(f"{path} is a file, expected a Kilosort/phy folder")
-    raise FolderNotFoundError(f"{path} does not exist, expected a Kilosort/phy folder")
+    fault = "is a file" if os.path.exists(path) else "does not exist"
+    raise FolderNotFoundError(
+        f"{path} {fault}, expected a Kilosort/phy folder (give the one that holds spike_times.npy)"
+    )

@@ -8,7 +8,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from si_curation.phy.arrays import Findings, _one_line
+import numpy as np
+
+from si_curation.phy.arrays import Findings, _one_line, shortened
 
 NAME = "params.py"
 
@@ -39,7 +41,7 @@ def read_params(folder: Path, findings: Findings) -> dict[str, Any]:
     except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as fault:
         findings.error(
             NAME,
-            f"cannot be read as assignments: {_one_line(fault)}",
+            f"cannot be read as assignments: {_reason(fault)}",
             "write plain lines such as sample_rate = 30000.0; paths as r'C:\\data\\x.bin'",
         )
         return {}
@@ -48,12 +50,12 @@ def read_params(folder: Path, findings: Findings) -> dict[str, Any]:
         target, value = _assignment(statement)
         if target is None:
             if not _is_docstring(statement):
-                _refuse(findings, statement)
+                _refuse(findings, statement, source)
             continue
         try:
             values[target] = ast.literal_eval(value)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            _refuse(findings, statement)
+            _refuse(findings, statement, source)
     return values
 
 
@@ -73,11 +75,21 @@ def _is_docstring(statement: ast.stmt) -> bool:
     )
 
 
-def _refuse(findings: Findings, statement: ast.stmt) -> None:
-    text = ast.unparse(statement).splitlines()[0][:60]
+def _reason(fault: Exception) -> str:
+    if isinstance(fault, SyntaxError) and fault.lineno is not None:
+        return f"line {fault.lineno}: {fault.msg}"
+    if isinstance(fault, UnicodeDecodeError):
+        line = fault.object[: fault.start].count(b"\n") + 1
+        return f"line {line} is not UTF-8 (byte 0x{fault.object[fault.start]:02x})"
+    return _one_line(fault)
+
+
+def _refuse(findings: Findings, statement: ast.stmt, source: str) -> None:
+    text = " ".join(source.split("\n")[statement.lineno - 1].split())
     findings.error(
         NAME,
-        f"line {statement.lineno} is code (`{text}`), expected name = literal; it was not run",
+        f"line {statement.lineno} is code (`{shortened(text, 60)}`), expected name = literal; "
+        "it was not run",
         "replace it by the plain value",
     )
 
@@ -87,21 +99,37 @@ def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
     value = params.get("sample_rate")
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_rate(value):
+    if not is_rate(value):
         findings.error(
             NAME,
-            f"sample_rate is {value!r}, expected a positive number in Hz",
+            f"sample_rate is {_shown(value)}, expected a positive number in Hz",
             "correct it, or pass sampling_frequency=",
         )
         return None
     return float(value)
 
 
-def _is_rate(value: float) -> bool:
+def is_rate(value: Any) -> bool:
+    """Tell whether something is a positive, finite number.
+
+    Examples
+    --------
+    >>> is_rate(30000), is_rate(float("nan")), is_rate("30000"), is_rate(True)
+    (True, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
     try:
-        return math.isfinite(value) and value > 0
+        return math.isfinite(value) and bool(value > 0)
     except OverflowError:
         return False
+
+
+def _shown(value: Any) -> str:
+    try:
+        return shortened(repr(value), 60)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        return f"a huge {type(value).__name__}"
 
 
 def data_paths_of(params: dict[str, Any]) -> tuple[str, ...]:
@@ -114,4 +142,4 @@ def data_paths_of(params: dict[str, Any]) -> tuple[str, ...]:
     """
     value = params.get("dat_path")
     entries = value if isinstance(value, list | tuple) else [value]
-    return tuple(str(entry) for entry in entries if entry is not None and str(entry).strip())
+    return tuple(entry for entry in entries if isinstance(entry, str) and entry.strip())

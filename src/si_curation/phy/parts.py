@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from si_curation.kernels.spike_files import unique_ids, value_range
+from si_curation.kernels.spike_files import has_nan, unique_ids, value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 
 _MIXED_RUNS = "files of different runs are mixed; copy the whole folder again"
@@ -56,12 +56,11 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
         clusters = as_integers(clusters, clusters_name, findings)
     part = Spikes(count, spike_templates=templates, spike_clusters=clusters)
     part.spike_samples = _check_samples(samples, part, findings)
-    _check_ids(templates, "spike_templates.npy", num_templates, findings)
-    if clusters is not None and clusters_name == "spike_clusters.npy":
-        _check_ids(clusters, clusters_name, None, findings)
+    largest = _check_ids(templates, "spike_templates.npy", num_templates, findings)
+    if clusters is not templates:
+        largest = _check_ids(clusters, clusters_name, None, findings)
     if not findings.of("error") and clusters is not None:
-        maximum = value_range(clusters).maximum if clusters.size else -1
-        part.cluster_ids = unique_ids(clusters, maximum)
+        part.cluster_ids = unique_ids(clusters, largest)
     part.amplitudes = _floating(
         as_vector(
             open_array(folder, "amplitudes.npy", findings), "amplitudes.npy", findings, count
@@ -99,9 +98,10 @@ def _check_samples(samples, part: Spikes, findings: Findings):
     return samples if samples.dtype == np.int64 else samples.astype(np.int64)
 
 
-def _check_ids(ids, name: str, num_templates: int | None, findings: Findings) -> None:
+def _check_ids(ids, name: str, num_templates: int | None, findings: Findings) -> int:
+    """Check ids and give the largest."""
     if ids is None or ids.size == 0:
-        return
+        return -1
     low, high, _ = value_range(ids)
     if low < 0:
         row = int(np.flatnonzero(ids < 0)[0])
@@ -114,11 +114,12 @@ def _check_ids(ids, name: str, num_templates: int | None, findings: Findings) ->
         findings.error(
             name,
             f"holds template {high} ({rows.size} rows, row {rows[0]} first), but templates.npy "
-            f"has only templates 0 to {num_templates - 1}",
+            f"has only {num_templates} templates, counted from 0",
             _MIXED_RUNS,
         )
     elif high >= np.iinfo(np.int32).max:
         findings.error(name, f"holds id {high}, expected ids below 2147483647", _RESTORE)
+    return high
 
 
 def _floating(values, name: str, findings: Findings):
@@ -140,7 +141,7 @@ def _check_positions(positions, count: int | None, findings: Findings):
         findings.error(name, f"has shape {positions.shape}, expected ({count}, 2)", _MIXED_RUNS)
         return None
     positions = _floating(positions, name, findings)
-    if positions is not None and np.isnan(np.sum(positions, dtype=np.float64)):
+    if positions is not None and has_nan(positions):
         rows = np.flatnonzero(np.isnan(positions).any(axis=1))
         findings.warning(name, f"has NaN in {rows.size} rows, row {rows[0]} first", "they stay NaN")
     return positions
@@ -195,7 +196,7 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
 
 def _index_table(folder, name, shape, num_targets, findings):
     table = open_array(folder, name, findings)
-    if table is None:
+    if table is None or shape[0] is None:  # what it must fit has a fault of its own
         return None
     if table.ndim == 1 and table.size == shape[0] * shape[1]:
         table = table.reshape(shape)
@@ -223,11 +224,11 @@ def _index_table(folder, name, shape, num_targets, findings):
 
 def _square(folder, name, size, findings, of_what):
     matrix = open_array(folder, name, findings)
-    if matrix is None:
+    if matrix is None or size is None:  # what it must fit has a fault of its own
         return None
     if matrix.size == 1 and size == 1:
         matrix = matrix.reshape(1, 1)
-    if matrix.dtype.kind != "f" or (size is not None and matrix.shape != (size, size)):
+    if matrix.dtype.kind != "f" or matrix.shape != (size, size):
         findings.error(
             name,
             f"has shape {matrix.shape} and dtype {matrix.dtype}, expected floats ({size}, {size}), "
@@ -261,7 +262,8 @@ def read_channels(folder: Path, params: Mapping[str, Any], findings: Findings) -
     part.channel_positions = _read_channel_positions(folder, count, findings)
     for name in ("channel_shanks", "channel_probe"):
         file = f"{name}.npy"
-        values = as_vector(open_array(folder, file, findings), file, findings, count)
+        values = open_array(folder, file, findings)
+        values = as_vector(values, file, findings, count, "channel_map.npy")
         values = as_integers(values, file, findings)
         if values is None and count is not None:
             values = np.zeros(count, dtype=np.int64)
@@ -275,8 +277,15 @@ def _check_channel_map(channel_map, num_raw_channels, findings: Findings) -> Non
     if channel_map.size == 0:
         findings.error(name, "has no channel", _RESTORE)
         return
-    if channel_map.min() < 0 or np.unique(channel_map).size != channel_map.size:
-        findings.error(name, "has negative or repeated raw columns", _RESTORE)
+    columns, counts = np.unique(channel_map, return_counts=True)
+    if columns[0] < 0:
+        findings.error(name, f"has raw column {columns[0]}, expected columns from 0", _RESTORE)
+    elif counts.max() > 1:
+        findings.error(
+            name,
+            f"has raw column {columns[counts.argmax()]} {counts.max()} times, expected each once",
+            _RESTORE,
+        )
     elif isinstance(num_raw_channels, int) and channel_map.max() >= num_raw_channels:
         findings.error(
             name,
@@ -418,7 +427,8 @@ def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
             _RESTORE,
         )
         return None, None
-    rows = as_vector(open_array(folder, rows_name, findings), rows_name, findings, len(features))
+    rows = open_array(folder, rows_name, findings)
+    rows = as_vector(rows, rows_name, findings, len(features), name)
     rows = as_integers(rows, rows_name, findings)
     if rows is not None:
         rows = rows.astype(np.int64)

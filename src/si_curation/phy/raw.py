@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -22,9 +23,10 @@ def _resolve(folder: Path, entry: str) -> Path:
     path = Path(entry)
     if not path.is_absolute():
         path = folder / path
-    if not path.exists():
+    # os.path, as names that no file can have (too long, NUL) are no error there
+    if not os.path.exists(path):
         beside = folder / PureWindowsPath(entry).name
-        if beside.is_file():
+        if os.path.isfile(beside):
             return beside
     return path
 
@@ -36,13 +38,20 @@ def raw_num_samples(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> 
     """
     num_channels = params.get("n_channels_dat")
     offset = params.get("offset", 0)
+    itemsize = _itemsize(params.get("dtype", "int16"))
+    if not isinstance(num_channels, int) or num_channels <= 0 or not itemsize:
+        return None
+    if not isinstance(offset, int) or offset < 0 or not data_paths:
+        return None
+    if any(not os.path.isfile(path) or path.suffix == ".cbin" for path in data_paths):
+        return None
+    num_bytes = [max(path.stat().st_size - offset, 0) for path in data_paths]
+    return sum(size // (itemsize * num_channels) for size in num_bytes)
+
+
+def _itemsize(dtype: Any) -> int:
     try:
-        itemsize = np.dtype(params.get("dtype", "int16")).itemsize
-    except TypeError:
-        return None
-    is_count = isinstance(num_channels, int) and num_channels > 0
-    if not is_count or not isinstance(offset, int) or not data_paths:
-        return None
-    if any(not path.is_file() or path.suffix == ".cbin" for path in data_paths):
-        return None
-    return sum((p.stat().st_size - offset) // (itemsize * num_channels) for p in data_paths)
+        found = np.dtype(dtype) if isinstance(dtype, str) else np.dtype("V")
+    except (TypeError, ValueError, SyntaxError):
+        return 0
+    return found.itemsize if found.kind in "iuf" else 0

@@ -155,6 +155,8 @@ def samples_before_peak(
 
 
 def _whole(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return None
+    if isinstance(value, int | np.integer):
+        return int(value)
     return int(value) if float(value).is_integer() else None

@@ -12,16 +12,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.phy.arrays import Findings, _one_line
+from si_curation.phy.arrays import Findings, _one_line, shortened
 
 Value = int | float | str
 SNAPSHOT = "cluster_info"  # written by phy for people to read; phy itself does not read it
 UNSORTED = "unsorted"
 _ID_COLUMNS = ("cluster_id", "id")
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?\d{1,300}")  # what is longer has no meaning as a number
 _NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
 )
+_CLUSTER_ID = re.compile(r"(\d{1,18})(\.0*)?")  # pandas writes 3.0 where an id was missing
+_OTHER_DELIMITER = re.compile(r"\W*(cluster_)?id\W", re.IGNORECASE)
 _MIN_TEXT_WIDTH = 32  # zarr cuts strings that are set later to the width of the first ones
 
 
@@ -72,6 +74,10 @@ def _fits_int64(values: list) -> bool:
 
 
 def _cast(text: str) -> Value:
+    if text.isdecimal() and text.isascii():  # nearly all: a quick way before the patterns
+        return int(text)
+    if text[0].isalpha() and text[0] not in "nNiI":
+        return text
     if _INTEGER.fullmatch(text):
         return int(text)
     if _NUMBER.fullmatch(text):
@@ -131,17 +137,18 @@ def _read_table(path: Path, findings: Findings) -> list[ClusterColumn]:
         )
         return []
     except OSError as fault:
-        report(path.name, f"cannot be read: {_one_line(fault)}")
+        report(path.name, f"cannot be read: {_one_line(fault)}", "make it readable, or remove it")
         return []
-    delimiter = "\t" if path.suffix == ".tsv" else ","
+    # as phy does, whatever the suffix: old Kilosorts write tabs into .csv
+    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
     try:
-        rows = [
-            (number, row)
-            for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), 1)
-            if any(field.strip() for field in row)
-        ]
+        rows = _numbered_rows(text, delimiter)
     except csv.Error as fault:
-        report(path.name, f"cannot be read as a table: {_one_line(fault)}")
+        report(
+            path.name,
+            f"cannot be read as a table: {_one_line(fault)}",
+            "look for a quotation mark without its partner, or an odd line end",
+        )
         return []
     if not rows:
         findings.warning(path.name, "is empty", "restore it if it had labels")
@@ -149,9 +156,30 @@ def _read_table(path: Path, findings: Findings) -> list[ClusterColumn]:
     header = [field.strip() for field in rows[0][1]]
     id_column = next((name for name in _ID_COLUMNS if name in header), None)
     if id_column is None:
-        findings.info(path.name, "has no cluster_id column and is no cluster table")
+        if len(header) == 1 and _OTHER_DELIMITER.match(header[0]):
+            report(
+                path.name,
+                f"has the header {shortened(header[0], 60)!r}, expected columns set apart by tabs "
+                "(or commas)",
+                "save it again with tabs",
+            )
+        else:
+            findings.info(path.name, "has no cluster_id column and is no cluster table")
         return []
     return _columns(path.name, header, header.index(id_column), rows[1:], report)
+
+
+def _numbered_rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Give the rows that are not blank, each with the number of its first line."""
+    # strict: a quotation mark that is never closed would swallow the rest of the file
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    rows = []
+    first_line = 1
+    for row in reader:
+        if any(field.strip() for field in row):
+            rows.append((first_line, row))
+        first_line = reader.line_num + 1
+    return rows
 
 
 def _columns(name, header, id_position, rows, report) -> list[ClusterColumn]:
@@ -164,17 +192,16 @@ def _columns(name, header, id_position, rows, report) -> list[ClusterColumn]:
             report(
                 name,
                 f"line {number} has {len(row)} fields, expected {len(header)}",
-                "the file uses another delimiter or is damaged; tabs in .tsv, commas in .csv",
+                "correct the line; a field that holds the delimiter needs quotation marks",
             )
             return []
         text = row[id_position].strip() if id_position < len(row) else ""
-        # pandas writes whole ids as 3.0 when one was missing
-        match = re.fullmatch(r"(\d+)(\.0*)?", text)
+        match = _CLUSTER_ID.fullmatch(text)
         if match is None:
             report(
                 name,
-                f"line {number} has cluster id {text!r}, expected a whole number",
-                "correct the line",
+                f"line {number} has cluster id {shortened(text, 40)!r}, expected a whole number",
+                "correct the line, or rename the file if it is no table of clusters",
             )
             return []
         cluster_id = int(match[1])
