@@ -5,6 +5,7 @@
 
 from importlib.metadata import version as _version
 
+from si_curation.curation import CurationSession, reconstruct_lineage
 from si_curation.datasets import SimulatedFolder, example_folder, simulate_kilosort_folder
 from si_curation.errors import (
     Finding,
@@ -29,6 +30,7 @@ from si_curation.reader import read_kilosort_as_analyzer
 __version__ = _version("si_curation")
 
 __all__ = [
+    "CurationSession",
     "Finding",
     "FolderNotFoundError",
     "MissingDataError",
@@ -47,5 +49,6 @@ __all__ = [
     "example_folder",
     "read_kilosort_as_analyzer",
     "read_phy_folder",
+    "reconstruct_lineage",
     "simulate_kilosort_folder",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import spikeinterface.core.sortinganalyzer as _si_sortinganalyzer
 from numpy.typing import NDArray
-from spikeinterface.core import BaseRecording, NumpySorting, SortingAnalyzer
+from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, SortingAnalyzer
 from spikeinterface.core.sortinganalyzer import (
     AnalyzerExtension,
     get_extension_class,
@@ -38,18 +39,21 @@ def make_memory_analyzer(
     sparsity: Any,
     return_in_uV: bool,
     main_channel_indices: NDArray[np.integer],
+    peak_sign: str = "both",
+    peak_mode: str = "peak_to_peak",
 ) -> SortingAnalyzer:
     """Make an in-memory analyzer without a second copy of the spikes.
 
-    The main channel of a unit is phy's best channel, which has the largest peak-to-peak amplitude.
+    By default the main channel of a unit is phy's best channel, which has the largest peak-to-peak
+    amplitude.
     """
     analyzer = SortingAnalyzer.create_memory(
         sorting,
         recording,
         sparsity,
         return_in_uV,
-        peak_sign="both",
-        peak_mode="peak_to_peak",
+        peak_sign=peak_sign,
+        peak_mode=peak_mode,
         rec_attributes=rec_attributes,
         copy_sorting=False,
     )
@@ -76,6 +80,22 @@ def use_stored_main_channels(analyzer: SortingAnalyzer) -> None:
     stored = analyzer.sorting.get_property("main_channel_id")
     if stored is not None and np.isin(stored, analyzer.channel_ids).all():
         analyzer._main_channel_indices = analyzer.channel_ids_to_indices(stored)
+
+
+def recording_of(analyzer: SortingAnalyzer) -> BaseRecording | None:
+    """Give the recording of an analyzer, a temporary one too, or None."""
+    has_one = analyzer.has_recording() or analyzer.has_temporary_recording()
+    return analyzer.recording if has_one else None
+
+
+def rec_attributes_of(analyzer: SortingAnalyzer) -> dict[str, Any]:
+    """Give a copy of what an analyzer knows of its recording."""
+    return dict(analyzer.rec_attributes)
+
+
+def copy_annotations(source: BaseSorting, target: BaseSorting) -> None:
+    """Copy all annotations of a sorting."""
+    target._annotations = copy.deepcopy(source._annotations)
 
 
 def inject_extension(

@@ -15,7 +15,6 @@ from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, So
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
 from si_curation.errors import ParameterError
-from si_curation.kernels.channels import neighbourhood
 from si_curation.kernels.spike_files import positions_of_ids
 from si_curation.kernels.spike_vector import (
     choose_random_spikes,
@@ -34,7 +33,7 @@ from si_curation.spike_selection import SpikeSelection, select_spikes, warn_of_d
 from si_curation.unit_level import (
     main_channels,
     set_unit_templates,
-    union_of_channels,
+    sparsity_mask,
     weighted_mean_templates,
 )
 
@@ -199,7 +198,13 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
     sorting = NumpySorting(spikes, rate, selection.unit_ids)
     _set_properties(sorting, phy)
     _annotate(sorting, phy, templates, selection)
-    mask = _sparsity_mask(phy, templates, counts)
+    mask = sparsity_mask(
+        counts,
+        templates.support,
+        None if templates.are_sparse else templates.amplitudes,
+        phy.channel_positions,
+        phy.channel_shanks,
+    )
     mask[np.arange(len(mask)), main] = True
     if recording is None:
         attributes = make_rec_attributes(phy, selection.num_samples, gains, offsets)
@@ -241,14 +246,6 @@ def _attributes_of(recording: BaseRecording) -> dict:
     return attributes
 
 
-def _sparsity_mask(phy: PhyFolder, templates: SorterTemplates, counts) -> NDArray[np.bool_]:
-    channels = templates.support
-    if not templates.are_sparse:
-        near = neighbourhood(templates.amplitudes, phy.channel_positions, phy.channel_shanks)
-        channels = channels | near
-    return union_of_channels(counts, channels)
-
-
 def _inject(analyzer, phy, templates: SorterTemplates, counts, template_ids, rows) -> None:
     num_samples = templates.templates.shape[1]
     ms = 1000.0 / phy.sampling_frequency
@@ -263,19 +260,17 @@ def _inject(analyzer, phy, templates: SorterTemplates, counts, template_ids, row
     )
     row_dtype = np.int32 if phy.num_spikes < 2**31 else np.int64
     all_rows = np.arange(phy.num_spikes, dtype=row_dtype) if rows is None else rows
-    inject_extension(
-        analyzer,
-        "template_assignment",
-        {
-            "spike_template_ids": template_ids,
-            "spike_rows": all_rows.astype(row_dtype, copy=False),
-            "templates": templates.templates,
-            "template_amplitudes": templates.amplitudes,
-            "template_support": templates.support,
-            "template_info": templates.info(phy),
-        },
-        {},
-    )
+    assignment = {
+        "spike_template_ids": template_ids,
+        "spike_rows": all_rows.astype(row_dtype, copy=False),
+        "templates": templates.templates,
+        "template_amplitudes": templates.amplitudes,
+        "template_support": templates.support,
+        "template_info": templates.info(phy),
+    }
+    if phy.similar_templates is not None:
+        assignment["similar_templates"] = np.array(phy.similar_templates, dtype=np.float32)
+    inject_extension(analyzer, "template_assignment", assignment, {})
     amplitudes = _spike_amplitudes(phy, templates, template_ids, rows)
     if amplitudes is not None:
         inject_extension(analyzer, "spike_amplitudes", {"amplitudes": amplitudes}, {})

@@ -10,6 +10,7 @@ from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, loaded_extensions
+from si_curation.kernels.channels import neighbourhood
 from si_curation.kernels.template_counts import most_frequent_templates
 
 SIMILARITY_PARAMS = {"method": "cosine", "max_lag_ms": 0, "support": "dense"}
@@ -71,6 +72,34 @@ def union_of_channels(
         (np.ones(counts.nnz, dtype=np.int32), counts.indices, counts.indptr), shape=counts.shape
     )
     return (has_template @ template_channels.astype(np.int32)) > 0
+
+
+def sparsity_mask(
+    counts: sparse.csr_array,
+    support: NDArray[np.bool_],
+    dense_amplitudes: NDArray[np.floating] | None,
+    positions: NDArray[np.floating],
+    shanks: NDArray,
+) -> NDArray[np.bool_]:
+    """Channels of each unit: on which its templates have signal, and, if they are dense, near it.
+
+    Parameters
+    ----------
+    counts : CSR array (n_units, n_templates)
+    support : array (n_templates, n_channels) bool
+    dense_amplitudes : array (n_templates, n_channels), optional
+        Of dense templates, whose signal spreads by unwhitening; None for sparse ones.
+    positions : array (n_channels, 2) in µm
+    shanks : array (n_channels,)
+
+    Returns
+    -------
+    array (n_units, n_channels) bool
+    """
+    channels = support
+    if dense_amplitudes is not None:
+        channels = channels | neighbourhood(dense_amplitudes, positions, shanks)
+    return union_of_channels(counts, channels)
 
 
 def main_channels(counts: sparse.csr_array, amplitudes: NDArray[np.floating]) -> NDArray[np.int64]:

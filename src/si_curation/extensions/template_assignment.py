@@ -24,13 +24,14 @@ from si_curation.kernels.template_counts import count_templates, most_frequent_t
 from si_curation.kernels.templates import peak_to_peak, signal_channels
 from si_curation.reader import READER
 from si_curation.unit_level import (
+    cosine_similarity,
     main_channels,
     rebuild_unit_templates,
     weighted_mean_templates,
 )
 
 IDENTITY = "identity"
-_TEMPLATE_DATA = ("templates", "template_amplitudes", "template_support")
+_TEMPLATE_DATA = ("templates", "template_amplitudes", "template_support", "similar_templates")
 
 
 class TemplateAssignment(BaseSpikeVectorExtension):
@@ -149,7 +150,9 @@ class TemplateAssignment(BaseSpikeVectorExtension):
     # what does not hang on spikes stays as it is through select, merge and split
 
     def _template_data(self) -> dict[str, Any]:
-        kept = {name: materialize_array(self.data[name]) for name in _TEMPLATE_DATA}
+        kept = {
+            name: materialize_array(self.data[name]) for name in _TEMPLATE_DATA if name in self.data
+        }
         return {**kept, "template_info": dict(self.data["template_info"])}
 
     def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
@@ -178,7 +181,8 @@ class TemplateAssignment(BaseSpikeVectorExtension):
 
     def _select_channels_extension_data(self, channel_ids: Any) -> dict[str, Any]:
         indices = self.sorting_analyzer.channel_ids_to_indices(channel_ids)
-        data = {name: self.data[name] for name in self.nodepipeline_variables if name in self.data}
+        unchanged = (*self.nodepipeline_variables, "similar_templates")
+        data = {name: self.data[name] for name in unchanged if name in self.data}
         return {
             **{name: materialize_array(values) for name, values in data.items()},
             "templates": slice_rows(self.data["templates"], indices, axis=2),
@@ -272,6 +276,19 @@ class TemplateAssignment(BaseSpikeVectorExtension):
             In the units of ``info["units"]``; zero where the sorter has no (or a NaN) template.
         """
         return as_array(self.data["templates"])
+
+    def get_template_similarity(self) -> NDArray[np.float32]:
+        """Similarity of all pairs of templates.
+
+        Returns
+        -------
+        array (n_templates, n_templates) float32
+            The sorter's ``similar_templates.npy`` where the folder has it, else the cosine of the
+            templates over all samples and channels.
+        """
+        if "similar_templates" in self.data:
+            return as_array(self.data["similar_templates"])
+        return cosine_similarity(self.get_templates())
 
     def get_unit_template(
         self, unit_id: Any, kind: Literal["most_frequent", "weighted_mean"] = "most_frequent"

@@ -110,25 +110,7 @@ class TemplateBestChannels(AnalyzerExtension):
         self.data = self._rank(self.sorting_analyzer)
 
     def _rank(self, analyzer: Any) -> dict[str, Any]:
-        found = _templates_of(analyzer)
-        amplitudes = found.amplitudes
-        limit = self.params["num_channels"]
-        if found.channels_are_the_sorters and found.support is not None:
-            candidates = found.support
-        else:
-            candidates = neighbourhood(
-                amplitudes,
-                analyzer.get_channel_locations(),
-                _shanks(analyzer),
-                limit,
-                self.params["same_shank"],
-            )
-            if found.support is not None:
-                candidates &= found.support
-        ranked = rank_channels(amplitudes, candidates, self.params["amplitude_threshold"])
-        if found.channels_are_the_sorters and limit < PHY_NUM_CHANNELS:
-            ranked = ranked[:, :limit]
-        template_of_unit = found.template_of_unit
+        ranked, amplitudes, template_of_unit = rank_template_channels(analyzer, **self.params)
         # a last row for units without spikes
         ranked = np.vstack([ranked, np.full((1, ranked.shape[1]), -1)])
         padded = np.vstack([amplitudes, np.zeros((1, amplitudes.shape[1]), amplitudes.dtype)])
@@ -221,6 +203,41 @@ class TemplateBestChannels(AnalyzerExtension):
         if channels.size == 0:
             raise MissingDataError(f"unit {unit_id!r} has no template with signal")
         return channels[0]
+
+
+def rank_template_channels(
+    analyzer: Any, num_channels: int, amplitude_threshold: float, same_shank: bool
+) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.int64]]:
+    """Rank the channels of every template of an analyzer.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    num_channels, amplitude_threshold, same_shank
+        As of the extension.
+
+    Returns
+    -------
+    ranked : array (n_templates, longest) int64
+        Channel indices, best first, -1 padded.
+    amplitudes : array (n_templates, n_channels)
+    template_of_unit : array (n_units,) int64
+        -1 for a unit without spikes.
+    """
+    found = _templates_of(analyzer)
+    if found.channels_are_the_sorters and found.support is not None:
+        candidates = found.support
+    else:
+        locations = analyzer.get_channel_locations()
+        candidates = neighbourhood(
+            found.amplitudes, locations, _shanks(analyzer), num_channels, same_shank
+        )
+        if found.support is not None:
+            candidates &= found.support
+    ranked = rank_channels(found.amplitudes, candidates, amplitude_threshold)
+    if found.channels_are_the_sorters and num_channels < PHY_NUM_CHANNELS:
+        ranked = ranked[:, :num_channels]
+    return ranked, found.amplitudes, found.template_of_unit
 
 
 class _Templates(NamedTuple):

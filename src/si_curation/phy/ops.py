@@ -96,8 +96,8 @@ def _check_opcodes(file: io.BytesIO) -> None:
         if opcode.name.startswith("EXT"):  # looked up without find_class
             raise pickle.UnpicklingError("it asks for a registered class")
         num_tuples += opcode.name.startswith("TUPLE")
-    if num_tuples > _MAX_TUPLES:
-        raise pickle.UnpicklingError(f"it has {num_tuples} tuples, expected a settings dict")
+        if num_tuples > _MAX_TUPLES:
+            raise pickle.UnpicklingError(f"it has more than {_MAX_TUPLES} tuples")
 
 
 class _Dtype:

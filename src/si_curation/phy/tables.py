@@ -74,7 +74,7 @@ def _fits_int64(values: list) -> bool:
 
 
 def _cast(text: str) -> Value:
-    if text.isdecimal() and text.isascii():  # nearly all: a quick way before the patterns
+    if text.isdecimal() and text.isascii() and len(text) < 300:  # nearly all: a quick way
         return int(text)
     if text[0].isalpha() and text[0] not in "nNiI":
         return text
@@ -140,7 +140,8 @@ def _read_table(path: Path, findings: Findings) -> list[ClusterColumn]:
         report(path.name, f"cannot be read: {_one_line(fault)}", "make it readable, or remove it")
         return []
     # as phy does, whatever the suffix: old Kilosorts write tabs into .csv
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    first_line = next((line for line in text.split("\n") if line.strip()), "")
+    delimiter = "\t" if "\t" in first_line else ","
     try:
         rows = _numbered_rows(text, delimiter)
     except csv.Error as fault:

@@ -1,0 +1,151 @@
+"""Checks of what is asked of a session, before anything changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.errors import ParameterError, UnknownIdError
+
+GROUPS = ("good", "mua", "noise", "unsorted")
+
+
+def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int) -> list[Any]:
+    """Give unit ids as plain values in the order given.
+
+    Raises
+    ------
+    UnknownIdError
+        Some do not exist.
+    ParameterError
+        They are too few, or named twice.
+    """
+    if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
+        raise ParameterError(f"unit ids are {unit_ids!r}, expected a list of unit ids")
+    ids = [i.item() if isinstance(i, np.generic) else i for i in unit_ids]
+    try:
+        unknown = [i for i in ids if i not in units or isinstance(i, bool | float)]
+        twice = sorted({str(i) for i in ids if ids.count(i) > 1})
+    except TypeError:
+        raise ParameterError(f"unit ids are {ids!r}, expected a list of unit ids") from None
+    if unknown:
+        raise UnknownIdError(f"there are no units {unknown}; see .unit_ids")
+    if twice:
+        raise ParameterError(f"units {', '.join(twice)} are named twice")
+    if len(ids) < at_least:
+        raise ParameterError(f"{len(ids)} units are given, expected at least {at_least}")
+    return ids
+
+
+def check_label(field: Any, value: Any) -> Any:
+    """Give a label as a plain value.
+
+    Raises
+    ------
+    ParameterError
+    """
+    problems = []
+    if not isinstance(field, str) or not field.strip() or set(field) & set('\t\r\n/\\:*?"<>|'):
+        problems.append(f"field is {field!r}, expected a name that can be the name of a file")
+    elif field in ("cluster_id", "id"):
+        problems.append(f"field {field!r} is the name of the ids")
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is not None and not isinstance(value, str | int | float | bool):
+        problems.append(f"the label is {value!r}, expected a text, a number or None")
+    elif field == "group" and value not in (*GROUPS, None):
+        problems.append(f"the group is {value!r}, expected one of {', '.join(GROUPS)}")
+    elif isinstance(value, str) and (set(value) & set("\t\r\n") or not value.strip()):
+        problems.append(f"the label is {value!r}, expected a text without tabs and line ends")
+    elif isinstance(value, float) and not math.isfinite(value):
+        problems.append(f"the label is {value!r}; None takes a label away")
+    if problems:
+        raise ParameterError("; ".join(problems))
+    return value
+
+
+def part_of_spikes(parts: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[np.int64], int]:
+    """Give the part of each spike of a unit, from labels or from lists of indices.
+
+    Parameters
+    ----------
+    parts : sequence of int, or sequence of sequences of int
+    num_spikes : int
+    unit_id
+        For the message.
+
+    Returns
+    -------
+    array (num_spikes,) int64
+        0 to the number of parts - 1, ascending with the label or in the order of the lists.
+    int
+        Number of parts, at least 2.
+
+    Raises
+    ------
+    ParameterError
+        All problems at once.
+
+    Examples
+    --------
+    >>> part_of_spikes([7, 3, 7], 3, "a")
+    (array([1, 0, 1]), 2)
+    >>> part_of_spikes([[2], [0]], 4, "a")
+    (array([1, 2, 0, 2]), 3)
+    """
+    try:
+        is_nested = len(parts) > 0 and all(
+            isinstance(part, list | tuple | set | np.ndarray) and np.ndim(list(part)) == 1
+            for part in parts
+        )
+    except TypeError:
+        raise _refusal(unit_id, [f"parts are {parts!r}, expected labels or lists"]) from None
+    return (_from_lists if is_nested else _from_labels)(parts, num_spikes, unit_id)
+
+
+def _from_labels(labels, num_spikes, unit_id):
+    values = np.asarray(labels)
+    if values.ndim != 1 or values.dtype.kind not in "iubU":
+        raise _refusal(unit_id, ["labels must be whole numbers (or texts), one per spike"])
+    if values.size != num_spikes:
+        raise _refusal(unit_id, [f"{values.size} labels are given for {num_spikes} spikes"])
+    names, part = np.unique(values, return_inverse=True)
+    if names.size < 2:
+        raise _refusal(unit_id, [f"all spikes have the same label; that is {names.size} part"])
+    return part.astype(np.int64).reshape(-1), int(names.size)
+
+
+def _from_lists(lists, num_spikes, unit_id):
+    problems = []
+    part = np.full(num_spikes, -1, dtype=np.int64)
+    for number, entry in enumerate(lists):
+        indices = np.asarray(list(entry))
+        if indices.size == 0:
+            problems.append(f"list {number} is empty")
+            continue
+        if indices.dtype.kind not in "iu":
+            problems.append(f"list {number} holds {indices.dtype}, expected whole numbers")
+            continue
+        if indices.min() < 0 or indices.max() >= num_spikes:
+            problems.append(f"list {number} has indices outside 0 to {num_spikes - 1}")
+            continue
+        if np.unique(indices).size < indices.size or np.any(part[indices] >= 0):
+            problems.append(f"list {number} names a spike that is named before")
+        part[indices] = number
+    if problems:
+        raise _refusal(unit_id, problems)
+    num_parts = len(lists)
+    rest = part < 0
+    if rest.any():
+        part[rest] = num_parts
+        num_parts += 1
+    if num_parts < 2:
+        raise _refusal(unit_id, ["one list names all spikes; that is no split"])
+    return part, num_parts
+
+
+def _refusal(unit_id: Any, problems: list[str]) -> ParameterError:
+    return ParameterError(f"split of unit {unit_id}: " + "; ".join(problems))

@@ -1,0 +1,184 @@
+"""To and from SpikeInterface's curation format (version 2)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from si_curation.curation.journal import unpack_parts
+from si_curation.errors import FolderNotFoundError, ParameterError
+
+if TYPE_CHECKING:
+    from si_curation.curation.session import CurationSession
+
+Curation = Any  # a dict, a list of dicts, a path, or a model of spikeinterface.curation
+_GROUPS = ["good", "mua", "noise", "unsorted"]
+_SI_NAME = {"group": "quality"}
+_OUR_NAME = {"quality": "group"}
+
+
+def make_curation_model(
+    unit_ids: list[Any],
+    steps: Sequence[tuple[Mapping[str, Any], Mapping, Mapping]],
+    labels: Mapping[Any, Mapping[str, Any]],
+    fields: Sequence[str],
+) -> Any:
+    """Make SpikeInterface's model of the steps of a session.
+
+    Parameters
+    ----------
+    unit_ids : list
+        Units that the session began with.
+    steps : sequence of (entry, units before, units after)
+    labels : mapping of unit id to mapping of field to label
+        Of the units at the end.
+    fields : sequence of str
+
+    Returns
+    -------
+    spikeinterface.curation.curation_model.SequentialCuration
+    """
+    from spikeinterface.curation.curation_model import SequentialCuration
+
+    curations = []
+    ids = list(unit_ids)
+    for entry, before, after in steps:
+        inputs, outputs = entry["inputs"], entry["outputs"]
+        one: dict[str, Any] = {"format_version": "2", "unit_ids": list(ids)}
+        if entry["operation"] == "merge":
+            one["merges"] = [{"unit_ids": inputs, "new_unit_id": outputs[0]}]
+        elif entry["operation"] == "split":
+            parts = unpack_parts(entry["parts"])
+            indices = [np.flatnonzero(parts == i).tolist() for i in range(len(outputs))]
+            one["splits"] = [
+                {
+                    "unit_id": inputs[0],
+                    "mode": "indices",
+                    "indices": indices,
+                    "new_unit_ids": outputs,
+                }
+            ]
+        elif entry["operation"] == "remove":
+            one["removed"] = inputs
+        else:
+            continue
+        ids = [i for i in ids if i not in before] + list(after)
+        curations.append(one)
+    curations.append(_labels_step(labels, fields))
+    return SequentialCuration(curation_steps=curations)
+
+
+def _labels_step(labels, fields) -> dict[str, Any]:
+    definitions: dict[str, Any] = {}
+    manual: dict[Any, dict[str, list[str]]] = {unit_id: {} for unit_id in labels}
+    for field in fields:
+        values = {i: own.get(field) for i, own in labels.items()}
+        if field == "group":
+            # SpikeInterface overwrites units without a label by an empty text
+            values = {i: value or "unsorted" for i, value in values.items()}
+        texts = {i: str(value) for i, value in values.items() if value is not None}
+        options = sorted(set(texts.values()) | set(_GROUPS if field == "group" else ()))
+        if len(options) < 2:  # the format wants two at least
+            options += [f"not {options[0]}"] if options else ["yes", "no"]
+        name = _SI_NAME.get(field, field)
+        definitions[name] = {"label_options": options, "exclusive": True}
+        for i, text in texts.items():
+            manual[i][name] = [text]
+    return {
+        "format_version": "2",
+        "unit_ids": list(labels),
+        "label_definitions": definitions,
+        "manual_labels": [{"unit_id": i, "labels": own} for i, own in manual.items() if own],
+    }
+
+
+def apply_curation_model(
+    session: CurationSession, curation: Curation, reason: str, decided_by: str
+) -> dict[Any, Any]:
+    """Do the steps of a curation in a session; see `apply_spikeinterface_curation`."""
+    renamed: dict[Any, Any] = {}
+    for one in _load(curation):
+        expected = {renamed.get(i, i) for i in one.unit_ids}
+        if expected != set(session.unit_ids):
+            missing = sorted(map(str, expected - set(session.unit_ids)))
+            extra = sorted(map(str, set(session.unit_ids) - expected))
+            raise ParameterError(
+                "the curation is of other units"
+                + (f"; not here: {', '.join(missing)}" if missing else "")
+                + (f"; not in it: {', '.join(extra)}" if extra else "")
+            )
+        _apply_one(session, one, renamed, {"reason": reason, "decided_by": decided_by})
+    return renamed
+
+
+def _apply_one(session, one, renamed: dict[Any, Any], why: dict[str, str]) -> None:
+    for label in one.manual_labels:
+        for name, values in label.labels.items():
+            for field, value in _fields_of(one.label_definitions[name], name, values):
+                session.label([renamed.get(label.unit_id, label.unit_id)], value, field, **why)
+    if one.removed:
+        session.remove([renamed.get(i, i) for i in one.removed], **why)
+    for merge in one.merges:
+        ids = [renamed.get(i, i) for i in merge.unit_ids]
+        wanted = _free(session, [merge.new_unit_id])
+        output = session.merge(ids, new_unit_id=wanted and wanted[0], **why)
+        _note_renamed(renamed, [merge.new_unit_id], [output])
+    for split in one.splits:
+        parts = split.labels if split.mode == "labels" else split.indices
+        outputs = session.split(
+            renamed.get(split.unit_id, split.unit_id),
+            parts,
+            new_unit_ids=_free(session, split.new_unit_ids or [None]),
+            **why,
+        )
+        _note_renamed(renamed, split.new_unit_ids or [], outputs)
+
+
+def _free(session: CurationSession, wanted: list[Any]) -> list[Any] | None:
+    """Give the ids that are wanted if none was used before, else None: take new ones."""
+    return None if any(i is None or session.was_used(i) for i in wanted) else wanted
+
+
+def _note_renamed(renamed: dict[Any, Any], wanted: list[Any], outputs: list[Any]) -> None:
+    for i, output in zip(wanted, outputs, strict=False):
+        if i is not None and i != output:
+            renamed[i] = output
+
+
+def _fields_of(definition, name: str, values: list[str]) -> list[tuple[str, Any]]:
+    if definition.exclusive:
+        return [(_OUR_NAME.get(name, name), values[0])] if values else []
+    return [(value, True) for value in values]  # as SpikeInterface: one column per option
+
+
+def _load(curation: Curation) -> list[Any]:
+    from pydantic import ValidationError
+    from spikeinterface.curation.curation_model import Curation as Model
+    from spikeinterface.curation.curation_model import SequentialCuration
+
+    if isinstance(curation, str | Path):
+        path = Path(curation)
+        if not path.is_file():
+            raise FolderNotFoundError(f"{path} does not exist, expected a curation file")
+        try:
+            curation = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as fault:
+            raise ParameterError(f"{path} is not JSON: {fault}") from None
+    try:
+        if isinstance(curation, Mapping) and "curation_steps" in curation:
+            curation = SequentialCuration(**curation)
+        if isinstance(curation, SequentialCuration):
+            return list(curation.curation_steps)
+        entries = curation if isinstance(curation, list | tuple) else [curation]
+        with contextlib.redirect_stdout(io.StringIO()):  # converting old versions prints
+            return [e if isinstance(e, Model) else Model(**e) for e in entries]
+    except (ValidationError, TypeError, KeyError, ValueError) as fault:
+        raise ParameterError(
+            f"not a SpikeInterface curation: {' '.join(str(fault).split())}"
+        ) from None

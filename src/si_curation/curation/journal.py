@@ -1,0 +1,156 @@
+"""A journal on disk: one JSON line per step, written at once, forgiving a torn last line."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import (
+    FolderNotFoundError,
+    OutputExistsError,
+    ParameterError,
+    SiCurationWarning,
+)
+
+FORMAT = "si_curation journal"
+VERSION = 1
+
+
+def fingerprint(analyzer: SortingAnalyzer, spike_template_ids: NDArray[np.integer]) -> str:
+    """Hash of the spikes that a journal belongs to: times, units and templates.
+
+    Returns
+    -------
+    str
+        Hexadecimal BLAKE2b, 32 characters.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    spikes = analyzer.sorting.to_spike_vector()
+    digest.update(repr((spikes.size, [str(i) for i in analyzer.unit_ids])).encode())
+    for field in ("sample_index", "unit_index", "segment_index"):
+        digest.update(np.ascontiguousarray(spikes[field], dtype="<i8").data)
+    digest.update(np.ascontiguousarray(spike_template_ids, dtype="<i8").data)
+    return digest.hexdigest()
+
+
+class Journal:
+    """Appends steps to a file; each is on disk when `append` returns.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist, unless it is continued.
+    belongs_to : str
+        Fingerprint of the spikes.
+    continued : bool
+        Go on with an existing file.
+    """
+
+    def __init__(self, path: Path, belongs_to: str, continued: bool = False):
+        self.path = path
+        if continued:
+            return
+        if path.exists():
+            raise OutputExistsError(
+                f"{path} exists; go on with CurationSession.resume, or give another journal="
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.append({"format": FORMAT, "version": VERSION, "fingerprint": belongs_to})
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write one line and wait until it is on disk."""
+        line = json.dumps(entry, ensure_ascii=False, allow_nan=True) + "\n"
+        with self.path.open("ab") as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_journal(path: str | Path, belongs_to: str) -> list[dict[str, Any]]:
+    """Read the steps of a journal, and cut off a line that was torn by a kill.
+
+    Parameters
+    ----------
+    path : str or Path
+    belongs_to : str
+        Fingerprint of the spikes at hand.
+
+    Returns
+    -------
+    list of dict
+
+    Raises
+    ------
+    FolderNotFoundError, ParameterError
+        There is no such file, it is no journal, or it belongs to other spikes.
+
+    Warns
+    -----
+    SiCurationWarning
+        The last line was torn; it is dropped.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FolderNotFoundError(f"{path} does not exist, expected a journal")
+    content = path.read_bytes()
+    whole, _, torn = content.rpartition(b"\n")
+    entries = []
+    for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
+        try:
+            entries.append(json.loads(line))
+        except ValueError as fault:
+            raise ParameterError(
+                f"{path}: line {number} is no journal entry ({fault}); restore the file"
+            ) from None
+    if not entries or not isinstance(entries[0], dict) or entries[0].get("format") != FORMAT:
+        raise ParameterError(f"{path} is not a journal of a curation session")
+    if entries[0].get("version") != VERSION:
+        raise ParameterError(
+            f"{path} has journal version {entries[0].get('version')}, expected {VERSION}"
+        )
+    if entries[0].get("fingerprint") != belongs_to:
+        raise ParameterError(
+            f"{path} belongs to other spikes (times, units or templates differ); "
+            "give the analyzer that the session began with"
+        )
+    if torn:
+        warnings.warn(
+            f"{path}: the last line was not written to its end; the step in it is dropped",
+            SiCurationWarning,
+            stacklevel=3,
+        )
+        os.truncate(path, len(whole) + 1)
+    return entries[1:]
+
+
+def pack_parts(part_of_spike: NDArray[np.integer]) -> dict[str, Any]:
+    """Pack the part of each spike as text."""
+    dtype = np.min_scalar_type(int(part_of_spike.max(initial=0)))
+    packed = zlib.compress(part_of_spike.astype(dtype.newbyteorder("<")).tobytes())
+    return {
+        "dtype": dtype.newbyteorder("<").str,
+        "size": int(part_of_spike.size),
+        "zlib_base64": base64.b64encode(packed).decode("ascii"),
+    }
+
+
+def unpack_parts(packed: dict[str, Any]) -> NDArray[np.int64]:
+    """Unpack what `pack_parts` made.
+
+    Examples
+    --------
+    >>> unpack_parts(pack_parts(np.array([0, 2, 1])))
+    array([0, 2, 1])
+    """
+    content = zlib.decompress(base64.b64decode(packed["zlib_base64"]))
+    return np.frombuffer(content, dtype=packed["dtype"]).astype(np.int64)

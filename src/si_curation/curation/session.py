@@ -1,0 +1,675 @@
+"""`CurationSession`: phy's operations with phy's rules, in memory, with history and undo."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import as_array
+from si_curation.curation.apply import apply_units
+from si_curation.curation.checks import check_label, check_units, part_of_spikes
+from si_curation.curation.exchange import Curation, apply_curation_model, make_curation_model
+from si_curation.curation.journal import (
+    Journal,
+    fingerprint,
+    pack_parts,
+    read_journal,
+    unpack_parts,
+)
+from si_curation.curation.units import IdSource, Unit, merge_units, split_unit
+from si_curation.errors import ParameterError
+from si_curation.extensions.template_best_channels import rank_template_channels
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.phy.tables import UNSORTED
+
+GROUP = "group"
+_HISTORY_COLUMNS = (
+    "when",
+    "operation",
+    "inputs",
+    "outputs",
+    "field",
+    "value",
+    "reason",
+    "decided_by",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One change: units that go, units that come."""
+
+    entry: dict[str, Any]
+    before: dict[Any, Unit]
+    after: dict[Any, Unit]
+
+
+class CurationSession:
+    """Merge, split, label and remove units as in phy, with undo, a history and a journal.
+
+    Nothing is written to the analyzer: `apply` makes a new one. A step takes the time of the
+    spikes of the units that it changes. Every change makes new units with new ids, which grow and
+    are never used twice, also not after an undo (as in phy).
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        "template_assignment" is computed if it is missing.
+    journal : str or Path, optional
+        A file that every step is appended to at once, as JSON lines; must not exist (see
+        `resume`).
+    decided_by : str, optional
+        Who or what decides, for the history; the name of the user by default.
+
+    Raises
+    ------
+    OutputExistsError
+        The journal exists.
+
+    See Also
+    --------
+    reconstruct_lineage : what was done to a folder that phy curated.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> session = sic.CurationSession(analyzer, decided_by="me")
+    >>> session.merge([11, 12], reason="phy split them by amplitude")
+    14
+    >>> session.label([14], "good")
+    >>> session.split_by_template(13)
+    [15, 16, 17]
+    >>> session.undo()
+    'split'
+    >>> session.table.loc[[13, 14], ["group", "num_spikes", "template_id"]].values.tolist()
+    [['good', 1330, 1], ['good', 383, 3]]
+    >>> session.apply().unit_ids
+    array([ 4,  7,  8,  9, 10, 13, 14])
+    """
+
+    def __init__(
+        self,
+        sorting_analyzer: SortingAnalyzer,
+        *,
+        journal: str | Path | None = None,
+        decided_by: str | None = None,
+    ):
+        if sorting_analyzer.get_extension("template_assignment") is None:
+            sorting_analyzer.compute("template_assignment")
+        self.sorting_analyzer = sorting_analyzer
+        self._assignment = sorting_analyzer.get_extension("template_assignment")
+        self._template_ids = self._assignment.get_spike_template_ids()
+        self._units = _units_of(sorting_analyzer, self._assignment)
+        self._ids = IdSource(list(self._units))
+        self._done: list[_Step] = []
+        self._undone: list[_Step] = []
+        self._log: list[dict[str, Any]] = []
+        self._fields = [GROUP]  # labels that descendants inherit
+        self._decided_by = decided_by or _user()
+        self._ranked: NDArray[np.int64] | None = None
+        self._similarity: NDArray[np.float32] | None = None
+        self._journal = None
+        if journal is not None:
+            belongs_to = fingerprint(sorting_analyzer, self._template_ids)
+            self._journal = Journal(Path(journal), belongs_to)
+
+    @classmethod
+    def resume(
+        cls,
+        sorting_analyzer: SortingAnalyzer,
+        journal: str | Path,
+        *,
+        decided_by: str | None = None,
+    ) -> CurationSession:
+        """Go on with a session from its journal, which is replayed and then continued.
+
+        Parameters
+        ----------
+        sorting_analyzer : SortingAnalyzer
+            The one that the session began with.
+        journal : str or Path
+        decided_by : str, optional
+
+        Returns
+        -------
+        CurationSession
+
+        Raises
+        ------
+        FolderNotFoundError, ParameterError
+            There is no such journal, it is damaged, or it belongs to other spikes.
+
+        Warns
+        -----
+        SiCurationWarning
+            The last line was torn (the process was killed while writing it); it is dropped.
+        """
+        session = cls(sorting_analyzer, decided_by=decided_by)
+        belongs_to = fingerprint(sorting_analyzer, session._template_ids)
+        for number, entry in enumerate(read_journal(journal, belongs_to), 2):
+            try:
+                session._replay(entry)
+            except (KeyError, TypeError, ValueError) as fault:
+                raise ParameterError(
+                    f"{journal}: line {number} cannot be replayed: {fault}"
+                ) from None
+        session._journal = Journal(Path(journal), belongs_to, continued=True)
+        return session
+
+    # what there is now
+
+    @property
+    def unit_ids(self) -> list[Any]:
+        """Ids of the units now, in ascending order (strings: in the order they came)."""
+        return sorted(self._units) if self._ids.are_integers else list(self._units)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The units now.
+
+        Columns ``group``, other labels that were set, ``num_spikes``, ``template_id``,
+        ``template_spike_count``, ``template_purity``, ``num_templates`` and ``best_channel``, as
+        the extensions would give them; indexed by unit id.
+        """
+        return self.get_table()
+
+    def get_table(self, unit_ids: Iterable[Any] | None = None) -> pd.DataFrame:
+        """Tabulate some units; as `table`, without touching the others.
+
+        Parameters
+        ----------
+        unit_ids : iterable, optional
+            All units by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        ids = self.unit_ids if unit_ids is None else check_units(self._units, unit_ids, 0)
+        rows = []
+        for unit_id in ids:
+            unit = self._units[unit_id]
+            channels = self.get_best_channels(unit_id)
+            most = int(unit.template_counts.max(initial=0))
+            rows.append(
+                {
+                    **{field: unit.labels.get(field) for field in self._fields},
+                    GROUP: unit.labels.get(GROUP) or UNSORTED,
+                    "num_spikes": unit.spikes.size,
+                    "template_id": unit.most_frequent_template,
+                    "template_spike_count": most,
+                    "template_purity": most / unit.spikes.size if unit.spikes.size else np.nan,
+                    "num_templates": unit.template_ids.size,
+                    "best_channel": channels[0] if channels.size else None,
+                }
+            )
+        return pd.DataFrame(rows, index=pd.Index(ids, name="unit_id"))
+
+    def get_spikes(self, unit_id: Any) -> NDArray[np.int64]:
+        """Positions of the spikes of a unit in ``sorting_analyzer.sorting.to_spike_vector()``.
+
+        Returns
+        -------
+        array (n_spikes of the unit,) int64
+            Ascending.
+        """
+        (unit_id,) = check_units(self._units, [unit_id], 1)
+        return self._units[unit_id].spikes.copy()
+
+    def get_best_channels(self, unit_id: Any) -> NDArray:
+        """Channel ids of a unit, best first, by the parameters of "template_best_channels".
+
+        Returns
+        -------
+        array (k,)
+            Empty for a unit without spikes.
+        """
+        (unit_id,) = check_units(self._units, [unit_id], 1)
+        if self._ranked is None:
+            extension = self.sorting_analyzer.get_extension("template_best_channels")
+            params = (
+                {"num_channels": 12, "amplitude_threshold": 0.0, "same_shank": True}
+                if extension is None
+                else extension.params
+            )
+            self._ranked = rank_template_channels(self.sorting_analyzer, **params)[0]
+        template = self._units[unit_id].most_frequent_template
+        row = self._ranked[template] if template >= 0 else np.zeros(0, dtype=np.int64)
+        return self.sorting_analyzer.channel_ids[row[row >= 0]]
+
+    def get_similarity(self, unit_id: Any) -> pd.Series:
+        """Similarity of a unit to all others, most similar first.
+
+        phy's: the largest similarity of any template of one to any template of the other.
+
+        Returns
+        -------
+        pandas.Series
+            float64, indexed by unit id.
+        """
+        (unit_id,) = check_units(self._units, [unit_id], 1)
+        if self._similarity is None:
+            self._similarity = self._assignment.get_template_similarity()
+        others = [i for i in self.unit_ids if i != unit_id and self._units[i].spikes.size]
+        own = self._units[unit_id].template_ids
+        if not others or own.size == 0:
+            return pd.Series(dtype=np.float64, name="similarity")
+        largest = self._similarity[own].max(axis=0)  # (n_templates,)
+        templates = [self._units[i].template_ids for i in others]
+        starts = np.cumsum([0] + [ids.size for ids in templates[:-1]])
+        values = np.maximum.reduceat(largest[np.concatenate(templates)], starts)
+        series = pd.Series(values.astype(np.float64), index=others, name="similarity")
+        return series.sort_values(ascending=False, kind="stable")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Every step, undo and redo.
+
+        Columns ``when`` (UTC, ISO 8601), ``operation``, ``inputs``, ``outputs`` (lists of unit
+        ids), ``field`` and ``value`` (of labels), ``reason``, ``decided_by``, and ``in_effect``
+        (whether the step counts now).
+        """
+        in_effect = {id(step.entry) for step in self._done}
+        rows = [
+            {
+                **{name: entry.get(name) for name in _HISTORY_COLUMNS},
+                "in_effect": id(entry) in in_effect,
+            }
+            for entry in self._log
+        ]
+        return pd.DataFrame(rows, columns=[*_HISTORY_COLUMNS, "in_effect"])
+
+    def was_used(self, unit_id: Any) -> bool:
+        """Whether a unit of this id exists or ever did; such an id is not given again."""
+        return self._ids.is_used(unit_id)
+
+    # steps
+
+    def merge(
+        self,
+        unit_ids: Iterable[Any],
+        *,
+        new_unit_id: Any = None,
+        reason: str = "",
+        decided_by: str | None = None,
+    ) -> Any:
+        """Merge units into a new one.
+
+        Its label is that of the merged units; where they differ, that of the one with most spikes
+        (phy).
+
+        Parameters
+        ----------
+        unit_ids : iterable
+            Two or more units.
+        new_unit_id : int or str, optional
+            The next id by default; must never have been used.
+        reason, decided_by : str, optional
+            For the history.
+
+        Returns
+        -------
+        int or str
+            Id of the new unit.
+
+        Raises
+        ------
+        UnknownIdError, ParameterError
+            A unit does not exist, there are less than two, or one is named twice.
+        """
+        ids = check_units(self._units, unit_ids, 2)
+        outputs = self._new_ids(1, None if new_unit_id is None else [new_unit_id])
+        ordered = sorted(ids) if self._ids.are_integers else ids
+        merged = merge_units({i: self._units[i] for i in ordered}, self._fields)
+        entry = self._entry("merge", ids, outputs, reason, decided_by)
+        self._do(entry, ids, {outputs[0]: merged})
+        return outputs[0]
+
+    def split(
+        self,
+        unit_id: Any,
+        parts: Sequence[int] | NDArray | Sequence[Sequence[int]],
+        *,
+        new_unit_ids: Sequence[Any] | None = None,
+        reason: str = "",
+        decided_by: str | None = None,
+    ) -> list[Any]:
+        """Split a unit; every part becomes a new unit (phy).
+
+        Parameters
+        ----------
+        unit_id : int or str
+        parts : sequence of int (n_spikes of the unit,), or sequence of sequences of int
+            One label per spike of the unit, parts in ascending order of the labels; or lists of
+            spike indices within the unit, spikes in no list being the last part.
+        new_unit_ids : sequence, optional
+            The next ids by default; must never have been used.
+        reason, decided_by : str, optional
+            For the history.
+
+        Returns
+        -------
+        list
+            Ids of the new units.
+
+        Raises
+        ------
+        UnknownIdError, ParameterError
+            The unit does not exist, labels are too few or too many, lists overlap, are empty or
+            out of range, or there would be one part only.
+        """
+        (unit_id,) = check_units(self._units, [unit_id], 1)
+        unit = self._units[unit_id]
+        part_of_spike, num_parts = part_of_spikes(parts, unit.spikes.size, unit_id)
+        outputs = self._new_ids(num_parts, new_unit_ids)
+        new = split_unit(unit, part_of_spike, num_parts, self._template_ids, self._fields)
+        entry = self._entry("split", [unit_id], outputs, reason, decided_by)
+        entry["parts"] = pack_parts(part_of_spike)
+        self._do(entry, [unit_id], dict(zip(outputs, new, strict=True)))
+        return outputs
+
+    def split_by_template(
+        self, unit_id: Any, *, reason: str = "by template", decided_by: str | None = None
+    ) -> list[Any]:
+        """Split a unit into the parts that came from each template (phy's action of that name).
+
+        Returns
+        -------
+        list
+            Ids of the new units, in ascending order of the templates.
+
+        Raises
+        ------
+        UnknownIdError, ParameterError
+            The unit does not exist, or all its spikes came from one template.
+        """
+        (unit_id,) = check_units(self._units, [unit_id], 1)
+        unit = self._units[unit_id]
+        if unit.template_ids.size < 2:
+            raise ParameterError(f"all spikes of unit {unit_id} came from one template")
+        parts = as_array(self._template_ids)[unit.spikes]
+        return self.split(unit_id, parts, reason=reason, decided_by=decided_by)
+
+    def label(
+        self,
+        unit_ids: Iterable[Any],
+        group: Any,
+        field: str = GROUP,
+        *,
+        reason: str = "",
+        decided_by: str | None = None,
+    ) -> None:
+        """Label units.
+
+        Parameters
+        ----------
+        unit_ids : iterable
+        group : str, number, bool or None
+            For the field "group": "good", "mua", "noise" or "unsorted". For other fields anything
+            that fits into a table; None takes the label away.
+        field : str, default: "group"
+        reason, decided_by : str, optional
+            For the history.
+
+        Raises
+        ------
+        UnknownIdError, ParameterError
+            A unit does not exist, or the label cannot be used.
+        """
+        ids = check_units(self._units, unit_ids, 1)
+        value = check_label(field, group)
+        entry = self._entry("label", ids, ids, reason, decided_by)
+        entry.update(field=field, value=value)
+        if field not in self._fields:
+            self._fields.append(field)
+        self._do(entry, ids, {i: self._units[i].with_label(field, value) for i in ids})
+
+    def remove(
+        self, unit_ids: Iterable[Any], *, reason: str = "", decided_by: str | None = None
+    ) -> None:
+        """Remove units and their spikes.
+
+        Raises
+        ------
+        UnknownIdError, ParameterError
+        """
+        ids = check_units(self._units, unit_ids, 1)
+        self._do(self._entry("remove", ids, [], reason, decided_by), ids, {})
+
+    def undo(self) -> str | None:
+        """Undo the last step.
+
+        Returns
+        -------
+        str or None
+            Which operation was undone; None if there was none.
+        """
+        if not self._done:
+            return None
+        step = self._done.pop()
+        self._undone.append(step)
+        self._exchange(step.after, step.before)
+        return self._note_move("undo", step)
+
+    def redo(self) -> str | None:
+        """Do again what was undone last.
+
+        Returns
+        -------
+        str or None
+            Which operation was done again; None if there was none.
+        """
+        if not self._undone:
+            return None
+        step = self._undone.pop()
+        self._done.append(step)
+        self._exchange(step.before, step.after)
+        return self._note_move("redo", step)
+
+    # results
+
+    def apply(
+        self,
+        format: Literal["memory", "binary_folder", "zarr"] = "memory",
+        folder: str | Path | None = None,
+    ) -> SortingAnalyzer:
+        """Make a new analyzer with the units as they are now.
+
+        Per-spike data stay as they are and aligned; templates, locations and similarities are made
+        from the sorter's templates by counts, on the union of their channels; correlograms of
+        merged units are added up. What cannot be right is left out.
+
+        Parameters
+        ----------
+        format : {"memory", "binary_folder", "zarr"}
+        folder : str or Path, optional
+            For the two formats on disk; must not exist.
+
+        Returns
+        -------
+        SortingAnalyzer
+
+        Raises
+        ------
+        ParameterError, OutputExistsError
+
+        Warns
+        -----
+        SiCurationWarning
+            Once, naming the extensions that were left out and why.
+        """
+        units = {unit_id: self._units[unit_id] for unit_id in self.unit_ids}
+        return apply_units(self.sorting_analyzer, units, self._fields, format, folder)
+
+    def to_spikeinterface_curation(self) -> Any:
+        """Give the steps in effect as SpikeInterface's curation format.
+
+        Returns
+        -------
+        spikeinterface.curation.curation_model.SequentialCuration
+            One curation per merge, split and removal, with explicit new ids, and a last one with
+            the labels of all units ("group" under SpikeInterface's name "quality").
+        """
+        start = list(_units_of(self.sorting_analyzer, self._assignment))
+        steps = [(step.entry, step.before, step.after) for step in self._done]
+        labels = {i: dict(self._units[i].labels) for i in self.unit_ids}
+        return make_curation_model(start, steps, labels, self._fields)
+
+    def apply_spikeinterface_curation(
+        self, curation: Curation, *, reason: str = "", decided_by: str = "SpikeInterface curation"
+    ) -> dict[Any, Any]:
+        """Do the steps of a SpikeInterface curation, such as spikeinterface-gui saves.
+
+        Parameters
+        ----------
+        curation : dict, list, str, Path or a model
+            Format version 0 to 2 (a dict, the path of a JSON file, or
+            ``spikeinterface.curation.curation_model.Curation``), or a sequence of them
+            (``SequentialCuration``). Each is done in SpikeInterface's order: labels, removals,
+            merges, splits.
+        reason, decided_by : str, optional
+            For the history.
+
+        Returns
+        -------
+        dict
+            Our id of each new unit of the curation that had to get another id here, because ids
+            are never used twice.
+
+        Raises
+        ------
+        ParameterError, UnknownIdError
+            It is no curation, or one of other units. Nothing has changed then.
+        """
+        before = len(self._done)
+        log, undone = len(self._log), list(self._undone)
+        journal, self._journal = self._journal, None
+        try:
+            renamed = apply_curation_model(self, curation, reason, decided_by)
+        except BaseException:
+            while len(self._done) > before:
+                step = self._done.pop()
+                self._exchange(step.after, step.before)
+            del self._log[log:]
+            self._undone = undone
+            raise
+        finally:
+            self._journal = journal
+        if journal is not None:
+            for entry in self._log[log:]:
+                journal.append(entry)
+        return renamed
+
+    # inside
+
+    def _new_ids(self, count: int, wanted: Sequence[Any] | None) -> list[Any]:
+        if wanted is None:
+            return self._ids.peek(count)
+        ids = [i.item() if isinstance(i, np.generic) else i for i in wanted]
+        problems = []
+        if len(ids) != count:
+            problems.append(f"{len(ids)} new ids are given, expected {count}")
+        if len(set(ids)) < len(ids):
+            problems.append("an id is given twice")
+        used = [i for i in ids if self._ids.is_used(i)]
+        if used:
+            problems.append(f"ids {used} were used before; ids are never used twice")
+        if any(isinstance(i, int) is not self._ids.are_integers for i in ids):
+            kind = "whole numbers" if self._ids.are_integers else "strings"
+            problems.append(f"unit ids are {kind} here, not {ids}")
+        if problems:
+            raise ParameterError("new unit ids: " + "; ".join(problems))
+        return ids
+
+    def _entry(self, operation, inputs, outputs, reason, decided_by) -> dict[str, Any]:
+        return {
+            "when": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "operation": operation,
+            "inputs": list(inputs),
+            "outputs": list(outputs),
+            "reason": str(reason),
+            "decided_by": self._decided_by if decided_by is None else str(decided_by),
+        }
+
+    def _do(self, entry: dict[str, Any], inputs: Sequence[Any], after: dict[Any, Unit]) -> None:
+        before = {i: self._units[i] for i in inputs}
+        self._record(entry)  # first to disk: what is in the journal was done, and the reverse
+        self._ids.claim(i for i in after if i not in before)
+        self._exchange(before, after)
+        self._done.append(_Step(entry, before, after))
+        self._undone.clear()
+
+    def _exchange(self, gone: Mapping[Any, Unit], come: Mapping[Any, Unit]) -> None:
+        for unit_id in gone:
+            if unit_id not in come:
+                del self._units[unit_id]
+        self._units.update(come)
+
+    def _note_move(self, operation: str, step: _Step) -> str:
+        inputs, outputs = step.entry["outputs"], step.entry["inputs"]
+        if operation == "redo":
+            inputs, outputs = outputs, inputs
+        self._record(self._entry(operation, inputs, outputs, "", None))
+        return str(step.entry["operation"])
+
+    def _record(self, entry: dict[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.append(entry)
+        self._log.append(entry)
+
+    def _replay(self, entry: Mapping[str, Any]) -> None:
+        operation = entry["operation"]
+        why = {"reason": entry["reason"], "decided_by": entry["decided_by"]}
+        inputs, outputs = entry["inputs"], entry["outputs"]
+        if operation == "merge":
+            self.merge(inputs, new_unit_id=outputs[0], **why)
+        elif operation == "split":
+            self.split(inputs[0], unpack_parts(entry["parts"]), new_unit_ids=outputs, **why)
+        elif operation == "label":
+            self.label(inputs, entry["value"], entry["field"], **why)
+        elif operation == "remove":
+            self.remove(inputs, **why)
+        elif operation in ("undo", "redo"):
+            if (self.undo() if operation == "undo" else self.redo()) is None:
+                raise ParameterError(f"there is nothing to {operation}")
+            self._log[-1]["decided_by"] = entry["decided_by"]
+        else:
+            raise ParameterError(f"operation {operation!r} is not known")
+        self._log[-1]["when"] = entry["when"]
+
+
+def _units_of(analyzer: SortingAnalyzer, assignment: Any) -> dict[Any, Unit]:
+    unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+    spikes = spikes_by_unit(unit_index, len(analyzer.unit_ids))
+    counts = assignment.get_template_counts()
+    quality = analyzer.sorting.get_property("quality")
+    units = {}
+    for i, unit_id in enumerate(analyzer.unit_ids):
+        entries = slice(counts.indptr[i], counts.indptr[i + 1])
+        label = "" if quality is None else str(quality[i])
+        known = label not in ("", UNSORTED, "nan")
+        key = unit_id.item() if isinstance(unit_id, np.generic) else unit_id
+        units[key] = Unit(
+            spikes[i],
+            counts.indices[entries].astype(np.int64),
+            counts.data[entries].astype(np.int64),
+            {GROUP: label} if known else {},
+        )
+    return units
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # no such user on this system
+        return ""
