@@ -300,5 +300,28 @@ def compute(folder: Path, output: Path, extensions: str | None, **reading: Any) 
     )
 
 
+@cli.command(context_settings=_HELP)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--sampling-frequency", type=float, help="In Hz; needed without a params.py.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def lineage(folder: Path, sampling_frequency: float | None, as_json: bool) -> None:
+    """Tell which of the sorter's templates each unit came from, and what was done to it."""
+    from si_curation.curation import reconstruct_lineage
+
+    table = reconstruct_lineage(folder, sampling_frequency=sampling_frequency)
+    if as_json:
+        click.echo(json.dumps(table.reset_index().to_dict(orient="records"), indent=2))
+        return
+    table["templates"] = [
+        ", ".join(f"{template} ({count})" for template, count in pairs)
+        for pairs in table["templates"]
+    ]
+    table = table.rename(columns={"templates": "templates (spikes)"})
+    table["shares_templates_with"] = [
+        ", ".join(map(str, others)) or "-" for others in table["shares_templates_with"]
+    ]
+    click.echo(table.reset_index().to_string(index=False, justify="left"))
+
+
 if __name__ == "__main__":
     main()

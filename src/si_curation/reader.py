@@ -15,7 +15,7 @@ from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, So
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
 from si_curation.errors import ParameterError
-from si_curation.kernels.spike_files import positions_of_ids
+from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
     choose_random_spikes,
     make_spike_vector,
@@ -181,17 +181,16 @@ def _gains_of(recording: BaseRecording, gains, offsets):
 
 def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> SortingAnalyzer:
     selection = select_spikes(phy, recording, exclude_groups)
-    unit_of_id = positions_of_ids(selection.unit_ids, int(phy.cluster_ids.max(initial=-1)))
-    spikes = make_spike_vector(phy.spike_samples, phy.spike_clusters, unit_of_id, selection.rows)
+    clusters, small_ids = with_small_ids(phy.spike_clusters, phy.cluster_ids)
+    ids = small_ids[np.isin(phy.cluster_ids, selection.unit_ids)]  # of the units, in their order
+    unit_of_id = positions_of_ids(ids, int(small_ids.max(initial=-1)))
+    spikes = make_spike_vector(phy.spike_samples, clusters, unit_of_id, selection.rows)
     template_ids = take_rows(phy.spike_templates, selection.rows, np.int32)
-    # counted by cluster id, which lie side by side in the file, unlike the spike vector's fields
-    cluster_of_spike = phy.spike_clusters
+    # counted by cluster, which lie side by side in the file, unlike the spike vector's fields
     if selection.rows is not None:
-        cluster_of_spike = take_rows(phy.spike_clusters, selection.rows)
-    counts_by_id = count_templates(
-        cluster_of_spike, template_ids, unit_of_id.size, phy.num_templates
-    )
-    counts = counts_by_id[selection.unit_ids]
+        clusters = take_rows(clusters, selection.rows)
+    counts_by_id = count_templates(clusters, template_ids, unit_of_id.size, phy.num_templates)
+    counts = counts_by_id[ids]
     templates = make_sorter_templates(phy, mode, gains)
     main = main_channels(counts, templates.amplitudes)
     rate = phy.sampling_frequency if recording is None else recording.get_sampling_frequency()
@@ -220,7 +219,7 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
     )
     num_spikes_of_id = np.asarray(counts_by_id.sum(axis=1)).ravel()
     random_spikes = choose_random_spikes(
-        cluster_of_spike, num_spikes_of_id, MAX_RANDOM_SPIKES_PER_UNIT, RANDOM_SPIKES_SEED
+        clusters, num_spikes_of_id, MAX_RANDOM_SPIKES_PER_UNIT, RANDOM_SPIKES_SEED
     )
     inject_extension(
         analyzer,

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from spikeinterface.core import BaseRecording
 
 from si_curation.errors import ParameterError, SiCurationWarning
-from si_curation.kernels.spike_files import positions_of_ids
 from si_curation.phy.folder import PhyFolder
 
 logger = logging.getLogger(__name__)
@@ -77,8 +76,7 @@ def select_spikes(
     keep = (samples >= 0) & (samples < num_samples)
     dropped = np.flatnonzero(~keep)
     if unit_ids.size < phy.cluster_ids.size:
-        table = positions_of_ids(unit_ids, int(phy.cluster_ids.max()))
-        keep &= table[phy.spike_clusters] >= 0
+        keep &= np.isin(phy.spike_clusters, unit_ids)
     rows = np.flatnonzero(keep)
     if not phy.spikes_are_sorted:
         logger.info("%s: spike_times.npy is not in ascending order; sorted", phy.folder)

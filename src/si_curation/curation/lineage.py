@@ -11,7 +11,7 @@ from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError
-from si_curation.kernels.spike_files import positions_of_ids
+from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.phy.folder import read_phy_folder
 
@@ -72,12 +72,10 @@ def reconstruct_lineage(
             )
         return _table(extension.get_template_counts(), source.unit_ids)
     with read_phy_folder(source, sampling_frequency=sampling_frequency) as folder:
-        largest = int(folder.cluster_ids.max(initial=-1))
-        counts = count_templates(
-            folder.spike_clusters, folder.spike_templates, largest + 1, folder.num_templates
-        )
-        position = positions_of_ids(folder.cluster_ids, largest)
-        return _table(counts[np.flatnonzero(position >= 0)], folder.cluster_ids)
+        clusters, small = with_small_ids(folder.spike_clusters, folder.cluster_ids)
+        num_rows = int(small.max(initial=-1)) + 1
+        counts = count_templates(clusters, folder.spike_templates, num_rows, folder.num_templates)
+        return _table(counts[small], folder.cluster_ids)
 
 
 def _table(counts: sparse.csr_array, unit_ids: Any) -> pd.DataFrame:

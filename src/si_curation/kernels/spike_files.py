@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from si_curation.kernels._numba import blocks, njit, run_blocks
 
 _MAX_PRESENCE_TABLE = 1 << 26
+_MAX_SMALL_ID = 1 << 22
 
 
 class ValueRange(NamedTuple):
@@ -105,6 +106,36 @@ def positions_of_ids(ids: NDArray[np.integer], maximum: int) -> NDArray[np.int32
     table = np.full(maximum + 1, -1, dtype=np.int32)
     table[ids] = np.arange(len(ids), dtype=np.int32)
     return table
+
+
+def with_small_ids(
+    values: NDArray[np.integer], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+    """Replace ids by their positions where they are too large to index a table by.
+
+    Parameters
+    ----------
+    values : array (n,) integer
+    ids : array (n_ids,) int64
+        The ids that occur, ascending.
+
+    Returns
+    -------
+    values : array (n,) integer
+        The input itself where its ids are small.
+    small : array (n_ids,) int64
+        What stands for each id in `values`.
+
+    Examples
+    --------
+    >>> with_small_ids(np.array([5, 2**30, 5]), np.array([5, 2**30]))
+    (array([0, 1, 0]), array([0, 1]))
+    >>> with_small_ids(np.array([7, 3]), np.array([3, 7]))[0]
+    array([7, 3])
+    """
+    if ids.size == 0 or ids[-1] < _MAX_SMALL_ID:
+        return values, ids
+    return np.searchsorted(ids, values), np.arange(ids.size, dtype=np.int64)
 
 
 def has_nan(values: NDArray[np.floating]) -> bool:

@@ -87,7 +87,9 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
     except (ValueError, OSError, MemoryError, OverflowError) as fault:
         findings.error(name, f"cannot be read: {_one_line(fault)}", _COPY_AGAIN)
         return None
-    return _as_native(array)
+    array = _as_native(array)
+    array.flags.writeable = False
+    return array
 
 
 def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
@@ -112,7 +114,7 @@ def _as_native(array: NDArray) -> NDArray:
     if dtype == array.dtype:
         return array
     with np.errstate(over="ignore"):
-        return array.astype(dtype)
+        return np.array(array, dtype=dtype)
 
 
 def _one_line(fault: BaseException) -> str:
