@@ -1,0 +1,57 @@
+"""Drive the real phy without a screen; run by an interpreter that has phy, not by pytest.
+
+    python drive_phy.py FOLDER [OPERATIONS.json]
+
+Opens FOLDER in phy's TemplateGUI controller, does the operations as phy does them, saves if there
+were any, and prints phy's answers for every cluster as one JSON line. Operations are
+["merge", [ids]], ["split", [rows], [parts]], ["label", [ids], group].
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import numpy as np
+
+
+def main(folder, operations):
+    from phy.apps.template.gui import TemplateController
+    from phy.gui.qt import create_app
+    from phylib.io.model import load_model
+
+    create_app()
+    model = load_model(folder / "params.py")
+    controller = TemplateController(
+        model=model, dir_path=folder, config_dir=folder / ".phy_config", enable_threading=False
+    )
+    supervisor = controller.supervisor
+    clustering = supervisor.clustering
+    for name, *arguments in operations:
+        if name == "merge":
+            clustering.merge(arguments[0])
+        elif name == "split":
+            clustering.split(np.array(arguments[0]), np.array(arguments[1]))
+        elif name == "label":
+            supervisor.cluster_meta.set("group", arguments[0], arguments[1])
+    if operations:
+        supervisor.save()
+    answers = {}
+    for cluster in map(int, clustering.cluster_ids):
+        answers[cluster] = {
+            "num_spikes": int(supervisor.n_spikes(cluster)),
+            "template": int(controller.get_template_for_cluster(cluster)),
+            "channels": [int(c) for c in controller.get_best_channels(cluster)],
+            "group": supervisor.cluster_meta.get("group", cluster) or "unsorted",
+        }
+    has_features = model.template_features is not None
+    print("ANSWERS " + json.dumps({"clusters": answers, "template_features": has_features}))
+
+
+if __name__ == "__main__":
+    main(
+        Path(sys.argv[1]).resolve(),
+        json.loads(Path(sys.argv[2]).read_text()) if len(sys.argv) > 2 else [],
+    )

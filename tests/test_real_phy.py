@@ -1,0 +1,118 @@
+"""What the real phy does and shows, beside ours.
+
+Needs an interpreter with phy 2.1.0, named by the environment variable SI_CURATION_PHY_PYTHON.
+"""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import si_curation as sic
+
+DRIVER = Path(__file__).with_name("drive_phy.py")
+
+
+@pytest.fixture(scope="module")
+def phy():
+    python = os.environ.get("SI_CURATION_PHY_PYTHON")
+    if not python:
+        message = "no interpreter with phy: SI_CURATION_PHY_PYTHON is not set"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+    def run(folder, operations=()):
+        arguments = [python, str(DRIVER), str(folder)]
+        if operations:
+            # beside the folder: phy reads what is in it
+            path = Path(folder).with_suffix(".operations.json")
+            path.write_text(json.dumps(list(operations)))
+            arguments.append(str(path))
+        environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+        environment.pop("PYTHONPATH", None)
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, timeout=300, env=environment
+        )
+        lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWERS ")]
+        assert lines, done.stdout[-2000:] + done.stderr[-2000:]
+        answers = json.loads(lines[-1].removeprefix("ANSWERS "))
+        answers["clusters"] = {int(k): v for k, v in answers["clusters"].items()}
+        return answers
+
+    return run
+
+
+def copy_of(source, target):
+    names = shutil.ignore_patterns("phy_*", "PROVENANCE.md", "__pycache__")
+    shutil.copytree(source, target, ignore=names)
+    for path in target.iterdir():
+        path.chmod(0o644)
+    return target
+
+
+def random_operations(session, rng, count):
+    """Do random operations in a session, and tell how phy would do them."""
+    operations = []
+    while len(operations) < count:
+        ids = [i for i in session.unit_ids if session.get_spikes(i).size > 3]
+        kind = rng.choice(["merge", "split", "parts", "label"])
+        if kind == "merge":
+            chosen = sorted(rng.choice(ids, rng.integers(2, 4), replace=False).tolist())
+            session.merge(chosen)
+            operations.append(["merge", chosen])
+        elif kind == "label":
+            chosen, group = [int(rng.choice(ids))], str(rng.choice(["good", "mua", "noise"]))
+            session.label(chosen, group)
+            operations.append(["label", chosen, group])
+        else:
+            unit_id = int(rng.choice(ids))
+            spikes = session.get_spikes(unit_id)
+            num_parts = 2 if kind == "split" else 3
+            parts = rng.integers(0, num_parts, spikes.size)
+            parts[:num_parts] = np.arange(num_parts)
+            if kind == "split":  # phy's lasso: some spikes, the rest follows
+                session.split(unit_id, [np.flatnonzero(parts == 0)])
+                operations.append(
+                    ["split", spikes[parts == 0].tolist(), [0] * int((parts == 0).sum())]
+                )
+            else:
+                session.split(unit_id, parts)
+                operations.append(["split", spikes.tolist(), parts.tolist()])
+    return operations
+
+
+def groups_of(folder):
+    with (folder / "cluster_group.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {int(r["cluster_id"]): r["group"] for r in rows if r["group"] != "unsorted"}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_same_operations_in_phy_and_in_a_session(phy, tmp_path, seed):
+    folder = copy_of(sic.example_folder(), tmp_path / "folder")
+    analyzer = sic.read_kilosort_as_analyzer(folder, unwhiten="phy")
+    session = sic.CurationSession(analyzer)
+    operations = random_operations(session, np.random.default_rng(seed), 12)
+    answers = phy(folder, operations)["clusters"]
+
+    clusters = np.load(folder / "spike_clusters.npy").ravel()
+    applied = session.apply()
+    spikes = applied.sorting.to_spike_vector()
+    np.testing.assert_array_equal(applied.unit_ids[spikes["unit_index"]], clusters)
+    table = session.table
+    assert {i: g for i, g in table["group"].items() if g != "unsorted"} == groups_of(folder)
+    channels = applied.compute("template_best_channels").get_data(outputs="indices")
+    for unit_id, answer in answers.items():
+        assert table.loc[unit_id, "num_spikes"] == answer["num_spikes"]
+        assert table.loc[unit_id, "template_id"] == answer["template"]
+        assert table.loc[unit_id, "group"] == answer["group"]
+        assert channels[unit_id].tolist() == answer["channels"]
+    read_back = sic.read_kilosort_as_analyzer(folder, unwhiten="phy")
+    assert read_back.unit_ids.tolist() == session.unit_ids
+    assert read_back.get_sorting_property("quality").tolist() == table["group"].tolist()
