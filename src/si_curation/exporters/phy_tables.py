@@ -81,6 +81,10 @@ class ClusterTables:
         files = self.files_with(column)
         return self._files[files[0]].cells(column) if files else {}
 
+    def cluster_ids(self) -> list[int]:
+        """Ids that have a row in any file, ascending."""
+        return sorted({i for table in self._files.values() for i in table.rows})
+
     def drop_clusters(self, cluster_ids: Iterable[int]) -> None:
         """Remove the rows of some clusters from all files."""
         gone = {int(i) for i in cluster_ids}
@@ -118,8 +122,8 @@ class ClusterTables:
                 if row[position] != (text or ""):
                     row[position] = text or ""
                     self._changed.add(name)
-                if not any(cell.strip() for cell in row):
-                    del table.rows[cluster_id]
+                    if not any(row):
+                        del table.rows[cluster_id]
 
     def set_column(self, column: str, texts: Mapping[int, str | None]) -> None:
         """Add a column, or change some of its cells, in a file of its own as phy writes it.
@@ -147,21 +151,16 @@ class ClusterTables:
                 self.set_column(other, dict(old.cells(other)))  # type: ignore[union-attr]
 
     def changed_files(self) -> dict[str, bytes | None]:
-        """Files that are to be written (their content) or removed (None).
-
-        phy's snapshot is among the latter if anything changed: phy writes it anew, and does not
-        read it.
-        """
-        files: dict[str, bytes | None] = {
+        """Give the files that are to be written (their content) or removed (None)."""
+        return {
             name: self._files[name].to_bytes() if name in self._files else None
             for name in sorted(self._changed)
             if name in self._files or name in self._original_names
         }
-        return files
 
     @property
     def snapshots(self) -> list[str]:
-        """Names of phy's snapshot files (``cluster_info``)."""
+        """Names of phy's snapshot files (``cluster_info``), which phy writes and does not read."""
         return list(self._snapshots)
 
 
