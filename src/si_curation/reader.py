@@ -265,6 +265,7 @@ def _inject(analyzer, phy, templates: SorterTemplates, counts, template_ids, row
         "templates": templates.templates,
         "template_amplitudes": templates.amplitudes,
         "template_support": templates.support,
+        "channel_positions": phy.channel_positions,
         "template_info": templates.info(phy),
     }
     if phy.similar_templates is not None:

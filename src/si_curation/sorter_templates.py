@@ -84,7 +84,7 @@ def make_sorter_templates(
         found = unwhiten_templates(whitened, None, are_sparse)
         unwhitening = "none"
     elif mode == "phy":
-        found = unwhiten_templates_as_phy(whitened, inverse, are_sparse)
+        found = unwhiten_templates_as_phy(whitened, inverse, phy.template_channels)
         unwhitening = "phy"
     else:
         left = phy.sorter.whitens_channels_first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,12 @@ from si_curation._spikeinterface import (
     set_main_channels,
     use_stored_main_channels,
 )
-from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
+from si_curation.errors import (
+    MissingDataError,
+    ParameterError,
+    SiCurationWarning,
+    UnknownIdError,
+)
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
 from si_curation.reader import READER
@@ -31,7 +37,13 @@ from si_curation.unit_level import (
 )
 
 IDENTITY = "identity"
-_TEMPLATE_DATA = ("templates", "template_amplitudes", "template_support", "similar_templates")
+_TEMPLATE_DATA = (
+    "templates",
+    "template_amplitudes",
+    "template_support",
+    "similar_templates",
+    "channel_positions",
+)
 
 
 class TemplateAssignment(BaseSpikeVectorExtension):
@@ -81,7 +93,6 @@ class TemplateAssignment(BaseSpikeVectorExtension):
     need_recording = False
     use_nodepipeline = False
     need_job_kwargs = False
-    need_backward_compatibility_on_load = True
     nodepipeline_variables = ["spike_template_ids", "spike_rows"]
 
     @classmethod
@@ -89,8 +100,10 @@ class TemplateAssignment(BaseSpikeVectorExtension):
         """Come after what is derived from the templates when an analyzer is merged or split."""
         return ["templates", "template_similarity", "unit_locations"]
 
-    def _handle_backward_compatibility_on_load(self) -> None:
-        use_stored_main_channels(self.sorting_analyzer)
+    def __init__(self, sorting_analyzer: Any):
+        super().__init__(sorting_analyzer)
+        # called on load, copy, select, merge and split too: each makes a new analyzer
+        use_stored_main_channels(sorting_analyzer)
 
     def set_params(self, save: bool = True, **params: Any) -> None:
         """Set no parameters; data that are there already are kept through a new computation."""
@@ -103,7 +116,13 @@ class TemplateAssignment(BaseSpikeVectorExtension):
             }
         super().set_params(save=save, **params)
 
-    def _set_params(self) -> dict[str, Any]:
+    def _set_params(self, **params: Any) -> dict[str, Any]:
+        if params:
+            message = f"template_assignment takes no parameters, but got {', '.join(params)}"
+            if not self._kept:
+                raise ParameterError(message)
+            # after an error SpikeInterface would delete the data, which cannot be had again
+            warnings.warn(message + "; ignored", SiCurationWarning, stacklevel=2)
         return {}
 
     def _run(self, verbose: bool = False) -> None:
@@ -188,6 +207,11 @@ class TemplateAssignment(BaseSpikeVectorExtension):
             "templates": slice_rows(self.data["templates"], indices, axis=2),
             "template_amplitudes": slice_rows(self.data["template_amplitudes"], indices, axis=1),
             "template_support": slice_rows(self.data["template_support"], indices, axis=1),
+            **(
+                {"channel_positions": slice_rows(self.data["channel_positions"], indices)}
+                if "channel_positions" in self.data
+                else {}
+            ),
             "template_info": dict(self.data["template_info"]),
         }
 

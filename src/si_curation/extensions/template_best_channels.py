@@ -228,9 +228,8 @@ def rank_template_channels(
     if found.channels_are_the_sorters and found.support is not None:
         candidates = found.support
     else:
-        locations = analyzer.get_channel_locations()
         candidates = neighbourhood(
-            found.amplitudes, locations, _shanks(analyzer), num_channels, same_shank
+            found.amplitudes, found.positions, _shanks(analyzer), num_channels, same_shank
         )
         if found.support is not None:
             candidates &= found.support
@@ -245,9 +244,11 @@ class _Templates(NamedTuple):
     support: NDArray | None  # (n_templates, n_channels) bool; None: all channels
     channels_are_the_sorters: bool  # sparse templates of a sorter
     template_of_unit: NDArray  # (n_units,), -1 for none
+    positions: NDArray  # (n_channels, 2)
 
 
 def _templates_of(analyzer: Any) -> _Templates:
+    locations = analyzer.get_channel_locations()
     assignment = analyzer.get_extension("template_assignment")
     if assignment is not None:
         sparse = assignment.info["sparse"]
@@ -257,6 +258,8 @@ def _templates_of(analyzer: Any) -> _Templates:
             as_array(assignment.data["template_support"]) if restricted else None,
             sparse,
             most_frequent_templates(assignment.get_template_counts()).template_ids,
+            # in the precision of the file: which of equally near channels come first hangs on it
+            as_array(assignment.data.get("channel_positions", locations)),
         )
     extension = analyzer.get_extension("templates")
     if extension is None:
@@ -268,23 +271,23 @@ def _templates_of(analyzer: Any) -> _Templates:
     support = signal_channels(templates)
     if analyzer.sparsity is not None:
         support &= analyzer.sparsity.mask
-    return _Templates(peak_to_peak(templates) * support, support, False, np.arange(len(templates)))
+    units = np.arange(len(templates))
+    return _Templates(peak_to_peak(templates) * support, support, False, units, locations)
 
 
 def _shanks(analyzer: Any) -> NDArray:
     """Shank of each channel, as whole numbers where the probe's shank ids are; 0 without shanks."""
     contacts = analyzer.get_probegroup().to_numpy(complete=True)
     contacts = contacts[np.argsort(contacts["device_channel_indices"])]
-    ids = np.char.add(
-        np.char.add(contacts["probe_index"].astype(str), ":"), contacts["shank_ids"].astype(str)
-    )
-    if np.unique(contacts["probe_index"]).size == 1:
-        shanks = contacts["shank_ids"].astype(str)
-        try:
-            return np.where(shanks == "", "0", shanks).astype(np.int64)
-        except ValueError:
-            return shanks
-    return np.unique(ids, return_inverse=True)[1].reshape(-1)
+    has_shanks = "shank_ids" in (contacts.dtype.names or ())
+    shanks = contacts["shank_ids"].astype(str) if has_shanks else np.full(contacts.size, "")
+    if np.unique(contacts["probe_index"]).size > 1:
+        pairs = np.char.add(np.char.add(contacts["probe_index"].astype(str), ":"), shanks)
+        return np.unique(pairs, return_inverse=True)[1].reshape(-1)
+    try:
+        return np.where(shanks == "", "0", shanks).astype(np.int64)
+    except ValueError:
+        return shanks
 
 
 register_extension(TemplateBestChannels)

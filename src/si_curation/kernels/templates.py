@@ -66,7 +66,8 @@ def _unwhiten_block(templates, matrix, restrict, out, amplitudes, support):
         limit = largest.max() * _SIGNAL_FRACTION
         for c in range(num_channels):
             support[k, c] = largest[c] > limit
-        filled = np.flatnonzero(largest)  # the only channels that contribute
+        # the only channels that contribute
+        filled = np.flatnonzero(support[k]) if restrict else np.flatnonzero(largest)
         low[:] = np.inf
         high[:] = -np.inf
         for t in range(num_samples):
@@ -206,7 +207,8 @@ def unwhiten_templates(
         None: the templates stay as they are. For Kilosort 4, which whitens as ``W @ X``, pass the
         transpose of W⁻¹; for Kilosort 1 to 3 pass W⁻¹.
     restrict_to_support : bool
-        Zero outside the channels on which the template has signal (sparse templates).
+        Only the channels on which the template has signal count, and the result is zero outside
+        them (sparse templates: phylib multiplies by the sub-matrix of those channels).
 
     Returns
     -------
@@ -220,10 +222,11 @@ def unwhiten_templates(
     array([[4., 2.]])
     """
     if matrix is None:
+        support = signal_channels(templates)
+        if restrict_to_support:
+            templates = templates * support[:, None, :]
         amplitudes = peak_to_peak(templates.astype(np.float64))
-        return UnwhitenedTemplates(
-            templates.astype(np.float32), amplitudes, signal_channels(templates)
-        )
+        return UnwhitenedTemplates(templates.astype(np.float32), amplitudes, support)
     weights = np.ascontiguousarray(matrix, dtype=np.float64)
     out = np.empty(templates.shape, dtype=np.float32)
     num_templates, _, num_channels = templates.shape
@@ -239,20 +242,23 @@ def unwhiten_templates(
 
 
 def unwhiten_templates_as_phy(
-    templates: NDArray[np.floating], matrix: NDArray[np.floating], restrict_to_support: bool = False
+    templates: NDArray[np.floating],
+    matrix: NDArray[np.floating],
+    template_channels: NDArray[np.integer] | None = None,
 ) -> UnwhitenedTemplates:
     """Unwhiten as phylib does, to the last bit: ``template @ W⁻¹`` in the files' precision.
 
     phylib multiplies one template at a time and casts the product to float32; sparse templates
-    are multiplied by the sub-matrix of their own channels.
+    are multiplied by the sub-matrix of their own channels, in the order of the file.
 
     Parameters
     ----------
     templates : array (n_templates, n_samples, n_channels) floating, C order
+        Dense.
     matrix : array (n_channels, n_channels) floating
         ``whitening_mat_inv.npy`` as it is in the file.
-    restrict_to_support : bool
-        Whether the sorter's templates are sparse.
+    template_channels : array (n_templates, n_loc) integer, optional
+        Channels that the sorter's sparse templates are stored on, -1 where there is none.
 
     Returns
     -------
@@ -260,20 +266,22 @@ def unwhiten_templates_as_phy(
         Amplitudes in float32, as phylib's.
     """
     support = signal_channels(templates)
-    out = np.empty(templates.shape, dtype=np.float32)
-    if restrict_to_support:
-        # templates that share their channels share a sub-matrix
-        channel_sets, which = np.unique(support, axis=0, return_inverse=True)
-        out[:] = 0
-        for i, channel_set in enumerate(channel_sets):
-            channels = np.flatnonzero(channel_set)
-            members = np.flatnonzero(which.ravel() == i)
-            whitened = np.ascontiguousarray(templates[members][:, :, channels])
-            product = np.matmul(whitened, matrix[np.ix_(channels, channels)])
-            out[members[:, None], :, channels] = product.transpose(0, 2, 1)
-    else:
+    out = np.zeros(templates.shape, dtype=np.float32)
+    if template_channels is None:
         for piece in blocks(len(templates), _TEMPLATES_PER_BLOCK):
             out[piece] = np.matmul(templates[piece], matrix)
+        return UnwhitenedTemplates(out, peak_to_peak(out), support)
+    has_signal = np.take_along_axis(support, np.maximum(template_channels, 0), axis=1)
+    used = np.where(has_signal & (template_channels >= 0), template_channels, -1)
+    # templates that share their channels share a sub-matrix
+    channel_lists, which = np.unique(used, axis=0, return_inverse=True)
+    for i, channel_list in enumerate(channel_lists):
+        channels = channel_list[channel_list >= 0]
+        members = np.flatnonzero(which.ravel() == i)
+        # phylib's selection of columns is in Fortran order, which BLAS may round differently
+        columns = np.ascontiguousarray(templates[members][:, :, channels].transpose(0, 2, 1))
+        product = np.matmul(columns.transpose(0, 2, 1), matrix[np.ix_(channels, channels)])
+        out[members[:, None], :, channels] = product.transpose(0, 2, 1)
     return UnwhitenedTemplates(out, peak_to_peak(out), support)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -94,6 +95,10 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
 
 def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
     """Give shape and dtype of a ``.npy`` file that is open at its start, and go to its data."""
+    start = file.read(len(np.lib.format.MAGIC_PREFIX))
+    if start != np.lib.format.MAGIC_PREFIX:
+        raise ValueError(f"it starts with {start!r}" if start else "it has 0 bytes")
+    file.seek(-len(start), io.SEEK_CUR)
     major = np.lib.format.read_magic(file)[0]
     read_header = (
         np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0

@@ -42,7 +42,9 @@ def read_params(folder: Path, findings: Findings) -> dict[str, Any]:
         findings.error(
             NAME,
             f"cannot be read as assignments: {_reason(fault)}",
-            "write plain lines such as sample_rate = 30000.0; paths as r'C:\\data\\x.bin'",
+            "save it again as UTF-8"
+            if isinstance(fault, UnicodeDecodeError)
+            else "write plain lines such as sample_rate = 30000.0; paths as r'C:\\data\\x.bin'",
         )
         return {}
     values: dict[str, Any] = {}

@@ -423,7 +423,8 @@ def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
     if features.ndim != ndim or features.dtype.kind != "f":
         findings.error(
             name,
-            f"has shape {features.shape} and dtype {features.dtype}, expected floats",
+            f"has shape {features.shape} and dtype {features.dtype}, expected floats with "
+            f"{ndim} axes, spikes first",
             _RESTORE,
         )
         return None, None

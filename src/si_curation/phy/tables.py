@@ -176,10 +176,13 @@ def _numbered_rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     rows = []
     first_line = 1
-    for row in reader:
-        if any(field.strip() for field in row):
-            rows.append((first_line, row))
-        first_line = reader.line_num + 1
+    try:
+        for row in reader:
+            if any(field.strip() for field in row):
+                rows.append((first_line, row))
+            first_line = reader.line_num + 1
+    except csv.Error as fault:
+        raise csv.Error(f"line {first_line}: {fault}") from None
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The folder format, written as phy writes it: tables, ``params.py``, files replaced in one step."""
+"""The folder format, written as phy writes it: tables, ``params.py``, whole files at once."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def stage_file(path: Path, content: Content) -> Path:
 
 
 def replace_file(path: Path, content: Content) -> None:
-    """Replace (or make) a file in one step: whoever reads it sees the old one or the new one.
+    r"""Replace (or make) a file in one step: whoever reads it sees the old one or the new one.
 
     Parameters
     ----------
@@ -205,9 +205,9 @@ def replace_file(path: Path, content: Content) -> None:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "params.py"
-    >>> replace_file(path, b"offset = 0\\n")
+    >>> replace_file(path, b"offset = 0\n")
     >>> path.read_bytes(), len(list(path.parent.iterdir()))
-    (b'offset = 0\\n', 1)
+    (b'offset = 0\n', 1)
     """
     staged = stage_file(path, content)
     try:

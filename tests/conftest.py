@@ -1,0 +1,110 @@
+"""Folders that several test files read, and small helpers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import numba
+import pytest
+from hypothesis import HealthCheck, settings
+
+import si_curation as sic
+from si_curation.datasets.simulate import DIALECT_NAMES
+from si_curation.kernels import _numba, spike_files, spike_vector, template_counts, templates
+
+settings.register_profile(
+    "si_curation",
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("si_curation")
+
+KERNEL_MODULES = (spike_files, spike_vector, template_counts, templates)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the real data sets that are not packaged."""
+    folder = Path(
+        os.environ.get("SI_CURATION_TEST_DATA")
+        or Path(__file__).resolve().parents[2] / "shared" / "data"
+    )
+    if not folder.is_dir():
+        reason = f"{folder} is not there; SI_CURATION_TEST_DATA names the folder of the real data"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def simulate(tmp_path_factory):
+    """Simulate a folder of its own for each call."""
+
+    def make(dialect="kilosort4", **kwargs):
+        folder = tmp_path_factory.mktemp("simulated") / "folder"
+        return sic.simulate_kilosort_folder(folder, dialect=dialect, **kwargs)
+
+    return make
+
+
+@pytest.fixture(scope="session", params=DIALECT_NAMES)
+def curated_folder(request, simulate) -> sic.SimulatedFolder:
+    """A curated folder of each dialect, with everything that a folder can have; not written to."""
+    return simulate(
+        request.param,
+        num_templates=24,
+        num_channels=40,
+        num_spikes=4000,
+        num_shanks=2,
+        num_raw_channels=52,
+        num_empty_templates=1,
+        num_zero_templates=1,
+        num_nan_templates=1,
+        labels={3: "good", 4: "noise", 22: "mua", 23: "noise"},
+        curation=12,
+        seed=5,
+    )
+
+
+@pytest.fixture(scope="session")
+def hash_files():
+    """Give the digest of every file below a folder."""
+
+    def digests(folder):
+        return {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(Path(folder).rglob("*"))
+            if path.is_file()
+        }
+
+    return digests
+
+
+@pytest.fixture(scope="session")
+def small_blocks():
+    """A context in which all kernels work in blocks of so many rows, on so many threads."""
+
+    @contextmanager
+    def context(rows_per_block, num_threads=1):
+        original = _numba.blocks
+        with pytest.MonkeyPatch.context() as patch:
+            for module in KERNEL_MODULES:
+                patch.setattr(module, "blocks", lambda n, _=None: original(n, rows_per_block))
+            patch.setattr(numba, "get_num_threads", lambda: num_threads)
+            yield
+
+    return context
+
+
+@pytest.fixture
+def threads():
+    """Set the number of threads; what it was comes back."""
+    before = numba.get_num_threads()
+    yield numba.set_num_threads
+    numba.set_num_threads(before)

@@ -1,0 +1,130 @@
+"""One thread, all threads, more threads than cores: the same bytes, whatever the blocks."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from si_curation.kernels import _numba
+from si_curation.kernels.spike_files import unique_ids, value_range
+from si_curation.kernels.spike_vector import (
+    choose_random_spikes,
+    make_spike_vector,
+    scale_by_template,
+    take_rows,
+)
+from si_curation.kernels.template_counts import count_templates
+from si_curation.kernels.templates import (
+    peak_to_peak,
+    signal_channels,
+    unwhiten_templates,
+    unwhiten_templates_as_phy,
+)
+
+NUM_SPIKES = (1 << 20) + 777  # several blocks of each kernel
+NUM_UNITS, NUM_TEMPLATES, NUM_CHANNELS = 300, 120, 40
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    rng = np.random.default_rng(0)
+    templates = rng.normal(size=(NUM_TEMPLATES, 12, NUM_CHANNELS)).astype(np.float32)
+    templates *= rng.random((NUM_TEMPLATES, 1, NUM_CHANNELS)) < 0.4
+    return {
+        "samples": np.sort(rng.integers(0, 1 << 40, NUM_SPIKES)),
+        "units": rng.integers(0, NUM_UNITS, NUM_SPIKES),
+        "template_ids": rng.integers(0, NUM_TEMPLATES, NUM_SPIKES).astype(np.int32),
+        "amplitudes": rng.normal(size=NUM_SPIKES),
+        "rows": rng.permutation(NUM_SPIKES),
+        "table": rng.permutation(NUM_UNITS).astype(np.int32),
+        "templates": templates,
+        "matrix": rng.normal(size=(NUM_CHANNELS, NUM_CHANNELS)),
+        "scale": rng.normal(size=NUM_TEMPLATES),
+    }
+
+
+def csr_parts(counts):
+    return counts.data, counts.indices, counts.indptr
+
+
+KERNELS = {
+    "value_range": lambda a: np.array(value_range(a["samples"])),
+    "unique_ids": lambda a: unique_ids(a["units"], NUM_UNITS - 1),
+    "make_spike_vector": lambda a: make_spike_vector(a["samples"], a["units"], a["table"]),
+    "make_spike_vector, rows": lambda a: make_spike_vector(
+        a["samples"], a["units"], a["table"], a["rows"]
+    ),
+    "take_rows": lambda a: take_rows(a["amplitudes"], a["rows"], np.float32),
+    "scale_by_template": lambda a: scale_by_template(
+        a["amplitudes"], None, a["template_ids"], a["scale"]
+    ),
+    "choose_random_spikes": lambda a: choose_random_spikes(
+        a["units"], np.bincount(a["units"], minlength=NUM_UNITS), 100
+    ),
+    "count_templates": lambda a: csr_parts(
+        count_templates(a["units"], a["template_ids"], NUM_UNITS, NUM_TEMPLATES)
+    ),
+    "count_templates, many possible pairs": lambda a: csr_parts(
+        count_templates(a["units"] * 10, a["template_ids"] * 20, 3000, 2400)
+    ),
+    "peak_to_peak": lambda a: peak_to_peak(a["templates"]),
+    "signal_channels": lambda a: signal_channels(a["templates"]),
+    "unwhiten_templates": lambda a: unwhiten_templates(a["templates"], a["matrix"]),
+    "unwhiten_templates, sparse": lambda a: unwhiten_templates(a["templates"], a["matrix"], True),
+    "unwhiten_templates_as_phy": lambda a: unwhiten_templates_as_phy(a["templates"], a["matrix"]),
+    "unwhiten_templates_as_phy, sparse": lambda a: unwhiten_templates_as_phy(
+        a["templates"],
+        a["matrix"],
+        np.tile(np.arange(a["matrix"].shape[0])[::-1], (len(a["templates"]), 1)),
+    ),
+}
+
+
+def as_bytes(result):
+    parts = result if isinstance(result, tuple) else (result,)
+    return [(part.dtype, part.shape, np.ascontiguousarray(part).tobytes()) for part in parts]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_threads_change_nothing(arrays, threads, monkeypatch, name):
+    threads(1)
+    expected = as_bytes(KERNELS[name](arrays))
+    threads(numba.config.NUMBA_NUM_THREADS)
+    assert as_bytes(KERNELS[name](arrays)) == expected
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 7)
+    assert as_bytes(KERNELS[name](arrays)) == expected
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_block_size_changes_nothing(arrays, small_blocks, name):
+    expected = as_bytes(KERNELS[name](arrays))
+    of_templates = name.startswith(("peak", "signal", "unwhiten"))
+    rows = 7 if of_templates else 99_991
+    with small_blocks(rows, num_threads=3):
+        assert as_bytes(KERNELS[name](arrays)) == expected
+
+
+def test_blocks_cover_all_rows_once():
+    for num_rows in (0, 1, 5, 6, 7):
+        pieces = _numba.blocks(num_rows, rows_per_block=3)
+        covered = [row for piece in pieces for row in range(num_rows)[piece]]
+        assert covered == list(range(num_rows))
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_results_come_in_the_order_of_the_blocks(monkeypatch, num_threads):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: num_threads)
+    assert _numba.run_blocks(lambda piece: piece.start, _numba.blocks(10, 3)) == [0, 3, 6, 9]
+    assert _numba.run_blocks(lambda piece: piece.start, []) == []
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_an_error_in_a_block_is_raised(monkeypatch, num_threads):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: num_threads)
+
+    def fail(piece):
+        raise ZeroDivisionError(piece.start)
+
+    with pytest.raises(ZeroDivisionError):
+        _numba.run_blocks(fail, _numba.blocks(10, 3))
