@@ -19,6 +19,7 @@ LAYERS = [
     {"curation", "unit_table"},
     {"exporters", "views"},
     {"datasets"},
+    {"cli_phy"},
     {"cli"},
     {"__init__"},
 ]

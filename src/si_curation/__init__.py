@@ -18,6 +18,12 @@ from si_curation.errors import (
     SiCurationWarning,
     UnknownIdError,
 )
+from si_curation.exporters import (
+    export_to_phy,
+    restore_phy_folder,
+    update_phy_folder,
+    write_phy_columns,
+)
 from si_curation.extensions import (
     TemplateAssignment,
     TemplateBestChannels,
@@ -47,8 +53,12 @@ __all__ = [
     "compute_template_assignment",
     "compute_template_best_channels",
     "example_folder",
+    "export_to_phy",
     "read_kilosort_as_analyzer",
     "read_phy_folder",
     "reconstruct_lineage",
+    "restore_phy_folder",
     "simulate_kilosort_folder",
+    "update_phy_folder",
+    "write_phy_columns",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from si_curation.cli_phy import curate_in_code, export_phy, restore
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
 
 OUR_EXTENSIONS = ("template_assignment", "template_best_channels")
@@ -119,6 +120,9 @@ def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
     figures = _save_figures(analyzer, target)
     analyzer_folder = target / "analyzer"
     _save_analyzer(analyzer, analyzer_folder)
+    curated = curate_in_code(analyzer, Path(source), target / "phy")
+    if curated:
+        click.echo(f"\n{curated}")
     click.echo(
         f"\nSaved the analyzer to {analyzer_folder} and the templates on the probe to "
         f"{figures[0]}{f' and {len(figures) - 1} more' if len(figures) > 1 else ''}.\n"
@@ -322,6 +326,9 @@ def lineage(folder: Path, sampling_frequency: float | None, as_json: bool) -> No
     ]
     click.echo(table.reset_index().to_string(index=False, justify="left"))
 
+
+cli.add_command(export_phy)
+cli.add_command(restore)
 
 if __name__ == "__main__":
     main()

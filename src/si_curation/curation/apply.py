@@ -20,8 +20,8 @@ from si_curation._spikeinterface import (
     rec_attributes_of,
     recording_of,
 )
-from si_curation.curation.units import Unit
-from si_curation.errors import SiCurationWarning
+from si_curation.curation.units import Unit, as_plain
+from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.extensions.template_best_channels import _shanks
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
 from si_curation.phy.tables import UNSORTED
@@ -73,6 +73,8 @@ def apply_units(
     SortingAnalyzer
     """
     check_output(format, folder)
+    if not units:
+        raise ParameterError("all units were removed: there is no analyzer without units")
     old_spikes = analyzer.sorting.to_spike_vector()
     new_unit_index = np.full(old_spikes.size, -1, dtype=np.int64)
     for index, unit in enumerate(units.values()):
@@ -83,18 +85,21 @@ def apply_units(
         spikes[name] = _rows(old_spikes[name], keep)
     spikes["unit_index"] = _rows(new_unit_index, keep)
 
-    unit_ids = np.array(list(units), dtype=None if units else analyzer.unit_ids.dtype)
+    unit_ids = np.array(list(units))
     sorting = NumpySorting(spikes, analyzer.sampling_frequency, unit_ids)
     copy_annotations(analyzer.sorting, sorting)
     _set_properties(analyzer, sorting, units, fields)
 
     assignment = analyzer.get_extension("template_assignment")
     counts = _counts_of(units, len(assignment.template_ids))
+    rows = _old_rows(analyzer, units)
     main = main_channels(counts, as_array(assignment.data["template_amplitudes"]))
+    main[rows >= 0] = analyzer.get_main_channels()[rows[rows >= 0]]
     mask = _channels(analyzer, assignment, counts)
     channel_sparsity = None
     if mask is not None:
         mask[np.arange(len(mask)), main] = True
+        mask[rows >= 0] = analyzer.sparsity.mask[rows[rows >= 0]]
         channel_sparsity = ChannelSparsity(mask, unit_ids, analyzer.channel_ids)
     new = make_memory_analyzer(
         sorting,
@@ -149,11 +154,15 @@ def _channels(analyzer, assignment, counts) -> NDArray[np.bool_] | None:
     )
 
 
+def _old_rows(analyzer, units: Mapping[Any, Unit]) -> NDArray[np.int64]:
+    """Row of each unit in the old analyzer; -1 for new units."""
+    position = {as_plain(unit_id): i for i, unit_id in enumerate(analyzer.unit_ids)}
+    return np.array([position.get(unit_id, -1) for unit_id in units], dtype=np.int64)
+
+
 def _set_properties(analyzer, sorting, units: Mapping[Any, Unit], fields) -> None:
     """Keep the values of unchanged units; new units have only what the session knows of them."""
-    old_ids = [i.item() if isinstance(i, np.generic) else i for i in analyzer.unit_ids]
-    position = {unit_id: i for i, unit_id in enumerate(old_ids)}
-    rows = np.array([position.get(unit_id, -1) for unit_id in units], dtype=np.int64)
+    rows = _old_rows(analyzer, units)
     for name in analyzer.sorting.get_property_keys():
         if name in ("quality", "main_channel_id", "original_cluster_id"):
             continue
@@ -167,9 +176,11 @@ def _set_properties(analyzer, sorting, units: Mapping[Any, Unit], fields) -> Non
         sorting.set_property("quality", np.array(groups, dtype="U32"))
     for field in fields:
         if field != "group":
-            sorting.set_property(
-                field, _label_column([u.labels.get(field) for u in units.values()])
-            )
+            before = analyzer.sorting.get_property(field)
+            is_column = before is not None and before.ndim == 1
+            known = [_label_of(before[row]) if is_column and row >= 0 else None for row in rows]
+            labels = [u.labels.get(field, k) for u, k in zip(units.values(), known, strict=True)]
+            sorting.set_property(field, _label_column(labels))
 
 
 def _with_missing(values: NDArray, rows: NDArray[np.int64]) -> NDArray:
@@ -177,10 +188,16 @@ def _with_missing(values: NDArray, rows: NDArray[np.int64]) -> NDArray:
         return values[rows]
     if values.dtype.kind in "iub":
         values = values.astype(np.float64)
-    filler = {"f": np.nan, "U": "", "S": b"", "O": None}.get(values.dtype.kind)
-    out = np.full(rows.size, filler, dtype=values.dtype)
+    filler = {"f": np.nan, "c": np.nan, "U": "", "S": b""}.get(values.dtype.kind)
+    out = np.full((rows.size, *values.shape[1:]), filler, dtype=values.dtype)
     out[rows >= 0] = values[rows[rows >= 0]]
     return out
+
+
+def _label_of(value: Any) -> Any:
+    """Give a property's value as a label: missing ones are None."""
+    plain = as_plain(value)
+    return None if plain == "" or plain != plain else plain
 
 
 def _label_column(values: list[Any]) -> NDArray:
@@ -201,9 +218,10 @@ def _carry_over(old, new, units, counts, keep) -> dict[str, str]:
     left_out: dict[str, str] = {}
     assignment = old.get_extension("template_assignment")
     templates = assignment.get_templates()
-    is_changed = set(units) != {i.item() if isinstance(i, np.generic) else i for i in old.unit_ids}
+    is_changed = list(units) != [as_plain(unit_id) for unit_id in old.unit_ids]
     for name, extension in list(old.extensions.items()):
         data: dict[str, Any] | None = None
+        params = dict(extension.params)
         if not is_changed:
             data = {key: _copied(value) for key, value in extension.data.items()}
         elif name == "random_spikes":
@@ -218,12 +236,16 @@ def _carry_over(old, new, units, counts, keep) -> dict[str, str]:
             }
         elif name == "templates" and "average" in extension.data:
             data = {"average": weighted_mean_templates(counts, templates)}
+            others = [key for key in extension.data if key != "average"]
+            if others:
+                params["operators"] = ["average"]
+                left_out[f"templates: {', '.join(others)}"] = "compute them from the recording"
         elif name == "noise_levels":
             data = {key: _copied(value) for key, value in extension.data.items()}
         elif name == "correlograms" and whole is not None:
             data = _add_up(extension.data, whole)
         if data is not None:
-            inject_extension(new, name, data, extension.params)
+            inject_extension(new, name, data, params)
     if is_changed:
         _derive(old, new)
         for name in old.extensions:

@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.curation.units import as_plain
 from si_curation.errors import ParameterError, UnknownIdError
 
 GROUPS = ("good", "mua", "noise", "unsorted")
+TABLE_COLUMNS = (
+    "num_spikes",
+    "template_id",
+    "template_spike_count",
+    "template_purity",
+    "num_templates",
+    "best_channel",
+)
+_TAKEN = ("cluster_id", "id", "quality", "main_channel_id", "original_cluster_id", *TABLE_COLUMNS)
 
 
 def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int) -> list[Any]:
@@ -26,7 +36,7 @@ def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int
     """
     if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
         raise ParameterError(f"unit ids are {unit_ids!r}, expected a list of unit ids")
-    ids = [i.item() if isinstance(i, np.generic) else i for i in unit_ids]
+    ids = [as_plain(i) for i in unit_ids]
     try:
         unknown = [i for i in ids if i not in units or isinstance(i, bool | float)]
         twice = sorted({str(i) for i in ids if ids.count(i) > 1})
@@ -51,8 +61,8 @@ def check_label(field: Any, value: Any) -> Any:
     problems = []
     if not isinstance(field, str) or not field.strip() or set(field) & set('\t\r\n/\\:*?"<>|'):
         problems.append(f"field is {field!r}, expected a name that can be the name of a file")
-    elif field in ("cluster_id", "id"):
-        problems.append(f"field {field!r} is the name of the ids")
+    elif field in _TAKEN:
+        problems.append(f"field {field!r} is the name of something else; labels are in 'group'")
     value = value.item() if isinstance(value, np.generic) else value
     if value is not None and not isinstance(value, str | int | float | bool):
         problems.append(f"the label is {value!r}, expected a text, a number or None")
@@ -101,13 +111,16 @@ def part_of_spikes(parts: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[n
             isinstance(part, list | tuple | set | np.ndarray) and np.ndim(list(part)) == 1
             for part in parts
         )
-    except TypeError:
+    except (TypeError, ValueError):
         raise _refusal(unit_id, [f"parts are {parts!r}, expected labels or lists"]) from None
     return (_from_lists if is_nested else _from_labels)(parts, num_spikes, unit_id)
 
 
 def _from_labels(labels, num_spikes, unit_id):
-    values = np.asarray(labels)
+    try:
+        values = np.asarray(labels)
+    except ValueError:  # labels and lists mixed
+        raise _refusal(unit_id, ["labels must be whole numbers (or texts)"]) from None
     if values.ndim != 1 or values.dtype.kind not in "iubU":
         raise _refusal(unit_id, ["labels must be whole numbers (or texts), one per spike"])
     if values.size != num_spikes:

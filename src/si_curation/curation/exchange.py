@@ -153,7 +153,10 @@ def _note_renamed(renamed: dict[Any, Any], wanted: list[Any], outputs: list[Any]
 
 def _fields_of(definition, name: str, values: list[str]) -> list[tuple[str, Any]]:
     if definition.exclusive:
-        return [(_OUR_NAME.get(name, name), values[0])] if values else []
+        field = _OUR_NAME.get(name, name)
+        # SpikeInterface's examples write "MUA"
+        is_group = field == "group" and bool(values) and values[0].lower() in _GROUPS
+        return [(field, values[0].lower() if is_group else values[0])] if values else []
     return [(value, True) for value in values]  # as SpikeInterface: one column per option
 
 

@@ -52,13 +52,27 @@ class Journal:
         Must not exist, unless it is continued.
     belongs_to : str
         Fingerprint of the spikes.
-    continued : bool
-        Go on with an existing file.
+    continued_at : int, optional
+        Go on with an existing file after so many bytes. What comes after them, a line that was
+        torn by a kill, is cut off.
+
+    Warns
+    -----
+    SiCurationWarning
+        The last line was torn; it is dropped.
     """
 
-    def __init__(self, path: Path, belongs_to: str, continued: bool = False):
+    def __init__(self, path: Path, belongs_to: str, continued_at: int | None = None):
         self.path = path
-        if continued:
+        if continued_at is not None:
+            if path.stat().st_size > continued_at:
+                warnings.warn(
+                    f"{path}: the last line was not written to its end; "
+                    "the step in it is dropped",
+                    SiCurationWarning,
+                    stacklevel=3,
+                )
+                os.truncate(path, continued_at)
             return
         if path.exists():
             raise OutputExistsError(
@@ -70,14 +84,20 @@ class Journal:
     def append(self, entry: dict[str, Any]) -> None:
         """Write one line and wait until it is on disk."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=True) + "\n"
+        content = line.encode()
         with self.path.open("ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+            size = file.seek(0, os.SEEK_END)
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(self.path, size)  # not half a line before the next one
+                raise
 
 
-def read_journal(path: str | Path, belongs_to: str) -> list[dict[str, Any]]:
-    """Read the steps of a journal, and cut off a line that was torn by a kill.
+def read_journal(path: str | Path, belongs_to: str) -> tuple[list[dict[str, Any]], int]:
+    """Read the steps of a journal, without a last line that was torn by a kill.
 
     Parameters
     ----------
@@ -87,23 +107,20 @@ def read_journal(path: str | Path, belongs_to: str) -> list[dict[str, Any]]:
 
     Returns
     -------
-    list of dict
+    entries : list of dict
+    size : int
+        Bytes of the whole lines.
 
     Raises
     ------
     FolderNotFoundError, ParameterError
         There is no such file, it is no journal, or it belongs to other spikes.
-
-    Warns
-    -----
-    SiCurationWarning
-        The last line was torn; it is dropped.
     """
     path = Path(path)
     if not path.is_file():
         raise FolderNotFoundError(f"{path} does not exist, expected a journal")
     content = path.read_bytes()
-    whole, _, torn = content.rpartition(b"\n")
+    whole, end, _ = content.rpartition(b"\n")
     entries = []
     for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
         try:
@@ -123,14 +140,7 @@ def read_journal(path: str | Path, belongs_to: str) -> list[dict[str, Any]]:
             f"{path} belongs to other spikes (times, units or templates differ); "
             "give the analyzer that the session began with"
         )
-    if torn:
-        warnings.warn(
-            f"{path}: the last line was not written to its end; the step in it is dropped",
-            SiCurationWarning,
-            stacklevel=3,
-        )
-        os.truncate(path, len(whole) + 1)
-    return entries[1:]
+    return entries[1:], len(whole) + len(end)
 
 
 def pack_parts(part_of_spike: NDArray[np.integer]) -> dict[str, Any]:

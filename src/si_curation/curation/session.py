@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import getpass
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,7 +18,12 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
 from si_curation.curation.apply import apply_units
-from si_curation.curation.checks import check_label, check_units, part_of_spikes
+from si_curation.curation.checks import (
+    TABLE_COLUMNS,
+    check_label,
+    check_units,
+    part_of_spikes,
+)
 from si_curation.curation.exchange import Curation, apply_curation_model, make_curation_model
 from si_curation.curation.journal import (
     Journal,
@@ -25,7 +32,7 @@ from si_curation.curation.journal import (
     read_journal,
     unpack_parts,
 )
-from si_curation.curation.units import IdSource, Unit, merge_units, split_unit
+from si_curation.curation.units import IdSource, Unit, as_plain, merge_units, split_unit
 from si_curation.errors import ParameterError
 from si_curation.extensions.template_best_channels import rank_template_channels
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
@@ -114,7 +121,6 @@ class CurationSession:
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
         self._log: list[dict[str, Any]] = []
-        self._fields = [GROUP]  # labels that descendants inherit
         self._decided_by = decided_by or _user()
         self._ranked: NDArray[np.int64] | None = None
         self._similarity: NDArray[np.float32] | None = None
@@ -156,14 +162,15 @@ class CurationSession:
         """
         session = cls(sorting_analyzer, decided_by=decided_by)
         belongs_to = fingerprint(sorting_analyzer, session._template_ids)
-        for number, entry in enumerate(read_journal(journal, belongs_to), 2):
+        entries, size = read_journal(journal, belongs_to)
+        for number, entry in enumerate(entries, 2):
             try:
                 session._replay(entry)
-            except (KeyError, TypeError, ValueError) as fault:
+            except (LookupError, TypeError, ValueError, zlib.error) as fault:
                 raise ParameterError(
                     f"{journal}: line {number} cannot be replayed: {fault}"
                 ) from None
-        session._journal = Journal(Path(journal), belongs_to, continued=True)
+        session._journal = Journal(Path(journal), belongs_to, continued_at=size)
         return session
 
     # what there is now
@@ -171,7 +178,7 @@ class CurationSession:
     @property
     def unit_ids(self) -> list[Any]:
         """Ids of the units now, in ascending order (strings: in the order they came)."""
-        return sorted(self._units) if self._ids.are_integers else list(self._units)
+        return sorted(self._units, key=None if self._ids.are_integers else self._ids.order)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -196,6 +203,8 @@ class CurationSession:
         pandas.DataFrame
         """
         ids = self.unit_ids if unit_ids is None else check_units(self._units, unit_ids, 0)
+        fields = self._fields
+        columns = [*fields, *TABLE_COLUMNS]
         rows = []
         for unit_id in ids:
             unit = self._units[unit_id]
@@ -203,7 +212,7 @@ class CurationSession:
             most = int(unit.template_counts.max(initial=0))
             rows.append(
                 {
-                    **{field: unit.labels.get(field) for field in self._fields},
+                    **{field: unit.labels.get(field) for field in fields},
                     GROUP: unit.labels.get(GROUP) or UNSORTED,
                     "num_spikes": unit.spikes.size,
                     "template_id": unit.most_frequent_template,
@@ -213,7 +222,7 @@ class CurationSession:
                     "best_channel": channels[0] if channels.size else None,
                 }
             )
-        return pd.DataFrame(rows, index=pd.Index(ids, name="unit_id"))
+        return pd.DataFrame(rows, columns=columns, index=pd.Index(ids, name="unit_id"))
 
     def get_spikes(self, unit_id: Any) -> NDArray[np.int64]:
         """Positions of the spikes of a unit in ``sorting_analyzer.sorting.to_spike_vector()``.
@@ -282,7 +291,7 @@ class CurationSession:
         in_effect = {id(step.entry) for step in self._done}
         rows = [
             {
-                **{name: entry.get(name) for name in _HISTORY_COLUMNS},
+                **{name: copy.copy(entry.get(name)) for name in _HISTORY_COLUMNS},
                 "in_effect": id(entry) in in_effect,
             }
             for entry in self._log
@@ -386,7 +395,8 @@ class CurationSession:
         Returns
         -------
         list
-            Ids of the new units, in ascending order of the templates.
+            Ids of the new units, in ascending order of the templates, and as far apart as these
+            (phy).
 
         Raises
         ------
@@ -398,7 +408,10 @@ class CurationSession:
         if unit.template_ids.size < 2:
             raise ParameterError(f"all spikes of unit {unit_id} came from one template")
         parts = as_array(self._template_ids)[unit.spikes]
-        return self.split(unit_id, parts, reason=reason, decided_by=decided_by)
+        ids = None
+        if self._ids.are_integers:
+            ids = [self._ids.peek(1)[0] + int(i - unit.template_ids[0]) for i in unit.template_ids]
+        return self.split(unit_id, parts, new_unit_ids=ids, reason=reason, decided_by=decided_by)
 
     def label(
         self,
@@ -430,8 +443,6 @@ class CurationSession:
         value = check_label(field, group)
         entry = self._entry("label", ids, ids, reason, decided_by)
         entry.update(field=field, value=value)
-        if field not in self._fields:
-            self._fields.append(field)
         self._do(entry, ids, {i: self._units[i].with_label(field, value) for i in ids})
 
     def remove(
@@ -456,10 +467,11 @@ class CurationSession:
         """
         if not self._done:
             return None
-        step = self._done.pop()
-        self._undone.append(step)
+        step = self._done[-1]
+        self._note_move("undo", step)
+        self._undone.append(self._done.pop())
         self._exchange(step.after, step.before)
-        return self._note_move("undo", step)
+        return str(step.entry["operation"])
 
     def redo(self) -> str | None:
         """Do again what was undone last.
@@ -471,10 +483,11 @@ class CurationSession:
         """
         if not self._undone:
             return None
-        step = self._undone.pop()
-        self._done.append(step)
+        step = self._undone[-1]
+        self._note_move("redo", step)
+        self._done.append(self._undone.pop())
         self._exchange(step.before, step.after)
-        return self._note_move("redo", step)
+        return str(step.entry["operation"])
 
     # results
 
@@ -498,17 +511,21 @@ class CurationSession:
         Returns
         -------
         SortingAnalyzer
+            Unchanged units come first, in the order that they have in the analyzer.
 
         Raises
         ------
         ParameterError, OutputExistsError
+            All units were removed, or the output cannot be used.
 
         Warns
         -----
         SiCurationWarning
             Once, naming the extensions that were left out and why.
         """
-        units = {unit_id: self._units[unit_id] for unit_id in self.unit_ids}
+        old = [as_plain(i) for i in self.sorting_analyzer.unit_ids]
+        ids = dict.fromkeys([i for i in old if i in self._units] + self.unit_ids)
+        units = {unit_id: self._units[unit_id] for unit_id in ids}
         return apply_units(self.sorting_analyzer, units, self._fields, format, folder)
 
     def to_spikeinterface_curation(self) -> Any:
@@ -552,7 +569,7 @@ class CurationSession:
             It is no curation, or one of other units. Nothing has changed then.
         """
         before = len(self._done)
-        log, undone = len(self._log), list(self._undone)
+        log, undone, ids = len(self._log), list(self._undone), copy.deepcopy(self._ids)
         journal, self._journal = self._journal, None
         try:
             renamed = apply_curation_model(self, curation, reason, decided_by)
@@ -561,7 +578,7 @@ class CurationSession:
                 step = self._done.pop()
                 self._exchange(step.after, step.before)
             del self._log[log:]
-            self._undone = undone
+            self._undone, self._ids = undone, ids
             raise
         finally:
             self._journal = journal
@@ -572,10 +589,20 @@ class CurationSession:
 
     # inside
 
+    @property
+    def _fields(self) -> list[str]:
+        """Labels that descendants inherit: the group, and what the steps in effect have set."""
+        steps = (step.entry for step in self._done)
+        fields = [entry["field"] for entry in steps if entry["operation"] == "label"]
+        return list(dict.fromkeys([GROUP, *fields]))
+
     def _new_ids(self, count: int, wanted: Sequence[Any] | None) -> list[Any]:
         if wanted is None:
             return self._ids.peek(count)
-        ids = [i.item() if isinstance(i, np.generic) else i for i in wanted]
+        ids = [as_plain(i) for i in wanted]
+        kind, name = (int, "whole numbers") if self._ids.are_integers else (str, "strings")
+        if not all(isinstance(i, kind) and not isinstance(i, bool) and i != "" for i in ids):
+            raise ParameterError(f"new unit ids: unit ids are {name} here, not {ids}")
         problems = []
         if len(ids) != count:
             problems.append(f"{len(ids)} new ids are given, expected {count}")
@@ -584,9 +611,6 @@ class CurationSession:
         used = [i for i in ids if self._ids.is_used(i)]
         if used:
             problems.append(f"ids {used} were used before; ids are never used twice")
-        if any(isinstance(i, int) is not self._ids.are_integers for i in ids):
-            kind = "whole numbers" if self._ids.are_integers else "strings"
-            problems.append(f"unit ids are {kind} here, not {ids}")
         if problems:
             raise ParameterError("new unit ids: " + "; ".join(problems))
         return ids
@@ -615,12 +639,11 @@ class CurationSession:
                 del self._units[unit_id]
         self._units.update(come)
 
-    def _note_move(self, operation: str, step: _Step) -> str:
+    def _note_move(self, operation: str, step: _Step) -> None:
         inputs, outputs = step.entry["outputs"], step.entry["inputs"]
         if operation == "redo":
             inputs, outputs = outputs, inputs
         self._record(self._entry(operation, inputs, outputs, "", None))
-        return str(step.entry["operation"])
 
     def _record(self, entry: dict[str, Any]) -> None:
         if self._journal is not None:
@@ -658,8 +681,7 @@ def _units_of(analyzer: SortingAnalyzer, assignment: Any) -> dict[Any, Unit]:
         entries = slice(counts.indptr[i], counts.indptr[i + 1])
         label = "" if quality is None else str(quality[i])
         known = label not in ("", UNSORTED, "nan")
-        key = unit_id.item() if isinstance(unit_id, np.generic) else unit_id
-        units[key] = Unit(
+        units[as_plain(unit_id)] = Unit(
             spikes[i],
             counts.indices[entries].astype(np.int64),
             counts.data[entries].astype(np.int64),

@@ -10,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def as_plain(unit_id: Any) -> Any:
+    """Give a unit id as an int or a str of Python."""
+    return unit_id.item() if isinstance(unit_id, np.generic) else unit_id
+
+
 @dataclass(frozen=True, eq=False)
 class Unit:
     """One unit.
@@ -135,7 +140,7 @@ class IdSource:
     """
 
     def __init__(self, unit_ids: Sequence[Any]):
-        self._used = set(unit_ids)
+        self._used = {unit_id: i for i, unit_id in enumerate(unit_ids)}
         self._are_integers = all(isinstance(i, int | np.integer) for i in unit_ids)
         texts = [str(unit_id) for unit_id in unit_ids]
         self._prefix = "" if all(text.isdecimal() for text in texts) else "unit"
@@ -158,10 +163,14 @@ class IdSource:
         """Whether an id was ever used."""
         return unit_id in self._used
 
+    def order(self, unit_id: Any) -> int:
+        """Give the number of ids that came before."""
+        return self._used[unit_id]
+
     def claim(self, ids: Iterable[Any]) -> None:
         """Mark ids as used; later ones are larger."""
         for unit_id in ids:
-            self._used.add(unit_id)
+            self._used.setdefault(unit_id, len(self._used))
             number = str(unit_id).removeprefix(self._prefix)
             if number.isdecimal():
                 self._next = max(self._next, int(number) + 1)

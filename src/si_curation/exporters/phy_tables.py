@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from si_curation.errors import ParameterError, UnknownIdError
@@ -210,12 +211,15 @@ def texts_by_id(table: Any, known_ids: Iterable[Hashable], of_what: str) -> dict
         All problems at once.
     """
     if isinstance(table, pd.DataFrame):
-        pairs = [(name, table.iloc[:, i].items()) for i, name in enumerate(table.columns)]
+        pairs = [
+            (name, list(zip(table.index.tolist(), _cells(table.iloc[:, i]), strict=True)))
+            for i, name in enumerate(table.columns)
+        ]
         repeated = table.index[table.index.duplicated()].unique().tolist()
     elif isinstance(table, Mapping) and all(
         isinstance(c, Mapping | pd.Series) for c in table.values()
     ):
-        pairs = [(name, column.items()) for name, column in table.items()]
+        pairs = [(name, list(column.items())) for name, column in table.items()]
         repeated = []
     else:
         raise ParameterError(
@@ -251,6 +255,11 @@ def texts_by_id(table: Any, known_ids: Iterable[Hashable], of_what: str) -> dict
         # what is unknown is the last one
         raise error("; ".join(problems[-_MAX_SHOWN:]) + more)
     return texts
+
+
+def _cells(column: pd.Series) -> list:
+    """Give the values as they are: a whole number beside a missing one stays whole."""
+    return list(column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array)
 
 
 def _plain(value: Any) -> Hashable:

@@ -1,0 +1,338 @@
+"""Files of a folder replaced in place: backed up first, and put back by `restore_phy_folder`.
+
+A backup is ``.si_curation_backup/<YYYYmmdd-HHMMSS-nnnn>/`` in the folder: ``manifest.json``, the
+files as they were (``files/``), the cache entries of phy that would be stale (``phy_cache/``), and
+a marker: ``done``, or ``restored`` after an unfinished change was rolled back. It gets its name
+when it is complete; only then is anything replaced. Whatever happens later, it has what is needed
+to go back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.phy.writing import (
+    Content,
+    is_temporary,
+    stage_file,
+    sync_folder,
+    temporary_name,
+    write_file,
+)
+
+BACKUP_FOLDER = ".si_curation_backup"
+CACHE_FOLDER = ".phy"
+_GUI_STATE = "state.json"  # of phy's windows; everything else in the cache hangs on the clusters
+_CLUSTERS = "spike_clusters.npy"
+_MANIFEST, _DONE, _RESTORED = "manifest.json", "done", "restored"
+_NAME = re.compile(r"\d{8}-\d{6}-(\d{4,})")
+
+
+def replace_files(folder: Path, files: Mapping[str, Content | None], action: str) -> Path | None:
+    """Replace, add or remove files of a folder together, after a backup.
+
+    If anything fails on the way the folder is put back as it was. After a kill
+    `restore_phy_folder` does that.
+
+    Parameters
+    ----------
+    folder : Path
+    files : mapping of str to bytes, array or None
+        New content by file name; None: the file is removed.
+    action : str
+        What is done, for the manifest.
+
+    Returns
+    -------
+    Path or None
+        The backup; None where there was nothing to change.
+
+    Raises
+    ------
+    ParameterError
+        An earlier change was not finished.
+    """
+    unfinished = [backup for backup in list_backups(folder) if not _is_finished(backup)]
+    if unfinished:
+        raise ParameterError(
+            f"{folder}: the change {unfinished[-1].name} was not finished; put the folder back "
+            "with restore_phy_folder first"
+        )
+    files = {n: c for n, c in files.items() if c is not None or (folder / n).exists()}
+    if not files:
+        return None
+    staged: dict[str, Path] = {}
+    try:
+        for name, content in files.items():
+            if content is not None:
+                staged[name] = stage_file(folder / name, content)
+        backup = _make_backup(folder, files, staged, action)
+        try:
+            if _CLUSTERS in files:
+                _move_entries(folder, backup / "phy_cache")
+            for name in files:
+                if name in staged:
+                    os.replace(staged[name], folder / name)
+                else:
+                    (folder / name).unlink()
+            sync_folder(folder)
+            write_file(backup / _DONE, b"", sync=True)
+        except BaseException:
+            _roll_back(folder, backup)
+            _remove_backup(backup)
+            raise
+    finally:
+        for path in staged.values():
+            path.unlink(missing_ok=True)
+    return backup
+
+
+def _make_backup(
+    folder: Path, files: Mapping[str, Content | None], staged: Mapping[str, Path], action: str
+) -> Path:
+    root = folder / BACKUP_FOLDER
+    made_root = not root.exists()
+    part = root / f".{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        (part / "files").mkdir(parents=True)
+        entries = []
+        for name in files:
+            original = folder / name
+            entry: dict[str, Any] = {"name": name, "existed": original.exists()}
+            if original.exists():
+                copied = part / "files" / name
+                shutil.copyfile(original, copied)
+                shutil.copymode(original, copied)
+                _sync(copied)
+                entry |= {"size": copied.stat().st_size, "sha256": _sha256(copied)}
+            if name in staged:
+                entry |= {
+                    "new_size": staged[name].stat().st_size,
+                    "new_sha256": _sha256(staged[name]),
+                }
+            entries.append(entry)
+        now = datetime.now()
+        manifest = {
+            "format": 1,
+            "written_by": "si_curation",
+            "action": action,
+            "time": now.isoformat(timespec="seconds"),
+            "files": entries,
+            "phy_cache": _cache_entries(folder) if _CLUSTERS in files else [],
+        }
+        text = json.dumps(manifest, indent=2, ensure_ascii=False)
+        write_file(part / _MANIFEST, text.encode("utf-8"), sync=True)
+        sync_folder(part)
+        numbers = [_number(backup) for backup in list_backups(folder)]
+        name = f"{now:%Y%m%d-%H%M%S}-{max(numbers, default=0) + 1:04d}"
+        os.rename(part, root / name)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        if made_root:
+            with contextlib.suppress(OSError):
+                root.rmdir()
+        raise
+    sync_folder(root)
+    return root / name
+
+
+def list_backups(folder: Path) -> list[Path]:
+    """Give the backups of a folder, the oldest first."""
+    root = folder / BACKUP_FOLDER
+    if not root.is_dir():
+        return []
+    found = [p for p in root.iterdir() if _NAME.fullmatch(p.name) and (p / _MANIFEST).is_file()]
+    return sorted(found, key=_number)
+
+
+def _number(backup: Path) -> int:
+    match = _NAME.fullmatch(backup.name)
+    return int(match[1]) if match else 0
+
+
+def _is_finished(backup: Path) -> bool:
+    return (backup / _DONE).exists() or (backup / _RESTORED).exists()
+
+
+def restore_phy_folder(folder: str | Path, backup: str | Path | None = None) -> list[Path]:
+    """Put back the files that `write_phy_columns` or `update_phy_folder` replaced.
+
+    Files that were replaced or removed come back byte for byte, files that were added are removed.
+    A change that was cut short is rolled back. Can be done again, with the same result.
+
+    A file that has changed since (phy has saved, say) is not lost: it is kept in the backup as
+    ``replaced-<time>/``.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The Kilosort/phy folder. Close phy first.
+    backup : str or Path, optional
+        Name of a folder in ``.si_curation_backup``; the last one by default.
+
+    Returns
+    -------
+    list of Path
+        The files that are now as they were (or gone, as they were).
+
+    Raises
+    ------
+    FolderNotFoundError
+        There is no such folder.
+    MissingDataError
+        There is no (such) backup, or it is damaged; nothing was changed.
+
+    Examples
+    --------
+    >>> import shutil, tempfile
+    >>> import si_curation as sic
+    >>> from si_curation.exporters import restore_phy_folder, write_phy_columns
+    >>> folder = shutil.copytree(sic.example_folder(), tempfile.mkdtemp() + "/copy")
+    >>> backup = write_phy_columns(folder, {"note": {4: "look again"}})
+    >>> [path.name for path in restore_phy_folder(folder)]
+    ['cluster_note.tsv']
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise FolderNotFoundError(f"{path} is no folder, expected a Kilosort/phy folder")
+    path = path.resolve()
+    backups = list_backups(path)
+    if not backups:
+        raise MissingDataError(f"{path} has no backup: nothing of it was replaced by this package")
+    chosen = backups[-1]
+    if backup is not None:
+        named = [one for one in backups if one.name == Path(backup).name]
+        if not named:
+            shown = ", ".join(one.name for one in backups)
+            raise MissingDataError(f"{path} has no backup {Path(backup).name!r}; there are {shown}")
+        chosen = named[0]
+    restored = _roll_back(path, chosen)
+    if not _is_finished(chosen):
+        write_file(chosen / _RESTORED, b"", sync=True)
+    _remove_unfinished(path)
+    return restored
+
+
+def _roll_back(folder: Path, backup: Path) -> list[Path]:
+    manifest = _read_manifest(backup)
+    aside = backup / f"replaced-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+    clusters = [e for e in manifest["files"] if e["name"] == _CLUSTERS]
+    if clusters and _digest(folder / _CLUSTERS) != clusters[0].get("sha256"):
+        _move_entries(folder, aside / "phy_cache")  # it belongs to the clusters that go
+    for entry in manifest["files"]:
+        _put_back(folder, backup, entry, aside)
+    kept = backup / "phy_cache"
+    if kept.is_dir():
+        for one in sorted(kept.iterdir()):
+            home = folder / CACHE_FOLDER / one.name
+            if not home.exists():
+                home.parent.mkdir(exist_ok=True)
+                os.rename(one, home)
+    sync_folder(folder)
+    return [folder / entry["name"] for entry in manifest["files"]]
+
+
+def _put_back(folder: Path, backup: Path, entry: Mapping[str, Any], aside: Path) -> None:
+    path = folder / entry["name"]
+    now = _digest(path)
+    if now is not None and now not in (entry.get("sha256"), entry.get("new_sha256")):
+        aside.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, aside / path.name)
+        _sync(aside / path.name)
+    if not entry["existed"]:
+        path.unlink(missing_ok=True)
+    elif now != entry["sha256"]:
+        staged = temporary_name(path)
+        try:
+            shutil.copyfile(backup / "files" / path.name, staged)
+            shutil.copymode(backup / "files" / path.name, staged)
+            _sync(staged)
+            os.replace(staged, path)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
+
+
+def _read_manifest(backup: Path) -> dict[str, Any]:
+    """Read a manifest, and check that all is there that it needs."""
+    try:
+        manifest = json.loads((backup / _MANIFEST).read_text(encoding="utf-8"))
+        entries = [(str(e["name"]), bool(e["existed"]), e.get("sha256")) for e in manifest["files"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise MissingDataError(f"{backup / _MANIFEST} cannot be read: {fault}") from None
+    for name, existed, digest in entries:
+        if Path(name).name != name or name in ("", ".", ".."):
+            raise MissingDataError(f"{backup / _MANIFEST} names {name!r}, which is no file name")
+        if existed and _digest(backup / "files" / name) != digest:
+            raise MissingDataError(
+                f"the backup {backup} is damaged: {name} is missing or not what was backed up"
+            )
+    return manifest
+
+
+def _cache_entries(folder: Path) -> list[str]:
+    """Name what phy has cached that hangs on the clusters.
+
+    phy 2.1.0 trusts it blindly: ``spikes_per_cluster.pkl``, ``new_cluster_id.json``, and under the
+    ids of clusters ``memcache`` (templates, channels, rates) and ``joblib`` (correlograms,
+    waveforms, amplitudes).
+    """
+    cache = folder / CACHE_FOLDER
+    if not cache.is_dir():
+        return []
+    return sorted(path.name for path in cache.iterdir() if path.name != _GUI_STATE)
+
+
+def _move_entries(folder: Path, destination: Path) -> None:
+    names = _cache_entries(folder)
+    if names:
+        destination.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        os.rename(folder / CACHE_FOLDER / name, destination / name)
+
+
+def _remove_backup(backup: Path) -> None:
+    """Remove a backup that is not needed, under another name: never half a backup."""
+    part = backup.with_name(f".{backup.name}.tmp")
+    with contextlib.suppress(OSError):
+        os.rename(backup, part)
+        shutil.rmtree(part, ignore_errors=True)
+        backup.parent.rmdir()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left: new files, and backups that were not complete."""
+    for path in folder.iterdir():
+        if is_temporary(path.name) and path.name.endswith(".si_curation.tmp") and path.is_file():
+            path.unlink(missing_ok=True)
+    for path in (folder / BACKUP_FOLDER).iterdir():
+        if is_temporary(path.name) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _digest(path: Path) -> str | None:
+    return _sha256(path) if path.is_file() else None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
