@@ -22,6 +22,8 @@ def make_probegroup(folder: PhyFolder) -> ProbeGroup:
     ascending SpikeInterface would put the channels of an analyzer into another order; then they
     are 0..n-1, and the raw columns are in the recording property ``channel_map``.
 
+    Channels at one position, which probeinterface refuses, are moved apart by 0.001 µm.
+
     Returns
     -------
     ProbeGroup
@@ -29,7 +31,7 @@ def make_probegroup(folder: PhyFolder) -> ProbeGroup:
     """
     probe = Probe(ndim=2, si_units="um", name=f"{folder.sorter.name} channels")
     probe.set_contacts(
-        positions=folder.channel_positions.astype(np.float64),
+        positions=_apart(folder.channel_positions.astype(np.float64)),
         shapes="circle",
         shape_params={"radius": 5.0},
         shank_ids=_shanks(folder).astype(str),
@@ -42,6 +44,15 @@ def make_probegroup(folder: PhyFolder) -> ProbeGroup:
     group = ProbeGroup()
     group.add_probe(probe)
     return group
+
+
+def _apart(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    seen: set[tuple[float, ...]] = set()
+    for row in positions:
+        while tuple(row) in seen:
+            row[0] += _POSITION_TOLERANCE_UM
+        seen.add(tuple(row))
+    return positions
 
 
 def _shanks(folder: PhyFolder) -> NDArray[np.int64]:

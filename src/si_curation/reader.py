@@ -25,7 +25,6 @@ from si_curation.kernels.spike_vector import (
 from si_curation.kernels.template_counts import count_templates
 from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.folder import PhyFolder, read_phy_folder
-from si_curation.phy.tables import UNSORTED
 from si_curation.probe import make_rec_attributes, match_recording
 from si_curation.saving import check_output, save_analyzer
 from si_curation.sorter_templates import SorterTemplates, Unwhiten, make_sorter_templates
@@ -42,8 +41,7 @@ logger = logging.getLogger(__name__)
 READER = "si_curation"  # annotation that marks sortings made here
 MAX_RANDOM_SPIKES_PER_UNIT = 500
 RANDOM_SPIKES_SEED = 0
-_PROPERTY_NAMES = {
-    "group": "quality",
+_PROPERTY_NAMES = {  # as SpikeInterface names them
     "chan_grp": "group",
     "ch_group": "group",
     "channel_group": "group",
@@ -268,6 +266,8 @@ def _inject(analyzer, phy, templates: SorterTemplates, counts, template_ids, row
         "channel_positions": phy.channel_positions,
         "template_info": templates.info(phy),
     }
+    if phy.template_channels is not None:
+        assignment["template_channels"] = phy.template_channels.astype(np.int32)
     if phy.similar_templates is not None:
         assignment["similar_templates"] = np.array(phy.similar_templates, dtype=np.float32)
     inject_extension(analyzer, "template_assignment", assignment, {})
@@ -299,15 +299,20 @@ def _spike_amplitudes(phy, templates: SorterTemplates, template_ids, rows):
 
 def _set_properties(sorting: NumpySorting, phy: PhyFolder) -> None:
     ids = sorting.unit_ids
-    quality = phy.columns["group"].to_array(ids) if "group" in phy.columns else None
-    quality = np.full(ids.size, "", dtype="U32") if quality is None else quality.astype("U32")
-    quality[quality == ""] = UNSORTED
+    groups = phy.groups
+    own = {
+        "quality": np.array([groups[int(i)] for i in ids], dtype="U32"),
+        "original_cluster_id": ids.astype(np.int64),
+        # the same for all units: SpikeInterface keeps it through merges, unlike annotations
+        "phy_folder": np.full(ids.size, str(phy.folder)),
+    }
     for name, column in phy.columns.items():
-        safe = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", _PROPERTY_NAMES.get(name, name))
-        if safe != "quality":
-            sorting.set_property(safe, column.to_array(ids))
-    sorting.set_property("quality", quality)
-    sorting.set_property("original_cluster_id", ids.astype(np.int64))
+        if name != "group":
+            safe = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", _PROPERTY_NAMES.get(name, name))
+            taken = safe in own or safe == "main_channel_id"
+            sorting.set_property(f"phy_{safe}" if taken else safe, column.to_array(ids))
+    for name, values in own.items():
+        sorting.set_property(name, values)
 
 
 def _annotate(

@@ -94,8 +94,7 @@ def make_sorter_templates(
     factor = np.ones(len(whitened))
     norms = phy.sorter.amplitudes_are_norms
     if norms:
-        flat = whitened.reshape(len(whitened), -1)
-        norm = np.sqrt(np.einsum("ij,ij->i", flat, flat, dtype=np.float64))
+        norm = np.sqrt(np.einsum("ktc,ktc->k", whitened, whitened, dtype=np.float64))
         factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
     units = (
         "whitened" if mode is False and phy.whitening is not None else "raw" if norms else "sorter"
@@ -104,12 +103,12 @@ def make_sorter_templates(
         units = "raw"
     if gains is not None and units != "whitened":
         templates *= gains.astype(np.float32)
-        amplitudes = amplitudes * gains.astype(amplitudes.dtype)
+        amplitudes = amplitudes * np.abs(gains).astype(amplitudes.dtype)
         units = "uV"
         if not norms and phy.sorter.name != "spikeinterface" and phy.amplitudes is not None:
             scale = _mean_amplitudes(phy)
             templates *= scale[:, None, None].astype(np.float32)
-            amplitudes = amplitudes * scale[:, None].astype(amplitudes.dtype)
+            amplitudes = amplitudes * np.abs(scale)[:, None].astype(amplitudes.dtype)
             factor = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale != 0)
     return SorterTemplates(
         templates, amplitudes, found.support, are_sparse, factor, unwhitening, units

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +55,10 @@ def select_spikes(
     -------
     SpikeSelection
     """
-    if exclude_groups is not None and not isinstance(exclude_groups, str):
-        if not all(isinstance(group, str) for group in exclude_groups):
-            raise ParameterError(f"exclude_groups is {exclude_groups!r}, expected names of groups")
-        excluded = set(exclude_groups)
-    else:
-        excluded = {exclude_groups} if exclude_groups is not None else set()
+    names = [exclude_groups] if isinstance(exclude_groups, str) else (exclude_groups or [])
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise ParameterError(f"exclude_groups is {exclude_groups!r}, expected names of groups")
+    excluded = set(names)
     groups = phy.groups if excluded else {}
     kept = np.array([groups.get(int(i)) not in excluded for i in phy.cluster_ids], dtype=bool)
     unit_ids = phy.cluster_ids[kept] if excluded else phy.cluster_ids

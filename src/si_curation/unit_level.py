@@ -44,8 +44,15 @@ def weighted_mean_templates(
         ((counts.data / entries).astype(np.float32), counts.indices, counts.indptr),
         shape=counts.shape,
     )
-    flat = np.asarray(templates, dtype=np.float32).reshape(len(templates), -1)
+    flat = _flat(templates)
     return (weights @ flat).reshape(counts.shape[0], *templates.shape[1:])
+
+
+def _flat(templates: NDArray[np.floating]) -> NDArray[np.float32]:
+    num_templates, num_samples, num_channels = templates.shape
+    return np.asarray(templates, dtype=np.float32).reshape(
+        num_templates, num_samples * num_channels
+    )
 
 
 def union_of_channels(
@@ -144,7 +151,7 @@ def cosine_similarity(templates: NDArray[np.floating]) -> NDArray[np.float32]:
     >>> cosine_similarity(np.array([[[1.0, 0.0]], [[1.0, 1.0]]]))[0, 1].round(3)
     np.float32(0.707)
     """
-    flat = np.asarray(templates, dtype=np.float32).reshape(len(templates), -1)
+    flat = _flat(templates)
     dot = flat @ flat.T
     norm = np.sqrt(np.diag(dot).copy())
     norm[norm == 0] = 1
@@ -160,7 +167,8 @@ def set_unit_templates(
     inject_extension(analyzer, "templates", {"average": unit_templates}, template_params)
     similarity = {"similarity": cosine_similarity(unit_templates)}
     inject_extension(analyzer, "template_similarity", similarity, SIMILARITY_PARAMS)
-    analyzer.compute("unit_locations", save=False, **LOCATION_PARAMS)
+    with np.errstate(invalid="ignore", divide="ignore"):  # templates without signal: NaN
+        analyzer.compute("unit_locations", save=False, **LOCATION_PARAMS)
 
 
 def rebuild_unit_templates(
@@ -184,7 +192,8 @@ def rebuild_unit_templates(
         changed.append(similarity)
     locations = extensions.get("unit_locations")
     if locations is not None:
-        locations._run()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            locations._run()
         changed.append(locations)
     if analyzer.format != "memory":
         for one in changed:

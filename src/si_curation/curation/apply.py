@@ -166,7 +166,11 @@ def _set_properties(analyzer, sorting, units: Mapping[Any, Unit], fields) -> Non
     for name in analyzer.sorting.get_property_keys():
         if name in ("quality", "main_channel_id", "original_cluster_id"):
             continue
-        sorting.set_property(name, _with_missing(analyzer.sorting.get_property(name), rows))
+        values = analyzer.sorting.get_property(name)
+        if name == "phy_folder" and values.size:
+            sorting.set_property(name, np.full(rows.size, values[0]))
+        else:
+            sorting.set_property(name, _with_missing(values, rows))
     if "original_cluster_id" in analyzer.sorting.get_property_keys():
         sorting.set_property("original_cluster_id", np.asarray(sorting.unit_ids))
     if "quality" in analyzer.sorting.get_property_keys() or any(
@@ -265,6 +269,8 @@ def _derive(old, new) -> None:
             inject_extension(new, "template_similarity", data, params)
         else:
             new.compute("template_similarity", **params)
+            similarity = new.get_extension("template_similarity").data["similarity"]
+            np.nan_to_num(similarity, copy=False)  # of units without a template
     if "unit_locations" in old.extensions:
         new.compute(
             "unit_locations", **(old.extensions["unit_locations"].params or LOCATION_PARAMS)

@@ -67,8 +67,7 @@ class Journal:
         if continued_at is not None:
             if path.stat().st_size > continued_at:
                 warnings.warn(
-                    f"{path}: the last line was not written to its end; "
-                    "the step in it is dropped",
+                    f"{path}: the last line was not written to its end; the step in it is dropped",
                     SiCurationWarning,
                     stacklevel=3,
                 )

@@ -117,31 +117,36 @@ class FileMismatch(NamedTuple):
     rows: int
     samples: int
     templates: int
+    clusters: int
 
 
 @njit
-def _compare(table, template_ids, rows, file_samples, file_templates):
+def _compare(table, template_ids, rows, cluster_of_unit, samples, templates, clusters):
     # table (n, 3): sample, unit, segment; rows (n,): row of each spike in the files
     bad_rows = 0
     bad_samples = 0
     bad_templates = 0
-    num_rows = file_samples.size
+    bad_clusters = 0
+    num_rows = samples.size
     for i in range(rows.size):
         row = rows[i]
         if row < 0 or row >= num_rows:
             bad_rows += 1
         else:
-            bad_samples += file_samples[row] != table[i, 0]
-            bad_templates += file_templates[row] != template_ids[i]
-    return bad_rows, bad_samples, bad_templates
+            bad_samples += samples[row] != table[i, 0]
+            bad_templates += templates[row] != template_ids[i]
+            bad_clusters += clusters[row] != cluster_of_unit[table[i, 1]]
+    return bad_rows, bad_samples, bad_templates, bad_clusters
 
 
 def compare_with_files(
     table: NDArray[np.int64],
     template_ids: NDArray[np.integer],
     rows: NDArray[np.integer],
-    file_samples: NDArray[np.int64],
-    file_templates: NDArray[np.integer],
+    cluster_of_unit: NDArray[np.integer],
+    samples: NDArray[np.int64],
+    templates: NDArray[np.integer],
+    clusters: NDArray[np.integer],
 ) -> FileMismatch:
     """Count the spikes that differ from the rows of the files that they came from.
 
@@ -149,7 +154,9 @@ def compare_with_files(
     ----------
     table : array (n_spikes, 3) int64
     template_ids, rows : array (n_spikes,) integer
-    file_samples, file_templates : array (n_rows,) integer
+    cluster_of_unit : array (n_units,) integer
+    samples, templates, clusters : array (n_rows,) integer
+        The files.
 
     Returns
     -------
@@ -158,19 +165,17 @@ def compare_with_files(
     Examples
     --------
     >>> table = np.array([[10, 0, 0], [12, 0, 0]])
-    >>> compare_with_files(table, np.array([0, 0]), np.array([1, 0]), *np.array([[12, 11], [0, 0]]))
-    FileMismatch(rows=0, samples=1, templates=0)
+    >>> files = np.array([[12, 11], [0, 0], [5, 6]])
+    >>> compare_with_files(table, np.array([0, 0]), np.array([1, 0]), np.array([5]), *files)
+    FileMismatch(rows=0, samples=1, templates=0, clusters=1)
     """
+    ids = cluster_of_unit.astype(np.int32)
 
-    def compare(b: slice) -> tuple[int, int, int]:
-        return _compare(table[b], template_ids[b], rows[b], file_samples, file_templates)
+    def compare(b: slice) -> tuple[int, int, int, int]:
+        return _compare(table[b], template_ids[b], rows[b], ids, samples, templates, clusters)
 
     found = run_blocks(compare, blocks(len(rows)))
-    return (
-        FileMismatch(*(int(sum(counts)) for counts in zip(*found, strict=True)))
-        if found
-        else FileMismatch(0, 0, 0)
-    )
+    return FileMismatch(*(int(sum(counts)) for counts in zip((0, 0, 0, 0), *found, strict=True)))
 
 
 @njit

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from si_curation.errors import MissingDataError, PhyFolderError
+from si_curation.exporters.phy_backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.arrays import Findings, open_array
 from si_curation.phy.params import NAME as PARAMS
 from si_curation.phy.params import data_paths_of, read_params
@@ -21,8 +23,6 @@ from si_curation.phy.writing import Content, format_params, is_temporary, write_
 
 logger = logging.getLogger(__name__)
 
-BACKUP_FOLDER = ".si_curation_backup"
-CACHE_FOLDER = ".phy"
 _SKIPPED_FOLDERS = {CACHE_FOLDER, BACKUP_FOLDER, "__pycache__"}
 _NUM_THREADS = 2
 
@@ -31,7 +31,7 @@ def copy_curated(
     source: Path,
     part: Path,
     target: Path,
-    files: Mapping[str, Content | None],
+    plan: Callable[[], Mapping[str, Content | None]],
     *,
     sampling_frequency: float,
     link: bool = False,
@@ -50,8 +50,9 @@ def copy_curated(
         Where to write; exists, empty.
     target : Path
         Where that will be in the end: what ``dat_path`` must resolve from.
-    files : mapping of str to bytes, array or None
-        Files that are written instead (None: left out).
+    plan : callable
+        Gives the files that are written instead: {name: bytes, array, or None for left out}; of
+        clusters, tables and parameters. It is called while the other files are copied.
     sampling_frequency : float
         In Hz; for a folder that has no ``params.py``.
     link, copy_recording, progress_bar : bool
@@ -68,23 +69,28 @@ def copy_curated(
     if findings.of("error"):
         raise PhyFolderError(source, findings.of("error"))
     raw = [path.resolve() for path in resolve_data_paths(source, data_paths_of(params))]
-    replaced: dict[str, Content | None] = dict(files)
-    copied_raw: dict[Path, str] = {}
-    if copy_recording:
-        copied_raw = _names_of_raw(source, raw)
+    copied_raw = _names_of_raw(source, raw) if copy_recording else {}
     new_params = _new_params(source, target, params, raw, copied_raw, sampling_frequency)
-    if new_params is not None:
-        replaced[PARAMS] = new_params
-    jobs = [
-        (source / name, part / name)
-        for name in _files_of(source, part)
-        if name not in replaced and (source / name).resolve() not in raw
-    ]
+    names = [name for name in _files_of(source, part) if (source / name).resolve() not in raw]
+    jobs = [(source / name, part / name) for name in names if not _is_curated(name)]
     jobs += [(path, part / name) for path, name in copied_raw.items()]
-    _run(jobs, link, progress_bar)
-    for name, content in replaced.items():
-        if content is not None:
-            write_file(part / name, content)
+    with _copying(jobs, link, progress_bar):
+        replaced = dict(plan())
+        if new_params is not None:
+            replaced[PARAMS] = new_params
+        for name in names:
+            if _is_curated(name) and name not in replaced:
+                shutil.copyfile(source / name, part / name)
+        for name, content in replaced.items():
+            if content is not None:
+                write_file(part / name, content)
+
+
+def _is_curated(name: str) -> bool:
+    """Tell whether a file is one that curation may change."""
+    return name in ("spike_clusters.npy", PARAMS) or (
+        "/" not in name and name.endswith((".tsv", ".csv"))
+    )
 
 
 def _files_of(source: Path, part: Path) -> list[str]:
@@ -105,7 +111,9 @@ def _files_of(source: Path, part: Path) -> list[str]:
     return names
 
 
-def _run(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> None:
+@contextmanager
+def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> Iterator[None]:
+    """Copy files while the block runs, and to the end."""
     jobs = sorted(jobs, key=lambda job: -job[0].stat().st_size)
 
     def copy(job: tuple[Path, Path]) -> None:
@@ -116,6 +124,7 @@ def _run(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> None:
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         done = [pool.submit(copy, job) for job in jobs]
         try:
+            yield
             for future in tqdm(done, desc="export_to_phy", unit="file", disable=not progress_bar):
                 future.result()
         except BaseException:

@@ -23,7 +23,7 @@ from si_curation.exporters.phy_clusters import (
     whole_ids,
 )
 from si_curation.exporters.phy_tables import ClusterTables
-from si_curation.kernels.spike_files import unique_ids
+from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
 from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, read_tables
 from si_curation.phy.writing import Content
@@ -100,6 +100,7 @@ def plan_curation(
     FolderNotFoundError, PhyFolderError
         The folder is gone, cannot be read, or is not (any more) what the analyzer was read from.
     """
+    check_source(source)
     findings = Findings()
     spikes = _open_spikes(source, findings)
     known = read_tables(source, findings)
@@ -107,7 +108,9 @@ def plan_curation(
         raise PhyFolderError(source, findings.of("error"))
     table = spike_table(sorting_analyzer)
     rows = sorting_analyzer.get_extension("template_assignment").get_spike_rows()
-    _check_match(sorting_analyzer, source, spikes, table, rows)
+    num_units = len(sorting_analyzer.unit_ids)
+    own_ids = whole_ids(sorting_analyzer.unit_ids)
+    moved = _check_match(sorting_analyzer, source, spikes, table, rows, own_ids)
     tables = ClusterTables(source)
     if curation == "discard":
         after = np.asarray(spikes.templates)
@@ -115,12 +118,14 @@ def plan_curation(
         plan = CuratedFiles(np.zeros(0, dtype=np.int64), changed.size > 0)
         _discard_labels(tables, changed, _num_templates(sorting_analyzer))
     else:
-        ids = _cluster_ids(sorting_analyzer, spikes, table, rows)
-        after, changed = assign_clusters(spikes.clusters, table, rows, ids)
+        ids, changed, after = own_ids, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        if moved or (own_ids < 0).any():
+            ids = _cluster_ids(sorting_analyzer, spikes, table, rows)
+            after, changed = assign_clusters(spikes.clusters, table, rows, ids)
         plan = CuratedFiles(ids, changed.size > 0)
-        present = unique_ids(after, int(after.max(initial=-1)))
         _keep_labels(sorting_analyzer, tables, known, ids, changed)
-        _name_units(sorting_analyzer, tables, ids, set(present.tolist()))
+        counts = np.bincount(table[:, 1], minlength=num_units) if (ids != own_ids).any() else None
+        _name_units(sorting_analyzer, tables, ids, counts)
         cluster_of = dict(zip(sorting_analyzer.unit_ids.tolist(), ids.tolist(), strict=True))
         for name, texts in (columns or {}).items():
             tables.set_column(name, {cluster_of[unit]: text for unit, text in texts.items()})
@@ -132,12 +137,21 @@ def plan_curation(
     return plan
 
 
-def _open_spikes(source: Path, findings: Findings) -> SourceSpikes | None:
+def check_source(source: Path) -> None:
+    """Raise if the folder that an analyzer was read from is gone.
+
+    Raises
+    ------
+    FolderNotFoundError
+    """
     if not source.is_dir():
         raise FolderNotFoundError(
             f"{source}, which the analyzer was read from, is not there any more; the export needs "
             "its files. Put it back, or read it from where it is now with read_kilosort_as_analyzer"
         )
+
+
+def _open_spikes(source: Path, findings: Findings) -> SourceSpikes | None:
     arrays: list[Any] = []
     names = ["spike_times.npy", "spike_templates.npy", CLUSTERS_FILE]
     if not (source / CLUSTERS_FILE).exists():
@@ -150,17 +164,18 @@ def _open_spikes(source: Path, findings: Findings) -> SourceSpikes | None:
         arrays.append(as_integers(values, name, findings))
     if any(array is None for array in arrays):
         return None
-    if arrays[2].size and int(arrays[2].min()) < 0:
+    if arrays[2].size and value_range(arrays[2]).minimum < 0:
         findings.error(names[2], "holds negative ids", "restore the file that phy wrote")
         return None
     return SourceSpikes(*arrays)
 
 
-def _check_match(analyzer, source: Path, spikes: SourceSpikes, table, rows) -> None:
+def _check_match(analyzer, source: Path, spikes: SourceSpikes, table, rows, own_ids) -> int:
+    """Raise unless the spikes are those of the files; count those that changed their cluster."""
     template_ids = analyzer.get_extension("template_assignment").get_spike_template_ids()
     if len(rows) != len(table):
         raise ParameterError("template_assignment does not fit the spikes of this analyzer")
-    found = compare_with_files(table, template_ids, rows, spikes.samples, spikes.templates)
+    found = compare_with_files(table, template_ids, rows, own_ids, *spikes)
     problems = []
     if found.rows:
         problems.append(
@@ -178,6 +193,7 @@ def _check_match(analyzer, source: Path, spikes: SourceSpikes, table, rows) -> N
             "was it sorted again? read it again with read_kilosort_as_analyzer",
         )
         raise PhyFolderError(source, findings)
+    return found.clusters
 
 
 def _num_templates(analyzer: SortingAnalyzer) -> int:
@@ -264,14 +280,16 @@ def _without_unsorted(texts: list[str]) -> list[str]:
     return ["" if text in (UNSORTED, "nan") else text[:32] for text in texts]
 
 
-def _name_units(analyzer, tables: ClusterTables, ids, present: set[int]) -> None:
+def _name_units(analyzer, tables: ClusterTables, ids, counts: NDArray | None) -> None:
     """Write the names of units that have other ids in phy, beside those that are there."""
+    if counts is None:
+        return
     named = {
         int(cluster_id): str(unit_id)
-        for cluster_id, unit_id, own in zip(
-            ids, analyzer.unit_ids, whole_ids(analyzer.unit_ids), strict=True
+        for cluster_id, unit_id, own, count in zip(
+            ids, analyzer.unit_ids, whole_ids(analyzer.unit_ids), counts, strict=True
         )
-        if own != cluster_id and int(cluster_id) in present
+        if own != cluster_id and count
     }
     if named:
         tables.set_column(NAME_COLUMN, named)

@@ -13,7 +13,7 @@ import si_curation.extensions  # noqa: F401  (registers template_assignment)
 from si_curation.errors import ParameterError
 from si_curation.exporters.atomic import check_apart, new_folder, resolve_output
 from si_curation.exporters.phy_copy import copy_curated
-from si_curation.exporters.phy_curated import plan_curation, source_folder_of
+from si_curation.exporters.phy_curated import check_source, plan_curation, source_folder_of
 from si_curation.exporters.phy_other_sorters import write_phy_files
 from si_curation.exporters.phy_tables import texts_by_id
 
@@ -128,13 +128,13 @@ def export_to_phy(
             write_phy_files(sorting_analyzer, part, curation, texts, copy_recording, progress_bar)
         return target
     check_apart(target, source)
-    plan = plan_curation(sorting_analyzer, source, curation, texts)
+    check_source(source)
     with new_folder(target, overwrite) as part:
         copy_curated(
             source,
             part,
             target,
-            plan.files,
+            lambda: plan_curation(sorting_analyzer, source, curation, texts).files,
             sampling_frequency=sorting_analyzer.sampling_frequency,
             link=link,
             copy_recording=copy_recording,

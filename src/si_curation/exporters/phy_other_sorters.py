@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer, write_binary_recording
 from si_curation._spikeinterface import as_array
 from si_curation.errors import MissingDataError
 from si_curation.exporters.phy_clusters import cluster_ids_of_units, whole_ids
+from si_curation.exporters.phy_curated import NAME_COLUMN
 from si_curation.exporters.phy_features import padded_channels, write_features
 from si_curation.exporters.raw_recording import RawFile, raw_file_of
 from si_curation.phy.tables import UNSORTED
@@ -22,7 +23,6 @@ from si_curation.unit_level import cosine_similarity
 
 logger = logging.getLogger(__name__)
 
-NAME_COLUMN = "si_unit_id"
 RECORDING_NAME = "recording.dat"
 
 

@@ -28,7 +28,6 @@ from si_curation.errors import (
 )
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
-from si_curation.reader import READER
 from si_curation.unit_level import (
     cosine_similarity,
     main_channels,
@@ -43,6 +42,7 @@ _TEMPLATE_DATA = (
     "template_support",
     "similar_templates",
     "channel_positions",
+    "template_channels",
 )
 
 
@@ -130,13 +130,7 @@ class TemplateAssignment(BaseSpikeVectorExtension):
 
     def _identity(self) -> dict[str, Any]:
         analyzer = self.sorting_analyzer
-        if analyzer.sorting.get_annotation("reader") == READER:
-            folder = analyzer.sorting.get_annotation("phy_folder")
-            raise MissingDataError(
-                "template_assignment was lost from this analyzer (merged, split or saved in a "
-                "process without `import si_curation`?) and its units are no templates any more; "
-                f"read the folder again: read_kilosort_as_analyzer({folder!r})"
-            )
+        refuse_if_lost(analyzer)
         extension = analyzer.get_extension("templates")
         if extension is None:
             raise MissingDataError(
@@ -212,8 +206,16 @@ class TemplateAssignment(BaseSpikeVectorExtension):
                 if "channel_positions" in self.data
                 else {}
             ),
+            **self._renumbered(indices),
             "template_info": dict(self.data["template_info"]),
         }
+
+    def _renumbered(self, indices: NDArray[np.integer]) -> dict[str, Any]:
+        if "template_channels" not in self.data:
+            return {}
+        table = np.full(self.sorting_analyzer.get_num_channels() + 1, -1, dtype=np.int32)
+        table[indices] = np.arange(len(indices), dtype=np.int32)
+        return {"template_channels": table[as_array(self.data["template_channels"])]}
 
     # what users ask for
 
@@ -350,6 +352,18 @@ class TemplateAssignment(BaseSpikeVectorExtension):
             return weighted_mean_templates(counts, templates)[0]
         template_id = most_frequent_templates(counts).template_ids[0]
         return np.zeros_like(templates[0]) if template_id < 0 else templates[template_id].copy()
+
+
+def refuse_if_lost(analyzer: Any) -> None:
+    """Raise where the units are not the templates, but what tells their templates was lost."""
+    folders = analyzer.sorting.get_property("phy_folder")
+    if folders is not None and any(folders):
+        folder = next(str(folder) for folder in folders if folder)
+        raise MissingDataError(
+            "template_assignment was lost from this analyzer (by a hard merge or split, or in a "
+            "process without `import si_curation`), and its units are not the sorter's templates; "
+            f"read the folder again: read_kilosort_as_analyzer({folder!r})"
+        )
 
 
 def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse.csr_array:

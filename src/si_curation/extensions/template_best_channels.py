@@ -14,7 +14,7 @@ from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 from si_curation._spikeinterface import as_array, register_extension
 from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
-from si_curation.extensions.template_assignment import IDENTITY, _shown
+from si_curation.extensions.template_assignment import IDENTITY, _shown, refuse_if_lost
 from si_curation.kernels.channels import neighbourhood, rank_channels
 from si_curation.kernels.template_counts import most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
@@ -233,7 +233,8 @@ def rank_template_channels(
         )
         if found.support is not None:
             candidates &= found.support
-    ranked = rank_channels(found.amplitudes, candidates, amplitude_threshold)
+    order = found.channel_order
+    ranked = rank_channels(found.amplitudes, candidates, amplitude_threshold, order)
     if found.channels_are_the_sorters and num_channels < PHY_NUM_CHANNELS:
         ranked = ranked[:, :num_channels]
     return ranked, found.amplitudes, found.template_of_unit
@@ -245,6 +246,7 @@ class _Templates(NamedTuple):
     channels_are_the_sorters: bool  # sparse templates of a sorter
     template_of_unit: NDArray  # (n_units,), -1 for none
     positions: NDArray  # (n_channels, 2)
+    channel_order: NDArray | None = None  # (n_templates, n_loc): of sparse templates in the file
 
 
 def _templates_of(analyzer: Any) -> _Templates:
@@ -260,7 +262,9 @@ def _templates_of(analyzer: Any) -> _Templates:
             most_frequent_templates(assignment.get_template_counts()).template_ids,
             # in the precision of the file: which of equally near channels come first hangs on it
             as_array(assignment.data.get("channel_positions", locations)),
+            as_array(assignment.data["template_channels"]) if sparse else None,
         )
+    refuse_if_lost(analyzer)
     extension = analyzer.get_extension("templates")
     if extension is None:
         raise MissingDataError(

@@ -82,11 +82,14 @@ def rank_channels(
     amplitudes: NDArray[np.floating],
     candidates: NDArray[np.bool_],
     amplitude_threshold: float = 0.0,
+    channel_order: NDArray[np.integer] | None = None,
 ) -> NDArray[np.int64]:
     """Rank the candidate channels of each template by decreasing amplitude.
 
     The order is ``np.argsort(amplitude)[::-1]`` over the candidates in ascending channel order
-    (phylib ``_find_best_channels``). Templates with as many candidates are sorted together.
+    (phylib ``_find_best_channels``), or in the order of the file for sparse templates
+    (``_get_template_sparse``), on which the order of equal amplitudes hangs. Templates with as
+    many candidates are sorted together.
 
     Parameters
     ----------
@@ -95,6 +98,8 @@ def rank_channels(
     candidates : array (n_templates, n_channels) bool
     amplitude_threshold : float
         Channels below this fraction of the template's largest amplitude are left out.
+    channel_order : array (n_templates, n_loc) integer, optional
+        Channels in the order of the file, -1 where there is none; others are no candidates.
 
     Returns
     -------
@@ -110,11 +115,16 @@ def rank_channels(
     if amplitudes.size == 0:
         return np.zeros((num_templates, 0), dtype=np.int64)
     mask = candidates & (amplitudes >= amplitude_threshold * amplitudes.max(axis=1, keepdims=True))
+    if channel_order is None:
+        order = np.broadcast_to(np.arange(amplitudes.shape[1]), amplitudes.shape)
+    else:
+        order = np.asarray(channel_order, dtype=np.int64)
+        mask = np.take_along_axis(mask, np.maximum(order, 0), axis=1) & (order >= 0)
     count = mask.sum(axis=1)
     ranked = np.full((num_templates, int(count.max(initial=0))), -1, dtype=np.int64)
     for size in np.unique(count[count > 0]):
         members = np.flatnonzero(count == size)
-        channels = np.nonzero(mask[members])[1].reshape(members.size, size)
-        order = np.argsort(np.take_along_axis(amplitudes[members], channels, axis=1), axis=1)
-        ranked[members, :size] = np.take_along_axis(channels, order[:, ::-1], axis=1)
+        channels = order[members][mask[members]].reshape(members.size, size).astype(np.int64)
+        rising = np.argsort(np.take_along_axis(amplitudes[members], channels, axis=1), axis=1)
+        ranked[members, :size] = np.take_along_axis(channels, rising[:, ::-1], axis=1)
     return ranked

@@ -146,6 +146,11 @@ def has_nan(values: NDArray[np.floating]) -> bool:
     >>> has_nan(np.array([[1.0, np.nan]]))
     True
     """
-    sums = run_blocks(lambda b: bool(np.isnan(values[b].sum())), blocks(len(values)))
+
+    def has_one(piece: slice) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):  # set for each thread
+            return bool(np.isnan(values[piece].sum()))
+
+    sums = run_blocks(has_one, blocks(len(values)))
     # infinities of both signs add up to NaN too
     return any(sums) and bool(np.isnan(values).any())

@@ -233,7 +233,11 @@ def read_phy_folder(
         raise PhyFolderError(path, findings.of("error"))
 
     sorter = identify_sorter(
-        path, ops, whitening.is_diagonal, templates.template_channels is not None
+        path,
+        ops,
+        whitening.is_diagonal,
+        templates.template_channels is not None,
+        whitening.is_identity,
     )
     before, before_evidence = samples_before_peak(sorter, ops, templates.templates)
     data_paths = resolve_data_paths(path, data_paths_of(params))

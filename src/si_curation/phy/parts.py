@@ -350,6 +350,12 @@ class Whitening(_Part):
         """Whether the whitening only scales channels; None where there is none."""
         return self._is_diagonal
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether there is no whitening, or one that changes nothing."""
+        matrices = [m for m in (self.whitening, self.whitening_inv) if m is not None]
+        return all(np.array_equal(matrix, np.eye(len(matrix))) for matrix in matrices)
+
 
 def read_whitening(folder: Path, num_channels: int | None, findings: Findings) -> Whitening:
     """Read the whitening matrix and its inverse."""

@@ -52,6 +52,7 @@ def identify_sorter(
     ops: Mapping[str, Any] | None,
     whitening_is_diagonal: bool | None,
     templates_are_sparse: bool,
+    whitening_is_identity: bool = True,
 ) -> SorterIdentity:
     """Tell from its files which sorter wrote a folder.
 
@@ -64,6 +65,8 @@ def identify_sorter(
         None where there is no whitening matrix.
     templates_are_sparse : bool
         Whether there is a ``template_ind.npy`` (no s).
+    whitening_is_identity : bool
+        Whether there is no whitening, or one that changes nothing.
 
     Returns
     -------
@@ -78,7 +81,8 @@ def identify_sorter(
     if present or len(in_ops) == len(_KS4_OPS):
         evidence = ", ".join(present + [f"ops.npy with {', '.join(in_ops)}"] * bool(in_ops))
         return SorterIdentity("kilosort4", _kilosort4_version(folder, ops), evidence)
-    if has("cluster_si_unit_ids.tsv") or has("cluster_si_unit_id.tsv"):
+    named = has("cluster_si_unit_ids.tsv") or has("cluster_si_unit_id.tsv")
+    if named and whitening_is_identity:  # else it is a Kilosort folder with other unit ids
         return SorterIdentity("spikeinterface", None, "a cluster_si_unit_id table (export_to_phy)")
     if templates_are_sparse:
         return SorterIdentity("kilosort1", None, "template_ind.npy (sparse templates)")
