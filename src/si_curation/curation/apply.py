@@ -218,7 +218,7 @@ def _carry_over(old, new, units, counts, keep) -> dict[str, str]:
     """Give the new analyzer what can be right; the names and reasons of what cannot."""
     if old.format != "memory":
         old.load_all_saved_extension()
-    whole = _constituents(old, units)
+    whole = _constituents(old, units) if "correlograms" in old.extensions else None
     left_out: dict[str, str] = {}
     assignment = old.get_extension("template_assignment")
     templates = assignment.get_templates()

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.phy.arrays import Findings
+from si_curation.phy.feature_files import read_features
 from si_curation.phy.ops import read_ops
 from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_rate_of
 from si_curation.phy.parts import (
     read_channels,
-    read_features,
     read_spikes,
     read_templates,
     read_whitening,

@@ -12,18 +12,20 @@ import numpy as np
 from si_curation.kernels.spike_files import has_nan, unique_ids, value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 
-_MIXED_RUNS = "files of different runs are mixed; copy the whole folder again"
-_RESTORE = "restore the file that the sorter wrote"
+MIXED_RUNS = "files of different runs are mixed; copy the whole folder again"
+RESTORE = "restore the file that the sorter wrote"
 
 
-class _Part:
+class Part:
+    """A group of files."""
+
     def fields(self) -> dict[str, Any]:
         """Give the attributes that become attributes of the folder."""
         return {k: v for k, v in vars(self).items() if k != "count" and not k.startswith("_")}
 
 
 @dataclass
-class Spikes(_Part):
+class Spikes(Part):
     """Per-spike files."""
 
     count: int | None
@@ -89,7 +91,7 @@ def _check_samples(samples, part: Spikes, findings: Findings):
         findings.error(
             "spike_times.npy",
             f"holds {high}, which is no sample index (a negative number stored unsigned?)",
-            _RESTORE,
+            RESTORE,
         )
         return None
     part.first_sample, part.last_sample, part.spikes_are_sorted = low, high, is_sorted
@@ -107,7 +109,7 @@ def _check_ids(ids, name: str, num_templates: int | None, findings: Findings) ->
         row = int(np.flatnonzero(ids < 0)[0])
         count = int(np.count_nonzero(ids < 0))
         findings.error(
-            name, f"holds negative ids in {count} rows, {low} first in row {row}", _RESTORE
+            name, f"holds negative ids in {count} rows, {low} first in row {row}", RESTORE
         )
     if num_templates is not None and high >= num_templates:
         rows = np.flatnonzero(ids >= num_templates)
@@ -115,17 +117,17 @@ def _check_ids(ids, name: str, num_templates: int | None, findings: Findings) ->
             name,
             f"holds template {high} ({rows.size} rows, row {rows[0]} first), but templates.npy "
             f"has only {num_templates} templates, counted from 0",
-            _MIXED_RUNS,
+            MIXED_RUNS,
         )
     elif high >= np.iinfo(np.int32).max:
-        findings.error(name, f"holds id {high}, expected ids below 2147483647", _RESTORE)
+        findings.error(name, f"holds id {high}, expected ids below 2147483647", RESTORE)
     return high
 
 
 def _floating(values, name: str, findings: Findings):
     if values is None or values.dtype.kind == "f":
         return values
-    findings.error(name, f"has dtype {values.dtype}, expected float32 or float64", _RESTORE)
+    findings.error(name, f"has dtype {values.dtype}, expected float32 or float64", RESTORE)
     return None
 
 
@@ -138,7 +140,7 @@ def _check_positions(positions, count: int | None, findings: Findings):
         or positions.shape[1] < 2
         or (count is not None and len(positions) != count)
     ):
-        findings.error(name, f"has shape {positions.shape}, expected ({count}, 2)", _MIXED_RUNS)
+        findings.error(name, f"has shape {positions.shape}, expected ({count}, 2)", MIXED_RUNS)
         return None
     positions = _floating(positions, name, findings)
     if positions is not None and has_nan(positions):
@@ -148,7 +150,7 @@ def _check_positions(positions, count: int | None, findings: Findings):
 
 
 @dataclass
-class Templates(_Part):
+class Templates(Part):
     """Template files."""
 
     count: int | None
@@ -172,13 +174,13 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
             "templates.npy",
             f"has shape {templates.shape} and dtype {templates.dtype}, expected floats "
             "(n_templates, n_samples, n_channels)",
-            _RESTORE,
+            RESTORE,
         )
         templates = None
     if templates is None:
         return Templates(None)
     part = Templates(templates.shape[0], templates)
-    part.template_channels = _index_table(
+    part.template_channels = index_table(
         folder, "template_ind.npy", (templates.shape[0], templates.shape[2]), num_channels, findings
     )
     has_columns = (folder / "template_ind.npy").exists()
@@ -186,7 +188,7 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
         findings.error(
             "templates.npy",
             f"has {templates.shape[2]} channels, channel_map.npy has {num_channels}",
-            _MIXED_RUNS + ", or put template_ind.npy back if the templates are sparse",
+            MIXED_RUNS + ", or put template_ind.npy back if the templates are sparse",
         )
     part.similar_templates = _square(
         folder, "similar_templates.npy", templates.shape[0], findings, "templates"
@@ -194,7 +196,8 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
     return part
 
 
-def _index_table(folder, name, shape, num_targets, findings):
+def index_table(folder, name, shape, num_targets, findings):
+    """Read a table of indices, -1 for none; a finding where it does not fit."""
     table = open_array(folder, name, findings)
     if table is None or shape[0] is None:  # what it must fit has a fault of its own
         return None
@@ -202,7 +205,7 @@ def _index_table(folder, name, shape, num_targets, findings):
         table = table.reshape(shape)
     if table.shape != shape or table.dtype.kind not in "iuf":
         findings.error(
-            name, f"has shape {table.shape} and dtype {table.dtype}, expected {shape}", _MIXED_RUNS
+            name, f"has shape {table.shape} and dtype {table.dtype}, expected {shape}", MIXED_RUNS
         )
         return None
     table = as_integers(np.asarray(table), name, findings)
@@ -216,7 +219,7 @@ def _index_table(folder, name, shape, num_targets, findings):
             name,
             f"holds indices from {table.min()} to {table.max()}, expected -1 (none) to "
             f"{'the last' if num_targets is None else num_targets - 1}",
-            _MIXED_RUNS,
+            MIXED_RUNS,
         )
         return None
     return table
@@ -233,14 +236,14 @@ def _square(folder, name, size, findings, of_what):
             name,
             f"has shape {matrix.shape} and dtype {matrix.dtype}, expected floats ({size}, {size}), "
             f"one row and column for each of the {of_what}",
-            _MIXED_RUNS,
+            MIXED_RUNS,
         )
         return None
     return matrix
 
 
 @dataclass
-class Channels(_Part):
+class Channels(Part):
     """Channel files."""
 
     count: int | None
@@ -275,16 +278,16 @@ def read_channels(folder: Path, params: Mapping[str, Any], findings: Findings) -
 def _check_channel_map(channel_map, num_raw_channels, findings: Findings) -> None:
     name = "channel_map.npy"
     if channel_map.size == 0:
-        findings.error(name, "has no channel", _RESTORE)
+        findings.error(name, "has no channel", RESTORE)
         return
     columns, counts = np.unique(channel_map, return_counts=True)
     if columns[0] < 0:
-        findings.error(name, f"has raw column {columns[0]}, expected columns from 0", _RESTORE)
+        findings.error(name, f"has raw column {columns[0]}, expected columns from 0", RESTORE)
     elif counts.max() > 1:
         findings.error(
             name,
             f"has raw column {columns[counts.argmax()]} {counts.max()} times, expected each once",
-            _RESTORE,
+            RESTORE,
         )
     elif isinstance(num_raw_channels, int) and channel_map.max() >= num_raw_channels:
         findings.error(
@@ -310,12 +313,12 @@ def _read_channel_positions(folder, count, findings: Findings):
         findings.error(
             name,
             f"has shape {positions.shape} and dtype {positions.dtype}, expected ({count}, 2) in µm",
-            _RESTORE,
+            RESTORE,
         )
         return None
     if count is not None and len(positions) != count:
         findings.error(
-            name, f"has {len(positions)} channels, channel_map.npy has {count}", _MIXED_RUNS
+            name, f"has {len(positions)} channels, channel_map.npy has {count}", MIXED_RUNS
         )
         return None
     if positions.dtype.kind != "f":
@@ -338,7 +341,7 @@ def _read_channel_positions(folder, count, findings: Findings):
 
 
 @dataclass
-class Whitening(_Part):
+class Whitening(Part):
     """Whitening files."""
 
     whitening: Any = None
@@ -364,7 +367,7 @@ def read_whitening(folder: Path, num_channels: int | None, findings: Findings) -
         file = f"{name.replace('whitening', 'whitening_mat')}.npy"
         matrix = _square(folder, file, num_channels, findings, "channels")
         if matrix is not None and not np.isfinite(matrix).all():
-            findings.error(file, "has NaN or infinite entries", _RESTORE)
+            findings.error(file, "has NaN or infinite entries", RESTORE)
             matrix = None
         if matrix is not None:
             setattr(part, name, matrix)
@@ -372,85 +375,3 @@ def read_whitening(folder: Path, num_channels: int | None, findings: Findings) -
                 matrix[~np.eye(len(matrix), dtype=bool)]
             )
     return part
-
-
-@dataclass
-class Features(_Part):
-    """Feature files."""
-
-    pc_features: Any = None
-    pc_feature_channels: Any = None
-    pc_feature_rows: Any = None
-    template_features: Any = None
-    template_feature_templates: Any = None
-    template_feature_rows: Any = None
-
-
-def read_features(
-    folder: Path,
-    num_spikes: int | None,
-    num_templates: int | None,
-    num_channels: int | None,
-    findings: Findings,
-) -> Features:
-    """Read the feature files; the features themselves stay on disk."""
-    part = Features()
-    part.pc_features, part.pc_feature_rows = _feature_rows(
-        folder, "pc_features.npy", "pc_feature_spike_ids.npy", 3, num_spikes, findings
-    )
-    if part.pc_features is not None:
-        part.pc_feature_channels = _index_table(
-            folder,
-            "pc_feature_ind.npy",
-            (num_templates, part.pc_features.shape[2]),
-            num_channels,
-            findings,
-        )
-    part.template_features, part.template_feature_rows = _feature_rows(
-        folder, "template_features.npy", "template_feature_spike_ids.npy", 2, num_spikes, findings
-    )
-    if part.template_features is not None:
-        part.template_feature_templates = _index_table(
-            folder,
-            "template_feature_ind.npy",
-            (num_templates, part.template_features.shape[1]),
-            num_templates,
-            findings,
-        )
-    return part
-
-
-def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
-    features = open_array(folder, name, findings)
-    if features is None:
-        return None, None
-    if features.ndim == ndim - 1:  # one component only (phylib)
-        features = features[..., None] if ndim == 2 else features[:, None, :]
-    if features.ndim != ndim or features.dtype.kind != "f":
-        findings.error(
-            name,
-            f"has shape {features.shape} and dtype {features.dtype}, expected floats with "
-            f"{ndim} axes, spikes first",
-            _RESTORE,
-        )
-        return None, None
-    rows = open_array(folder, rows_name, findings)
-    rows = as_vector(rows, rows_name, findings, len(features), name)
-    rows = as_integers(rows, rows_name, findings)
-    if rows is not None:
-        rows = rows.astype(np.int64)
-        if rows.size and num_spikes is not None and (rows.min() < 0 or rows.max() >= num_spikes):
-            findings.error(
-                rows_name, f"holds rows up to {rows.max()} of {num_spikes} spikes", _MIXED_RUNS
-            )
-            return None, None
-    elif (
-        num_spikes is not None and len(features) != num_spikes and not (folder / rows_name).exists()
-    ):
-        findings.error(
-            name,
-            f"has {len(features)} rows, spike_times.npy has {num_spikes} spikes",
-            f"put {rows_name} back if only some spikes were stored, or remove {name}",
-        )
-        return None, None
-    return features, rows

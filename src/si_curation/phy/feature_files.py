@@ -1,0 +1,94 @@
+"""The feature files of a folder, which stay on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
+from si_curation.phy.parts import MIXED_RUNS, RESTORE, Part, index_table
+
+
+@dataclass
+class Features(Part):
+    """Feature files."""
+
+    pc_features: Any = None
+    pc_feature_channels: Any = None
+    pc_feature_rows: Any = None
+    template_features: Any = None
+    template_feature_templates: Any = None
+    template_feature_rows: Any = None
+
+
+def read_features(
+    folder: Path,
+    num_spikes: int | None,
+    num_templates: int | None,
+    num_channels: int | None,
+    findings: Findings,
+) -> Features:
+    """Read the feature files; the features themselves stay on disk."""
+    part = Features()
+    part.pc_features, part.pc_feature_rows = _feature_rows(
+        folder, "pc_features.npy", "pc_feature_spike_ids.npy", 3, num_spikes, findings
+    )
+    if part.pc_features is not None:
+        part.pc_feature_channels = index_table(
+            folder,
+            "pc_feature_ind.npy",
+            (num_templates, part.pc_features.shape[2]),
+            num_channels,
+            findings,
+        )
+    part.template_features, part.template_feature_rows = _feature_rows(
+        folder, "template_features.npy", "template_feature_spike_ids.npy", 2, num_spikes, findings
+    )
+    if part.template_features is not None:
+        part.template_feature_templates = index_table(
+            folder,
+            "template_feature_ind.npy",
+            (num_templates, part.template_features.shape[1]),
+            num_templates,
+            findings,
+        )
+    return part
+
+
+def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
+    features = open_array(folder, name, findings)
+    if features is None:
+        return None, None
+    if features.ndim == ndim - 1:  # one component only (phylib)
+        features = features[..., None] if ndim == 2 else features[:, None, :]
+    if features.ndim != ndim or features.dtype.kind != "f":
+        findings.error(
+            name,
+            f"has shape {features.shape} and dtype {features.dtype}, expected floats with "
+            f"{ndim} axes, spikes first",
+            RESTORE,
+        )
+        return None, None
+    rows = open_array(folder, rows_name, findings)
+    rows = as_vector(rows, rows_name, findings, len(features), name)
+    rows = as_integers(rows, rows_name, findings)
+    if rows is not None:
+        rows = rows.astype(np.int64)
+        if rows.size and num_spikes is not None and (rows.min() < 0 or rows.max() >= num_spikes):
+            findings.error(
+                rows_name, f"holds rows up to {rows.max()} of {num_spikes} spikes", MIXED_RUNS
+            )
+            return None, None
+    elif (
+        num_spikes is not None and len(features) != num_spikes and not (folder / rows_name).exists()
+    ):
+        findings.error(
+            name,
+            f"has {len(features)} rows, spike_times.npy has {num_spikes} spikes",
+            f"put {rows_name} back if only some spikes were stored, or remove {name}",
+        )
+        return None, None
+    return features, rows
