@@ -430,12 +430,13 @@ def test_no_quality_is_made_up(recorded):
 
 
 @pytest.mark.parametrize("source", ["kilosort", "recorded"])
-def test_the_old_analyzer_is_not_touched(request, source):
+@pytest.mark.parametrize("steps", [merge_and_remove, split_too, lambda session: None])
+def test_the_old_analyzer_is_not_touched(request, source, steps):
     analyzer = request.getfixturevalue(source)
     analyzer.compute("template_assignment")
     before = snapshot(analyzer)
     session = sic.CurationSession(analyzer)
-    split_too(session)
+    steps(session)
     session.label(session.unit_ids[:1], "x", "note")
     applied = quietly(session)
     assert_same(snapshot(analyzer), before)

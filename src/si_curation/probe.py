@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from probeinterface import Probe, ProbeGroup
-from spikeinterface.core import BaseRecording
+from spikeinterface.core import BaseRecording, SortingAnalyzer
 
 from si_curation.errors import ParameterError
 from si_curation.phy.folder import PhyFolder
@@ -150,3 +150,18 @@ def _same_positions(recording: BaseRecording, folder: PhyFolder) -> bool:
     return positions.shape == folder.channel_positions.shape and bool(
         np.allclose(positions, folder.channel_positions, atol=_POSITION_TOLERANCE_UM)
     )
+
+
+def shanks_of(analyzer: SortingAnalyzer) -> NDArray:
+    """Shank of each channel, as whole numbers where the probe's shank ids are; 0 without shanks."""
+    contacts = analyzer.get_probegroup().to_numpy(complete=True)
+    contacts = contacts[np.argsort(contacts["device_channel_indices"])]
+    has_shanks = "shank_ids" in (contacts.dtype.names or ())
+    shanks = contacts["shank_ids"].astype(str) if has_shanks else np.full(contacts.size, "")
+    if np.unique(contacts["probe_index"]).size > 1:
+        pairs = np.char.add(np.char.add(contacts["probe_index"].astype(str), ":"), shanks)
+        return np.unique(pairs, return_inverse=True)[1].reshape(-1)
+    try:
+        return np.where(shanks == "", "0", shanks).astype(np.int64)
+    except ValueError:
+        return shanks

@@ -41,7 +41,9 @@ logger = logging.getLogger(__name__)
 READER = "si_curation"  # annotation that marks sortings made here
 MAX_RANDOM_SPIKES_PER_UNIT = 500
 RANDOM_SPIKES_SEED = 0
+_TAKEN = ("quality", "original_cluster_id", "main_channel_id", "phy_folder")
 _PROPERTY_NAMES = {  # as SpikeInterface names them
+    "group": "quality",
     "chan_grp": "group",
     "ch_group": "group",
     "channel_group": "group",
@@ -297,6 +299,22 @@ def _spike_amplitudes(phy, templates: SorterTemplates, template_ids, rows):
     return scale_by_template(phy.amplitudes, rows, template_ids, scale)
 
 
+def property_name(column: str) -> str:
+    """Name of the unit property that a column of a cluster table becomes.
+
+    As SpikeInterface names it, without characters that file names cannot have, and with ``phy_`` in
+    front where the name means something else in an analyzer.
+
+    Examples
+    --------
+    >>> property_name("group"), property_name("KSLabel"), property_name("quality")
+    ('quality', 'KSLabel', 'phy_quality')
+    """
+    if column in _TAKEN:
+        return f"phy_{column}"
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", _PROPERTY_NAMES.get(column, column))
+
+
 def _set_properties(sorting: NumpySorting, phy: PhyFolder) -> None:
     ids = sorting.unit_ids
     groups = phy.groups
@@ -308,9 +326,7 @@ def _set_properties(sorting: NumpySorting, phy: PhyFolder) -> None:
     }
     for name, column in phy.columns.items():
         if name != "group":
-            safe = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", _PROPERTY_NAMES.get(name, name))
-            taken = safe in own or safe == "main_channel_id"
-            sorting.set_property(f"phy_{safe}" if taken else safe, column.to_array(ids))
+            sorting.set_property(property_name(name), column.to_array(ids))
     for name, values in own.items():
         sorting.set_property(name, values)
 

@@ -22,9 +22,9 @@ from si_curation._spikeinterface import (
 )
 from si_curation.curation.units import Unit, as_plain
 from si_curation.errors import ParameterError, SiCurationWarning
-from si_curation.extensions.template_best_channels import _shanks
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
 from si_curation.phy.tables import UNSORTED
+from si_curation.probe import shanks_of
 from si_curation.saving import check_output, save_analyzer
 from si_curation.unit_level import (
     LOCATION_PARAMS,
@@ -150,7 +150,7 @@ def _channels(analyzer, assignment, counts) -> NDArray[np.bool_] | None:
         support,
         None if assignment.info["sparse"] else amplitudes,
         analyzer.get_channel_locations(),
-        _shanks(analyzer),
+        shanks_of(analyzer),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
 from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, read_tables
 from si_curation.phy.writing import Content
-from si_curation.reader import _PROPERTY_NAMES
+from si_curation.reader import property_name
 
 CLUSTERS_FILE = "spike_clusters.npy"
 NAME_COLUMN = "si_unit_id"
@@ -236,7 +235,7 @@ def _keep_labels(
         if column.file.startswith(SNAPSHOT):
             continue
         is_text = any(isinstance(value, str) for value in column.values.values())
-        now = analyzer.sorting.get_property(_property_name(name))
+        now = analyzer.sorting.get_property(property_name(name))
         if now is None or not (is_text or name == "group"):
             continue  # numbers of a cluster that changed would be those of another one
         now, before = _texts(now), _texts(column.to_array(ids))
@@ -260,11 +259,6 @@ def _keep_labels(
 def _drop_unsorted(tables: ClusterTables) -> None:
     cells = tables.cells("group")
     tables.update("group", {i: None for i, text in cells.items() if text == UNSORTED})
-
-
-def _property_name(column: str) -> str:
-    """Give the unit property that the reader makes of a column."""
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", _PROPERTY_NAMES.get(column, column))
 
 
 def _texts(values: NDArray) -> list[str]:

@@ -19,6 +19,7 @@ from si_curation.exporters.phy_features import padded_channels, write_features
 from si_curation.exporters.raw_recording import RawFile, raw_file_of
 from si_curation.phy.tables import UNSORTED
 from si_curation.phy.writing import format_params, format_table, write_file
+from si_curation.probe import shanks_of
 from si_curation.unit_level import cosine_similarity
 
 logger = logging.getLogger(__name__)
@@ -177,12 +178,7 @@ def _write_channels(
 
 def _shanks(analyzer: SortingAnalyzer) -> NDArray[np.int32]:
     """Give the shank of each channel, numbered from 0 over all probes."""
-    contacts = analyzer.get_probegroup().to_numpy(complete=True)
-    contacts = contacts[np.argsort(contacts["device_channel_indices"])]
-    names = [name for name in ("probe_index", "shank_ids") if name in contacts.dtype.names]
-    if not names:
-        return np.zeros(len(contacts), dtype=np.int32)
-    return np.unique(contacts[names], return_inverse=True)[1].reshape(-1).astype(np.int32)
+    return np.unique(shanks_of(analyzer), return_inverse=True)[1].reshape(-1).astype(np.int32)
 
 
 def _raw_data(

@@ -18,6 +18,7 @@ from si_curation.extensions.template_assignment import IDENTITY, _shown, refuse_
 from si_curation.kernels.channels import neighbourhood, rank_channels
 from si_curation.kernels.template_counts import most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
+from si_curation.probe import shanks_of
 
 PHY_NUM_CHANNELS = 12
 
@@ -168,7 +169,7 @@ class TemplateBestChannels(AnalyzerExtension):
                 "amplitude": as_array(self.data["amplitudes"])[unit_index, rank],
                 "x_um": positions[:, 0],
                 "y_um": positions[:, 1],
-                "shank": _shanks(analyzer)[index],
+                "shank": shanks_of(analyzer)[index],
             }
         )
 
@@ -229,7 +230,7 @@ def rank_template_channels(
         candidates = found.support
     else:
         candidates = neighbourhood(
-            found.amplitudes, found.positions, _shanks(analyzer), num_channels, same_shank
+            found.amplitudes, found.positions, shanks_of(analyzer), num_channels, same_shank
         )
         if found.support is not None:
             candidates &= found.support
@@ -277,21 +278,6 @@ def _templates_of(analyzer: Any) -> _Templates:
         support &= analyzer.sparsity.mask
     units = np.arange(len(templates))
     return _Templates(peak_to_peak(templates) * support, support, False, units, locations)
-
-
-def _shanks(analyzer: Any) -> NDArray:
-    """Shank of each channel, as whole numbers where the probe's shank ids are; 0 without shanks."""
-    contacts = analyzer.get_probegroup().to_numpy(complete=True)
-    contacts = contacts[np.argsort(contacts["device_channel_indices"])]
-    has_shanks = "shank_ids" in (contacts.dtype.names or ())
-    shanks = contacts["shank_ids"].astype(str) if has_shanks else np.full(contacts.size, "")
-    if np.unique(contacts["probe_index"]).size > 1:
-        pairs = np.char.add(np.char.add(contacts["probe_index"].astype(str), ":"), shanks)
-        return np.unique(pairs, return_inverse=True)[1].reshape(-1)
-    try:
-        return np.where(shanks == "", "0", shanks).astype(np.int64)
-    except ValueError:
-        return shanks
 
 
 register_extension(TemplateBestChannels)
