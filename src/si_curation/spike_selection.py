@@ -13,6 +13,7 @@ from spikeinterface.core import BaseRecording
 
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.folder import PhyFolder
+from si_curation.phy.tables import GROUPS
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,12 @@ def select_spikes(
         raise ParameterError(f"exclude_groups is {exclude_groups!r}, expected names of groups")
     excluded = set(names)
     groups = phy.groups if excluded else {}
+    unknown = sorted(excluded - set(groups.values()) - set(GROUPS))
+    if unknown:
+        raise ParameterError(
+            f"exclude_groups has {', '.join(unknown)}, but the groups of this folder are "
+            f"{', '.join(sorted(set(groups.values())))}"
+        )
     kept = np.array([groups.get(int(i)) not in excluded for i in phy.cluster_ids], dtype=bool)
     unit_ids = phy.cluster_ids[kept] if excluded else phy.cluster_ids
     if recording is None:
@@ -72,9 +79,12 @@ def select_spikes(
         return SpikeSelection(unit_ids, None, no_rows, num_samples)
     samples = phy.spike_samples
     keep = (samples >= 0) & (samples < num_samples)
-    dropped = np.flatnonzero(~keep)
     if unit_ids.size < phy.cluster_ids.size:
-        keep &= np.isin(phy.spike_clusters, unit_ids)
+        wanted = np.isin(phy.spike_clusters, unit_ids)
+        dropped = np.flatnonzero(~keep & wanted)
+        keep &= wanted
+    else:
+        dropped = np.flatnonzero(~keep)
     rows = np.flatnonzero(keep)
     if not phy.spikes_are_sorted:
         logger.info("%s: spike_times.npy is not in ascending order; sorted", phy.folder)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from si_curation.curation.units import as_plain
 from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.phy.tables import GROUPS
 
-GROUPS = ("good", "mua", "noise", "unsorted")
 TABLE_COLUMNS = (
     "num_spikes",
     "template_id",

@@ -13,12 +13,13 @@ import numpy as np
 
 from si_curation.curation.journal import unpack_parts
 from si_curation.errors import FolderNotFoundError, ParameterError
+from si_curation.phy.tables import GROUPS
 
 if TYPE_CHECKING:
     from si_curation.curation.session import CurationSession
 
 Curation = Any  # a dict, a list of dicts, a path, or a model of spikeinterface.curation
-_GROUPS = ["good", "mua", "noise", "unsorted"]
+
 _SI_NAME = {"group": "quality"}
 _OUR_NAME = {"quality": "group"}
 
@@ -83,7 +84,7 @@ def _labels_step(labels, fields) -> dict[str, Any]:
             # SpikeInterface overwrites units without a label by an empty text
             values = {i: value or "unsorted" for i, value in values.items()}
         texts = {i: str(value) for i, value in values.items() if value is not None}
-        options = sorted(set(texts.values()) | set(_GROUPS if field == "group" else ()))
+        options = sorted(set(texts.values()) | set(GROUPS if field == "group" else ()))
         if len(options) < 2:  # the format wants two at least
             options += [f"not {options[0]}"] if options else ["yes", "no"]
         name = _SI_NAME.get(field, field)
@@ -155,7 +156,7 @@ def _fields_of(definition, name: str, values: list[str]) -> list[tuple[str, Any]
     if definition.exclusive:
         field = _OUR_NAME.get(name, name)
         # SpikeInterface's examples write "MUA"
-        is_group = field == "group" and bool(values) and values[0].lower() in _GROUPS
+        is_group = field == "group" and bool(values) and values[0].lower() in GROUPS
         return [(field, values[0].lower() if is_group else values[0])] if values else []
     return [(value, True) for value in values]  # as SpikeInterface: one column per option
 

@@ -17,6 +17,7 @@ from si_curation.phy.arrays import Findings, _one_line, shortened
 Value = int | float | str
 SNAPSHOT = "cluster_info"  # written by phy for people to read; phy itself does not read it
 UNSORTED = "unsorted"
+GROUPS = ("good", "mua", "noise", UNSORTED)  # phy's
 _ID_COLUMNS = ("cluster_id", "id")
 _INTEGER = re.compile(r"[+-]?\d{1,300}")  # what is longer has no meaning as a number
 _NUMBER = re.compile(
