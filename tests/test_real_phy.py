@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import spikeinterface.core as sc
 
 import si_curation as sic
 
@@ -116,3 +117,44 @@ def test_the_same_operations_in_phy_and_in_a_session(phy, tmp_path, seed):
     read_back = sic.read_kilosort_as_analyzer(folder, unwhiten="phy")
     assert read_back.unit_ids.tolist() == session.unit_ids
     assert read_back.get_sorting_property("quality").tolist() == table["group"].tolist()
+
+
+@pytest.mark.parametrize("name", ["example", "ks1_phy_curated"])
+def test_phy_opens_what_a_session_curated(phy, tmp_path, request, name):
+    source = sic.example_folder()
+    if name != "example":
+        source = request.getfixturevalue("shared_data") / name
+    analyzer = sic.read_kilosort_as_analyzer(source, unwhiten="phy")
+    session = sic.CurationSession(analyzer)
+    random_operations(session, np.random.default_rng(3), 10)
+    applied = session.apply()
+    channels = applied.compute("template_best_channels").get_data(outputs="indices")
+    out = sic.export_to_phy(applied, tmp_path / "out")
+    answers = phy(out)["clusters"]
+    table = session.table
+    assert sorted(answers) == table.index.tolist()
+    for unit_id, answer in answers.items():
+        assert answer["num_spikes"] == table.loc[unit_id, "num_spikes"]
+        assert answer["template"] == table.loc[unit_id, "template_id"]
+        assert answer["channels"] == channels[unit_id].tolist()
+        assert answer["group"] == table.loc[unit_id, "group"]
+
+
+def test_phy_opens_the_export_of_another_sorter(phy, tmp_path):
+    recording, sorting = sc.generate_ground_truth_recording(
+        durations=[10.0], num_channels=8, num_units=5, seed=0
+    )
+    sorting = sorting.rename_units(["a", "b", "c", "d", "e"])
+    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=False)
+    steps = {"random_spikes": {}, "templates": {"operators": ["average"]}, "spike_amplitudes": {}}
+    analyzer.compute(steps, progress_bar=False)
+    session = sic.CurationSession(analyzer)
+    merged = session.merge(["a", "b"])
+    session.label([merged], "good")
+    applied = session.apply()
+    out = sic.export_to_phy(applied, tmp_path / "out", copy_recording=True)
+    answers = phy(out)["clusters"]
+    counts = applied.sorting.count_num_spikes_per_unit()
+    assert sorted(a["num_spikes"] for a in answers.values()) == sorted(counts.values())
+    good = [a["num_spikes"] for a in answers.values() if a["group"] == "good"]
+    assert good == [counts[merged]]
