@@ -99,14 +99,22 @@ def bench_channels(folder):
     from phylib.io.model import load_model
 
     from si_curation.kernels.channels import neighbourhood, rank_channels
+    from si_curation.kernels.templates import (
+        densify_templates,
+        unwhiten_templates,
+        unwhiten_templates_as_phy,
+    )
     from si_curation.phy.folder import read_phy_folder
-    from si_curation.sorter_templates import make_sorter_templates
 
     phy_folder = read_phy_folder(folder)
     model = load_model(folder / "params.py")
 
     def ours(mode):
-        found = make_sorter_templates(phy_folder, mode, None)
+        whitened = densify_templates(phy_folder.templates, None, phy_folder.num_channels)
+        if mode == "phy":
+            found = unwhiten_templates_as_phy(whitened, phy_folder.whitening_inv)
+        else:
+            found = unwhiten_templates(whitened, phy_folder.whitening_inv.T)
         near = neighbourhood(
             found.amplitudes, phy_folder.channel_positions, phy_folder.channel_shanks
         )
@@ -144,8 +152,11 @@ def peak_memory_mb(code):
     script = (
         "import resource, warnings; warnings.simplefilter('ignore')\n"
         f"{code}\n"
-        "scale = 1 if __import__('sys').platform == 'darwin' else 1024\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6)"
+        "status = __import__('pathlib').Path('/proc/self/status')\n"
+        "lines = status.read_text().splitlines() if status.exists() else []\n"
+        "peak = [int(line.split()[1]) * 1024 for line in lines if line.startswith('VmHWM')]\n"
+        "peak = peak or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]\n"
+        "print(peak[0] / 1e6)"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return float(out.stdout.split()[-1])

@@ -94,7 +94,7 @@ def make_sorter_templates(
     factor = np.ones(len(whitened))
     norms = phy.sorter.amplitudes_are_norms
     if norms:
-        norm = np.sqrt(np.einsum("ktc,ktc->k", whitened, whitened, dtype=np.float64))
+        norm = np.linalg.norm(whitened, axis=(1, 2)).astype(np.float64)
         factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
     units = (
         "whitened" if mode is False and phy.whitening is not None else "raw" if norms else "sorter"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -77,16 +78,19 @@ def _count_hashed(rows, cols, num_cols):
 def _count_pairs(rows, cols, num_rows, num_cols):
     """Sorted keys (row * num_cols + col) that occur, and how often."""
     if num_rows * num_cols <= _MAX_DENSE_CELLS:
-        # a few blocks, each with a table of its own; sums of integers do not depend on order
-        pieces = blocks(rows.size, min(max(1 << 20, -(-rows.size // 4)), 1 << 31))
-        tables = np.zeros((len(pieces), num_rows * num_cols), dtype=np.uint32)
+        # a block and a table for each thread: sums of integers do not depend on their borders
+        size = -(-rows.size // numba.get_num_threads())
+        pieces = blocks(rows.size, min(max(1 << 20, size), 1 << 31))
+        tables = [np.zeros(num_rows * num_cols, dtype=np.uint32) for _ in pieces]
         run_blocks(
             lambda i: _count_dense(rows[pieces[i]], cols[pieces[i]], num_cols, tables[i]),
             list(range(len(pieces))),
         )
-        table = tables.sum(axis=0, dtype=np.int64)
+        table = tables[0] if rows.size < 1 << 32 else tables[0].astype(np.int64)
+        for other in tables[1:]:
+            table += other
         keys = np.flatnonzero(table)
-        return keys, table[keys]
+        return keys, table[keys].astype(np.int64)
     parts = run_blocks(
         lambda b: _count_hashed(rows[b], cols[b], num_cols), blocks(rows.size, 1 << 22)
     )

@@ -72,7 +72,16 @@ def _unwhiten_block(templates, matrix, restrict, out, amplitudes, support):
         high[:] = -np.inf
         for t in range(num_samples):
             row[:] = 0
-            for j in range(filled.size):
+            # four channels at a time: the row is read and written a quarter as often
+            num_fours = filled.size // 4 * 4
+            for j in range(0, num_fours, 4):
+                c0, c1, c2, c3 = filled[j], filled[j + 1], filled[j + 2], filled[j + 3]
+                v0, v1 = np.float64(templates[k, t, c0]), np.float64(templates[k, t, c1])
+                v2, v3 = np.float64(templates[k, t, c2]), np.float64(templates[k, t, c3])
+                w0, w1, w2, w3 = matrix[c0], matrix[c1], matrix[c2], matrix[c3]
+                for c in range(num_channels):
+                    row[c] += (v0 * w0[c] + v1 * w1[c]) + (v2 * w2[c] + v3 * w3[c])
+            for j in range(num_fours, filled.size):
                 value = np.float64(templates[k, t, filled[j]])
                 weights = matrix[filled[j]]
                 for c in range(num_channels):
