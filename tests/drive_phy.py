@@ -46,8 +46,15 @@ def main(folder, operations):
             "channels": [int(c) for c in controller.get_best_channels(cluster)],
             "group": supervisor.cluster_meta.get("group", cluster) or "unsorted",
         }
-    has_features = model.template_features is not None
-    print("ANSWERS " + json.dumps({"clusters": answers, "template_features": has_features}))
+    found = {"clusters": answers, "template_features": model.template_features is not None}
+    if found["template_features"]:
+        # what the TemplateFeatureView of phy draws for the first and the last cluster
+        first, last = min(answers), max(answers)
+        view = controller.create_template_feature_view()
+        points = view.coords([first, last], load_all=True)
+        found["pair"] = [first, last]
+        found["points"] = [[bunch.x.tolist(), bunch.y.tolist()] for bunch in points]
+    print("ANSWERS " + json.dumps(found))
 
 
 if __name__ == "__main__":

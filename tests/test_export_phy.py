@@ -638,13 +638,22 @@ def test_probe_without_shanks(tmp_path):
     assert set(np.load(out / "amplitudes.npy")) == {1.0}
 
 
-def test_features_of_some_spikes_are_left_out(ground_truth, tmp_path, caplog):
+def test_features_of_some_spikes(ground_truth, tmp_path):
     analyzer = other_analyzer(ground_truth, [0, 1, 2, 3, 4])
     add_components(analyzer)
-    with caplog.at_level("INFO", logger="si_curation"):
-        out = export_to_phy(analyzer, tmp_path / "out")
-    assert not list(out.glob("pc_*"))
-    assert "pc_features.npy is left out" in caplog.text
+    out = export_to_phy(analyzer, tmp_path / "out")
+    chosen = analyzer.get_extension("random_spikes").get_data()
+    num_spikes = analyzer.sorting.to_spike_vector().size
+    assert chosen.size < num_spikes
+    rows = np.load(out / "pc_feature_spike_ids.npy")
+    np.testing.assert_array_equal(rows, chosen)
+    dense, _ = analyzer.get_extension("principal_components").get_some_projections()
+    channels = np.arange(analyzer.get_num_channels())
+    model = load_model(out / "params.py")
+    found = model.get_features(chosen, channels)
+    np.testing.assert_allclose(found.transpose(0, 2, 1)[:, : dense.shape[1]], dense)
+    others = np.setdiff1d(np.arange(num_spikes), chosen)
+    assert np.isin(np.nan_to_num(model.get_features(others, channels)), 0).all()
 
 
 def test_columns_of_other_sorters(ground_truth, tmp_path):

@@ -140,6 +140,25 @@ def test_phy_opens_what_a_session_curated(phy, tmp_path, request, name):
         assert answer["group"] == table.loc[unit_id, "group"]
 
 
+def points_of(answers):
+    """What phy's TemplateFeatureView draws of two clusters: two arrays (n, 2)."""
+    return [np.array(points).T for points in answers["points"]]
+
+
+def test_phy_shows_the_template_features_of_kilosort_4(phy, tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    features = analyzer.compute("template_features", progress_bar=False)
+    answers = phy(sic.export_to_phy(analyzer, tmp_path / "out"))
+    drawn = points_of(answers)
+    expected = features.get_pair_projections(*answers["pair"])
+    for points, values in zip(drawn, expected, strict=True):
+        assert len(points) > 100
+        np.testing.assert_allclose(points, values, rtol=1e-6)
+    # the clusters lie apart along their own axes
+    assert np.median(drawn[0][:, 0]) > np.median(drawn[1][:, 0])
+    assert np.median(drawn[1][:, 1]) > np.median(drawn[0][:, 1])
+
+
 def test_phy_opens_the_export_of_another_sorter(phy, tmp_path):
     recording, sorting = sc.generate_ground_truth_recording(
         durations=[10.0], num_channels=8, num_units=5, seed=0
@@ -158,3 +177,17 @@ def test_phy_opens_the_export_of_another_sorter(phy, tmp_path):
     assert sorted(a["num_spikes"] for a in answers.values()) == sorted(counts.values())
     good = [a["num_spikes"] for a in answers.values() if a["group"] == "good"]
     assert good == [counts[merged]]
+
+
+def test_phy_shows_the_template_features_of_another_sorter(phy, tmp_path):
+    recording, sorting = sc.generate_ground_truth_recording(
+        durations=[10.0], num_channels=8, num_units=5, seed=0
+    )
+    analyzer = sc.create_sorting_analyzer(sorting.rename_units(list("abcde")), recording)
+    steps = ["random_spikes", "waveforms", "templates", "principal_components"]
+    analyzer.compute([*steps, "template_features"], progress_bar=False)
+    features = analyzer.get_extension("template_features")
+    answers = phy(sic.export_to_phy(analyzer, tmp_path / "out"))
+    expected = features.get_pair_projections("a", "e")
+    for points, values in zip(points_of(answers), expected, strict=True):
+        np.testing.assert_allclose(points, values, rtol=1e-6)

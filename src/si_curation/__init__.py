@@ -27,11 +27,15 @@ from si_curation.exporters import (
 from si_curation.extensions import (
     TemplateAssignment,
     TemplateBestChannels,
+    TemplateFeatures,
     compute_template_assignment,
     compute_template_best_channels,
+    compute_template_features,
 )
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reader import read_kilosort_as_analyzer
+from si_curation.spike_amplitudes import SpikeAmplitudes, get_spike_amplitudes
+from si_curation.spike_features import get_spike_features
 
 __version__ = _version("si_curation")
 
@@ -47,13 +51,18 @@ __all__ = [
     "SiCurationError",
     "SiCurationWarning",
     "SimulatedFolder",
+    "SpikeAmplitudes",
     "TemplateAssignment",
     "TemplateBestChannels",
+    "TemplateFeatures",
     "UnknownIdError",
     "compute_template_assignment",
     "compute_template_best_channels",
+    "compute_template_features",
     "example_folder",
     "export_to_phy",
+    "get_spike_amplitudes",
+    "get_spike_features",
     "read_kilosort_as_analyzer",
     "read_phy_folder",
     "reconstruct_lineage",

@@ -114,6 +114,25 @@ def loaded_extensions(analyzer: SortingAnalyzer) -> dict[str, AnalyzerExtension]
     return analyzer.extensions
 
 
+def result_destination(extension: AnalyzerExtension, name: str) -> dict[str, Any]:
+    """Tell where the result of an extension that is being computed goes.
+
+    Returns
+    -------
+    dict
+        Arguments of SpikeInterface's ``run_node_pipeline``: the final file or zarr array of an
+        analyzer on disk, else memory.
+    """
+    analyzer = extension.sorting_analyzer
+    to_disk = getattr(extension, "_save_to_disk", False)
+    if not to_disk or analyzer.format not in ("binary_folder", "zarr"):
+        return {"gather_mode": "memory"}
+    folder = analyzer.folder / "extensions" / extension.extension_name
+    if analyzer.format == "zarr":
+        return {"gather_mode": "zarr", "dest": [folder / name], "names": [name]}
+    return {"gather_mode": "npy", "dest": [folder / f"{name}.npy"], "names": [name]}
+
+
 def as_array(values: Any) -> NDArray:
     """Give extension data as an array, whether it is one, a memory map or a zarr array."""
     return values if isinstance(values, np.ndarray) else np.asarray(values[:])

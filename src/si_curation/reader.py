@@ -27,6 +27,13 @@ from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.probe import make_rec_attributes, match_recording
 from si_curation.saving import check_output, save_analyzer
+from si_curation.sorter_components import (
+    COMPONENTS_PARAMS,
+    feature_mask,
+    features_of_folder,
+    sorter_components,
+    wants_components,
+)
 from si_curation.sorter_templates import SorterTemplates, Unwhiten, make_sorter_templates
 from si_curation.spike_selection import SpikeSelection, select_spikes, warn_of_dropped
 from si_curation.unit_level import (
@@ -39,7 +46,6 @@ from si_curation.unit_level import (
 logger = logging.getLogger(__name__)
 
 READER = "si_curation"  # annotation that marks sortings made here
-MAX_RANDOM_SPIKES_PER_UNIT = 500
 RANDOM_SPIKES_SEED = 0
 _TAKEN = ("quality", "original_cluster_id", "main_channel_id", "phy_folder")
 _PROPERTY_NAMES = {  # as SpikeInterface names them
@@ -59,6 +65,8 @@ def read_kilosort_as_analyzer(
     *,
     sampling_frequency: float | None = None,
     exclude_groups: str | Sequence[str] | None = None,
+    max_spikes_per_unit: int | None = 500,
+    principal_components: bool | None = None,
     format: Literal["memory", "binary_folder", "zarr"] = "memory",
     folder: str | Path | None = None,
 ) -> SortingAnalyzer:
@@ -69,7 +77,8 @@ def read_kilosort_as_analyzer(
     phy's group or "unsorted". No recording is needed: ``random_spikes``, ``templates`` (mean of the
     sorter's templates weighted by spike counts, on the union of their channels),
     ``template_assignment``, ``spike_amplitudes``, ``spike_locations`` (where the folder has
-    positions), ``unit_locations`` and ``template_similarity`` are there at once.
+    positions), ``principal_components`` (where it has features), ``unit_locations`` and
+    ``template_similarity`` are there at once.
 
     Parameters
     ----------
@@ -93,6 +102,16 @@ def read_kilosort_as_analyzer(
         In Hz; needed where there is no ``params.py``.
     exclude_groups : str or sequence of str, optional
         phy groups whose units are left out, such as "noise".
+    max_spikes_per_unit : int or None
+        How many spikes of each unit ``random_spikes`` and ``principal_components`` hold, chosen at
+        random; None: all.
+    principal_components : bool, optional
+        Whether to read the sorter's ``pc_features.npy`` as SpikeInterface's
+        ``principal_components``, for its PCA metrics and widgets. By default where they take at
+        most 128 MB. The analyzer's sparsity is then the channels on which the sorter stored
+        features for the unit's most frequent template, instead of those on which its templates have
+        signal (channels without features would make covariances singular); spikes that the file
+        does not hold are not chosen.
     format : {"memory", "binary_folder", "zarr"}
         Where the analyzer lives.
     folder : str or Path, optional
@@ -132,6 +151,7 @@ def read_kilosort_as_analyzer(
     """
     check_output(format, folder)
     mode = _check_unwhiten(unwhiten)
+    _check_components(max_spikes_per_unit, principal_components)
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy_folder:
         for finding in phy_folder.findings:
             logger.info("%s", finding)
@@ -140,7 +160,16 @@ def read_kilosort_as_analyzer(
         offsets = _channel_values(offset_to_uV, "offset_to_uV", phy_folder.num_channels)
         if matched is not None:
             gains, offsets, matched = _gains_of(matched, gains, offsets)
-        analyzer = _build(phy_folder, matched, mode, gains, offsets, exclude_groups)
+        analyzer = _build(
+            phy_folder,
+            matched,
+            mode,
+            gains,
+            offsets,
+            exclude_groups,
+            max_spikes_per_unit,
+            principal_components,
+        )
     if folder is None:
         return analyzer
     return save_analyzer(analyzer, format, folder)
@@ -152,6 +181,23 @@ def _check_unwhiten(unwhiten: object) -> Unwhiten | Literal[False]:
     if isinstance(unwhiten, str) and unwhiten in ("auto", "phy"):
         return unwhiten  # type: ignore[return-value]
     raise ParameterError(f"unwhiten is {unwhiten!r}, expected 'auto', 'phy', True or False")
+
+
+def _check_components(max_spikes_per_unit: object, principal_components: object) -> None:
+    problems = []
+    whole = isinstance(max_spikes_per_unit, int | np.integer)
+    whole = whole and not isinstance(max_spikes_per_unit, bool)
+    if max_spikes_per_unit is not None and not (whole and max_spikes_per_unit >= 1):  # type: ignore[operator]
+        problems.append(
+            f"max_spikes_per_unit is {max_spikes_per_unit!r}, expected a whole number from 1, or "
+            "None for all spikes"
+        )
+    if principal_components is not None and not isinstance(principal_components, bool | np.bool_):
+        problems.append(
+            f"principal_components is {principal_components!r}, expected True, False or None"
+        )
+    if problems:
+        raise ParameterError("; ".join(problems))
 
 
 def _channel_values(value, name: str, num_channels: int) -> NDArray[np.float64] | None:
@@ -179,7 +225,9 @@ def _gains_of(recording: BaseRecording, gains, offsets):
     return gains, offsets, recording
 
 
-def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> SortingAnalyzer:
+def _build(
+    phy: PhyFolder, recording, mode, gains, offsets, exclude_groups, max_spikes, components
+) -> SortingAnalyzer:
     selection = select_spikes(phy, recording, exclude_groups)
     clusters, small_ids = with_small_ids(phy.spike_clusters, phy.cluster_ids)
     ids = small_ids[np.isin(phy.cluster_ids, selection.unit_ids)]  # of the units, in their order
@@ -197,14 +245,25 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
     sorting = NumpySorting(spikes, rate, selection.unit_ids)
     _set_properties(sorting, phy)
     _annotate(sorting, phy, templates, selection)
-    mask = sparsity_mask(
-        counts,
-        templates.support,
-        None if templates.are_sparse else templates.amplitudes,
-        phy.channel_positions,
-        phy.channel_shanks,
-    )
-    mask[np.arange(len(mask)), main] = True
+    chosen = _choose_spikes(phy, clusters, counts_by_id, selection.rows, max_spikes, components)
+    row_dtype = np.int32 if phy.num_spikes < 2**31 else np.int64
+    rows = np.arange(phy.num_spikes) if selection.rows is None else selection.rows
+    rows = rows.astype(row_dtype, copy=False)
+    features = features_of_folder(phy, rows, template_ids)
+    mask = feature_mask(features, counts, main, phy.num_channels)
+    found = None
+    if wants_components(features, components, chosen.size, mask) and features is not None:
+        found = sorter_components(features, chosen, spikes["unit_index"][chosen], mask, main)
+        mask = found.mask
+    else:
+        mask = sparsity_mask(
+            counts,
+            templates.support,
+            None if templates.are_sparse else templates.amplitudes,
+            phy.channel_positions,
+            phy.channel_shanks,
+        )
+        mask[np.arange(len(mask)), main] = True
     if recording is None:
         attributes = make_rec_attributes(phy, selection.num_samples, gains, offsets)
     else:
@@ -217,24 +276,42 @@ def _build(phy: PhyFolder, recording, mode, gains, offsets, exclude_groups) -> S
         templates.units == "uV",
         main,
     )
-    num_spikes_of_id = np.asarray(counts_by_id.sum(axis=1)).ravel()
-    random_spikes = choose_random_spikes(
-        clusters, num_spikes_of_id, MAX_RANDOM_SPIKES_PER_UNIT, RANDOM_SPIKES_SEED
-    )
     inject_extension(
         analyzer,
         "random_spikes",
-        {"random_spikes_indices": random_spikes},
+        {"random_spikes_indices": chosen},
         {
-            "method": "uniform",
-            "max_spikes_per_unit": MAX_RANDOM_SPIKES_PER_UNIT,
+            "method": "all" if max_spikes is None else "uniform",
+            "max_spikes_per_unit": max_spikes,
             "margin_size": None,
             "seed": RANDOM_SPIKES_SEED,
         },
     )
-    _inject(analyzer, phy, templates, counts, template_ids, selection.rows)
+    if found is not None:
+        params = {"n_components": int(found.values.shape[1]), **COMPONENTS_PARAMS}
+        inject_extension(analyzer, "principal_components", {"pca_projection": found.values}, params)
+    _inject(analyzer, phy, templates, counts, template_ids, selection.rows, rows)
     warn_of_dropped(phy, selection)
     return analyzer
+
+
+def _choose_spikes(phy, clusters, counts_by_id, rows, max_spikes, components) -> NDArray[np.int64]:
+    """Choose random spikes of each unit; those that have features where those are wanted."""
+    num_spikes_of_id = np.asarray(counts_by_id.sum(axis=1)).ravel()
+    stored = (
+        phy.pc_feature_rows if phy.pc_features is not None and components is not False else None
+    )
+    if stored is not None:
+        has_features = np.zeros(phy.num_spikes, dtype=bool)
+        has_features[stored] = True
+        candidates = np.flatnonzero(has_features if rows is None else has_features[rows])
+        clusters = clusters[candidates]
+        num_spikes_of_id = np.bincount(clusters, minlength=num_spikes_of_id.size)
+    if max_spikes is None:
+        chosen = np.arange(clusters.size)
+    else:
+        chosen = choose_random_spikes(clusters, num_spikes_of_id, max_spikes, RANDOM_SPIKES_SEED)
+    return chosen if stored is None else candidates[chosen]
 
 
 def _attributes_of(recording: BaseRecording) -> dict:
@@ -245,7 +322,9 @@ def _attributes_of(recording: BaseRecording) -> dict:
     return attributes
 
 
-def _inject(analyzer, phy, templates: SorterTemplates, counts, template_ids, rows) -> None:
+def _inject(
+    analyzer, phy, templates: SorterTemplates, counts, template_ids, rows, all_rows
+) -> None:
     num_samples = templates.templates.shape[1]
     ms = 1000.0 / phy.sampling_frequency
     set_unit_templates(
@@ -257,15 +336,14 @@ def _inject(analyzer, phy, templates: SorterTemplates, counts, template_ids, row
             "ms_after": (num_samples - phy.num_samples_before) * ms,
         },
     )
-    row_dtype = np.int32 if phy.num_spikes < 2**31 else np.int64
-    all_rows = np.arange(phy.num_spikes, dtype=row_dtype) if rows is None else rows
     assignment = {
         "spike_template_ids": template_ids,
-        "spike_rows": all_rows.astype(row_dtype, copy=False),
+        "spike_rows": all_rows,
         "templates": templates.templates,
         "template_amplitudes": templates.amplitudes,
         "template_support": templates.support,
         "channel_positions": phy.channel_positions,
+        "folder_channels": np.arange(phy.num_channels, dtype=np.int32),
         "template_info": templates.info(phy),
     }
     if phy.template_channels is not None:

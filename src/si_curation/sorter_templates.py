@@ -59,6 +59,7 @@ class SorterTemplates:
             "num_samples_before": int(phy.num_samples_before),
             "num_samples_before_evidence": phy.num_samples_before_evidence,
             "phy_folder": str(phy.folder),
+            "num_channels": phy.num_channels,
         }
 
 

@@ -20,6 +20,7 @@ from si_curation._spikeinterface import (
     rec_attributes_of,
     recording_of,
 )
+from si_curation.curation.components import components_of_units
 from si_curation.curation.units import Unit, as_plain
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
@@ -40,7 +41,8 @@ from si_curation.unit_level import (
 _RECOMPUTED = ("template_best_channels", "isi_histograms")
 _REASONS = {
     "waveforms": "channels of merged units differ; compute them from the recording",
-    "principal_components": "channels of merged units differ; compute them from the recording",
+    "principal_components": "channels of merged units differ; compute them from the recording, or "
+    "read the exported folder",
     "quality_metrics": "they are of the units before; compute them again",
     "template_metrics": "they are of the units before; compute them again",
     "spiketrain_metrics": "they are of the units before; compute them again",
@@ -95,11 +97,14 @@ def apply_units(
     rows = _old_rows(analyzer, units)
     main = main_channels(counts, as_array(assignment.data["template_amplitudes"]))
     main[rows >= 0] = analyzer.get_main_channels()[rows[rows >= 0]]
+    components = components_of_units(analyzer, counts, main, new_unit_index)
     mask = _channels(analyzer, assignment, counts)
     channel_sparsity = None
     if mask is not None:
         mask[np.arange(len(mask)), main] = True
         mask[rows >= 0] = analyzer.sparsity.mask[rows[rows >= 0]]
+        if components is not None:
+            mask = components.mask
         channel_sparsity = ChannelSparsity(mask, unit_ids, analyzer.channel_ids)
     new = make_memory_analyzer(
         sorting,
@@ -111,7 +116,7 @@ def apply_units(
         analyzer.peak_sign,
         analyzer.peak_mode,
     )
-    left_out = _carry_over(analyzer, new, units, counts, keep)
+    left_out = _carry_over(analyzer, new, units, counts, keep, components)
     if left_out:
         warnings.warn(
             "not in the new analyzer: "
@@ -214,7 +219,7 @@ def _label_column(values: list[Any]) -> NDArray:
     return np.array([np.nan if value is None else float(value) for value in values])
 
 
-def _carry_over(old, new, units, counts, keep) -> dict[str, str]:
+def _carry_over(old, new, units, counts, keep, components) -> dict[str, str]:
     """Give the new analyzer what can be right; the names and reasons of what cannot."""
     if old.format != "memory":
         old.load_all_saved_extension()
@@ -251,6 +256,10 @@ def _carry_over(old, new, units, counts, keep) -> dict[str, str]:
         if data is not None:
             inject_extension(new, name, data, params)
     if is_changed:
+        if components is not None:
+            data = {"pca_projection": components.values}
+            params = old.extensions["principal_components"].params
+            inject_extension(new, "principal_components", data, params)
         _derive(old, new)
         for name in old.extensions:
             if name not in new.extensions and name not in left_out:

@@ -16,6 +16,7 @@ from si_curation.exporters.phy_copy import copy_curated
 from si_curation.exporters.phy_curated import check_source, plan_curation, source_folder_of
 from si_curation.exporters.phy_other_sorters import write_phy_files
 from si_curation.exporters.phy_tables import texts_by_id
+from si_curation.exporters.phy_template_features import write_template_features
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +101,17 @@ def export_to_phy(
     cluster), unless they are in `columns`. ``cluster_info`` is removed when anything changes; phy
     writes it anew when it saves.
 
+    *Template features.* If the analyzer has the extension `template_features`, and the folder has
+    no such files from the sorter, ``template_features.npy`` and ``template_feature_ind.npy`` are
+    written, so that phy shows its TemplateFeatureView. Spikes of the folder that are not in the
+    analyzer get theirs too if they come from ``pc_features.npy``; 0 where a value is not known.
+
     *Other sorters.* ``templates.npy`` has the templates of `template_assignment`, on the channels
     of their signal; a zero template is added where there is only one, which phy cannot read.
     ``amplitudes.npy`` has the absolute values of the extension "spike_amplitudes", or ones;
-    ``pc_features.npy`` is there if "principal_components" has all spikes, by channel;
-    ``spike_positions.npy`` if there is "spike_locations". Nothing is computed but
+    ``pc_features.npy`` is there if there is "principal_components" by channel, with
+    ``pc_feature_spike_ids.npy`` where those are of random spikes; phy needs it for its
+    TemplateFeatureView too. ``spike_positions.npy`` is there if there is "spike_locations". Nothing is computed but
     "template_assignment".
 
     Examples
@@ -140,6 +147,7 @@ def export_to_phy(
             copy_recording=copy_recording,
             progress_bar=progress_bar,
         )
+        write_template_features(sorting_analyzer, part, source)
     return target
 
 

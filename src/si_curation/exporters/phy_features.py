@@ -46,7 +46,9 @@ def write_features(
     spike_template_ids: NDArray[np.int32],
     num_templates: int,
 ) -> bool:
-    """Write ``pc_features.npy`` and ``pc_feature_ind.npy`` if all spikes have components.
+    """Write ``pc_features.npy`` and ``pc_feature_ind.npy`` of the spikes that have components.
+
+    Where those are not all spikes, ``pc_feature_spike_ids.npy`` tells which.
 
     phy finds the channels of a spike's features by its template; SpikeInterface by its unit. The
     channels of a template are here those of all units that have spikes of it, so that every value
@@ -69,24 +71,24 @@ def write_features(
         return False
     num_spikes = spike_template_ids.size
     random_spikes = sorting_analyzer.get_extension("random_spikes")
-    chosen = None if random_spikes is None else as_array(random_spikes.get_data())
-    if chosen is None or not np.array_equal(chosen, np.arange(num_spikes)):
-        logger.info(
-            "pc_features.npy is left out: 'principal_components' has not all spikes (compute "
-            "random_spikes with method='all' first)"
-        )
+    if random_spikes is None:
+        logger.info("pc_features.npy is left out: there is no extension 'random_spikes'")
         return False
+    chosen = as_array(random_spikes.get_data())
     values = extension.data["pca_projection"]
-    if values.ndim != 3 or len(values) != num_spikes:
+    if values.ndim != 3 or len(values) != chosen.size:
         logger.info("pc_features.npy is left out: 'principal_components' is not by channel")
         return False
-    unit_index = sorting_analyzer.sorting.to_spike_vector()["unit_index"]
+    if chosen.size < 2:
+        logger.info("pc_features.npy is left out: phylib cannot read it for less than two spikes")
+        return False
+    unit_index = sorting_analyzer.sorting.to_spike_vector()["unit_index"][chosen]
     mask = _unit_channels(sorting_analyzer)
     if mask.sum(axis=1).max(initial=0) > values.shape[2]:
         logger.info("pc_features.npy is left out: its channels are not those of the sparsity")
         return False
     num_components = max(values.shape[1], 2)  # phylib takes one component for one channel
-    pair_of_spike = unit_index.astype(np.int64) * num_templates + spike_template_ids
+    pair_of_spike = unit_index.astype(np.int64) * num_templates + spike_template_ids[chosen]
     of_template = np.zeros((max(num_templates, 2), mask.shape[1]), dtype=bool)
     for unit, template in zip(*divmod(np.unique(pair_of_spike), num_templates), strict=True):
         of_template[template] |= mask[unit]
@@ -95,10 +97,10 @@ def write_features(
         folder / "pc_features.npy",
         mode="w+",
         dtype=np.float32,
-        shape=(num_spikes, num_components, channels.shape[1]),
+        shape=(chosen.size, num_components, channels.shape[1]),
     )
     try:
-        for piece in blocks(num_spikes, 1 << 16):
+        for piece in blocks(chosen.size, 1 << 16):
             block, pairs = np.asarray(values[piece]), pair_of_spike[piece]
             found = np.zeros((len(block), *out.shape[1:]), dtype=np.float32)
             for pair in np.unique(pairs):
@@ -114,6 +116,8 @@ def write_features(
     finally:
         out._mmap.close()  # type: ignore[attr-defined]
     write_file(folder / "pc_feature_ind.npy", channels)
+    if chosen.size < num_spikes:
+        write_file(folder / "pc_feature_spike_ids.npy", chosen.astype(np.int64))
     return True
 
 

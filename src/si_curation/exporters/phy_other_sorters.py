@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer, write_binary_recording
 
 from si_curation._spikeinterface import as_array
-from si_curation.errors import MissingDataError
+from si_curation.errors import MissingDataError, SiCurationWarning
 from si_curation.exporters.phy_clusters import cluster_ids_of_units, whole_ids
 from si_curation.exporters.phy_curated import NAME_COLUMN
 from si_curation.exporters.phy_features import padded_channels, write_features
+from si_curation.exporters.phy_template_features import write_template_features
 from si_curation.exporters.raw_recording import RawFile, raw_file_of
 from si_curation.phy.tables import UNSORTED
 from si_curation.phy.writing import format_params, format_table, write_file
@@ -69,7 +71,15 @@ def write_phy_files(
     _write_templates(folder, assignment.get_templates(), support)
     _write_spike_values(sorting_analyzer, folder)
     _write_channels(sorting_analyzer, folder, copy_recording, progress_bar)
-    write_features(sorting_analyzer, folder, template_ids, len(support))
+    with_components = write_features(sorting_analyzer, folder, template_ids, len(support))
+    if write_template_features(sorting_analyzer, folder, None) and not with_components:
+        warnings.warn(
+            "phy 2.1 shows template features only where there are principal components too; "
+            "compute them (analyzer.compute(['waveforms', 'principal_components'])) and export "
+            "again",
+            SiCurationWarning,
+            stacklevel=4,
+        )
     if curation == "discard":
         names = assignment.info.get("template_unit_ids") or []
         present = np.unique(template_ids).tolist()

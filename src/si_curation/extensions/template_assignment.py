@@ -43,6 +43,7 @@ _TEMPLATE_DATA = (
     "similar_templates",
     "channel_positions",
     "template_channels",
+    "folder_channels",
 )
 
 
@@ -206,6 +207,11 @@ class TemplateAssignment(BaseSpikeVectorExtension):
                 if "channel_positions" in self.data
                 else {}
             ),
+            **(
+                {"folder_channels": slice_rows(self.data["folder_channels"], indices)}
+                if "folder_channels" in self.data
+                else {}
+            ),
             **self._renumbered(indices),
             "template_info": dict(self.data["template_info"]),
         }
@@ -293,6 +299,14 @@ class TemplateAssignment(BaseSpikeVectorExtension):
             )
         return self._counts
 
+    @property
+    def unit_template_ids(self) -> NDArray[np.int64]:
+        """Most frequent template of each unit (n_units,); -1 for a unit without spikes."""
+        if getattr(self, "_unit_template_ids", None) is None:
+            counts = self.get_template_counts()
+            self._unit_template_ids = most_frequent_templates(counts).template_ids
+        return self._unit_template_ids
+
     def get_templates(self) -> NDArray[np.float32]:
         """All templates of the sorter.
 
@@ -342,11 +356,8 @@ class TemplateAssignment(BaseSpikeVectorExtension):
         """
         if kind not in ("most_frequent", "weighted_mean"):
             raise ParameterError(f"kind is {kind!r}, expected 'most_frequent' or 'weighted_mean'")
-        unit_ids = self.sorting_analyzer.unit_ids
-        position = np.flatnonzero(unit_ids == unit_id)
-        if position.size != 1:
-            raise UnknownIdError(f"there is no unit {unit_id!r}; units are {_shown(unit_ids)}")
-        counts = self.get_template_counts()[[int(position[0])]]
+        position = unit_position(self.sorting_analyzer, unit_id)
+        counts = self.get_template_counts()[[position]]
         templates = self.get_templates()
         if kind == "weighted_mean":
             return weighted_mean_templates(counts, templates)[0]
@@ -371,6 +382,21 @@ def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse
     return count_templates(
         unit_index, as_array(spike_template_ids), len(analyzer.unit_ids), num_templates
     )
+
+
+def unit_position(analyzer: Any, unit_id: Any) -> int:
+    """Give the index of a unit.
+
+    Raises
+    ------
+    UnknownIdError
+        There is no such unit.
+    """
+    unit_ids = analyzer.unit_ids
+    position = np.flatnonzero(unit_ids == unit_id)
+    if position.size != 1:
+        raise UnknownIdError(f"there is no unit {unit_id!r}; units are {_shown(unit_ids)}")
+    return int(position[0])
 
 
 def _shown(values: NDArray, limit: int = 10) -> str:

@@ -13,8 +13,8 @@ from spikeinterface.core.core_tools import slice_rows
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 from si_curation._spikeinterface import as_array, register_extension
-from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
-from si_curation.extensions.template_assignment import IDENTITY, _shown, refuse_if_lost
+from si_curation.errors import MissingDataError, ParameterError
+from si_curation.extensions.template_assignment import IDENTITY, refuse_if_lost, unit_position
 from si_curation.kernels.channels import neighbourhood, rank_channels
 from si_curation.kernels.template_counts import most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
@@ -182,12 +182,7 @@ class TemplateBestChannels(AnalyzerExtension):
             There is no such unit.
         """
         analyzer = self.sorting_analyzer
-        position = np.flatnonzero(analyzer.unit_ids == unit_id)
-        if position.size != 1:
-            raise UnknownIdError(
-                f"there is no unit {unit_id!r}; units are {_shown(analyzer.unit_ids)}"
-            )
-        row = as_array(self.data["channel_indices"])[position[0]]
+        row = as_array(self.data["channel_indices"])[unit_position(analyzer, unit_id)]
         return analyzer.channel_ids[row[row >= 0]]
 
     def get_best_channel(self, unit_id: Any) -> Any:

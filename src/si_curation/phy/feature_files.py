@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from si_curation.errors import FolderNotFoundError, PhyFolderError
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.parts import MIXED_RUNS, RESTORE, Part, index_table
 
@@ -92,3 +95,92 @@ def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
         )
         return None, None
     return features, rows
+
+
+def open_features(folder: Path, num_templates: int, num_channels: int) -> Features:
+    """Open the feature files of a folder again, for an analyzer that was read from it.
+
+    Parameters
+    ----------
+    folder : Path
+    num_templates, num_channels : int
+        What the folder had when it was read.
+
+    Returns
+    -------
+    Features
+
+    Raises
+    ------
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or the files cannot be used.
+    """
+    if not folder.is_dir():
+        raise FolderNotFoundError(
+            f"{folder}, which the analyzer was read from, is not there any more, and the features "
+            "are in its files. Put it back, or read it from where it is now with "
+            "read_kilosort_as_analyzer"
+        )
+    findings = Findings()
+    samples = open_array(folder, "spike_times.npy", findings)
+    count = None if samples is None else samples.size
+    features = read_features(folder, count, num_templates, num_channels, findings)
+    if findings.of("error"):
+        raise PhyFolderError(folder, findings.of("error"))
+    return features
+
+
+def open_spike_templates(folder: Path) -> NDArray[np.integer]:
+    """Open ``spike_templates.npy``.
+
+    Raises
+    ------
+    PhyFolderError
+    """
+    name, findings = "spike_templates.npy", Findings()
+    if not (folder / name).exists():
+        findings.error(name, "is missing", "copy it from the sorter's output")
+    values = as_vector(open_array(folder, name, findings), name, findings)
+    values = as_integers(values, name, findings)
+    if values is None:
+        raise PhyFolderError(folder, findings.of("error"))
+    return values
+
+
+def window_of_rows(array: NDArray, start: int, stop: int) -> NDArray:
+    """Map some rows of a memory-mapped file by themselves.
+
+    The pages of a map stay in memory until the map is closed: with one map for each block of rows
+    a file of any size is read in little memory.
+
+    Parameters
+    ----------
+    array : array (n_rows, ...)
+        As `open_array` gives it; a slice of it where it is not a whole file.
+    start, stop : int
+
+    Returns
+    -------
+    array (stop - start, ...), read-only
+    """
+    whole: Any = array
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    is_file = (
+        isinstance(whole, np.memmap)
+        and array.flags.c_contiguous
+        and array.size == whole.size
+        and array.dtype == whole.dtype
+        and start < stop
+        and os.path.getsize(str(whole.filename)) == whole.offset + whole.nbytes
+    )
+    if not is_file:
+        return array[start:stop]
+    window = np.memmap(
+        str(whole.filename),
+        dtype=array.dtype,
+        mode="r",
+        offset=whole.offset + start * array.strides[0],
+        shape=(stop - start, *array.shape[1:]),
+    )
+    return np.asarray(window)

@@ -1,0 +1,79 @@
+"""Which spikes of an analyzer are meant, and where they are in the folder that it was read from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.errors import MissingDataError
+from si_curation.extensions.template_assignment import TemplateAssignment, unit_position
+from si_curation.sorter_features import FeatureFiles, SpikesOfFolder
+
+
+def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
+    """Positions of the spikes of a unit in the spike vector, over all segments.
+
+    Raises
+    ------
+    UnknownIdError
+    """
+    unit_position(analyzer, unit_id)
+    by_segment = analyzer.sorting.get_spike_vector_to_indices()
+    return np.concatenate([by_segment[segment][unit_id] for segment in by_segment])
+
+
+def spikes_of_folder(assignment: TemplateAssignment) -> SpikesOfFolder:
+    """Tell where the spikes of an analyzer are in the folder that it was read from.
+
+    Raises
+    ------
+    MissingDataError
+        It was not read from a Kilosort folder.
+    """
+    rows = assignment.get_spike_rows()
+    return SpikesOfFolder(
+        Path(assignment.info["phy_folder"]),
+        rows,
+        assignment.get_spike_template_ids(),
+        assignment.template_ids.size,
+        int(assignment.info["num_channels"]),
+    )
+
+
+def feature_files_of(assignment: TemplateAssignment) -> FeatureFiles:
+    """Open the feature files of the folder that an analyzer was read from; again if they changed.
+
+    Raises
+    ------
+    MissingDataError
+        The analyzer was not read from a Kilosort folder.
+    FolderNotFoundError, PhyFolderError
+    """
+    spikes = spikes_of_folder(assignment)
+    state = FeatureFiles.state_of(spikes.folder)
+    known, its_state = getattr(assignment, "_feature_files", (None, None))
+    if known is None or state != its_state:
+        known = FeatureFiles(spikes.folder, spikes.num_templates, spikes.num_channels)
+        assignment._feature_files = (known, state)
+    return known
+
+
+def assignment_of(analyzer: Any, compute: bool = False) -> TemplateAssignment:
+    """Give the extension `template_assignment` of an analyzer; computed if asked for.
+
+    Raises
+    ------
+    MissingDataError
+    """
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None and compute:
+        assignment = analyzer.compute("template_assignment")
+    if assignment is None:
+        raise MissingDataError(
+            "template_features need the extension 'template_assignment', which this analyzer does "
+            "not have any more"
+        )
+    return assignment

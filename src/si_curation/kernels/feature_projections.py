@@ -1,0 +1,245 @@
+"""Projections of spikes onto templates, from features or from traces.
+
+A projection is a dot product. In a basis of ``n_pcs`` waveforms that the features of a spike were
+taken in, it is a short one: over the stored channels and components.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.kernels._numba import njit
+
+_AHEAD = 32  # spikes
+
+
+@njit
+def project_features(features, rows, template_ids, groups, pair_of, weights, out):
+    """Project spikes from their features onto the templates next to their own.
+
+    Sums run over the features in order, whatever the block or thread.
+
+    Parameters
+    ----------
+    features : array (n_rows, n_features) floating
+    rows : array (n_spikes,) integer
+        Row of each spike in `features`; -1: not stored, its projections are NaN.
+    template_ids : array (n_spikes,) integer
+    groups : array (n_spikes,) integer
+        Spikes of one group have their features on the same channels.
+    pair_of : array (n_templates, n_groups or 1) integer
+        Number of each pair of template and group; one column: the template alone counts.
+    weights : array (n_pairs, n_features, K) float32
+    out : array (n_spikes, K) float32
+    """
+    by_group = pair_of.shape[1] > 1
+    num_features = features.shape[1]
+    num_out = out.shape[1]
+    whole = num_features - num_features % 4
+    for i in range(rows.size):
+        projections = out[i]
+        if rows[i] < 0:
+            projections[:] = np.nan
+            continue
+        x = features[rows[i]]
+        w = weights[pair_of[template_ids[i], groups[i] if by_group else 0]]
+        projections[:] = 0
+        # four at a time: a quarter of the loads and stores, in the same order of additions
+        for f in range(0, whole, 4):
+            x0 = np.float32(x[f])
+            x1 = np.float32(x[f + 1])
+            x2 = np.float32(x[f + 2])
+            x3 = np.float32(x[f + 3])
+            for k in range(num_out):
+                projections[k] = (
+                    ((projections[k] + x0 * w[f, k]) + x1 * w[f + 1, k]) + x2 * w[f + 2, k]
+                ) + x3 * w[f + 3, k]
+        for f in range(whole, num_features):
+            x0 = np.float32(x[f])
+            for k in range(num_out):
+                projections[k] += x0 * w[f, k]
+
+
+@njit
+def project_traces(
+    traces,
+    low_row,
+    high_row,
+    first_samples,
+    template_ids,
+    index,
+    templates,
+    span,
+    gains,
+    offsets,
+    out,
+):
+    """Project spikes from the traces around them onto the templates next to their own.
+
+    Parameters
+    ----------
+    traces : array (n_samples, n_channels)
+    low_row, high_row : int
+        Rows of `traces` from `low_row` to before `high_row` are in the recording; others count as
+        zero in the units of the templates.
+    first_samples : array (n_spikes,) integer
+        Row of `traces` that the first sample of a template falls on.
+    template_ids : array (n_spikes,) integer
+    index : array (n_templates, K) integer
+        The templates to project onto; -1 gives 0.
+    templates : array (n_templates, n_template_samples, n_channels) float32
+    span : array (n_templates, 2) integer
+        First channel of each template with signal, and the one after the last.
+    gains, offsets : array (n_channels,) float64
+        ``traces * gains + offsets`` are in the units of the templates.
+    out : array (n_spikes, K) float32
+    """
+    sums = np.empty(traces.shape[1], dtype=np.float64)
+    for i in range(first_samples.size):
+        start = first_samples[i]
+        first = max(low_row - start, 0)
+        stop = min(high_row - start, templates.shape[1])
+        for k in range(index.shape[1]):
+            template = index[template_ids[i], k]
+            if template < 0:
+                out[i, k] = 0
+                continue
+            low = span[template, 0]
+            high = span[template, 1]
+            for c in range(low, high):
+                sums[c] = 0
+            for s in range(first, stop):
+                for c in range(low, high):
+                    value = traces[start + s, c] * gains[c] + offsets[c]
+                    sums[c] += value * templates[template, s, c]
+            total = 0.0
+            for c in range(low, high):
+                total += sums[c]
+            out[i, k] = total
+
+
+@njit
+def _gather_spike(features, row, channels, places, out):  # channels (n_loc,), out (n_pcs, n_places)
+    for p in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[p, k] = 0
+    for j in range(channels.size):
+        if channels[j] < 0:
+            continue
+        place = places[channels[j]]
+        if place < 0:
+            continue
+        for p in range(out.shape[0]):
+            out[p, place] = np.nan if row < 0 else features[row, p, j]
+
+
+@njit
+def gather_features(features, rows, groups, feature_channels, places, place_rows, out):
+    """Put the features of spikes on the channels asked for.
+
+    Parameters
+    ----------
+    features : array (n_rows, n_pcs, n_loc) floating
+    rows : array (n_spikes,) integer
+        Row of each spike in `features`; -1: not stored, NaN on the channels of its group.
+    groups : array (n_spikes,) integer
+        Spikes of one group have their features on the same channels: mostly the template.
+    feature_channels : array (n_groups, n_loc) integer
+        Channel of each column; -1 for none.
+    places : array (n_lists, n_channels) integer
+        Where each channel goes; -1: it was not asked for.
+    place_rows : array (n_spikes,) integer
+        The row of `places` of each spike.
+    out : array (n_spikes, n_pcs, n_places) floating
+    """
+    touched = 0.0
+    for start in range(0, rows.size, _AHEAD):
+        stop = min(start + _AHEAD, rows.size)
+        # rows are far apart in a large file: fetch those of several spikes at the same time
+        for i in range(start, stop):
+            if rows[i] >= 0:
+                for p in range(features.shape[1]):
+                    touched += features[rows[i], p, 0]
+        for i in range(start, stop):
+            _gather_spike(
+                features, rows[i], feature_channels[groups[i]], places[place_rows[i]], out[i]
+            )
+    return touched
+
+
+def template_neighbours(
+    similarity: NDArray[np.floating], has_signal: NDArray[np.bool_], num_templates: int
+) -> NDArray[np.int32]:
+    """List the templates most similar to each template, itself first.
+
+    Parameters
+    ----------
+    similarity : array (n_templates, n_templates) floating
+        NaN counts as the lowest.
+    has_signal : array (n_templates,) bool
+        Templates without signal are nobody's neighbour.
+    num_templates : int
+        How many at most, itself included.
+
+    Returns
+    -------
+    array (n_templates, K) int32
+        By decreasing similarity, ties by id; -1 where there are no more. K is `num_templates`, or
+        the number of templates where there are fewer.
+
+    Examples
+    --------
+    >>> similarity = np.array([[1.0, 0.2, 0.9], [0.2, 1.0, 0.1], [0.9, 0.1, 1.0]])
+    >>> template_neighbours(similarity, np.array([True, True, True]), 2)
+    array([[0, 2],
+           [1, 0],
+           [2, 0]], dtype=int32)
+    """
+    count = len(similarity)
+    keys = np.where(np.isnan(similarity), np.finfo(np.float64).min, similarity)
+    keys[:, ~has_signal] = -np.inf
+    np.fill_diagonal(keys, np.inf)
+    order = np.argsort(-keys, axis=1, kind="stable")[:, : min(num_templates, count)]
+    usable = has_signal[order] | (order == np.arange(count)[:, None])
+    return np.where(usable, order, -1).astype(np.int32)
+
+
+def projection_weights(
+    coefficients: NDArray[np.floating],
+    template_index: NDArray[np.integer],
+    feature_channels: NDArray[np.integer],
+) -> NDArray[np.float32]:
+    """Weights by which the stored features of a spike add up to its projections.
+
+    Parameters
+    ----------
+    coefficients : array (n_templates, n_pcs, n_channels) floating
+        The templates in the basis of the features.
+    template_index : array (n_pairs, K) integer, -1 padded
+        Onto which templates the spikes of each pair of template and group are projected.
+    feature_channels : array (n_pairs, n_loc) integer, -1 padded
+        On which channels their features are stored.
+
+    Returns
+    -------
+    array (n_pairs, n_pcs * n_loc, K) float32
+
+    Examples
+    --------
+    >>> coefficients = np.array([[[1.0, 2.0]], [[3.0, 4.0]]])
+    >>> projection_weights(coefficients, np.array([[0, 1], [1, 0]]), np.array([[1], [0]]))
+    array([[[2., 4.]],
+           [[3., 1.]]], dtype=float32)
+    """
+    num_pairs, num_pcs = len(template_index), coefficients.shape[1]
+    num_local, num_out = feature_channels.shape[1], template_index.shape[1]
+    weights = np.zeros((num_pairs, num_pcs * num_local, num_out), dtype=np.float32)
+    for pair in range(num_pairs):
+        stored = np.flatnonzero(feature_channels[pair] >= 0)
+        onto = np.flatnonzero(template_index[pair] >= 0)
+        channels = feature_channels[pair, stored]
+        picked = coefficients[template_index[pair, onto]][:, :, channels]  # (onto, pcs, stored)
+        table = weights[pair].reshape(num_pcs, num_local, num_out)
+        table[np.ix_(np.arange(num_pcs), stored, onto)] = picked.transpose(1, 2, 0)
+    return weights

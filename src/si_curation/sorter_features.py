@@ -1,0 +1,229 @@
+"""The principal-component features of a folder, for the spikes of an analyzer read from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.errors import Finding, MissingDataError, PhyFolderError
+from si_curation.kernels._numba import blocks, run_blocks
+from si_curation.kernels.feature_channels import sorted_feature_channels
+from si_curation.kernels.template_counts import count_templates
+from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
+from si_curation.phy.feature_files import (
+    Features,
+    open_features,
+    open_spike_templates,
+    window_of_rows,
+)
+from si_curation.phy.ops import read_ops
+
+FeatureChannels = Literal["file", "repaired"]
+_FILES = (
+    "spike_times.npy",
+    "spike_templates.npy",
+    "spike_detection_templates.npy",
+    "pc_features.npy",
+    "pc_feature_ind.npy",
+    "pc_feature_spike_ids.npy",
+    "template_features.npy",
+    "template_feature_ind.npy",
+    "template_feature_spike_ids.npy",
+    "templates.npy",
+    "ops.npy",
+)
+
+
+class SpikesOfFolder(NamedTuple):
+    """Spikes of an analyzer and where they are in the folder that it was read from."""
+
+    folder: Path
+    rows: NDArray[np.integer]  # (n_spikes,) row in the files
+    template_ids: NDArray[np.int32]  # (n_spikes,)
+    num_templates: int
+    num_channels: int  # of the folder
+
+
+class FeatureRows:
+    """Find the row of a spike in a feature file, which may hold some of the spikes only."""
+
+    def __init__(self, rows: NDArray[np.integer], stored: NDArray[np.int64] | None):
+        self._rows = rows
+        self._table: NDArray[np.int64] | None = None
+        if stored is not None:
+            size = max(int(rows.max(initial=-1)), int(stored.max(initial=-1))) + 1
+            self._table = np.full(size, -1, dtype=np.int64)
+            self._table[stored] = np.arange(stored.size)
+
+    def of(self, piece: Any) -> NDArray[np.int64]:
+        """Give the rows of some spikes (a slice or indices); -1 where there is none."""
+        rows = self._rows[piece].astype(np.int64, copy=False)
+        return rows if self._table is None else self._table[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class SorterFeatures:
+    """Features on disk, and how to find those of a spike.
+
+    Attributes
+    ----------
+    values : array (n_rows, n_pcs, n_loc) floating
+        Memory-mapped.
+    rows : FeatureRows
+    groups : array (n_spikes,) integer
+        Spikes of one group have their features on the same channels: the template, or the
+        detection template where the channels are repaired.
+    channels : array (n_groups, n_loc) int64
+        Channel of each column; -1 for none.
+    channels_from : {"file", "repaired"}
+    """
+
+    values: NDArray[np.floating]
+    rows: FeatureRows
+    groups: NDArray[np.integer]
+    channels: NDArray[np.int64]
+    channels_from: FeatureChannels
+
+
+class FeatureFiles:
+    """The feature files of a folder, opened once for many questions.
+
+    Parameters
+    ----------
+    folder : Path
+    num_templates, num_channels : int
+        What the folder had when it was read.
+
+    Raises
+    ------
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or the files cannot be used.
+    """
+
+    def __init__(self, folder: Path, num_templates: int, num_channels: int):
+        self.folder = folder
+        self.num_templates = num_templates
+        self.features: Features = open_features(folder, num_templates, num_channels)
+        self.spike_templates = open_spike_templates(folder)
+
+    @staticmethod
+    def state_of(folder: Path) -> tuple[tuple[int, ...], ...]:
+        """Sizes and times of the files, by which it is seen that they were written again."""
+        found: list[tuple[int, ...]] = []
+        for name in _FILES:
+            try:
+                status = (folder / name).stat()
+            except OSError:
+                found.append(())
+            else:
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return tuple(found)
+
+    def check(self, rows: NDArray[np.integer], template_ids: NDArray[np.integer]) -> None:
+        """Raise if ``spike_templates.npy`` does not say what it said when the folder was read.
+
+        Raises
+        ------
+        PhyFolderError
+        """
+        now = self.spike_templates
+        fits = [rows.size == 0 or int(rows.max()) < now.size]
+
+        def compare(piece: slice) -> bool:
+            return np.array_equal(now[rows[piece]], template_ids[piece])
+
+        if fits[0]:
+            fits += run_blocks(compare, blocks(rows.size))
+        if not all(fits):
+            finding = Finding(
+                "error",
+                "is not what the analyzer was read from",
+                "spike_templates.npy",
+                "was it sorted again? read it again with read_kilosort_as_analyzer",
+            )
+            raise PhyFolderError(self.folder, [finding])
+
+    def of(self, spikes: SpikesOfFolder, channels_from: FeatureChannels) -> SorterFeatures:
+        """Say where the features of some spikes are.
+
+        Parameters
+        ----------
+        spikes : SpikesOfFolder
+        channels_from : {"file", "repaired"}
+            "repaired": the channels that Kilosort 4 really took the features on, where the folder
+            tells; else those of the file.
+
+        Raises
+        ------
+        MissingDataError
+            There is no ``pc_features.npy``.
+        """
+        values = self.features.pc_features
+        if values is None:
+            raise MissingDataError(f"{self.folder} has no pc_features.npy")
+        rows = FeatureRows(spikes.rows, self.features.pc_feature_rows)
+        if channels_from == "repaired" and self._repaired is not None:
+            detection, channels = self._repaired
+            return SorterFeatures(values, rows, detection[spikes.rows], channels, "repaired")
+        return SorterFeatures(values, rows, spikes.template_ids, self._listed, "file")
+
+    @cached_property
+    def _listed(self) -> NDArray[np.int64]:
+        features = self.features
+        return feature_channels_of(
+            features.pc_features, features.pc_feature_channels, self.num_templates
+        )
+
+    @cached_property
+    def _repaired(self) -> tuple[NDArray[np.integer], NDArray[np.int64]] | None:
+        """Detection template of every spike, and the channels of each one's features."""
+        findings = Findings()
+        ops = read_ops(self.folder, findings) or {}
+        near, main = ops.get("iCC"), ops.get("iU")
+        name = "spike_detection_templates.npy"
+        length = self.spike_templates.size
+        detection = as_vector(open_array(self.folder, name, findings), name, findings, length)
+        detection = as_integers(detection, name, findings)
+        if findings.of("error") or detection is None or near is None or main is None:
+            return None
+        near, main = np.asarray(near), np.asarray(main)
+        fits = (
+            near.ndim == 2
+            and main.ndim == 1
+            and near.dtype.kind in "iu"
+            and main.dtype.kind in "iu"
+            and near.shape[0] == self._listed.shape[1]
+            and main.size > 0
+            and 0 <= main.min() <= main.max() < near.shape[1]
+            and detection.size > 0
+            and 0 <= detection.min() <= detection.max() < main.size
+        )
+        if not fits:
+            return None
+        counts = count_templates(self.spike_templates, detection, self.num_templates, main.size)
+        return detection, sorted_feature_channels(self._listed, near[:, main].T, counts.toarray())
+
+
+def feature_channels_of(
+    values: NDArray[np.floating], listed: NDArray[np.integer] | None, num_templates: int
+) -> NDArray[np.int64]:
+    """Channel of each column of the features of each template, as listed; -1 for none."""
+    if listed is not None:
+        return listed.astype(np.int64)
+    return np.tile(np.arange(values.shape[2]), (num_templates, 1))  # as phylib
+
+
+def open_window(
+    features: NDArray[np.floating], rows: NDArray[np.int64]
+) -> tuple[NDArray, NDArray[np.int64]]:
+    """Map the part of a feature file that holds these rows; the rows in that part, -1 kept."""
+    stored = rows[rows >= 0]
+    if stored.size == 0:
+        return np.zeros((0, *features.shape[1:]), dtype=features.dtype), rows
+    first, last = int(stored.min()), int(stored.max())
+    return window_of_rows(features, first, last + 1), np.where(rows >= 0, rows - first, -1)
