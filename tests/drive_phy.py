@@ -54,6 +54,16 @@ def main(folder, operations):
         points = view.coords([first, last], load_all=True)
         found["pair"] = [first, last]
         found["points"] = [[bunch.x.tolist(), bunch.y.tolist()] for bunch in points]
+        # what its AmplitudeView draws of both, and grey behind them
+        found["amplitudes"] = {
+            kind: [
+                [bunch.spike_ids.tolist(), bunch.amplitudes.tolist()]
+                for bunch in controller._amplitude_getter(
+                    [first, last, None], name=kind, load_all=True
+                )
+            ]
+            for kind in ("template", "feature", "template_feature")
+        }
     print("ANSWERS " + json.dumps(found))
 
 

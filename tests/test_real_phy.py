@@ -158,6 +158,18 @@ def test_phy_shows_the_template_features_of_kilosort_4(phy, tmp_path):
     assert np.median(drawn[0][:, 0]) > np.median(drawn[1][:, 0])
     assert np.median(drawn[1][:, 1]) > np.median(drawn[0][:, 1])
 
+    first, last = answers["pair"]
+    for kind, shown in answers["amplitudes"].items():
+        for unit_id, (spikes, amplitudes) in zip((first, last), shown, strict=False):
+            ours = sic.get_spike_amplitudes(analyzer, unit_id, kind, first_unit_id=first)
+            np.testing.assert_array_equal(ours.spike_indices, spikes)
+            np.testing.assert_allclose(ours.amplitudes, amplitudes, rtol=1e-6)
+        behind = sic.get_spike_amplitudes(
+            analyzer, last, kind, first_unit_id=first, background=True
+        )
+        np.testing.assert_array_equal(behind.spike_indices, shown[2][0])
+        np.testing.assert_allclose(behind.amplitudes, shown[2][1], rtol=1e-6)
+
 
 def test_phy_opens_the_export_of_another_sorter(phy, tmp_path):
     recording, sorting = sc.generate_ground_truth_recording(
