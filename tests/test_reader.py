@@ -101,7 +101,8 @@ def test_units_and_spikes(curated_folder, analyzer_of):
         train = analyzer.sorting.get_unit_spike_train(unit_id)
         expected = truth.spike_samples[truth.spike_clusters == unit_id]
         np.testing.assert_array_equal(train, np.sort(expected))
-    assert set(analyzer.get_loaded_extension_names()) - {"spike_locations"} == INJECTED
+    names = set(analyzer.get_loaded_extension_names()) - {"spike_locations"}
+    assert names == INJECTED | {"principal_components"}
     has_positions = (truth.folder / "spike_positions.npy").exists()
     assert analyzer.has_extension("spike_locations") == has_positions
     assert not analyzer.has_recording()
@@ -420,7 +421,8 @@ def test_no_spike_is_dropped_for_nothing(small_folder):
 def test_templates_are_weighted_means_on_all_channels_of_their_templates(
     curated_folder, analyzer_of
 ):
-    truth, analyzer = curated_folder, analyzer_of(curated_folder)
+    truth = curated_folder
+    analyzer = analyzer_of(truth, principal_components=False)  # with them: the features' channels
     extension = analyzer.get_extension("templates")
     average = extension.get_data()
     assert average.dtype == np.float32
