@@ -218,6 +218,29 @@ def feature_channels_of(
     return np.tile(np.arange(values.shape[2]), (num_templates, 1))  # as phylib
 
 
+def read_rows(values: NDArray, rows: NDArray[np.integer], rows_at_once: int = 1 << 12) -> NDArray:
+    """Copy some rows of a memory-mapped file, with little of it in memory at any time.
+
+    Parameters
+    ----------
+    values : array (n_rows, ...)
+    rows : array (n,) integer
+        Best ascending.
+    rows_at_once : int
+
+    Returns
+    -------
+    array (n, ...)
+    """
+    out = np.empty((rows.size, *values.shape[1:]), dtype=values.dtype)
+    for start in range(0, rows.size, rows_at_once):
+        piece = rows[start : start + rows_at_once]
+        first = int(piece.min())
+        window = window_of_rows(values, first, int(piece.max()) + 1)
+        out[start : start + piece.size] = window[piece - first]
+    return out
+
+
 def open_window(
     features: NDArray[np.floating], rows: NDArray[np.int64]
 ) -> tuple[NDArray, NDArray[np.int64]]:

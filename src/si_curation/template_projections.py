@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import MissingDataError, PhyFolderError
+from si_curation.kernels._numba import blocks
 from si_curation.kernels.feature_basis import (
     FeatureBasis,
     condition_number,
@@ -39,6 +40,7 @@ from si_curation.sorter_features import (
     SorterFeatures,
     SpikesOfFolder,
     open_window,
+    read_rows,
 )
 
 logger = logging.getLogger(__name__)
@@ -216,7 +218,9 @@ def _sample_of_spikes(files: FeatureFiles, spikes: SpikesOfFolder) -> SpikesOfFo
     templates = files.spike_templates
     stored = files.features.pc_feature_rows
     template_ids = np.asarray(templates if stored is None else templates[stored])
-    counts = np.bincount(template_ids, minlength=spikes.num_templates)
+    counts = np.zeros(spikes.num_templates, dtype=np.int64)
+    for piece in blocks(template_ids.size):  # bincount takes a copy of what it counts
+        counts += np.bincount(template_ids[piece], minlength=counts.size)
     chosen = choose_random_spikes(template_ids, counts, BASIS_SPIKES_PER_TEMPLATE)
     rows = chosen if stored is None else np.sort(stored[chosen])
     return spikes._replace(rows=rows, template_ids=templates[rows].astype(np.int32))
@@ -290,12 +294,12 @@ def _mean_features(
     """Mean features of the spikes of each template, on all channels, and their number."""
     num_templates, num_pcs = sample.num_templates, features.values.shape[1]
     sums = np.zeros((num_templates, num_pcs, num_channels + 1))  # the last channel is for -1
-    rows = features.rows.of(slice(None))
+    values = read_rows(features.values, features.rows.of(slice(None)))
     counts = np.bincount(sample.template_ids, minlength=num_templates)
     key = sample.template_ids.astype(np.int64) * len(features.channels) + features.groups
     for pair in np.unique(key):
         template, group = divmod(int(pair), len(features.channels))
-        found = features.values[rows[key == pair]].sum(axis=0, dtype=np.float64)
+        found = values[key == pair].sum(axis=0, dtype=np.float64)
         sums[template][:, features.channels[group]] += found
     means = sums[:, :, :-1] / np.maximum(counts, 1)[:, None, None]
     return means, counts

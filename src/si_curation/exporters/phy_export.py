@@ -111,8 +111,8 @@ def export_to_phy(
     ``amplitudes.npy`` has the absolute values of the extension "spike_amplitudes", or ones;
     ``pc_features.npy`` is there if there is "principal_components" by channel, with
     ``pc_feature_spike_ids.npy`` where those are of random spikes; phy needs it for its
-    TemplateFeatureView too. ``spike_positions.npy`` is there if there is "spike_locations". Nothing is computed but
-    "template_assignment".
+    TemplateFeatureView too. ``spike_positions.npy`` is there if there is "spike_locations". Nothing
+    is computed but "template_assignment".
 
     Examples
     --------

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from si_curation.errors import MissingDataError
 from si_curation.extensions.template_assignment import TemplateAssignment, unit_position
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.sorter_features import FeatureFiles, SpikesOfFolder
 
 
@@ -20,9 +21,15 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
     ------
     UnknownIdError
     """
-    unit_position(analyzer, unit_id)
-    by_segment = analyzer.sorting.get_spike_vector_to_indices()
-    return np.concatenate([by_segment[segment][unit_id] for segment in by_segment])
+    position = unit_position(analyzer, unit_id)
+    assignment = analyzer.get_extension("template_assignment")
+    known = getattr(assignment, "_spikes_by_unit", None)
+    if known is None:
+        unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+        known = spikes_by_unit(unit_index, len(analyzer.unit_ids))
+        if assignment is not None:
+            assignment._spikes_by_unit = known
+    return known[position]
 
 
 def spikes_of_folder(assignment: TemplateAssignment) -> SpikesOfFolder:
