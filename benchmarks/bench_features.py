@@ -84,7 +84,7 @@ def bench_file(folder, runs):
     return time_in_turn({"ours": ours, "phylib": phylib}, runs)
 
 
-def bench_spike_features(folder, runs):
+def bench_spike_features(folder, runs, largest):
     from phylib.io.model import load_model
 
     import si_curation as sic
@@ -92,7 +92,7 @@ def bench_spike_features(folder, runs):
     analyzer = read_without_components(folder)
     model = load_model(folder / "params.py")
     counts = analyzer.sorting.count_num_spikes_per_unit(outputs="array")
-    unit = int(np.argsort(counts)[counts.size // 2])
+    unit = int(np.argsort(counts)[-1 if largest else counts.size // 2])
     spikes = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == unit)
     channels = analyzer.compute("template_best_channels").get_data(outputs="indices")[
         analyzer.unit_ids[unit]
@@ -187,8 +187,9 @@ def main():
             ratio = found["ours"] / found["sum over the memory map"]
             print("template_features from pc_features:", found, f"ratio {ratio:.2f}")
         if only in (None, "spike"):
-            found = bench_spike_features(folder, arguments.runs)
-            print("get_spike_features:", found, f"ratio {found['phylib'] / found['ours']:.1f}")
+            for largest in (False, True):
+                found = bench_spike_features(folder, 3 * arguments.runs, largest)
+                print("get_spike_features:", found, f"ratio {found['phylib'] / found['ours']:.1f}")
         if only in (None, "file"):
             other = Path(scratch) / "kilosort2"
             sic.simulate_kilosort_folder(

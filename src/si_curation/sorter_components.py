@@ -177,7 +177,7 @@ def sorter_components(
 def _on_channels(features: SorterFeatures, chosen, unit_index, mask) -> NDArray[np.float32]:
     places = np.where(mask, np.cumsum(mask, axis=1) - 1, -1)
     num_pcs = features.values.shape[1]
-    out = np.empty((chosen.size, num_pcs, int(mask.sum(axis=1).max(initial=0))), dtype=np.float32)
+    out = np.zeros((chosen.size, num_pcs, int(mask.sum(axis=1).max(initial=0))), dtype=np.float32)
 
     def fill(piece: slice) -> None:
         spikes = chosen[piece]

@@ -16,7 +16,7 @@ from si_curation.kernels._numba import blocks, run_blocks
 from si_curation.kernels.feature_projections import gather_features
 from si_curation.sorter_features import FeatureChannels
 
-_SPIKES_PER_BLOCK = 1 << 12
+_SPIKES_PER_BLOCK = 1 << 15
 
 
 def get_spike_features(
@@ -119,7 +119,7 @@ def _read(
     places = np.full((1, spikes.num_channels), -1, dtype=np.int64)
     places[0, folder_channels[channels]] = np.arange(channels.size)
     values = np.asarray(features.values)
-    out = np.empty((asked.size, channels.size, values.shape[1]), dtype=np.float32)
+    out = np.zeros((asked.size, channels.size, values.shape[1]), dtype=np.float32)
 
     def fill(piece: slice) -> None:
         rows = features.rows.of(piece)

@@ -121,9 +121,6 @@ def project_traces(
 
 @njit
 def _gather_spike(features, row, channels, places, out):  # channels (n_loc,), out (n_pcs, n_places)
-    for p in range(out.shape[0]):
-        for k in range(out.shape[1]):
-            out[p, k] = 0
     for j in range(channels.size):
         if channels[j] < 0:
             continue
@@ -151,7 +148,7 @@ def gather_features(features, rows, groups, feature_channels, places, place_rows
         Where each channel goes; -1: it was not asked for.
     place_rows : array (n_spikes,) integer
         The row of `places` of each spike.
-    out : array (n_spikes, n_pcs, n_places) floating
+    out : array (n_spikes, n_pcs, n_places) floating, zeros
     """
     touched = 0.0
     for start in range(0, rows.size, _AHEAD):
