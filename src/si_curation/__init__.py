@@ -5,7 +5,18 @@
 
 from importlib.metadata import version as _version
 
-from si_curation.curation import CurationSession, reconstruct_lineage
+from si_curation.contamination import (
+    COMPARABLE_CONTAMINATION_COLUMNS,
+    CONTAMINATION_DESCRIPTIONS,
+    contamination_panel,
+)
+from si_curation.curation import (
+    CurationSession,
+    MergeSuggestions,
+    find_bad_merges,
+    reconstruct_lineage,
+    suggest_merges,
+)
 from si_curation.datasets import SimulatedFolder, example_folder, simulate_kilosort_folder
 from si_curation.errors import (
     Finding,
@@ -25,13 +36,18 @@ from si_curation.exporters import (
     write_phy_columns,
 )
 from si_curation.extensions import (
+    CrossCorrelograms,
     TemplateAssignment,
     TemplateBestChannels,
     TemplateFeatures,
+    UnitSimilarity,
+    compute_cross_correlograms,
     compute_template_assignment,
     compute_template_best_channels,
     compute_template_features,
+    compute_unit_similarity,
 )
+from si_curation.monosynaptic import MONOSYNAPTIC_DESCRIPTIONS, find_monosynaptic_connections
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reader import read_kilosort_as_analyzer
 from si_curation.spike_amplitudes import SpikeAmplitudes, get_spike_amplitudes
@@ -40,9 +56,14 @@ from si_curation.spike_features import get_spike_features
 __version__ = _version("si_curation")
 
 __all__ = [
+    "COMPARABLE_CONTAMINATION_COLUMNS",
+    "CONTAMINATION_DESCRIPTIONS",
+    "MONOSYNAPTIC_DESCRIPTIONS",
+    "CrossCorrelograms",
     "CurationSession",
     "Finding",
     "FolderNotFoundError",
+    "MergeSuggestions",
     "MissingDataError",
     "OutputExistsError",
     "ParameterError",
@@ -55,12 +76,18 @@ __all__ = [
     "TemplateAssignment",
     "TemplateBestChannels",
     "TemplateFeatures",
+    "UnitSimilarity",
     "UnknownIdError",
+    "compute_cross_correlograms",
     "compute_template_assignment",
     "compute_template_best_channels",
     "compute_template_features",
+    "compute_unit_similarity",
+    "contamination_panel",
     "example_folder",
     "export_to_phy",
+    "find_bad_merges",
+    "find_monosynaptic_connections",
     "get_spike_amplitudes",
     "get_spike_features",
     "read_kilosort_as_analyzer",
@@ -68,6 +95,7 @@ __all__ = [
     "reconstruct_lineage",
     "restore_phy_folder",
     "simulate_kilosort_folder",
+    "suggest_merges",
     "update_phy_folder",
     "write_phy_columns",
 ]

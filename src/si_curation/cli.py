@@ -12,10 +12,22 @@ from typing import Any
 
 import click
 
+from si_curation.cli_evidence import connections, contamination, merges
 from si_curation.cli_phy import curate_in_code, export_phy, restore
-from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
+from si_curation.errors import (
+    MissingDataError,
+    OutputExistsError,
+    ParameterError,
+    SiCurationError,
+)
 
-OUR_EXTENSIONS = ("template_assignment", "template_best_channels")
+OUR_EXTENSIONS = (
+    "template_assignment",
+    "template_best_channels",
+    "template_features",
+    "unit_similarity",
+    "cross_correlograms",
+)
 DEMO_OUTPUT = "si_curation_demo"
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -111,8 +123,7 @@ def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
     source = folder or example_folder()
     target = _new_folder(output)
     analyzer = _read(source, **reading)
-    for name in OUR_EXTENSIONS:
-        analyzer.compute(name)
+    _compute_all(analyzer)
     click.echo(f"{source}\n{_describe(analyzer)}\n")
     click.echo(_format_units(make_unit_table(analyzer)))
     click.echo(_amplitude_note(analyzer))
@@ -144,6 +155,15 @@ def _new_folder(output: Path | None) -> Path:
     while (path := Path(DEMO_OUTPUT if number == 1 else f"{DEMO_OUTPUT}-{number}")).exists():
         number += 1
     return path
+
+
+def _compute_all(analyzer: Any) -> None:
+    """Compute our extensions; say which cannot be had from this folder."""
+    for name in OUR_EXTENSIONS:
+        try:
+            analyzer.compute(name, progress_bar=False)
+        except MissingDataError as fault:
+            click.echo(f"No {name}: {fault}", err=True)
 
 
 def _describe(analyzer: Any) -> str:
@@ -295,8 +315,11 @@ def compute(folder: Path, output: Path, extensions: str | None, **reading: Any) 
             f"unknown extensions: {', '.join(unknown)}; there are {', '.join(known)}"
         )
     analyzer = _read(folder, **reading)
-    for name in names:
-        analyzer.compute(name)
+    if extensions is None:
+        _compute_all(analyzer)
+    else:
+        for name in names:
+            analyzer.compute(name)
     saved = _save_analyzer(analyzer, output)
     click.echo(
         f"{saved.folder}: {len(saved.unit_ids)} units, {saved.sorting.to_spike_vector().size} "
@@ -327,8 +350,8 @@ def lineage(folder: Path, sampling_frequency: float | None, as_json: bool) -> No
     click.echo(table.reset_index().to_string(index=False, justify="left"))
 
 
-cli.add_command(export_phy)
-cli.add_command(restore)
+for command in (export_phy, restore, contamination, merges, connections):
+    cli.add_command(command)
 
 if __name__ == "__main__":
     main()

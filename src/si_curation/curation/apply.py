@@ -38,7 +38,12 @@ from si_curation.unit_level import (
 )
 
 # made anew from the new analyzer alone, without a recording
-_RECOMPUTED = ("template_best_channels", "isi_histograms")
+_RECOMPUTED = (
+    "template_best_channels",
+    "isi_histograms",
+    "unit_similarity",
+    "cross_correlograms",
+)
 _REASONS = {
     "waveforms": "channels of merged units differ; compute them from the recording",
     "principal_components": "channels of merged units differ; compute them from the recording, or "

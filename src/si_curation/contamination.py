@@ -1,0 +1,444 @@
+"""The contamination panel: how many spikes of each unit are another neuron's, by every formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.kernels.contamination import (
+    SLIDING_CONFIDENCE,
+    SLIDING_CONTAMINATIONS,
+    SLIDING_REFERENCE,
+    Estimate,
+    contamination_by_many_neurons,
+    contamination_by_one_neuron,
+    estimate_contamination,
+    expected_pairs,
+    sliding_refractory_period,
+    ums2000_ratio,
+)
+from si_curation.kernels.refractory import (
+    ShortLagCounts,
+    count_short_lags,
+    estimate_refractory_period,
+    kilosort_bin_of_lag,
+    kilosort_refractoriness,
+)
+
+DEFAULT_REFRACTORY_PERIOD_MS = 1.5
+MAX_REFRACTORY_PERIOD_MS = 100.0
+# candidates of the estimated refractory period
+CANDIDATE_STEP_MS, MAX_CANDIDATE_MS, MIN_WINDOW_MS = 0.25, 5.0, 0.5
+# as SpikeInterface's sliding_rp_violation has them by default
+SLIDING_BIN_MS, SLIDING_MIN_MS, SLIDING_MAX_MS = 0.25, 0.5, 10.0
+
+_UMS = "UltraMegaSort2000, rpv_contamination; SpikeInterface, isi_violation"
+_HILL = "Hill et al. 2011, J. Neurosci. 31:8699"
+_LLOBET = "Llobet et al. 2022, bioRxiv 2022.02.08.479192"
+_SLIDING = "Steinmetz lab and IBL, slidingRefractory; SpikeInterface, sliding_rp_violation"
+_KILOSORT = "Kilosort 4, CCG.py (the names are the other way round in Kilosort 2 and 3)"
+
+_MODELS = {
+    "isi_violations_ratio": f"rate of adjacent violations over firing rate, 1 ({_UMS})",
+    "hill_contamination": (
+        "share of the spikes that are one other neuron's, from adjacent violations, 0 to 0.5 "
+        f"({_HILL})"
+    ),
+    "rp_contamination": (
+        "share of the spikes that are many other neurons', from all pairs, 0 to 1 "
+        f"({_LLOBET}; SpikeInterface, rp_violation)"
+    ),
+    "rp_contamination_one_neuron": (
+        f"share of the spikes that are one other neuron's, from all pairs, 0 to 0.5 ({_LLOBET})"
+    ),
+}
+CONTAMINATION_DESCRIPTIONS: dict[str, str] = {
+    "num_spikes": "number of spikes, count",
+    "firing_rate_hz": "spikes per duration of the recording, Hz",
+    "refractory_period_ms": "refractory period of all columns but sliding_* and kilosort_*, ms",
+    "refractory_period_source": "where it came from: given, autocorrelogram or default",
+    "isi_violations_count": (
+        "adjacent violations: intervals of consecutive spikes shorter than the refractory period, "
+        "count (SpikeInterface, isi_violation)"
+    ),
+    "rp_violations": (
+        "violations of all pairs: pairs of any two spikes not further apart than the refractory "
+        "period, count (SpikeInterface, rp_violation)"
+    ),
+    "censored_pairs": "pairs of spikes closer than the censored period, count",
+    "expected_pairs": (
+        "pairs within the refractory period, were all spikes independent, count "
+        "(N^2 (t_r - t_c) / (T - 2 N t_c))"
+    ),
+}
+for _name, _text in _MODELS.items():
+    CONTAMINATION_DESCRIPTIONS[_name] = _text
+    for _end in ("lower", "upper"):
+        CONTAMINATION_DESCRIPTIONS[f"{_name}_{_end}"] = (
+            f"{_end} end of the confidence interval of {_name} (Poisson interval of the violations;"
+            " Garwood 1936)"
+        )
+CONTAMINATION_DESCRIPTIONS |= {
+    "sliding_rp_violation": (
+        f"smallest contamination that a refractory period rules out with {SLIDING_CONFIDENCE:.0%} "
+        f"confidence, itself an upper bound, 0.005 to 0.35 ({_SLIDING})"
+    ),
+    "sliding_rp_period_ms": f"refractory period that rules it out best, ms ({_SLIDING})",
+    "sliding_rp_confidence": (
+        f"largest confidence that contamination is below {SLIDING_REFERENCE:.0%}, 0 to 1 "
+        f"({_SLIDING})"
+    ),
+    "kilosort_r12": (
+        "smallest ratio of the centre of the autocorrelogram (1 to 10 ms) to its shoulders, 1; "
+        f"100 times it is ContamPct ({_KILOSORT})"
+    ),
+    "kilosort_q12": (
+        f"smallest probability of so few pairs in the centre by chance, 0 to 1 ({_KILOSORT})"
+    ),
+    "reason": "which of the columns above are NaN and why; empty where none is",
+}
+COMPARABLE_CONTAMINATION_COLUMNS: tuple[str, ...] = (
+    "firing_rate_hz",
+    *(f"{name}{end}" for name in _MODELS for end in ("", "_lower", "_upper")),
+    "sliding_rp_violation",
+    "sliding_rp_confidence",
+    "kilosort_r12",
+    "kilosort_q12",
+)
+
+
+class _Spikes(NamedTuple):
+    num_spikes: NDArray[np.int64]  # (n_units,)
+    duration: float  # samples, of all segments
+    sampling_frequency: float
+    counts: ShortLagCounts
+
+
+def contamination_panel(
+    sorting_analyzer: SortingAnalyzer,
+    *,
+    refractory_period_ms: float | None = None,
+    censored_period_ms: float = 0.0,
+    confidence_level: float = 0.95,
+    unit_ids: Sequence[Any] | None = None,
+) -> pd.DataFrame:
+    """Estimate the contamination of each unit by every usual formula, with its uncertainty.
+
+    All counts come from one pass over the spikes, at the exact difference of sample indices; no
+    recording is needed. Several segments add up: pairs of spikes are those within a segment,
+    durations are summed.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Any analyzer; no extension is needed.
+    refractory_period_ms : float, optional
+        Refractory period of all units, rounded to whole samples. By default that of each unit is
+        estimated from its autocorrelogram (see Notes).
+    censored_period_ms : float
+        Time after a spike in which the sorter cannot find, or removes, another one; rounded to
+        whole samples.
+    confidence_level : float
+        Of the two-sided intervals ``*_lower`` to ``*_upper``.
+    unit_ids : sequence of unit ids, optional
+        Rows of the table, in this order; all units by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by unit id, with the columns of `CONTAMINATION_DESCRIPTIONS`, which tells what each
+        is. Columns with the name of a SpikeInterface metric hold its value for the same refractory
+        period, but NaN instead of 0 where too little is known. ``reason`` says which columns are
+        NaN, and why.
+
+    Raises
+    ------
+    ParameterError
+        A period or the confidence level cannot be used, or a unit id occurs twice.
+    UnknownIdError
+        A unit id does not exist.
+
+    See Also
+    --------
+    si_curation.kernels.contamination : the formulas
+
+    Notes
+    -----
+    **Violations** are counted in two ways. ``isi_violations_count``: consecutive spikes less than
+    the refractory period apart (three spikes in it: two violations). ``rp_violations``: any two
+    spikes at most the refractory period apart (three). Units without spikes have 0 of both, where
+    SpikeInterface has -1.
+
+    **Formulas**, with ``N`` spikes, duration ``T``, refractory period ``t_r``, censored period
+    ``t_c`` and ``n`` violations:
+
+    - ``isi_violations_ratio`` = ``n T / (2 N**2 (t_r - t_c))``, adjacent (UltraMegaSort2000). No
+      upper limit; 0.5 for a unit whose spikes are all independent.
+    - ``hill_contamination`` = ``(1 - sqrt(1 - 2 n T / (N**2 (t_r - t_c)))) / 2``, adjacent (Hill et
+      al. 2011). The contamination is one other neuron's, at most 0.5. Above that the root is
+      complex: the value is 0.5 as long as the interval of ``n`` reaches down to what two neurons
+      can do; beyond that the model is refuted, and value and interval are NaN.
+    - ``rp_contamination`` = ``1 - sqrt(1 - n (T - 2 N t_c) / (N**2 (t_r - t_c)))``, all pairs, many
+      contaminating neurons (Llobet et al. 2022). 1 where the root is complex, as SpikeInterface.
+    - ``rp_contamination_one_neuron`` = ``(1 - sqrt(1 - 2 n (T - 2 N t_c) / (N**2 (t_r - t_c)))) /
+      2``, all pairs, one contaminating neuron (Llobet et al. 2022). Beyond 0.5 as Hill.
+    - ``sliding_rp_violation``, ``kilosort_r12`` and ``kilosort_q12``: see
+      `si_curation.kernels.contamination.sliding_refractory_period` and
+      `~si_curation.kernels.refractory.kilosort_refractoriness`.
+
+    **Intervals** are the exact (Garwood 1936) intervals of the Poisson count ``n``, put through the
+    formula. They do not cover the choice of refractory period and model. ``sliding_rp_violation``
+    is itself an upper bound; Kilosort's ratio has its probability instead.
+
+    **Too little known**: a formula gives NaN where there is no violation and so few pairs were
+    expected that the interval reaches from none to the largest contamination of the model (with 95
+    %: fewer than 3.7 expected pairs, 7.4 for one contaminating neuron). The interval is then given
+    all the same. ``kilosort_r12`` is NaN instead of 0 by the same measure.
+
+    **The estimated refractory period** is the candidate (0.5 to 5 ms in steps of 0.25 ms) with the
+    lowest upper end of the 99.9 % interval of violations per time. A shorter one than the neuron's
+    is often taken, never one far beyond it. Since the same spikes are counted, contamination looks
+    smaller by some hundredths of its value (``benchmarks/bench_contamination.py`` measures it). The
+    period cannot be told where the pairs within it are not significantly (0.001) fewer than the
+    autocorrelogram's plateau (the larger mean of 10 to 49 ms and 250 to 499 ms) lets expect; then
+    it is 1.5 ms, as SpikeInterface's ``isi_threshold_ms``, and ``refractory_period_source`` is
+    "default".
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> panel = contamination_panel(analyzer, refractory_period_ms=1.5)
+    >>> panel.loc[13, ["num_spikes", "rp_violations", "rp_contamination"]].tolist()
+    [1330.0, 58.0, 1.0]
+    """
+    analyzer = sorting_analyzer
+    rows = _rows_of(analyzer, unit_ids)
+    fs = analyzer.sampling_frequency
+    _check(fs, refractory_period_ms, censored_period_ms, confidence_level)
+    t_c = _samples(censored_period_ms, fs)
+    given = None if refractory_period_ms is None else _samples(refractory_period_ms, fs)
+    spikes = _count(analyzer, given)
+    if given is None:
+        t_r, source = _estimate_periods(spikes, t_c)
+    else:
+        t_r = np.full(len(analyzer.unit_ids), given)
+        source = np.full(t_r.size, "given", dtype=object)
+    table = _tabulate(spikes, t_r, source, t_c, confidence_level)
+    table.index = pd.Index(analyzer.unit_ids, name="unit_id")
+    return table.iloc[rows]
+
+
+def _samples(period_ms: float, sampling_frequency: float) -> int:
+    # in this order as SpikeInterface, so that halves round alike
+    return round(period_ms * sampling_frequency * 1e-3)
+
+
+def _rows_of(analyzer: SortingAnalyzer, unit_ids: Sequence[Any] | None) -> NDArray[np.int64]:
+    position = {unit_id: row for row, unit_id in enumerate(analyzer.unit_ids.tolist())}
+    if unit_ids is None:
+        return np.arange(len(position))
+    wanted = np.asarray(unit_ids).tolist()
+    unknown = [unit_id for unit_id in wanted if unit_id not in position]
+    if unknown:
+        raise UnknownIdError(
+            f"there are no units {unknown}; the analyzer has {len(position)} units, see .unit_ids"
+        )
+    if len(set(wanted)) < len(wanted):
+        raise ParameterError(f"unit_ids has units more than once: {wanted}; give each once")
+    return np.array([position[unit_id] for unit_id in wanted], dtype=np.int64)
+
+
+def _check(
+    fs: float, refractory_ms: float | None, censored_ms: float, confidence_level: float
+) -> None:
+    problems = []
+    if not 0.0 < confidence_level < 1.0:
+        problems.append(f"confidence_level is {confidence_level!r}: give a number between 0 and 1")
+    if not 0.0 <= censored_ms <= MAX_REFRACTORY_PERIOD_MS:
+        problems.append(f"censored_period_ms is {censored_ms!r}: give 0 or a few tenths of a ms")
+    elif refractory_ms is None and censored_ms >= DEFAULT_REFRACTORY_PERIOD_MS:
+        problems.append(
+            f"censored_period_ms is {censored_ms!r}: give less than the default refractory period "
+            f"of {DEFAULT_REFRACTORY_PERIOD_MS} ms, or give refractory_period_ms"
+        )
+    if refractory_ms is not None and not 0.0 < refractory_ms <= MAX_REFRACTORY_PERIOD_MS:
+        problems.append(
+            f"refractory_period_ms is {refractory_ms!r}: give None to estimate it, or a number "
+            f"above 0 and up to {MAX_REFRACTORY_PERIOD_MS:g}"
+        )
+    if not problems:
+        shortest = DEFAULT_REFRACTORY_PERIOD_MS if refractory_ms is None else refractory_ms
+        if _samples(shortest, fs) <= _samples(censored_ms, fs):
+            problems.append(
+                f"the refractory period of {shortest!r} ms is not longer than the censored period "
+                f"of {censored_ms!r} ms by at least one sample at {fs:g} Hz: give a longer one"
+            )
+    if problems:
+        raise ParameterError("; ".join(problems))
+
+
+def _count(analyzer: SortingAnalyzer, given: int | None) -> _Spikes:
+    fs = analyzer.sampling_frequency
+    spikes = analyzer.sorting.to_spike_vector()
+    num_units = len(analyzer.unit_ids)
+    longest_ms = max(SLIDING_MAX_MS, MAX_CANDIDATE_MS)
+    max_lag = max(int(np.ceil(longest_ms * fs / 1000.0)), given or 0)
+    counts = count_short_lags(
+        spikes["sample_index"],
+        spikes["unit_index"],
+        spikes["segment_index"],
+        num_units,
+        max_lag,
+        kilosort_bin_of_lag(fs),
+    )
+    num_spikes = np.bincount(spikes["unit_index"], minlength=num_units).astype(np.int64)
+    return _Spikes(num_spikes, float(analyzer.get_total_samples()), fs, counts)
+
+
+def _estimate_periods(spikes: _Spikes, t_c: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    fs = spikes.sampling_frequency
+    steps_ms = np.arange(
+        CANDIDATE_STEP_MS, MAX_CANDIDATE_MS + 0.5 * CANDIDATE_STEP_MS, CANDIDATE_STEP_MS
+    )
+    candidates = np.unique([_samples(period, fs) for period in steps_ms])
+    shortest = max(t_c + MIN_WINDOW_MS * fs / 1000.0, t_c + 1)
+    candidates = candidates[candidates >= shortest]
+    default = _samples(DEFAULT_REFRACTORY_PERIOD_MS, fs)
+    num_units = spikes.num_spikes.size
+    if candidates.size == 0:
+        return np.full(num_units, default), np.full(num_units, "default", dtype=object)
+    pairs = spikes.counts.all_pairs.copy()
+    pairs[:, :t_c] = 0
+    binned = spikes.counts.binned_pairs
+    plateau = np.maximum(binned[:, 10:50].mean(axis=1), binned[:, 250:].mean(axis=1))
+    chosen = estimate_refractory_period(
+        np.cumsum(pairs, axis=1)[:, candidates],
+        (candidates - t_c).astype(np.float64),
+        plateau * 1000.0 / fs,
+    )
+    source = np.where(chosen >= 0, "autocorrelogram", "default").astype(object)
+    return np.where(chosen >= 0, candidates[chosen], default), source
+
+
+def _tabulate(
+    spikes: _Spikes,
+    t_r: NDArray[np.int64],
+    source: NDArray[np.object_],
+    t_c: int,
+    confidence_level: float,
+) -> pd.DataFrame:
+    num_spikes, duration, fs, counts = spikes
+    units = np.arange(num_spikes.size)
+    adjacent = np.cumsum(counts.adjacent_pairs, axis=1)[units, t_r - 1]
+    cumulative = np.cumsum(counts.all_pairs, axis=1)
+    pairs = cumulative[units, t_r]
+    seconds = duration / fs
+    expected = expected_pairs(num_spikes, t_r - t_c, duration, t_c)
+    # the formulas for adjacent violations do not shorten the recording by the censored periods
+    expected_adjacent = expected_pairs(num_spikes, t_r - t_c, duration)
+    some = num_spikes > 1
+    many, one, level = contamination_by_many_neurons, contamination_by_one_neuron, confidence_level
+    by_isi = np.where(some, expected_adjacent, np.nan)
+    by_pair = np.where(some, expected, np.nan)
+    estimates = {
+        "isi_violations_ratio": estimate_contamination(adjacent, by_isi, ums2000_ratio, level),
+        "hill_contamination": estimate_contamination(adjacent, by_isi, one, level, 0.5),
+        "rp_contamination": estimate_contamination(pairs, by_pair, many, level),
+        "rp_contamination_one_neuron": estimate_contamination(pairs, by_pair, one, level, 0.5),
+    }
+    columns: dict[str, Any] = {
+        "num_spikes": num_spikes,
+        "firing_rate_hz": num_spikes / seconds if seconds > 0 else np.full(units.size, np.nan),
+        "refractory_period_ms": t_r * 1000.0 / fs,
+        "refractory_period_source": source,
+        "isi_violations_count": adjacent,
+        "rp_violations": pairs,
+        "censored_pairs": counts.all_pairs[:, :t_c].sum(axis=1),
+        "expected_pairs": expected,
+    }
+    for name, estimate in estimates.items():
+        columns |= {
+            name: estimate.value,
+            f"{name}_lower": estimate.lower,
+            f"{name}_upper": estimate.upper,
+        }
+    columns |= _sliding(spikes, cumulative)
+    kilosort = kilosort_refractoriness(counts.binned_pairs)
+    too_few = kilosort.expected_where_zero < -np.log((1.0 - confidence_level) / 2.0)
+    columns["kilosort_r12"] = np.where(too_few, np.nan, kilosort.r12)
+    columns["kilosort_q12"] = kilosort.q12
+    table = pd.DataFrame(columns)
+    table["reason"] = _reasons(table, estimates, np.isnan(expected))
+    return table
+
+
+def _sliding(spikes: _Spikes, cumulative: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    fs = spikes.sampling_frequency
+    step = max(_samples(SLIDING_BIN_MS, fs), 1)
+    ends = np.arange(step, int(SLIDING_MAX_MS * fs / 1000.0) + 1, step)
+    ends = ends[ends - 0.5 * step > SLIDING_MIN_MS * fs / 1000.0]
+    num_units = spikes.num_spikes.size
+    if ends.size == 0 or spikes.duration <= 0:
+        nothing = np.full(num_units, np.nan)
+        found = (nothing, nothing, nothing)
+    else:
+        # lags below the end of the bin
+        found = sliding_refractory_period(
+            cumulative[:, ends - 1],
+            ends.astype(np.float64),
+            spikes.num_spikes,
+            spikes.duration,
+        )
+    return {
+        "sliding_rp_violation": found[0],
+        "sliding_rp_period_ms": found[1] * 1000.0 / fs,
+        "sliding_rp_confidence": found[2],
+    }
+
+
+def _reasons(
+    table: pd.DataFrame, estimates: dict[str, Estimate], is_filled: NDArray[np.bool_]
+) -> list[str]:
+    """Say for each unit which columns are NaN and why."""
+    most = f"{SLIDING_CONTAMINATIONS[-1]:.0%}"
+    counts, pairs = table["num_spikes"].tolist(), table["expected_pairs"].tolist()
+    no_sliding = table["sliding_rp_violation"].isna().tolist()
+    no_r12, no_q12 = table["kilosort_r12"].isna().tolist(), table["kilosort_q12"].isna().tolist()
+    reasons = []
+    for row, num_spikes in enumerate(counts):
+        parts = []
+        too_few = [name for name, found in estimates.items() if found.cannot_be_told[row]]
+        refuted = [name for name, found in estimates.items() if found.is_refuted[row]]
+        no_pairs = num_spikes <= 1
+        if no_pairs:
+            parts.append(f"all estimates: {'one spike' if num_spikes else 'no spikes'}")
+        elif is_filled[row]:
+            parts.append(
+                "estimates from violations: the recording is not longer than the censored periods "
+                "of the spikes"
+            )
+        if too_few:
+            parts.append(
+                f"{', '.join(too_few)}: no violation and only {pairs[row]:.2g} expected, any "
+                "contamination is possible"
+            )
+        if refuted:
+            parts.append(f"{', '.join(refuted)}: more violations than one other neuron can make")
+        if not no_pairs and no_sliding[row]:
+            parts.append(
+                "sliding_rp_violation, sliding_rp_period_ms: no contamination up to "
+                f"{most} is ruled out with {SLIDING_CONFIDENCE:.0%} confidence"
+            )
+        if not no_pairs and no_q12[row]:
+            parts.append("kilosort_r12, kilosort_q12: the autocorrelogram has no shoulders")
+        elif not no_pairs and no_r12[row]:
+            parts.append("kilosort_r12: no pairs in the centre and too few expected")
+        reasons.append("; ".join(parts))
+    return reasons

@@ -1,0 +1,170 @@
+"""Whether amplitude and depth of one unit go on where those of another one end.
+
+Values are compared where the two units are closest in time, so that slow drift does not count.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUM_TIME_BINS = 40
+MIN_SPIKES = 10
+ACTIVE_SHARE = 0.2
+
+
+class TimeProfile(NamedTuple):
+    """Counts, means and variances of a value of the spikes of each unit: (n_units, n_bins)."""
+
+    counts: NDArray[np.float64]
+    means: NDArray[np.float64]
+    variances: NDArray[np.float64]
+
+
+class Continuity(NamedTuple):
+    """How far apart two units are where they are closest in time: arrays (n_pairs,) float64.
+
+    Attributes
+    ----------
+    difference : array
+        Mean of the second less that of the first unit, in the unit of the values.
+    distance : array
+        Its size in excess of the sampling error, in standard deviations of the spikes.
+    gap : array
+        Time bins between the spikes that were compared; 0 where both fire in the same ones.
+
+    All are NaN where either unit has fewer than 10 spikes with a value.
+    """
+
+    difference: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    gap: NDArray[np.float64]
+
+
+def time_profile(
+    unit_index: NDArray[np.integer],
+    time_bin: NDArray[np.integer],
+    num_units: int,
+    values: NDArray[np.floating] | None = None,
+    num_bins: int = NUM_TIME_BINS,
+) -> TimeProfile:
+    """Sum up a value of the spikes of each unit in each time bin.
+
+    Parameters
+    ----------
+    unit_index, time_bin : array (n_spikes,) integer
+    num_units : int
+    values : array (n_spikes,) floating, optional
+        Not finite: the spike does not count. None: counts alone.
+    num_bins : int
+
+    Returns
+    -------
+    TimeProfile
+
+    Examples
+    --------
+    >>> profile = time_profile(np.array([0, 0, 0]), np.array([0, 0, 1]), 1, np.array([1.0, 3, 5]),
+    ...                        num_bins=2)
+    >>> profile.counts, profile.means
+    (array([[2., 1.]]), array([[2., 5.]]))
+    """
+    key = unit_index.astype(np.int64) * num_bins + time_bin
+    size, shape = num_units * num_bins, (num_units, num_bins)
+    if values is None:
+        counts = np.bincount(key, minlength=size).astype(np.float64)
+        nothing = np.zeros(shape)
+        return TimeProfile(counts.reshape(shape), nothing, nothing)
+    values = np.asarray(values, dtype=np.float64)
+    is_finite = np.isfinite(values)
+    if not is_finite.all():
+        key, values = key[is_finite], values[is_finite]
+    counts = np.bincount(key, minlength=size).astype(np.float64)
+    some = np.maximum(counts, 1.0)
+    means = np.bincount(key, values, minlength=size) / some
+    # about the mean of its bin: no large numbers cancel
+    variances = np.bincount(key, (values - means[key]) ** 2, minlength=size) / some
+    return TimeProfile(counts.reshape(shape), means.reshape(shape), variances.reshape(shape))
+
+
+def time_overlap(counts: NDArray[np.float64], pairs: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Share of the spikes of one unit that fall into times when the other one is active.
+
+    A unit is active in the time bins in which it has at least a fifth of the median of its bins
+    with spikes.
+
+    Parameters
+    ----------
+    counts : array (n_units, n_bins) float64
+    pairs : array (n_pairs, 2) integer
+
+    Returns
+    -------
+    array (n_pairs,) float64
+        The larger of both shares: 0 if the two are never active together, 1 if one is active only
+        while the other is. NaN where either has no spikes.
+
+    Examples
+    --------
+    >>> time_overlap(np.array([[9.0, 9, 0], [0, 1, 3], [5, 5, 5]]), np.array([[0, 1], [1, 2]]))
+    array([0.5, 1. ])
+    """
+    total = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    typical = np.array([np.median(row[row > 0]) if row.any() else 0.0 for row in counts])
+    is_active = (counts > 0) & (counts >= ACTIVE_SHARE * typical[:, None])
+    a, b = pairs.T
+    return np.maximum(
+        (shares[a] * is_active[b]).sum(axis=1), (shares[b] * is_active[a]).sum(axis=1)
+    )
+
+
+def continuity_of_pairs(
+    profile: TimeProfile, pairs: NDArray[np.integer], resolution: NDArray[np.float64] | float
+) -> Continuity:
+    """Compare a value of two units where they are closest in time.
+
+    Spikes of the same time bin are compared; where there are fewer than 10 of either unit in common
+    bins, also those of neighbouring bins, and so on, until there are.
+
+    Parameters
+    ----------
+    profile : TimeProfile
+    pairs : array (n_pairs, 2) integer
+    resolution : float, or array (n_pairs,)
+        Smallest standard deviation, in the unit of the values: added in quadrature.
+
+    Returns
+    -------
+    Continuity
+    """
+    num_pairs, num_bins = len(pairs), profile.counts.shape[1]
+    weight, difference, within, gap = (np.zeros(num_pairs) for _ in range(4))
+    enough = profile.counts.sum(axis=1) >= MIN_SPIKES
+    left = np.flatnonzero(enough[pairs[:, 0]] & enough[pairs[:, 1]])
+    told = left.copy()
+    for distance in range(num_bins):
+        if left.size == 0:
+            break
+        gap[left] = distance
+        a, b = pairs[left].T
+        for first, second in ((a, b),) if distance == 0 else ((a, b), (b, a)):
+            sign = 1.0 if first is a else -1.0
+            early = TimeProfile(*(x[first, : num_bins - distance] for x in profile))
+            late = TimeProfile(*(x[second, distance:] for x in profile))
+            both = np.minimum(early.counts, late.counts)  # (pairs, bins)
+            weight[left] += both.sum(axis=1)
+            difference[left] += sign * (both * (late.means - early.means)).sum(axis=1)
+            within[left] += (both * 0.5 * (late.variances + early.variances)).sum(axis=1)
+        left = left[weight[left] < MIN_SPIKES]
+    out = [np.full(num_pairs, np.nan) for _ in range(3)]
+    total = np.maximum(weight[told], 1.0)
+    spread = within[told] / total
+    out[0][told] = difference[told] / total
+    excess = np.maximum(out[0][told] ** 2 - 2.0 * spread / total, 0.0)
+    floor = np.broadcast_to(np.asarray(resolution, dtype=np.float64), num_pairs)[told]
+    out[1][told] = np.sqrt(excess / (spread + floor**2))
+    out[2][told] = gap[told]
+    return Continuity(*out)

@@ -1,0 +1,446 @@
+"""Extension `cross_correlograms`: exact auto- and cross-correlograms of all units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import spikeinterface.metrics
+import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
+from numpy.typing import NDArray
+from spikeinterface.core.core_tools import materialize_array, slice_rows
+from spikeinterface.core.sortinganalyzer import AnalyzerExtension
+
+from si_curation._spikeinterface import as_array, register_extension
+from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.extensions.cross_correlograms_store import (
+    add_up,
+    autos,
+    count_all,
+    count_some,
+    inherited_pairs,
+    neighbours,
+    pairs_after_change,
+    recount,
+    recount_pairs,
+    refuse_if_too_large,
+)
+from si_curation.extensions.cross_correlograms_tables import (
+    cells_of,
+    check_parameters,
+    make_table,
+    new_file,
+    normalize,
+    refuse_unknown,
+)
+from si_curation.extensions.template_assignment import _shown
+from si_curation.kernels.correlogram_cells import BinCells, LagCells, bins_of_convention
+from si_curation.kernels.correlogram_isi import isi_histogram
+from si_curation.kernels.correlograms import assemble, assemble_pairs
+
+Convention = Literal["spikeinterface", "phy", "centered"]
+Normalization = Literal["counts", "hz", "probability"]
+
+
+class CrossCorrelograms(AnalyzerExtension):
+    """Exact auto- and cross-correlograms: every pair of spikes counts, at its exact lag.
+
+    Counts are whole numbers, the same for any number of threads, and added up over segments. They
+    are stored in cells of lags of which the bins of all three conventions are sums, so that
+    `get_data` gives each of them, whichever was computed.
+
+    Parameters
+    ----------
+    window_ms : float, default: 50.0
+        The full window: lags from minus half of it to half of it. What is left over from whole
+        bins on each side is cut off, as in SpikeInterface.
+    bin_ms : float, default: 1.0
+        Width of a bin, rounded to whole samples; with log-spaced bins the first edge.
+    convention : {"spikeinterface", "phy", "centered"}
+        The bins that `get_data` gives by default, with h whole bins w in half a window:
+
+        - "spikeinterface": 2 h bins [k w, (k + 1) w) of the lag t_a - t_b. Simultaneous spikes of
+          two units count in the bin from 0 to w of both orders, those of one unit twice. Equal to
+          SpikeInterface's ``method="numpy"``.
+        - "phy": 2 h + 1 bins of the lag t_b - t_a: [d w, (d + 1) w) and their mirror images; the
+          centre bin is the larger of the two one-sided counts of lags below w. Simultaneous
+          spikes count once, for the unit that comes first in the spike vector. Equal to phylib's
+          correlograms of the exact samples. (phy turns samples into seconds and back, with
+          truncation, which moves some spikes by a sample; this extension never does.)
+        - "centered": 2 h + 1 bins of the lag t_a - t_b, centred on multiples of w: [(k - 1/2) w,
+          (k + 1/2) w) and their mirror images, lags below w/2 in the centre bin. Simultaneous
+          spikes count in the centre bin of both orders, those of one unit twice.
+          ``C[a, b, k] == C[b, a, -1 - k]`` everywhere.
+    pairs : {"all", "neighbours", "auto"}
+        Pairs of units that are counted: all; those that share any of their best channels
+        (needs the extension "template_best_channels") and each unit with itself; each unit with
+        itself only.
+    bins : {"linear", "log"}
+        "log": `bins_per_decade` bins per factor of ten from `bin_ms` to half of `window_ms` (edges
+        rounded to whole samples), mirrored, and a centre bin of lags below `bin_ms`; in place of
+        the conventions. The lag is t_a - t_b.
+    bins_per_decade : int, default: 10
+        For ``bins="log"``.
+
+    Returns
+    -------
+    counts : array (n_units, n_units, n_bins) int64
+        ``counts[a, b]`` of units a and b; (n_pairs, n_bins) for the pairs of `get_pairs` with
+        ``pairs="neighbours"`` or ``"auto"``.
+    bins : array (n_bins + 1,) float64
+        Edges of the bins in ms. The centre bin of "phy" is drawn from -w to w: it holds one side.
+
+    Raises
+    ------
+    ParameterError
+        A parameter cannot be used, or counts of all pairs would not fit into memory.
+    MissingDataError
+        ``pairs="neighbours"`` without "template_best_channels".
+
+    Notes
+    -----
+    A merge adds counts up, exactly; a split, or a merge that removes spikes, counts the units that
+    changed again and no others. Sources: SpikeInterface 0.105.3 ``correlogram_for_one_segment``;
+    phylib 2.7.1 ``correlograms``.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> correlograms = analyzer.compute("cross_correlograms")
+    >>> counts, bins = correlograms.get_data()
+    >>> counts.shape, float(bins[0]), float(bins[-1])
+    ((8, 8, 50), -25.0, 25.0)
+    >>> counts, bins = correlograms.get_data(convention="phy")
+    >>> counts.shape
+    (8, 8, 51)
+    """
+
+    extension_name = "cross_correlograms"
+    depend_on: list[str] = []
+    need_recording = False
+    use_nodepipeline = False
+    need_job_kwargs = False
+
+    @classmethod
+    def get_optional_dependencies(cls, **params: Any) -> list[str]:
+        """Come after the best channels when an analyzer is merged or split."""
+        return ["template_best_channels"]
+
+    def _set_params(
+        self,
+        window_ms: float = 50.0,
+        bin_ms: float = 1.0,
+        convention: Convention = "spikeinterface",
+        pairs: Literal["all", "neighbours", "auto"] = "all",
+        bins: Literal["linear", "log"] = "linear",
+        bins_per_decade: int = 10,
+    ) -> dict[str, Any]:
+        params = check_parameters(
+            window_ms=window_ms,
+            bin_ms=bin_ms,
+            convention=convention,
+            pairs=pairs,
+            bins=bins,
+            bins_per_decade=bins_per_decade,
+        )
+        cells = cells_of(self.sorting_analyzer.sampling_frequency, params)
+        if pairs == "all":
+            num_bins = bins_of_convention(cells, convention).num_bins
+            refuse_if_too_large(len(self.sorting_analyzer.unit_ids), cells, num_bins)
+        elif pairs == "neighbours":
+            neighbours(self.sorting_analyzer)
+        return params
+
+    def _run(self, verbose: bool = False) -> None:
+        analyzer, cells = self.sorting_analyzer, self.cells
+        if self.params["pairs"] == "all":
+            self.data = {"cell_counts": count_all(analyzer, cells)}
+            return
+        is_auto = self.params["pairs"] == "auto"
+        pairs = autos(len(analyzer.unit_ids)) if is_auto else neighbours(analyzer)
+        self.data = {"unit_pairs": pairs, "cell_counts": count_some(analyzer, pairs, cells)}
+
+    @property
+    def cells(self) -> LagCells:
+        """Cells of lags that the stored counts belong to."""
+        return cells_of(self.sorting_analyzer.sampling_frequency, self.params)
+
+    # select, merge, split
+
+    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
+        keep = np.asarray(self.sorting_analyzer.sorting.ids_to_indices(unit_ids), dtype=np.int64)
+        if self.params["pairs"] == "all":
+            return {"cell_counts": slice_rows(self.data["cell_counts"], keep)[:, keep]}
+        old_pairs = materialize_array(self.data["unit_pairs"])
+        old_counts = materialize_array(self.data["cell_counts"])
+        pairs = inherited_pairs(old_pairs, [np.array([index]) for index in keep])
+        counts = recount_pairs(
+            pairs, old_pairs, old_counts, keep, self.sorting_analyzer, self.cells
+        )
+        return {"unit_pairs": pairs, "cell_counts": counts}
+
+    def _merge_extension_data(
+        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, keep_mask=None, **kwargs
+    ):
+        made_of = dict(zip(new_unit_ids, merge_unit_groups, strict=True))
+        # where spikes were removed, sums would count them
+        is_sum = keep_mask is None or bool(np.all(keep_mask))
+        return self._after_change(made_of, new_sorting_analyzer, is_sum)
+
+    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
+        pairs = zip(split_units, new_unit_ids, strict=True)
+        made_of = {new: [old] for old, some in pairs for new in some}
+        return self._after_change(made_of, new_sorting_analyzer, is_sum=False)
+
+    def _after_change(self, made_of, new_analyzer, is_sum: bool) -> dict[str, Any]:
+        # made_of: {new unit id: old ids that it has spikes of}
+        sorting, unit_ids = self.sorting_analyzer.sorting, new_analyzer.unit_ids
+        parents = [np.sort(sorting.ids_to_indices(made_of.get(u, [u]))) for u in unit_ids]
+        is_new = np.array([unit_id in made_of for unit_id in unit_ids])
+        if self.params["pairs"] != "all":
+            return self._pairs_after(parents, is_new, new_analyzer)
+        counts = add_up(as_array(self.data["cell_counts"]), parents)
+        if not is_sum:
+            counts = recount(counts, np.flatnonzero(is_new), new_analyzer, self.cells)
+        return {"cell_counts": counts}
+
+    def _pairs_after(self, parents, is_new, new_analyzer) -> dict[str, Any]:
+        old_pairs = as_array(self.data["unit_pairs"])
+        old_counts = as_array(self.data["cell_counts"])
+        pairs = pairs_after_change(self.params["pairs"], old_pairs, parents, new_analyzer)
+        old_index = np.where(is_new, -1, [group[0] for group in parents])
+        counts = recount_pairs(pairs, old_pairs, old_counts, old_index, new_analyzer, self.cells)
+        return {"unit_pairs": pairs, "cell_counts": counts}
+
+    # what users ask for
+
+    def _bins(self, convention: str | None) -> BinCells:
+        return bins_of_convention(self.cells, convention or self.params["convention"])
+
+    def _bins_ms(self, bins: BinCells) -> NDArray[np.float64]:
+        return bins.edges_samples * 1e3 / self.sorting_analyzer.sampling_frequency
+
+    def _get_data(
+        self, convention: Convention | None = None, normalization: Normalization = "counts"
+    ) -> tuple[NDArray, NDArray[np.float64]]:
+        refuse_unknown(normalization=normalization)
+        bins = self._bins(convention)
+        cell_counts = as_array(self.data["cell_counts"])
+        if self.params["pairs"] == "all":
+            first = np.arange(len(cell_counts))[:, None]
+            counts = assemble(cell_counts, bins)
+        else:
+            first = as_array(self.data["unit_pairs"])[:, 0]
+            counts = assemble_pairs(cell_counts[:, 0], cell_counts[:, 1], bins)
+        return self._normalized(counts, first, bins, normalization), self._bins_ms(bins)
+
+    def _normalized(self, counts, first, bins, normalization):
+        fs = self.sorting_analyzer.sampling_frequency
+        num_spikes = np.zeros(0) if normalization == "counts" else self._num_spikes()[first]
+        return normalize(counts, num_spikes, bins, fs, normalization)
+
+    def _num_spikes(self) -> NDArray[np.int64]:
+        unit_index = self.sorting_analyzer.sorting.to_spike_vector()["unit_index"]
+        return np.bincount(unit_index, minlength=len(self.sorting_analyzer.unit_ids))
+
+    def _index(self, unit_id: Any) -> int:
+        unit_ids = self.sorting_analyzer.unit_ids
+        position = np.flatnonzero(unit_ids == unit_id)
+        if position.size != 1:
+            raise UnknownIdError(f"there is no unit {unit_id!r}; units are {_shown(unit_ids)}")
+        return int(position[0])
+
+    def get_pairs(self) -> NDArray:
+        """Pairs of units that ``get_data`` of ``pairs="neighbours"`` and ``"auto"`` is of.
+
+        Returns
+        -------
+        array (n_pairs, 2)
+            Unit ids; all pairs in the order of the flattened counts with ``pairs="all"``.
+        """
+        unit_ids = self.sorting_analyzer.unit_ids
+        if self.params["pairs"] != "all":
+            return unit_ids[as_array(self.data["unit_pairs"])]
+        n = len(unit_ids)
+        return np.stack([np.repeat(unit_ids, n), np.tile(unit_ids, n)], axis=1)
+
+    def get_ccg(
+        self,
+        unit_a: Any,
+        unit_b: Any,
+        convention: Convention | None = None,
+        normalization: Normalization = "counts",
+    ) -> tuple[NDArray, NDArray[np.float64]]:
+        """Cross-correlogram of two units.
+
+        Parameters
+        ----------
+        unit_a, unit_b : int or str
+            Ids. A pair that is not stored (``pairs="neighbours"`` or ``"auto"``) is counted now.
+        convention : {"spikeinterface", "phy", "centered"}, optional
+            That of the parameters by default.
+        normalization : {"counts", "hz", "probability"}
+            Numbers of pairs of spikes; the rate of `unit_b` at each lag from a spike of `unit_a`
+            (counts / spikes of a / width of the bin); spikes of `unit_b` in each bin per spike of
+            `unit_a` (counts / spikes of a). The last two are NaN where `unit_a` has no spikes.
+
+        Returns
+        -------
+        values : array (n_bins,) int64 ("counts") or float64
+        bins : array (n_bins + 1,) float64
+            Edges in ms.
+
+        Raises
+        ------
+        UnknownIdError
+            There is no such unit.
+        ParameterError
+            There is no such convention or normalization.
+        """
+        refuse_unknown(normalization=normalization)
+        bins = self._bins(convention)
+        a, b = self._index(unit_a), self._index(unit_b)
+        ab, ba = self._cells_of_pair(a, b)
+        counts = assemble_pairs(ab[None], ba[None], bins)
+        return self._normalized(counts, np.array([a]), bins, normalization)[0], self._bins_ms(bins)
+
+    def _cells_of_pair(self, a: int, b: int) -> tuple[NDArray, NDArray]:
+        stored = self.data["cell_counts"]
+        if self.params["pairs"] == "all":
+            return np.asarray(stored[a, b]), np.asarray(stored[b, a])
+        pairs = as_array(self.data["unit_pairs"])
+        row = np.flatnonzero((pairs[:, 0] == min(a, b)) & (pairs[:, 1] == max(a, b)))
+        if row.size:
+            ab, ba = np.asarray(stored[int(row[0])])
+            return (ab, ba) if a <= b else (ba, ab)
+        ab, ba = count_some(self.sorting_analyzer, np.array([[a, b]]), self.cells)[0]
+        return ab, ba
+
+    def get_acg(
+        self,
+        unit_id: Any,
+        convention: Convention | None = None,
+        normalization: Normalization = "counts",
+    ) -> tuple[NDArray, NDArray[np.float64]]:
+        """Auto-correlogram of one unit; see `get_ccg`."""
+        return self.get_ccg(unit_id, unit_id, convention, normalization)
+
+    def get_baseline(self, duration_s: float | None = None) -> NDArray[np.float64]:
+        """Give the counts per bin that independent units of constant rates would have.
+
+        Parameters
+        ----------
+        duration_s : float, optional
+            Duration of the recording; that of the analyzer by default.
+
+        Returns
+        -------
+        array (n_units, n_units) float64
+            spikes of a * spikes of b * bin / duration, for a bin of ``bin_ms``, as phy draws it.
+
+        Raises
+        ------
+        ParameterError
+            The duration is not above 0.
+
+        Notes
+        -----
+        Source: phylib 2.7.1, ``phylib.stats.ccg.firing_rate``.
+        """
+        analyzer = self.sorting_analyzer
+        duration = analyzer.get_total_duration() if duration_s is None else duration_s
+        if not duration > 0:
+            raise ParameterError(f"duration_s is {duration!r}, expected a number above 0")
+        fs = analyzer.sampling_frequency
+        bin_s = round(fs * self.params["bin_ms"] * 1e-3) / fs
+        num_spikes = self._num_spikes()
+        return num_spikes * num_spikes[:, None] * (bin_s / duration)
+
+    def get_isi_histogram(
+        self, unit_id: Any, window_ms: float = 50.0, bin_ms: float = 1.0
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Histogram of the intervals between successive spikes of one unit.
+
+        Parameters
+        ----------
+        unit_id : int or str
+        window_ms, bin_ms : float
+            Intervals from 0 to `window_ms`, in half-open bins; both rounded to whole samples, and
+            what is left over from whole bins is cut off. Intervals across segments do not count.
+
+        Returns
+        -------
+        counts : array (n_bins,) int64
+        bins : array (n_bins + 1,) float64
+            Edges in ms.
+
+        Raises
+        ------
+        UnknownIdError
+            There is no such unit.
+        ParameterError
+            The bin is smaller than a sample, or no whole bin fits into the window.
+        """
+        analyzer = self.sorting_analyzer
+        self._index(unit_id)
+        fs = analyzer.sampling_frequency
+        trains = [
+            analyzer.sorting.get_unit_spike_train(unit_id, segment_index=segment)
+            for segment in range(analyzer.get_num_segments())
+        ]
+        width = round(fs * bin_ms * 1e-3)
+        counts = isi_histogram(trains, round(fs * window_ms * 1e-3), width)
+        return counts, np.arange(counts.size + 1) * width * 1e3 / fs
+
+    def export_to_csv(
+        self,
+        path: str | Path,
+        convention: Convention | None = None,
+        normalization: Normalization = "counts",
+        overwrite: bool = False,
+    ) -> Path:
+        """Write a table with a row for each pair of units to a CSV file.
+
+        Columns are ``unit_a``, ``unit_b`` and one for each bin, named by its first edge in ms.
+
+        Raises
+        ------
+        OutputExistsError
+            The file exists, and `overwrite` is not True.
+        """
+        target = new_file(path, overwrite)
+        values, bins = self.get_data(convention=convention, normalization=normalization)
+        make_table(values, bins, self.get_pairs()).to_csv(target, index=False)
+        return target
+
+    def export_to_npz(
+        self,
+        path: str | Path,
+        convention: Convention | None = None,
+        normalization: Normalization = "counts",
+        overwrite: bool = False,
+    ) -> Path:
+        """Write ``values``, ``bins_ms``, ``unit_ids`` and ``pairs`` to a compressed npz file.
+
+        Raises
+        ------
+        OutputExistsError
+            The file exists, and `overwrite` is not True.
+        """
+        target = new_file(path, overwrite)
+        values, bins = self.get_data(convention=convention, normalization=normalization)
+        with target.open("wb") as file:  # given a path, numpy may change its suffix
+            np.savez_compressed(
+                file,
+                values=values,
+                bins_ms=bins,
+                unit_ids=self.sorting_analyzer.unit_ids,
+                pairs=self.get_pairs(),
+            )
+        return target
+
+
+register_extension(CrossCorrelograms)
+compute_cross_correlograms = CrossCorrelograms.function_factory()

@@ -1,0 +1,235 @@
+"""Extension `unit_similarity`: how similar the units are, by phy's rule."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import spikeinterface.metrics
+import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
+from numpy.typing import NDArray
+from scipy import sparse
+from spikeinterface.core.core_tools import materialize_array
+from spikeinterface.core.sortinganalyzer import AnalyzerExtension
+
+from si_curation._spikeinterface import as_array, register_extension
+from si_curation.errors import MissingDataError, ParameterError
+from si_curation.extensions.template_assignment import refuse_if_lost, unit_position
+from si_curation.kernels.template_similarity import lagged_cosine_similarity, similarity_of_groups
+
+SOURCES = ("auto", "file", "templates")
+
+
+class UnitSimilarity(AnalyzerExtension):
+    """Similarity of all pairs of units: that of the two most similar templates of both, as in phy.
+
+    The similarities of templates are the sorter's (``similar_templates.npy``). Where there are
+    none - other sorters, folders without the file - they are computed from the templates: the
+    cosine at the best lag, over the channels of both.
+
+    Parameters
+    ----------
+    source : {"auto", "file", "templates"}
+        Where the similarities of templates come from: the sorter's file where there is one, else
+        the templates; the file or an error; the templates even where there is a file.
+    max_lag_ms : float, default: 1.0
+        Largest shift of one template against the other, in both directions, rounded to whole
+        samples, for similarities that are computed. Kilosort takes all shifts.
+
+    Returns
+    -------
+    array (n_units, n_units) float32
+        ``[a, b]`` is what phy shows for `b` when `a` is selected; symmetric, unless the sorter's
+        file is not. 1 is the largest. NaN for units without spikes. Of computed similarities those
+        with a unit whose templates have no signal are 0.
+
+    Raises
+    ------
+    MissingDataError
+        The analyzer has neither "templates" nor "template_assignment", or ``source="file"`` and
+        the sorter wrote no file.
+    ParameterError
+        A parameter cannot be used.
+
+    Notes
+    -----
+    Sources: phy 2.1.0, ``TemplateController.template_similarity``, for units; Kilosort 4,
+    ``CCG.similarity``, for templates. phy shows 0 for all units of a folder without
+    ``similar_templates.npy``. Without "template_assignment" the units are the templates.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> similarity = analyzer.compute("unit_similarity")
+    >>> similarity.get_data().shape, similarity.source
+    ((8, 8), 'file')
+    >>> similarity.get_similar_units(4)["similarity"].round(3).head(2)
+    unit_id
+    10    0.574
+    7     0.338
+    Name: similarity, dtype: float32
+    """
+
+    extension_name = "unit_similarity"
+    depend_on = ["templates|template_assignment"]
+    need_recording = False
+    use_nodepipeline = False
+    need_job_kwargs = False
+
+    def _set_params(
+        self, source: Literal["auto", "file", "templates"] = "auto", max_lag_ms: float = 1.0
+    ) -> dict[str, Any]:
+        problems = []
+        if source not in SOURCES:
+            problems.append(f"source is {source!r}, expected one of {SOURCES}")
+        try:
+            usable = 0 <= float(max_lag_ms) < np.inf
+        except (TypeError, ValueError):
+            usable = False
+        if not usable:
+            problems.append(f"max_lag_ms is {max_lag_ms!r}, expected 0 or more ms")
+        if problems:
+            raise ParameterError("; ".join(problems))
+        if source == "file" and not _has_file(self.sorting_analyzer):
+            raise MissingDataError(
+                "source='file' needs the sorter's similar_templates.npy, which this analyzer does "
+                "not have; pass source='templates' to compute it"
+            )
+        return {"source": str(source), "max_lag_ms": float(max_lag_ms)}
+
+    def _run(self, verbose: bool = False) -> None:
+        self.data = self._compute(self.sorting_analyzer, None)
+
+    def _compute(self, analyzer: Any, known: NDArray | None) -> dict[str, Any]:
+        """Similarities of units; `known` are those of templates where they were computed before."""
+        assignment = analyzer.get_extension("template_assignment")
+        if self.params["source"] != "templates" and _has_file(analyzer):
+            table = as_array(assignment.data["similar_templates"])
+            similarity = similarity_of_groups(table, assignment.get_template_counts())
+            return {"similarity": similarity, "similarity_info": {"source": "file"}}
+        lag = round(self.params["max_lag_ms"] * analyzer.sampling_frequency * 1e-3)
+        info = {"source": "templates"}
+        if assignment is None:
+            templates = _unit_templates(analyzer)
+            similarity = lagged_cosine_similarity(templates, lag)
+            counts = np.bincount(
+                analyzer.sorting.to_spike_vector()["unit_index"], minlength=len(templates)
+            )
+            own = sparse.csr_array(np.diag((counts > 0).astype(np.int64)))
+            return {"similarity": similarity_of_groups(similarity, own), "similarity_info": info}
+        if known is None:
+            known = lagged_cosine_similarity(assignment.get_templates(), lag)
+        similarity = similarity_of_groups(known, assignment.get_template_counts())
+        return {"similarity": similarity, "similarity_of_templates": known, "similarity_info": info}
+
+    def _known(self) -> NDArray | None:
+        if "similarity_of_templates" not in self.data:
+            return None
+        return materialize_array(self.data["similarity_of_templates"])
+
+    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
+        keep = np.asarray(self.sorting_analyzer.sorting.ids_to_indices(unit_ids), dtype=np.int64)
+        data = {
+            "similarity": as_array(self.data["similarity"])[np.ix_(keep, keep)],
+            "similarity_info": dict(self.data["similarity_info"]),
+        }
+        known = self._known()
+        return data if known is None else {**data, "similarity_of_templates": known}
+
+    def _select_channels_extension_data(self, channel_ids: Any) -> dict[str, Any]:
+        # as with the sorter's file: similarities stay those of the whole templates
+        arrays = {k: materialize_array(v) for k, v in self.data.items() if k != "similarity_info"}
+        return {**arrays, "similarity_info": dict(self.data["similarity_info"])}
+
+    def _merge_extension_data(
+        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, *args, **kwargs
+    ):
+        return self._compute(new_sorting_analyzer, self._known())
+
+    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
+        return self._compute(new_sorting_analyzer, self._known())
+
+    def _get_data(self) -> NDArray[np.float32]:
+        return as_array(self.data["similarity"])
+
+    @property
+    def source(self) -> str:
+        """Where the similarities of templates come from: "file" or "templates"."""
+        return str(self.data["similarity_info"]["source"])
+
+    def get_similar_units(self, unit_id: Any, num_units: int | None = None) -> pd.DataFrame:
+        """Other units by decreasing similarity: phy's SimilarityView.
+
+        Parameters
+        ----------
+        unit_id : int or str
+        num_units : int, optional
+            At most so many; all by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by unit id; ``similarity``. Units without spikes are left out, ties are in the
+            order of the analyzer.
+
+        Raises
+        ------
+        UnknownIdError
+            There is no such unit.
+        """
+        position = unit_position(self.sorting_analyzer, unit_id)
+        row = np.array(self._get_data()[position])
+        row[position] = np.nan
+        order = np.argsort(-row, kind="stable")
+        order = order[np.isfinite(row[order])][:num_units]
+        index = pd.Index(self.sorting_analyzer.unit_ids[order], name="unit_id")
+        return pd.DataFrame({"similarity": row[order]}, index=index)
+
+
+def _has_file(analyzer: Any) -> bool:
+    assignment = analyzer.get_extension("template_assignment")
+    return assignment is not None and "similar_templates" in assignment.data
+
+
+def _unit_templates(analyzer: Any) -> NDArray[np.floating]:
+    refuse_if_lost(analyzer)
+    extension = analyzer.get_extension("templates")
+    if extension is None:
+        raise MissingDataError(
+            "unit_similarity needs the extension 'templates' or 'template_assignment'; "
+            "compute it first (analyzer.compute(['random_spikes', 'templates']))"
+        )
+    templates = np.array(as_array(extension.get_data(operator="average")))
+    if analyzer.sparsity is not None:
+        templates *= analyzer.sparsity.mask[:, None, :]
+    return templates
+
+
+def get_unit_similarity(analyzer: Any) -> NDArray[np.float32]:
+    """Similarities of all pairs of units: those of the extension, or computed now and not kept.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+
+    Returns
+    -------
+    array (n_units, n_units) float32
+
+    Raises
+    ------
+    MissingDataError
+        There are no templates.
+    """
+    extension = analyzer.get_extension("unit_similarity")
+    if extension is not None:
+        return extension.get_data()
+    made = UnitSimilarity(analyzer)
+    made.set_params(save=False)
+    return made._compute(analyzer, None)["similarity"]
+
+
+register_extension(UnitSimilarity)
+compute_unit_similarity = UnitSimilarity.function_factory()

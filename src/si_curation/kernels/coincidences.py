@@ -1,0 +1,73 @@
+"""How many spikes of one unit have a spike of another one close by: the same spike found twice."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.kernels._numba import blocks, njit, run_blocks
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+
+_PAIRS_PER_BLOCK = 16
+
+
+@njit
+def _with_partner(times, others, window):  # both ascending
+    count = 0
+    first = 0
+    for i in range(times.size):
+        while first < others.size and others[first] < times[i] - window:
+            first += 1
+        if first < others.size and others[first] <= times[i] + window:
+            count += 1
+    return count
+
+
+def count_coincident_spikes(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    num_units: int,
+    pairs: NDArray[np.integer],
+    window: int,
+) -> NDArray[np.int64]:
+    """Count the spikes of each unit of a pair that have a spike of the other one close by.
+
+    Parameters
+    ----------
+    sample_index : array (n_spikes,) integer
+        Ascending within each segment.
+    unit_index : array (n_spikes,) integer, values in [0, num_units)
+    segment_index : array (n_spikes,) integer, values >= 0
+        Ascending.
+    num_units : int
+    pairs : array (n_pairs, 2) integer
+    window : int
+        Largest distance in samples, in both directions, inclusive.
+
+    Returns
+    -------
+    array (n_pairs, 2) int64
+        Spikes of the first and of the second unit that have at least one partner.
+
+    Examples
+    --------
+    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
+    >>> count_coincident_spikes(samples, units, np.zeros(4, int), 2, np.array([[0, 1]]), window=5)
+    array([[1, 2]])
+    """
+    out = np.zeros((len(pairs), 2), dtype=np.int64)
+    if sample_index.size == 0 or len(pairs) == 0:
+        return out
+    # segments one after the other, further apart than the window
+    length = int(sample_index.max()) - int(sample_index.min()) + window + 1
+    times = sample_index.astype(np.int64) + segment_index.astype(np.int64) * length
+    trains = [times[rows] for rows in spikes_by_unit(unit_index, num_units)]
+
+    def count(piece: slice) -> None:
+        for p in range(piece.start, piece.stop):
+            a, b = trains[pairs[p, 0]], trains[pairs[p, 1]]
+            out[p] = _with_partner(a, b, window), _with_partner(b, a, window)
+
+    run_blocks(count, blocks(len(pairs), _PAIRS_PER_BLOCK))
+    return out

@@ -1,0 +1,283 @@
+"""Pairs of spikes of one unit at short lags, and what they say of its refractory period.
+
+Pairs are counted in one pass over the spikes. Lags are whole samples: a pair is counted at the
+exact difference of its two sample indices, and in coarse bins of about one millisecond for longer
+lags. Spikes of different segments make no pairs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from si_curation.kernels._numba import blocks, njit, run_blocks
+from si_curation.kernels.contamination import poisson_interval
+
+_UNITS_PER_BLOCK = 8
+
+KILOSORT_NUM_BINS = 500  # bins of 1 ms on each side, of which the last is not used
+KILOSORT_MAX_REFRACTORY_BINS = 10
+_KILOSORT_TINY = 1e-10
+
+
+class ShortLagCounts(NamedTuple):
+    """Counts of pairs of spikes of the same unit; a pair is counted once, at its lag >= 0.
+
+    Attributes
+    ----------
+    all_pairs : array (n_units, max_lag + 1) int64
+        Pairs of any two spikes, by lag in samples.
+    adjacent_pairs : array (n_units, max_lag + 1) int64
+        Pairs of consecutive spikes (inter-spike intervals), by lag in samples.
+    binned_pairs : array (n_units, n_bins) int64
+        Pairs of any two spikes, by the bin of their lag.
+    """
+
+    all_pairs: NDArray[np.int64]
+    adjacent_pairs: NDArray[np.int64]
+    binned_pairs: NDArray[np.int64]
+
+
+@njit
+def _is_ascending(sample_index, segment_index):
+    for i in range(1, sample_index.size):
+        segment, before = segment_index[i], segment_index[i - 1]
+        if segment < before or (segment == before and sample_index[i] < sample_index[i - 1]):
+            return False
+    return True
+
+
+@njit
+def _place(sample_index, unit_index, segment_index, shift, next_place, times):
+    # shift (n_segments,): segments one after the other; next_place (n_units,); times (n,)
+    for i in range(sample_index.size):
+        unit = unit_index[i]
+        times[next_place[unit]] = sample_index[i] + shift[segment_index[i]]
+        next_place[unit] += 1
+
+
+@njit
+def _count(times, bin_of_lag, all_pairs, adjacent_pairs, binned_pairs):
+    # times (n,) of one unit, ascending; bin_of_lag (num_lags,)
+    max_lag = all_pairs.size - 1
+    longest = max(max_lag, bin_of_lag.size - 1)
+    for i in range(times.size):
+        time = times[i]
+        if i + 1 < times.size and times[i + 1] - time <= max_lag:
+            adjacent_pairs[times[i + 1] - time] += 1
+        for j in range(i + 1, times.size):
+            lag = times[j] - time
+            if lag > longest:
+                break
+            if lag <= max_lag:
+                all_pairs[lag] += 1
+            if lag < bin_of_lag.size:
+                binned_pairs[bin_of_lag[lag]] += 1
+
+
+def count_short_lags(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    num_units: int,
+    max_lag: int,
+    bin_of_lag: NDArray[np.integer] | None = None,
+) -> ShortLagCounts:
+    """Count the pairs of spikes of each unit at each short lag.
+
+    Parameters
+    ----------
+    sample_index : array (n_spikes,) integer
+        Need not be sorted; may be negative.
+    unit_index : array (n_spikes,) integer, values in [0, num_units)
+    segment_index : array (n_spikes,) integer, values >= 0
+    num_units : int
+    max_lag : int
+        Longest lag in samples, inclusive, that is counted sample by sample.
+    bin_of_lag : array (num_lags,) integer, optional
+        Coarse bin, >= 0, of each lag in samples, starting with lag 0.
+
+    Returns
+    -------
+    ShortLagCounts
+
+    Examples
+    --------
+    >>> times, units, segments = np.array([0, 1, 3]), np.array([0, 0, 0]), np.array([0, 0, 0])
+    >>> counts = count_short_lags(times, units, segments, num_units=1, max_lag=3)
+    >>> counts.all_pairs
+    array([[0, 1, 1, 1]])
+    >>> counts.adjacent_pairs
+    array([[0, 1, 1, 0]])
+    """
+    table = np.zeros(0, dtype=np.int32) if bin_of_lag is None else bin_of_lag.astype(np.int32)
+    num_bins = int(table.max()) + 1 if table.size else 0
+    counts = ShortLagCounts(
+        np.zeros((num_units, max_lag + 1), dtype=np.int64),
+        np.zeros((num_units, max_lag + 1), dtype=np.int64),
+        np.zeros((num_units, num_bins), dtype=np.int64),
+    )
+    if sample_index.size == 0:
+        return counts
+    if not _is_ascending(sample_index, segment_index):
+        order = np.lexsort((sample_index, segment_index))
+        sample_index, unit_index = sample_index[order], unit_index[order]
+        segment_index = segment_index[order]
+    longest = max(max_lag, table.size - 1)
+    length = int(sample_index.max()) - int(sample_index.min()) + longest + 1
+    shift = np.arange(int(segment_index.max()) + 1, dtype=np.int64) * length
+    ends = np.cumsum(np.bincount(unit_index, minlength=num_units)).astype(np.int64)
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    times = np.empty(sample_index.size, dtype=np.int64)
+    _place(sample_index, unit_index, segment_index, shift, starts.copy(), times)
+
+    def count(piece: slice) -> None:
+        for unit in range(piece.start, piece.stop):
+            rows = [array[unit] for array in counts]
+            _count(times[starts[unit] : ends[unit]], table, *rows)
+
+    run_blocks(count, blocks(num_units, _UNITS_PER_BLOCK))
+    return counts
+
+
+class KilosortEstimate(NamedTuple):
+    """Kilosort's refractoriness of an autocorrelogram: arrays (n_units,) float64.
+
+    Attributes
+    ----------
+    r12 : array
+        Pairs at lags up to 1, 2, ... 10 ms per pair in the shoulders, the smallest of the ten; NaN
+        where the shoulders are empty.
+    q12 : array
+        Smallest probability of so few pairs, were there no refractory period; NaN likewise.
+    expected_where_zero : array
+        Where `r12` is 0: pairs expected in the longest window that holds none. Else NaN.
+    """
+
+    r12: NDArray[np.float64]
+    q12: NDArray[np.float64]
+    expected_where_zero: NDArray[np.float64]
+
+
+def kilosort_bin_of_lag(sampling_frequency: float) -> NDArray[np.int64]:
+    """Bin of 1 ms, centred on whole milliseconds, of each lag in samples from 0 on.
+
+    Parameters
+    ----------
+    sampling_frequency : float
+
+    Returns
+    -------
+    array (n_lags,) int64
+        ``round(lag / 1 ms)``, halves to the even bin; lags of bins 0 to 499.
+
+    Examples
+    --------
+    >>> kilosort_bin_of_lag(2000.0)[:6]
+    array([0, 0, 1, 2, 2, 2])
+    """
+    lags = np.arange(int(np.ceil(KILOSORT_NUM_BINS * sampling_frequency / 1000.0)) + 1)
+    bins = np.rint(lags * 1000.0 / sampling_frequency).astype(np.int64)
+    return bins[bins < KILOSORT_NUM_BINS]
+
+
+def kilosort_refractoriness(binned_pairs: NDArray[np.integer]) -> KilosortEstimate:
+    """Kilosort's R12 and Q12 of autocorrelograms.
+
+    Parameters
+    ----------
+    binned_pairs : array (n_units, 500) integer
+        Pairs of spikes by lag in bins of 1 ms centred on 0, 1, ... 499 ms, each pair once.
+
+    Returns
+    -------
+    KilosortEstimate
+
+    Notes
+    -----
+    ``CCG_metrics`` of Kilosort 4 (``kilosort/CCG.py``; ``ccg.m`` of Kilosort 2 and 3, where the
+    two names stand the other way round). Let ``K[i]`` be the pairs in bin ``i`` and
+    ``S[i] = K[1] + ... + K[i]``. The shoulder ``Q`` is the largest of the mean of ``K`` over lags
+    of 10 to 49 ms, of 11 to 50 ms, and over -499 to -251 and 250 to 499 ms. For ``i`` = 1 to 10:
+    ``R12 = min S[i] / (i Q)``, and ``Q12 = min (1 + erf((S[i] - i Q) / sqrt(2 i Q))) / 2``, the
+    normal approximation of the probability of at most ``S[i]`` pairs. Kilosort 4 writes
+    ``100 R12`` as ContamPct, and 0 for units of up to 10 spikes.
+
+    Examples
+    --------
+    >>> flat = np.full((1, 500), 100)
+    >>> dip = flat.copy()
+    >>> dip[0, :4] = 5
+    >>> kilosort_refractoriness(np.concatenate([flat, dip])).r12
+    array([1.  , 0.05])
+    """
+    pairs = np.asarray(binned_pairs, dtype=np.float64)
+    far = (pairs[:, 251:500].sum(axis=1) + pairs[:, 250:500].sum(axis=1)) / (249 + 250)
+    shoulder = np.maximum(pairs[:, 11:51].mean(axis=1), pairs[:, 10:50].mean(axis=1))
+    shoulder = np.maximum(shoulder, far)
+    shoulder = np.where(shoulder > 0, shoulder, np.nan)
+    widths = np.arange(1, KILOSORT_MAX_REFRACTORY_BINS + 1)
+    sums = np.cumsum(pairs[:, 1 : widths.size + 1], axis=1)
+    chance = shoulder[:, None] * widths
+    r12 = (sums / chance).min(axis=1)
+    z = (sums - chance) / np.sqrt(_KILOSORT_TINY + 2.0 * chance)
+    empty = np.where(sums == 0, chance, 0.0).max(axis=1)
+    return KilosortEstimate(
+        r12, (0.5 * (1.0 + special.erf(z))).min(axis=1), np.where(r12 == 0, empty, np.nan)
+    )
+
+
+def estimate_refractory_period(
+    violations: NDArray[np.integer],
+    windows: NDArray[np.float64],
+    plateau: NDArray[np.float64],
+    confidence_level: float = 0.999,
+    significance: float = 1e-3,
+) -> NDArray[np.int64]:
+    """Choose the refractory period that bounds the rate of violations most tightly.
+
+    A period that is too short leaves few expected pairs and a wide interval; one that is too long
+    counts the neuron's own intervals. In between the upper end of the confidence interval of
+    violations per time is lowest, and that candidate is taken. It cannot be told where the pairs
+    within it are not significantly fewer than the plateau of the autocorrelogram lets expect.
+
+    Parameters
+    ----------
+    violations : array (n_units, n_candidates) integer
+        Pairs of spikes within each candidate.
+    windows : array (n_candidates,) float64
+        Length of each candidate, less the censored period; positive.
+    plateau : array (n_units,) float64
+        Pairs per time (the unit of `windows`) at lags where there is no refractoriness.
+    confidence_level : float in (0, 1)
+        The higher, the less the choice follows chance gaps at short lags (which make
+        contamination look small), and the more of a gradual recovery it takes in.
+    significance : float
+        Largest probability of so few pairs under the plateau.
+
+    Returns
+    -------
+    array (n_units,) int64
+        Index of the candidate; -1 where it cannot be told.
+
+    Notes
+    -----
+    The rule is this package's. Like the sliding refractory period it lets the data choose among
+    candidates by what they can rule out.
+
+    Examples
+    --------
+    >>> violations = np.array([[0, 0, 0, 40], [1, 2, 3, 4]])
+    >>> windows = np.array([0.5, 1.0, 1.5, 2.0])
+    >>> estimate_refractory_period(violations, windows, plateau=np.array([50.0, 2.0]))
+    array([ 2, -1])
+    """
+    _, upper = poisson_interval(violations, confidence_level)
+    chosen = (upper / windows).argmin(axis=1)
+    rows = np.arange(len(violations))
+    # P(X <= n) of a Poisson count
+    chance = special.gammaincc(violations[rows, chosen] + 1.0, plateau * windows[chosen])
+    return np.where(chance < significance, chosen, -1)

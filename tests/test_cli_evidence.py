@@ -1,0 +1,132 @@
+"""The commands about contamination, merges and connections."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import si_curation as sic
+from si_curation.cli import main
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as done:
+        main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return done.value.code, printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def analyzer():
+    return sic.read_kilosort_as_analyzer(sic.example_folder())
+
+
+def test_contamination(capsys, tmp_path, analyzer):
+    code, out, _ = run(capsys, "contamination", sic.example_folder())
+    assert code == 0
+    assert len(out.splitlines()) == 1 + len(analyzer.unit_ids)
+    assert "more violations than one other neuron can make" in out
+    output = tmp_path / "table.tsv"
+    code, out, _ = run(
+        capsys,
+        *("contamination", sic.example_folder(), "--output", output),
+        *("--refractory-period-ms", 2.0),
+    )
+    assert code == 0
+    written = pd.read_csv(output, sep="\t", index_col="unit_id", keep_default_na=True)
+    expected = sic.contamination_panel(analyzer, refractory_period_ms=2.0)
+    assert written.columns.tolist() == expected.columns.tolist()
+    numbers = expected.select_dtypes("number").columns
+    pd.testing.assert_frame_equal(written[numbers], expected[numbers], check_dtype=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.tsv"]
+
+
+def test_merges(capsys, tmp_path, analyzer):
+    output, curation = tmp_path / "pairs.json", tmp_path / "curation.json"
+    code, out, _ = run(
+        capsys,
+        *("merges", sic.example_folder(), "--output", output),
+        *("--curation-json", curation),
+    )
+    assert code == 0
+    found = sic.suggest_merges(analyzer)
+    assert "Suggested merges" in out
+    assert len(json.loads(output.read_text())) == len(found.table)
+    merges = json.loads(curation.read_text())["merges"]
+    assert [entry["unit_ids"] for entry in merges] == found.groups()
+    # the halves of what was split in phy
+    assert [11, 12] in found.groups()
+    session = sic.CurationSession(analyzer)
+    session.apply_spikeinterface_curation(curation)
+    assert 11 not in session.unit_ids
+
+
+def test_no_merges_above_a_threshold_that_nothing_reaches(capsys):
+    code, out, _ = run(capsys, "merges", sic.example_folder(), "--threshold", 1)
+    assert code == 0
+    assert out.strip().endswith(": none")
+
+
+def test_connections(capsys, analyzer):
+    code, out, _ = run(capsys, "connections", sic.example_folder())
+    assert code == 0
+    table = sic.find_monosynaptic_connections(analyzer)
+    assert len(out.splitlines()) == max(len(table) + 1, 1)
+
+
+@pytest.mark.parametrize("command", ["contamination", "merges", "connections"])
+def test_nothing_is_overwritten_and_errors_are_one_line(capsys, tmp_path, command):
+    output = tmp_path / "table.csv"
+    output.write_text("mine")
+    code, _, err = run(capsys, command, sic.example_folder(), "--output", output)
+    assert code == 2
+    assert "exists" in err
+    assert output.read_text() == "mine"
+    code, _, err = run(capsys, command, sic.example_folder(), "--output", tmp_path / "table.xlsx")
+    assert code == 2
+    assert ".csv, .tsv or .json" in err
+    code, _, err = run(capsys, command, tmp_path / "nowhere")
+    assert code == 2
+    assert len(err.splitlines()) == 1
+
+
+def test_an_existing_curation_file_is_left_alone(capsys, tmp_path):
+    curation = tmp_path / "curation.json"
+    curation.write_text("mine")
+    code, _, err = run(capsys, "merges", sic.example_folder(), "--curation-json", curation)
+    assert code == 2
+    assert "exists" in err
+    assert curation.read_text() == "mine"
+
+
+def test_compute_says_what_cannot_be_had(capsys, tmp_path, shared_data):
+    folder = shared_data / "np1_without_params"
+    code, out, err = run(
+        capsys,
+        *("compute", folder, "--output", tmp_path / "analyzer"),
+        *("--sampling-frequency", 30000),
+    )
+    assert code == 0
+    assert "No template_features" in err
+    assert "cross_correlograms" in out
+    assert "unit_similarity" in out
+
+
+def test_a_session_keeps_what_is_known_of_pairs(analyzer):
+    with_pairs = analyzer.copy()
+    names = ["cross_correlograms", "unit_similarity", "template_features"]
+    with_pairs.compute(names, progress_bar=False)
+    session = sic.CurationSession(with_pairs)
+    merged = session.merge([11, 12])
+    applied = session.apply()
+    fresh = applied.copy()
+    counts, _ = applied.get_extension("cross_correlograms").get_data()
+    similarity = applied.get_extension("unit_similarity").get_data()
+    values, _ = applied.get_extension("template_features").get_data()
+    assert counts.shape[0] == len(applied.unit_ids) == 7
+    again = fresh.compute("cross_correlograms").get_data()[0]
+    assert (counts == again).all()
+    assert (similarity == fresh.compute("unit_similarity").get_data()).all()
+    assert (values == with_pairs.get_extension("template_features").get_data()[0]).all()
+    acg, _ = applied.get_extension("cross_correlograms").get_acg(merged)
+    assert acg.sum() > 0
