@@ -80,8 +80,10 @@ def merges(
     if curation_json is not None and curation_json.exists():
         raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
     analyzer = open_source(source, sampling_frequency)
-    given = {} if threshold is None else {"score_threshold": threshold}
-    found = sic.suggest_merges(analyzer, **given)
+    if threshold is None:
+        found = sic.suggest_merges(analyzer)
+    else:
+        found = sic.suggest_merges(analyzer, score_threshold=threshold)
     shown = ["unit_id_a", "unit_id_b", "score", "similarity", "one_neuron_probability"]
     _give(found.table, output, [*shown, "amplitude_term", "depth_term", "reason"])
     groups = found.groups()

@@ -118,7 +118,8 @@ def count_lags(
     num_fine = round(longest_ms * sampling_frequency * 1e-3) + 1
     used = np.unique(pairs)
     wanted = np.concatenate([pairs.reshape(-1, 2), np.stack([used, used], axis=1)])
-    counts = count_chosen_pairs(sample_index, unit_index, segment_index, num_units, wanted, cells)
+    found = count_chosen_pairs(sample_index, unit_index, segment_index, num_units, wanted, cells)
+    counts = found.astype(np.int64, copy=False)  # unsigned ones must not be subtracted
     autos = np.zeros((num_units, cells.num_cells), dtype=np.int64)
     autos[used] = counts[len(pairs) :, 0]
     return LagCounts(counts[: len(pairs), 0], counts[: len(pairs), 1], autos, cells, num_fine)
