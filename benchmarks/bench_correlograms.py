@@ -5,7 +5,8 @@
         [--other-runs 1] [--most-seconds 180] [--skip numpy phylib] [--lost-counts]
 
 All contenders run in one process on the same spikes, after a warm-up on few spikes, in turn;
-medians of several runs. Programs that would take longer than `--most-seconds` by their time per
+medians of several runs, and the least CPU time of all threads, which says more where other programs
+run too. Programs that would take longer than `--most-seconds` by their time per
 pair of the case before are left out. Memory is touched before each case, so that no run waits for
 the machine to find it; the load is that of the last minute. The spikes are drawn uniformly over a
 recording in which units fire at `--rate`. Answers are compared: SpikeInterface's and phylib's are
@@ -46,16 +47,17 @@ def draw_spikes(num_spikes, num_units, rate_hz, seed=0):
 
 
 def seconds_of(function, runs):
-    """Median seconds, and what the last run gave."""
-    seconds, found = [], None
+    """Median seconds, least CPU seconds of all threads, and what the last run gave."""
+    seconds, cpu, found = [], [], None
     for _ in range(runs):
         del found
         found = None
         gc.collect()
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         found = function()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), found
+        cpu.append(time.process_time() - cpu_start)
+    return statistics.median(seconds), min(cpu), found
 
 
 def ours(spikes, num_units, window_ms, bin_ms, convention, threads):
@@ -169,17 +171,16 @@ def bench_case(num_spikes, num_units, window_ms, bin_ms, ns_per_pair, args):
     case = f"{num_spikes:,} spikes, {num_units} units, {window_ms:g} ms, {bin_ms:g} ms bins"
     pairs = count_pairs(spikes, num_units, window_ms, bin_ms)
     np.zeros(int(num_units**2 * (window_ms / bin_ms + 1) * 3) + (1 << 25)).fill(1.0)
-    rows, seconds, expected = [], {}, {}
+    rows, seconds, cpu, expected = [], {}, {}, {}
     for convention in ("spikeinterface", "phy"):
         for threads in args.threads:
             expected.pop(convention, None)
-            seconds[convention], expected[convention] = seconds_of(
+            seconds[convention], cpu[convention], expected[convention] = seconds_of(
                 lambda c=convention, t=threads: ours(spikes, num_units, window_ms, bin_ms, c, t),
                 args.runs,
             )
-            rows.append(
-                (f"ours, {convention}, {threads} threads", seconds[convention], "", "reference")
-            )
+            name = f"ours, {convention}, {threads} threads"
+            rows.append((name, seconds[convention], cpu[convention], "", "", "reference"))
     memory = None
     if args.memory:
         memory = peak_memory_mb((num_spikes, num_units, window_ms, bin_ms, args.rate))
@@ -191,18 +192,25 @@ def bench_case(num_spikes, num_units, window_ms, bin_ms, ns_per_pair, args):
         if ns_per_pair.get(key, 0.0) * pairs * 1e-9 > args.most_seconds:
             continue
         convention = "phy" if key == "phylib" else "spikeinterface"
-        taken, theirs = seconds_of(function, runs)
+        taken, cpu_taken, theirs = seconds_of(function, runs)
         ns_per_pair[key] = taken / pairs * 1e9
-        ratio = taken / seconds[convention]
-        rows.append((name, taken, f"{ratio:.1f}", verdict(theirs, expected[convention])))
+        ratio = f"{taken / seconds[convention]:.1f}"
+        cpu_ratio = f"{cpu_taken / cpu[convention]:.1f}"
+        counts = verdict(theirs, expected[convention])
+        rows.append((name, taken, cpu_taken, ratio, cpu_ratio, counts))
         del theirs
     print(f"\n{case}: {pairs / 1e6:.0f} M pairs", end="")
     print("" if memory is None else f"; ours takes {memory:.0f} MB more than the spikes", end="")
     load = getattr(os, "getloadavg", lambda: [float("nan")])()[0]
     print(f"; load {load:.1f}")
-    print("\n| what | s | ns per pair | times ours | counts |\n| --- | --- | --- | --- | --- |")
-    for name, taken, ratio, counts in rows:
-        print(f"| {name} | {taken:.3f} | {taken / pairs * 1e9:.2f} | {ratio} | {counts} |")
+    print("\n| what | s | CPU s | CPU ns per pair | times ours | CPU times ours | counts |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, taken, cpu_taken, ratio, cpu_ratio, counts in rows:
+        per_pair = cpu_taken / pairs * 1e9
+        print(
+            f"| {name} | {taken:.3f} | {cpu_taken:.3f} | {per_pair:.2f} | {ratio} | {cpu_ratio} "
+            f"| {counts} |"
+        )
     sys.stdout.flush()
     return {"case": case, "pairs": pairs, "memory_mb": memory, "rows": rows}
 

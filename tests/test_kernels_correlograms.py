@@ -247,6 +247,18 @@ def test_blocks_of_time(num_units):
     np.testing.assert_array_equal(found.counts, by_segment(*spikes, 40, 5, num_units))
 
 
+def test_a_unit_with_most_spikes_is_several_tasks():
+    start = np.array([0, 10, 2_000_000, 2_000_100])
+    tasks = correlogram_counts._tasks(start)
+    sizes = [piece.stop - piece.start for _, piece in tasks]
+    assert max(sizes) <= 2_000_100 / 8
+    assert sizes == sorted(sizes, reverse=True)
+    covered = sorted((piece.start, piece.stop, group) for group, piece in tasks)
+    assert [first for first, _, _ in covered] == [0, *[stop for _, stop, _ in covered[:-1]]]
+    for first, stop, group in covered:
+        assert start[group] <= first < stop <= start[group + 1]
+
+
 def test_many_spikes_at_once(small_tables):
     # more spikes within a window than are handled at a time
     num_spikes, num_units = 5000, 30

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,6 +68,26 @@ def _count_some(pairs, times, places, start, place_of_lag, out):  # out (n_pairs
             out[p, 1, c] = counts[num_cells + c]
 
 
+@overload
+def count_chosen_pairs(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer] | None,
+    num_units: int,
+    pairs: NDArray[np.integer],
+    cells: LagCells,
+    narrow: Literal[False] = False,
+) -> NDArray[np.int64]: ...
+@overload
+def count_chosen_pairs(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer] | None,
+    num_units: int,
+    pairs: NDArray[np.integer],
+    cells: LagCells,
+    narrow: bool,
+) -> NDArray[np.integer]: ...
 def count_chosen_pairs(
     sample_index: NDArray[np.integer],
     unit_index: NDArray[np.integer],

@@ -77,7 +77,8 @@ class _BinCounts:
         ranges = np.array([[bins.ab_start, bins.ab_stop], [bins.ba_start, bins.ba_stop]])
         self._ranges = ranges.astype(np.uint32)  # signed ones would be tested for each bin
         before, after = slice(self._centre), slice(self._centre + 1, None)
-        self._ab, self._ba = (before, after) if is_ab[0] else (after, before)
+        self._ab = before if is_ab[0] else after
+        self._ba = after if is_ab[0] else before
 
     def add(self, first_unit: int, counts: NDArray, overruns: NDArray) -> None:
         """Add counts of cells (n_rows, num_units, n_cells) of the units from `first_unit` on.
