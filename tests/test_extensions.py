@@ -994,3 +994,22 @@ def test_spikeinterfaces_extensions_run_without_a_recording(folder, analyzer):
     # and ours are still there
     assert extension(analyzer).get_data()["num_spikes"].tolist() == counts.tolist()
     assert extension(analyzer, BEST) is not None
+
+
+def test_what_needs_the_assignment_leaves_the_ranked_channels(tmp_path):
+    recording, sorting = sc.generate_ground_truth_recording(
+        durations=[10.0], num_channels=8, num_units=4, seed=0
+    )
+    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=False)
+    analyzer.compute(["random_spikes", "templates"], progress_bar=False)
+    before = analyzer.compute("template_best_channels", num_channels=5).get_data()
+    analyzer.compute("unit_similarity")
+    analyzer.compute("template_features", progress_bar=False)
+    sic.CurationSession(analyzer)
+    assert analyzer.has_extension("unit_similarity")
+    after = analyzer.get_extension("template_best_channels")
+    assert after is not None
+    assert after.params["num_channels"] == 5
+    assert {u: c.tolist() for u, c in after.get_data().items()} == {
+        u: c.tolist() for u, c in before.items()
+    }

@@ -25,6 +25,7 @@ from si_curation.curation.journal import (
 )
 from si_curation.curation.units import IdSource, Unit, as_plain
 from si_curation.errors import ParameterError
+from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.extensions.template_best_channels import rank_template_channels
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.tables import UNSORTED
@@ -64,10 +65,8 @@ class CurationState:
         journal: str | Path | None = None,
         decided_by: str | None = None,
     ):
-        if sorting_analyzer.get_extension("template_assignment") is None:
-            sorting_analyzer.compute("template_assignment")
         self.sorting_analyzer = sorting_analyzer
-        self._assignment = sorting_analyzer.get_extension("template_assignment")
+        self._assignment = ensure_template_assignment(sorting_analyzer)
         self._template_ids = self._assignment.get_spike_template_ids()
         self._units = units_of(sorting_analyzer, self._assignment)
         self._ids = IdSource(list(self._units))

@@ -19,6 +19,7 @@ from si_curation.exporters.phy_curated import NAME_COLUMN
 from si_curation.exporters.phy_features import padded_channels, write_features
 from si_curation.exporters.phy_template_features import write_template_features
 from si_curation.exporters.raw_recording import RawFile, raw_file_of
+from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.phy.tables import UNSORTED
 from si_curation.phy.writing import format_params, format_table, write_file
 from si_curation.probe import shanks_of
@@ -54,9 +55,7 @@ def write_phy_files(
     MissingDataError
     """
     _check(sorting_analyzer, copy_recording)
-    if sorting_analyzer.get_extension("template_assignment") is None:
-        sorting_analyzer.compute("template_assignment")
-    assignment = sorting_analyzer.get_extension("template_assignment")
+    assignment = ensure_template_assignment(sorting_analyzer)
     template_ids = np.asarray(assignment.get_spike_template_ids(), dtype=np.int32)
     support = as_array(assignment.data["template_support"])
     spikes = sorting_analyzer.sorting.to_spike_vector()

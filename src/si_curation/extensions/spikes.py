@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import MissingDataError
-from si_curation.extensions.template_assignment import TemplateAssignment, unit_position
+from si_curation.extensions.template_assignment import (
+    TemplateAssignment,
+    ensure_template_assignment,
+    unit_position,
+)
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.sorter_features import FeatureFiles, SpikesOfFolder
 
@@ -77,7 +81,7 @@ def assignment_of(analyzer: Any, compute: bool = False) -> TemplateAssignment:
     """
     assignment = analyzer.get_extension("template_assignment")
     if assignment is None and compute:
-        assignment = analyzer.compute("template_assignment")
+        assignment = ensure_template_assignment(analyzer)
     if assignment is None:
         raise MissingDataError(
             "template_features need the extension 'template_assignment', which this analyzer does "

@@ -384,6 +384,28 @@ def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse
     )
 
 
+def ensure_template_assignment(analyzer: Any) -> TemplateAssignment:
+    """Give the extension, computed if it is not there; what SpikeInterface deletes is made again.
+
+    Before SpikeInterface computes an extension it deletes those that depend on it; ours are the
+    same with and without it.
+
+    Raises
+    ------
+    MissingDataError
+    """
+    known = analyzer.get_extension("template_assignment")
+    if known is not None:
+        return known
+    children = ("template_best_channels", "unit_similarity")
+    there = {name: analyzer.get_extension(name) for name in children}
+    params = {name: dict(one.params) for name, one in there.items() if one is not None}
+    found = analyzer.compute("template_assignment")
+    for name in params:
+        analyzer.compute(name, **params[name])
+    return found
+
+
 def unit_position(analyzer: Any, unit_id: Any) -> int:
     """Give the index of a unit.
 
