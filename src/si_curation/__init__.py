@@ -11,13 +11,20 @@ from si_curation.contamination import (
     contamination_panel,
 )
 from si_curation.curation import (
+    LABEL_PRESETS,
     CurationSession,
+    LabelRule,
     MergeSuggestions,
+    RuleSet,
+    UnitLabels,
     find_bad_merges,
+    label_units,
+    read_label_rules,
     reconstruct_lineage,
     suggest_merges,
 )
 from si_curation.datasets import SimulatedFolder, example_folder, simulate_kilosort_folder
+from si_curation.effect_vs_quality import EffectVsQuality, effect_vs_quality
 from si_curation.errors import (
     Finding,
     FolderNotFoundError,
@@ -47,28 +54,41 @@ from si_curation.extensions import (
     compute_template_features,
     compute_unit_similarity,
 )
+from si_curation.metrics.extension import (
+    CurationMetrics,
+    compute_curation_metrics,
+    compute_metrics_in_windows,
+)
+from si_curation.metrics.registry import METRIC_DESCRIPTIONS
 from si_curation.monosynaptic import MONOSYNAPTIC_DESCRIPTIONS, find_monosynaptic_connections
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reader import read_kilosort_as_analyzer
 from si_curation.spike_amplitudes import SpikeAmplitudes, get_spike_amplitudes
 from si_curation.spike_features import get_spike_features
+from si_curation.views.effect_vs_quality import plot_effect_vs_quality
 
 __version__ = _version("si_curation")
 
 __all__ = [
     "COMPARABLE_CONTAMINATION_COLUMNS",
     "CONTAMINATION_DESCRIPTIONS",
+    "LABEL_PRESETS",
+    "METRIC_DESCRIPTIONS",
     "MONOSYNAPTIC_DESCRIPTIONS",
     "CrossCorrelograms",
+    "CurationMetrics",
     "CurationSession",
+    "EffectVsQuality",
     "Finding",
     "FolderNotFoundError",
+    "LabelRule",
     "MergeSuggestions",
     "MissingDataError",
     "OutputExistsError",
     "ParameterError",
     "PhyFolder",
     "PhyFolderError",
+    "RuleSet",
     "SiCurationError",
     "SiCurationWarning",
     "SimulatedFolder",
@@ -76,21 +96,28 @@ __all__ = [
     "TemplateAssignment",
     "TemplateBestChannels",
     "TemplateFeatures",
+    "UnitLabels",
     "UnitSimilarity",
     "UnknownIdError",
     "compute_cross_correlograms",
+    "compute_curation_metrics",
+    "compute_metrics_in_windows",
     "compute_template_assignment",
     "compute_template_best_channels",
     "compute_template_features",
     "compute_unit_similarity",
     "contamination_panel",
+    "effect_vs_quality",
     "example_folder",
     "export_to_phy",
     "find_bad_merges",
     "find_monosynaptic_connections",
     "get_spike_amplitudes",
     "get_spike_features",
+    "label_units",
+    "plot_effect_vs_quality",
     "read_kilosort_as_analyzer",
+    "read_label_rules",
     "read_phy_folder",
     "reconstruct_lineage",
     "restore_phy_folder",

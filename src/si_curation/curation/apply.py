@@ -43,6 +43,7 @@ _RECOMPUTED = (
     "isi_histograms",
     "unit_similarity",
     "cross_correlograms",
+    "curation_metrics",
 )
 _REASONS = {
     "waveforms": "channels of merged units differ; compute them from the recording",

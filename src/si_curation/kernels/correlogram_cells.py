@@ -185,7 +185,9 @@ def log_cells(
 def _check_sizes(half_window_samples: int, bin_samples: int) -> None:
     problems = []
     if bin_samples < 1:
-        problems.append(f"the bin is {bin_samples} samples, expected at least 1 sample")
+        problems.append(
+            f"the bin is {bin_samples} samples long, expected at least 1: give a longer bin_ms"
+        )
     elif half_window_samples < bin_samples:
         problems.append(
             f"half the window is {half_window_samples} samples and the bin {bin_samples}; "

@@ -38,7 +38,7 @@ def isi_histogram(
     array([0, 2, 0])
     """
     if bin_samples < 1:
-        raise ParameterError(f"the bin is {bin_samples} samples, expected at least 1 sample")
+        raise ParameterError(f"the bin is {bin_samples} samples long, expected at least 1")
     num_bins = int(window_samples) // int(bin_samples)
     if num_bins < 1:
         raise ParameterError(

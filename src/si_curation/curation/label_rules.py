@@ -1,0 +1,339 @@
+"""Rules that label units by their metrics: data with presets, read from files and checked at once.
+
+A rule is one row of a table: metric, comparison, threshold, label. The rules are asked in order,
+and the first one that holds decides. To demand several things of a "good" unit, write what each of
+them forbids, and ``otherwise: good``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from si_curation.errors import FolderNotFoundError, ParameterError
+
+COMPARISONS = (">", ">=", "<", "<=", "==", "!=")
+UNDECIDED = "unsorted"
+_NAN = ("undecided", "holds")
+_UNITS = ("", "uV")
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """One row of the table: units whose metric compares so to the threshold get the label.
+
+    Parameters
+    ----------
+    metric : str
+        Name of a column of the metrics, or of a property of the units such as "KSLabel".
+    comparison : {">", ">=", "<", "<=", "==", "!="}
+    threshold : float or str
+        Texts can only be equal or not.
+    label : str
+    absolute : bool, default: False
+        Compare the absolute value. ("amplitude_median" of SpikeInterface is negative for negative
+        peaks.)
+    nan : {"undecided", "holds"}
+        What an unknown metric (NaN) means: nothing is decided, or it counts as if the rule held,
+        for metrics where NaN is a result ("sliding_rp_violation": no contamination could be ruled
+        out). There is no way to let an unknown metric pass.
+    unit : {"", "uV"}
+        "uV": the threshold is in µV, and the rule decides nothing where amplitudes are not.
+
+    Examples
+    --------
+    >>> str(LabelRule("snr", "<", 5, "mua"))
+    'snr < 5'
+    """
+
+    metric: str
+    comparison: str
+    threshold: float | str
+    label: str
+    absolute: bool = False
+    nan: Literal["undecided", "holds"] = "undecided"
+    unit: Literal["", "uV"] = ""
+
+    def __str__(self) -> str:
+        name = f"|{self.metric}|" if self.absolute else self.metric
+        value = self.threshold
+        shown = repr(value) if isinstance(value, str) else f"{value:g}"
+        return f"{name} {self.comparison} {shown}" + (" µV" if self.unit else "")
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """Rules in the order in which they are asked, and what they are.
+
+    Attributes
+    ----------
+    rules : tuple of LabelRule
+    otherwise : str
+        Label of units for which no rule holds; "unsorted" leaves them as they are.
+    name : str
+        For the history.
+    source : str
+        Where the numbers come from.
+    """
+
+    rules: tuple[LabelRule, ...]
+    otherwise: str = UNDECIDED
+    name: str = "rules"
+    source: str = ""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rules as a table, one row each."""
+        names = [field.name for field in fields(LabelRule)]
+        rows = [[getattr(rule, name) for name in names] for rule in self.rules]
+        return pd.DataFrame(rows, columns=names)
+
+    def __str__(self) -> str:
+        lines = [f"{rule} -> {rule.label}" for rule in self.rules]
+        return "; ".join([*lines, f"otherwise -> {self.otherwise}"])
+
+
+# What the sources keep is "good"; what they reject is "mua". Each rule says what is rejected.
+LABEL_PRESETS: dict[str, RuleSet] = {
+    "allen_default": RuleSet(
+        (
+            LabelRule("isi_violations_ratio", ">", 0.5, "mua"),
+            LabelRule("amplitude_cutoff", ">", 0.1, "mua"),
+            LabelRule("presence_ratio", "<", 0.95, "mua"),
+        ),
+        "good",
+        "allen_default",
+        "AllenSDK, UNIT_FILTER_DEFAULTS in allensdk/brain_observatory/ecephys/__init__.py and the "
+        "inclusive comparisons of ecephys_project_cache.py (read at commit 1bdca3a, 2026)",
+    ),
+    "allen_documented": RuleSet(
+        (
+            LabelRule("isi_violations_ratio", ">=", 0.5, "mua"),
+            LabelRule("amplitude_cutoff", ">=", 0.1, "mua"),
+            LabelRule("presence_ratio", "<=", 0.9, "mua"),
+        ),
+        "good",
+        "allen_documented",
+        "AllenSDK documentation, 'Unit Quality Metrics' of Visual Coding - Neuropixels: "
+        "isi_violations < 0.5, amplitude_cutoff < 0.1, presence_ratio > 0.9. (The code of the same "
+        "version asks for 0.95 or more; that is 'allen_default'.)",
+    ),
+    "ibl_rigor": RuleSet(
+        (
+            LabelRule("sliding_rp_violation", ">", 0.1, "mua", nan="holds"),
+            LabelRule("noise_cutoff", ">=", 5, "mua"),
+            LabelRule("amplitude_median", "<=", 50, "mua", absolute=True, unit="uV"),
+        ),
+        "good",
+        "ibl_rigor",
+        "International Brain Laboratory, METRICS_PARAMS and compute_labels in "
+        "brainbox/metrics/single_units.py of ibllib (read at commit 06d7999): at least 90 % "
+        "confidence that contamination is below 10 %, noise cutoff below 5, median amplitude above "
+        "50 µV; the RIGOR criteria of 'Reproducibility of in vivo electrophysiological "
+        "measurements in mice' (eLife 2025). Older versions of ibllib have a noise cutoff of 20. "
+        "SpikeInterface takes the noise cutoff's low bins from the lowest 10 % of amplitudes, "
+        "ibllib the second bin that has spikes",
+    ),
+    "kilosort_good": RuleSet(
+        (
+            LabelRule("KSLabel", "==", "good", "good"),
+            LabelRule("KSLabel", "==", "mua", "mua"),
+        ),
+        UNDECIDED,
+        "kilosort_good",
+        "cluster_KSLabel.tsv as Kilosort wrote it. Kilosort 4 (CCG.py): a refractory "
+        "autocorrelogram, R12 below acg_threshold = 0.2 (0.1 in the paper) and Q12 below 0.2; "
+        "Kilosort 2 to 3 (set_cutoff.m): Q at most 0.1 and R at most 0.05. Units that came from a "
+        "merge or a split have no such label",
+    ),
+    "kilosort_contamination": RuleSet(
+        (LabelRule("ContamPct", ">=", 10, "mua"),),
+        "good",
+        "kilosort_contamination",
+        "cluster_ContamPct.tsv below 10 %: the refractory threshold of Kilosort 2 to 3 and of the "
+        "Kilosort 4 paper (acg_threshold = 0.1; Pachitariu et al., Nature Methods 21, 914 (2024)), "
+        "without the second test that protects units with few spikes",
+    ),
+}
+
+
+def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
+    """Give rules as a checked `RuleSet`, from data, a file or the name of a preset.
+
+    Parameters
+    ----------
+    rules : str, Path, RuleSet, pandas.DataFrame, mapping or sequence
+        Name of a preset (`LABEL_PRESETS`); path of a ``.json``, ``.toml``, ``.yaml`` or ``.yml``
+        file; a table with the columns ``metric``, ``comparison``, ``threshold``, ``label`` and
+        optionally ``absolute``, ``nan``, ``unit`` (see `LabelRule`); a sequence of rules, mappings
+        or tuples in that order; or a mapping with ``rules`` and optionally ``otherwise``,
+        ``name``, ``source``. Files hold such a mapping or, in JSON and YAML, a list of rules.
+    otherwise : str, optional
+        Label of units for which no rule holds; by default what the rules say, else "unsorted".
+
+    Returns
+    -------
+    RuleSet
+
+    Raises
+    ------
+    FolderNotFoundError, ParameterError
+        There is no such file; or all problems of the rules at once.
+
+    Notes
+    -----
+    YAML needs PyYAML, TOML needs Python 3.11 or the package tomli; JSON always works.
+
+    Examples
+    --------
+    >>> str(read_label_rules([("snr", "<", 5, "mua")], otherwise="good"))
+    'snr < 5 -> mua; otherwise -> good'
+    >>> print(read_label_rules("allen_documented").rules[2])
+    presence_ratio <= 0.9
+    """
+    if isinstance(rules, str | Path):
+        rules = _named(rules)
+    if isinstance(rules, RuleSet):
+        content = {field.name: getattr(rules, field.name) for field in fields(RuleSet)}
+    elif isinstance(rules, pd.DataFrame):
+        rows = rules.to_dict("records")
+        content = {"rules": [{k: v for k, v in row.items() if not _is_empty(k, v)} for row in rows]}
+    elif isinstance(rules, Mapping):
+        content = dict(rules)
+    elif isinstance(rules, Iterable):
+        content = {"rules": list(rules)}
+    else:
+        raise ParameterError(f"rules are {rules!r}, expected a preset, a file, a table or a list")
+    if otherwise is not None:
+        content["otherwise"] = otherwise
+    return _checked(content)
+
+
+def _named(rules: str | Path) -> Any:
+    if isinstance(rules, str) and rules in LABEL_PRESETS:
+        return LABEL_PRESETS[rules]
+    path = Path(rules)
+    readers = {".json": _read_json, ".toml": _read_toml, ".yaml": _read_yaml, ".yml": _read_yaml}
+    if path.suffix.lower() not in readers:
+        raise ParameterError(
+            f"rules are {str(rules)!r}, which is neither a preset ({', '.join(LABEL_PRESETS)}) nor "
+            f"a file that ends in {', '.join(readers)}"
+        )
+    if not path.is_file():
+        raise FolderNotFoundError(f"{path} does not exist, expected a file with rules")
+    try:
+        content = readers[path.suffix.lower()](path.read_text(encoding="utf-8"))
+    except ImportError as fault:
+        raise ParameterError(
+            f"{path}: {fault.name} is needed to read it and is not installed; install it, or write "
+            "the rules as JSON"
+        ) from None
+    except Exception as fault:  # each format has its own error
+        raise ParameterError(f"{path} cannot be read: {fault}") from None
+    if isinstance(content, list):
+        content = {"rules": content}
+    if not isinstance(content, Mapping):
+        raise ParameterError(f"{path} holds {content!r}, expected rules")
+    return {"name": path.name, **content}
+
+
+def _read_json(text: str) -> Any:
+    return json.loads(text)
+
+
+def _read_yaml(text: str) -> Any:
+    return importlib.import_module("yaml").safe_load(text)
+
+
+def _read_toml(text: str) -> Any:
+    try:
+        module = importlib.import_module("tomllib")
+    except ImportError:  # Python 3.10
+        module = importlib.import_module("tomli")
+    return module.loads(text)
+
+
+def _is_empty(key: Any, value: Any) -> bool:
+    """Whether an optional cell of a table was left empty."""
+    required = ("metric", "comparison", "threshold", "label")
+    return key not in required and (value is None or (isinstance(value, float) and value != value))
+
+
+def _checked(content: Mapping[str, Any]) -> RuleSet:
+    problems = []
+    names = [field.name for field in fields(RuleSet)]
+    unknown = [key for key in content if key not in names]
+    if unknown:
+        problems.append(f"keys {unknown} are not known, expected {names}")
+    for key in ("otherwise", "name", "source"):
+        value = content.get(key, "")
+        if not isinstance(value, str) or (key == "otherwise" and key in content and not value):
+            problems.append(f"{key} is {value!r}, expected a text")
+    rules = content.get("rules", ())
+    if isinstance(rules, str) or not isinstance(rules, Iterable):
+        problems.append(f"rules are {rules!r}, expected a list")
+        rules = ()
+    checked = []
+    for number, row in enumerate(rules, 1):
+        rule, found = _rule(row)
+        problems += [f"rule {number}: {problem}" for problem in found]
+        if rule is not None:
+            checked.append(rule)
+    if not checked and not problems:
+        problems.append("there are no rules")
+    if problems:
+        name = content.get("name", "rules")
+        raise ParameterError(f"{name}: " + "; ".join(problems))
+    return RuleSet(tuple(checked), **{k: v for k, v in content.items() if k != "rules"})
+
+
+def _rule(row: Any) -> tuple[LabelRule | None, list[str]]:
+    names = [field.name for field in fields(LabelRule)]
+    if isinstance(row, LabelRule):
+        given = {name: getattr(row, name) for name in names}
+    elif isinstance(row, Mapping):
+        given = dict(row)
+    elif isinstance(row, tuple | list) and len(row) <= len(names):
+        given = dict(zip(names, row, strict=False))
+    else:
+        return None, [f"it is {row!r}, expected a mapping with {', '.join(names[:4])}"]
+    problems = [
+        f"{key!r} is not known, expected {', '.join(names)}" for key in given if key not in names
+    ]
+    missing = [name for name in names[:4] if name not in given]
+    if missing:
+        return None, [*problems, f"{', '.join(missing)} missing"]
+    given = {key: v.item() if isinstance(v, np.generic) else v for key, v in given.items()}
+    for name in ("metric", "label"):
+        if not isinstance(given[name], str) or not given[name].strip():
+            problems.append(f"the {name} is {given[name]!r}, expected a text")
+    problems += _problems_of_threshold(given["comparison"], given["threshold"])
+    choices = {"absolute": (False, True), "nan": _NAN, "unit": _UNITS}
+    for name, allowed in choices.items():
+        if name in given and not any(given[name] is a or given[name] == a for a in allowed):
+            problems.append(f"{name} is {given[name]!r}, expected one of {list(allowed)}")
+    if given.get("absolute") and isinstance(given["threshold"], str):
+        problems.append("a text has no absolute value")
+    return (None, problems) if problems else (LabelRule(**given), [])
+
+
+def _problems_of_threshold(comparison: Any, threshold: Any) -> list[str]:
+    problems = []
+    if comparison not in COMPARISONS:
+        problems.append(f"the comparison is {comparison!r}, expected one of {list(COMPARISONS)}")
+    if isinstance(threshold, str):
+        if comparison in COMPARISONS[:4]:
+            problems.append(f"the threshold is {threshold!r}: texts can only be equal or not")
+    elif isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        problems.append(f"the threshold is {threshold!r}, expected a number or a text")
+    elif math.isnan(threshold):
+        problems.append("the threshold is NaN, expected a number")
+    return problems

@@ -1,0 +1,311 @@
+"""`label_units`: labels by rules on metrics, with the rule that decided each."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.curation.checks import check_label
+from si_curation.curation.label_rules import UNDECIDED, LabelRule, RuleSet, read_label_rules
+from si_curation.curation.session import CurationSession
+from si_curation.curation.units import as_plain
+from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
+
+METRIC_EXTENSIONS = ("curation_metrics", "quality_metrics")
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class UnitLabels:
+    """Labels of units, and what decided each.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        Indexed by unit id. ``label``; ``decided`` (False where nothing is said of the unit, whose
+        label is "unsorted" then: a metric that is needed is not known, or no rule holds and the
+        rules say nothing of such units); ``rule`` (number of the rule that decided, from 1; 0
+        where none holds; -1 where a metric is missing); ``reason`` (the rule in words, with the
+        value).
+    rules : RuleSet
+    """
+
+    table: pd.DataFrame
+    rules: RuleSet
+
+    @property
+    def labels(self) -> pd.Series:
+        """The label of each unit."""
+        return self.table["label"]
+
+    def apply_to(
+        self,
+        session: CurationSession,
+        *,
+        field: str = "group",
+        decided_by: str | None = None,
+    ) -> int:
+        """Label the units of a session, one step for each rule that decided any.
+
+        The reason of a step is the name of the rules and the rule, so that the history, the journal
+        and what is exported tell it. Undecided units are left as they are.
+
+        Parameters
+        ----------
+        session : CurationSession
+        field : str, default: "group"
+            The field "group" takes "good", "mua", "noise" and "unsorted" only.
+        decided_by : str, optional
+            ``label_units: <name of the rules>`` by default.
+
+        Returns
+        -------
+        int
+            Number of steps: so often `CurationSession.undo` takes everything back.
+
+        Raises
+        ------
+        ParameterError, UnknownIdError
+            A label cannot be used in that field, or a unit is not in the session any more. Nothing
+            has changed then.
+        """
+        decided = self.table[self.table["decided"]]
+        problems = []
+        for label in dict.fromkeys(decided["label"]):
+            try:
+                check_label(field, label)
+            except ParameterError as fault:
+                problems.append(str(fault))
+        if problems:
+            raise ParameterError("; ".join(dict.fromkeys(problems)))
+        known = set(session.unit_ids)
+        unknown = [as_plain(i) for i in decided.index if as_plain(i) not in known]
+        if unknown:
+            raise UnknownIdError(f"there are no units {unknown} in the session; label them anew")
+        steps = [*range(1, len(self.rules.rules) + 1), 0]
+        count = 0
+        for number in steps:
+            rows = decided[decided["rule"] == number]
+            if len(rows) == 0:
+                continue
+            ids = [as_plain(i) for i in rows.index]
+            who = f"label_units: {self.rules.name}" if decided_by is None else decided_by
+            reason = f"{self.rules.name}: {self._rule_in_words(number)}"
+            session.label(ids, rows["label"].iloc[0], field, reason=reason, decided_by=who)
+            count += 1
+        return count
+
+    def _rule_in_words(self, number: int) -> str:
+        if number:
+            return str(self.rules.rules[number - 1])
+        return "none of " + ", ".join(str(rule) for rule in self.rules.rules)
+
+
+def label_units(
+    sorting_analyzer: SortingAnalyzer | None,
+    rules: Any,
+    metrics: pd.DataFrame | None = None,
+    *,
+    otherwise: str | None = None,
+    amplitudes_in_uV: bool | None = None,
+) -> UnitLabels:
+    """Label units by rules on their metrics.
+
+    The rules are asked in order, and the first one that holds decides. **Unknown metrics never
+    pass**: where a rule needs a metric that is NaN, it cannot decide, and the unit is left
+    "unsorted" with the reason named, unless all labels that it may still get are the same.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer or None
+        None with `metrics` only.
+    rules : str, Path, RuleSet, pandas.DataFrame, mapping or sequence
+        See `si_curation.curation.label_rules.read_label_rules`. Presets, named after their source
+        (exact numbers and sources: ``LABEL_PRESETS[name].source``):
+
+        - "allen_default": isi_violations_ratio <= 0.5, amplitude_cutoff <= 0.1, presence_ratio >=
+          0.95 (code of the AllenSDK);
+        - "allen_documented": < 0.5, < 0.1, > 0.9 (its documentation);
+        - "ibl_rigor": contamination below 10 % with 90 % confidence (sliding_rp_violation <= 0.1),
+          noise_cutoff < 5, median amplitude > 50 µV;
+        - "kilosort_good": the label that Kilosort gave; "kilosort_contamination": its ContamPct
+          below 10 %.
+
+        Units that they keep are "good", others "mua".
+    metrics : pandas.DataFrame, optional
+        Indexed by unit id; the extension "curation_metrics" by default, else SpikeInterface's
+        "quality_metrics". What it has no column for is looked up in the properties of the units
+        (such as "KSLabel").
+    otherwise : str, optional
+        Label of units for which no rule holds; by default what the rules say, else "unsorted".
+    amplitudes_in_uV : bool, optional
+        Whether amplitudes are in µV: what the analyzer says by default, and True without one.
+        Rules in µV decide nothing where they are not.
+
+    Returns
+    -------
+    UnitLabels
+        ``.table`` and ``.apply_to(session)``.
+
+    Raises
+    ------
+    MissingDataError
+        There are no metrics.
+    ParameterError
+        All problems of the rules at once, metrics that are not there among them.
+
+    See Also
+    --------
+    spikeinterface.curation.bombcell_label_units, spikeinterface.curation.unitrefine_label_units :
+        work on the same analyzer; give their labels to `CurationSession.label`.
+
+    Examples
+    --------
+    >>> metrics = pd.DataFrame({"snr": [8.0, 3.0, np.nan]}, index=[4, 7, 9])
+    >>> labels = label_units(None, [("snr", "<", 5, "mua")], metrics, otherwise="good")
+    >>> labels.table[["label", "reason"]].values.tolist()
+    [['good', 'no rule holds'], ['mua', 'snr < 5 (it is 3)'],
+     ['unsorted', 'snr is not known, which snr < 5 needs']]
+    """
+    rule_set = read_label_rules(rules, otherwise)
+    unit_ids, columns = _columns(sorting_analyzer, rule_set, metrics)
+    if amplitudes_in_uV is None:
+        amplitudes_in_uV = sorting_analyzer is None or bool(sorting_analyzer.return_in_uV)
+    asked = [_ask(rule, columns[rule.metric], amplitudes_in_uV) for rule in rule_set.rules]
+    rows = [_decide(rule_set, asked, columns, i) for i in range(len(unit_ids))]
+    index = pd.Index(unit_ids, name="unit_id")
+    table = pd.DataFrame(rows, columns=["label", "decided", "rule", "reason"], index=index)
+    return UnitLabels(table.astype({"decided": bool, "rule": np.int64}), rule_set)
+
+
+def _columns(
+    analyzer: SortingAnalyzer | None, rule_set: RuleSet, metrics: pd.DataFrame | None
+) -> tuple[list[Any], dict[str, NDArray]]:
+    """Give the unit ids and the values of each metric that the rules need."""
+    names = list(dict.fromkeys(rule.metric for rule in rule_set.rules))
+    if metrics is not None and not isinstance(metrics, pd.DataFrame):
+        raise ParameterError(f"metrics are {type(metrics).__name__}, expected a DataFrame")
+    if metrics is None:
+        if analyzer is None:
+            raise MissingDataError("there is neither an analyzer nor a table of metrics")
+        metrics = _metrics_of(analyzer, names)
+    if metrics.index.has_duplicates:
+        raise ParameterError("metrics: a unit has two rows, expected one row for each unit")
+    properties = {} if analyzer is None else _properties(analyzer)
+    if analyzer is not None:
+        unknown = [i for i in metrics.index if i not in set(analyzer.unit_ids.tolist())]
+        if unknown:
+            raise ParameterError(f"metrics: there are no units {unknown[:5]} in the analyzer")
+        metrics = metrics.reindex(analyzer.unit_ids.tolist())
+    missing = [name for name in names if name not in metrics.columns and name not in properties]
+    if missing:
+        raise ParameterError(
+            f"{rule_set.name}: metrics {missing} are not there, expected some of "
+            f"{[*metrics.columns, *properties]}; compute them or leave the rules out"
+        )
+    columns = {
+        name: _values(metrics[name]) if name in metrics.columns else properties[name]
+        for name in names
+    }
+    _check_kinds(rule_set, columns)
+    return metrics.index.tolist(), columns
+
+
+def _metrics_of(analyzer: SortingAnalyzer, names: list[str]) -> pd.DataFrame:
+    for name in METRIC_EXTENSIONS:
+        if analyzer.has_extension(name):
+            return analyzer.get_extension(name).get_data()
+    table = pd.DataFrame(index=analyzer.unit_ids.tolist())
+    if all(name in _properties(analyzer) for name in names):
+        return table
+    raise MissingDataError(
+        f"the analyzer has neither {' nor '.join(METRIC_EXTENSIONS)}; compute one of them, or give "
+        "metrics="
+    )
+
+
+def _properties(analyzer: SortingAnalyzer) -> dict[str, NDArray]:
+    sorting = analyzer.sorting
+    found = {key: np.asarray(sorting.get_property(key)) for key in sorting.get_property_keys()}
+    return {key: values for key, values in found.items() if values.ndim == 1}
+
+
+def _values(column: pd.Series) -> NDArray:
+    """Give a column as an array; pandas' own numbers, which can be NA, as float64."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return column.to_numpy(dtype=object)
+
+
+def _is_text(values: NDArray) -> bool:
+    return values.dtype.kind not in "biuf"
+
+
+def _check_kinds(rule_set: RuleSet, columns: dict[str, NDArray]) -> None:
+    problems = []
+    for number, rule in enumerate(rule_set.rules, 1):
+        kinds = ("texts", "a number") if _is_text(columns[rule.metric]) else ("numbers", "a text")
+        if _is_text(columns[rule.metric]) != isinstance(rule.threshold, str):
+            problems.append(f"rule {number}: {rule.metric} holds {kinds[0]}, not {kinds[1]}")
+    if problems:
+        raise ParameterError(f"{rule_set.name}: " + "; ".join(problems))
+
+
+def _ask(rule: LabelRule, values: NDArray, in_uV: bool) -> tuple[NDArray, NDArray]:
+    """Give whether the rule holds, and whether it can be told, for each unit."""
+    if _is_text(values):
+        known = ~(pd.isna(values) | np.isin(values.astype(str), ["", "nan"]))
+        return np.asarray(_COMPARE[rule.comparison](values, rule.threshold)) & known, known
+    numbers = np.abs(values.astype(np.float64)) if rule.absolute else values.astype(np.float64)
+    known = ~np.isnan(numbers)
+    holds = _COMPARE[rule.comparison](numbers, rule.threshold) & known
+    if rule.nan == "holds":
+        holds, known = holds | ~known, np.ones_like(known)
+    if rule.unit == "uV" and not in_uV:
+        known = np.zeros_like(known)
+        holds = known.copy()
+    return holds, known
+
+
+def _decide(rule_set, asked, columns, i: int) -> tuple[str, bool, int, str]:
+    """Label one unit: three-valued logic over the rules in order."""
+    open_rules: list[LabelRule] = []
+    for number, (rule, (holds, known)) in enumerate(zip(rule_set.rules, asked, strict=True), 1):
+        if not known[i]:
+            open_rules.append(rule)
+        elif holds[i]:
+            if all(other.label == rule.label for other in open_rules):
+                return rule.label, True, number, _in_words(rule, columns[rule.metric][i])
+            break
+    else:
+        if not open_rules or all(rule.label == rule_set.otherwise for rule in open_rules):
+            return rule_set.otherwise, rule_set.otherwise != UNDECIDED, 0, "no rule holds"
+    return UNDECIDED, False, -1, "; ".join(_why_open(r, columns[r.metric][i]) for r in open_rules)
+
+
+def _in_words(rule: LabelRule, value: Any) -> str:
+    if isinstance(value, str):
+        return str(rule)
+    if np.isnan(value):
+        return f"{rule} (it is not known, which this rule counts)"
+    return f"{rule} (it is {value:.4g})"
+
+
+def _why_open(rule: LabelRule, value: Any) -> str:
+    if rule.unit == "uV" and not pd.isna(value):
+        return f"amplitudes are not in µV, which {rule} needs"
+    return f"{rule.metric} is not known, which {rule} needs"

@@ -1,0 +1,1 @@
+"""Parts of `effect_vs_quality`: directions of metrics, inputs, measures, the verdict."""

@@ -1,0 +1,326 @@
+"""How steady one unit is: its spikes in time bins, its amplitudes, its position.
+
+All functions take the spikes of one unit in the order of time, on one clock: the sample index plus
+the lengths of the segments before. A *period* is a pair of samples, ``[start, stop)``, within one
+segment; periods are ascending and do not overlap. The definitions are those of SpikeInterface
+0.105 (``spikeinterface.metrics.quality``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from si_curation.kernels._numba import njit
+
+
+class Bins(NamedTuple):
+    """Time bins ``[start, stop)``, arrays (n_bins,) int64 of samples."""
+
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+
+
+def bins_in_periods(periods: NDArray[np.int64], size: int) -> Bins:
+    """Cut periods into bins of one size; what is left at the end of a period is left out.
+
+    Parameters
+    ----------
+    periods : array (n_periods, 2) int64
+    size : int
+        In samples.
+
+    Examples
+    --------
+    >>> bins_in_periods(np.array([[0, 7], [10, 13]]), 3)
+    Bins(starts=array([ 0,  3, 10]), stops=array([ 3,  6, 13]))
+    """
+    starts = [np.arange(start, stop - size + 1, size) for start, stop in periods.tolist()]
+    all_starts = np.concatenate([np.zeros(0, dtype=np.int64), *starts]).astype(np.int64)
+    return Bins(all_starts, all_starts + size)
+
+
+def bins_of_recording(segment_samples: ArrayLike, size: int) -> Bins:
+    """Cut a whole recording into bins, as SpikeInterface does.
+
+    The last bin of a segment is short where the segment is no multiple of the size, but at the end
+    of the recording it is left out. The last of all bins holds its right edge too (as
+    ``numpy.histogram``).
+
+    Parameters
+    ----------
+    segment_samples : sequence of int
+        Length of each segment.
+    size : int
+        In samples.
+
+    Examples
+    --------
+    >>> bins_of_recording([7, 8], 3)
+    Bins(starts=array([ 0,  3,  6,  7, 10]), stops=array([ 3,  6,  7, 10, 14]))
+    """
+    lengths = np.asarray(segment_samples, dtype=np.int64)
+    ends = np.cumsum(lengths)
+    edges = [np.arange(e - n, e, size) for e, n in zip(ends[:-1], lengths[:-1], strict=True)]
+    # aligned to multiples of the size from the start of the first segment
+    edges.append(np.arange(ends[-1] - lengths[-1], ends[-1] // size * size + 1, size))
+    joined = np.concatenate(edges).astype(np.int64)
+    stops = joined[1:].copy()
+    stops[-1:] += 1
+    return Bins(joined[:-1], stops)
+
+
+def bins_of_segments(segment_samples: ArrayLike, size: int) -> list[Bins]:
+    """Cut each segment into whole bins, as SpikeInterface does for drift.
+
+    A segment before the last that is a multiple of the size has one bin less than it could.
+
+    Parameters
+    ----------
+    segment_samples : sequence of int
+    size : int
+        In samples.
+
+    Examples
+    --------
+    >>> [bins.starts.tolist() for bins in bins_of_segments([6, 6], 3)]
+    [[0], [6, 9]]
+    """
+    lengths = np.asarray(segment_samples, dtype=np.int64)
+    offsets = np.cumsum(lengths) - lengths
+    out = []
+    for i, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
+        last = i == lengths.size - 1
+        edges = offset + np.arange(0, length // size * size + 1 if last else length, size)
+        out.append(Bins(edges[:-1], edges[1:]))
+    return out
+
+
+def rows_of_bins(samples: NDArray[np.int64], bins: Bins) -> tuple[NDArray, NDArray]:
+    """First spike of each bin, and the one after its last.
+
+    Parameters
+    ----------
+    samples : array (n_spikes,) int64, ascending
+    bins : Bins
+
+    Returns
+    -------
+    first, stop : array (n_bins,) int64
+    """
+    return np.searchsorted(samples, bins.starts), np.searchsorted(samples, bins.stops)
+
+
+def count_in_bins(samples: NDArray[np.int64], bins: Bins) -> NDArray[np.int64]:
+    """Count the spikes in each bin.
+
+    Examples
+    --------
+    >>> count_in_bins(np.array([1, 2, 9]), Bins(np.array([0, 5]), np.array([5, 10])))
+    array([2, 1])
+    """
+    first, stop = rows_of_bins(samples, bins)
+    return stop - first
+
+
+def presence_ratio(counts: NDArray[np.integer], threshold: float) -> float:
+    """Share of the bins that have more spikes than a threshold; NaN without bins.
+
+    Examples
+    --------
+    >>> presence_ratio(np.array([3, 0, 1, 0]), 0)
+    0.5
+    """
+    return float(np.mean(counts > threshold)) if counts.size else np.nan
+
+
+def firing_range(counts: NDArray[np.integer], size_s: float, percentiles: Sequence[float]) -> float:
+    """Range of the firing rate in bins, between two percentiles, in Hz; NaN without bins.
+
+    Examples
+    --------
+    >>> firing_range(np.array([0, 5, 10]), 5.0, (0, 100))
+    2.0
+    """
+    if counts.size == 0:
+        return np.nan
+    low, high = np.percentile(counts / size_s, percentiles)
+    return float(high - low)
+
+
+@njit
+def variation_in_bins(values, first, stop, mean):
+    """Coefficient of variation of the values in each bin: their deviation over a common mean.
+
+    Parameters
+    ----------
+    values : array (n_spikes,) floating
+    first, stop : array (n_bins,) int64
+        Rows of each bin.
+    mean : float
+
+    Returns
+    -------
+    array (n_bins with a spike,) float64
+        Bins without spikes have none and are left out.
+    """
+    out = np.empty(first.size, dtype=np.float64)
+    used = 0
+    for b in range(first.size):
+        n = stop[b] - first[b]
+        if n <= 0:
+            continue
+        total = 0.0
+        for i in range(first[b], stop[b]):
+            total += values[i]
+        centre = total / n
+        squares = 0.0
+        for i in range(first[b], stop[b]):
+            squares += (values[i] - centre) ** 2
+        out[used] = np.sqrt(squares / n) / mean
+        used += 1
+    return out[:used]
+
+
+@njit
+def medians_in_bins(values, first, stop, min_spikes):
+    """Median of the values in each bin; NaN where a bin has too few spikes.
+
+    Parameters
+    ----------
+    values : array (n_spikes,) floating
+    first, stop : array (n_bins,) int64
+        Rows of each bin.
+    min_spikes : int
+
+    Returns
+    -------
+    array (n_bins,) float64
+    """
+    out = np.full(first.size, np.nan)
+    for b in range(first.size):
+        n = stop[b] - first[b]
+        if n > 0 and n >= min_spikes:
+            out[b] = np.median(values[first[b] : stop[b]])
+    return out
+
+
+def histogram_of_sorted(
+    values: NDArray[np.floating], num_bins: int
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Histogram of sorted values, the same as `numpy.histogram` gives, by bisection.
+
+    Parameters
+    ----------
+    values : array (n,) floating
+        Ascending, at least one.
+    num_bins : int
+
+    Returns
+    -------
+    heights : array (num_bins,) int64
+    edges : array (num_bins + 1,) floating
+
+    Examples
+    --------
+    >>> histogram_of_sorted(np.array([0.0, 1.0, 1.5, 4.0]), 2)
+    (array([3, 1]), array([0., 2., 4.]))
+    """
+    edges = np.histogram_bin_edges(values[[0, -1]], num_bins)
+    bounds = np.searchsorted(values, edges)
+    bounds[-1] = values.size  # the last bin holds its right edge too
+    return np.diff(bounds), edges
+
+
+def fraction_missing(
+    histogram: NDArray[np.integer], num_amplitudes: int, smoothing: float
+) -> float:
+    """Share of the spikes below the detection threshold, from the missing tail of amplitudes.
+
+    The histogram of amplitudes is smoothed; what its right side has beyond the last bin that is as
+    high as the first is what its left side lacks (Hill et al. 2011, J. Neurosci. 31:8699).
+
+    Parameters
+    ----------
+    histogram : array (n_bins,) int64
+        Of positive amplitudes.
+    num_amplitudes : int
+    smoothing : float
+        Standard deviation of the Gaussian, in bins.
+
+    Returns
+    -------
+    float
+        0 to 0.5.
+
+    Examples
+    --------
+    >>> round(fraction_missing(np.array([50, 40, 30, 20, 10, 5, 0, 0]), 155, 0.1), 3)
+    0.404
+    """
+    smooth = gaussian_filter1d(histogram, smoothing, mode="nearest")
+    last = int(np.flatnonzero(smooth >= smooth[0])[-1])
+    missing = smooth[last + 1 :].sum()
+    return min(float(missing / (num_amplitudes + missing)), 0.5)
+
+
+def noise_cutoff(
+    histogram: NDArray[np.integer],
+    edges: NDArray[np.floating],
+    low_value: float,
+    high_value: float,
+) -> tuple[float, float]:
+    """How far the smallest amplitudes stand out from what the largest ones let expect.
+
+    Parameters
+    ----------
+    histogram : array (n_bins,) int64
+        Of positive amplitudes.
+    edges : array (n_bins + 1,) floating
+    low_value, high_value : float
+        Amplitudes below which, and above which, bins are low and high.
+
+    Returns
+    -------
+    cutoff : float
+        (mean of the low bins - mean of the high bins) / deviation of the high bins; NaN without low
+        bins, with less than two high bins, and where all high bins are equally high.
+    ratio : float
+        Mean of the low bins over the highest bin; NaN without low bins.
+
+    Notes
+    -----
+    Source: IBL 2024 (spike sorting pipeline), in the version of SpikeInterface.
+
+    Examples
+    --------
+    >>> noise_cutoff(np.array([8, 9, 4, 2]), np.arange(5.0), 1.0, 2.0)
+    (5.0, 0.8888888888888888)
+    """
+    low = histogram[edges[1:] <= low_value]
+    high = histogram[edges[:-1] >= high_value]
+    if low.size == 0:
+        return np.nan, np.nan
+    ratio = float(low.mean() / histogram.max())
+    if high.size < 2 or high.std() == 0:
+        return np.nan, ratio
+    return float((low.mean() - high.mean()) / high.std()), ratio
+
+
+def drift_of_positions(positions: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Range, standard deviation and median absolute deviation of positions; NaN are left out.
+
+    Examples
+    --------
+    >>> drift_of_positions(np.array([0.0, 2.0, np.nan, 4.0]))[0]
+    4.0
+    """
+    told = positions[~np.isnan(positions)]
+    if told.size == 0:
+        return np.nan, np.nan, np.nan
+    deviation = np.median(np.abs(told - np.median(told)))
+    return float(np.ptp(told)), float(told.std()), float(deviation)

@@ -1,0 +1,46 @@
+"""Depth of each spike from its features on the channels around it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from si_curation.kernels._numba import njit
+
+
+@njit
+def depths_of_features(features, rows, groups, channels, depths, out):
+    """Mean depth of the channels, weighted by the square of the first component where positive.
+
+    Parameters
+    ----------
+    features : array (n_rows, n_pcs, n_loc) floating
+    rows : array (n_spikes,) integer
+        Row of each spike in `features`; -1: not stored.
+    groups : array (n_spikes,) integer
+        Row of each spike in `channels`.
+    channels : array (n_groups, n_loc) integer
+        Channel of each column; -1 for none.
+    depths : array (n_channels,) floating
+        In µm; columns of channels that are NaN are left out.
+    out : array (n_spikes,) floating
+        NaN where nothing is stored or no first component is positive.
+
+    Notes
+    -----
+    Source: phylib 2.7.1, ``TemplateModel.get_depths``.
+    """
+    for i in range(rows.size):
+        out[i] = np.nan
+        if rows[i] < 0:
+            continue
+        total = 0.0
+        weights = 0.0
+        for k in range(features.shape[2]):
+            channel = channels[groups[i], k]
+            value = np.float64(features[rows[i], 0, k])
+            if channel < 0 or not value > 0 or np.isnan(depths[channel]):
+                continue
+            total += depths[channel] * value * value
+            weights += value * value
+        if weights > 0:
+            out[i] = total / weights

@@ -1,0 +1,1 @@
+"""Quality metrics of units, computed from what the sorter wrote."""

@@ -1,0 +1,223 @@
+"""Parts of a recording: periods of units, and windows of one length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import ParameterError
+from si_curation.kernels.stability import (
+    Bins,
+    bins_in_periods,
+    bins_of_recording,
+    bins_of_segments,
+)
+
+#: {unit id as text: [[segment index, first sample, sample after the last], ...]}
+PeriodsByUnit = dict[str, list[list[int]]]
+_FIELDS = ("segment_index", "start_sample_index", "end_sample_index", "unit_index")
+
+
+class Span:
+    """The part of a recording that a metric is computed on.
+
+    Parameters
+    ----------
+    segment_samples : array (n_segments,) int64
+    sampling_frequency : float
+    periods : array (n_periods, 2) int64, optional
+        Ascending, apart, each within a segment; on the clock of all segments one after the other.
+        By default everything.
+
+    Attributes
+    ----------
+    is_whole : bool
+    periods : array (n_periods, 2) int64
+    """
+
+    def __init__(
+        self,
+        segment_samples: NDArray[np.int64],
+        sampling_frequency: float,
+        periods: NDArray[np.int64] | None = None,
+    ):
+        self.segment_samples = segment_samples
+        self.sampling_frequency = sampling_frequency
+        self.is_whole = periods is None
+        ends = np.cumsum(segment_samples)
+        self._ends = ends
+        if periods is None:
+            periods = np.stack([ends - segment_samples, ends], axis=1)
+        self.periods = periods
+        self._bins: dict[int, Bins] = {}
+
+    @cached_property
+    def num_samples(self) -> int:
+        """Length of all periods together."""
+        return int((self.periods[:, 1] - self.periods[:, 0]).sum())
+
+    @property
+    def duration_s(self) -> float:
+        """Length of all periods together."""
+        return self.num_samples / self.sampling_frequency
+
+    def size_of(self, duration_s: float) -> int:
+        """Length of a bin in samples, at least one."""
+        return max(int(duration_s * self.sampling_frequency), 1)
+
+    def bins(self, size: int) -> Bins:
+        """Bins of one size; of a whole recording as SpikeInterface cuts it."""
+        if size not in self._bins:
+            self._bins[size] = (
+                bins_of_recording(self.segment_samples, size)
+                if self.is_whole
+                else bins_in_periods(self.periods, size)
+            )
+        return self._bins[size]
+
+    def segment_bins(self, size: int) -> list[Bins]:
+        """Bins of each segment of a whole recording; of periods, all in one."""
+        if self.is_whole:
+            return bins_of_segments(self.segment_samples, size)
+        return [self.bins(size)]
+
+    def periods_by_segment(self) -> list[NDArray[np.int64]]:
+        """Periods of each segment that has any."""
+        segment = np.searchsorted(self._ends, self.periods[:, 0], side="right")
+        return [self.periods[segment == s] for s in np.unique(segment)]
+
+    def within(self, start: int, stop: int) -> Span:
+        """Give the part of the span between two samples."""
+        cut = np.clip(self.periods, start, stop)
+        cut = cut[cut[:, 1] > cut[:, 0]]
+        return Span(self.segment_samples, self.sampling_frequency, cut)
+
+
+def segment_samples_of(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
+    """Length of each segment."""
+    return np.array(
+        [analyzer.get_num_samples(i) for i in range(analyzer.get_num_segments())], dtype=np.int64
+    )
+
+
+def spans_of(
+    analyzer: SortingAnalyzer, unit_ids: Sequence[Any] | NDArray, periods: PeriodsByUnit | None
+) -> list[Span]:
+    """Give the span of each unit; one object for all where there are no periods."""
+    samples, fs = segment_samples_of(analyzer), analyzer.sampling_frequency
+    if periods is None:
+        return [Span(samples, fs)] * len(unit_ids)
+    offsets = np.cumsum(samples) - samples
+    spans = []
+    for unit_id in unit_ids:
+        found = np.array(periods.get(str(unit_id), []), dtype=np.int64).reshape(-1, 3)
+        spans.append(Span(samples, fs, found[:, 1:] + offsets[found[:, 0], None]))
+    return spans
+
+
+def normalise_periods(analyzer: SortingAnalyzer, periods: Any) -> PeriodsByUnit | None:
+    """Check periods, sort them by unit and time, and join those that touch or overlap.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    periods : array, list or mapping, optional
+        SpikeInterface's periods (``unit_period_dtype``), or rows of
+        ``(segment_index, start_sample_index, end_sample_index, unit_index)``; or what this function
+        gives. The end is the sample after the last.
+
+    Returns
+    -------
+    dict or None
+        {unit id as text: [[segment index, first sample, sample after the last], ...]}
+
+    Raises
+    ------
+    ParameterError
+        All problems at once.
+    """
+    if periods is None:
+        return None
+    names = [str(unit_id) for unit_id in analyzer.unit_ids]
+    if isinstance(periods, Mapping):
+        rows = [(str(name), [int(v) for v in row]) for name, of in periods.items() for row in of]
+    else:
+        rows = _rows(periods, names)
+    samples = segment_samples_of(analyzer)
+    problems = []
+    for name, (segment, start, stop) in rows:
+        if not 0 <= segment < samples.size:
+            problems.append(f"unit {name}: segment {segment}, expected 0 to {samples.size - 1}")
+        elif not 0 <= start < stop <= samples[segment]:
+            problems.append(
+                f"unit {name}: samples {start} to {stop} of segment {segment}, expected an "
+                f"ascending pair from 0 to {samples[segment]}"
+            )
+    if problems:
+        shown = "; ".join(problems[:5])
+        raise ParameterError(f"{len(problems)} periods cannot be used: {shown}")
+    out: PeriodsByUnit = {}
+    for name, row in sorted(rows):
+        known = out.setdefault(name, [])
+        if known and known[-1][0] == row[0] and row[1] <= known[-1][2]:
+            known[-1][2] = max(known[-1][2], row[2])
+        else:
+            known.append(list(row))
+    return out
+
+
+def _rows(periods: Any, names: list[str]) -> list[tuple[str, list[int]]]:
+    values = np.asarray(periods)
+    if values.dtype.names is not None and set(_FIELDS) <= set(values.dtype.names):
+        values = np.stack([values[name].astype(np.int64) for name in _FIELDS], axis=1)
+    if values.size == 0:
+        return []
+    if values.ndim != 2 or values.shape[1] != 4 or values.dtype.kind not in "iu":
+        raise ParameterError(
+            f"periods has dtype {values.dtype} and shape {values.shape}, expected SpikeInterface's "
+            f"unit_period_dtype or whole numbers in 4 columns ({', '.join(_FIELDS)})"
+        )
+    index = values[:, 3]
+    if index.min() < 0 or index.max() >= len(names):
+        raise ParameterError(
+            f"periods has unit indices {index.min()} to {index.max()}, expected 0 to "
+            f"{len(names) - 1}"
+        )
+    return [(names[row[3]], row[:3]) for row in values.tolist()]
+
+
+def windows_of(analyzer: SortingAnalyzer, window_s: float) -> NDArray[np.int64]:
+    """Cut every segment into windows; the last of a segment is what is left.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    window_s : float
+
+    Returns
+    -------
+    array (n_windows, 3) int64
+        Segment index, first sample, sample after the last.
+
+    Raises
+    ------
+    ParameterError
+    """
+    fs = analyzer.sampling_frequency
+    try:
+        size = int(float(window_s) * fs)
+    except (TypeError, ValueError, OverflowError):
+        size = 0
+    if isinstance(window_s, bool) or size < 1:
+        raise ParameterError(f"window_s is {window_s!r}, expected a length in seconds, such as 600")
+    rows = [
+        (segment, start, min(start + size, int(length)))
+        for segment, length in enumerate(segment_samples_of(analyzer))
+        for start in range(0, int(length), size)
+    ]
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)
