@@ -43,12 +43,12 @@ _RECOMPUTED = (
     "isi_histograms",
     "unit_similarity",
     "cross_correlograms",
-    "curation_metrics",
 )
 _REASONS = {
     "waveforms": "channels of merged units differ; compute them from the recording",
     "principal_components": "channels of merged units differ; compute them from the recording, or "
     "read the exported folder",
+    "curation_metrics": "they are of the units before; compute them again",
     "quality_metrics": "they are of the units before; compute them again",
     "template_metrics": "they are of the units before; compute them again",
     "spiketrain_metrics": "they are of the units before; compute them again",
