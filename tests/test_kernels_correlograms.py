@@ -175,7 +175,7 @@ def test_no_pairs_across_the_range_of_int64():
 
 @pytest.mark.parametrize(
     ("half_window", "width", "message"),
-    [(10, 0, "smaller|at least 1 sample"), (3, 4, "whole bin"), (2**30, 10, "less than")],
+    [(10, 0, "smaller|expected at least 1"), (3, 4, "whole bin"), (2**30, 10, "less than")],
 )
 def test_windows_that_cannot_be(half_window, width, message):
     with pytest.raises(ParameterError, match=message):
@@ -391,7 +391,7 @@ def test_isi_histogram(seed, width, num_bins, rest):
 
 
 def test_isi_windows_that_cannot_be():
-    with pytest.raises(ParameterError, match="at least 1 sample"):
+    with pytest.raises(ParameterError, match="expected at least 1"):
         isi_histogram([], 10, 0)
     with pytest.raises(ParameterError, match="whole bin"):
         isi_histogram([], 10, 11)
