@@ -33,7 +33,7 @@ LAYERS = [
     {"curation", "unit_table"},
     {"exporters", "views"},
     {"datasets"},
-    {"cli_phy"},
+    {"cli_phy", "cli_tables"},
     {"cli_evidence", "cli_metrics"},
     {"cli"},
     {"__init__"},

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from si_curation.cli_phy import open_source
-from si_curation.errors import OutputExistsError, ParameterError
+from si_curation.cli_tables import check_table_output, write_table
+from si_curation.errors import OutputExistsError
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _WIDTH = 100  # of words on the screen; files have all of them
-_WRITERS = {".csv": ",", ".tsv": "\t"}
 
 _source = click.argument("source", metavar="ANALYZER_OR_FOLDER", type=click.Path(path_type=Path))
 _output = click.option(
@@ -39,7 +39,7 @@ def contamination(
     """Estimate how contaminated each unit is, by every common method."""
     import si_curation as sic
 
-    _check(output)
+    check_table_output(output)
     analyzer = open_source(source, sampling_frequency)
     table = sic.contamination_panel(analyzer, refractory_period_ms=refractory_period_ms)
     shown = [
@@ -76,7 +76,7 @@ def merges(
     """Suggest units to merge, best first, with the evidence for each pair."""
     import si_curation as sic
 
-    _check(output)
+    check_table_output(output)
     if curation_json is not None and curation_json.exists():
         raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
     analyzer = open_source(source, sampling_frequency)
@@ -114,7 +114,7 @@ def connections(
     """Find monosynaptic connections, with what makes them doubtful."""
     import si_curation as sic
 
-    _check(output)
+    check_table_output(output)
     analyzer = open_source(source, sampling_frequency)
     table = sic.find_monosynaptic_connections(
         analyzer, method=method, include_inhibitory=inhibitory
@@ -123,30 +123,12 @@ def connections(
     _give(table, output, [*shown, "verdict"])
 
 
-def _check(output: Path | None) -> None:
-    if output is None:
-        return
-    if output.suffix not in (*_WRITERS, ".json"):
-        raise ParameterError(f"--output is {output}, expected a .csv, .tsv or .json file")
-    if output.exists():
-        raise OutputExistsError(f"{output} exists; give another --output")
-
-
 def _give(table: Any, output: Path | None, shown: list[str]) -> None:
     """Print the columns to look at, or write all of them."""
     if output is None:
         click.echo(_as_text(table[shown]) if len(table) else "none")
         return
-    part = output.with_name(f".{output.name}.part")
-    try:
-        if output.suffix == ".json":
-            table.to_json(part, orient="records", indent=2)
-        else:
-            table.to_csv(part, index=False, sep=_WRITERS[output.suffix], lineterminator="\n")
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
-    click.echo(f"Wrote {output}: {len(table)} rows")
+    write_table(table, output)
 
 
 def _as_text(table: Any) -> str:

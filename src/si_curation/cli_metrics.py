@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from si_curation.cli_phy import open_source
+from si_curation.cli_tables import check_table_output, write_table
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
 _HELP = {"help_option_names": ["-h", "--help"]}
-_WRITERS = {".csv": ",", ".tsv": "\t"}
 _SHOWN = (
     "num_spikes",
     "firing_rate",
@@ -85,7 +85,7 @@ def metrics(
             _write_columns(source, found)
         table = found.rename_axis("unit_id").reset_index()
     if output is not None:
-        _write(table, output)
+        write_table(table, output)
     elif not write_phy:
         main = [c for c in ("unit_id", *_SHOWN) if c in table]
         shown = table if names or window_s is not None else table[main]
@@ -98,12 +98,7 @@ def _check(source: Path, output: Path | None, write_phy: bool, window_s: float |
         problems.append(f"--write-phy needs a Kilosort/phy folder, which {source} is not")
     if write_phy and window_s is not None:
         problems.append("--write-phy writes a value for each unit: leave out --window-s")
-    if output is not None and output.suffix not in (*_WRITERS, ".json"):
-        problems.append(f"--output is {output}, expected a .csv, .tsv or .json file")
-    if problems:
-        raise ParameterError("; ".join(problems))
-    if output is not None and output.exists():
-        raise OutputExistsError(f"{output} exists; give another --output")
+    check_table_output(output, problems)
 
 
 def _write_columns(folder: Path, table: Any) -> None:
@@ -125,19 +120,6 @@ def _is_missing(value: Any) -> bool:
     import pandas as pd
 
     return bool(pd.isna(value))
-
-
-def _write(table: Any, output: Path) -> None:
-    part = output.with_name(f".{output.name}.part")
-    try:
-        if output.suffix == ".json":
-            table.to_json(part, orient="records", indent=2, double_precision=15)
-        else:
-            table.to_csv(part, index=False, sep=_WRITERS[output.suffix], lineterminator="\n")
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
-    click.echo(f"Wrote {output}: {len(table)} rows")
 
 
 @click.command("cluster-info", context_settings=_HELP)

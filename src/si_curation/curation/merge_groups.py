@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from si_curation.errors import OutputExistsError, ParameterError
+from si_curation.phy.writing import replace_file
 
 # share of the threshold that pairs within a group need besides those that make it one
 ACCEPTABLE_SHARE = 0.5
@@ -130,12 +130,7 @@ class MergeSuggestions:
         if target.exists() and not overwrite:
             raise OutputExistsError(f"{target} exists; give another path, or overwrite=True")
         model = self.to_curation_model(threshold)
-        part = target.with_name(f".{target.name}.part")
-        try:
-            part.write_text(json.dumps(json.loads(model.model_dump_json()), indent=2), "utf-8")
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        replace_file(target, model.model_dump_json(indent=2).encode("utf-8"))
         return target
 
     def _threshold(self, threshold: float | None) -> float:

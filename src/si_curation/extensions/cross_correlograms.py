@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from spikeinterface.core.core_tools import materialize_array, slice_rows
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 from si_curation._spikeinterface import as_array, register_extension
-from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.errors import ParameterError
 from si_curation.extensions.cross_correlograms_store import (
     add_up,
     autos,
@@ -34,10 +35,11 @@ from si_curation.extensions.cross_correlograms_tables import (
     normalize,
     refuse_unknown,
 )
-from si_curation.extensions.template_assignment import _shown
+from si_curation.extensions.template_assignment import unit_position
 from si_curation.kernels.correlogram_cells import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlogram_isi import isi_histogram
 from si_curation.kernels.correlograms import assemble, assemble_pairs
+from si_curation.phy.writing import replace_file
 
 Convention = Literal["spikeinterface", "phy", "centered"]
 Normalization = Literal["counts", "hz", "probability"]
@@ -246,11 +248,7 @@ class CrossCorrelograms(AnalyzerExtension):
         return np.bincount(unit_index, minlength=len(self.sorting_analyzer.unit_ids))
 
     def _index(self, unit_id: Any) -> int:
-        unit_ids = self.sorting_analyzer.unit_ids
-        position = np.flatnonzero(unit_ids == unit_id)
-        if position.size != 1:
-            raise UnknownIdError(f"there is no unit {unit_id!r}; units are {_shown(unit_ids)}")
-        return int(position[0])
+        return unit_position(self.sorting_analyzer, unit_id)
 
     def get_pairs(self) -> NDArray:
         """Pairs of units that ``get_data`` of ``pairs="neighbours"`` and ``"auto"`` is of.
@@ -412,7 +410,9 @@ class CrossCorrelograms(AnalyzerExtension):
         """
         target = new_file(path, overwrite)
         values, bins = self.get_data(convention=convention, normalization=normalization)
-        make_table(values, bins, self.get_pairs()).to_csv(target, index=False)
+        table = make_table(values, bins, self.get_pairs())
+        text = table.to_csv(index=False, lineterminator="\n")
+        replace_file(target, text.encode("utf-8"))
         return target
 
     def export_to_npz(
@@ -431,14 +431,15 @@ class CrossCorrelograms(AnalyzerExtension):
         """
         target = new_file(path, overwrite)
         values, bins = self.get_data(convention=convention, normalization=normalization)
-        with target.open("wb") as file:  # given a path, numpy may change its suffix
-            np.savez_compressed(
-                file,
-                values=values,
-                bins_ms=bins,
-                unit_ids=self.sorting_analyzer.unit_ids,
-                pairs=self.get_pairs(),
-            )
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            values=values,
+            bins_ms=bins,
+            unit_ids=self.sorting_analyzer.unit_ids,
+            pairs=self.get_pairs(),
+        )
+        replace_file(target, file.getvalue())
         return target
 
 
