@@ -388,7 +388,7 @@ def result():
 
 def test_the_figure_shows_the_table(result, tmp_path):
     before = plt.get_fignums()
-    figure = plot_effect_vs_quality(result)
+    figure = plot_effect_vs_quality(result).figure
     assert plt.get_fignums() == before
     assert len(figure.axes) == len(result.summary)
     for axes, (name, row) in zip(figure.axes, result.summary.iterrows(), strict=True):
@@ -409,13 +409,13 @@ def test_the_figure_shows_the_table(result, tmp_path):
 def test_figures_and_axes_of_the_user(result):
     names = ["rp_contamination", "firing_rate"]
     own, panels = plt.subplots(1, 2)
-    assert plot_effect_vs_quality(result, names, axes=panels) is own
+    assert plot_effect_vs_quality(result, names, axes=panels).figure is own
     assert panels[1].get_xlabel() == "firing_rate ≥"
-    assert plot_effect_vs_quality(result, names[:1], axes=panels[0]) is own
+    assert plot_effect_vs_quality(result, names[:1], ax=panels[0]).figure is own
     plt.close(own)
-    figure = plot_effect_vs_quality(result, names).subfigures()
-    assert plot_effect_vs_quality(result, names, figure=figure) is figure
-    with pytest.raises(sic.ParameterError, match="2 axes are given for 6 metrics"):
+    figure = plot_effect_vs_quality(result, names).figure.subfigures()
+    assert plot_effect_vs_quality(result, names, figure=figure).figure is figure
+    with pytest.raises(sic.ParameterError, match="2 axes are given for 6 panels"):
         plot_effect_vs_quality(result, axes=panels)
     with pytest.raises(sic.UnknownIdError, match="d_prime"):
         plot_effect_vs_quality(result, ["d_prime"])

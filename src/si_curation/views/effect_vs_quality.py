@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from si_curation.effect_vs_quality import EffectVsQuality
-from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.errors import UnknownIdError
+from si_curation.views.widget import FigureWidget
 
 _COLUMNS = 4
 _VERDICT_COLORS = {
@@ -27,13 +27,7 @@ _VERDICT_COLORS = {
 _BAND = "0.87"
 
 
-def plot_effect_vs_quality(
-    result: EffectVsQuality,
-    metrics: Sequence[str] | None = None,
-    *,
-    axes: Axes | Sequence[Axes] | None = None,
-    figure: Figure | SubFigure | None = None,
-) -> Figure | SubFigure:
+class EffectVsQualityWidget(FigureWidget):
     """Draw the effect at stricter and stricter thresholds of each metric.
 
     To the right the thresholds are stricter, with their values below and the number of units left
@@ -45,16 +39,8 @@ def plot_effect_vs_quality(
     result : EffectVsQuality
     metrics : sequence of str, optional
         All by default.
-    axes : Axes or sequence of Axes, optional
-        To draw into, one for each metric.
-    figure : Figure or SubFigure, optional
-        To make the axes in; a new `matplotlib.figure.Figure`, which pyplot does not know, by
-        default.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure drawn into; ``figure.savefig("name.pdf")`` writes it.
+    **figure_arguments
+        ``figure``, ``axes`` (one for each metric), ``figsize``, ``figtitle``; see `FigureWidget`.
 
     Raises
     ------
@@ -67,44 +53,49 @@ def plot_effect_vs_quality(
     >>> rng = np.random.default_rng(0)
     >>> metrics = pd.DataFrame({"snr": rng.gamma(4.0, 2.0, 50)})
     >>> result = effect_vs_quality(pd.Series(rng.normal(1.0, 1.0, 50)), metrics)
-    >>> figure = plot_effect_vs_quality(result)
-    >>> figure.axes[0].get_xlabel()
+    >>> plot_effect_vs_quality(result).ax.get_xlabel()
     'snr ≥'
     """
-    names = list(result.summary.index) if metrics is None else list(metrics)
-    unknown = [name for name in names if name not in result.summary.index]
-    if unknown or not names:
-        raise UnknownIdError(f"metrics {unknown} were not tested: {list(result.summary.index)}")
-    if axes is None:
-        panels, figure = _make_axes(len(names), figure)
-        _label_grid(figure, panels, result)
-    else:
-        panels = [axes] if isinstance(axes, Axes) else list(np.ravel(np.asarray(axes, object)))
-        if figure is not None or len(panels) != len(names):
-            raise ParameterError(
-                f"{len(panels)} axes are given for {len(names)} metrics, expected as many, and no "
-                "figure"
-            )
-        figure = panels[0].figure
-    for panel, name in zip(panels, names, strict=True):
-        _draw_metric(panel, result, name)
-    return figure
+
+    def __init__(
+        self,
+        result: EffectVsQuality,
+        metrics: Sequence[str] | None = None,
+        **figure_arguments: Any,
+    ):
+        names = list(result.summary.index) if metrics is None else list(metrics)
+        unknown = [name for name in names if name not in result.summary.index]
+        if unknown or not names:
+            raise UnknownIdError(f"metrics {unknown} were not tested: {list(result.summary.index)}")
+        super().__init__({"result": result, "names": names}, **figure_arguments)
+
+    def _num_axes(self, data: dict[str, Any]) -> int:
+        return len(data["names"])
+
+    def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
+        num_columns = min(len(data["names"]), _COLUMNS)
+        num_rows = -(-len(data["names"]) // num_columns)
+        return (max(0.7 + 2.6 * num_columns, 5.6), 0.75 + 2.3 * num_rows)
+
+    def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
+        count = len(data["names"])
+        num_columns = min(count, _COLUMNS)
+        grid = figure.add_gridspec(-(-count // num_columns), num_columns)
+        panels: list[Axes] = []
+        for i in range(count):
+            place = grid[i // num_columns, i % num_columns]
+            panels.append(figure.add_subplot(place, sharey=panels[0] if panels else None))
+            if i % num_columns:
+                panels[-1].tick_params(labelleft=False)
+        _label_grid(figure, panels, data["result"])
+        return panels
+
+    def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
+        for panel, name in zip(axes, data["names"], strict=True):
+            _draw_metric(panel, data["result"], name)
 
 
-def _make_axes(count: int, figure: Any) -> tuple[list[Axes], Any]:
-    num_columns = min(count, _COLUMNS)
-    num_rows = -(-count // num_columns)
-    if figure is None:
-        size = (0.7 + 2.6 * num_columns, 0.75 + 2.3 * num_rows)
-        figure = Figure(figsize=(max(size[0], 5.6), size[1]), layout="constrained")
-    grid = figure.add_gridspec(num_rows, num_columns)
-    panels: list[Axes] = []
-    for i in range(count):
-        place = grid[i // num_columns, i % num_columns]
-        panels.append(figure.add_subplot(place, sharey=panels[0] if panels else None))
-        if i % num_columns:
-            panels[-1].tick_params(labelleft=False)
-    return panels, figure
+plot_effect_vs_quality = EffectVsQualityWidget
 
 
 def _label_grid(figure: Any, panels: list[Axes], result: EffectVsQuality) -> None:

@@ -1,0 +1,91 @@
+"""The units of a figure: units of the analyzer, or several drawn as if they were merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+from spikeinterface.widgets import get_unit_colors
+
+from si_curation.errors import ParameterError
+from si_curation.extensions.spikes import spikes_of_unit
+from si_curation.extensions.template_assignment import unit_position
+
+
+class DrawnUnit(NamedTuple):
+    """A unit in a figure.
+
+    Attributes
+    ----------
+    unit_ids : tuple
+        One unit id, or those that are drawn as if they were merged.
+    label : str
+        "7", or "11 + 12".
+    color : color
+    """
+
+    unit_ids: tuple[Any, ...]
+    label: str
+    color: Any
+
+    def spikes(self, sorting_analyzer: SortingAnalyzer) -> NDArray[np.int64]:
+        """Positions of its spikes in the spike vector, ascending."""
+        parts = [spikes_of_unit(sorting_analyzer, unit_id) for unit_id in self.unit_ids]
+        return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+
+    def rows(self, sorting_analyzer: SortingAnalyzer) -> list[int]:
+        """Positions of its unit ids."""
+        return [unit_position(sorting_analyzer, unit_id) for unit_id in self.unit_ids]
+
+
+def resolve_units(
+    sorting_analyzer: SortingAnalyzer,
+    unit_ids: Sequence[Any] | None = None,
+    unit_colors: Mapping[Any, Any] | None = None,
+) -> list[DrawnUnit]:
+    """Tell which units a figure shows.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    unit_ids : sequence, optional
+        All by default. An entry that is itself a tuple or list of unit ids is drawn as if these
+        units were merged, in the colour of the first.
+    unit_colors : mapping of unit id to color, optional
+        SpikeInterface's ``get_unit_colors`` by default.
+
+    Returns
+    -------
+    list of DrawnUnit
+
+    Raises
+    ------
+    UnknownIdError
+        A unit does not exist.
+    ParameterError
+        A merged entry is empty or names a unit twice, or `unit_ids` is a single id.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> [unit.label for unit in resolve_units(analyzer, [4, (11, 12)])]
+    ['4', '11 + 12']
+    """
+    if unit_ids is None:
+        unit_ids = list(sorting_analyzer.unit_ids)
+    if isinstance(unit_ids, str) or not hasattr(unit_ids, "__iter__"):
+        raise ParameterError(f"unit_ids is {unit_ids!r}, expected a list of unit ids")
+    colors = dict(get_unit_colors(sorting_analyzer)) if unit_colors is None else dict(unit_colors)
+    units = []
+    for entry in unit_ids:
+        merged = tuple(entry) if isinstance(entry, tuple | list | np.ndarray) else (entry,)
+        if not merged or len(set(merged)) < len(merged):
+            raise ParameterError(f"{entry!r} is to be drawn as merged, expected different unit ids")
+        rows = [unit_position(sorting_analyzer, unit_id) for unit_id in merged]
+        ids = tuple(sorting_analyzer.unit_ids[row] for row in rows)
+        units.append(DrawnUnit(ids, " + ".join(map(str, ids)), colors.get(ids[0], "0.3")))
+    return units
