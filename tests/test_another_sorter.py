@@ -41,3 +41,25 @@ def test_sorted_curated_exported_and_read_back(tmp_path):
     assert [back.sorting.count_num_spikes_per_unit()[i] for i in good] == [expected[merged]]
     lineage = sic.reconstruct_lineage(back)
     assert lineage.event[good[0]] == "merged"
+
+
+def test_a_session_without_changes_keeps_the_models_of_components():
+    recording, sorting = sc.generate_ground_truth_recording(
+        durations=[5.0], num_channels=8, num_units=3, seed=0
+    )
+    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=True)
+    analyzer.compute(
+        ["random_spikes", "noise_levels", "waveforms", "templates", "principal_components"],
+        progress_bar=False,
+    )
+    before = analyzer.get_extension("principal_components").data
+    after = sic.CurationSession(analyzer).apply().get_extension("principal_components").data
+    assert list(after) == list(before)
+    models = [name for name, value in before.items() if not isinstance(value, np.ndarray)]
+    assert models, "SpikeInterface keeps no models any more"
+    for name in models:
+        assert after[name] is not before[name]
+        np.testing.assert_array_equal(after[name].components_, before[name].components_)
+    projections = "pca_projection"
+    np.testing.assert_array_equal(after[projections], before[projections])
+    assert not np.shares_memory(after[projections], before[projections])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -296,9 +297,11 @@ def _derive(old, new) -> None:
 
 
 def _copied(value: Any) -> Any:
-    if hasattr(value, "copy"):
-        return value.copy()
-    return np.asarray(value[:]) if hasattr(value, "shape") else value
+    if isinstance(value, np.ndarray):
+        return np.array(value)
+    # scikit-learn's models have an attribute "copy" that is no method
+    is_stored_array = hasattr(value, "shape") and not hasattr(value, "columns")
+    return as_array(value) if is_stored_array else copy.deepcopy(value)
 
 
 def _constituents(old, units: Mapping[Any, Unit]) -> list[NDArray[np.int64]] | None:
