@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,27 @@ from si_curation.errors import Finding
 
 
 class Findings(list[Finding]):
-    """The findings of one folder, collected while it is read."""
+    """The findings of one folder, collected while it is read.
 
-    def error(self, where: str, what: str, advice: str = "") -> None:
+    Attributes
+    ----------
+    check : str
+        Name of the check that is at work; findings take it over.
+    """
+
+    check = ""
+
+    def error(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that makes the folder unreadable."""
-        self.append(Finding("error", what, where, advice))
+        self.append(Finding("error", what, where, advice, self.check, evidence))
 
-    def warning(self, where: str, what: str, advice: str = "") -> None:
+    def warning(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that is worth a look."""
-        self.append(Finding("warning", what, where, advice))
+        self.append(Finding("warning", what, where, advice, self.check, evidence))
 
-    def info(self, where: str, what: str, advice: str = "") -> None:
+    def info(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that is good to know."""
-        self.append(Finding("info", what, where, advice))
+        self.append(Finding("info", what, where, advice, self.check, evidence))
 
     def of(self, severity: str) -> list[Finding]:
         """Give the findings of one severity."""
@@ -61,6 +69,9 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
         with path.open("rb") as file:
             shape, dtype = read_npy_header(file)
             data_start = file.tell()
+    except PermissionError as fault:
+        findings.error(name, f"cannot be opened: {_one_line(fault)}", "make it readable for you")
+        return None
     except Exception as fault:  # numpy's header reader raises whatever the bytes lead to
         findings.error(name, f"is not a readable .npy file: {_one_line(fault)}", _COPY_AGAIN)
         return None
