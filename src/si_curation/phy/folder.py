@@ -311,9 +311,7 @@ def read_parts(
     features = read_features(path, spikes.count, templates.count, channels.count, findings)
     findings.check = "tables"
     columns = read_tables(path, findings)
-    return FolderParts(
-        params, rate, ops, channels, templates, spikes, whitening, features, columns
-    )
+    return FolderParts(params, rate, ops, channels, templates, spikes, whitening, features, columns)
 
 
 def _is_memory_mapped(array: Any) -> bool:

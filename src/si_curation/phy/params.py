@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def _shown(value: Any) -> str:
         return f"a huge {type(value).__name__}"
 
 
-def data_paths_of(params: dict[str, Any]) -> tuple[str, ...]:
+def data_paths_of(params: Mapping[str, Any]) -> tuple[str, ...]:
     """Give the raw data paths as they are written: a string, a list of strings or nothing.
 
     Examples
