@@ -39,6 +39,11 @@ def _check_length(path: Path, findings: Findings) -> None:
         with path.open("rb") as file:
             shape, dtype = read_npy_header(file)
             expected = file.tell() + dtype.itemsize * math.prod(shape)
+    except OSError as fault:
+        findings.warning(
+            path.name, f"cannot be opened: {_one_line(fault)}", "make it readable for you"
+        )
+        return
     except Exception as fault:  # numpy's header reader raises whatever the bytes lead to
         findings.warning(path.name, f"is not a readable .npy file: {_one_line(fault)}", _COPY_AGAIN)
         return

@@ -162,11 +162,18 @@ class FolderFacts:
 
     @cached_property
     def duration_s(self) -> float | None:
-        """From sample 0 to the last spike."""
-        rate = self.parts.sampling_frequency
-        if rate is None or self.samples is None or self.parts.spikes.last_sample <= 0:
+        """About how long the recording is; a few spikes at wild times do not matter."""
+        rate, span = self.parts.sampling_frequency, self.num_samples_of_spikes
+        return None if rate is None or span is None else span / rate
+
+    @cached_property
+    def num_samples_of_spikes(self) -> float | None:
+        """Samples between the first and the last spike, by the middle 98 % of the spikes."""
+        if self.samples is None:
             return None
-        return self.parts.spikes.last_sample / rate
+        some = self.samples[:: max(1, self.samples.size // 100_000)]
+        low, high = np.quantile(some, [0.01, 0.99])
+        return max(float(high - low) / 0.98, 1.0)
 
     # ---------------------------------------------------------------------- templates
 

@@ -89,12 +89,12 @@ def _reason(fault: Exception) -> str:
 
 def _refuse(findings: Findings, statement: ast.stmt, source: str) -> None:
     text = " ".join(source.split("\n")[statement.lineno - 1].split())
-    findings.error(
-        NAME,
+    what = (
         f"line {statement.lineno} is code (`{shortened(text, 60)}`), expected name = literal; "
-        "it was not run",
-        "replace it by the plain value",
+        "it was not run"
     )
+    if not findings or findings[-1].what != what:  # one finding for all that is in a line
+        findings.error(NAME, what, "replace it by the plain value")
 
 
 def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
