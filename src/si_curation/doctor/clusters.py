@@ -26,9 +26,10 @@ def check_reused_ids(facts: FolderFacts, findings: Findings) -> None:
     sizes, num_templates = facts.template_sizes, facts.parts.templates.count
     if ids is None or main is None or counts is None or sizes is None or num_templates is None:
         return
-    is_template = np.flatnonzero(ids < num_templates)
-    own = np.asarray(counts[is_template, ids[is_template]]).ravel()
-    reused = is_template[own == 0]
+    row_of_count = np.repeat(np.arange(ids.size), np.diff(counts.indptr))
+    has_own = np.zeros(ids.size, dtype=bool)
+    has_own[row_of_count[ids[row_of_count] == counts.indices]] = True
+    reused = np.flatnonzero((ids < num_templates) & ~has_own)
     last_used = int(np.flatnonzero(sizes)[-1])
     by_phy = reused[ids[reused] > last_used]  # phy takes ids of templates without spikes at the end
     wrong = reused[ids[reused] <= last_used]
