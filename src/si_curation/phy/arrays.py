@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,6 +42,7 @@ class Findings(list[Finding]):
         return [finding for finding in self if finding.severity == severity]
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory: another one each time
 _COPY_AGAIN = "copy the file again from where it was written"
 
 
@@ -135,7 +137,7 @@ def _as_native(array: NDArray) -> NDArray:
 
 def _one_line(fault: BaseException) -> str:
     text = " ".join(str(fault).split()) or type(fault).__name__
-    return shortened(text)
+    return shortened(_ADDRESS.sub("", text))
 
 
 def shortened(text: str, width: int = 200) -> str:
