@@ -719,6 +719,15 @@ def hostile_cache(folder):
     (folder / ".phy" / "spikes_per_cluster.pkl").write_bytes(pickle.dumps({0: Foreign()}))
 
 
+@fault(warning="pickles", words="mkdir")
+def hostile_cache_after_an_array(folder):
+    import joblib
+
+    (folder / ".phy").mkdir()
+    content = {0: np.arange(1000), 1: Foreign(), 2: np.arange(50)}
+    joblib.dump(content, folder / ".phy" / "spikes_per_cluster.pkl")
+
+
 @fault(error="spikes", words="Python objects")
 def objects_instead_of_numbers(folder):
     change(folder, "spike_times", lambda values: values.astype(object))

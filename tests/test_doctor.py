@@ -114,6 +114,21 @@ def test_clean_folders_of_each_dialect(simulate, dialect, curation):
     assert above_info(examine(truth.folder)) == set()
 
 
+def test_clean_with_phys_cache(clean, tmp_path):
+    """As phy 2.1.0 leaves it: joblib's pickles of arrays."""
+    import joblib
+
+    folder = tmp_path / "sorted"
+    shutil.copytree(clean["ks4_curated"], folder)
+    (folder / ".phy" / "memcache").mkdir(parents=True)
+    clusters = np.load(folder / "spike_clusters.npy")
+    rows = {int(i): np.flatnonzero(clusters == i) for i in np.unique(clusters)}
+    joblib.dump(rows, folder / ".phy" / "spikes_per_cluster.pkl")
+    joblib.dump({"a": (1, 2.5, "x")}, folder / ".phy" / "memcache" / "phy.x.get.pkl")
+    (folder / ".phy" / "new_cluster_id.json").write_text('{"new_cluster_id": 99}')
+    assert above_info(examine(folder)) == set()
+
+
 def test_clean_with_its_raw_data(clean, tmp_path):
     folder = tmp_path / "sorted"
     shutil.copytree(clean["ks2"], folder)

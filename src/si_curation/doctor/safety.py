@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import re
 from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
@@ -13,6 +14,7 @@ from si_curation.phy.arrays import Findings, read_npy_header, shortened
 _PICKLES = (".pkl", ".pickle", ".joblib", ".p")
 _CODE = (".py", ".pyc", ".m", ".sh", ".bat", ".cmd", ".ps1", ".exe", ".ipynb", ".so", ".dll")
 _MAX_BYTES = 200_000_000
+_JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"
 _RECONSTRUCT = ("_reconstruct", "scalar")
 #: What plain data are made of: to ask for anything else is to ask for code.
 _PLAIN = {
@@ -21,7 +23,14 @@ _PLAIN = {
     *("numpy.ndarray", "numpy.dtype", "collections.OrderedDict", "_codecs.encode"),
     *(f"numpy.{core}.multiarray.{n}" for core in ("core", "_core") for n in _RECONSTRUCT),
     *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
+    *("phylib.utils._types.Bunch", _JOBLIB),  # phy's cache: dicts, and arrays in joblib's way
 }
+#: ``module name`` as a pickle writes it: for GLOBAL, and for STACK_GLOBAL with texts before it.
+_WRITTEN_GLOBAL = re.compile(
+    rb"c([A-Za-z_][\w.]*)\n([A-Za-z_][\w.]*)\n"
+    rb"|\x8c.([A-Za-z_][\w.]*)(?:\x94|q.)?\x8c.([A-Za-z_][\w.]*)(?:\x94|q.)?\x93",
+    re.DOTALL,
+)
 
 
 @check("pickles")
@@ -86,7 +95,7 @@ def _candidates(folder: Path) -> list[Path]:
     found = [p for p in folder.iterdir() if p.suffix in (*_PICKLES, ".npy")]
     cache = folder / ".phy"
     if cache.is_dir():
-        found += [p for p in cache.iterdir() if p.suffix in _PICKLES]
+        found += [p for p in (*cache.glob("*"), *cache.glob("memcache/*")) if p.suffix in _PICKLES]
     return sorted(found)
 
 
@@ -136,8 +145,13 @@ def _globals_of(content: io.BytesIO) -> tuple[set[str], bool]:
     texts = ["?", "?"]  # pushed before a STACK_GLOBAL, which takes module and name from there
     memo: dict[int, str] = {}
     try:
-        for opcode, argument, _ in pickletools.genops(content):
+        for opcode, argument, position in pickletools.genops(content):
             name = opcode.name
+            if name == "BUILD" and _JOBLIB in asked:
+                # the bytes of an array follow, and then the rest of the pickle
+                rest = content.getvalue()[position or 0 :]
+                found = [b".".join(filter(None, m)) for m in _WRITTEN_GLOBAL.findall(rest)]
+                return asked | {name.decode("ascii", "replace") for name in found}, True
             if name in ("GLOBAL", "INST"):
                 asked.add(str(argument).replace(" ", ".", 1))
             elif name == "STACK_GLOBAL":

@@ -188,7 +188,7 @@ def _report_near(facts: FolderFacts, findings: Findings, near, window: int, rows
             **evidence,
         )
     else:
-        findings.info(_TIMES, what, "about what chance gives", **evidence)
+        findings.info(_TIMES, what, "not clearly more than chance gives", **evidence)
 
 
 @check("amplitudes")
