@@ -25,6 +25,7 @@ _PLAIN = {
     *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
     *("phylib.utils._types.Bunch", _JOBLIB),  # phy's cache: dicts, and arrays in joblib's way
 }
+_NAME = re.compile(r"[\w.?]+( \d+)?")
 #: ``module name`` as a pickle writes it: for GLOBAL, and for STACK_GLOBAL with texts before it.
 _WRITTEN_GLOBAL = re.compile(
     rb"c([A-Za-z_][\w.]*)\n([A-Za-z_][\w.]*)\n"
@@ -135,7 +136,8 @@ def foreign_globals(path: Path, is_array: bool = False) -> list[str] | None:
     if is_array:
         read_npy_header(content)
     asked, is_whole = _globals_of(content)
-    foreign = sorted(name for name in asked if name not in _PLAIN)
+    # what cannot be the name of anything comes of bytes that are no pickle
+    foreign = sorted(name for name in asked - _PLAIN if _NAME.fullmatch(name))
     return foreign if is_whole or foreign else None
 
 
@@ -157,7 +159,7 @@ def _globals_of(content: io.BytesIO) -> tuple[set[str], bool]:
             elif name == "STACK_GLOBAL":
                 asked.add(".".join(texts[-2:]))
             elif name.startswith("EXT"):
-                asked.add(f"registered class {argument}")
+                asked.add(f"extension {argument}")
             elif name == "MEMOIZE":
                 memo[len(memo)] = texts[-1]
             elif name.endswith("PUT"):

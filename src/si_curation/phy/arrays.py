@@ -27,15 +27,20 @@ class Findings(list[Finding]):
 
     def error(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that makes the folder unreadable."""
-        self.append(Finding("error", what, where, advice, self.check, evidence))
+        self._add("error", where, what, advice, evidence)
 
     def warning(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that is worth a look."""
-        self.append(Finding("warning", what, where, advice, self.check, evidence))
+        self._add("warning", where, what, advice, evidence)
 
     def info(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that is good to know."""
-        self.append(Finding("info", what, where, advice, self.check, evidence))
+        self._add("info", where, what, advice, evidence)
+
+    def _add(self, severity: Any, where: str, what: str, advice: str, evidence: dict) -> None:
+        # names of files and what is in them can hold line ends of every kind
+        where, what, advice = (" ".join(text.splitlines()) for text in (where, what, advice))
+        self.append(Finding(severity, what, where, advice, self.check, evidence))
 
     def of(self, severity: str) -> list[Finding]:
         """Give the findings of one severity."""
