@@ -314,6 +314,14 @@ def spikes_beyond_the_batches(folder):
     change(folder, "spike_times", spoil)
 
 
+@fault("ks2", warning="spikes_beyond_end", words="2 spikes far beyond all others")
+def wild_times_and_no_raw_file(folder):
+    def spoil(values):
+        values[-2:] = [[10**10], [10**11]]
+
+    change(folder, "spike_times", spoil)
+
+
 @fault(warning="repeated_spikes", words=("30 spikes", "there twice"))
 def spikes_there_twice(folder):
     add_rows(folder, np.arange(0, 3000, 100))
@@ -441,6 +449,11 @@ def stale_rows(folder):
 @fault(warning="blank_columns", words="blank in all of 8 rows")
 def blank_column(folder):
     write_table(folder, "snr", [(i, "") for i in range(8)])
+
+
+@fault("ks1", warning=("blank_columns", "other_readers"), words="a header and no row")
+def table_without_rows(folder):
+    write_table(folder, "snr", [])
 
 
 @fault(warning="blank_columns", words="blank for 1 cluster: 3")

@@ -80,7 +80,12 @@ def check_beyond_end(facts: FolderFacts, findings: Findings) -> None:
     """Check that no spike is after the end of the recording."""
     samples = facts.samples
     end, known_by, is_exact = _recording_end(facts)
-    if samples is None or end is None or facts.parts.spikes.last_sample < end:
+    if samples is None:
+        return
+    if end is None:
+        _check_wild_times(facts, findings)
+        return
+    if facts.parts.spikes.last_sample < end:
         return
     count, rows = _rows_where(samples, lambda block: block >= end)
     findings.warning(
@@ -93,6 +98,26 @@ def check_beyond_end(facts: FolderFacts, findings: Findings) -> None:
         count=count,
         rows=rows,
         num_samples=end,
+        last_sample=int(facts.parts.spikes.last_sample),
+    )
+
+
+def _check_wild_times(facts: FolderFacts, findings: Findings) -> None:
+    """Where the length of the recording is not known: a few spikes far after all others."""
+    samples, span = facts.samples, facts.num_samples_of_spikes
+    if samples is None or span is None or samples.size < 200:
+        return
+    end = 3 * (max(facts.parts.spikes.first_sample, 0) + span)
+    if facts.parts.spikes.last_sample <= end:
+        return
+    count, rows = _rows_where(samples, lambda block: block > end)
+    findings.warning(
+        _TIMES,
+        f"{plural(count, 'spike')} far beyond all others: 98 % of the spikes span {span:,.0f} "
+        f"samples, the last one is at {facts.parts.spikes.last_sample:,}",
+        "the length of the recording is not known here; look whether those times are damaged",
+        count=count,
+        rows=rows,
         last_sample=int(facts.parts.spikes.last_sample),
     )
 

@@ -130,7 +130,9 @@ def check_blank_columns(facts: FolderFacts, findings: Findings) -> None:
         elif not column.values:
             findings.warning(
                 column.file,
-                f"column {name!r} is blank in all of {plural(len(rows.ids), 'row')}",
+                f"column {name!r} is blank in all of {plural(len(rows.ids), 'row')}"
+                if rows.ids
+                else "has a header and no row",
                 "restore the values, or remove the file",
                 column=name,
                 num_rows=len(rows.ids),
