@@ -24,6 +24,7 @@ from si_curation.curation import (
     suggest_merges,
 )
 from si_curation.datasets import SimulatedFolder, example_folder, simulate_kilosort_folder
+from si_curation.doctor import check_phy_folder
 from si_curation.effect_vs_quality import EffectVsQuality, effect_vs_quality
 from si_curation.errors import (
     Finding,
@@ -99,6 +100,7 @@ __all__ = [
     "UnitLabels",
     "UnitSimilarity",
     "UnknownIdError",
+    "check_phy_folder",
     "compute_cross_correlograms",
     "compute_curation_metrics",
     "compute_metrics_in_windows",

@@ -5,9 +5,9 @@ Every error is a `SiCurationError` and also the builtin that a user would catch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,18 @@ class Finding:
         The file (or value) it was found in.
     advice : str
         What to do about it.
+    check : str
+        Name of the check that found it; it stays the same from version to version.
+    evidence : mapping of str to number, str or list
+        The same in figures: counts, the first rows, ids. Plain data that JSON can hold.
     """
 
     severity: Literal["error", "warning", "info"]
     what: str
     where: str
     advice: str = ""
+    check: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.advice})" if self.advice else "")

@@ -63,7 +63,7 @@ def replace_files(folder: Path, files: Mapping[str, Content | None], action: str
     ParameterError
         An earlier change was not finished.
     """
-    unfinished = [backup for backup in list_backups(folder) if not _is_finished(backup)]
+    unfinished = unfinished_backups(folder)
     if unfinished:
         raise ParameterError(
             f"{folder}: the change {unfinished[-1].name} was not finished; put the folder back "
@@ -154,6 +154,11 @@ def list_backups(folder: Path) -> list[Path]:
         return []
     found = [p for p in root.iterdir() if _NAME.fullmatch(p.name) and (p / _MANIFEST).is_file()]
     return sorted(found, key=_number)
+
+
+def unfinished_backups(folder: Path) -> list[Path]:
+    """Give the backups of changes that were begun and neither finished nor undone."""
+    return [backup for backup in list_backups(folder) if not _is_finished(backup)]
 
 
 def _number(backup: Path) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +15,39 @@ from si_curation.errors import Finding
 
 
 class Findings(list[Finding]):
-    """The findings of one folder, collected while it is read."""
+    """The findings of one folder, collected while it is read.
 
-    def error(self, where: str, what: str, advice: str = "") -> None:
+    Attributes
+    ----------
+    check : str
+        Name of the check that is at work; findings take it over.
+    """
+
+    check = ""
+
+    def error(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that makes the folder unreadable."""
-        self.append(Finding("error", what, where, advice))
+        self._add("error", where, what, advice, evidence)
 
-    def warning(self, where: str, what: str, advice: str = "") -> None:
+    def warning(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that is worth a look."""
-        self.append(Finding("warning", what, where, advice))
+        self._add("warning", where, what, advice, evidence)
 
-    def info(self, where: str, what: str, advice: str = "") -> None:
+    def info(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that is good to know."""
-        self.append(Finding("info", what, where, advice))
+        self._add("info", where, what, advice, evidence)
+
+    def _add(self, severity: Any, where: str, what: str, advice: str, evidence: dict) -> None:
+        # names of files and what is in them can hold line ends of every kind
+        where, what, advice = (" ".join(text.splitlines()) for text in (where, what, advice))
+        self.append(Finding(severity, what, where, advice, self.check, evidence))
 
     def of(self, severity: str) -> list[Finding]:
         """Give the findings of one severity."""
         return [finding for finding in self if finding.severity == severity]
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory: another one each time
 _COPY_AGAIN = "copy the file again from where it was written"
 
 
@@ -61,6 +76,9 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
         with path.open("rb") as file:
             shape, dtype = read_npy_header(file)
             data_start = file.tell()
+    except PermissionError as fault:
+        findings.error(name, f"cannot be opened: {_one_line(fault)}", "make it readable for you")
+        return None
     except Exception as fault:  # numpy's header reader raises whatever the bytes lead to
         findings.error(name, f"is not a readable .npy file: {_one_line(fault)}", _COPY_AGAIN)
         return None
@@ -124,7 +142,7 @@ def _as_native(array: NDArray) -> NDArray:
 
 def _one_line(fault: BaseException) -> str:
     text = " ".join(str(fault).split()) or type(fault).__name__
-    return shortened(text)
+    return shortened(_ADDRESS.sub("", text))
 
 
 def shortened(text: str, width: int = 200) -> str:

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.phy.arrays import Findings
-from si_curation.phy.feature_files import read_features
+from si_curation.phy.feature_files import Features, read_features
 from si_curation.phy.ops import read_ops
 from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_rate_of
 from si_curation.phy.parts import (
+    Channels,
+    Spikes,
+    Templates,
+    Whitening,
     read_channels,
     read_spikes,
     read_templates,
@@ -215,6 +219,77 @@ def read_phy_folder(
             f"sampling_frequency is {sampling_frequency!r}, expected a positive number in Hz"
         )
     findings = Findings()
+    parts = read_parts(path, findings, sampling_frequency)
+    if findings.of("error"):
+        raise PhyFolderError(path, findings.of("error"))
+
+    sorter = parts.identify_sorter(path)
+    before, before_evidence = samples_before_peak(sorter, parts.ops, parts.templates.templates)
+    data_paths = resolve_data_paths(path, data_paths_of(parts.params))
+    return PhyFolder(
+        folder=path,
+        sorter=sorter,
+        sampling_frequency=float(parts.sampling_frequency),  # type: ignore[arg-type]
+        num_samples_before=before,
+        num_samples_before_evidence=before_evidence,
+        ops=parts.ops,
+        params=parts.params,
+        columns=parts.columns,
+        data_paths=data_paths,
+        raw_num_samples=raw_num_samples(data_paths, parts.params),
+        findings=tuple(findings),
+        **parts.spikes.fields(),
+        **parts.templates.fields(),
+        **parts.channels.fields(),
+        **parts.whitening.fields(),
+        **parts.features.fields(),
+    )
+
+
+@dataclass
+class FolderParts:
+    """What could be read of a folder; what has a fault is None or empty."""
+
+    params: Mapping[str, Any]
+    sampling_frequency: float | None
+    ops: Mapping[str, Any] | None
+    channels: Channels
+    templates: Templates
+    spikes: Spikes
+    whitening: Whitening
+    features: Features
+    columns: Mapping[str, ClusterColumn]
+
+    def identify_sorter(self, path: Path) -> SorterIdentity:
+        """Tell from its files which sorter wrote the folder."""
+        return identify_sorter(
+            path,
+            self.ops,
+            self.whitening.is_diagonal,
+            self.templates.template_channels is not None,
+            self.whitening.is_identity,
+        )
+
+
+def read_parts(
+    path: Path, findings: Findings, sampling_frequency: float | None = None
+) -> FolderParts:
+    """Read each group of files, as far as it can be read, and check it against the others.
+
+    Parameters
+    ----------
+    path : Path
+        An existing folder.
+    findings : Findings
+        Everything that is wrong is added here, under the name of the group.
+    sampling_frequency : float, optional
+        In Hz; goes before that of ``params.py``.
+
+    Returns
+    -------
+    FolderParts
+    """
+    findings.check = "params"
     params = read_params(path, findings)
     rate = sampling_frequency or sample_rate_of(params, findings)
     if rate is None and not any(finding.where == "params.py" for finding in findings.of("error")):
@@ -222,43 +297,21 @@ def read_phy_folder(
         findings.error(
             "params.py", missing, "pass sampling_frequency= (in Hz), or put the file back"
         )
+    findings.check = "ops"
     ops = read_ops(path, findings)
+    findings.check = "channels"
     channels = read_channels(path, params, findings)
+    findings.check = "templates"
     templates = read_templates(path, channels.count, findings)
+    findings.check = "spikes"
     spikes = read_spikes(path, templates.count, findings)
+    findings.check = "whitening"
     whitening = read_whitening(path, channels.count, findings)
+    findings.check = "features"
     features = read_features(path, spikes.count, templates.count, channels.count, findings)
+    findings.check = "tables"
     columns = read_tables(path, findings)
-    if findings.of("error"):
-        raise PhyFolderError(path, findings.of("error"))
-
-    sorter = identify_sorter(
-        path,
-        ops,
-        whitening.is_diagonal,
-        templates.template_channels is not None,
-        whitening.is_identity,
-    )
-    before, before_evidence = samples_before_peak(sorter, ops, templates.templates)
-    data_paths = resolve_data_paths(path, data_paths_of(params))
-    return PhyFolder(
-        folder=path,
-        sorter=sorter,
-        sampling_frequency=float(rate),  # type: ignore[arg-type]
-        num_samples_before=before,
-        num_samples_before_evidence=before_evidence,
-        ops=ops,
-        params=params,
-        columns=columns,
-        data_paths=data_paths,
-        raw_num_samples=raw_num_samples(data_paths, params),
-        findings=tuple(findings),
-        **spikes.fields(),
-        **templates.fields(),
-        **channels.fields(),
-        **whitening.fields(),
-        **features.fields(),
-    )
+    return FolderParts(params, rate, ops, channels, templates, spikes, whitening, features, columns)
 
 
 def _is_memory_mapped(array: Any) -> bool:

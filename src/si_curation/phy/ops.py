@@ -57,9 +57,11 @@ def read_ops(folder: Path, findings: Findings) -> dict[str, Any] | None:
         if not isinstance(value, dict):
             raise ValueError(f"holds {type(value).__name__}, expected a dict")
     except Exception as fault:  # a hostile pickle can raise anything
+        too_deep = isinstance(fault, RecursionError)  # its own words depend on the caller
+        reason = "it is nested too deeply" if too_deep else _one_line(fault)
         findings.error(
             NAME,
-            f"was not read: {_one_line(fault)}; nothing in it was run",
+            f"was not read: {reason}; nothing in it was run",
             "do not load it with other programs if you do not know who wrote it; "
             "rename it to read the folder without it",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,12 @@ def _reason(fault: Exception) -> str:
 
 def _refuse(findings: Findings, statement: ast.stmt, source: str) -> None:
     text = " ".join(source.split("\n")[statement.lineno - 1].split())
-    findings.error(
-        NAME,
+    what = (
         f"line {statement.lineno} is code (`{shortened(text, 60)}`), expected name = literal; "
-        "it was not run",
-        "replace it by the plain value",
+        "it was not run"
     )
+    if not findings or findings[-1].what != what:  # one finding for all that is in a line
+        findings.error(NAME, what, "replace it by the plain value")
 
 
 def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
@@ -134,7 +135,7 @@ def _shown(value: Any) -> str:
         return f"a huge {type(value).__name__}"
 
 
-def data_paths_of(params: dict[str, Any]) -> tuple[str, ...]:
+def data_paths_of(params: Mapping[str, Any]) -> tuple[str, ...]:
     """Give the raw data paths as they are written: a string, a list of strings or nothing.
 
     Examples

@@ -38,7 +38,7 @@ def raw_num_samples(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> 
     """
     num_channels = params.get("n_channels_dat")
     offset = params.get("offset", 0)
-    itemsize = _itemsize(params.get("dtype", "int16"))
+    itemsize = itemsize_of(params.get("dtype", "int16"))
     if not isinstance(num_channels, int) or num_channels <= 0 or not itemsize:
         return None
     if not isinstance(offset, int) or offset < 0 or not data_paths:
@@ -49,7 +49,8 @@ def raw_num_samples(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> 
     return sum(size // (itemsize * num_channels) for size in num_bytes)
 
 
-def _itemsize(dtype: Any) -> int:
+def itemsize_of(dtype: Any) -> int:
+    """Give the bytes of one value of a numeric dtype by its name, 0 for anything else."""
     try:
         found = np.dtype(dtype) if isinstance(dtype, str) else np.dtype("V")
     except (TypeError, ValueError, SyntaxError):

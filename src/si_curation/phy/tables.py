@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,11 +104,11 @@ def read_tables(folder: Path, findings: Findings) -> dict[str, ClusterColumn]:
     -------
     dict of str to ClusterColumn
     """
-    paths = [p for suffix in (".tsv", ".csv") for p in folder.glob(f"*{suffix}") if p.is_file()]
-    paths = [p for p in paths if not p.name.startswith(".")]
     columns: dict[str, ClusterColumn] = {}
-    for path in sorted(paths, key=lambda p: (p.stem == SNAPSHOT, p.name)):
-        for column in _read_table(path, findings):
+    for path in table_paths(folder):
+        table = read_table(path, findings)
+        for name, values in {} if table is None else table.columns.items():
+            column = ClusterColumn(name, values, path.name)
             known = columns.get(column.name)
             if known is None:
                 columns[column.name] = column
@@ -124,7 +125,22 @@ def read_tables(folder: Path, findings: Findings) -> dict[str, ClusterColumn]:
     return columns
 
 
-def _read_table(path: Path, findings: Findings) -> list[ClusterColumn]:
+def table_paths(folder: Path) -> list[Path]:
+    """Give the files that may be cluster tables, ``cluster_info`` last."""
+    paths = [p for suffix in (".tsv", ".csv") for p in folder.glob(f"*{suffix}") if p.is_file()]
+    paths = [p for p in paths if not p.name.startswith(".")]
+    return sorted(paths, key=lambda p: (p.stem == SNAPSHOT, p.name))
+
+
+class ClusterTable(NamedTuple):
+    """One file: the ids that have a row, and its columns without the blank fields."""
+
+    ids: tuple[int, ...]
+    columns: dict[str, dict[int, Value]]
+
+
+def read_table(path: Path, findings: Findings) -> ClusterTable | None:
+    """Read one table; None, mostly with a finding, where it is none or cannot be read."""
     is_cluster_table = path.name.startswith("cluster_")
     report = findings.error if is_cluster_table else findings.warning
     try:
@@ -136,10 +152,10 @@ def _read_table(path: Path, findings: Findings) -> list[ClusterColumn]:
             f"is not UTF-8: byte 0x{fault.object[fault.start]:02x} in line {line}",
             "save it again as UTF-8",
         )
-        return []
+        return None
     except OSError as fault:
         report(path.name, f"cannot be read: {_one_line(fault)}", "make it readable, or remove it")
-        return []
+        return None
     # as phy does, whatever the suffix: old Kilosorts write tabs into .csv
     first_line = next((line for line in text.split("\n") if line.strip()), "")
     delimiter = "\t" if "\t" in first_line else ","
@@ -151,10 +167,10 @@ def _read_table(path: Path, findings: Findings) -> list[ClusterColumn]:
             f"cannot be read as a table: {_one_line(fault)}",
             "look for a quotation mark without its partner, or an odd line end",
         )
-        return []
+        return None
     if not rows:
         findings.warning(path.name, "is empty", "restore it if it had labels")
-        return []
+        return None
     header = [field.strip() for field in rows[0][1]]
     id_column = next((name for name in _ID_COLUMNS if name in header), None)
     if id_column is None:
@@ -167,7 +183,7 @@ def _read_table(path: Path, findings: Findings) -> list[ClusterColumn]:
             )
         else:
             findings.info(path.name, "has no cluster_id column and is no cluster table")
-        return []
+        return None
     return _columns(path.name, header, header.index(id_column), rows[1:], report)
 
 
@@ -187,7 +203,7 @@ def _numbered_rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _columns(name, header, id_position, rows, report) -> list[ClusterColumn]:
+def _columns(name, header, id_position, rows, report) -> ClusterTable | None:
     ids: dict[int, int] = {}
     tables: dict[str, dict[int, Value]] = {
         column: {} for i, column in enumerate(header) if i != id_position and column
@@ -199,7 +215,7 @@ def _columns(name, header, id_position, rows, report) -> list[ClusterColumn]:
                 f"line {number} has {len(row)} fields, expected {len(header)}",
                 "correct the line; a field that holds the delimiter needs quotation marks",
             )
-            return []
+            return None
         text = row[id_position].strip() if id_position < len(row) else ""
         match = _CLUSTER_ID.fullmatch(text)
         if match is None:
@@ -208,7 +224,7 @@ def _columns(name, header, id_position, rows, report) -> list[ClusterColumn]:
                 f"line {number} has cluster id {shortened(text, 40)!r}, expected a whole number",
                 "correct the line, or rename the file if it is no table of clusters",
             )
-            return []
+            return None
         cluster_id = int(match[1])
         if cluster_id in ids:
             report(
@@ -217,9 +233,9 @@ def _columns(name, header, id_position, rows, report) -> list[ClusterColumn]:
                 "expected each id once",
                 "keep one of the lines",
             )
-            return []
+            return None
         ids[cluster_id] = number
         for column, field in zip(header, row, strict=False):
             if column in tables and field.strip():
                 tables[column][cluster_id] = _cast(field.strip())
-    return [ClusterColumn(column, values, name) for column, values in tables.items()]
+    return ClusterTable(tuple(ids), tables)

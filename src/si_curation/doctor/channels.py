@@ -1,0 +1,75 @@
+"""Channels: positions, and what Kilosort 4 says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from si_curation.doctor.facts import FolderFacts
+from si_curation.doctor.registry import check, first_of, plural
+from si_curation.phy.arrays import Findings
+
+_MIXED = "files of different runs are mixed; copy the whole folder again"
+_MIN_EXTENT_UM, _MAX_EXTENT_UM = 1.0, 200_000.0
+
+
+@check("channel_positions")
+def check_positions(facts: FolderFacts, findings: Findings) -> None:
+    """Check that positions can be in µm."""
+    positions, name = facts.parts.channels.channel_positions, "channel_positions.npy"
+    if positions is None or len(positions) < 2:
+        return
+    extent = float(np.ptp(positions, axis=0).max())
+    if len(np.unique(positions, axis=0)) > 1 and not _MIN_EXTENT_UM <= extent <= _MAX_EXTENT_UM:
+        findings.warning(
+            name,
+            f"the probe is {extent:g} µm long, so the positions are hardly in µm",
+            "put them into µm: distances, depths and neighbourhoods depend on it",
+            extent_um=extent,
+        )
+
+
+@check("channel_map_and_ops")
+def check_ops(facts: FolderFacts, findings: Findings) -> None:
+    """Check that channel map, channel count and rate are those that Kilosort 4 was run with."""
+    ops, params = facts.parts.ops, facts.parts.params
+    if ops is None:
+        return
+    mine, its = facts.parts.channels.channel_map, _numbers(ops.get("chanMap"))
+    if mine is not None and its is not None and not np.array_equal(mine, its):
+        same_size = mine.size == its.size
+        wrong = np.flatnonzero(mine != its) if same_size else np.zeros(0, dtype=np.int64)
+        difference = (
+            f"differs from chanMap in ops.npy at {plural(wrong.size, 'channel')}, channel "
+            f"{wrong[0]} first"
+            if same_size
+            else f"has {plural(mine.size, 'channel')}, chanMap in ops.npy has {its.size}"
+        )
+        findings.warning("channel_map.npy", difference, _MIXED, channels=first_of(wrong))
+    for key, of_ops, meaning in (
+        ("n_channels_dat", "n_chan_bin", "channels of the raw file"),
+        ("sample_rate", "fs", "sampling rate in Hz"),
+    ):
+        here, there = _number(params.get(key)), _number(ops.get(of_ops))
+        if here is not None and there is not None and abs(here - there) > 1e-9 * abs(there):
+            findings.warning(
+                "params.py",
+                f"{key} is {here:g}, but Kilosort 4 ran with {there:g} (ops.npy, {of_ops}: "
+                f"{meaning})",
+                "find out which one is right: all times or channels depend on it",
+                **{key: here, of_ops: there},
+            )
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    if isinstance(value, bool) or not is_number or abs(value) > 1e15:
+        return None
+    return float(value) if np.isfinite(float(value)) else None
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+        return None
+    return value.ravel()

@@ -1,0 +1,151 @@
+"""`check_phy_folder`: read what can be read, run every check, give the findings in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+# the modules register their checks
+from si_curation.doctor import (  # noqa: F401
+    arrays,
+    channels,
+    clusters,
+    features,
+    labels,
+    leftovers,
+    params,
+    raw,
+    safety,
+    spikes,
+    tables,
+    templates,
+    whitening,
+)
+from si_curation.doctor.facts import FolderFacts
+from si_curation.doctor.registry import CHECKS
+from si_curation.errors import Finding, ParameterError
+from si_curation.phy.arrays import Findings, _one_line
+from si_curation.phy.folder import read_parts
+from si_curation.phy.params import is_rate
+
+logger = logging.getLogger(__name__)
+
+SEVERITIES = ("error", "warning", "info")
+_CORE = ("spike_times.npy", "spike_templates.npy", "spike_clusters.npy", "templates.npy")
+_MAX_SUBFOLDERS = 10_000
+
+
+def check_phy_folder(
+    folder_path: str | Path, *, sampling_frequency: float | None = None
+) -> list[Finding]:
+    """Find what is wrong with a folder of Kilosort or phy, and say what to do about it.
+
+    Nothing is written, and nothing in the folder is run: ``params.py`` and pickles are read as
+    data. The folder may be broken in any way; what cannot be opened is a finding too. Per-spike
+    files are memory-mapped.
+
+    Parameters
+    ----------
+    folder_path : str or Path
+    sampling_frequency : float, optional
+        In Hz, for a folder without ``params.py``.
+
+    Returns
+    -------
+    list of Finding
+        Errors first. "error": `read_phy_folder` refuses the folder; "warning": it is read, but
+        something is wrong, or will go wrong in phy or other programs; "info": good to know.
+        ``.check`` names the check, ``.evidence`` has the figures (counts, first rows, ids).
+
+    Raises
+    ------
+    ParameterError
+        `sampling_frequency` is not a positive number.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> findings = sic.check_phy_folder(sic.example_folder())
+    >>> sorted({finding.severity for finding in findings})
+    ['info', 'warning']
+    >>> [finding.check for finding in findings if finding.severity == "warning"]
+    ['repeated_spikes']
+    """
+    if sampling_frequency is not None and not is_rate(sampling_frequency):
+        raise ParameterError(
+            f"sampling_frequency is {sampling_frequency!r}, expected a positive number in Hz"
+        )
+    path = Path(folder_path).expanduser()
+    findings = Findings()
+    findings.check = "folder"
+    try:
+        if _is_phy_folder(path, findings):
+            _check(path.resolve(), findings, sampling_frequency)
+    except (OSError, ValueError) as fault:  # ValueError: names that no file can have
+        findings.check = "folder"
+        findings.error(
+            str(folder_path), f"cannot be opened: {_one_line(fault)}", "make it readable for you"
+        )
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _is_phy_folder(path: Path, findings: Findings) -> bool:
+    """Tell whether there is something to check; a finding where there is not."""
+    where, advice = str(path), "give the folder that holds spike_times.npy"
+    if not os.path.isdir(path):
+        fault = "is a file" if os.path.exists(path) else "does not exist"
+        findings.error(where, f"{fault}, expected a Kilosort/phy folder", advice)
+        return False
+    names = os.listdir(path)
+    if any(name in names for name in _CORE):
+        return True
+    below = _folders_below(path)
+    if below:
+        advice = f"check what is below it: {', '.join(below)}"
+    findings.error(
+        where,
+        f"has none of {', '.join(_CORE)}: no Kilosort/phy folder",
+        advice,
+        folders_below=below,
+    )
+    return False
+
+
+def _folders_below(path: Path) -> list[str]:
+    found: list[str] = []
+    for number, (root, folders, files) in enumerate(os.walk(path)):
+        depth = len(Path(root).relative_to(path).parts)
+        folders[:] = sorted(f for f in folders if not f.startswith(".")) if depth < 3 else []
+        if "spike_times.npy" in files:
+            found.append(str(Path(root).relative_to(path)))
+        if len(found) >= 5 or number > _MAX_SUBFOLDERS:
+            break
+    return found
+
+
+def _check(path: Path, findings: Findings, sampling_frequency: float | None) -> None:
+    with np.errstate(all="ignore"):
+        facts = FolderFacts(path, read_parts(path, findings, sampling_frequency), findings)
+        for name, function in CHECKS.items():
+            findings.check = name
+            try:
+                function(facts, findings)
+            except OSError as fault:
+                findings.error(
+                    str(path),
+                    f"the check {name!r} could not read what it needs: {_one_line(fault)}",
+                    "make the files readable for you",
+                )
+            except Exception as fault:
+                # a check that fails on a kind of damage that nobody thought of must not hide
+                # what the others find
+                logger.debug("check %s on %s", name, path, exc_info=True)
+                findings.warning(
+                    str(path),
+                    f"the check {name!r} failed: {type(fault).__name__}: {_one_line(fault)}",
+                    "the folder is damaged in an unusual way; look at the other findings first",
+                    failed=name,
+                )

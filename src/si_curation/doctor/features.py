@@ -1,0 +1,75 @@
+"""Feature files: what they need to mean anything."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from si_curation.doctor.facts import FolderFacts
+from si_curation.doctor.registry import check, first_of, plural
+from si_curation.phy.arrays import Findings
+
+_ROWS_LOOKED_AT = 200
+
+
+@check("feature_files")
+def check_feature_files(facts: FolderFacts, findings: Findings) -> None:
+    """Check that features have their index, and were written to the end."""
+    part = facts.parts.features
+    for name, features, index, index_name, rows, rows_name, meaning in (
+        (
+            "pc_features.npy",
+            part.pc_features,
+            part.pc_feature_channels,
+            "pc_feature_ind.npy",
+            part.pc_feature_rows,
+            "pc_feature_spike_ids.npy",
+            "channel",
+        ),
+        (
+            "template_features.npy",
+            part.template_features,
+            part.template_feature_templates,
+            "template_feature_ind.npy",
+            part.template_feature_rows,
+            "template_feature_spike_ids.npy",
+            "template",
+        ),
+    ):
+        if features is None:
+            if facts.has(index_name) and not facts.has(name) and not facts.is_faulty(index_name):
+                findings.info(
+                    name, f"is missing, though {index_name} is there", "copy it if it is wanted"
+                )
+            continue
+        if index is None and not facts.has(index_name):
+            findings.warning(
+                index_name,
+                f"is missing, so that nobody knows the {meaning} of the columns of {name}",
+                f"copy it again, or remove {name}",
+            )
+        if rows is not None and rows.size > 1:
+            _check_rows(findings, rows_name, rows)
+        tail = np.asarray(features[-_ROWS_LOOKED_AT:])
+        if len(features) > _ROWS_LOOKED_AT and not np.any(tail) and np.any(features[:1000]):
+            findings.warning(
+                name,
+                f"is zero in the last {_ROWS_LOOKED_AT} rows: it was not written to its end",
+                "copy it again, or sort again",
+                rows=[len(features) - _ROWS_LOOKED_AT, len(features) - 1],
+            )
+
+
+def _check_rows(findings: Findings, name: str, rows) -> None:
+    repeated = rows.size - np.unique(rows).size
+    if repeated:
+        values, counts = np.unique(rows, return_counts=True)
+        findings.warning(
+            name,
+            f"names {plural(repeated, 'spike')} more than once, spike "
+            f"{values[counts.argmax()]} first",
+            "files of different runs are mixed; copy the whole folder again",
+            count=int(repeated),
+            spikes=first_of(values[counts > 1]),
+        )
+    elif np.any(np.diff(rows) < 0):
+        findings.info(name, "is not ascending", "phy looks spikes up as if it were")

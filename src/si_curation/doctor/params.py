@@ -1,0 +1,51 @@
+"""``params.py``: the sampling rate, and entries that no longer mean anything here."""
+
+from __future__ import annotations
+
+from si_curation.doctor.facts import FolderFacts
+from si_curation.doctor.registry import check
+from si_curation.phy.arrays import Findings
+
+_NAME = "params.py"
+_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 2_000.0, 200_000.0
+_MAX_PARTS_PER_MILLION = 1_000
+
+
+@check("sampling_rate")
+def check_rate(facts: FolderFacts, findings: Findings) -> None:
+    """Check that the rate can be one; tell what one that is not a whole number costs."""
+    rate = facts.parts.sampling_frequency
+    if rate is None:
+        return
+    if not _LOWEST_RATE_HZ <= rate <= _HIGHEST_RATE_HZ:
+        findings.warning(
+            _NAME,
+            f"sample_rate is {rate:g} Hz, expected some 10,000 to 50,000",
+            "look whether it is in kHz or is that of another file: all times depend on it",
+            sample_rate=rate,
+        )
+    whole = round(rate)
+    if rate == whole or facts.duration_s is None or not whole:
+        return
+    drift_ms = abs(rate - whole) / whole * facts.duration_s * 1000
+    findings.info(
+        _NAME,
+        f"sample_rate is {rate!r} Hz, no whole number: programs that round it are off by "
+        f"{drift_ms:.3g} ms at the last spike, and bins of 1 ms are {round(rate / 1000)} samples, "
+        f"not {rate / 1000:.6g}",
+        "give the full number to other programs, and align events with the same clock",
+        sample_rate=rate,
+        drift_ms_at_last_spike=drift_ms,
+    )
+
+
+@check("params_missing")
+def check_params_missing(facts: FolderFacts, findings: Findings) -> None:
+    """Check that there is a ``params.py``, which phy needs also where the rate is given."""
+    if facts.has(_NAME) or facts.is_faulty(_NAME) or facts.parts.sampling_frequency is None:
+        return
+    findings.warning(
+        _NAME,
+        "is missing: phy and SpikeInterface cannot open the folder",
+        "write it: dat_path, n_channels_dat, dtype, offset, sample_rate, hp_filtered",
+    )

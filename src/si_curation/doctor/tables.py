@@ -1,0 +1,230 @@
+"""Cluster tables against the clusters: rows that are missing, stale or blank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from si_curation.doctor.facts import FolderFacts
+from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.table_files import rows_of_read_phy
+from si_curation.phy.arrays import Findings
+from si_curation.phy.tables import SNAPSHOT, ClusterTable, Value
+
+#: Columns that Kilosort writes for every template.
+SORTER_COLUMNS = ("KSLabel", "ContamPct", "Amplitude")
+_SAVE_IN_PHY = "open the folder in phy and save: it writes all tables anew"
+
+
+def _spikes_of(facts: FolderFacts, ids) -> int:
+    return sum(facts.cluster_sizes.get(i, 0) for i in ids)
+
+
+@check("table_ids")
+def check_table_ids(facts: FolderFacts, findings: Findings) -> None:
+    """Check that tables have rows for the clusters, not for templates that were merged."""
+    if facts.cluster_ids is None or facts.template_sizes is None:
+        return
+    clusters = set(facts.cluster_sizes)
+    # templates that never had a spike have rows in the sorter's tables: nothing is wrong with that
+    with_spikes = set(facts.template_sizes.nonzero()[0].tolist())
+    silent = set(range(facts.template_sizes.size)) - with_spikes
+    for name, table in facts.tables.items():
+        if name.startswith(SNAPSHOT) or not table.ids:
+            continue
+        ids = set(table.ids)
+        gone = sorted(ids - clusters - silent)
+        missing = sorted(clusters - ids)
+        if gone:
+            _report_stale(facts, findings, name, gone, missing)
+        elif missing and set(table.columns) & set(SORTER_COLUMNS):
+            findings.warning(
+                name,
+                f"has no row for {plural(len(missing), 'cluster')} "
+                f"({plural(_spikes_of(facts, missing), 'spike')}): {listed(missing)}",
+                "the sorter writes a row for every template, and phy for every cluster; "
+                "restore the file",
+                clusters=first_of(missing),
+                num_clusters=len(missing),
+                num_spikes=_spikes_of(facts, missing),
+            )
+
+
+def _report_stale(facts, findings, name: str, gone: list[int], missing: list[int]) -> None:
+    num_templates = facts.parts.templates.count
+    are_templates = [i for i in gone if i < num_templates]
+    evidence = {
+        "ids_without_spikes": first_of(gone),
+        "num_ids_without_spikes": len(gone),
+        "clusters_without_row": first_of(missing),
+        "num_clusters_without_row": len(missing),
+        "num_spikes_without_row": _spikes_of(facts, missing),
+    }
+    what = f"has rows for {plural(len(gone), 'id')} without spikes ({listed(gone)})"
+    if missing:
+        what += (
+            f" and none for {plural(len(missing), 'cluster')} with "
+            f"{plural(_spikes_of(facts, missing), 'spike')} ({listed(missing)})"
+        )
+    if facts.is_curated and len(are_templates) == len(gone) and missing:
+        findings.warning(
+            name,
+            f"covers the sorter's templates, not the clusters: {what}",
+            f"it is older than the curation; {_SAVE_IN_PHY}, or drop the rows. Do not join it to "
+            "the clusters by number alone",
+            **evidence,
+        )
+    else:
+        findings.warning(
+            name, what, f"stale rows: {_SAVE_IN_PHY}, or remove those rows", **evidence
+        )
+
+
+@check("other_readers")
+def check_other_readers(facts: FolderFacts, findings: Findings) -> None:
+    """Check that SpikeInterface's ``read_phy`` keeps every cluster.
+
+    Source: SpikeInterface 0.105.3, ``BasePhyKilosortSortingExtractor``: one ``cluster_info`` file,
+    or else an inner join of all tables with a ``cluster_id`` column.
+    """
+    if facts.cluster_ids is None:
+        return
+    kept, files, is_snapshot = rows_of_read_phy(facts.folder)
+    if kept is None:
+        return
+    lost = sorted(set(facts.cluster_sizes) - kept)
+    if not lost:
+        return
+    num_spikes, total = _spikes_of(facts, lost), sum(facts.cluster_sizes.values())
+    how = (
+        "reads clusters from this table alone"
+        if is_snapshot
+        else f"has no cluster_info table here and keeps only clusters that are in all of "
+        f"{', '.join(files)}"
+    )
+    findings.warning(
+        files[0] if is_snapshot else "cluster_*.tsv",
+        f"SpikeInterface's read_phy {how}: it drops {len(lost)} of "
+        f"{plural(len(facts.cluster_sizes), 'unit')} ({listed(lost)}), {num_spikes:,} of "
+        f"{plural(total, 'spike')}, without a word",
+        "save in phy, which writes cluster_info.tsv anew, or read the folder with "
+        "read_kilosort_as_analyzer, which loses nothing",
+        units_lost=first_of(lost),
+        num_units_lost=len(lost),
+        num_units=len(facts.cluster_sizes),
+        num_spikes_lost=num_spikes,
+        num_spikes=total,
+        files=files,
+    )
+
+
+@check("blank_columns")
+def check_blank_columns(facts: FolderFacts, findings: Findings) -> None:
+    """Check that columns have values."""
+    for name, column in facts.parts.columns.items():
+        rows = facts.tables.get(column.file)
+        if rows is None or column.file.startswith(SNAPSHOT):
+            continue
+        blank = sorted(set(rows.ids) - set(column.values))
+        if not column.values and name == "group" and not rows.ids:
+            findings.info(column.file, "has no label yet", "every cluster counts as unsorted")
+        elif not column.values:
+            findings.warning(
+                column.file,
+                f"column {name!r} is blank in all of {plural(len(rows.ids), 'row')}"
+                if rows.ids
+                else "has a header and no row",
+                "restore the values, or remove the file",
+                column=name,
+                num_rows=len(rows.ids),
+            )
+        elif blank:
+            report = findings.warning if name in SORTER_COLUMNS else findings.info
+            report(
+                column.file,
+                f"column {name!r} is blank for {plural(len(blank), 'cluster')}: {listed(blank)}",
+                "they have no value" + (", phy shows them as unsorted" if name == "group" else ""),
+                column=name,
+                clusters=first_of(blank),
+                num_clusters=len(blank),
+            )
+
+
+@check("cluster_info")
+def check_cluster_info(facts: FolderFacts, findings: Findings) -> None:
+    """Check that phy's snapshot still says what the files say that phy reads."""
+    for name, table in facts.tables.items():
+        if Path(name).stem != SNAPSHOT or not facts.cluster_sizes:
+            continue
+        evidence = _differences(facts, name, table)
+        reasons = [text for text, _ in evidence.values()]
+        if reasons:
+            findings.warning(
+                name,
+                "disagrees with the other files: " + "; ".join(reasons),
+                "it is a snapshot that phy writes and never reads, and is not brought up to date; "
+                + _SAVE_IN_PHY,
+                **{key: first_of(ids) for key, (_, ids) in evidence.items()},
+            )
+
+
+def _differences(
+    facts: FolderFacts, file: str, table: ClusterTable
+) -> dict[str, tuple[str, list[int]]]:
+    """Give in which ids a snapshot is wrong, with the words for it."""
+    sizes, found = facts.cluster_sizes, {}
+    counts = table.columns.get("n_spikes", {})
+    gone = sorted(set(table.ids) - set(sizes))
+    missing = sorted(set(sizes) - set(table.ids))
+    wrong = [i for i, n in counts.items() if i in sizes and n != sizes[i]]
+    if gone:
+        text = f"{plural(len(gone), 'row')} of clusters without spikes: {listed(gone)}"
+        found["rows_without_spikes"] = (text, gone)
+    if missing:
+        text = f"no row for {plural(len(missing), 'cluster')}: {listed(missing)}"
+        found["clusters_without_row"] = (text, missing)
+    if wrong:
+        shown = listed([f"{i} ({counts[i]} for {sizes[i]})" for i in wrong])
+        found["other_n_spikes"] = (f"n_spikes wrong in {plural(len(wrong), 'row')}: {shown}", wrong)
+    present = set(table.ids) & set(sizes)
+    for name, values in table.columns.items():
+        column = facts.parts.columns.get(name)
+        if column is None or column.file == file or name == "n_spikes":
+            continue
+        ids = [i for i in sorted(present) if not _same(values.get(i), column.values.get(i))]
+        if ids:
+            text = f"{name} differs from {column.file} in {plural(len(ids), 'cluster')}: "
+            found[f"other_{name}"] = (text + listed(ids), ids)
+    return found
+
+
+def _same(shown: Value | None, value: Value | None) -> bool:
+    """Compare a value of the snapshot, which has eight decimals, with the one of its own file."""
+    if shown is None or value is None:
+        # phy leaves unlabelled clusters blank, other programs write "unsorted"
+        return (shown or "unsorted") == (value or "unsorted")
+    if isinstance(shown, str) or isinstance(value, str):
+        return str(shown) == str(value)
+    return abs(shown - value) <= 1e-6 * max(1.0, abs(value)) or (shown != shown and value != value)
+
+
+@check("columns_after_merges")
+def check_columns_after_merges(facts: FolderFacts, findings: Findings) -> None:
+    """Tell which values the sorter computed for templates that clusters came of."""
+    counts, ids = facts.template_counts, facts.cluster_ids
+    if counts is None or ids is None or not facts.is_curated:
+        return
+    num_templates = facts.parts.templates.count or 0
+    new = [int(i) for i in ids if i >= num_templates]
+    columns = [facts.parts.columns[n] for n in SORTER_COLUMNS if n in facts.parts.columns]
+    columns = [column for column in columns if any(i in column.values for i in new)]
+    if columns:
+        names = ", ".join(column.name for column in columns)
+        findings.info(
+            columns[0].file,
+            f"{names} of {plural(len(new), 'merged or split cluster')} ({listed(new)}) are "
+            "inherited: the sorter computed them for its templates",
+            "compute them anew where they matter, e.g. with curation_metrics",
+            columns=[column.name for column in columns],
+            clusters=first_of(new),
+            num_clusters=len(new),
+        )

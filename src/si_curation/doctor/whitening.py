@@ -1,0 +1,164 @@
+"""Whitening: what the matrices are, and what they do to amplitudes and best channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from si_curation.doctor.facts import FolderFacts
+from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.kernels.templates import peak_to_peak, unwhiten_templates
+from si_curation.phy.arrays import Findings
+
+_MATRIX, _INVERSE = "whitening_mat.npy", "whitening_mat_inv.npy"
+_TOLERANCE = 0.01  # of W W⁻¹ = 1; float32 files of real folders: 1e-4
+_SYMMETRIC = 1e-4  # of the largest entry; real ones that are meant to be symmetric: 2e-6
+
+
+@check("whitening_inverse")
+def check_inverse(facts: FolderFacts, findings: Findings) -> None:
+    """Check that the inverse is the inverse."""
+    matrix, inverse = facts.parts.whitening.whitening, facts.parts.whitening.whitening_inv
+    if matrix is None:
+        if inverse is None and not facts.is_faulty(_MATRIX) and not facts.is_faulty(_INVERSE):
+            findings.info(
+                _MATRIX,
+                "is missing, and whitening_mat_inv.npy too: templates are taken as they are",
+                "amplitudes and best channels are then those of whitened data, if the sorter "
+                "whitened",
+            )
+        return
+    whitening = np.asarray(matrix, dtype=np.float64)
+    if inverse is None:
+        if np.linalg.matrix_rank(whitening) < len(whitening):
+            findings.warning(
+                _MATRIX,
+                "cannot be inverted (it is singular), and whitening_mat_inv.npy is not there",
+                "put whitening_mat_inv.npy back, or read with unwhiten=False",
+            )
+        return
+    product = whitening @ np.asarray(inverse, dtype=np.float64)
+    error = float(np.abs(product - np.eye(len(product))).max())
+    if error <= _TOLERANCE:
+        return
+    transposed = whitening @ np.asarray(inverse, dtype=np.float64).T
+    scale, why = float(np.median(np.diagonal(product))), ""
+    if _is_one(transposed):
+        why = "; its transpose is"
+    elif scale > 0 and _is_one(product / scale):
+        why = f"; it is the inverse times {scale:.4g}"
+    findings.warning(
+        _INVERSE,
+        f"is not the inverse of whitening_mat.npy: W·W⁻¹ is off by up to {error:.3g}{why}",
+        "unwhitened templates, amplitudes, depths and best channels are wrong, in phy too; "
+        "remove the file (it is then computed from whitening_mat.npy), or restore it",
+        largest_error=error,
+    )
+
+
+def _is_one(matrix: np.ndarray) -> bool:
+    return bool(np.abs(matrix - np.eye(len(matrix))).max() <= _TOLERANCE)
+
+
+@check("whitening_shape")
+def check_shape(facts: FolderFacts, findings: Findings) -> None:
+    """Tell what a diagonal or asymmetric matrix does to amplitudes and best channels."""
+    part, templates = facts.parts.whitening, facts.dense_templates
+    if templates is None or (part.whitening is None and part.whitening_inv is None):
+        return
+    if part.is_identity:
+        return
+    if part.is_diagonal:
+        _report_diagonal(facts, findings)
+        return
+    inverse = part.whitening_inv
+    if inverse is None:
+        try:
+            inverse = np.linalg.inv(np.asarray(part.whitening, dtype=np.float64))
+        except np.linalg.LinAlgError:
+            return
+    largest = float(np.abs(inverse).max())
+    asymmetry = float(np.abs(inverse - inverse.T).max()) / largest if largest else 0.0
+    if asymmetry > _SYMMETRIC:
+        _report_asymmetric(facts, findings, np.asarray(inverse), asymmetry)
+
+
+def _report_asymmetric(facts: FolderFacts, findings: Findings, inverse, asymmetry: float) -> None:
+    templates, sparse = facts.dense_templates, facts.parts.templates.template_channels is not None
+    left = unwhiten_templates(templates, inverse.T, sparse).amplitudes  # type: ignore[arg-type]
+    right = unwhiten_templates(templates, inverse, sparse).amplitudes  # type: ignore[arg-type]
+    as_phy_does = not facts.sorter.whitens_channels_first
+    sorters = right if as_phy_does else left
+    other = left if as_phy_does else right
+    units = [(unit, row) for unit, row in _units(facts) if sorters[row].max(initial=0) > 0]
+    if not units:
+        return
+    moved = [unit for unit, row in units if sorters[row].argmax() != other[row].argmax()]
+    ratio = np.median([other[row].max() / sorters[row].max() for _, row in units])
+    where = _INVERSE if facts.parts.whitening.whitening_inv is not None else _MATRIX
+    share = f"{len(moved)} of {plural(len(units), 'unit')}"
+    evidence = {
+        "asymmetry": round(asymmetry, 6),
+        "num_units": len(units),
+        "num_units_with_other_channel": len(moved),
+        "units_with_other_channel": first_of(moved),
+        "median_amplitude_ratio": round(float(ratio), 4),
+    }
+    if as_phy_does:
+        findings.info(
+            where,
+            f"is not symmetric; read the other way round {share} would have another best channel. "
+            f"It is taken as {facts.sorter.name}'s: phy's way",
+            "nothing to do; with unwhiten= the way is chosen",
+            **evidence,
+        )
+    else:
+        findings.info(
+            where,
+            f"is not symmetric: phy unwhitens Kilosort 4's templates transposed, which gives "
+            f"another best channel to {share}{' (' + listed(moved) + ')' if moved else ''} and "
+            f"amplitudes that are {ratio:.3g} times the right ones in the median",
+            'this package takes the sorter\'s way; unwhiten="phy" gives what phy shows',
+            **evidence,
+        )
+
+
+def _report_diagonal(facts: FolderFacts, findings: Findings) -> None:
+    part, templates = facts.parts.whitening, facts.dense_templates
+    inverse = part.whitening_inv
+    with np.errstate(divide="ignore"):
+        scale = np.diagonal(1 / part.whitening if inverse is None else inverse)
+    amplitudes = peak_to_peak(templates)  # type: ignore[arg-type]
+    scaled, units = amplitudes * np.abs(scale), _units(facts)
+    moved = [unit for unit, row in units if amplitudes[row].argmax() != scaled[row].argmax()]
+    low, high = float(np.abs(scale).min()), float(np.abs(scale).max())
+    text = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    evidence = {"smallest_scale": low, "largest_scale": high, "num_units": len(units)}
+    where = _MATRIX if part.whitening is not None else _INVERSE
+    effect = (
+        f"templates are only scaled by it ({text}), which moves the best channel of {len(moved)} "
+        f"of {plural(len(units), 'unit')}; amplitudes, best channels and depths are those of "
+        "whitened data"
+    )
+    if facts.sorter.name == "kilosort4":
+        findings.warning(
+            where,
+            f"is diagonal, but Kilosort 4 writes a full matrix: {effect}",
+            "restore the file that the sorter wrote",
+            **evidence,
+        )
+    else:
+        findings.info(
+            where,
+            f"is diagonal, as Kilosort 2.5 and 3 write it: {effect}",
+            "do not compare amplitudes between channels or sessions; compute templates from the "
+            "recording where µV are needed",
+            **evidence,
+        )
+
+
+def _units(facts: FolderFacts) -> list[tuple[int, int]]:
+    """Pairs of unit and template; the templates themselves where the clusters are unknown."""
+    main, ids, num_templates = facts.main_templates, facts.cluster_ids, facts.parts.templates.count
+    if main is None or ids is None:
+        return [(i, i) for i in range(num_templates or 0)]
+    return list(zip(ids.tolist(), main.tolist(), strict=True))
