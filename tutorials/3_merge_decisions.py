@@ -1,0 +1,100 @@
+# %% [markdown]
+# # 3. Merge decisions with evidence
+#
+# "Is it the same neuron?" is the question of every curator, and a wrong yes is worse than a wrong no:
+# it makes a cell that responds to everything. What speaks for and against is in the folder that the
+# sorter wrote; no recording is needed. The example was curated in phy, not well, and on purpose.
+
+# %%
+import si_curation as sic
+
+analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+analyzer.compute(
+    ["template_best_channels", "template_features", "unit_similarity", "cross_correlograms"]
+)
+
+# %% [markdown]
+# ## Merges that should not have been
+#
+# phy forgets what a merged cluster was made of. The files do not: each spike keeps the template that
+# found it. If the spikes of two templates came from one neuron, they would hardly ever be closer to
+# each other than its refractory period.
+
+# %%
+bad = sic.find_bad_merges(analyzer)
+columns = ["unit_id", "template_id_a", "template_id_b", "observed", "expected", "ratio_allowed"]
+print(bad[columns].round(2).to_string(index=False))
+quality = dict(zip(analyzer.unit_ids.tolist(), analyzer.sorting.get_property("quality").tolist()))
+print("labels:", {unit: quality[unit] for unit in (10, 13)})
+contamination = sic.contamination_panel(analyzer)
+shown = ["num_spikes", "rp_violations", "expected_pairs", "rp_contamination"]
+print(contamination.loc[[10, 13], shown].round(2).to_string())
+
+# %% [markdown]
+# Both merges fail. In each pair of templates the spikes meet within the refractory period about as often
+# as those of two independent neurons are expected to (**20** times where **14.50** are expected, **19**
+# where **20.48** are), while one neuron could explain less than a fifth of that (`ratio_allowed`). The
+# curator rightly called unit 10 `mua`, but 13 `good`: it has **58** refractory violations, and a random
+# train of its rate would have **33.17**.
+
+# %%
+unit_page = sic.plot_unit_overview(analyzer, 13)
+unit_page.figure.savefig("unit_overview.png", dpi=150)
+unit_page
+
+# %% [markdown]
+# All on one page: three templates of different size and place, amplitudes in three bands, a peak in the
+# autocorrelogram where a neuron has a gap. `sic.plot_unit_templates_by_source`,
+# `sic.plot_cross_correlograms`, `sic.plot_contamination` and the others give each panel alone.
+#
+# ## Splits that should not have been
+
+# %%
+suggestions = sic.suggest_merges(analyzer)
+best = suggestions.table.iloc[0]
+print(f"{best.unit_id_a} and {best.unit_id_b}: score {best.score:.2f}")
+for reason in best.reason.split("; "):
+    print(" -", reason)
+print("next best score:", round(suggestions.table.score[1], 4))
+
+# %% [markdown]
+# One pair stands out. Read the reasons before the score: these units fire so rarely that only about one
+# coincidence was to be expected, so that the cross-correlogram says nothing either way. What
+# speaks for a merge is that the sorter had found them as one template and that amplitude and depth go
+# on. Look at the pair:
+
+# %%
+pair_page = sic.plot_pair_overview(analyzer, 11, 12)
+pair_page.figure.savefig("pair_overview.png", dpi=150)
+pair_page
+
+# %% [markdown]
+# The amplitudes of both are one band that was cut in the middle, the templates lie on each other, and
+# the autocorrelogram of both together keeps its gap. Somebody split a neuron by amplitude.
+#
+# ## Decide, and keep the reasons
+#
+# With a journal each step is on disk at once, and `CurationSession.resume` goes on next week.
+
+# %%
+session = sic.CurationSession(analyzer, decided_by="me")
+together = session.merge([11, 12], reason="one amplitude band, one template of the sorter")
+parts = session.split_by_template(13, reason="templates meet within the refractory period")
+parts += session.split_by_template(10, reason="templates meet within the refractory period")
+print("11 + 12 =", together, "| 13 and 10 in parts:", parts)
+curated = session.apply()
+after = sic.contamination_panel(curated)
+shown = ["num_spikes", "rp_violations", "rp_contamination", "rp_contamination_upper"]
+print(after.loc[[together, *parts], shown].round(2).to_string())
+print("bad merges left:", len(sic.find_bad_merges(curated)))
+print(session.history[["operation", "inputs", "outputs", "reason"]].to_string(index=False))
+
+# %% [markdown]
+# The parts of 13 and 10 have next to no violations, and no merge is left that the spikes speak against.
+# The upper ends say how much is known: **295** and **548** spikes are too few to rule much out
+# (`rp_contamination_upper` of **1.00**), and a contamination of NaN is one that cannot be told. A number
+# alone would have looked like a clean unit.
+#
+# `sic.export_to_phy(curated, "for_phy")` writes a folder for phy, `sic.update_phy_folder` writes into
+# the one that was read (with a backup), and `session.to_spikeinterface_curation()` gives the steps in
+# SpikeInterface's format.

@@ -1,0 +1,132 @@
+# %% [markdown]
+# # 6. Hundreds of sessions
+#
+# What worked for one session has to be done for all of them, in the same way, and the one broken folder
+# among three hundred must not stop the others at four in the morning. Six small sessions are simulated
+# here, sorted with three versions of Kilosort; one is then damaged.
+
+# %%
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import si_curation as sic
+
+data = Path(tempfile.mkdtemp()) / "data"
+sorters = ["kilosort2", "kilosort2.5", "kilosort4"]
+for number in range(6):
+    sic.simulate_kilosort_folder(
+        data / f"mouse{number // 2 + 1}_day{number % 2 + 1}",
+        dialect=sorters[number // 2],
+        num_templates=12,
+        num_spikes=6000,
+        curation=3,
+        seed=number,
+    )
+shutil.copytree(sic.example_folder(), data / "mouse4_day1")
+broken = data / "mouse3_day2" / "spike_clusters.npy"
+np.save(broken, np.load(broken)[:-100])
+
+# %% [markdown]
+# ## First the doctor
+#
+# `check_phy_folder` reads and never writes. An `error` keeps a folder from being read, a `warning` may
+# make results wrong. On the command line: `si-curation check "data/*"`.
+
+# %%
+for folder in sorted(data.iterdir()):
+    findings = sic.check_phy_folder(folder)
+    count = {s: sum(f.severity == s for f in findings) for s in ("error", "warning", "info")}
+    print(folder.name, count)
+    for finding in findings:
+        if finding.severity == "error":
+            print("   ", finding.where, "-", finding.what, "-", finding.advice)
+
+# %% [markdown]
+# TO BE WRITTEN
+#
+# ## One recipe
+#
+# A recipe says what is done with each session. It is checked as a whole before anything is computed.
+# `si-curation batch --example-recipe` prints one with every key explained.
+
+# %%
+recipe = data.parent / "recipe.yaml"
+recipe.write_text(
+    """
+extensions:
+  template_best_channels: {num_channels: 12}
+  unit_similarity: {}
+  cross_correlograms: {window_ms: 50.0, bin_ms: 1.0}
+  curation_metrics: {}
+merges:
+  apply: false          # suggestions are written, for a person to decide
+labels:
+  rules:
+    - {metric: presence_ratio, comparison: "<", threshold: 0.9, label: mua}
+  keep_existing: true   # what was labelled by hand stays
+exports:
+  analyzer: zarr
+  tables: [best_channels, lineage]
+""",
+    encoding="utf-8",
+)
+# num_workers=0: one session after another in this process
+result = sic.run_batch(data / "*", recipe, data.parent / "results", num_workers=0)
+print(result)
+print(result.table[["session", "status", "num_units", "num_spikes"]].to_string(index=False))
+print(result.failed.error.iloc[0])
+
+# %% [markdown]
+# TO BE WRITTEN
+#
+# ## All units of all sessions
+
+# %%
+units = result.units
+print(units.groupby("session")[["num_spikes", "presence_ratio"]].median().to_string())
+print("page:", result.page.name, "| outputs:", sorted(p.name for p in result.output_folder.iterdir()))
+
+# %% [markdown]
+# `summary.html` shows that as a page, with the metrics of each session and links to its outputs.
+#
+# ## Repair, and go on
+#
+# Say the lost rows come back from a backup (here: what phy had not touched). Call it again: sessions that
+# are done are recognised by the content of their files, the recipe and the versions, and only the
+# repaired one is computed. Now from the command line, as on a server:
+
+# %%
+shutil.copy(broken.with_name("spike_templates.npy"), broken)
+done = subprocess.run(
+    ["si-curation", "batch", recipe, data / "*", "--output", result.output_folder],
+    capture_output=True,
+    text=True,
+    check=False,
+)
+print(done.stdout, "exit code", done.returncode)
+
+# %% [markdown]
+# TO BE WRITTEN
+#
+# ## A cluster
+#
+# Nothing changes but the workers. `client=` (on the command line `--scheduler ADDRESS`) is any Dask
+# cluster; with dask-jobqueue the workers are SLURM jobs:
+#
+# ```python
+# from dask_jobqueue import SLURMCluster
+# from distributed import Client
+#
+# with SLURMCluster(cores=4, processes=1, memory="16GB", walltime="04:00:00") as cluster:
+#     cluster.adapt(maximum_jobs=40)
+#     with Client(cluster) as client:
+#         sic.run_batch("sessions.csv", "recipe.yaml", "results", client=client)
+# ```
+#
+# `docs/slurm_batch.py` is that as a script, and `docs/batch.md` tells the rest: tables of sessions, NWB
+# and reports for each, and whether a result survives stricter quality with sessions as groups. In a script
+# that uses several workers the call belongs below `if __name__ == "__main__":`.
