@@ -174,7 +174,6 @@ class LineageView(ViewBase):
             label_text_color="white",
             label_text_font_size="8pt",
             spacing=0,
-            padding=0,
         )
         fig.add_layout(legend, "above")
         for words in (unit.subtitle, unit.title):

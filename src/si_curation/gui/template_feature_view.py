@@ -164,7 +164,7 @@ class TemplateFeatureView(ViewBase):
                 data=indices,
                 size=self.settings["scatter_size"],
                 pen=pg.mkPen(None),
-                brush=pg.mkBrush(color),
+                brush=[pg.mkBrush(color)] * indices.size,  # one is for all points of all units
             )
         self.scatter_select.setData(pos=self.get_selected_points(pair))
         for side, text in zip(("bottom", "left"), self._axis_labels(pair), strict=True):
@@ -211,7 +211,8 @@ class TemplateFeatureView(ViewBase):
         self.label = pn.pane.Str("", sizing_mode="stretch_width")
         buttons = []
         if self.controller.curation:
-            self.split_button = pn.widgets.Button(name="Split", button_type="primary")
+            word = "label" if "label" in pn.widgets.Button.param else "name"  # Panel before 1.9
+            self.split_button = pn.widgets.Button(**{word: "Split"})
             self.split_button.on_click(lambda event: self.split())
             buttons.append(self.split_button)
         self.layout = pn.Column(
