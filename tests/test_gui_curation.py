@@ -123,6 +123,38 @@ def test_json_that_the_gui_exports_comes_back(analyzer, tmp_path, monkeypatch):
     assert sic.read_phy_folder(tmp_path / "phy").groups[4] == "good"
 
 
+def test_steps_that_were_applied_in_the_gui_come_back(tmp_path, monkeypatch):
+    """Curation in several steps: the GUI gives ids that were used before, we never do."""
+    from PySide6.QtWidgets import QFileDialog
+    from spikeinterface_gui import run_mainwindow
+
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    compute_for_gui(analyzer)
+    path = tmp_path / "steps.json"
+    monkeypatch.setattr(QFileDialog, "exec_", lambda self: True, raising=False)
+    monkeypatch.setattr(QFileDialog, "selectedFiles", lambda self: [str(path)])
+    given = {"layout": SMALL, "iterative_curation": True, "with_traces": False}
+    with opened(run_mainwindow, analyzer, **given) as window:
+        controller = window.controller
+        assert controller.make_manual_merge_if_possible([11, 12])
+        button_of(window, "Apply curation").click()
+        # its views draw the analyzer that it made
+        assert sorted(controller.unit_ids) == [4, 7, 8, 9, 10, 11, 13]
+        select(window, [11, 13])
+        assert "Unit 11 against unit 13" in window.views["templatefeature"].label.text()
+        assert list(window.views["lineage"].plots) == [11, 13]
+        assert controller.make_manual_merge_if_possible([11, 10])
+        controller.set_label_to_unit(13, "quality", "good")
+        button_of(window, "Export JSON").click()
+    session = sic.CurationSession(analyzer)
+    renamed = session.apply_spikeinterface_curation(path)
+    before, after = trains_of(analyzer), trains_of(session.apply())
+    whole = sorted(before[10] + before[11] + before[12])
+    assert [train for i, train in after.items() if i not in before] == [whole]
+    assert 11 in renamed
+    assert session.table["group"][13] == "good"
+
+
 def test_saved_analyzer_keeps_its_curation_where_the_gui_looks(analyzer, tmp_path):
     from spikeinterface_gui import run_mainwindow
 

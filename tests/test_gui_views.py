@@ -40,6 +40,7 @@ def strange():
     analyzer = create_sorting_analyzer(sorting, recording, sparse=False)
     analyzer.compute(["random_spikes", "templates", "template_assignment"])
     analyzer.compute("unit_locations", method="center_of_mass")
+    analyzer.compute("template_similarity", method="cosine")
     analyzer.compute(["template_best_channels", "template_features", "unit_similarity"])
     return analyzer
 

@@ -206,7 +206,18 @@ class TemplateFeatureView(ViewBase):
         self.figure.toolbar.logo = None
         self.figure.grid.visible = False
         self.figure.add_tools(self.lasso_tool)
-        self.glyphs = self.figure.scatter("x", "y", source=self.source, color="color")
+        self.figure.axis.axis_label_text_color = "#cccccc"
+        self.glyphs = self.figure.scatter(
+            "x",
+            "y",
+            source=self.source,
+            color="color",
+            line_alpha=0.0,
+            selection_color="white",
+            selection_line_alpha=0.0,
+            nonselection_line_alpha=0.0,
+            nonselection_fill_alpha=0.3,
+        )
         self.figure.on_event("selectiongeometry", self._panel_finish_lasso)
         self.label = pn.pane.Str("", sizing_mode="stretch_width")
         buttons = []
@@ -238,9 +249,9 @@ class TemplateFeatureView(ViewBase):
             "color": colors,
             "spike_index": np.concatenate([np.empty(0, dtype=np.int64), *spikes]),
         }
-        self.glyphs.glyph.size = self.settings["scatter_size"]
         self.glyphs.glyph.fill_alpha = self.settings["alpha"]
-        self.glyphs.glyph.line_alpha = 0.0
+        for glyph in ("glyph", "selection_glyph", "nonselection_glyph"):
+            getattr(self.glyphs, glyph).size = self.settings["scatter_size"]
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = self._axis_labels(pair)
         self._panel_mark_selected()
 
