@@ -159,6 +159,8 @@ def _note_renamed(renamed: dict[Any, Any], wanted: list[Any], outputs: list[Any]
 
 
 def _fields_of(definition, name: str, values: list[str]) -> list[tuple[str, Any]]:
+    # SpikeInterface writes an empty text for units that a step did not label: that says nothing
+    values = [value for value in values if value.strip()]
     if definition.exclusive:
         field = _OUR_NAME.get(name, name)
         # SpikeInterface's examples write "MUA"
