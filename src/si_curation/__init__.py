@@ -55,6 +55,7 @@ from si_curation.extensions import (
     compute_template_features,
     compute_unit_similarity,
 )
+from si_curation.gui.opening import open_gui
 from si_curation.metrics.extension import (
     CurationMetrics,
     compute_curation_metrics,
@@ -117,6 +118,7 @@ __all__ = [
     "get_spike_amplitudes",
     "get_spike_features",
     "label_units",
+    "open_gui",
     "plot_effect_vs_quality",
     "read_kilosort_as_analyzer",
     "read_label_rules",

@@ -14,6 +14,7 @@ import click
 
 from si_curation.cli_check import check
 from si_curation.cli_evidence import connections, contamination, merges
+from si_curation.cli_gui import gui
 from si_curation.cli_metrics import cluster_info, metrics
 from si_curation.cli_phy import curate_in_code, export_phy, restore
 from si_curation.errors import (
@@ -361,6 +362,7 @@ for command in (
     connections,
     export_phy,
     restore,
+    gui,
 ):
     cli.add_command(command)
 
