@@ -216,3 +216,26 @@ def test_a_small_part_of_a_page():
     sic.plot_isi(analyzer, [4, 10], figure=parts[5])
     assert draw(figure) > 10_000
     assert [len(part.axes) for part in parts] == [3, 1, 4, 1, 1, 2]
+
+
+@pytest.mark.parametrize("form", ["binary_folder", "zarr"])
+def test_saved_analyzers_draw_the_same(hostile, tmp_path, form):
+    folder = tmp_path / ("saved.zarr" if form == "zarr" else "saved")
+    hostile.save_as(format=form, folder=folder)
+    saved = sc.load_sorting_analyzer(folder)
+    first, second = hostile.unit_ids[:2].tolist()
+    for one, other in zip(
+        points(sic.plot_template_features(hostile, first, second, background=True).ax),
+        points(sic.plot_template_features(saved, first, second, background=True).ax),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    for plot in EACH:
+        for one, other in zip(
+            plot(hostile, [(first, second)]).axes, plot(saved, [(first, second)]).axes, strict=True
+        ):
+            assert texts(one) == texts(other)
+            for a, b in zip(points(one), points(other), strict=True):
+                np.testing.assert_array_equal(a, b)
+            for a, b in zip(waveforms(one), waveforms(other), strict=True):
+                np.testing.assert_array_equal(a, b)
