@@ -5,10 +5,10 @@
 
 from importlib.metadata import version as _version
 
-from si_curation.contamination import (
+from si_curation.contamination import contamination_panel
+from si_curation.contamination_columns import (
     COMPARABLE_CONTAMINATION_COLUMNS,
     CONTAMINATION_DESCRIPTIONS,
-    contamination_panel,
 )
 from si_curation.curation import (
     LABEL_PRESETS,
@@ -65,6 +65,7 @@ from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reader import read_kilosort_as_analyzer
 from si_curation.spike_amplitudes import SpikeAmplitudes, get_spike_amplitudes
 from si_curation.spike_features import get_spike_features
+from si_curation.views.cross_correlograms import plot_cross_correlograms
 from si_curation.views.effect_vs_quality import plot_effect_vs_quality
 
 __version__ = _version("si_curation")
@@ -115,6 +116,7 @@ __all__ = [
     "get_spike_amplitudes",
     "get_spike_features",
     "label_units",
+    "plot_cross_correlograms",
     "plot_effect_vs_quality",
     "read_kilosort_as_analyzer",
     "read_label_rules",
