@@ -65,8 +65,11 @@ from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reader import read_kilosort_as_analyzer
 from si_curation.spike_amplitudes import SpikeAmplitudes, get_spike_amplitudes
 from si_curation.spike_features import get_spike_features
+from si_curation.views.contamination import plot_contamination
 from si_curation.views.cross_correlograms import plot_cross_correlograms
 from si_curation.views.effect_vs_quality import plot_effect_vs_quality
+from si_curation.views.lineage import plot_lineage
+from si_curation.views.similarity import plot_similarity
 
 __version__ = _version("si_curation")
 
@@ -116,8 +119,11 @@ __all__ = [
     "get_spike_amplitudes",
     "get_spike_features",
     "label_units",
+    "plot_contamination",
     "plot_cross_correlograms",
     "plot_effect_vs_quality",
+    "plot_lineage",
+    "plot_similarity",
     "read_kilosort_as_analyzer",
     "read_label_rules",
     "read_phy_folder",

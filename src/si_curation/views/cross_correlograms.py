@@ -12,7 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
 from si_curation.extensions.cross_correlograms_groups import correlograms_of_groups
-from si_curation.views.style import spike_count, tidy, unit_title
+from si_curation.views.style import label_axes, spike_count, tidy, unit_title
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget, require_extensions
 
@@ -130,15 +130,16 @@ class CrossCorrelogramsWidget(FigureWidget):
         if n > 1:
             figure.supxlabel(f"lag, {data['lag']} (ms)", fontsize=SMALL + 1)
             figure.supylabel(_VALUE_NAMES[data["normalization"]], fontsize=SMALL + 1)
-        else:
-            panels[0, 0].set_xlabel("lag (ms)", fontsize=SMALL + 1)
-            panels[0, 0].set_ylabel(_VALUE_NAMES[data["normalization"]], fontsize=SMALL + 1)
         return list(panels.ravel())
 
     def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
         n = len(data["units"])
         for place, panel in enumerate(axes):
             self._draw_pair(panel, data, *divmod(place, n))
+        for panel, unit in zip(axes[::n], data["units"], strict=True):
+            panel.set_ylabel(unit.label, fontsize=SMALL)
+        if n == 1:
+            label_axes(axes[0], "lag (ms)", _VALUE_NAMES[data["normalization"]])
 
     def _draw_pair(self, panel: Axes, data: dict[str, Any], row: int, column: int) -> None:
         values, bins, expected, _ = data["found"]
