@@ -25,12 +25,12 @@ from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget
 
 ESTIMATES = {
-    "isi_violations_ratio": "ISI violations ratio",
+    "isi_violations_ratio": "ISI violations (ratio)",
     "hill_contamination": "Hill, one neuron",
     "rp_contamination": "Llobet, many neurons",
     "rp_contamination_one_neuron": "Llobet, one neuron",
     "sliding_rp_violation": "sliding RP, at most",
-    "kilosort_r12": "Kilosort, R12",
+    "kilosort_r12": "Kilosort R12 (ratio)",
 }
 _COLOR, _UNKNOWN = ACCENTS[0], "0.82"
 _MOST_NAMES = 40
@@ -117,14 +117,14 @@ class ContaminationWidget(FigureWidget):
 
     def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
         num_rows = len(data["table"])
-        return (5.4, 2.6) if num_rows == 1 else (10.5, 1.4 + min(0.2 * num_rows, 10.0))
+        return (5.4, 2.8) if num_rows == 1 else (10.5, 1.4 + min(0.2 * num_rows, 10.0))
 
     def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
         if len(data["table"]) == 1:
             return [figure.subplots()]
         figure.supxlabel(
-            f"share of the spikes, with {100 * data['level']:g} % intervals; pale: cannot be told, "
-            "as wide as what is possible; ×: nothing can be said",
+            f"share of the spikes or ratio, {100 * data['level']:g} % intervals; pale: cannot be "
+            "told, as wide as what is possible; ×: nothing can be said",
             fontsize=8,
         )
         return list(figure.subplots(1, len(ESTIMATES), sharey=True))
@@ -158,36 +158,26 @@ def _interval(table: pd.DataFrame, column: str) -> tuple[NDArray, NDArray, NDArr
 def _draw_estimates(axes: Axes, y: NDArray, value: NDArray, lower: NDArray, upper: NDArray) -> None:
     """Draw points with intervals; pale bands where there is an interval without a point."""
     is_known, has_interval = np.isfinite(value), np.isfinite(lower) & np.isfinite(upper)
-    unknown = ~is_known & has_interval
     size = 4 if len(y) <= _MOST_NAMES else 2
-    axes.hlines(
-        y[unknown],
-        lower[unknown],
-        upper[unknown],
-        color=_UNKNOWN,
-        linewidth=1.6 * size,
-        label="cannot be told",
-    )
-    axes.hlines(
-        y[is_known],
-        lower[is_known],
-        upper[is_known],
-        color=_COLOR,
-        linewidth=0.3 * size,
-        label="interval",
-    )
+    for chosen, color, width, name in (
+        (~is_known & has_interval, _UNKNOWN, 1.6 * size, "cannot be told"),
+        (is_known, _COLOR, 0.3 * size, "interval"),
+    ):
+        axes.hlines(
+            y[chosen], lower[chosen], upper[chosen], color=color, linewidth=width, label=name
+        )
     axes.plot(value[is_known], y[is_known], "o", color=_COLOR, markersize=size, label="estimate")
-    axes.plot(
-        np.zeros(np.count_nonzero(~is_known & ~has_interval)), y[~is_known & ~has_interval], "x",
-        color=QUIET, markersize=size, label="nothing can be said", clip_on=False,
-    )  # fmt: skip
+    nothing = y[~is_known & ~has_interval]
+    axes.plot(np.zeros(nothing.size), nothing, "x", color=QUIET, markersize=size, label="nothing")
 
 
 def _draw_column(axes: Axes, table: pd.DataFrame, column: str) -> None:
     value, lower, upper = _interval(table, column)
     _draw_estimates(axes, np.arange(len(table), dtype=np.float64), value, lower, upper)
-    most = np.nanmax([0.1, *value[np.isfinite(value)], *upper[np.isfinite(upper)]])
-    axes.set_xlim(-0.02 * most, 1.05 * most)
+    known = value[np.isfinite(value)]
+    # a ratio has no upper limit: bands may go on to the right
+    most = max(0.1, known.max(initial=0.0), min(np.nanmax(upper, initial=0.0), 1.0))
+    axes.set_xlim(-0.04 * most, 1.05 * most)
     axes.set_ylim(len(table) - 0.5, -0.5)
     tidy(axes)
 
@@ -210,7 +200,7 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
     axes.set_ylim(len(ESTIMATES) - 0.5, -0.5)
     axes.set_yticks(y, list(ESTIMATES.values()))
     tidy(axes)
-    label_axes(axes, f"share of the spikes ({100 * data['level']:g} % intervals)")
+    label_axes(axes, f"share of the spikes or ratio ({100 * data['level']:g} % intervals)")
     source = {"given": "given", "autocorrelogram": "estimated"}.get(
         row["refractory_period_source"], "default"
     )
@@ -221,7 +211,7 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
         axes,
         data["title"],
         f"{spike_count(row['num_spikes'])} · {violations} within {row['refractory_period_ms']:.3g} "
-        f"ms ({source}), {row['expected_pairs']:.3g} expected by chance",
+        f"ms ({source}),\n{row['expected_pairs']:.3g} expected by chance",
     )
 
 

@@ -99,6 +99,7 @@ class SimilarityWidget(FigureWidget):
             "table": table,
             "colors": [colors.get(neighbour, ACCENTS[0]) for neighbour in table.index],
             "own_color": colors.get(unit.unit_ids[0], "0.55"),
+            "source": {"file": "the sorter's file"}.get(extension.source, "from the templates"),
             "with_templates": show_templates,
         }
         if show_templates:
@@ -118,7 +119,7 @@ class SimilarityWidget(FigureWidget):
 
     def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
         count = spike_count(data["num_spikes"])
-        title_panel(axes[0], data["title"], f"{count} · most similar units")
+        title_panel(axes[0], data["title"], f"{count} · most similar units ({data['source']})")
         if data["table"].empty:
             say(axes[0], "no spikes" if data["num_spikes"] == 0 else "no other unit with spikes")
             axes[0].set_axis_off()
