@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.errors import ParameterError
 from si_curation.views.units import DrawnUnit
 
 ARBITRARY_UNITS = "arbitrary units"
@@ -51,10 +53,26 @@ def title_panel(axes: Axes, title: str, subtitle: str = "") -> None:
         )
 
 
-def _above(axes: Axes) -> Any:
-    from matplotlib.transforms import ScaledTranslation
+def check_positive(**values: Any) -> None:
+    """Refuse what is not a number above 0; all at once.
 
-    figure = axes.get_figure(root=True)
+    Raises
+    ------
+    ParameterError
+    """
+    wrong = [
+        f"{name} is {value!r}, expected a number above 0"
+        for name, value in values.items()
+        if isinstance(value, bool)
+        or not isinstance(value, int | float | np.number)
+        or not 0 < value < np.inf
+    ]
+    if wrong:
+        raise ParameterError("; ".join(wrong))
+
+
+def _above(axes: Axes) -> Any:
+    figure: Any = axes.get_figure(root=True)
     return axes.transAxes + ScaledTranslation(0, 3 / 72, figure.dpi_scale_trans)
 
 
@@ -79,7 +97,7 @@ def label_axes(axes: Axes, x: str = "", y: str = "") -> None:
 
 
 def template_units(info: dict[str, Any]) -> str:
-    """Name the unit of the templates of `template_assignment`."""
+    """Give the unit of the templates of `template_assignment`."""
     return {"uV": "µV"}.get(info["units"], ARBITRARY_UNITS)
 
 
@@ -103,7 +121,7 @@ def segment_starts_s(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float64]:
 def spike_times_s(
     sorting_analyzer: SortingAnalyzer, spike_indices: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Give times of spikes, samples over the sampling frequency, segments one behind the other."""
+    """Give times of spikes in s, from their samples, segments one behind the other."""
     spikes = sorting_analyzer.sorting.to_spike_vector()
     times = spikes["sample_index"][spike_indices] / sorting_analyzer.sampling_frequency
     if sorting_analyzer.get_num_segments() > 1:
