@@ -38,7 +38,7 @@ _MOST_NAMES = 40
 _SHORT_REASONS = {
     "no violation and only": "cannot be told",
     "no pairs in the centre": "cannot be told",
-    "more violations than": "refuted: more than one other neuron",
+    "more violations than": "refuted",
     "no contamination up to": "not below 35 %",
 }
 
@@ -48,7 +48,8 @@ class ContaminationWidget(FigureWidget):
 
     One unit has one panel with all estimates; several have a panel for each estimate, with a unit
     in each row. The pale bands are estimates that cannot be told, as wide as what is possible; a
-    cross is one of which nothing can be said.
+    cross is one of which nothing can be said: without spikes, or "refuted" because there are more
+    violations than one other neuron can make. `contamination_panel` has the full reasons.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ class ContaminationWidget(FigureWidget):
 
     def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
         num_rows = len(data["table"])
-        return (5.4, 2.8) if num_rows == 1 else (10.5, 1.4 + min(0.2 * num_rows, 10.0))
+        return (5.0, 3.0) if num_rows == 1 else (10.5, 1.4 + min(0.2 * num_rows, 10.0))
 
     def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
         if len(data["table"]) == 1:
@@ -210,8 +211,9 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
     title_panel(
         axes,
         data["title"],
-        f"{spike_count(row['num_spikes'])} · {violations} within {row['refractory_period_ms']:.3g} "
-        f"ms ({source}),\n{row['expected_pairs']:.3g} expected by chance",
+        f"{spike_count(row['num_spikes'])}\n"
+        f"refractory period {row['refractory_period_ms']:.3g} ms ({source})\n"
+        f"{violations}, {row['expected_pairs']:.3g} expected by chance",
     )
 
 

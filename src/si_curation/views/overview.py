@@ -16,8 +16,10 @@ from si_curation.errors import (
     ParameterError,
     PhyFolderError,
 )
-from si_curation.views.features import plot_features
+from si_curation.views.features import feature_channels, plot_features
+from si_curation.views.references import ChannelRanking
 from si_curation.views.style import QUIET, say
+from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget
 
 _CANNOT = (MissingDataError, PhyFolderError, FolderNotFoundError)
@@ -107,9 +109,9 @@ def add_features(
     page: OverviewWidget,
     sorting_analyzer: SortingAnalyzer,
     unit_ids: list[Any],
-    paint: dict[str, Any],
+    unit_colors: dict[Any, Any],
     places: Sequence[Box],
-) -> None:
+) -> str:
     """Draw the first component on the two best channels: over time, and against each other.
 
     Parameters
@@ -117,16 +119,41 @@ def add_features(
     page : OverviewWidget
     sorting_analyzer : SortingAnalyzer
     unit_ids : list
-    paint : dict
-        Colours of the units.
+    unit_colors : dict
     places : sequence of three places
         First channel over time, both against each other, second channel over time.
+
+    Returns
+    -------
+    str
+        How many spikes are drawn; "" where nothing is.
     """
+    # units of a single channel have one panel
+    shown = places[:1] if sorting_analyzer.get_num_channels() == 1 else places
 
     def draw(**where: Any) -> Any:
-        return plot_features(sorting_analyzer, unit_ids, components=(0,), **paint, **where)
+        units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
+        channels = feature_channels(sorting_analyzer, units, None, ChannelRanking(sorting_analyzer))
+        if len(channels) == 1 and len(shown) > 1:
+            raise MissingDataError("there is one channel with signal: plot_features draws it")
+        return plot_features(
+            sorting_analyzer, unit_ids, components=(0,), unit_colors=unit_colors, **where
+        )
 
-    page._add("features", "features", places, draw)
+    panels = page._add("features", "features", shown, draw)
+    if len(panels) < 3:
+        return ""
+    words = [text for text in panels[0].texts if text.get_text()]
+    legend = "; ".join(text.get_text().replace("\n", "; ") for text in words)
+    for text in words:
+        text.remove()
+    panels[1].set_title("features", fontsize=9, loc="left", pad=4)
+    panels[1].tick_params(labelleft=True)
+    panels[1].set_ylabel(panels[0].get_ylabel().replace("\n", " "), fontsize=8)
+    panels[1].set_xlabel(panels[2].get_ylabel().replace("\n", " "), fontsize=8)
+    for panel, name in ((panels[0], "first"), (panels[2], "second")):
+        panel.set_ylabel(f"{name} channel", fontsize=8)
+    return f"Features: {legend}."
 
 
 def write_table(axes: Axes, rows: Mapping[str, str], title: str, below: str = "") -> None:

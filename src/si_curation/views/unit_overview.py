@@ -16,12 +16,12 @@ from si_curation.views.isi import plot_isi
 from si_curation.views.overview import Box, OverviewWidget, add_features, number, write_table
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.similarity import plot_similarity
-from si_curation.views.style import ACCENTS, spike_count, template_units, unit_title
+from si_curation.views.style import ACCENTS, QUIET, spike_count, template_units, unit_title
 from si_curation.views.templates_by_source import plot_unit_templates_by_source
 from si_curation.views.units import DrawnUnit, resolve_units
 
 # first channel over time, both against each other, second channel over time
-_FEATURE_PLACES = [(5.0, 1.95, 0.85, 0.95), (3.1, 0.6, 1.25, 2.3), (5.0, 0.6, 0.85, 0.95)]
+_FEATURE_PLACES = [(5.05, 1.95, 0.85, 0.85), (3.25, 0.75, 1.2, 2.05), (5.05, 0.75, 0.85, 0.85)]
 _METRICS = (
     "presence_ratio",
     "amplitude_cutoff",
@@ -117,15 +117,17 @@ class UnitOverviewWidget(OverviewWidget):
         place = (6.5, 5.95, 4.25, 1.4)
         add("amplitudes", "amplitudes", place, plot_amplitudes_over_time, **paint)
         add("firing_rate", "firing rate", (6.5, 3.75, 4.25, 1.4), plot_firing_rate, **paint)
-        add("contamination", "contamination", (9.3, 0.6, 1.2, 2.15), plot_contamination)
+        add("contamination", "contamination", (9.75, 0.75, 0.95, 1.85), plot_contamination)
         self._add(
-            "similarity", "similar units", [(6.5, 0.6, 1.55, 2.15)],
+            "similarity", "similar units", [(6.5, 0.75, 1.8, 1.85)],
             lambda **where: plot_similarity(
                 analyzer, ids[0], show_templates=False, num_units=8, **where
             ),
         )  # fmt: skip
-        add_features(self, analyzer, ids, paint, _FEATURE_PLACES)
-        write_table(self._place(0.35, 0.4, 1.9, 2.5), self.numbers, "key numbers")
+        words = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES)
+        footnote = f"Grey: spikes of other units on the best channels. {words}"
+        axes[0].text(0.03, 0.016, footnote, fontsize=7, color=QUIET, va="bottom")
+        write_table(self._place(0.35, 0.5, 1.9, 2.3), self.numbers, "key numbers")
 
 
 plot_unit_overview = UnitOverviewWidget
