@@ -119,7 +119,7 @@ def _cells_of(correlograms: CrossCorrelograms, members: NDArray[np.int64]) -> ND
     pairs = as_array(correlograms.data["unit_pairs"])
     row_of = {(int(a), int(b)): row for row, (a, b) in enumerate(pairs)}
     out = np.zeros((members.size, members.size, correlograms.cells.num_cells), dtype=np.int64)
-    missing = []
+    missing: list[tuple[int, int]] = []
     for i, j in zip(*np.triu_indices(members.size), strict=True):
         row = row_of.get((int(members[i]), int(members[j])))
         if row is None:
@@ -127,7 +127,7 @@ def _cells_of(correlograms: CrossCorrelograms, members: NDArray[np.int64]) -> ND
         else:
             out[i, j], out[j, i] = np.asarray(stored[row])
     if missing:
-        places = np.array(missing)
+        places = np.array(missing, dtype=np.int64)
         found = count_some(correlograms.sorting_analyzer, members[places], correlograms.cells)
         out[places[:, 0], places[:, 1]] = found[:, 0]
         out[places[:, 1], places[:, 0]] = found[:, 1]

@@ -197,11 +197,11 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
             words, (1.0, place), (4, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", va="center", fontsize=7, color=QUIET, annotation_clip=False,
         )  # fmt: skip
-    axes.set_xlim(-0.01, 1.02)
+    axes.set_xlim(-0.05, 1.05)
     axes.set_ylim(len(ESTIMATES) - 0.5, -0.5)
     axes.set_yticks(y, list(ESTIMATES.values()))
     tidy(axes)
-    label_axes(axes, f"share of the spikes or ratio ({100 * data['level']:g} % intervals)")
+    label_axes(axes, f"share or ratio ({100 * data['level']:g} % intervals)")
     source = {"given": "given", "autocorrelogram": "estimated"}.get(
         row["refractory_period_source"], "default"
     )
@@ -213,7 +213,7 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
         data["title"],
         f"{spike_count(row['num_spikes'])}\n"
         f"refractory period {row['refractory_period_ms']:.3g} ms ({source})\n"
-        f"{violations}, {row['expected_pairs']:.3g} expected by chance",
+        f"{violations}, {row['expected_pairs']:.3g} by chance",
     )
 
 

@@ -88,6 +88,7 @@ class CrossCorrelogramsWidget(FigureWidget):
         baseline: bool = True,
         **figure_arguments: Any,
     ):
+        self._is_labelled = False  # for the whole matrix, once
         (extension,) = require_extensions(sorting_analyzer, "cross_correlograms")
         if unit_ids is None and len(sorting_analyzer.unit_ids) > MAX_UNITS:
             raise ParameterError(
@@ -126,6 +127,7 @@ class CrossCorrelogramsWidget(FigureWidget):
 
     def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
         n = len(data["units"])
+        self._is_labelled = True
         panels = figure.subplots(n, n, squeeze=False, sharex=True)
         if n > 1:
             figure.supxlabel(f"lag, {data['lag']} (ms)", fontsize=SMALL + 1)
@@ -140,6 +142,9 @@ class CrossCorrelogramsWidget(FigureWidget):
             panel.set_ylabel(unit.label, fontsize=SMALL)
         if n == 1:
             label_axes(axes[0], "lag (ms)", _VALUE_NAMES[data["normalization"]])
+        elif not self._is_labelled:
+            for panel in axes[-n:]:
+                panel.set_xlabel(f"lag, {data['lag']} (ms)", fontsize=SMALL)
 
     def _draw_pair(self, panel: Axes, data: dict[str, Any], row: int, column: int) -> None:
         values, bins, expected, _ = data["found"]
@@ -158,7 +163,9 @@ class CrossCorrelogramsWidget(FigureWidget):
         if data["is_log"]:
             panel.set_xscale("symlog", linthresh=float(bins[bins > 0][0]))
         panel.set_xlim(float(bins[0]), float(bins[-1]))
-        panel.set_ylim(0, 1.08 * top if top > 0 else 1)
+        if data["normalization"] == "counts":
+            top = max(top, 1.0)
+        panel.set_ylim(0, 1.08 * top if top > 0 else 1.0)
         tidy(panel)
         panel.yaxis.set_major_locator(MaxNLocator(2, integer=data["normalization"] == "counts"))
         panel.tick_params(labelsize=TINY)

@@ -18,7 +18,7 @@ from si_curation.errors import (
 )
 from si_curation.views.features import feature_channels, plot_features
 from si_curation.views.references import ChannelRanking
-from si_curation.views.style import QUIET, say
+from si_curation.views.style import QUIET, label_axes, say
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget
 
@@ -98,7 +98,7 @@ class OverviewWidget(FigureWidget):
             panel.set_axis_off()
             panel.set_title(title, fontsize=9, loc="left")
             width = max(int((right - left) * _CHARACTERS_PER_INCH), 20)
-            say(panel, "\n".join(textwrap.wrap(str(error), width)))
+            say(panel, "\n".join(textwrap.wrap(str(error), width, break_long_words=False)))
             return []
         if len(panels) == 1:
             _retitle(panels[0], title)
@@ -149,11 +149,11 @@ def add_features(
         text.remove()
     panels[1].set_title("features", fontsize=9, loc="left", pad=4)
     panels[1].tick_params(labelleft=True)
-    panels[1].set_ylabel(panels[0].get_ylabel().replace("\n", " "), fontsize=8)
-    panels[1].set_xlabel(panels[2].get_ylabel().replace("\n", " "), fontsize=8)
+    first, second = (panels[i].get_ylabel().split("\n")[0] for i in (0, 2))
+    label_axes(panels[1], second, first)
     for panel, name in ((panels[0], "first"), (panels[2], "second")):
         panel.set_ylabel(f"{name} channel", fontsize=8)
-    return f"Features: {legend}."
+    return f"Features (arbitrary units): {legend}."
 
 
 def write_table(axes: Axes, rows: Mapping[str, str], title: str, below: str = "") -> None:

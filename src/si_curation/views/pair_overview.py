@@ -34,7 +34,7 @@ from si_curation.views.units import DrawnUnit, resolve_units
 from si_curation.views.widget import require_extensions
 
 _FIRST, _SECOND, _TOGETHER = ACCENTS[0], ACCENTS[1], ACCENTS[3]
-_FEATURE_PLACES = [(8.05, 0.65, 0.9, 0.95), (6.55, 0.65, 0.9, 0.95), (9.45, 0.65, 0.9, 0.95)]
+_FEATURE_PLACES = [(8.25, 0.65, 0.8, 0.95), (6.65, 0.65, 1.0, 0.95), (9.6, 0.65, 0.8, 0.95)]
 _MATRIX = [(x, y, 1.2, 1.3) for y in (6.95, 4.85) for x in (3.6, 5.25)]
 
 
@@ -80,7 +80,7 @@ class PairOverviewWidget(OverviewWidget):
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     >>> widget = sic.plot_pair_overview(analyzer, 11, 12)
     >>> widget.evidence["reason"].split(";")[0]
-    'the cross-correlogram has a dip (0 of 3.32 coincidences)'
+    'cross-correlogram cannot be told: too few coincidences are expected (0 of 1.05 coincidences)'
     """
 
     page_size = (13.2, 9.3)
@@ -160,7 +160,7 @@ class PairOverviewWidget(OverviewWidget):
         footnote = f"Grey: spikes of other units on the best channel of the first. {words}"
         axes[0].text(0.03, 0.014, footnote, fontsize=7, color=QUIET, va="bottom")
         rows, below = _evidence_words(self.evidence, units)
-        write_table(self._place(10.85, 0.4, 2.1, 3.55), rows, "evidence", below)
+        write_table(self._place(10.85, 0.4, 2.1, 3.55), rows, "merge evidence", below)
 
 
 plot_pair_overview = PairOverviewWidget
@@ -207,7 +207,7 @@ def _evidence_words(
         f"contamination of {units[1].label}": number(row[f"contamination_{b}"], 2),
         "of both together": number(row["contamination_merged"], 2),
     }
-    return rows, "\n".join(textwrap.wrap(row["reason"], 44))
+    return rows, "\n".join(textwrap.wrap(row["reason"], 40))
 
 
 def _draw_templates(axes: Axes, analyzer: SortingAnalyzer, units: list[DrawnUnit]) -> Axes:
@@ -224,8 +224,9 @@ def _draw_templates(axes: Axes, analyzer: SortingAnalyzer, units: list[DrawnUnit
     positions = analyzer.get_channel_locations()
     scale = probe_scale(templates, channels, positions)
     handles = []
-    for unit, template_id, template in zip(shown, ids, templates, strict=True):
-        draw_template(axes, template, channels, positions, scale, unit.color, 1.3)
+    # the first is wider, so that it can be seen below an equal one
+    for unit, template_id, template, width in zip(shown, ids, templates, (2.2, 1.0), strict=False):
+        draw_template(axes, template, channels, positions, scale, unit.color, width)
         name = f"{unit.label}: template {template_id}"
         handles.append(Line2D([], [], color=unit.color, label=name))
     unit_name = template_units(assignment.info)
