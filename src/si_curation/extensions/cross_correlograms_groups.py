@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -120,7 +121,7 @@ def _cells_of(correlograms: CrossCorrelograms, members: NDArray[np.int64]) -> ND
     row_of = {(int(a), int(b)): row for row, (a, b) in enumerate(pairs)}
     out = np.zeros((members.size, members.size, correlograms.cells.num_cells), dtype=np.int64)
     missing: list[tuple[int, int]] = []
-    for i, j in zip(*np.triu_indices(members.size), strict=True):
+    for i, j in combinations_with_replacement(range(members.size), 2):
         row = row_of.get((int(members[i]), int(members[j])))
         if row is None:
             missing.append((i, j))

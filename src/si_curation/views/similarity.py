@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.curation.merge_suggestions import unit_places
 from si_curation.errors import ParameterError
+from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
     ACCENTS,
     QUIET,
@@ -36,8 +37,8 @@ class SimilarityWidget(FigureWidget):
 
     The bars are the similarities of phy's SimilarityView, best first, with distance, spikes and
     label of each unit. Beside each bar the template of the unit (grey) and that of its neighbour
-    (colour) on the best channels of the unit, the best channel first, all in one scale; of a merged
-    unit the template that most spikes came from.
+    (colour) on the best channels of the unit, the best channel first, all in one scale; each the
+    template that most of the spikes came from.
 
     Parameters
     ----------
@@ -176,14 +177,13 @@ def _templates(
     best = analyzer.get_extension("template_best_channels")
     if assignment is None or best is None:
         return "templates: compute template_assignment and template_best_channels"
-    # of a merged unit those of the part with most spikes of one template, as phy would rank it
-    counts = assignment.get_template_counts()[unit.rows(analyzer)].max(axis=1).toarray().ravel()
-    first = unit.unit_ids[int(np.argmax(counts))]
-    channels = best.get_data(outputs="indices")[first][:NUM_CHANNELS]
+    counts = template_counts_of(analyzer, unit)
+    own = assignment.get_templates()[int(counts.argmax())] if counts.any() else None
+    channels = ChannelRanking(analyzer, **best.params).of(unit)[:NUM_CHANNELS]
     return {
-        "unit_id": first,
+        "name": unit.label,
         "channel_ids": analyzer.channel_ids[channels],
-        "own": assignment.get_unit_template(first)[:, channels],
+        "own": None if own is None else own[:, channels],
         "others": [assignment.get_unit_template(u)[:, channels] for u in neighbours],
     }
 
@@ -218,7 +218,7 @@ def _draw_bars(axes: Axes, data: dict[str, Any]) -> None:
 def _draw_templates(axes: Axes, data: dict[str, Any]) -> None:
     templates, num_rows = data["templates"], len(data["table"])
     axes.set_axis_off()
-    if isinstance(templates, str) or num_rows == 0 or templates["own"].shape[1] == 0:
+    if isinstance(templates, str) or num_rows == 0 or templates["own"] is None:
         say(axes, templates if isinstance(templates, str) else "no templates to compare")
         return
     own, others = templates["own"], templates["others"]
@@ -236,7 +236,7 @@ def _draw_templates(axes: Axes, data: dict[str, Any]) -> None:
     for c, channel_id in enumerate(templates["channel_ids"]):
         name = f"channel {channel_id}" if c == 0 else str(channel_id)
         axes.text(c, 1.0, name, transform=axes.get_xaxis_transform(), **_CHANNEL_NAME)
-    words = f"grey: unit {templates['unit_id']}, colour: the other unit"
+    words = f"grey: unit {templates['name']}, colour: the other unit"
     axes.text(0.0, -0.02, words, transform=axes.transAxes, va="top", fontsize=7, color=QUIET)
     axes.set_xlim(-0.6, num_channels - 0.4)
     axes.set_ylim(num_rows - 0.5, -0.5)
