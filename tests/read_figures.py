@@ -52,20 +52,17 @@ def draw(figure):
     return len(buffer.getvalue())
 
 
-def _tick_labels(axis):
-    """Tick labels within the limits: matplotlib has some outside, which are not drawn."""
-    low, high = sorted(axis.get_view_interval())
-    return [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-
-
 def overlapping_texts(figure):
     """Pairs of texts of a figure that lie on one another."""
     figure.draw_without_rendering()
     boxes = []
     for axes in figure.axes:
         shown = [axes.title, axes._left_title, *axes.texts, axes.xaxis.label, axes.yaxis.label]
-        if axes.axison:
-            shown += _tick_labels(axes.xaxis) + _tick_labels(axes.yaxis)
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
+            low, high = sorted(axis.get_view_interval())
+            shown += [
+                tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
+            ]
         for text in shown:
             if text.get_text().strip() and text.get_visible():
                 box = text.get_window_extent()

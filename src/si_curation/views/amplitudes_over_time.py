@@ -168,8 +168,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
     def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
         panel, clouds = axes[0], data["clouds"]
         x_range = (0.0, float(segment_starts_s(data["sorting_analyzer"])[-1]))
-        own = [one.amplitudes for one in clouds[1:]]
-        y_range = limits_of(*own, with_zero=True)
+        y_range = limits_of(*(one.amplitudes for one in clouds), with_zero=True)
         side = None
         if data["histogram"]:
             side = panel.inset_axes((1.02, 0.0, 0.2, 1.0), sharey=panel)
@@ -207,7 +206,7 @@ def _label(analyzer: SortingAnalyzer, kind: str, channel: int, component: int, f
         others = assignment is None or "spike_rows" not in assignment.data
         return f"amplitude ({'µV' if others and analyzer.return_in_uV else ARBITRARY_UNITS})"
     if kind == "template_feature":
-        return f"projection onto {first} ({ARBITRARY_UNITS})"
+        return f"projection onto unit {first} ({ARBITRARY_UNITS})"
     name = analyzer.channel_ids[channel] if channel >= 0 else "–"
     what = f"PC {component + 1}" if kind == "feature" else "peak to peak"
     return f"{what} on channel {name}\n({ARBITRARY_UNITS})"
@@ -242,7 +241,8 @@ def _write_titles(panel: Axes, clouds: list[_Cloud], notes: list[str]) -> None:
         )
         return
     many = len(clouds) > _MOST_IN_LEGEND
-    title_panel(panel, f"{len(clouds)} units" if many else "amplitudes", "\n".join(notes[:4]))
+    words_of = [*notes[:3], f"and {len(notes) - 3} more"] if len(notes) > 4 else notes
+    title_panel(panel, f"{len(clouds)} units", "\n".join(words_of))
     if many:
         return
     for one in clouds:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
@@ -41,15 +40,17 @@ def title_panel(axes: Axes, title: str, subtitle: str = "") -> None:
     lines = subtitle.count("\n") + 1 if subtitle else 0
     axes.set_title(title, fontsize=9, loc="left", pad=4 + 10 * lines)
     if subtitle:
-        axes.text(
-            0.0,
-            1.0,
+        axes.annotate(
             subtitle,
-            transform=_above(axes),
+            (0.0, 1.0),
+            (0.0, 3.0),
+            xycoords="axes fraction",
+            textcoords="offset points",
             fontsize=7,
             color=QUIET,
             va="bottom",
             linespacing=1.2,
+            annotation_clip=False,
         )
 
 
@@ -69,11 +70,6 @@ def check_positive(**values: Any) -> None:
     ]
     if wrong:
         raise ParameterError("; ".join(wrong))
-
-
-def _above(axes: Axes) -> Any:
-    figure: Any = axes.get_figure(root=True)
-    return axes.transAxes + ScaledTranslation(0, 3 / 72, figure.dpi_scale_trans)
 
 
 def tidy(axes: Axes) -> None:

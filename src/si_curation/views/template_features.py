@@ -122,9 +122,9 @@ class TemplateFeaturesWidget(FigureWidget):
 
     def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
         panel = axes[0]
-        own = [points for _, _, points, _ in data["clouds"][-2:]]
-        x_range = limits_of(*(points[:, 0] for points in own), with_zero=True)
-        y_range = limits_of(*(points[:, 1] for points in own), with_zero=True)
+        every = [points for _, _, points, _ in data["clouds"]]
+        x_range = limits_of(*(points[:, 0] for points in every))
+        y_range = limits_of(*(points[:, 1] for points in every))
         notes = []
         for k, (name, color, points, num_spikes) in enumerate(data["clouds"]):
             drawn = draw_points_or_density(

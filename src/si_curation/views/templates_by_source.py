@@ -171,7 +171,7 @@ def _draw_sources(axes: Axes, panel: _Panel, positions: NDArray, scale: Any) -> 
     handles = []
     for i, template_id in enumerate(panel.template_ids):
         color = ACCENTS[i % (len(ACCENTS) - 1)]
-        width = 0.5 + 1.9 * float(weights[i])
+        width = 0.5 + 1.4 * float(weights[i])
         # the heaviest below, so that the others are seen
         line = draw_template(
             axes,

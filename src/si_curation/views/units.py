@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.widgets import get_unit_colors
@@ -55,7 +56,8 @@ def resolve_units(
         All by default. An entry that is itself a tuple or list of unit ids is drawn as if these
         units were merged, in the colour of the first.
     unit_colors : mapping of unit id to color, optional
-        SpikeInterface's ``get_unit_colors`` by default.
+        SpikeInterface's ``get_unit_colors`` by default, the light ones darkened so that lines and
+        points are seen on white.
 
     Returns
     -------
@@ -79,7 +81,10 @@ def resolve_units(
         unit_ids = list(sorting_analyzer.unit_ids)
     if isinstance(unit_ids, str) or not hasattr(unit_ids, "__iter__"):
         raise ParameterError(f"unit_ids is {unit_ids!r}, expected a list of unit ids")
-    colors = dict(get_unit_colors(sorting_analyzer)) if unit_colors is None else dict(unit_colors)
+    if unit_colors is None:
+        colors = {i: _on_white(color) for i, color in get_unit_colors(sorting_analyzer).items()}
+    else:
+        colors = dict(unit_colors)
     units = []
     for entry in unit_ids:
         merged = tuple(entry) if isinstance(entry, tuple | list | np.ndarray) else (entry,)
@@ -89,3 +94,10 @@ def resolve_units(
         ids = tuple(sorting_analyzer.unit_ids[row] for row in rows)
         units.append(DrawnUnit(ids, " + ".join(map(str, ids)), colors.get(ids[0], "0.3")))
     return units
+
+
+def _on_white(color: Any) -> tuple[float, float, float]:
+    """Darken a colour until its luma (ITU-R BT.709) is 0.55, if it is lighter."""
+    red, green, blue = to_rgb(color)
+    factor = min(1.0, 0.55 / max(0.2126 * red + 0.7152 * green + 0.0722 * blue, 1e-9))
+    return (factor * red, factor * green, factor * blue)
