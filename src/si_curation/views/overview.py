@@ -141,12 +141,14 @@ def add_features(
         )
 
     panels = page._add("features", "features", shown, draw)
-    if len(panels) < 3:
+    if not panels:
         return ""
     words = [text for text in panels[0].texts if text.get_text()]
     legend = "; ".join(text.get_text().replace("\n", "; ") for text in words)
     for text in words:
         text.remove()
+    if len(panels) == 1:
+        return f"Features: {legend}."
     panels[1].set_title("features", fontsize=9, loc="left", pad=4)
     panels[1].tick_params(labelleft=True)
     first, second = (panels[i].get_ylabel().split("\n")[0] for i in (0, 2))
