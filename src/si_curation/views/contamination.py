@@ -191,8 +191,9 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
     for place, (column, (value, lower, upper)) in enumerate(zip(ESTIMATES, found, strict=True)):
         words = _short_reason(row["reason"], column)
         if np.isfinite(value):
-            words = f"{value:.2f}"
-            words += f" [{lower:.2f}, {upper:.2f}]" if f"{column}_lower" in table else ""
+            words = _number(value)
+            if f"{column}_lower" in table:
+                words += f" [{_number(lower)}, {_number(upper)}]"
         axes.annotate(
             words, (1.0, place), (4, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", va="center", fontsize=7, color=QUIET, annotation_clip=False,
@@ -215,6 +216,10 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
         f"refractory period {row['refractory_period_ms']:.3g} ms ({source})\n"
         f"{violations}, {row['expected_pairs']:.3g} by chance",
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value < 10.0 else f"{value:.0f}"  # ratios have no upper limit
 
 
 def _short_reason(reason: str, column: str) -> str:

@@ -200,7 +200,7 @@ def _evidence_words(
         "depths agree (term)": number(row["depth_term"], 2),
         "distance": f"{number(row['distance_um'])} µm",
         "coincidences / expected": f"{number(row['refractory_ratio'], 2)} {interval}",
-        "as one neuron": number(row["refractory_ratio_if_one"], 2),
+        "the same if one neuron": number(row["refractory_ratio_if_one"], 2),
         "active at the same times": f"{row['time_overlap']:.0%}",
         "spikes found twice": f"{row['duplicate_fraction']:.0%}",
         f"contamination of {units[0].label}": number(row[f"contamination_{a}"], 2),

@@ -117,9 +117,9 @@ class UnitOverviewWidget(OverviewWidget):
         place = (6.5, 5.95, 4.25, 1.4)
         add("amplitudes", "amplitudes", place, plot_amplitudes_over_time, **paint)
         add("firing_rate", "firing rate", (6.5, 3.75, 4.25, 1.4), plot_firing_rate, **paint)
-        add("contamination", "contamination", (9.75, 0.75, 0.95, 1.85), plot_contamination)
+        add("contamination", "contamination", (9.9, 0.75, 0.85, 1.85), plot_contamination)
         self._add(
-            "similarity", "similar units", [(6.5, 0.75, 1.8, 1.85)],
+            "similarity", "similar units", [(6.5, 0.75, 1.7, 1.85)],
             lambda **where: plot_similarity(
                 analyzer, ids[0], show_templates=False, num_units=8, **where
             ),
