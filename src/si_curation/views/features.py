@@ -57,7 +57,8 @@ class FeaturesWidget(FigureWidget):
     channels of the first component, then of the second (0A, 1A, 0B, 1B), the panel in row i and
     column j > i has dimension j along x and dimension i along y, and the panel on the diagonal has
     dimension i against time. Values are those of `get_spike_features`, which are phy's; a spike
-    whose template has nothing stored on a channel lies at 0 there, as in phy.
+    whose template has nothing stored on a channel lies at 0 there, as in phy. (phy also shows 0
+    for all spikes of a unit on a channel that is not among its own best.)
 
     Grey in the background are spikes of all other units that have one of the channels among their
     best (phy: regularly spaced spikes of the whole recording, most of which lie at 0 here).

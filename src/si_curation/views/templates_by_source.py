@@ -49,7 +49,8 @@ class UnitTemplatesBySourceWidget(FigureWidget):
 
     One panel for each unit, on the best channels of its most frequent template. Each template has
     its own colour; its line is the heavier, the more of the unit's spikes it found (width and
-    opacity by count over the largest count, as phy's WaveformView does with templates). The dashed
+    opacity by count over the largest count, as phy's WaveformView does with templates, which
+    however draws a template as 0 on channels that are not among its own best). The dashed
     line is the mean of all its templates weighted by their counts. All are to the same scale within
     a panel. (phy's TemplateView draws one template of each cluster, the lowest; SpikeInterface's
     ``plot_unit_templates`` the mean.)
