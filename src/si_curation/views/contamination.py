@@ -206,15 +206,15 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
     source = {"given": "given", "autocorrelogram": "estimated"}.get(
         row["refractory_period_source"], "default"
     )
-    violations = (
-        "1 violation" if row["rp_violations"] == 1 else f"{row['rp_violations']} violations"
-    )
+    count, expected = int(row["rp_violations"]), row["expected_pairs"]
+    violations = "1 violation" if count == 1 else f"{count:,} violations"
+    by_chance = f"{expected:,.0f}" if expected >= 100 else f"{expected:.3g}"
     title_panel(
         axes,
         data["title"],
         f"{spike_count(row['num_spikes'])}\n"
         f"refractory period {row['refractory_period_ms']:.3g} ms ({source})\n"
-        f"{violations}, {row['expected_pairs']:.3g} by chance",
+        f"{violations}, {by_chance} by chance",
     )
 
 

@@ -85,7 +85,7 @@ class LineageWidget(FigureWidget):
     --------
     >>> import si_curation as sic
     >>> widget = sic.plot_lineage(sic.example_folder())
-    >>> [text.get_text() for text in widget.ax.texts][-1]
+    >>> widget.ax.texts[0].get_text()
     '4 units are unchanged (all spikes of one template) and not drawn'
     """
 

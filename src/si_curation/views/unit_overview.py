@@ -110,7 +110,8 @@ class UnitOverviewWidget(OverviewWidget):
                 name, title, [place], lambda **where: function(analyzer, ids, **more, **where)
             )
 
-        add("templates", "templates", (0.35, 3.55, 2.4, 3.8), plot_unit_templates_by_source)
+        place, templates = (0.35, 4.0, 2.4, 3.35), plot_unit_templates_by_source
+        add("templates", "templates", place, templates, max_templates=5)
         place = (3.5, 5.95, 2.25, 1.4)
         add("correlogram", "auto-correlogram", place, plot_cross_correlograms, **paint, **period)
         add("isi", "intervals", (3.5, 3.75, 2.25, 1.4), plot_isi, **paint, **period)
