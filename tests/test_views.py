@@ -118,9 +118,15 @@ def test_every_template_of_a_unit_with_its_count_and_the_mean(analyzer):
         *sources, mean = waveforms(axes)
         assert len(sources) == order.size
         total = counts.sum()
-        expected = [f"template {t}: {counts[t]:,} ({counts[t] / total:.0%})" for t in order]
+        expected = []
+        for t in order:
+            expected.append(f"template {t}: {counts[t]:,} ({counts[t] / total:.0%})")
+            peak = np.ptp(assignment.get_templates()[t], axis=0).argmax()
+            if peak not in channels[unit_id]:
+                expected[-1] += f", largest on channel {analyzer.channel_ids[peak]}"
         written = [text.get_text() for text in axes.get_legend().get_texts()]
         assert written == [*expected, "weighted mean"]
+        assert unit_id == 4 or "largest on channel" in texts(axes)
         scale = scale_of(axes)
         for drawn, template_id in zip(sources, order, strict=True):
             values = shapes(drawn, positions, channels[unit_id]) / scale

@@ -28,6 +28,7 @@ from si_curation.extensions.spikes import (
     spikes_of_unit,
 )
 from si_curation.extensions.template_assignment import TemplateAssignment, unit_position
+from si_curation.kernels._numba import blocks
 from si_curation.kernels.feature_projections import (
     template_neighbours,
     weighted_mean_projections,
@@ -424,13 +425,14 @@ class TemplateFeatures(BaseSpikeVectorExtension):
         weights: Sequence[NDArray[np.integer]],
         missing: float = 0.0,
     ) -> NDArray[np.float64]:
-        """Projections of some spikes onto means of templates, by the counts `weights`.
-
-        See `weighted_mean_projections`; `spike_indices` are positions in the spike vector.
-        """
-        template_ids = assignment_of(self.sorting_analyzer).get_spike_template_ids()[spike_indices]
-        index = self.template_index[template_ids]  # (n, K)
-        return weighted_mean_projections(self._rows(spike_indices), index, weights, missing)
+        """Projections of some spikes (n,) onto means of templates: `weighted_mean_projections`."""
+        template_ids = assignment_of(self.sorting_analyzer).get_spike_template_ids()
+        out = np.empty((len(spike_indices), len(weights)))
+        for piece in blocks(len(out)):
+            spikes = spike_indices[piece]
+            index = self.template_index[template_ids[spikes]]  # (n, K)
+            out[piece] = weighted_mean_projections(self._rows(spikes), index, weights, missing)
+        return out
 
     def _spikes_of(self, unit_id: Any) -> NDArray[np.int64]:
         return spikes_of_unit(self.sorting_analyzer, unit_id)

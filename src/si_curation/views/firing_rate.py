@@ -110,8 +110,9 @@ class FiringRateWidget(FigureWidget):
         vector = sorting_analyzer.sorting.to_spike_vector()
         panels = []
         for unit in resolve_units(sorting_analyzer, unit_ids, unit_colors):
-            spikes = vector[unit.spikes(sorting_analyzer)]
-            which = first_bin[spikes["segment_index"]] + spikes["sample_index"] // width
+            spikes = unit.spikes(sorting_analyzer)
+            which = first_bin[vector["segment_index"][spikes]]
+            which += vector["sample_index"][spikes] // width
             counts = np.bincount(which, minlength=first_bin[-1])
             mean = spikes.size / duration_s
             panels.append(

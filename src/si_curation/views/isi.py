@@ -166,9 +166,10 @@ plot_isi = IsiWidget
 
 def _spike_trains(analyzer: SortingAnalyzer, unit: DrawnUnit) -> list[NDArray[np.int64]]:
     """Give the samples of the spikes of a unit, for each segment, ascending."""
-    spikes = analyzer.sorting.to_spike_vector()[unit.spikes(analyzer)]
-    starts = np.searchsorted(spikes["segment_index"], np.arange(analyzer.get_num_segments() + 1))
-    samples = spikes["sample_index"]
+    vector, spikes = analyzer.sorting.to_spike_vector(), unit.spikes(analyzer)
+    segments = vector["segment_index"][spikes]
+    starts = np.searchsorted(segments, np.arange(analyzer.get_num_segments() + 1))
+    samples = vector["sample_index"][spikes]
     return [samples[a:b] for a, b in pairwise(starts)]
 
 

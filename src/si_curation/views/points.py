@@ -89,29 +89,12 @@ def draw_points_or_density(
     """
     axes.set_xlim(*x_range)
     axes.set_ylim(*y_range)
-    with np.errstate(invalid="ignore"):
-        inside = (x >= x_range[0]) & (x <= x_range[1]) & (y >= y_range[0]) & (y <= y_range[1])
-    num_drawn = int(np.count_nonzero(inside))
-    num_outside = int(x.size) - num_drawn
-    if num_drawn == 0:
-        return DrawnPoints(None, 0, num_outside, 0)
     if x.size <= max_points:
-        size, alpha = _size_and_alpha(x.size)
-        (line,) = axes.plot(
-            x[inside],
-            y[inside],
-            linestyle="none",
-            marker="o",
-            markersize=size,
-            markeredgewidth=0,
-            color=color,
-            alpha=alpha,
-            rasterized=True,
-            zorder=zorder,
-        )
-        return DrawnPoints(line, num_drawn, num_outside, 0)
+        return _draw_points(axes, x, y, color, x_range, y_range, zorder)
     counts = count_in_grid(x, y, x_range, y_range, num_bins)
-    largest = int(counts.max())
+    num_drawn, largest = int(counts.sum()), int(counts.max())
+    if num_drawn == 0:
+        return DrawnPoints(None, 0, int(x.size), 0)
     image = axes.imshow(
         np.ma.masked_equal(counts, 0),
         origin="lower",
@@ -122,7 +105,30 @@ def draw_points_or_density(
         norm=LogNorm(1, max(largest, 2)),
         zorder=zorder,
     )
-    return DrawnPoints(image, num_drawn, num_outside, largest)
+    return DrawnPoints(image, num_drawn, int(x.size) - num_drawn, largest)
+
+
+def _draw_points(axes, x, y, color, x_range, y_range, zorder) -> DrawnPoints:
+    with np.errstate(invalid="ignore"):
+        inside = (x >= x_range[0]) & (x <= x_range[1]) & (y >= y_range[0]) & (y <= y_range[1])
+    num_drawn = int(np.count_nonzero(inside))
+    num_outside = int(x.size) - num_drawn
+    if num_drawn == 0:
+        return DrawnPoints(None, 0, num_outside, 0)
+    size, alpha = _size_and_alpha(x.size)
+    (line,) = axes.plot(
+        x[inside],
+        y[inside],
+        linestyle="none",
+        marker="o",
+        markersize=size,
+        markeredgewidth=0,
+        color=color,
+        alpha=alpha,
+        rasterized=True,
+        zorder=zorder,
+    )
+    return DrawnPoints(line, num_drawn, num_outside, 0)
 
 
 def density_colormap(color: Any) -> LinearSegmentedColormap:

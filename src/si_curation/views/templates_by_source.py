@@ -14,7 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
 from si_curation.unit_level import weighted_mean_templates
-from si_curation.views.probe import draw_template, frame_channels, probe_scale
+from si_curation.views.probe import ProbeScale, draw_template, frame_channels, probe_scale
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
     ACCENTS,
@@ -41,6 +41,7 @@ class _Panel(NamedTuple):
     templates: NDArray[np.floating]  # (k, n_samples, n_channels)
     mean: NDArray[np.floating]
     channel_indices: NDArray[np.integer]
+    peak_channels: list[int]  # of each template
     mean_color: Any
 
 
@@ -50,9 +51,10 @@ class UnitTemplatesBySourceWidget(FigureWidget):
     One panel for each unit, on the best channels of its most frequent template. Each template has
     its own colour; its line is the heavier, the more of the unit's spikes it found (width and
     opacity by count over the largest count, as phy's WaveformView does with templates, which
-    however draws a template as 0 on channels that are not among its own best). The dashed
-    line is the mean of all its templates weighted by their counts. All are to the same scale within
-    a panel. (phy's TemplateView draws one template of each cluster, the lowest; SpikeInterface's
+    however draws a template as 0 on channels that are not among its own best). The dashed line is
+    the mean of all its templates weighted by their counts. All are to the same scale within a
+    panel. Where a template is largest on a channel that is not shown, the legend names it. (phy's
+    TemplateView draws one template of each cluster, the lowest; SpikeInterface's
     ``plot_unit_templates`` the mean.)
 
     Parameters
@@ -83,8 +85,12 @@ class UnitTemplatesBySourceWidget(FigureWidget):
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     >>> widget = sic.plot_unit_templates_by_source(analyzer, [13])
-    >>> [text.get_text() for text in widget.ax.get_legend().get_texts()]
-    ['template 1: 625 (47%)', 'template 0: 410 (31%)', 'template 2: 295 (22%)', 'weighted mean']
+    >>> for text in widget.ax.get_legend().get_texts():
+    ...     print(text.get_text())
+    template 1: 625 (47%)
+    template 0: 410 (31%), largest on channel 16
+    template 2: 295 (22%)
+    weighted mean
     """
 
     def __init__(
@@ -123,12 +129,14 @@ class UnitTemplatesBySourceWidget(FigureWidget):
                     templates[shown],
                     weighted_mean_templates(sparse.csr_array(counts[None]), templates)[0],
                     ranking.of(unit)[:num_channels],
+                    [int(np.ptp(one, axis=0).argmax()) for one in templates[shown]],
                     color,
                 )
             )
         super().__init__(
             {
                 "panels": panels,
+                "channel_ids": sorting_analyzer.channel_ids,
                 "positions": sorting_analyzer.get_channel_locations(),
                 "units": template_units(assignment.info),
                 "sampling_frequency": sorting_analyzer.sampling_frequency,
@@ -160,13 +168,15 @@ class UnitTemplatesBySourceWidget(FigureWidget):
             frame_channels(
                 place, channels, positions, scale, data["sampling_frequency"], data["units"]
             )
-            _draw_sources(place, panel, positions, scale)
+            _draw_sources(place, panel, positions, scale, data["channel_ids"])
 
 
 plot_unit_templates_by_source = UnitTemplatesBySourceWidget
 
 
-def _draw_sources(axes: Axes, panel: _Panel, positions: NDArray, scale: Any) -> None:
+def _draw_sources(
+    axes: Axes, panel: _Panel, positions: NDArray, scale: ProbeScale, channel_ids: NDArray
+) -> None:
     weights = panel.counts / panel.counts.max()
     total = panel.num_spikes
     handles = []
@@ -187,6 +197,8 @@ def _draw_sources(axes: Axes, panel: _Panel, positions: NDArray, scale: Any) -> 
         )
         line.set_alpha(0.4 + 0.6 * float(weights[i]))
         text = f"template {template_id}: {panel.counts[i]:,} ({panel.counts[i] / total:.0%})"
+        if panel.peak_channels[i] not in panel.channel_indices:
+            text += f", largest on channel {channel_ids[panel.peak_channels[i]]}"
         handles.append(Line2D([], [], color=color, linewidth=width, label=text))
     draw_template(
         axes,

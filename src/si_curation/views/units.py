@@ -15,6 +15,8 @@ from si_curation.errors import ParameterError
 from si_curation.extensions.spikes import spikes_of_unit
 from si_curation.extensions.template_assignment import unit_position
 
+_MOST_IN_LABEL = 5
+
 
 class DrawnUnit(NamedTuple):
     """A unit in a figure.
@@ -24,7 +26,7 @@ class DrawnUnit(NamedTuple):
     unit_ids : tuple
         One unit id, or those that are drawn as if they were merged.
     label : str
-        "7", or "11 + 12".
+        "7", or "11 + 12"; of more than five, the first ones.
     color : color
     """
 
@@ -92,7 +94,10 @@ def resolve_units(
             raise ParameterError(f"{entry!r} is to be drawn as merged, expected different unit ids")
         rows = [unit_position(sorting_analyzer, unit_id) for unit_id in merged]
         ids = tuple(sorting_analyzer.unit_ids[row] for row in rows)
-        units.append(DrawnUnit(ids, " + ".join(map(str, ids)), colors.get(ids[0], "0.3")))
+        label = " + ".join(map(str, ids[:_MOST_IN_LABEL]))
+        if len(ids) > _MOST_IN_LABEL:
+            label += f" + … ({len(ids)} units)"
+        units.append(DrawnUnit(ids, label, colors.get(ids[0], "0.3")))
     return units
 
 
