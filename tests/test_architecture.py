@@ -13,7 +13,7 @@ LAYERS = [
     {"kernels"},
     {"phy"},
     {"_spikeinterface"},
-    {"unit_level"},
+    {"unit_level", "contamination_columns"},
     {
         "sorter_templates",
         "trace_projections",

@@ -128,7 +128,7 @@ class FeaturesWidget(FigureWidget):
         if not units:
             raise ParameterError("unit_ids is empty, expected one unit or more")
         ranking = ChannelRanking(sorting_analyzer)
-        channels = _channels(sorting_analyzer, units, channel_ids, ranking)
+        channels = feature_channels(sorting_analyzer, units, channel_ids, ranking)
         components = _checked_components(components)
 
         def cloud(title: str, color: Any, spikes: NDArray, most: int | None) -> _Cloud:
@@ -227,13 +227,20 @@ class FeaturesWidget(FigureWidget):
 plot_features = FeaturesWidget
 
 
-def _channels(
+def feature_channels(
     analyzer: SortingAnalyzer,
     units: list[DrawnUnit],
     channel_ids: Sequence[Any] | None,
     ranking: ChannelRanking,
 ) -> list[int]:
-    """Give indices of the channels asked for, or of those that phy takes."""
+    """Give indices of the channels asked for, or of those that phy takes.
+
+    Raises
+    ------
+    MissingDataError
+        No unit has a template with signal, and none are asked for.
+    UnknownIdError, ParameterError
+    """
     if channel_ids is not None:
         given = [channel_position(analyzer, channel_id) for channel_id in channel_ids]
         if not given or len(set(given)) < len(given):
