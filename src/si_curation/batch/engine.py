@@ -113,19 +113,24 @@ def local_client(num_workers: int | None, num_sessions: int) -> Iterator[tuple[A
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
     }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=num_workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=MEMORY_LIMIT // num_workers,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client, max(1, cpus // num_workers)
+    with dask.config.set(settings):
+        try:
+            cluster = distributed.LocalCluster(
+                n_workers=num_workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=MEMORY_LIMIT // num_workers,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as fault:
+            raise ParameterError(
+                f"the worker processes did not start ({fault}): a script that calls run_batch must "
+                "do so below 'if __name__ == \"__main__\":', as they import it; with num_workers=0 "
+                "there are none"
+            ) from fault
+        with cluster, distributed.Client(cluster) as client:
+            yield client, max(1, cpus // num_workers)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import ValidationError
 
-from si_curation.batch.recipe import FOLDER, Nwb, Reading, Recipe, problems_in_words
+from si_curation.batch.recipe import FOLDER, Reading, Recipe, problems_in_words
 from si_curation.errors import FolderNotFoundError, ParameterError
 
 _TABLES = (".csv", ".tsv")
@@ -156,22 +156,30 @@ def _with_options(
     """Give the recipe with what a row of the table says of its session."""
     reading = {k: own[k] for k in _READING if k in own}
     nwb = {key: own[column] for column, key in _NWB.items() if column in own}
+    exports = recipe.exports
+    if reading:
+        changed = _changed(recipe.reading, reading, folder, where, problems)
+        recipe = recipe.model_copy(update={"reading": changed})
+    if nwb and exports.nwb is None:
+        columns = ", ".join(column for column in _NWB if column in own)
+        problems.append(f"{where}: {columns} given, but the recipe exports no NWB")
+    elif nwb:
+        changed = _changed(exports.nwb, nwb, folder, where, problems)
+        update = {"exports": exports.model_copy(update={"nwb": changed})}
+        recipe = recipe.model_copy(update=update)
+    return recipe
+
+
+def _changed(
+    section: Any, values: dict[str, Any], folder: Path, where: str, problems: list[str]
+) -> Any:
+    """Give a section of the recipe with other values."""
     try:
-        if reading:
-            values = {**recipe.reading.model_dump(), **reading}
-            changed = Reading.model_validate(values, context={FOLDER: folder})
-            recipe = recipe.model_copy(update={"reading": changed})
-        if nwb:
-            if recipe.exports.nwb is None:
-                problems.append(f"{where}: {', '.join(nwb)} given, but the recipe exports no NWB")
-                return recipe
-            values = {**recipe.exports.nwb.model_dump(), **nwb}
-            exports = {"nwb": Nwb.model_validate(values, context={FOLDER: folder})}
-            changed_exports = recipe.exports.model_copy(update=exports)
-            recipe = recipe.model_copy(update={"exports": changed_exports})
+        content = {**section.model_dump(), **values}
+        return type(section).model_validate(content, context={FOLDER: folder})
     except ValidationError as fault:
         problems.append(f"{where}: {problems_in_words(fault)}")
-    return recipe
+        return section
 
 
 def _problem_of_name(name: str) -> str | None:

@@ -31,7 +31,7 @@ _SHOWN = (
     "amplitude_median",
     "snr",
 )
-_MAX_METRICS = 7
+_MAX_METRICS = 6
 _UNUSUAL = 3.5  # robust standard deviations of the sessions' medians
 _MIN_SESSIONS = 5
 _WIDTH = 96  # of a drawing, in pixels
@@ -118,7 +118,8 @@ def _metrics(quantiles: pd.DataFrame) -> dict[str, Any]:
         ]
         known = METRIC_DESCRIPTIONS.get(name)
         told = "" if known is None else str(known)
-        columns.append({"name": name, "low": low, "high": high, "cells": cells, "told": told})
+        ends = {"low": _short(low), "high": _short(high)}
+        columns.append({"name": name, **ends, "cells": cells, "told": told})
     return {"sessions": order, "columns": columns}
 
 
@@ -138,9 +139,17 @@ def _cell(row: dict[str, Any], low: float, high: float, unusual: bool) -> dict[s
     span = high - low or 1.0
     keys = ("q10", "q25", "median", "q75", "q90")
     x = {key: round((row[key] - low) / span * (_WIDTH - 4) + 2, 1) for key in keys}
-    # 1234 rather than 1.23e+03
-    text = f"{row['median']:.0f}" if abs(row["median"]) >= 1000 else f"{row['median']:.3g}"
-    return {"x": x, "text": text, "unusual": unusual, "num_units": int(row["num_units"])}
+    return {
+        "x": x,
+        "text": _short(row["median"]),
+        "unusual": unusual,
+        "num_units": int(row["num_units"]),
+    }
+
+
+def _short(value: float) -> str:
+    """Give a number in few figures: 1234 rather than 1.23e+03."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _effect(effect: EffectVsQuality) -> dict[str, Any]:

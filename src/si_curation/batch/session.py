@@ -40,7 +40,7 @@ T = TypeVar("T")
 DONE_STATUS = "done"
 SKIPPED_STATUS = "skipped: already done"
 FAILED_STATUS = "failed"
-_MOST_THREADS = numba.get_num_threads()  # as numba starts
+_MOST_THREADS = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 # warnings.catch_warnings and numba's threads are of the process: one session at a time in each
 _ONE_AT_A_TIME = threading.Lock()
 
