@@ -51,7 +51,9 @@ def sessions(tmp_path_factory):
     (folder / "s13" / "templates.npy").unlink()
     templates = np.load(folder / "s22" / "spike_templates.npy")
     np.save(folder / "s22" / "spike_templates.npy", templates[:-5])
-    (folder / "recipe.yaml").write_text(sic.example_recipe(), encoding="utf-8")
+    # zarr is compared in `test_batch`; it takes longer than all the rest
+    recipe = sic.example_recipe().replace("analyzer: zarr", "analyzer: binary_folder")
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     return folder
 
 
@@ -80,16 +82,15 @@ class Killer(threading.Thread):
     def run(self):
         while not self.folder.is_dir() or len(self.names(False)) < 8:
             time.sleep(0.01)
-        while self.unfinished is None:
+        while self.unfinished is None and len(self.names(False)) < 25:
             for pid in self.pids:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.05)
             if len(self.names(True)) == 2:
                 self.unfinished = self.names(True)
                 os.kill(self.pids[0], signal.SIGKILL)
             for pid in self.pids[self.unfinished is not None :]:
                 os.kill(pid, signal.SIGCONT)
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     def names(self, hidden):
         return [p.name for p in self.folder.iterdir() if p.name.startswith(".") == hidden]
@@ -106,7 +107,7 @@ def test_thirty_sessions_three_broken_and_a_worker_killed(
     killer.start()
     result = sic.run_batch(pattern, recipe, out, client=client, progress_bar=False)
     killer.join(10)
-    assert len(killer.unfinished) == 2
+    assert killer.unfinished, "no worker could be killed in the middle of a session"
     now = set(client.run(os.getpid).values())
     assert pids[0] not in now
     assert pids[1] in now
