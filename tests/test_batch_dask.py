@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import distributed
 import numpy as np
 import pytest
 
@@ -15,8 +16,7 @@ from si_curation.batch.inputs import gather_sessions
 from si_curation.batch.session import Options
 from si_curation.datasets.simulate import DIALECT_NAMES
 from si_curation.errors import ParameterError
-
-distributed = pytest.importorskip("distributed")
+from worker_plugins import Poison
 
 NUM_SESSIONS = 30
 BROKEN = {  # session: what its error must tell
@@ -145,17 +145,6 @@ def test_thirty_sessions_three_broken_and_a_worker_killed(
         assert (out / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
-class Poison(distributed.WorkerPlugin):
-    """Ends the worker whenever it begins one of the sessions."""
-
-    def setup(self, worker):
-        self.worker = worker
-
-    def transition(self, key, start, finish, **kwargs):
-        if finish == "executing" and isinstance(key, tuple) and key[1] == 1:
-            os._exit(1)
-
-
 def test_a_session_that_kills_its_workers_is_given_up(sessions, tmp_path):
     recipe = sic.read_recipe(SMALL)
     names = ["s00", "s01", "s02"]
@@ -164,7 +153,7 @@ def test_a_session_that_kills_its_workers_is_given_up(sessions, tmp_path):
         assert num_threads >= 1
         environment = next(iter(client.run(lambda: dict(os.environ)).values()))
         assert environment["OMP_NUM_THREADS"] == "1"
-        client.register_plugin(Poison())
+        client.register_plugin(Poison(1))
         result = sic.run_batch(
             {s.name: s.folder for s in chosen}, recipe, tmp_path / "out", client=client,
             progress_bar=False,

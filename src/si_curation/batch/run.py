@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def run_batch(
     _check(checked, client, num_workers, num_threads)
     sessions = gather_sessions(folders, checked)
     batch = _prepare(output_folder, sessions, checked)
-    options = Options(num_threads, overwrite, retry_failed)
+    options = Options(num_threads, overwrite, retry_failed, run=uuid.uuid4().hex)
     rows: list[dict[str, Any] | None] = [None] * len(sessions)
     with (
         _running(sessions, batch, options, client, num_workers) as outcomes,

@@ -56,11 +56,15 @@ class Options(NamedTuple):
         Replace outputs that were made from other content, recipe or versions.
     retry_failed : bool
         Compute sessions again that failed with the same content, recipe and versions.
+    run : str
+        Name of the run. Dask computes a task again whose result died with a worker: a session that
+        this run has done is then "done", not done before.
     """
 
     num_threads: int | None = None
     overwrite: bool = False
     retry_failed: bool = False
+    run: str = ""
 
 
 def run_session(session: SessionInput, output_folder: str, options: Options) -> dict[str, Any]:
@@ -180,14 +184,17 @@ class _Run:
         return {**row, **more}
 
     def _record(self, row: dict[str, Any], **more: Any) -> None:
-        record = {**row, "host": platform.node(), "fingerprint": self.fingerprint, **more}
+        record = {**row, "host": platform.node(), "run": self.options.run}
+        record |= {"fingerprint": self.fingerprint, **more}
         self.batch.write_record(self.session.name, record)
 
     def _skipped(self, done: dict[str, Any]) -> dict[str, Any]:
         """Tell of a session that is done; its seconds are those of the time it was computed."""
         before = self.batch.read_record(self.session.name) or {}
         known = {key: before[key] for key in ("seconds", "warnings", "versions") if key in before}
-        return self._row(SKIPPED_STATUS, **done.get("counts", {}), **known)
+        is_ours = bool(self.options.run) and before.get("run") == self.options.run
+        status = DONE_STATUS if is_ours else SKIPPED_STATUS
+        return self._row(status, **done.get("counts", {}), **known)
 
     def _known_failure(self) -> dict[str, Any] | None:
         """Give the row of a session that failed before, where it would fail in the same way."""
