@@ -561,3 +561,35 @@ def test_what_is_missing_is_told_before_anything_is_done(tmp_path, folder, monke
     with pytest.raises(MissingDataError, match=r"si_curation\[nwb\]"):
         run([folder], {"exports": {"nwb": True}}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(
+    not (hasattr(sic, "export_to_nwb") and hasattr(sic, "export_report")),
+    reason="the exports to NWB and to a page are not in this version",
+)
+def test_nwb_and_report(tmp_path, folder):
+    import pynwb
+
+    table = pd.DataFrame({"session": ["one"], "folder": [str(folder)], "t_start": [2.5]})
+    metadata = {"NWBFile": {"session_start_time": "2024-01-01T10:00:00+00:00"}}
+    metadata["NWBFile"] |= {"session_description": "test", "identifier": "x"}
+    recipe = {
+        **SMALL,
+        "exports": {"nwb": {"metadata": metadata}},
+        "report": {"title": "{session}!"},
+    }
+    first = run(table, recipe, tmp_path / "a")
+    assert first.table["error"].tolist() == [""]
+    out = tmp_path / "a" / "sessions" / "one"
+    assert "one!" in (out / "report.html").read_text(encoding="utf-8")
+    assert 'href="sessions/one/report.html"' in first.page.read_text(encoding="utf-8")
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    with pynwb.NWBHDF5IO(out / "one.nwb", "r") as io:
+        units = io.read().units.to_dataframe()
+    assert len(units) == len(analyzer.unit_ids)
+    spikes = analyzer.sorting.get_unit_spike_train(analyzer.unit_ids[0])
+    expected = 2.5 + spikes / analyzer.sampling_frequency
+    assert np.allclose(units["spike_times"].iloc[0], expected, rtol=0, atol=1e-9)
+    run(table, recipe, tmp_path / "b")
+    again = tmp_path / "b" / "sessions" / "one" / "report.html"
+    assert again.read_bytes() == (out / "report.html").read_bytes()
