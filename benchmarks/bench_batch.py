@@ -43,7 +43,7 @@ def main():
                 num_templates=arguments.units,
                 num_channels=64,
                 num_spikes=arguments.spikes,
-                pc_features=False,
+                write_features=False,
                 seed=number,
             )
         recipe = folder / "recipe.yaml"

@@ -573,11 +573,8 @@ def test_nwb_and_report(tmp_path, folder):
     table = pd.DataFrame({"session": ["one"], "folder": [str(folder)], "t_start": [2.5]})
     metadata = {"NWBFile": {"session_start_time": "2024-01-01T10:00:00+00:00"}}
     metadata["NWBFile"] |= {"session_description": "test", "identifier": "x"}
-    recipe = {
-        **SMALL,
-        "exports": {"nwb": {"metadata": metadata}},
-        "report": {"title": "{session}!"},
-    }
+    report = {"title": "{session}!"}
+    recipe = {**SMALL, "exports": {"nwb": {"metadata": metadata}}, "report": report}
     first = run(table, recipe, tmp_path / "a")
     assert first.table["error"].tolist() == [""]
     out = tmp_path / "a" / "sessions" / "one"

@@ -15,6 +15,8 @@ from si_curation.errors import MissingDataError, ParameterError
 
 logger = logging.getLogger(__name__)
 
+#: How long a scheduler is looked for.
+CONNECT_TIMEOUT = "20s"
 #: How many workers may die under a session before it is given up (of our own clusters).
 ALLOWED_FAILURES = 2
 _BYTES_PER_WORKER = 2_000_000_000  # what a session of some ten million spikes takes
@@ -146,7 +148,7 @@ def given_client(client: Any) -> Iterator[Any]:
             "scheduler"
         )
     try:
-        connected = distributed.Client(client, timeout="30s")
+        connected = distributed.Client(client, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError) as fault:
         raise ParameterError(f"there is no Dask scheduler at {client}: {fault}") from None
     with connected:
