@@ -186,8 +186,8 @@ def test_a_worker_that_does_not_see_the_output(sessions, client, tmp_path):
     assert "a file system that all workers share" in row["error"]
 
 
-def test_wrong_clients(sessions, tmp_path, monkeypatch):
+def test_wrong_clients(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "CONNECT_TIMEOUT", "1s")
     for wrong, text in ((3, "expected a dask"), ("tcp://127.0.0.1:1", "no Dask scheduler at tcp")):
         with pytest.raises(ParameterError, match=text):
-            sic.run_batch([sessions / "s00"], SMALL, tmp_path / "out", client=wrong)
+            sic.run_batch([sic.example_folder()], SMALL, tmp_path / "out", client=wrong)

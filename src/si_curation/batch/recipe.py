@@ -203,6 +203,7 @@ class Recipe(_Section):
 
     Examples
     --------
+    >>> from si_curation.batch import read_recipe
     >>> recipe = read_recipe({"extensions": ["unit_similarity"], "exports": {"phy": True}})
     >>> recipe.exports.phy.curation
     'keep'
