@@ -5,6 +5,7 @@
 
 from importlib.metadata import version as _version
 
+from si_curation.batch import BatchResult, Recipe, example_recipe, read_recipe, run_batch
 from si_curation.contamination import contamination_panel
 from si_curation.contamination_columns import (
     COMPARABLE_CONTAMINATION_COLUMNS,
@@ -90,6 +91,7 @@ __all__ = [
     "LABEL_PRESETS",
     "METRIC_DESCRIPTIONS",
     "MONOSYNAPTIC_DESCRIPTIONS",
+    "BatchResult",
     "CrossCorrelograms",
     "CurationMetrics",
     "CurationSession",
@@ -103,6 +105,7 @@ __all__ = [
     "ParameterError",
     "PhyFolder",
     "PhyFolderError",
+    "Recipe",
     "RuleSet",
     "SiCurationError",
     "SiCurationWarning",
@@ -125,6 +128,7 @@ __all__ = [
     "contamination_panel",
     "effect_vs_quality",
     "example_folder",
+    "example_recipe",
     "export_to_phy",
     "find_bad_merges",
     "find_monosynaptic_connections",
@@ -149,8 +153,10 @@ __all__ = [
     "read_kilosort_as_analyzer",
     "read_label_rules",
     "read_phy_folder",
+    "read_recipe",
     "reconstruct_lineage",
     "restore_phy_folder",
+    "run_batch",
     "simulate_kilosort_folder",
     "suggest_merges",
     "update_phy_folder",

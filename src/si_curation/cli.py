@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from si_curation.cli_batch import batch
 from si_curation.cli_check import check
 from si_curation.cli_evidence import connections, contamination, merges
 from si_curation.cli_gui import gui
@@ -363,6 +364,7 @@ for command in (
     export_phy,
     restore,
     gui,
+    batch,
 ):
     cli.add_command(command)
 
