@@ -22,7 +22,7 @@ names = ["num_spikes", "ContamPct", "rp_contamination", "rp_contamination_upper"
 print(metrics[names].round(3).to_string())
 
 # %% [markdown]
-Kilosort says of every unit that **0.0** % of its spikes are contamination (`ContamPct`), also of unit
+# Kilosort says of every unit that **0.0** % of its spikes are contamination (`ContamPct`), also of unit
 # 13, which is three neurons (tutorial 3): that number belongs to one of its templates. `rp_contamination`
 # is **1.000**. Most other units have too few spikes to tell, so that the upper ends of their intervals are
 # high, or there is no value at all. A NaN always has a reason:

@@ -1,0 +1,113 @@
+"""Run the tutorials, refresh the figures of the documentation, and render pages.
+
+    python tutorials/run.py                          # all, as scripts
+    python tutorials/run.py 3 4                      # those that begin so
+    python tutorials/run.py --figures docs/figures   # keep what they draw
+    python tutorials/run.py --html OUT               # pages with outputs and figures
+
+Each runs in a fresh process and an empty temporary directory, without a display. Pages need
+``pip install "si_curation[docs]"``.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TUTORIALS = sorted(HERE.glob("[0-9]*_*.py"))
+TIMEOUT_S = 600
+
+
+def run_script(tutorial: Path, folder: Path) -> str:
+    """Run a tutorial in a folder and give what it prints.
+
+    Raises
+    ------
+    RuntimeError
+        It failed; with the end of what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, str(tutorial)],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{tutorial.name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Give the environment of a tutorial, whose temporary files are in its folder."""
+    temporary = folder / "temporary"
+    temporary.mkdir(exist_ok=True)
+    names = ("TMPDIR", "TEMP", "TMP")
+    return {
+        **os.environ,
+        **dict.fromkeys(names, str(temporary)),
+        "MPLBACKEND": "Agg",
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+def render_page(tutorial: Path, folder: Path, output: Path) -> None:
+    """Run a tutorial as a notebook in a folder and write it as an HTML page."""
+    import jupytext
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import ExecutePreprocessor
+
+    notebook = jupytext.read(tutorial)
+    os.environ.update(environment(folder))  # the kernel's too
+    executor = ExecutePreprocessor(timeout=TIMEOUT_S, kernel_name="python3")
+    executor.preprocess(notebook, {"metadata": {"path": str(folder)}})
+    for cell in notebook.cells:  # progress bars and warnings of other packages
+        if cell.cell_type == "code":
+            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(
+        notebook, resources={"metadata": {"name": tutorial.stem}}
+    )
+    (output / f"{tutorial.stem}.html").write_text(page, encoding="utf-8")
+
+
+def main() -> int:
+    """Run what the command line asks for; the exit code is 1 if a tutorial failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("which", nargs="*", help="beginnings of names; all by default")
+    parser.add_argument("--figures", type=Path, help="folder for the figures they draw")
+    parser.add_argument("--html", type=Path, help="folder for pages")
+    arguments = parser.parse_args()
+    wanted = tuple(arguments.which)
+    chosen = [one for one in TUTORIALS if not wanted or one.name.startswith(wanted)]
+    if not chosen:
+        parser.error(f"no tutorial begins with {wanted}: {[one.name for one in TUTORIALS]}")
+    for folder in filter(None, (arguments.figures, arguments.html)):
+        folder.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for tutorial in chosen:
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            try:
+                if arguments.html:
+                    render_page(tutorial, folder, arguments.html)
+                else:
+                    print(run_script(tutorial, folder))
+            except Exception as fault:
+                failed += 1
+                print(fault, file=sys.stderr)
+            for figure in folder.glob("*.png") if arguments.figures else ():
+                shutil.copy(figure, arguments.figures)
+        print(f"{tutorial.name}: {time.perf_counter() - start:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
