@@ -15,6 +15,7 @@ import click
 from si_curation.cli_evidence import connections, contamination, merges
 from si_curation.cli_metrics import cluster_info, metrics
 from si_curation.cli_phy import curate_in_code, export_phy, restore
+from si_curation.cli_report import report
 from si_curation.errors import (
     MissingDataError,
     OutputExistsError,
@@ -351,7 +352,16 @@ def lineage(folder: Path, sampling_frequency: float | None, as_json: bool) -> No
     click.echo(table.reset_index().to_string(index=False, justify="left"))
 
 
-for command in (metrics, cluster_info, contamination, merges, connections, export_phy, restore):
+for command in (
+    metrics,
+    cluster_info,
+    contamination,
+    merges,
+    connections,
+    export_phy,
+    report,
+    restore,
+):
     cli.add_command(command)
 
 if __name__ == "__main__":
