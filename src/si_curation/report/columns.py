@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Column:
     reasons: list[str] | None = None
     shown: bool = False
 
-    @property
+    @cached_property
     def is_number(self) -> bool:
         """Whether it has numbers and no texts."""
         known = [value for value in self.values if value is not None]
@@ -83,6 +84,8 @@ def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:
     columns += _metrics(context, notes)
     columns += _contamination(context)
     columns += _properties(context)
+    for column in columns:
+        column.shown &= any(value not in (None, "") for value in column.values)
     return columns, notes
 
 
@@ -172,6 +175,6 @@ def _properties(context: ReportContext) -> list[Column]:
             f"unit property {name} of the sorting",
             plain(values[context.rows]),
         )
-        column.shown = not column.is_number and any(column.values)
+        column.shown = not column.is_number
         columns.append(column)
     return columns

@@ -88,6 +88,11 @@ class ReportContext:
         return times
 
     @cached_property
+    def channel_places(self) -> NDArray[np.float64]:
+        """Places of the channels (n_channels, 2) in µm."""
+        return np.asarray(self.analyzer.get_channel_locations(), dtype=np.float64)[:, :2]
+
+    @cached_property
     def groups(self) -> list[str]:
         """Label of every unit of the analyzer; "" where there is none."""
         groups = self.analyzer.sorting.get_property(GROUP_PROPERTY)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 _DTYPES = {"float32", "uint8", "uint16", "uint32"}
 # nothing that ends a script element, or a line in JavaScript
-_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_ESCAPES = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def pack(values: NDArray, dtype: str = "float32") -> dict[str, Any]:
@@ -79,4 +79,6 @@ def script_json(value: Any) -> str:
     '{"name":"\\u003c/script\\u003e"}'
     """
     text = json.dumps(plain(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return text.translate(_ESCAPES)
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return text

@@ -17,6 +17,7 @@ GROUP_COLOURS = {"good": "#0072B2", "mua": "#E69F00", "noise": "#888888", "unsor
 _OTHER_COLOURS = ("#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _LEFT, _TOP, _BOTTOM, _RIGHT = 52, 12, 40, 12
 _HEIGHT = 520
+_MANY_UNITS = 150
 
 
 def colours_of(groups: list[str]) -> dict[str, str]:
@@ -35,7 +36,7 @@ def probe_map(context: ReportContext) -> dict[str, Any]:
         ``width``, ``height``; ``channels``, ``units`` and ``ticks_x``, ``ticks_y`` at their places
         in the drawing; ``colours`` by label; ``unplaced``: units without a place.
     """
-    channels = np.asarray(context.analyzer.get_channel_locations(), dtype=np.float64)[:, :2]
+    channels = context.channel_places
     places = unit_places(context)[context.rows]
     known = np.isfinite(places).all(axis=1)
     both = np.concatenate([channels, places[known]])
@@ -49,7 +50,9 @@ def probe_map(context: ReportContext) -> dict[str, Any]:
     groups = [context.groups[i] for i in context.rows]
     colours = colours_of(groups)
     rates = context.num_spikes[context.rows] / (context.duration_s or np.nan)
-    radius = 3.0 + 2.2 * np.log10(1.0 + np.nan_to_num(rates))
+    size = 1.0 if len(groups) <= _MANY_UNITS else 0.6
+    radius = size * (3.0 + 2.2 * np.log10(1.0 + np.nan_to_num(rates)))
+    is_labelled = np.array([group not in ("", "unsorted") for group in groups])
     units = [
         {
             "id": context.unit_ids[i],
@@ -61,8 +64,8 @@ def probe_map(context: ReportContext) -> dict[str, Any]:
             "rate": format_value(float(rates[i])),
             "depth": format_value(float(places[i, 1])),
         }
-        # the large ones first, so that the small ones lie on top
-        for i in np.argsort(-radius, kind="stable")
+        # small ones, and those with a label, lie on top
+        for i in np.lexsort((-radius, is_labelled))
         if known[i]
         for x, y in [places[i] * scale + origin]
     ]
@@ -89,6 +92,6 @@ def _range(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _ticks(low: float, high: float, most: int, scale: float, origin: float) -> list[Any]:
-    values = MaxNLocator(nbins=most, steps=[1, 2, 5, 10]).tick_values(low, high)
+    values = np.asarray(MaxNLocator(nbins=most, steps=[1, 2, 5, 10]).tick_values(low, high))
     inside = values[(values >= low) & (values <= high)]
     return [(round(float(v * scale + origin), 1), f"{v:g}") for v in inside]

@@ -75,7 +75,7 @@ def unit_places(context: ReportContext) -> NDArray[np.float64]:
     places = np.full((len(analyzer.unit_ids), 2), np.nan)
     best = context.extension("template_best_channels")
     if best is not None:
-        positions = analyzer.get_channel_locations()
+        positions = context.channel_places
         for row, channels in enumerate(best.get_data(outputs="indices").values()):
             if channels.size:
                 places[row] = positions[channels[0]]

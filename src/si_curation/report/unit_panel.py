@@ -121,7 +121,7 @@ class UnitPanels:
         num_samples = templates.shape[1]
         channels = list(dict.fromkeys([*ranked.tolist(), *self._peaks(ids[1:])]))
         waveforms = [templates[i][:, channels].T for i in ids]  # (n_channels, n_samples) each
-        places = self._context.analyzer.get_channel_locations()[channels]
+        places = self._context.channel_places[channels]
         return {
             "channel_ids": self._context.analyzer.channel_ids[channels].tolist(),
             "num_ranked": ranked.size,
