@@ -107,3 +107,8 @@ class ReportContext:
         if assignment is not None:
             return _UNITS[assignment.info["units"]]
         return _UNITS["uV" if self.analyzer.return_in_uV else "raw"]
+
+    @property
+    def amplitude_unit_short(self) -> str:
+        """The same for the axis of a chart."""
+        return "µV" if self.amplitude_unit == "µV" else "a.u."

@@ -127,6 +127,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "bins_ms": panels.bins_ms,
         "duration_s": context.duration_s,
         "amplitude_unit": context.amplitude_unit,
+        "amplitude_unit_short": context.amplitude_unit_short,
         "notes": panels.notes,
         "session": session_charts(context, columns),
         "pairs": pairs,

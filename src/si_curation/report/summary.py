@@ -54,10 +54,16 @@ def session_facts(context: ReportContext) -> list[tuple[str, str]]:
         ("Segments", f"{context.segment_durations_s.size}"),
         ("Sampling frequency", f"{context.fs:,.10g} Hz"),
         ("Channels", f"{analyzer.get_num_channels()} on {shanks} shank{'s'[: shanks > 1]}"),
-        ("Amplitudes", f"in {context.amplitude_unit}"),
+        ("Amplitudes", _amplitudes(context)),
         ("Templates", _UNWHITENING.get(str(annotation("unwhitening")), "")),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _amplitudes(context: ReportContext) -> str:
+    if context.amplitude_unit == context.amplitude_unit_short:
+        return f"in {context.amplitude_unit}"
+    return f"in {context.amplitude_unit}; in charts {context.amplitude_unit_short}"
 
 
 def _folder_name(context: ReportContext) -> str:

@@ -62,8 +62,9 @@ Report.charts = (() => {
     ctx.stroke();
   };
 
-  const points = (xs, ys) => (u) => {
-    u.ctx.fillStyle = "rgba(0, 114, 178, 0.55)";
+  const points = (xs, ys, colour) => (u) => {
+    u.ctx.fillStyle = colour;
+    u.ctx.globalAlpha = 0.55;
     const size = 2.2 * devicePixelRatio;
     for (let i = 0; i < xs.length; i++) {
       u.ctx.fillRect(atX(u, xs[i]) - size / 2, atY(u, ys[i]) - size / 2, size, size);
@@ -204,30 +205,33 @@ Report.charts = (() => {
     });
   }
 
-  function overTime(figure, { times, values, density, ...options }) {
-    const { divisor, name } = Report.time();
-    let draw;
-    let y;
-    if (density) {
-      draw = image(density, divisor);
-      y = density.y;
-    } else {
-      const xs = times.map((s) => s / divisor);
-      const low = values.reduce((a, b) => Math.min(a, b), Infinity);
-      const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
-      const margin = 0.08 * (high - low) || Math.abs(high) * 0.1 || 1;
-      draw = points(xs, values);
-      y = [low - margin, high + margin];
+  // what amplitudes of units over time span together
+  function rangeOf(amplitudes) {
+    let [low, high] = [Infinity, -Infinity];
+    for (const { density, values } of amplitudes) {
+      for (const value of density ? density.y : Report.unpack(values)) {
+        low = Math.min(low, value);
+        high = Math.max(high, value);
+      }
     }
-    const end = (density ? density.x[1] : Report.data.duration_s) / divisor;
+    const margin = 0.08 * (high - low) || Math.abs(high) * 0.1 || 1;
+    return [low - margin, high + margin];
+  }
+
+  function overTime(figure, { times, values, density, y, colour = BLUE, ...options }) {
+    const { divisor, name } = Report.time();
+    const draw = density
+      ? image(density, divisor)
+      : points(times.map((s) => s / divisor), values, colour);
+    const end = Math.max(density ? density.x[1] : 0, Report.data.duration_s) / divisor;
     return chart(figure, {
       x: [0, end],
-      y,
+      y: y || density.y,
       xLabel: `time (${name})`,
       draw: [draw, segments(divisor)],
       ...options,
     });
   }
 
-  return { chart, histogram, rate, overTime, BLUE, RED, INK };
+  return { chart, histogram, rate, overTime, rangeOf, BLUE, RED, INK };
 })();

@@ -66,7 +66,7 @@ Report.panels = (() => {
       which,
       colour: waveforms.COLOURS[which % waveforms.COLOURS.length],
     }));
-    waveforms.draw(parts, layers, `${template.num_templates} templates on the same channels`);
+    waveforms.draw(parts, layers, `${template.num_templates} templates on the same channels`, { all: true });
     const list = element("ul", { class: "legend" });
     template.template_ids.forEach((id, which) => {
       const share = (100 * template.counts[which]) / Math.max(unit.num_spikes, 1);
@@ -80,22 +80,22 @@ Report.panels = (() => {
     if (left > 0) caption(parts, `${left} templates with fewer spikes are not drawn.`);
   }
 
-  function amplitudes(grid, unit) {
-    const one = figure(grid, "Amplitude over time");
+  function amplitudes(grid, unit, { title = "Amplitude over time", ...options } = {}) {
+    const one = figure(grid, title);
     const its = unit.amplitude;
     if (!its) {
       missing(one, data.notes.amplitude || "No spikes.");
       return;
     }
     const label = `Amplitudes of ${number(unit.num_spikes)} spikes over time`;
-    const yLabel = `amplitude (${data.amplitude_unit})`;
+    const yLabel = `amplitude (${data.amplitude_unit_short})`;
     if (its.density) {
-      charts.overTime(one, { density: its.density, yLabel, label });
+      charts.overTime(one, { density: its.density, yLabel, label, ...options });
       const outside = its.density.outside;
       caption(one, "Dark where there are many spikes (logarithmic).", outside ? ` ${number(outside)} spikes lie outside of the range shown.` : "");
     } else {
       const [times, values] = [its.times_s, its.values].map(Report.unpack);
-      charts.overTime(one, { times, values, yLabel, label });
+      charts.overTime(one, { times, values, yLabel, label, y: charts.rangeOf([its]), ...options });
       caption(one, "Each point is a spike.");
     }
   }
@@ -265,7 +265,9 @@ Report.panels = (() => {
     correlogram(grid, "Cross-correlogram", pair.ccg, { refractory: pair.refractory_ms, colour: "#5b6b7b" });
     correlogram(grid, `Autocorrelogram of unit ${a.id}`, a.acg, { refractory: pair.refractory_ms });
     correlogram(grid, `Autocorrelogram of unit ${b.id}`, b.acg, { refractory: pair.refractory_ms, colour: charts.RED });
-    amplitudesOf(grid, [a, b]);
+    const y = charts.rangeOf([a, b].map((unit) => unit.amplitude).filter(Boolean));
+    amplitudes(grid, a, { title: `Amplitude over time of unit ${a.id}`, y });
+    amplitudes(grid, b, { title: `Amplitude over time of unit ${b.id}`, y, colour: charts.RED });
     const body = element("tbody");
     for (const [name, value, description] of pair.evidence) {
       body.append(
@@ -275,13 +277,6 @@ Report.panels = (() => {
     const head = element("tr", {}, ...["evidence", "value", "what it is"].map((text) => element("th", { scope: "col" }, text)));
     panel.append(element("table", { class: "numbers" }, element("thead", {}, head), body));
     show(panel);
-  }
-
-  function amplitudesOf(grid, units) {
-    for (const unit of units) {
-      amplitudes(grid, unit);
-      grid.lastChild.querySelector("h4").textContent = `Amplitude over time of unit ${unit.id}`;
-    }
   }
 
   return { openUnit, openPair };

@@ -18,12 +18,13 @@ Report.waveforms = (() => {
     return [5, 2, 1].find((factor) => factor * power <= value) * power;
   };
 
-  // layers: {template, which (index of its waveform), colour, name}; all on the first's channels
-  function draw(figure, layers, label) {
+  // layers: {template, which (index of its waveform), colour}; on their ranked channels, or on all
+  function draw(figure, layers, label, { all = false } = {}) {
     const first = layers[0].template;
     const place = new Map();
     for (const { template } of layers) {
-      template.channel_ids.forEach((id, i) => place.set(id, [template.x_um[i], template.y_um[i]]));
+      const shown = template.channel_ids.slice(0, all ? undefined : template.num_ranked);
+      shown.forEach((id, i) => place.set(id, [template.x_um[i], template.y_um[i]]));
     }
     const xs = [...place.values()].map((p) => p[0]);
     const ys = [...place.values()].map((p) => p[1]);
@@ -42,7 +43,7 @@ Report.waveforms = (() => {
     layers.forEach(({ template, which, colour }, k) => {
       const n = template.num_samples;
       const numChannels = template.channel_ids.length;
-      for (let c = 0; c < numChannels; c++) {
+      for (let c = 0; c < (all ? numChannels : template.num_ranked); c++) {
         const from = (which * numChannels + c) * n;
         const values = waves[k].subarray(from, from + n);
         largest = Math.max(largest, values.reduce((a, b) => Math.max(a, Math.abs(b)), 0));
@@ -99,7 +100,7 @@ Report.waveforms = (() => {
       Report.svg(
         "text",
         { class: "scale-text", x: MARGIN + barWidth + 8, y: bottom },
-        `${Report.number(bar)} ms, ${Report.number(height)} ${Report.data.amplitude_unit}`,
+        `${Report.number(bar)} ms, ${Report.number(height)} ${Report.data.amplitude_unit_short}`,
       ),
     );
     figure.append(root);
