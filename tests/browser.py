@@ -133,15 +133,24 @@ class Browser:
         return [entry["message"] for entry in self._do("POST", "/se/log", {"type": "browser"})]
 
     def requests(self) -> list[str]:
-        """Addresses that were asked for since the last call, other than data in the page itself."""
+        """Addresses that were asked for since the last call, other than data in the page itself.
+
+        `blocked` are those of them that the page's policy stopped before they left.
+        """
         entries = self._do("POST", "/se/log", {"type": "performance"})
         messages = [json.loads(entry["message"])["message"] for entry in entries]
-        addresses = [
-            message["params"]["request"]["url"]
+        asked = {
+            message["params"]["requestId"]: message["params"]["request"]["url"]
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
+        }
+        self.blocked = [
+            asked.get(message["params"]["requestId"])
+            for message in messages
+            if message["method"] == "Network.loadingFailed"
+            and message["params"].get("blockedReason") == "csp"
         ]
-        return [address for address in addresses if not address.startswith("data:")]
+        return [address for address in asked.values() if not address.startswith("data:")]
 
     def quit(self) -> None:
         """Close the window and end the driver."""

@@ -71,10 +71,10 @@ class Column:
 
     @cached_property
     def is_number(self) -> bool:
-        """Whether it has numbers and no texts."""
-        known = [value for value in self.values if value is not None]
-        return bool(known) and all(
-            isinstance(value, int | float) and not isinstance(value, bool) for value in known
+        """Whether it has no texts."""
+        return all(
+            value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            for value in self.values
         )
 
 
@@ -163,7 +163,7 @@ def _contamination(context: ReportContext) -> list[Column]:
 def _properties(context: ReportContext) -> list[Column]:
     sorting = context.analyzer.sorting
     columns = []
-    for name in sorting.get_property_keys():
+    for name in sorted(sorting.get_property_keys(), key=str):
         values = sorting.get_property(name)
         if name in _NOT_PROPERTIES or values is None or values.ndim != 1:
             continue

@@ -63,8 +63,8 @@ def export_report(
     title : str, optional
         By default the name of the folder, or "Spike sorting report".
     unit_ids : sequence of unit ids, optional
-        Units in the table, the panels and among the candidates; all by default. The summary is of
-        the whole session.
+        Units in the table, the panels and among the candidates, in the analyzer's order; all by
+        default. The summary is of the whole session.
     overwrite : bool, default: False
         Replace the file if it is there.
     progress_bar : bool, default: True
@@ -82,7 +82,7 @@ def export_report(
     MissingDataError
         jinja2 is not installed (``pip install "si_curation[report]"``).
     UnknownIdError, ParameterError
-        A unit does not exist or is given twice, or the path cannot be written to.
+        A unit does not exist, there are none, or the path cannot be written to.
 
     Notes
     -----

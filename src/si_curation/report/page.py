@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from si_curation.errors import MissingDataError
 
@@ -100,8 +101,14 @@ def _environment() -> Any:
     )
     environment.filters["script_json"] = lambda value: Markup(script_json(value))
     environment.filters["number"] = format_value
+    environment.filters["unit_link"] = _unit_link
     # long names may be broken after an underscore
     environment.filters["breakable"] = lambda text: Markup("_<wbr>").join(
         escape(part) for part in str(text).split("_")
     )
     return environment
+
+
+def _unit_link(unit_id: Any) -> str:
+    """Address of a unit's panel in the page, as JavaScript's encodeURIComponent would give it."""
+    return "#unit=" + quote(str(unit_id).encode("utf-8", "replace"), safe="!'()*~")

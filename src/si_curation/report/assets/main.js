@@ -48,7 +48,7 @@
       box.append(Report.element("h3", {}, group), row);
     }
     const unit = ["1", "count"].includes(one.unit) ? "" : one.unit;
-    const small = Report.element("figure", {}, Report.element("h5", { title: one.description }, one.title));
+    const small = Report.element("figure", {}, Report.element("h4", { title: one.description }, one.title));
     row.append(small);
     charts.histogram(small, {
       ...one,

@@ -11,11 +11,13 @@ Report.tables = (() => {
   function filterOf(table, index) {
     const { kind } = header(table)[index].dataset;
     if (kind === "none") return [];
-    if (kind === "number") return ["searchNumber"];
+    const titleAttr = "Filter by [title]";
+    if (kind === "number") return [{ extend: "searchNumber", titleAttr }];
     const values = new Set();
     for (const row of table.tBodies[0].rows) values.add(row.cells[index].textContent);
     const few = kind === "text" && values.size <= MAX_CHOICES && values.size < table.tBodies[0].rows.length;
-    return few ? [["searchList"]] : ["searchText"];
+    if (!few) return [{ extend: "searchText", titleAttr }];
+    return [{ extend: "dropdown", text: "Choose labels", content: ["searchList"] }];
   }
 
   function make(id, { filters = false, pageLength = 25 } = {}) {
@@ -28,7 +30,7 @@ Report.tables = (() => {
       orderable: head.dataset.kind !== "none",
       ...(filters && { columnControl: [{ target: 1, content: filterOf(table, index) }] }),
     }));
-    return new DataTable(table, {
+    const made = new DataTable(table, {
       autoWidth: false,
       columnDefs,
       order: [],
@@ -38,6 +40,13 @@ Report.tables = (() => {
       layout: { topStart: "search", topEnd: "pageLength", bottomStart: "info", bottomEnd: "paging" },
       language: { search: "Search all columns:", lengthMenu: "_MENU_ rows on a page" },
     });
+    if (filters) {
+      heads.forEach((head, index) => {
+        const select = made.column(index).header(1)?.querySelector("select");
+        if (select) select.setAttribute("aria-label", `How to compare ${made.column(index).title()}`);
+      });
+    }
+    return made;
   }
 
   function chooseColumns(table) {
