@@ -7,6 +7,8 @@ Report.tables = (() => {
 
   const header = (table) => [...table.querySelectorAll("thead th")];
 
+  const escaped = (text) => Report.element("span", {}, text).innerHTML;
+
   // how a column is filtered: a choice of labels, a number, or text
   function filterOf(table, index) {
     const { kind } = header(table)[index].dataset;
@@ -17,7 +19,10 @@ Report.tables = (() => {
     for (const row of table.tBodies[0].rows) values.add(row.cells[index].textContent);
     const few = kind === "text" && values.size <= MAX_CHOICES && values.size < table.tBodies[0].rows.length;
     if (!few) return [{ extend: "searchText", titleAttr }];
-    return [{ extend: "dropdown", text: "Choose labels", content: ["searchList"] }];
+    // the list takes labels as HTML, and compares values as text
+    const options = [...values].sort().map((text) => ({ label: escaped(text), value: text }));
+    const list = { extend: "searchList", options };
+    return [{ extend: "dropdown", text: "Choose labels", content: [list] }];
   }
 
   function make(id, { filters = false, pageLength = 25 } = {}) {
