@@ -179,7 +179,12 @@ def test_candidates_and_bad_merges_are_those_of_the_functions(example, page):
         ids = [page.units[pair[key]]["id"] for key in "ab"]
         assert ids == [row.unit_id_a, row.unit_id_b]
         assert pair["ccg"]["counts"] == ccg.get_ccg(*ids)[0].tolist()
-        assert [name for name, _, _ in pair["evidence"]] == found.columns.tolist()
+        evidence = dict(
+            zip([name for name, _ in page.data["evidence"]], pair["evidence"], strict=True)
+        )
+        assert list(evidence) == found.columns.tolist()
+        assert evidence["reason"] == row.reason
+        assert evidence["num_spikes_a"] == f"{row.num_spikes_a:,}"
     bad = sic.find_bad_merges(example)
     rows = page.tables["bad-merge-table"][1:]
     assert [row[0]["text"] for row in rows] == [str(i) for i in bad["unit_id"]]
@@ -281,6 +286,18 @@ def test_hostile_names_are_text(tmp_path):
     assert len([tag for tag, _ in page.tags if tag == "h1"]) == 1
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
+
+
+def test_metrics_of_spikeinterface_are_columns(tmp_path):
+    analyzer = hostile_analyzer()
+    analyzer.compute(["random_spikes", "templates", "noise_levels"])
+    analyzer.compute("quality_metrics", metric_names=["snr", "num_spikes"])
+    page = write(analyzer, tmp_path)
+    table = analyzer.get_extension("quality_metrics").get_data()
+    number = page.column_number("snr")
+    np.testing.assert_array_equal(
+        [float(value) for value in page.column("unit-table", number)], table["snr"].astype(float)
+    )
 
 
 def test_half_a_surrogate_pair_in_a_name(tmp_path):
@@ -459,6 +476,19 @@ def test_command_leaves_a_saved_analyzer_as_it_is(capsys, tmp_path, hash_files):
     assert not done.value.code
     assert hash_files(tmp_path / "analyzer") == before
     assert ReportPage(tmp_path / "report.html").data["notes"] == {}
+
+
+def test_command_deletes_nothing_of_a_saved_analyzer(tmp_path, hash_files):
+    analyzer = hostile_analyzer(["a", "b", "c"])
+    analyzer.compute(["random_spikes", "templates", "template_best_channels"])
+    analyzer.save_as(format="binary_folder", folder=tmp_path / "analyzer")
+    before = hash_files(tmp_path / "analyzer")
+    with pytest.raises(SystemExit) as done:
+        main(["report", str(tmp_path / "analyzer"), str(tmp_path / "report.html")])
+    assert not done.value.code
+    assert hash_files(tmp_path / "analyzer") == before
+    page = ReportPage(tmp_path / "report.html")
+    assert [unit["template"]["template_ids"] for unit in page.units] == [["a"], ["b"], ["c"]]
 
 
 def test_real_folder_with_two_shanks(shared_data, tmp_path):

@@ -19,6 +19,8 @@ CHEAP_EXTENSIONS = (
     "curation_metrics",
 )
 
+_ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
+
 
 @click.command(context_settings=_HELP)
 @click.argument("source", metavar="ANALYZER_OR_FOLDER", type=click.Path(path_type=Path))
@@ -46,8 +48,12 @@ def _compute_missing(analyzer: Any) -> None:
     import si_curation  # noqa: F401  (registers the extensions)
     from si_curation.errors import SiCurationError
 
+    there = {name for name in CHEAP_EXTENSIONS if analyzer.get_extension(name) is not None}
+    if analyzer.format != "memory" and there & _ON_TEMPLATE_ASSIGNMENT:
+        # SpikeInterface would delete these from the disk before it computes what they hang on
+        there.add("template_assignment")
     for name in CHEAP_EXTENSIONS:
-        if analyzer.get_extension(name) is None:
+        if name not in there:
             try:
                 analyzer.compute(name, save=False)
             except SiCurationError as fault:

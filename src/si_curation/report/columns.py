@@ -34,6 +34,7 @@ _LINEAGE = "what was done to the sorter's templates: unchanged, merged, split or
 _HIDDEN_UNIT_COLUMNS = {"template_id", "shank"}
 _SHOWN_METRICS = {"presence_ratio", "amplitude_cutoff", "isolation_distance", "d_prime"}
 _SHOWN_CONTAMINATION = {"isi_violations_ratio", "rp_contamination"}
+_SPIKEINTERFACE = ("quality_metrics", "template_metrics")
 _NOT_PROPERTIES = {GROUP_PROPERTY, "phy_folder", "original_cluster_id"}
 UNITS, METRICS, CONTAMINATION, PROPERTIES = (
     "Units",
@@ -83,6 +84,7 @@ def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:
     columns, notes = _units(context)
     columns += _metrics(context, notes)
     columns += _contamination(context)
+    columns += _spikeinterface_metrics(context)
     columns += _properties(context)
     for column in columns:
         column.shown &= any(value not in (None, "") for value in column.values)
@@ -158,6 +160,24 @@ def _contamination(context: ReportContext) -> list[Column]:
         for name in table.columns
         if name not in shared
     ]
+
+
+def _spikeinterface_metrics(context: ReportContext) -> list[Column]:
+    columns = []
+    for extension_name in _SPIKEINTERFACE:
+        extension = context.extension(extension_name)
+        table = None if extension is None else extension.get_data()
+        if not isinstance(table, pd.DataFrame):
+            continue
+        table = table.reindex(context.unit_ids)
+        text = f"SpikeInterface, extension {extension_name}"
+        columns += [
+            Column(
+                f"{extension_name}:{name}", str(name), text, "", text, plain(table[name].tolist())
+            )
+            for name in table.columns
+        ]
+    return columns
 
 
 def _properties(context: ReportContext) -> list[Column]:

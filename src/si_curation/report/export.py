@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from tqdm.auto import tqdm
 
+from si_curation.curation.merge_score import MERGE_DESCRIPTIONS
 from si_curation.curation.merge_table import rows_of_units
 from si_curation.errors import ParameterError
 from si_curation.report.columns import Column, unit_columns
@@ -131,6 +132,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "notes": panels.notes,
         "session": session_charts(context, columns),
         "pairs": pairs,
+        "evidence": list(MERGE_DESCRIPTIONS.items()),
         "colours": _colour_map(),
     }
     return {

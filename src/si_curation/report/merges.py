@@ -76,11 +76,7 @@ def merge_candidates(
                 positions[values["unit_id_a"]], positions[values["unit_id_b"]]
             ),
             "refractory_ms": values["refractory_period_ms"],
-            "evidence": [
-                (name, format_value(plain(values[name])), text)
-                for name, text in MERGE_DESCRIPTIONS.items()
-                if name in values
-            ],
+            "evidence": [format_value(plain(values[name])) for name in MERGE_DESCRIPTIONS],
         }
         for values in table.to_dict(orient="records")
     ]

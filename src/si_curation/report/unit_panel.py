@@ -119,7 +119,7 @@ class UnitPanels:
             return None
         ids, numbers = self._constituents(index)
         num_samples = templates.shape[1]
-        channels = list(dict.fromkeys([*ranked.tolist(), *self._peaks(ids[1:])]))
+        channels = list(dict.fromkeys([*ranked.tolist(), *_peaks(templates, ids[1:])]))
         waveforms = [templates[i][:, channels].T for i in ids]  # (n_channels, n_samples) each
         places = self._context.channel_places[channels]
         return {
@@ -136,13 +136,6 @@ class UnitPanels:
             "num_templates": self._num_templates(index),
             "waveforms": pack(np.stack(waveforms)),
         }
-
-    def _peaks(self, template_ids: NDArray) -> list[int]:
-        """Channels on which other templates of a unit are largest, which are shown too."""
-        templates = self._templates
-        assert templates is not None
-        amplitudes = [np.ptp(templates[i], axis=0) for i in template_ids]
-        return [int(c) for its in amplitudes for c in np.argsort(-its)[:PEAKS] if its[c] > 0]
 
     def _constituents(self, index: int) -> tuple[NDArray, NDArray[np.int64]]:
         """Templates of a unit and its spikes from each, most spikes first."""
@@ -239,3 +232,9 @@ class UnitPanels:
                 found.index.tolist(), found["similarity"].tolist(), others, strict=True
             )
         ]
+
+
+def _peaks(templates: NDArray[np.floating], template_ids: NDArray) -> list[int]:
+    """Channels on which some templates are largest."""
+    amplitudes = [np.ptp(templates[i], axis=0) for i in template_ids]
+    return [int(c) for its in amplitudes for c in np.argsort(-its)[:PEAKS] if its[c] > 0]

@@ -269,9 +269,9 @@ Report.panels = (() => {
     amplitudes(grid, a, { title: `Amplitude over time of unit ${a.id}`, y });
     amplitudes(grid, b, { title: `Amplitude over time of unit ${b.id}`, y, colour: charts.RED });
     const body = element("tbody");
-    for (const [name, value, description] of pair.evidence) {
+    for (const [i, [name, description]] of data.evidence.entries()) {
       body.append(
-        element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value), element("td", {}, description)),
+        element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, pair.evidence[i]), element("td", {}, description)),
       );
     }
     const head = element("tr", {}, ...["evidence", "value", "what it is"].map((text) => element("th", { scope: "col" }, text)));
