@@ -354,6 +354,21 @@ def test_neighbours_only_and_logarithmic_correlograms(tmp_path, example):
         assert all(other["ccg"] is None for other in unit["similar"]), "not counted, not drawn"
 
 
+def test_amplitudes_that_are_not_known_are_left_out(tmp_path, example):
+    analyzer = example.copy()
+    amplitudes = np.array(analyzer.get_extension("spike_amplitudes").data["amplitudes"])
+    of_first = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == 0)
+    of_second = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == 1)
+    amplitudes[of_first[:3]] = [np.nan, np.inf, -np.inf]
+    amplitudes[of_second] = np.nan
+    analyzer.get_extension("spike_amplitudes").data["amplitudes"] = amplitudes
+    page = write(analyzer, tmp_path)
+    first, second = (unit["amplitude"] for unit in page.units[:2])
+    np.testing.assert_array_equal(unpack(first["values"]), np.float32(amplitudes[of_first[3:]]))
+    assert unpack(first["times_s"]).size == of_first.size - 3
+    assert second is None
+
+
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
 def test_saved_analyzers_give_the_same_page(tmp_path, example, page, format):
     suffix = ".zarr" if format == "zarr" else ""

@@ -15,7 +15,7 @@ from si_curation.report.summary import unit_places
 # Okabe and Ito's colours, which people with colour vision deficiencies tell apart
 GROUP_COLOURS = {"good": "#0072B2", "mua": "#E69F00", "noise": "#888888", "unsorted": "#009E73"}
 _OTHER_COLOURS = ("#CC79A7", "#D55E00", "#56B4E9", "#000000")
-_LEFT, _TOP, _BOTTOM, _RIGHT = 52, 12, 40, 12
+_LEFT, _TOP, _BOTTOM, _RIGHT = 64, 12, 40, 12
 _HEIGHT = 520
 _MANY_UNITS = 150
 

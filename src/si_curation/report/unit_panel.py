@@ -180,10 +180,12 @@ class UnitPanels:
         if self._amplitudes is None or spikes.size == 0:
             return None
         values = self._amplitudes[spikes]
+        is_known = np.isfinite(values)
+        values, times = values[is_known], times[is_known]
         its_limits = limits(values)
         if its_limits is None:
             return None
-        if spikes.size <= MAX_POINTS:
+        if values.size <= MAX_POINTS:
             return {"times_s": pack(times), "values": pack(values)}
         duration = max(self._context.duration_s, float(times.max()))
         return {"density": density(times, values, (0.0, duration), its_limits, _AMPLITUDE_CELLS)}

@@ -34,7 +34,7 @@
       label: "Image of all spikes by depth and time, dark where there are many",
     });
     const outside = depth.density.outside;
-    figure.append(Report.element("figcaption", {}, `Dark where there are many spikes (logarithmic); ${depth.source}.${outside ? ` ${number(outside)} spikes lie outside of the range shown.` : ""}`));
+    figure.append(Report.element("figcaption", {}, `Dark where there are many spikes (logarithmic); ${depth.source}.${outside ? ` Spikes outside of the range shown: ${number(outside)}.` : ""}`));
   } else {
     figure.append(Report.element("p", { class: "note" }, "Depths are not known: compute spike_locations or template_best_channels first."));
   }

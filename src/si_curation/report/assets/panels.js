@@ -92,7 +92,7 @@ Report.panels = (() => {
     if (its.density) {
       charts.overTime(one, { density: its.density, yLabel, label, ...options });
       const outside = its.density.outside;
-      caption(one, "Dark where there are many spikes (logarithmic).", outside ? ` ${number(outside)} spikes lie outside of the range shown.` : "");
+      caption(one, "Dark where there are many spikes (logarithmic).", outside ? ` Spikes outside of the range shown: ${number(outside)}.` : "");
     } else {
       const [times, values] = [its.times_s, its.values].map(Report.unpack);
       charts.overTime(one, { times, values, yLabel, label, y: charts.rangeOf([its]), ...options });
