@@ -41,13 +41,13 @@ class UnitPanels:
         self._assignment = context.extension("template_assignment")
         self._similarity = context.extension("unit_similarity")
         self._correlograms = context.extension("cross_correlograms")
-        periods = [c for c in columns if c.key == "contamination:refractory_period_ms"]
-        self._periods_ms = periods[0].values if periods else []
+        by_key = {column.key: column for column in columns}
+        self._periods_ms = by_key["contamination:refractory_period_ms"].values
 
     @property
     def notes(self) -> dict[str, str]:
         """What is missing from all panels, and what to compute."""
-        context, found = self._context, {}
+        found = {}
         if self._templates is None or self._channels is None:
             found["template"] = "compute template_assignment and template_best_channels"
         if self._correlograms is None:
@@ -56,12 +56,12 @@ class UnitPanels:
             found["amplitude"] = "compute spike_amplitudes"
         if self._similarity is None:
             found["similar"] = "compute unit_similarity"
-        return {key: f"Not computed: {text} first." for key, text in found.items() if context}
+        return {key: f"Not computed: {text} first." for key, text in found.items()}
 
     @property
     def bins_ms(self) -> list[float] | None:
         """Edges of the bins of correlograms."""
-        if self._correlograms is None or not len(self._context.analyzer.unit_ids):
+        if self._correlograms is None:
             return None
         return self._correlograms.get_acg(self._context.analyzer.unit_ids[0])[1].tolist()
 
@@ -77,7 +77,7 @@ class UnitPanels:
             "num_spikes": int(spikes.size),
             "values": [format_value(column.values[row]) for column in self._columns],
             "reasons": [column.reasons[row] if column.reasons else "" for column in self._columns],
-            "refractory_ms": self._periods_ms[row] if self._periods_ms else None,
+            "refractory_ms": self._periods_ms[row],
             "template": self._template(index),
             "acg": self.correlogram(index, index),
             "isi": self._isi(spikes),
