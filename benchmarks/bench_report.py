@@ -25,10 +25,11 @@ def peak_memory_gb():
 
 
 def timed(what, function):
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     result = function()
-    seconds = time.perf_counter() - start
-    print(f"{what:<52} {seconds:8.2f} s   peak memory {peak_memory_gb():.2f} GB", flush=True)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    used = f"{seconds:8.2f} s ({cpu:.2f} s of processor)"
+    print(f"{what:<52} {used}   peak memory {peak_memory_gb():.2f} GB", flush=True)
     return result, seconds
 
 
