@@ -354,8 +354,8 @@ def test_neighbours_only_and_logarithmic_correlograms(tmp_path, example):
         assert all(other["ccg"] is None for other in unit["similar"]), "not counted, not drawn"
 
 
-def test_amplitudes_that_are_not_known_are_left_out(tmp_path, example):
-    analyzer = example.copy()
+def test_amplitudes_that_are_not_known_are_left_out(tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     amplitudes = np.array(analyzer.get_extension("spike_amplitudes").data["amplitudes"])
     of_first = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == 0)
     of_second = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == 1)
