@@ -66,6 +66,7 @@ from si_curation.metrics.registry import METRIC_DESCRIPTIONS
 from si_curation.monosynaptic import MONOSYNAPTIC_DESCRIPTIONS, find_monosynaptic_connections
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reader import read_kilosort_as_analyzer
+from si_curation.report import export_report
 from si_curation.spike_amplitudes import SpikeAmplitudes, get_spike_amplitudes
 from si_curation.spike_features import get_spike_features
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
@@ -129,6 +130,7 @@ __all__ = [
     "effect_vs_quality",
     "example_folder",
     "example_recipe",
+    "export_report",
     "export_to_phy",
     "find_bad_merges",
     "find_monosynaptic_connections",

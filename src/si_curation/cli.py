@@ -18,6 +18,7 @@ from si_curation.cli_evidence import connections, contamination, merges
 from si_curation.cli_gui import gui
 from si_curation.cli_metrics import cluster_info, metrics
 from si_curation.cli_phy import curate_in_code, export_phy, restore
+from si_curation.cli_report import report
 from si_curation.errors import (
     MissingDataError,
     OutputExistsError,
@@ -365,6 +366,8 @@ for command in (
     restore,
     gui,
     batch,
+    report,
+    restore,
 ):
     cli.add_command(command)
 

@@ -343,7 +343,7 @@ class CurationSession(CurationState):
         old = [as_plain(i) for i in self.sorting_analyzer.unit_ids]
         ids = dict.fromkeys([i for i in old if i in self._units] + self.unit_ids)
         units = {unit_id: self._units[unit_id] for unit_id in ids}
-        return apply_units(self.sorting_analyzer, units, self._fields, format, folder)
+        return apply_units(self.sorting_analyzer, units, self._fields, self.history, format, folder)
 
     def to_spikeinterface_curation(self) -> Any:
         """Give the steps in effect as SpikeInterface's curation format.
