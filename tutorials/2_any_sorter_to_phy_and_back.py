@@ -2,14 +2,16 @@
 # # 2. From any sorter to phy and back
 #
 # phy was made for Kilosort, but merging and splitting by eye is needed after every sorter. Here a
-# simulated recording is sorted by a sorter that SpikeInterface brings along, the obvious part of the
-# curation is done in code, the rest is left to phy, and what was decided there is read back. With your
-# data only the first cell changes: `"simple"` becomes `"kilosort4"`, `"spykingcircus2"`...
+# simulated recording is sorted by a sorter that SpikeInterface brings along, the obvious part of
+# the curation is done in code, the rest is left to phy, and what was decided there is read back.
+# With your data only the first cell changes: `"simple"` becomes `"kilosort4"`,
+# `"spykingcircus2"`...
 
 # %%
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 import spikeinterface.core as si
 from spikeinterface.comparison import compare_sorter_to_ground_truth
 from spikeinterface.sorters import run_sorter
@@ -32,12 +34,14 @@ sorting = run_sorter(
 print(f"{len(sorting.unit_ids)} units found, {len(truth.unit_ids)} neurons simulated")
 
 # %% [markdown]
-# A sorter that is told to make ten clusters makes ten, also of six neurons: some are in two pieces.
+# A sorter that is told to make ten clusters makes ten, also of six neurons: some are in two
+# pieces.
 #
 # ## What phy would show
 #
-# SpikeInterface computes templates and amplitudes; the extensions of this package follow. For a sorter
-# that is not Kilosort the units at this moment are the templates, and their lineage is kept from here.
+# SpikeInterface computes templates and amplitudes; the extensions of this package follow. For a
+# sorter that is not Kilosort the units at this moment are the templates, and their lineage is
+# kept from here.
 
 # %%
 analyzer = si.create_sorting_analyzer(sorting, recording, sparse=True)
@@ -52,14 +56,15 @@ for row in suggestions.table.head(3).itertuples():
     print(f"{row.unit_id_a} and {row.unit_id_b}, score {row.score:.2f}: {row.reason}")
 
 # %% [markdown]
-# Each suggestion comes with its reasons. Where the cross-correlogram has a dip, two units avoid each
-# other's refractory period, as the pieces of one neuron do and two neurons do not. Where it cannot be
-# told because the spikes are few, the reason says so, and the score stays near its threshold.
+# Each suggestion comes with its reasons. Where the cross-correlogram has a dip, two units avoid
+# each other's refractory period, as the pieces of one neuron do and two neurons do not. Where it
+# cannot be told because the spikes are few, the reason says so, and the score stays near its
+# threshold.
 #
 # ## Merge what is clear
 #
-# Steps are recorded with a reason; `undo()` takes any back. Nothing changes in `analyzer`: `apply()`
-# makes a new one.
+# Steps are recorded with a reason; `undo()` takes any back. Nothing changes in `analyzer`:
+# `apply()` makes a new one.
 
 # %%
 session = sic.CurationSession(analyzer, decided_by="tutorial")
@@ -78,9 +83,9 @@ print(f"mean accuracy against the truth: {before:.2f} before, {after:.2f} after"
 #
 # ## To phy
 #
-# The folder has what the sorter wrote and what was curated. With `principal_components` phy shows its
-# FeatureView, and with `template_features` its TemplateFeatureView, which no sorter but Kilosort 1
-# and 2 ever wrote a file for.
+# The folder has what the sorter wrote and what was curated. With `principal_components` phy shows
+# its FeatureView, and with `template_features` its TemplateFeatureView, which no sorter but
+# Kilosort 1 and 2 ever wrote a file for.
 
 # %%
 curated.compute(
@@ -98,8 +103,8 @@ print(sorted(path.name for path in phy_folder.glob("cluster_*.tsv")))
 #
 # ## And back
 #
-# Say that in phy you called one unit good, and saved. phy writes that into `cluster_group.tsv`, which
-# is done by hand here.
+# Say that in phy you called one unit good, and saved. phy writes that into `cluster_group.tsv`,
+# which is done by hand here.
 
 # %%
 good = int(curated.unit_ids[-1])
@@ -107,13 +112,14 @@ saved_by_phy = f"cluster_id\tgroup\n{good}\tgood\n"
 (phy_folder / "cluster_group.tsv").write_text(saved_by_phy, encoding="utf-8")
 
 back = sic.read_kilosort_as_analyzer(phy_folder)
-groups = dict(zip(back.unit_ids.tolist(), back.sorting.get_property("quality").tolist()))
+groups = pd.Series(back.sorting.get_property("quality"), index=back.unit_ids)
 print("same units:", back.unit_ids.tolist() == curated.unit_ids.tolist())
 num_spikes = [len(one.sorting.to_spike_vector()) for one in (curated, back)]
 print("same number of spikes:", num_spikes[0] == num_spikes[1])
 print(f"unit {good} is", groups[good])
 
 # %% [markdown]
-# Ids, spikes and labels are those that phy showed. Had you merged or split there, the new units would
-# be here, and `sic.reconstruct_lineage(back)` would tell from what. To write labels and metrics into a
-# folder that phy has already been used on, see `sic.update_phy_folder` and `sic.write_phy_columns`.
+# Ids, spikes and labels are those that phy showed. Had you merged or split there, the new units
+# would be here, and `sic.reconstruct_lineage(back)` would tell from what. To write labels and
+# metrics into a folder that phy has already been used on, see `sic.update_phy_folder` and
+# `sic.write_phy_columns`.

@@ -1,11 +1,14 @@
 # %% [markdown]
 # # 3. Merge decisions with evidence
 #
-# "Is it the same neuron?" is the question of every curator, and a wrong yes is worse than a wrong no:
-# it makes a cell that responds to everything. What speaks for and against is in the folder that the
-# sorter wrote; no recording is needed. The example was curated in phy, not well, and on purpose.
+# "Is it the same neuron?" is the question of every curator, and a wrong yes is worse than a wrong
+# no: it makes a cell that responds to everything. What speaks for and against is in the folder
+# that the sorter wrote; no recording is needed. The example was curated in phy, not well, and on
+# purpose.
 
 # %%
+import pandas as pd
+
 import si_curation as sic
 
 analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
@@ -16,26 +19,26 @@ analyzer.compute(
 # %% [markdown]
 # ## Merges that should not have been
 #
-# phy forgets what a merged cluster was made of. The files do not: each spike keeps the template that
-# found it. If the spikes of two templates came from one neuron, they would hardly ever be closer to
-# each other than its refractory period.
+# phy forgets what a merged cluster was made of. The files do not: each spike keeps the template
+# that found it. If the spikes of two templates came from one neuron, they would hardly ever be
+# closer to each other than its refractory period.
 
 # %%
 bad = sic.find_bad_merges(analyzer)
 columns = ["unit_id", "template_id_a", "template_id_b", "observed", "expected", "ratio_allowed"]
 print(bad[columns].round(2).to_string(index=False))
-quality = dict(zip(analyzer.unit_ids.tolist(), analyzer.sorting.get_property("quality").tolist()))
-print("labels:", {unit: quality[unit] for unit in (10, 13)})
+groups = pd.Series(analyzer.sorting.get_property("quality"), index=analyzer.unit_ids)
+print("phy's groups:", groups[[10, 13]].to_dict())
 contamination = sic.contamination_panel(analyzer)
 shown = ["num_spikes", "rp_violations", "expected_pairs", "rp_contamination"]
 print(contamination.loc[[10, 13], shown].round(2).to_string())
 
 # %% [markdown]
-# Both merges fail. In each pair of templates the spikes meet within the refractory period about as often
-# as those of two independent neurons are expected to (**20** times where **14.50** are expected, **19**
-# where **20.48** are), while one neuron could explain less than a fifth of that (`ratio_allowed`). The
-# curator rightly called unit 10 `mua`, but 13 `good`: it has **58** refractory violations, and a random
-# train of its rate would have **33.17**.
+# Both merges fail. In each pair of templates the spikes meet within the refractory period about
+# as often as those of two independent neurons are expected to (**20** times where **14.50** are
+# expected, **19** where **20.48** are), while one neuron could explain less than a fifth of that
+# (`ratio_allowed`). The curator rightly called unit 10 `mua`, but 13 `good`: it has **58**
+# refractory violations, and a random train of its rate would have **33.17**.
 
 # %%
 unit_page = sic.plot_unit_overview(analyzer, 13)
@@ -43,8 +46,8 @@ unit_page.figure.savefig("unit_overview.png", dpi=150)
 unit_page
 
 # %% [markdown]
-# All on one page: three templates of different size and place, amplitudes in three bands, a peak in the
-# autocorrelogram where a neuron has a gap. `sic.plot_unit_templates_by_source`,
+# All on one page: three templates of different size and place, amplitudes in three bands, a peak
+# in the autocorrelogram where a neuron has a gap. `sic.plot_unit_templates_by_source`,
 # `sic.plot_cross_correlograms`, `sic.plot_contamination` and the others give each panel alone.
 #
 # ## Splits that should not have been
@@ -58,10 +61,10 @@ for reason in best.reason.split("; "):
 print("next best score:", round(suggestions.table.score[1], 4))
 
 # %% [markdown]
-# One pair stands out. Read the reasons before the score: these units fire so rarely that only about one
-# coincidence was to be expected, so that the cross-correlogram says nothing either way. What
-# speaks for a merge is that the sorter had found them as one template and that amplitude and depth go
-# on. Look at the pair:
+# One pair stands out. Read the reasons before the score: these units fire so rarely that only
+# about one coincidence was to be expected, so that the cross-correlogram says nothing either way.
+# What speaks for a merge is that the sorter had found them as one template and that amplitude and
+# depth go on. Look at the pair:
 
 # %%
 pair_page = sic.plot_pair_overview(analyzer, 11, 12)
@@ -69,8 +72,8 @@ pair_page.figure.savefig("pair_overview.png", dpi=150)
 pair_page
 
 # %% [markdown]
-# The amplitudes of both are one band that was cut in the middle, the templates lie on each other, and
-# the autocorrelogram of both together keeps its gap. Somebody split a neuron by amplitude.
+# The amplitudes of both are one band that was cut in the middle, the templates lie on each other,
+# and the autocorrelogram of both together keeps its gap. Somebody split a neuron by amplitude.
 #
 # ## Decide, and keep the reasons
 #
@@ -90,11 +93,11 @@ print("bad merges left:", len(sic.find_bad_merges(curated)))
 print(session.history[["operation", "inputs", "outputs", "reason"]].to_string(index=False))
 
 # %% [markdown]
-# The parts of 13 and 10 have next to no violations, and no merge is left that the spikes speak against.
-# The upper ends say how much is known: **295** and **548** spikes are too few to rule much out
-# (`rp_contamination_upper` of **1.00**), and a contamination of NaN is one that cannot be told. A number
-# alone would have looked like a clean unit.
+# The parts of 13 and 10 have next to no violations, and no merge is left that the spikes speak
+# against. The upper ends say how much is known: **295** and **548** spikes are too few to rule
+# much out (`rp_contamination_upper` of **1.00**), and a contamination of NaN is one that cannot
+# be told. A number alone would have looked like a clean unit.
 #
-# `sic.export_to_phy(curated, "for_phy")` writes a folder for phy, `sic.update_phy_folder` writes into
-# the one that was read (with a backup), and `session.to_spikeinterface_curation()` gives the steps in
-# SpikeInterface's format.
+# `sic.export_to_phy(curated, "for_phy")` writes a folder for phy, `sic.update_phy_folder` writes
+# into the one that was read (with a backup), and `session.to_spikeinterface_curation()` gives the
+# steps in SpikeInterface's format.

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 4. Quality without raw data, and does the result survive?
 #
-# The recording of last year's mouse is on tape. Its quality metrics can be had nevertheless, since
-# what they need is in the sorter's files; and what they are good for is a question about your result:
-# would it be the same with good units only?
+# The recording of last year's mouse is on tape. Its quality metrics can be had nevertheless,
+# since what they need is in the sorter's files; and what they are good for is a question about
+# your result: would it be the same with good units only?
 #
 # ## Metrics, and why some are missing
 
@@ -18,14 +18,20 @@ analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
 analyzer.compute("curation_metrics")
 extension = analyzer.get_extension("curation_metrics")
 metrics = extension.get_data()
-names = ["num_spikes", "ContamPct", "rp_contamination", "rp_contamination_upper", "amplitude_cutoff"]
+names = [
+    "num_spikes",
+    "ContamPct",
+    "rp_contamination",
+    "rp_contamination_upper",
+    "amplitude_cutoff",
+]
 print(metrics[names].round(3).to_string())
 
 # %% [markdown]
-# Kilosort says of every unit that **0.0** % of its spikes are contamination (`ContamPct`), also of unit
-# 13, which is three neurons (tutorial 3): that number belongs to one of its templates. `rp_contamination`
-# is **1.000**. Most other units have too few spikes to tell, so that the upper ends of their intervals are
-# high, or there is no value at all. A NaN always has a reason:
+# Kilosort says of every unit that **0.0** % of its spikes are contamination (`ContamPct`), also
+# of unit 13, which is three neurons (tutorial 3): that number belongs to one of its templates.
+# `rp_contamination` is **1.000**. Most other units have too few spikes to tell, so that the upper
+# ends of their intervals are high, or there is no value at all. A NaN always has a reason:
 
 # %%
 reasons = extension.get_data(reasons=True)
@@ -36,24 +42,24 @@ for unit in (7, 13):
 # %% [markdown]
 # ## Labels by rules
 #
-# Rules of the Allen Institute, the IBL and Kilosort are there by name; your own are a table. A unit of
-# which a needed metric is not known is left `unsorted` instead of passing.
+# Rules of the Allen Institute, the IBL and Kilosort are there by name; your own are a table. A
+# unit of which a needed metric is not known is left `unsorted` instead of passing.
 
 # %%
 labels = sic.label_units(analyzer, "allen_documented")
 print(labels.table[["label", "reason"]].to_string())
 
 # %% [markdown]
-# Take such labels for what they are. Unit 10 passes, although it is two neurons (tutorial 3): they fire
-# alike, which makes fewer violations than the rule allows. `labels.apply_to(session)` puts the labels
-# into a `CurationSession`, with the rule as the reason.
+# Take such labels for what they are. Unit 10 passes, although it is two neurons (tutorial 3):
+# they fire alike, which makes fewer violations than the rule allows. `labels.apply_to(session)`
+# puts the labels into a `CurationSession`, with the rule as the reason.
 #
 # ## Does the result survive?
 #
-# No threshold is right by itself. What can be asked is whether *your result* depends on it. To have a
-# truth to compare with, 60 units are simulated: they fire more while the mouse runs, and do **not**
-# respond to reward. But the valve that gives the reward makes an artefact, and in some of the units the
-# sorter took artefacts for spikes.
+# No threshold is right by itself. What can be asked is whether *your result* depends on it. To
+# have a truth to compare with, 60 units are simulated: they fire more while the mouse runs, and
+# do **not** respond to reward. But the valve that gives the reward makes an artefact, and in some
+# of the units the sorter took artefacts for spikes.
 
 # %%
 rng = np.random.default_rng(1)
@@ -90,12 +96,12 @@ for unit, at_rest, artefact in zip(neurons.unit_ids, share_at_rest, share_artefa
 
 
 def running_effect(times_s):
-    """(running - rest) / (running + rest), of spike counts."""
+    """Give (running - rest) / (running + rest), of spike counts."""
     return 2.0 * is_running(times_s).mean() - 1.0
 
 
 def reward_effect(times_s):
-    """Rate in the 300 ms after reward over the mean rate, minus 1."""
+    """Give the rate in the 300 ms after reward over the mean rate, minus 1."""
     since_reward_s = times_s % 5.0
     rate_hz = (since_reward_s < 0.3).sum() / (0.3 * reward_times_s.size)
     return rate_hz / (times_s.size / duration_s) - 1.0
@@ -106,8 +112,9 @@ reward = pd.Series({unit: reward_effect(times_s) for unit, times_s in trains_s.i
 print(f"running {running.mean():.2f}, reward {reward.mean():.2f}")
 
 # %% [markdown]
-# Both look like results: **running 0.16, reward 0.82**. Now the quality of the units. (SpikeInterface
-# wants a recording for an analyzer; this one is made up and nothing is read from it.)
+# Both look like results: **running 0.16, reward 0.82**. Now the quality of the units.
+# (SpikeInterface wants a recording for an analyzer; this one is made up and nothing is read from
+# it.)
 
 # %%
 rate_hz = neurons.sampling_frequency
@@ -130,14 +137,17 @@ for name, effect in {"running": running, "reward": reward}.items():
 figure
 
 # %% [markdown]
-# To the right of each panel the threshold is stricter and fewer units are left. The grey band is what
-# happens if as many units are removed at random: an effect has to leave it to depend on quality.
+# To the right of each panel the threshold is stricter and fewer units are left. The grey band is
+# what happens if as many units are removed at random: an effect has to leave it to depend on
+# quality.
 #
-# - *Reward* **vanishes**: **0.816 with all 60 units**, and nothing that could be told from 0 with the best
-#   **24**. It was the artefact. No test of reward against baseline would have shown that.
-# - *Running* is **stable** against refractory violations, as a real effect should be. Against the other
-#   metric it **shrinks**, and here the reason has to be read to its end: that metric can only be small for
-#   units that fire much, and **given firing_rate** the correlation is gone. Good units differ from bad ones
-#   in more than their quality; that is what the covariates are for.
+# - *Reward* **vanishes**: **0.816 with all 60 units**, and nothing that could be told from 0 with
+#   the best **24**. It was the artefact. No test of reward against baseline would have shown
+#   that.
+# - *Running* is **stable** against refractory violations, as a real effect should be. Against the
+#   other metric it **shrinks**, and here the reason has to be read to its end: that metric can
+#   only be small for units that fire much, and **given firing_rate** the correlation is gone.
+#   Good units differ from bad ones in more than their quality; that is what the covariates are
+#   for.
 #
 # With several animals or sessions give `groups=`, since units of one session are not independent.

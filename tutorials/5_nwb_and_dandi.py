@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 5. To NWB and DANDI
 #
-# Journals and funders ask for the data in NWB, and the DANDI archive takes nothing else. Units that
-# come out of phy lose much on the usual way there: labels, channels, and the history of what was
-# merged. One call keeps it, and reads the file back before it gives it its name.
+# Journals and funders ask for the data in NWB, and the DANDI archive takes nothing else. Units
+# that come out of phy lose much on the usual way there: labels, channels, and the history of what
+# was merged. One call keeps it, and reads the file back before it gives it its name.
 #
 # ## Curate, then describe the session
 #
-# What the sorter's folder cannot know is when, who, and which animal. Keep that in a YAML file beside
-# the data (`metadata="session.yaml"`), or in a dict; its form is that of neuroconv.
+# What the sorter's folder cannot know is when, who, and which animal. Keep that in a YAML file
+# beside the data (`metadata="session.yaml"`), or in a dict; its form is that of neuroconv.
 
 # %%
 import tempfile
@@ -54,9 +54,9 @@ metadata = {
 # %% [markdown]
 # ## Write it
 #
-# The clock matters most, and is never guessed: `t_start` is the time of the first sample on the clock of
-# the session. With the recording's own NWB file, `source_nwb="recording.nwb"`, clock, electrodes and
-# metadata are taken from it.
+# The clock matters most, and is never guessed: `t_start` is the time of the first sample on the
+# clock of the session. With the recording's own NWB file, `source_nwb="recording.nwb"`, clock,
+# electrodes and metadata are taken from it.
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -99,10 +99,10 @@ print(units[["quality", "num_spikes", "template_ids", "original_cluster_ids"]].t
 print(log[["operation", "inputs", "outputs", "templates", "decided_by"]].to_string())
 
 # %% [markdown]
-# Labels, metrics and best channels are columns, `original_cluster_ids` leads back to the folder that was
-# read, and `curation_log` tells what was done, by whom and why: first what the folder itself tells of the
-# curation in phy, then the session above. The parts of 13 inherited its label `good`, as in phy; label
-# them anew where that is not meant.
+# Labels, metrics and best channels are columns, `original_cluster_ids` leads back to the folder
+# that was read, and `curation_log` tells what was done, by whom and why: first what the folder
+# itself tells of the curation in phy, then the session above. The parts of 13 inherited its label
+# `good`, as in phy; label them anew where that is not meant.
 #
 # SpikeInterface reads the file too. Its unit ids are text:
 
@@ -114,6 +114,6 @@ counts = {str(unit): count for unit, count in curated.sorting.count_num_spikes_p
 print("the same number of spikes in each unit:", sorting.count_num_spikes_per_unit() == counts)
 
 # %% [markdown]
-# To upload, put the file into a folder and use the DANDI client: `dandi organize`, `dandi validate`,
-# `dandi upload`. On the command line the export is
-# `si-curation export-nwb FOLDER OUTPUT.nwb --metadata session.yaml`.
+# To upload, put the file into a folder and use the DANDI client: `dandi organize`, `dandi
+# validate`, `dandi upload`. On the command line the export is `si-curation export-nwb FOLDER
+# OUTPUT.nwb --metadata session.yaml`.

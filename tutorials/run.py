@@ -17,10 +17,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 TUTORIALS = sorted(HERE.glob("[0-9]*_*.py"))
 TIMEOUT_S = 600
+# nbconvert's page without the scripts that it would fetch
+OFFLINE = """{% extends "lab/index.html.j2" %}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block jupyter_widgets %}{% endblock %}
+"""
 
 
 def run_script(tutorial: Path, folder: Path) -> str:
@@ -68,13 +75,20 @@ def render_page(tutorial: Path, folder: Path, output: Path) -> None:
     os.environ.update(environment(folder))  # the kernel's too
     executor = ExecutePreprocessor(timeout=TIMEOUT_S, kernel_name="python3")
     executor.preprocess(notebook, {"metadata": {"path": str(folder)}})
-    for cell in notebook.cells:  # progress bars and warnings of other packages
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(
+            cell.outputs = [output for output in cell.outputs if not is_noise(output)]
+    page, _ = HTMLExporter(raw_template=OFFLINE).from_notebook_node(
         notebook, resources={"metadata": {"name": tutorial.stem}}
     )
     (output / f"{tutorial.stem}.html").write_text(page, encoding="utf-8")
+
+
+def is_noise(output: dict[str, Any]) -> bool:
+    """Tell progress bars and warnings of other packages."""
+    is_widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return is_widget or output.get("name") == "stderr"
 
 
 def main() -> int:

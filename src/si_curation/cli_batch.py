@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def batch(
     ]
     if missing or recipe is None or output is None:
         raise click.UsageError(f"{', '.join(missing)} missing; --example-recipe prints a recipe")
+    # Dask says where its workers are; it sets the level itself, so that ours comes too early
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     result = run_batch(
         list(folders),
         recipe,
