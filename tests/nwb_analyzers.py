@@ -16,7 +16,7 @@ from si_curation.unit_level import set_unit_templates
 NUM_SAMPLES_BEFORE, NUM_SAMPLES = 20, 60
 
 
-def make_probegroup(num_channels, num_probes=1, num_shanks=1):
+def make_probegroup(num_channels, num_probes=1, num_shanks=1, upside_down=False):
     """Probes side by side, each a column of contacts 20 um apart in zigzag, on its own shanks."""
     group = ProbeGroup()
     first = 0
@@ -26,7 +26,7 @@ def make_probegroup(num_channels, num_probes=1, num_shanks=1):
         x = 16.0 * (rank % 2) + 250.0 * shanks + 1000.0 * number
         probe = Probe(ndim=2, si_units="um", name=f"Probe{number}")
         probe.set_contacts(
-            np.stack([x, 20.0 * rank + 5.0], axis=1),
+            np.stack([x, 20.0 * (rank[::-1] if upside_down else rank) + 5.0], axis=1),
             shapes="circle",
             shape_params={"radius": 5.0},
             shank_ids=shanks.astype(str) if num_shanks > 1 else None,
@@ -59,6 +59,7 @@ def make_analyzer(
     channel_ids=None,
     channels=None,
     main_channels=None,
+    upside_down=False,
     in_uv=True,
     properties=None,
     amplitudes=True,
@@ -98,7 +99,7 @@ def make_analyzer(
             int(spikes["sample_index"][spikes["segment_index"] == i].max(initial=0)) + 1000
             for i in range(len(segments))
         ]
-    group = make_probegroup(num_channels, num_probes, num_shanks)
+    group = make_probegroup(num_channels, num_probes, num_shanks, upside_down)
     if channel_ids is None:
         channel_ids = np.array([f"CH{i}" for i in range(total)])
     picked = np.arange(total) if channels is None else np.asarray(channels)

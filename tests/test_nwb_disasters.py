@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import warnings
 from pathlib import Path
 
 import h5py
@@ -19,16 +18,11 @@ import si_curation as sic
 from nwb_analyzers import make_analyzer, small_analyzer
 from nwb_sources import FULL_METADATA, content_of, make_source
 
+pytestmark = pytest.mark.usefixtures("quiet_pynwb")
+
 TESTS = Path(__file__).parent
 MODES = ["new", "sidecar", "export", "append"]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the limits and signals of POSIX")
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="(hdmf|pynwb)")
-        yield
 
 
 @pytest.fixture
