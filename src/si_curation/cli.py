@@ -14,6 +14,7 @@ import click
 
 from si_curation.cli_evidence import connections, contamination, merges
 from si_curation.cli_metrics import cluster_info, metrics
+from si_curation.cli_nwb import export_nwb
 from si_curation.cli_phy import curate_in_code, export_phy, restore
 from si_curation.errors import (
     MissingDataError,
@@ -351,7 +352,7 @@ def lineage(folder: Path, sampling_frequency: float | None, as_json: bool) -> No
     click.echo(table.reset_index().to_string(index=False, justify="left"))
 
 
-for command in (metrics, cluster_info, contamination, merges, connections, export_phy, restore):
+for command in (metrics, cluster_info, contamination, merges, connections, export_phy, export_nwb, restore):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -168,9 +168,7 @@ def _template_amplitudes(analyzer, spikes: NDArray[np.int64]) -> NDArray[np.floa
     return sorter_amplitudes(analyzer, spikes)
 
 
-def sorter_amplitudes(
-    analyzer: SortingAnalyzer, spikes: NDArray[np.int64]
-) -> NDArray[np.floating]:
+def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> NDArray[np.floating]:
     """Read ``amplitudes.npy`` of some spikes, in the sorter's units.
 
     Parameters

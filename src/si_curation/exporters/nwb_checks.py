@@ -35,7 +35,7 @@ def check_written(
     NwbExportError
         They are not.
     """
-    with opened(path, "r") as io:
+    with opened(path) as io:
         nwbfile = io.read()
         units = nwbfile.units if units_name == "units" else nwbfile.processing[MODULE][units_name]
         problems = _problems(units, analyzer, added)

@@ -166,7 +166,7 @@ def normalise(values: Any) -> tuple[Any, str]:
         values = values.astype(object)
     array = np.asarray(values)
     kind = array.dtype.kind
-    if kind in "iu" and array.dtype.itemsize > 8 or kind == "V" or array.dtype.names:
+    if (kind in "iu" and array.dtype.itemsize > 8) or kind == "V" or array.dtype.names:
         raise ValueError(f"is of dtype {array.dtype}, which a table cannot hold")
     if kind == "f":
         # longer and shorter floats have no HDF5 type that every reader knows
@@ -231,8 +231,9 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float) and np.isnan(value):
         return None
     if isinstance(value, str):
-        # NUL ends a text in HDF5, and half a character has no bytes
-        return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+        if "\x00" in value or any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+            raise ValueError(f"has {value!r}, which cannot be stored as text")
+        return value
     return value
 
 
@@ -240,9 +241,7 @@ def _from_texts(cells: list[str | None]) -> tuple[Any, str]:
     texts = ["" if cell is None else cell for cell in cells]
     lower = {text.strip().lower() for text in texts}
     for true, false in _TEXT_PAIRS:
-        if lower == {true, false} or (
-            lower in ({true}, {false}) and (true, false) in _WHOLE_WORDS
-        ):
+        if lower == {true, false} or (lower in ({true}, {false}) and (true, false) in _WHOLE_WORDS):
             data = np.array([text.strip().lower() == true for text in texts])
             return data, f" (True: {true}, False: {false})"
     return texts, ""

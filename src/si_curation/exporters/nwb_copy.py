@@ -105,9 +105,7 @@ def _plain(data: Any) -> Any:
 
 def _copy_device(nwbfile: Any, device: Any) -> Any:
     pynwb = import_pynwb()
-    facts = {
-        name: getattr(device, name, None) for name in ("description", "serial_number")
-    }
+    facts = {name: getattr(device, name, None) for name in ("description", "serial_number")}
     model = getattr(device, "model", None)
     if model is not None:
         known = nwbfile.device_models or {}
@@ -126,4 +124,6 @@ def _copy_device(nwbfile: Any, device: Any) -> Any:
            if (v := getattr(device, n, None))]  # fmt: skip
     if old:
         facts["description"] = f"{facts['description'] or 'device'} ({', '.join(old)})"
-    return pynwb.device.Device(name=device.name, **{k: v for k, v in facts.items() if v is not None})
+    return pynwb.device.Device(
+        name=device.name, **{k: v for k, v in facts.items() if v is not None}
+    )

@@ -71,8 +71,8 @@ def match_electrodes(
     By `electrode_map`; else, for a Kilosort folder, by the columns of the raw data
     (``channel_map``) through the ElectricalSeries; else by the channels' names, in the
     ElectricalSeries where there is one, and in the channels' groups where the file knows these;
-    else by the columns of an ElectricalSeries with as many channels. Except by `electrode_map`, the
-    positions have to agree where the file has them.
+    else by the columns of an ElectricalSeries with as many channels. The positions have to agree
+    where the file has them.
 
     Parameters
     ----------
@@ -92,7 +92,9 @@ def match_electrodes(
         Channels cannot be told, or are elsewhere in the file.
     """
     if electrode_map is not None:
-        return _by_map(analyzer, electrodes, electrode_map)
+        rows = _by_map(analyzer, electrodes, electrode_map)
+        _check_geometry(analyzer, electrodes, rows, "electrode_map")
+        return rows
     raw_columns = rec_attributes_of(analyzer)["properties"].get("channel_map")
     if raw_columns is not None and series is not None:
         rows = _by_raw_column(np.asarray(raw_columns, dtype=np.int64), series)
@@ -120,6 +122,10 @@ def match_electrodes(
 
 
 def _by_map(analyzer, electrodes: FileElectrodes, electrode_map) -> NDArray[np.int64]:
+    if not isinstance(electrode_map, Mapping):
+        raise ParameterError(
+            f"electrode_map is a {type(electrode_map).__name__}, expected {{channel id: electrode id}}"
+        )
     row_of_id = {int(i): row for row, i in enumerate(electrodes.ids)}
     given = {_key(channel): value for channel, value in electrode_map.items()}
     channels = [_key(channel) for channel in analyzer.channel_ids]
@@ -228,8 +234,8 @@ def _check_geometry(analyzer, electrodes: FileElectrodes, rows, how: str) -> Non
             f"channels matched with the electrodes of the file by {how} are at other places: "
             f"{_shown(analyzer.channel_ids[off].tolist())} (channel {analyzer.channel_ids[first]} at "
             f"{own[first].tolist()} µm, electrode {electrodes.ids[rows[first]]} at "
-            f"{there[first].tolist()} µm); give electrode_map={{channel id: id of the electrode}}, "
-            "or the ElectricalSeries that was sorted"
+            f"{there[first].tolist()} µm); give the right electrode_map={{channel id: id of the "
+            "electrode}}, or the ElectricalSeries that was sorted"
         )
 
 

@@ -31,13 +31,13 @@ from si_curation.exporters.nwb_file import (
     read_nwbfile,
     replaced,
     resolve_target,
+    written,
 )
-from si_curation.exporters.nwb_metadata import make_nwbfile, read_metadata
+from si_curation.exporters.nwb_metadata import check_start, make_nwbfile, read_metadata
 from si_curation.exporters.nwb_optional import import_pynwb
 from si_curation.exporters.nwb_provenance import sorter_of
 from si_curation.exporters.nwb_series import electrical_series_of
-from si_curation.exporters.nwb_spikes import check_per_spike
-from si_curation.exporters.nwb_units import AddedUnits, add_units, check_analyzer
+from si_curation.exporters.nwb_units import AddedUnits, add_units, check_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -179,17 +179,25 @@ def export_to_nwb(
     array(['4', '7', '8', '9', '10', '11', '12', '13'], dtype='<U2')
     """
     import_pynwb()
-    check_analyzer(sorting_analyzer)
-    target, source, mode = _check_places(path, source_nwb, mode, overwrite)
-    known = read_metadata(metadata)
-    _check_metadata(known, mode)
+    known: dict[str, dict[str, Any]] = {}
+    mode = mode_of(mode, source_nwb)
+    check_arguments(
+        sorting_analyzer,
+        t_start,
+        timestamps,
+        per_spike,
+        units_name,
+        lambda: known.update(_metadata_for(metadata, mode)),
+        lambda: _check_series_path(electrical_series_path, mode),
+    )
+    target, source = _check_places(path, source_nwb, mode, overwrite)
     wanted: dict[str, Any] = {
         "t_start": t_start,
         "timestamps": timestamps,
         "electrical_series_path": electrical_series_path,
         "electrode_map": electrode_map,
         "write_waveforms": write_waveforms,
-        "per_spike": check_per_spike(per_spike),
+        "per_spike": per_spike,
         "units_name": units_name,
         "metadata": known,
     }
@@ -203,16 +211,17 @@ def export_to_nwb(
                 bar.update(2)
                 check_written(part, sorting_analyzer, added, units_name)
             bar.update()
-    logger.info("wrote %d units, %d spikes to %s", len(sorting_analyzer.unit_ids), num_spikes, target)
+    logger.info(
+        "wrote %d units, %d spikes to %s", len(sorting_analyzer.unit_ids), num_spikes, target
+    )
     return target
 
 
-def _check_places(
-    path: str | Path, source_nwb: str | Path | None, mode: str | None, overwrite: bool
-) -> tuple[Path, Path | None, Mode]:
+def mode_of(mode: Any, source_nwb: Any) -> Mode:
+    """Give the mode; an error if it is none, or does not go with the source."""
     if mode is None:
         mode = "new" if source_nwb is None else "sidecar"
-    if mode not in _MODES:
+    if not isinstance(mode, str) or mode not in _MODES:
         raise ParameterError(f"mode is {mode!r}, expected one of {_MODES}")
     if mode == "new" and source_nwb is not None:
         raise ParameterError(
@@ -220,6 +229,12 @@ def _check_places(
         )
     if mode in ("sidecar", "export") and source_nwb is None:
         raise ParameterError(f"mode {mode!r} needs source_nwb")
+    return mode  # type: ignore[return-value]
+
+
+def _check_places(
+    path: str | Path, source_nwb: str | Path | None, mode: Mode, overwrite: bool
+) -> tuple[Path, Path | None]:
     target = resolve_target(path, must_be_there=mode == "append", overwrite=overwrite)
     source = target if mode == "append" else None
     if source_nwb is not None:
@@ -236,16 +251,27 @@ def _check_places(
                 f"path and source_nwb are the same file, {source}: give another path, or "
                 "mode='append'"
             )
-    return target, source, mode  # type: ignore[return-value]
+    return target, source
 
 
-def _check_metadata(known: Mapping[str, Mapping[str, Any]], mode: str) -> None:
+def _check_series_path(path: Any, mode: Mode) -> None:
+    if path is not None and mode == "new":
+        raise ParameterError("electrical_series_path is of a file: give source_nwb= too")
+    if path is not None and not isinstance(path, str):
+        raise ParameterError(f"electrical_series_path is {path!r}, expected text")
+
+
+def _metadata_for(metadata: Any, mode: Mode) -> dict[str, dict[str, Any]]:
+    known = read_metadata(metadata)
+    if mode == "new":
+        check_start(known["NWBFile"])
     given = [name for name in ("NWBFile", "Subject") if known[name]]
     if mode in ("export", "append") and given:
         raise ParameterError(
             f"mode {mode!r} keeps the metadata of the file as they are: leave out {given}, or use "
             "mode='sidecar'"
         )
+    return known
 
 
 # One function per mode: each writes `part` and gives what was added, while the source, which may
@@ -267,13 +293,13 @@ def _new(analyzer, part: Path, source: None, wanted: dict[str, Any]) -> Iterator
 
 def _write(nwbfile: Any, added: AddedUnits, part: Path) -> None:
     compress_columns(added.table)
-    with opened(part, "w") as io:
+    with written(part, "w") as io:
         io.write(nwbfile)
 
 
 @contextmanager
 def _sidecar(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
-    with opened(source, "r") as io:
+    with opened(source) as io:
         original = read_nwbfile(io, source)
         nwbfile = sidecar_of(original, wanted["metadata"])
         added = add_units(analyzer, nwbfile, series=electrical_series_of(original), **wanted)
@@ -283,19 +309,19 @@ def _sidecar(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iter
 
 @contextmanager
 def _export(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
-    with opened(source, "r") as io:
+    with opened(source) as io:
         nwbfile = read_nwbfile(io, source)
         added = add_units(analyzer, nwbfile, **wanted)
         compress_columns(added.table)
         nwbfile.set_modified()
-        with opened(part, "w") as out:
+        with written(part, "w") as out:
             out.export(src_io=io, nwbfile=nwbfile)
         yield added
 
 
 @contextmanager
 def _append(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
-    with opened(source, "r") as io:
+    with opened(source) as io:
         original = read_nwbfile(io, source)
         series = electrical_series_of(original)
         add_units(analyzer, original, **wanted)  # in memory alone: what cannot be fails here
@@ -307,7 +333,7 @@ def _append(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Itera
                 "for a copy; use mode='sidecar'"
             )
         shutil.copyfile(source, part)
-        with opened(part, "r+") as out:
+        with written(part, "r+") as out:
             nwbfile = read_nwbfile(out, source)
             added = add_units(analyzer, nwbfile, series=series, generated_by=False, **wanted)
             compress_columns(added.table)

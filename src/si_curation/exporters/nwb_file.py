@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -20,6 +20,7 @@ from si_curation.errors import (
     ParameterError,
     SiCurationError,
 )
+from si_curation.exporters.nwb_sink import Sink
 from si_curation.phy.writing import sync_folder, temporary_name
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,9 @@ def resolve_target(path: str | Path, *, must_be_there: bool, overwrite: bool) ->
         raise ParameterError(f"{target} does not end in .nwb, expected the name of an NWB file")
     if must_be_there:
         if not target.is_file():
-            raise FolderNotFoundError(f"{target} does not exist, expected the NWB file to append to")
+            raise FolderNotFoundError(
+                f"{target} does not exist, expected the NWB file to append to"
+            )
     elif target.exists() and not overwrite:
         raise OutputExistsError(f"{target} exists; give another path, or overwrite=True")
     folder = target.parent
@@ -92,8 +95,6 @@ def replaced(target: Path, *, overwrite: bool) -> Iterator[Path]:
     part = temporary_name(target)
     try:
         yield part
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
         if target.exists():
             if not overwrite:
                 raise OutputExistsError(f"{target} has come to be meanwhile; give another path")
@@ -104,15 +105,17 @@ def replaced(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise
     except Exception as fault:
         text = " ".join(str(fault).split()) or type(fault).__name__
-        raise NwbExportError(f"{target} could not be written, nothing was changed: {text}") from fault
+        raise NwbExportError(
+            f"{target} could not be written, nothing was changed: {text}"
+        ) from fault
     finally:
         part.unlink(missing_ok=True)
     sync_folder(target.parent)
 
 
 @contextmanager
-def opened(path: Path, mode: str, **kwargs: Any) -> Iterator[Any]:
-    """Open an NWB file with pynwb; closed in any case.
+def opened(path: Path) -> Iterator[Any]:
+    """Open an NWB file to read; closed in any case.
 
     Yields
     ------
@@ -125,15 +128,10 @@ def opened(path: Path, mode: str, **kwargs: Any) -> Iterator[Any]:
     """
     from pynwb import NWBHDF5IO
 
-    with warnings.catch_warnings():
-        # about temporary names, and cached namespaces of other versions
-        warnings.filterwarnings("ignore", message=".*does not end in '.nwb'")
-        warnings.filterwarnings("ignore", message="Ignoring .* cached namespace")
+    with _quiet():
         try:
-            io = NWBHDF5IO(str(path), mode=mode, **kwargs)
-        except (OSError, ValueError, TypeError, KeyError) as fault:
-            if mode != "r":
-                raise
+            io = NWBHDF5IO(str(path), mode="r")
+        except Exception as fault:  # what pynwb raises on broken files is of many kinds
             raise ParameterError(
                 f"{path} cannot be opened as an NWB file: {' '.join(str(fault).split())}"
             ) from None
@@ -141,6 +139,38 @@ def opened(path: Path, mode: str, **kwargs: Any) -> Iterator[Any]:
             yield io
         finally:
             io.close()
+
+
+@contextmanager
+def written(path: Path, mode: Literal["w", "r+"]) -> Iterator[Any]:
+    """Open a file to write, new or to change; what could not be written is raised at the end.
+
+    Yields
+    ------
+    pynwb.NWBHDF5IO
+
+    Raises
+    ------
+    OSError
+    """
+    from pynwb import NWBHDF5IO
+
+    sink = Sink(path, "x" if mode == "w" else mode)
+    try:
+        with _quiet(), h5py.File(sink, mode) as file:
+            # specifications of extensions are in the file that is changed
+            with NWBHDF5IO(file=file, mode=mode, load_namespaces=mode == "r+") as io:
+                yield io
+    finally:
+        sink.close()
+    sink.check()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Ignoring .* cached namespace")
+        yield
 
 
 def read_nwbfile(io: Any, path: Path) -> Any:

@@ -123,7 +123,7 @@ def _load(path: Path) -> Any:
 def _fields(
     section: str, values: Mapping[str, Any], known: Sequence[str], problems: list[str]
 ) -> dict[str, Any]:
-    out = {}
+    out: dict[str, Any] = {}
     for name, value in values.items():
         if name not in known:
             problems.append(f"{section} has no field {name!r}, expected some of {', '.join(known)}")
@@ -137,10 +137,10 @@ def _fields(
                 problems.append(f"{section}.{name} is {value!r}, expected text or a list of texts")
             else:
                 out[name] = list(texts)
-        elif isinstance(value, bool) or not isinstance(value, str | int | float):
-            problems.append(f"{section}.{name} is {value!r}, expected text")
+        elif not isinstance(value, str):
+            problems.append(f"{section}.{name} is {value!r}, expected text (in quotes)")
         else:
-            out[name] = str(value)
+            out[name] = value
     return out
 
 
@@ -212,6 +212,15 @@ def _entries(name: str, value: Any, problems: list[str]) -> list[dict[str, Any]]
     return [dict(entry) for entry in value]
 
 
+def check_start(fields: Mapping[str, Any]) -> None:
+    """Raise MissingDataError where nothing tells when the session began."""
+    if fields.get("session_start_time") is None:
+        raise MissingDataError(
+            "a new NWB file needs the time at which the session began: "
+            'metadata={"NWBFile": {"session_start_time": "2024-05-01T12:00:00+02:00"}}'
+        )
+
+
 def make_nwbfile(metadata: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]) -> Any:
     """Make an NWB file in memory.
 
@@ -235,11 +244,7 @@ def make_nwbfile(metadata: Mapping[str, Mapping[str, Any]], defaults: Mapping[st
     """
     pynwb = import_pynwb()
     fields = {**defaults, **metadata["NWBFile"]}
-    if fields.get("session_start_time") is None:
-        raise MissingDataError(
-            "a new NWB file needs the time at which the session began: "
-            'metadata={"NWBFile": {"session_start_time": "2024-05-01T12:00:00+02:00"}}'
-        )
+    check_start(fields)
     try:
         nwbfile = pynwb.NWBFile(**fields)
         if metadata["Subject"]:

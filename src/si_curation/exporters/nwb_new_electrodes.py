@@ -30,7 +30,9 @@ def probes_and_shanks(analyzer: SortingAnalyzer) -> tuple[NDArray[np.int64], NDA
     contacts = analyzer.get_probegroup().to_numpy(complete=True)
     contacts = contacts[np.argsort(contacts["device_channel_indices"], kind="stable")]
     names = contacts.dtype.names or ()
-    shanks = contacts["shank_ids"].astype(str) if "shank_ids" in names else np.full(len(contacts), "")
+    shanks = (
+        contacts["shank_ids"].astype(str) if "shank_ids" in names else np.full(len(contacts), "")
+    )
     return contacts["probe_index"].astype(np.int64), np.where(shanks == "", "0", shanks)
 
 

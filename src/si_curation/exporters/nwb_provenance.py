@@ -13,7 +13,9 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.curation.history import curation_json_of, history_of
 from si_curation.curation.lineage import reconstruct_lineage
+from si_curation.curation.units import as_plain
 from si_curation.errors import SiCurationError
+from si_curation.exporters.nwb_columns import ids_column
 
 LOG = "curation_log"
 JSON = "curation_json"
@@ -39,12 +41,15 @@ def programs(analyzer: SortingAnalyzer) -> list[list[str]]:
     name, its_version = sorter_of(analyzer)
     if name:
         found.append([name, its_version or "unknown"])
-    for package in ("spikeinterface", "si_curation", "pynwb"):
-        try:
-            found.append([package, version(package)])
-        except PackageNotFoundError:
-            found.append([package, "unknown"])
-    return found
+    packages = ("spikeinterface", "si_curation", "pynwb")
+    return [*found, *([package, _version_of(package)] for package in packages)]
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def describe_units(analyzer: SortingAnalyzer) -> str:
@@ -65,7 +70,7 @@ def describe_units(analyzer: SortingAnalyzer) -> str:
     if quality is not None:
         labels = Counter(str(label) for label in quality)
         texts.append("labels: " + ", ".join(f"{n} {label}" for label, n in sorted(labels.items())))
-    texts.append(f"written by si_curation {dict(map(tuple, programs(analyzer)))['si_curation']}")  # type: ignore[arg-type]
+    texts.append(f"written by si_curation {_version_of('si_curation')}")
     return "; ".join(texts)
 
 
@@ -123,29 +128,38 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+_LOG_COLUMNS = {
+    "operation": "what was done",
+    "inputs": "ids of the units that it was done to",
+    "outputs": "ids of the units that came out",
+    "templates": "templates of the sorter that the unit has spikes of, where it is told from these",
+    "field": "which label was given, where it is one",
+    "value": "the label",
+    "reason": "why, where it was said",
+    "decided_by": "who or what decided",
+    "time": "when, in UTC, where it is known",
+}
+_RAGGED = ("inputs", "outputs", "templates")
+
+
 def _make_log(analyzer: SortingAnalyzer, name: str, units_name: str) -> Any:
     from hdmf.common import DynamicTable, VectorData, VectorIndex
 
     rows = log_rows(analyzer)
     columns: list[Any] = []
-    for key, text in {
-        "operation": "what was done",
-        "inputs": "ids of the units that it was done to; of templates where the name begins so",
-        "outputs": "ids of the units that came out",
-        "field": "which label was given, where it is one",
-        "value": "the label",
-        "reason": "why, where it was said",
-        "decided_by": "who or what decided",
-        "time": "when, in UTC, where it is known",
-    }.items():
-        cells = [row.get(key, "") for row in rows]
-        if key in ("inputs", "outputs"):
-            flat = [one for cell in cells for one in cell]
-            ends = np.cumsum([len(cell) for cell in cells]).astype(np.uint32)
-            target = VectorData(name=key, description=text, data=flat)
-            columns += [VectorIndex(name=f"{key}_index", data=ends, target=target), target]
-        else:
+    for key, text in _LOG_COLUMNS.items():
+        cells = [row[key] for row in rows]
+        if key not in _RAGGED:
             columns.append(VectorData(name=key, description=text, data=cells))
+            continue
+        flat = [one for cell in cells for one in cell]
+        if not flat:
+            continue
+        is_whole = all(isinstance(one, int) for one in flat)
+        data = ids_column(np.array(flat)) if is_whole else [str(one) for one in flat]
+        ends = np.cumsum([len(cell) for cell in cells]).astype(np.uint32)
+        target = VectorData(name=key, description=text, data=data)
+        columns += [VectorIndex(name=f"{key}_index", data=ends, target=target), target]
     return DynamicTable(
         name=name,
         description=f"what was done to the units in {units_name}, from the sorter to this file",
@@ -154,40 +168,37 @@ def _make_log(analyzer: SortingAnalyzer, name: str, units_name: str) -> Any:
 
 
 def log_rows(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
-    """Rows of the curation log, as text.
+    """Rows of the curation log.
 
     The first is the sorter's run, the last the writing of the file; between them what phy did
     (merges and splits, told from spike templates, in no known order), and the steps of sessions.
     """
-    name, its_version = sorter_of(analyzer)
-    ids = [str(unit_id) for unit_id in analyzer.unit_ids]
+    ids = [as_plain(unit_id) for unit_id in analyzer.unit_ids]
     steps = history_of(analyzer)
-    rows: list[dict[str, Any]] = [_row("sort", [], [], by=" ".join([name, its_version]).strip())]
+    rows = [_row("sort", decided_by=" ".join(filter(None, sorter_of(analyzer))))]
     rows += _told_from_templates(analyzer, bool(steps))
     for step in steps:
         value = step.get("value")
         rows.append(
-            {
-                **_row(step["operation"], step["inputs"], step["outputs"], step["reason"]),
-                "field": str(step.get("field") or ""),
-                "value": "" if value is None else str(value),
-                "decided_by": step["decided_by"],
-                "time": step["when"],
-            }
+            _row(
+                step["operation"],
+                inputs=step["inputs"],
+                outputs=step["outputs"],
+                field=str(step.get("field") or ""),
+                value="" if value is None else str(value),
+                reason=step["reason"],
+                decided_by=step["decided_by"],
+                time=step["when"],
+            )
         )
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    rows.append({**_row("export", ids, ids, by="si_curation"), "time": now})
+    rows.append(_row("export", inputs=ids, outputs=ids, decided_by="si_curation", time=now))
     return rows
 
 
-def _row(operation: str, inputs: Any, outputs: Any, reason: str = "", by: str = "") -> dict:
-    return {
-        "operation": operation,
-        "inputs": [str(one) for one in inputs],
-        "outputs": [str(one) for one in outputs],
-        "reason": reason,
-        "decided_by": by,
-    }
+def _row(operation: str, **known: Any) -> dict[str, Any]:
+    empty = {key: [] if key in _RAGGED else "" for key in _LOG_COLUMNS}
+    return {**empty, "operation": operation, **known}
 
 
 def _told_from_templates(analyzer: SortingAnalyzer, has_steps: bool) -> list[dict[str, Any]]:
@@ -209,10 +220,10 @@ def _told_from_templates(analyzer: SortingAnalyzer, has_steps: bool) -> list[dic
     return [
         _row(
             event,
-            [f"template {template}" for template, _ in templates],
-            [unit_id],
-            "told from the templates of the unit's spikes",
-            "curation before this package",
+            outputs=[as_plain(unit_id)],
+            templates=[template for template, _ in templates],
+            reason="told from the templates of the unit's spikes",
+            decided_by="curation before this package",
         )
         for unit_id, event, templates in zip(
             table.index, table["event"], table["templates"], strict=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,7 +139,9 @@ def _all_nan(one: PerSpike) -> bool:
 
 def check_per_spike(wanted: Any) -> tuple[str, ...]:
     """Check the names of what is written of each spike."""
-    names = (wanted,) if isinstance(wanted, str) else tuple(wanted or ())
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        raise ParameterError(f"per_spike is {wanted!r}, expected a sequence of {PER_SPIKE}")
+    names = tuple(wanted)
     unknown = [name for name in names if name not in PER_SPIKE]
     if unknown:
         raise ParameterError(

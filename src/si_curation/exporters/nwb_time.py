@@ -146,12 +146,9 @@ def resolve_clocks(
         What tells it cannot be right.
     """
     num_segments = analyzer.get_num_segments()
-    if t_start is not None and timestamps is not None:
-        raise ParameterError("t_start and timestamps are both given, expected one of them")
-    if t_start is not None:
-        clocks = _from_starts(analyzer, t_start)
-    elif timestamps is not None:
-        clocks = _from_timestamps(analyzer, timestamps)
+    given = check_times(analyzer, t_start, timestamps)
+    if given is not None:
+        clocks = given
     else:
         own = _from_recording(analyzer)
         chosen = choose_series(analyzer, series, electrical_series_path, needed=own is None)
@@ -174,12 +171,31 @@ def resolve_clocks(
     return clocks
 
 
+def check_times(analyzer: SortingAnalyzer, t_start: Any, timestamps: Any) -> list[Clock] | None:
+    """Give the clocks that were given explicitly, None where there are none.
+
+    Raises
+    ------
+    ParameterError
+        They cannot be right.
+    """
+    if t_start is not None and timestamps is not None:
+        raise ParameterError("t_start and timestamps are both given, expected one of them")
+    if t_start is not None:
+        return _from_starts(analyzer, t_start)
+    return None if timestamps is None else _from_timestamps(analyzer, timestamps)
+
+
 def _from_starts(analyzer, t_start) -> list[Clock]:
     count = analyzer.get_num_segments()
     try:
-        starts = np.atleast_1d(np.asarray(t_start, dtype=np.float64))
+        given = np.asarray(t_start)
+        starts = np.atleast_1d(given.astype(np.float64, casting="same_kind"))
+        is_number = given.dtype.kind in "iuf"
     except (TypeError, ValueError):
-        raise ParameterError(f"t_start is {t_start!r}, expected seconds") from None
+        is_number = False
+    if not is_number:
+        raise ParameterError(f"t_start is {t_start!r}, expected {_per_segment(count)} in seconds")
     if starts.shape != (count,) or not np.isfinite(starts).all():
         raise ParameterError(f"t_start is {t_start!r}, expected {_per_segment(count)} in seconds")
     return [
@@ -194,21 +210,32 @@ def _per_segment(count: int) -> str:
 
 def _from_timestamps(analyzer, timestamps) -> list[Clock]:
     count = analyzer.get_num_segments()
-    parts = [timestamps] if count == 1 and _is_flat(timestamps) else list(timestamps)
+    parts = _arrays_in(timestamps)
     if len(parts) != count:
         raise ParameterError(
             f"timestamps has {len(parts)} arrays, expected one for each of {count} segments"
         )
     return [
-        _vector_clock(analyzer, i, part, f"timestamps of segment {i}" if count > 1 else "timestamps")
+        _vector_clock(
+            analyzer, i, part, f"timestamps of segment {i}" if count > 1 else "timestamps"
+        )
         for i, part in enumerate(parts)
     ]
 
 
-def _is_flat(values: Any) -> bool:
-    if hasattr(values, "shape"):
-        return len(values.shape) == 1 and getattr(values, "dtype", None) != np.dtype(object)
-    return len(values) == 0 or np.ndim(values[0]) == 0
+def _arrays_in(timestamps: Any) -> list[Any]:
+    """Give the arrays of several segments, or the one that was given, each with a shape."""
+    if not hasattr(timestamps, "shape"):
+        if isinstance(timestamps, str | bytes) or not isinstance(timestamps, Sequence):
+            raise ParameterError(f"timestamps is {timestamps!r}, expected one number per sample")
+        if any(hasattr(part, "__len__") and not isinstance(part, str) for part in timestamps[:1]):
+            return [part if hasattr(part, "shape") else np.asarray(part) for part in timestamps]
+        return [np.asarray(timestamps)]
+    if len(timestamps.shape) == 0:
+        raise ParameterError(f"timestamps is {timestamps!r}, expected one number per sample")
+    if getattr(timestamps, "dtype", None) == np.dtype(object):
+        return [np.asarray(part) for part in timestamps]
+    return [timestamps]
 
 
 def _from_recording(analyzer) -> list[Clock] | None:
@@ -240,12 +267,12 @@ def choose_series(
     *,
     needed: bool = False,
 ) -> Series | None:
-    """Find the ElectricalSeries that was sorted: the one that is named, or the only one that fits.
+    """Find the ElectricalSeries that was sorted: the one that is named, or the only one.
 
     Raises
     ------
     ParameterError
-        There is none of that name, or (where one is needed) several or none that fit.
+        There is none of that name, or there are several and one is needed.
     """
     if path is not None:
         wanted = path.strip("/")
@@ -257,33 +284,13 @@ def choose_series(
                 + (", ".join(one.path for one in series) or "no ElectricalSeries")
             )
         return found[0]
-    problems = {one.path: series_problem(analyzer, one) for one in series}
-    fitting = [one for one in series if problems[one.path] is None]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not needed or not series:
-        return None
-    if fitting:
+    if len(series) == 1:
+        return series[0]
+    if series and needed:
         raise ParameterError(
-            "several ElectricalSeries could have been sorted: give electrical_series_path=, one of "
-            + ", ".join(one.path for one in fitting)
+            "the file has several ElectricalSeries: say with electrical_series_path= which was "
+            "sorted, one of " + ", ".join(one.path for one in series)
         )
-    raise ParameterError("; ".join(str(problem) for problem in problems.values()))
-
-
-def series_problem(analyzer: SortingAnalyzer, one: Series) -> str | None:
-    """Tell why an ElectricalSeries cannot have been sorted, None if it can."""
-    if one.rate is not None:
-        problem = rate_problem(analyzer, one.rate, one.num_samples, one.path)
-        if problem:
-            return problem
-    elif one.timestamps is not None:
-        problem = _vector_rate_problem(analyzer, one.timestamps, one.num_samples, one.path)
-        if problem:
-            return problem
-    last = _last_frames(analyzer).max(initial=-1)
-    if last >= one.num_samples:
-        return f"{one.path} has {one.num_samples} samples, and a spike is at sample {last}"
     return None
 
 
@@ -296,9 +303,7 @@ def _clock_of_series(analyzer, one: Series) -> Clock:
     return Clock(one.starting_time_s, one.rate, one.num_samples, one.path)
 
 
-def rate_problem(
-    analyzer: SortingAnalyzer, rate: float, num_samples: int, name: str
-) -> str | None:
+def rate_problem(analyzer: SortingAnalyzer, rate: float, num_samples: int, name: str) -> str | None:
     """Tell if a rate is not the sorting's: off by more than half a sample at the end."""
     own = analyzer.sampling_frequency
     longest = max([num_samples, *map(int, _last_frames(analyzer) + 1)])
