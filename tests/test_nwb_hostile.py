@@ -142,7 +142,7 @@ def test_vectors_of_segments_that_overlap(refused, there):
 def test_nominal_rate_that_is_wrong(refused, there, source, rate):
     """Half a sample in a second, and much more; the message tells both rates."""
     path = source(rate=rate)
-    with refused(sic.ParameterError, str(rate)[:5], "30000"):
+    with refused(sic.ParameterError, f"{rate:g}"[:5], "30000"):
         export(small_analyzer(), there, source_nwb=path, overwrite=True)
 
 

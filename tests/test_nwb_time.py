@@ -255,7 +255,9 @@ def test_a_recording_that_disagrees_with_its_file(tmp_path):
 def test_spikes_beyond_the_series(tmp_path):
     source = write_source(tmp_path / "s.nwb", num_samples=100)
     analyzer = make_analyzer({0: [100]}, channel_ids=["AP0", "AP1", "AP2", "AP3"])
-    with pytest.raises(sic.ParameterError, match="a spike is at sample 100, and .*ElectricalSeries has 100 samples"):
+    with pytest.raises(
+        sic.ParameterError, match="a spike is at sample 100, and .*ElectricalSeries has 100 samples"
+    ):
         sic.export_to_nwb(analyzer, tmp_path / "a.nwb", source_nwb=source)
 
 
