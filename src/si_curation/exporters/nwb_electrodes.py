@@ -133,6 +133,9 @@ def _by_map(analyzer, electrodes: FileElectrodes, electrode_map) -> NDArray[np.i
     missing = [channel for channel in channels if channel not in given]
     if missing:
         problems.append(f"electrode_map has no channels {_shown(missing)}")
+        odd = [channel for channel in given if channel not in channels]
+        if odd:
+            problems.append(f"{_shown(odd)} in it are no channels of the analyzer")
     wrong = [given[c] for c in channels if c in given and not _is_id(given[c], row_of_id)]
     if wrong:
         problems.append(f"electrode_map has {_shown(wrong)}, which are no ids of electrodes")

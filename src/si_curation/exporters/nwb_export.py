@@ -180,6 +180,7 @@ def export_to_nwb(
     """
     import_pynwb()
     known: dict[str, dict[str, Any]] = {}
+    places: list[Path | None] = []
     mode = mode_of(mode, source_nwb)
     check_arguments(
         sorting_analyzer,
@@ -189,8 +190,9 @@ def export_to_nwb(
         units_name,
         lambda: known.update(_metadata_for(metadata, mode)),
         lambda: _check_series_path(electrical_series_path, mode),
+        lambda: places.extend(_check_places(path, source_nwb, mode, overwrite)),
     )
-    target, source = _check_places(path, source_nwb, mode, overwrite)
+    target, source = places
     wanted: dict[str, Any] = {
         "t_start": t_start,
         "timestamps": timestamps,

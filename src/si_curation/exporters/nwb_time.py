@@ -310,7 +310,7 @@ def rate_problem(analyzer: SortingAnalyzer, rate: float, num_samples: int, name:
     if np.isfinite(rate) and rate > 0 and abs(longest * (own / rate) - longest) <= 0.5:
         return None
     return (
-        f"{name} has {rate:.10g} Hz, and the sorting {own:.10g} Hz: over {longest} samples they "
+        f"{name} has {float(rate)} Hz, and the sorting {float(own)} Hz: over {longest} samples they "
         "differ by more than half a sample; put right the one that is wrong"
     )
 
