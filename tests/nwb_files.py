@@ -59,7 +59,7 @@ def make_analyzer(
     frames_by_unit, rate=30_000.0, num_samples=None, num_channels=4, probegroup=None,
     channel_ids=None, properties=None, templates=True, recording=None,
 ):  # fmt: skip
-    """An analyzer without traces, whose unit i is largest on channel i, then on the ones next to it."""
+    """An analyzer without traces; unit i is largest on channel i, then on those next to it."""
     from si_curation._spikeinterface import inject_extension, make_memory_analyzer
 
     sorting = make_sorting(frames_by_unit, rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 
@@ -414,7 +415,14 @@ def test_properties(kilosort):
         == session.table.loc[applied.unit_ids]["group"].tolist()
     )
     assert found.get_annotation("mood") == "fine"
-    assert found._annotations == old._annotations
+    history = json.loads(found._annotations["curation_history"])
+    assert [step["operation"] for step in history[0]["steps"]] == session.history[
+        session.history.in_effect
+    ].operation.tolist()
+    assert {**found._annotations, "curation_history": ""} == {
+        **old._annotations,
+        "curation_history": "",
+    }
     if "original_cluster_id" in found.get_property_keys():
         assert found.get_property("original_cluster_id").tolist() == applied.unit_ids.tolist()
 

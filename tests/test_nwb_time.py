@@ -10,8 +10,9 @@ from spikeinterface.extractors import read_nwb_sorting
 
 import si_curation as sic
 from nwb_files import METADATA, frames_in, make_analyzer, write_source
-from si_curation.exporters import nwb_time
-from si_curation.exporters.nwb_time import Clock, resolve_clocks
+from si_curation.exporters import nwb_clock, nwb_time
+from si_curation.exporters.nwb_clock import Clock
+from si_curation.exporters.nwb_time import resolve_clocks
 
 RATES = [20_000.0, 24_414.0625, 25_000.0, 29_999.757, 30_000.0, 30_000.3, 32_000.0]
 HOURS = 100
@@ -49,7 +50,7 @@ def test_pynapple_reads_the_same_times(tmp_path):
 
 
 def test_nothing_tells_the_time(tmp_path):
-    with pytest.raises(sic.MissingDataError, match="t_start=.*timestamps=.*recording.*source_nwb"):
+    with pytest.raises(sic.MissingDataError, match=r"t_start=.*timestamps=.*recording.*source_nwb"):
         sic.export_to_nwb(make_analyzer({0: [5]}), tmp_path / "a.nwb", metadata=METADATA)
     assert list(tmp_path.iterdir()) == []
 
@@ -103,7 +104,8 @@ def test_explicit_times_go_before_the_recordings(tmp_path):
 def test_timestamps_from_a_dataset_in_blocks(tmp_path, monkeypatch):
     import h5py
 
-    monkeypatch.setattr(nwb_time, "_BLOCK", 1000)
+    for module in (nwb_clock, nwb_time):
+        monkeypatch.setattr(module, "BLOCK", 1000)
     rng = np.random.default_rng(3)
     vector = 9.0 + np.cumsum(rng.uniform(0.9, 1.1, 20_000)) / 30_000
     frames = {0: np.sort(rng.choice(20_000, 900, replace=False)), 1: [0, 19_999]}
@@ -190,15 +192,11 @@ def test_half_a_sample_over_the_session(off_by, fits, tmp_path):
     analyzer = make_analyzer({0: [3, n - 1]}, channel_ids=["AP0", "AP1", "AP2", "AP3"])
     if fits:
         path = sic.export_to_nwb(analyzer, tmp_path / "a.nwb", source_nwb=source)
-        back = read_nwb_sorting(source_or(path), t_start=5.0)
+        back = read_nwb_sorting(path, t_start=5.0)
         np.testing.assert_array_equal(back.get_unit_spike_train("0"), [3, n - 1])
     else:
         with pytest.raises(sic.ParameterError, match="half a sample"):
             sic.export_to_nwb(analyzer, tmp_path / "a.nwb", source_nwb=source)
-
-
-def source_or(path):
-    return path
 
 
 def test_timestamps_of_the_series(tmp_path):
@@ -243,20 +241,19 @@ def test_several_series(tmp_path):
 
 def test_a_recording_that_disagrees_with_its_file(tmp_path):
     source = write_source(tmp_path / "s.nwb", rate=25_000.0, num_samples=50_000)
-    names = {"electrode_map": {i: int(i) for i in range(4)}}
     with pytest.raises(sic.ParameterError, match="say which is right"):
         sic.export_to_nwb(
             make_recorded(shift=7.0), tmp_path / "a.nwb", source_nwb=source,
             electrode_map={str(i): i for i in range(4)},
         )  # fmt: skip
-    del names
 
 
 def test_spikes_beyond_the_series(tmp_path):
     source = write_source(tmp_path / "s.nwb", num_samples=100)
     analyzer = make_analyzer({0: [100]}, channel_ids=["AP0", "AP1", "AP2", "AP3"])
     with pytest.raises(
-        sic.ParameterError, match="a spike is at sample 100, and .*ElectricalSeries has 100 samples"
+        sic.ParameterError,
+        match=r"a spike is at sample 100, and .*Series has 100 samples",
     ):
         sic.export_to_nwb(analyzer, tmp_path / "a.nwb", source_nwb=source)
 

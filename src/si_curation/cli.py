@@ -352,7 +352,16 @@ def lineage(folder: Path, sampling_frequency: float | None, as_json: bool) -> No
     click.echo(table.reset_index().to_string(index=False, justify="left"))
 
 
-for command in (metrics, cluster_info, contamination, merges, connections, export_phy, export_nwb, restore):
+for command in (
+    metrics,
+    cluster_info,
+    contamination,
+    merges,
+    connections,
+    export_phy,
+    export_nwb,
+    restore,
+):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import NwbExportError
 from si_curation.exporters.nwb_file import opened
-from si_curation.exporters.nwb_units import MODULE, AddedUnits
+from si_curation.exporters.nwb_optional import MODULE
+from si_curation.exporters.nwb_units import AddedUnits
 
 _BLOCK = 2**21
 
@@ -83,7 +84,7 @@ def _spike_problems(units: Any, analyzer, added: AddedUnits) -> list[str]:
                 which = np.flatnonzero(of_segment)[wrong[0]]
                 return [
                     f"{wrong.size} spikes are at other samples, the first at {times[which]!r} s "
-                    f"(sample {own['sample_index'][which]} of segment {i}); is the clock fine enough "
-                    "for float64?"
+                    f"(sample {own['sample_index'][which]} of segment {i}); is the clock "
+                    "fine enough for float64?"
                 ]
     return []

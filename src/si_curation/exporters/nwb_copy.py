@@ -76,7 +76,7 @@ def _copy_electrodes(source: Any, nwbfile: Any) -> None:
         else:
             data = _plain(column.data[:])
         if isinstance(column, VectorIndex):
-            target = columns[column.target.name] if column.target.name in columns else None
+            target = columns.get(column.target.name)
             if target is None:
                 target = VectorData(
                     name=column.target.name,

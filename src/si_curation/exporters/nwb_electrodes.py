@@ -1,4 +1,4 @@
-"""Rows of the electrodes table for the channels of an analyzer: new ones, or those that are there."""
+"""Rows of an electrodes table that is there, for the channels of an analyzer."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ def match_electrodes(
 def _by_map(analyzer, electrodes: FileElectrodes, electrode_map) -> NDArray[np.int64]:
     if not isinstance(electrode_map, Mapping):
         raise ParameterError(
-            f"electrode_map is a {type(electrode_map).__name__}, expected {{channel id: electrode id}}"
+            f"electrode_map is a {type(electrode_map).__name__}, expected "
+            "{channel id: id of the electrode}"
         )
     row_of_id = {int(i): row for row, i in enumerate(electrodes.ids)}
     given = {_key(channel): value for channel, value in electrode_map.items()}
@@ -133,6 +134,9 @@ def _by_map(analyzer, electrodes: FileElectrodes, electrode_map) -> NDArray[np.i
     missing = [channel for channel in channels if channel not in given]
     if missing:
         problems.append(f"electrode_map has no channels {_shown(missing)}")
+        odd = [channel for channel in given if channel not in channels]
+        if odd:
+            problems.append(f"{_shown(odd)} in it are no channels of the analyzer")
     wrong = [given[c] for c in channels if c in given and not _is_id(given[c], row_of_id)]
     if wrong:
         problems.append(f"electrode_map has {_shown(wrong)}, which are no ids of electrodes")
@@ -232,8 +236,8 @@ def _check_geometry(analyzer, electrodes: FileElectrodes, rows, how: str) -> Non
         first = int(np.flatnonzero(off)[0])
         raise ParameterError(
             f"channels matched with the electrodes of the file by {how} are at other places: "
-            f"{_shown(analyzer.channel_ids[off].tolist())} (channel {analyzer.channel_ids[first]} at "
-            f"{own[first].tolist()} µm, electrode {electrodes.ids[rows[first]]} at "
+            f"{_shown(analyzer.channel_ids[off].tolist())} (channel {analyzer.channel_ids[first]} "
+            f"at {own[first].tolist()} µm, electrode {electrodes.ids[rows[first]]} at "
             f"{there[first].tolist()} µm); give the right electrode_map={{channel id: id of the "
             "electrode}}, or the ElectricalSeries that was sorted"
         )

@@ -141,10 +141,10 @@ def export_to_nwb(
     -----
     *Time.* ``timestamps[frame]``, else ``t_start + frame / rate``, from the first of: `timestamps`;
     `t_start`; `electrical_series_path`; the recording's times (a time vector or a start that is
-    set); the only ElectricalSeries of `source_nwb` that fits. A recording without times, or none,
-    is an error, never 0. The times of a recording and of the file have to agree, and rates that
-    differ by more than half a sample over the session are refused. Segments have to be ascending
-    and apart; each is one of the ``obs_intervals``.
+    set); the ElectricalSeries of `source_nwb`, where it has one. A recording without times, or
+    none, is an error, never 0. The times of a recording and of the file have to agree, and rates
+    that differ by more than half a sample over the session are refused. Segments have to be
+    ascending and apart; each is one of the ``obs_intervals``.
 
     *Units.* ``id`` (the unit ids, where they are whole numbers), ``unit_name``, ``spike_times``,
     ``obs_intervals``, ``electrodes`` (best first, as `template_best_channels`),
@@ -155,12 +155,13 @@ def export_to_nwb(
     booleans; a name that the table or pynapple has for something else, such as ``rate``, gets
     ``_property`` behind it.
 
-    *Electrodes.* Those of `source_nwb` are used and never changed: matched by the columns of the raw
-    data through the ElectricalSeries, else by group and channel name, and verified by geometry.
+    *Electrodes.* Those of `source_nwb` are used and never changed: matched by the columns of the
+    raw data through the ElectricalSeries, else by group and channel name, and verified by
+    geometry.
 
-    *Where it came from.* ``processing/ecephys/curation_log`` has each step; ``scratch/curation_json``
-    the steps of `CurationSession` in SpikeInterface's format; ``was_generated_by`` the programs and
-    versions.
+    *Where it came from.* ``processing/ecephys/curation_log`` has each step;
+    ``scratch/curation_json`` the steps of `CurationSession` in SpikeInterface's format;
+    ``was_generated_by`` the programs and versions.
 
     *Appending* works on a whole copy beside the file, which takes its place when it is right: it
     needs room for that copy.
@@ -180,6 +181,7 @@ def export_to_nwb(
     """
     import_pynwb()
     known: dict[str, dict[str, Any]] = {}
+    places: list[tuple[Path, Path | None]] = []
     mode = mode_of(mode, source_nwb)
     check_arguments(
         sorting_analyzer,
@@ -189,8 +191,9 @@ def export_to_nwb(
         units_name,
         lambda: known.update(_metadata_for(metadata, mode)),
         lambda: _check_series_path(electrical_series_path, mode),
+        lambda: places.append(_check_places(path, source_nwb, mode, overwrite)),
     )
-    target, source = _check_places(path, source_nwb, mode, overwrite)
+    target, source = places[0]
     wanted: dict[str, Any] = {
         "t_start": t_start,
         "timestamps": timestamps,
@@ -206,11 +209,13 @@ def export_to_nwb(
     num_spikes = sorting_analyzer.sorting.to_spike_vector().size
     hidden = not progress_bar or num_spikes < _LONG_FROM
     with tqdm(total=3, desc=f"NWB, {mode}", disable=hidden, leave=False) as bar:
-        with replaced(target, overwrite=overwrite or mode == "append") as part:
-            with _WRITERS[mode](sorting_analyzer, part, source, wanted) as added:
-                bar.update(2)
-                check_written(part, sorting_analyzer, added, units_name)
-            bar.update()
+        with (
+            replaced(target, overwrite=overwrite or mode == "append") as part,
+            _WRITERS[mode](sorting_analyzer, part, source, wanted) as added,
+        ):
+            bar.update(2)
+            check_written(part, sorting_analyzer, added, units_name)
+        bar.update()
     logger.info(
         "wrote %d units, %d spikes to %s", len(sorting_analyzer.unit_ids), num_spikes, target
     )

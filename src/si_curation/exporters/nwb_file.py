@@ -68,8 +68,8 @@ def check_not_open(path: Path) -> None:
             pass
     except (OSError, ValueError) as fault:
         raise NwbExportError(
-            f"{path} is open elsewhere or cannot be written ({' '.join(str(fault).split())}); close "
-            "it in all programs and notebooks first"
+            f"{path} is open elsewhere or cannot be written ({' '.join(str(fault).split())}); "
+            "close it in all programs and notebooks first"
         ) from None
 
 
@@ -157,10 +157,13 @@ def written(path: Path, mode: Literal["w", "r+"]) -> Iterator[Any]:
 
     sink = Sink(path, "x" if mode == "w" else mode)
     try:
-        with _quiet(), h5py.File(sink, mode) as file:
+        with (
+            _quiet(),
+            h5py.File(sink, mode) as file,
             # specifications of extensions are in the file that is changed
-            with NWBHDF5IO(file=file, mode=mode, load_namespaces=mode == "r+") as io:
-                yield io
+            NWBHDF5IO(file=file, mode=mode, load_namespaces=mode == "r+") as io,
+        ):
+            yield io
     finally:
         sink.close()
     sink.check()

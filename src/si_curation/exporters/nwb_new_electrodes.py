@@ -133,7 +133,8 @@ def plan_groups(
 
     Examples
     --------
-    >>> plans = plan_groups([(0, "0"), (0, "1")], {"ElectrodeGroup": [{"name": "A", "location": "CA1"}]})
+    >>> given = {"ElectrodeGroup": [{"name": "A", "location": "CA1"}]}
+    >>> plans = plan_groups([(0, "0"), (0, "1")], given)
     >>> [(plan["name"], plan["location"]) for plan in plans]
     [('A_shank0', 'CA1'), ('A_shank1', 'CA1')]
     """

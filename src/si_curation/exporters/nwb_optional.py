@@ -1,10 +1,13 @@
-"""The library that reads and writes NWB, where it is installed."""
+"""The library that reads and writes NWB, where it is installed, and our place in a file."""
 
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from si_curation.errors import MissingDataError
+
+MODULE = "ecephys"
 
 
 def import_pynwb() -> ModuleType:
@@ -22,3 +25,12 @@ def import_pynwb() -> ModuleType:
             'NWB files need pynwb: pip install "si_curation[nwb]" (' + str(fault) + ")"
         ) from None
     return pynwb
+
+
+def ecephys_module(nwbfile: Any) -> Any:
+    """Give the processing module of extracellular data, made if it is not there."""
+    if MODULE in nwbfile.processing:
+        return nwbfile.processing[MODULE]
+    return nwbfile.create_processing_module(
+        name=MODULE, description="processed extracellular electrophysiology data"
+    )

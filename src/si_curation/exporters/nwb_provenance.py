@@ -16,10 +16,10 @@ from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.curation.units import as_plain
 from si_curation.errors import SiCurationError
 from si_curation.exporters.nwb_columns import ids_column
+from si_curation.exporters.nwb_optional import ecephys_module
 
 LOG = "curation_log"
 JSON = "curation_json"
-_MODULE = "ecephys"
 
 
 def sorter_of(analyzer: SortingAnalyzer) -> tuple[str, str]:
@@ -84,11 +84,7 @@ def add_provenance(
     str
         Name of the log, in ``processing/ecephys``.
     """
-    module = nwbfile.processing.get(_MODULE) if _MODULE in nwbfile.processing else None
-    if module is None:
-        module = nwbfile.create_processing_module(
-            name=_MODULE, description="processed extracellular electrophysiology data"
-        )
+    module = ecephys_module(nwbfile)
     wanted = LOG if units_name == "units" else f"{LOG}_{units_name}"
     log_name = _free(wanted, module.data_interfaces)
     module.add(_make_log(analyzer, log_name, units_name))

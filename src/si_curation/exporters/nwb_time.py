@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,105 +12,14 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import recording_of
 from si_curation.errors import MissingDataError, ParameterError
+from si_curation.exporters.nwb_clock import BLOCK, Clock
 from si_curation.exporters.nwb_series import Series
 
-_BLOCK = 2**22
 _NO_TIME = (
     "nothing tells the time of the samples: give t_start= (seconds, one per segment), timestamps= "
-    "(one per sample), a recording with times (recording.set_times or shift_times), or a source_nwb "
-    "with the ElectricalSeries that was sorted"
+    "(one per sample), a recording with times (recording.set_times or shift_times), or a "
+    "source_nwb with the ElectricalSeries that was sorted"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Clock:
-    """Time of the samples of one segment.
-
-    Attributes
-    ----------
-    start_s : float
-        Of the first sample.
-    rate : float
-        Samples per second.
-    num_samples : int
-    source : str
-        Where it is from, for messages.
-    timestamps : array-like (num_samples,), optional
-        Of every sample, strictly ascending; may be a dataset of an open file.
-    """
-
-    start_s: float
-    rate: float
-    num_samples: int
-    source: str
-    timestamps: Any = None
-
-    @property
-    def end_s(self) -> float:
-        """End of the last sample."""
-        return self.last_s + 1.0 / self.rate
-
-    @property
-    def last_s(self) -> float:
-        """Start of the last sample."""
-        if self.timestamps is not None:
-            return float(self.timestamps[self.num_samples - 1])
-        return self.start_s + (self.num_samples - 1) / self.rate
-
-    def times_of(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Seconds of samples: ``timestamps[frame]``, else ``start_s + frame / rate``.
-
-        Examples
-        --------
-        >>> Clock(10.0, 4.0, 8, "t_start").times_of(np.array([0, 3]))
-        array([10.  , 10.75])
-        """
-        if self.timestamps is None:
-            times = frames / self.rate
-            times += self.start_s
-            return times
-        return _take(self.timestamps, frames)
-
-    def frames_of(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Nearest samples of seconds; the reverse of `times_of`.
-
-        Examples
-        --------
-        >>> Clock(1.7e9, 29_999.757, 10**10, "t_start").frames_of(np.array([1.7e9 + 1 / 29_999.757]))
-        array([1])
-        """
-        if self.timestamps is None:
-            return np.rint((times - self.start_s) * self.rate).astype(np.int64)
-        return _search(self.timestamps, self.num_samples, times)
-
-
-def _take(values: Any, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values at ascending or other positions, without all of a file in memory."""
-    if isinstance(values, np.ndarray):
-        return values[frames].astype(np.float64, copy=False)
-    out = np.empty(frames.size, dtype=np.float64)
-    order = None if np.all(frames[1:] >= frames[:-1]) else np.argsort(frames, kind="stable")
-    ascending = frames if order is None else frames[order]
-    first = 0
-    while first < ascending.size:
-        start = int(ascending[first])
-        last = int(np.searchsorted(ascending, start + _BLOCK))
-        block = np.asarray(values[start : int(ascending[last - 1]) + 1], dtype=np.float64)
-        where = slice(first, last) if order is None else order[first:last]
-        out[where] = block[ascending[first:last] - start]
-        first = last
-    return out
-
-
-def _search(values: Any, size: int, times: NDArray[np.float64]) -> NDArray[np.int64]:
-    if isinstance(values, np.ndarray):
-        return np.searchsorted(values[:size], times, side="right") - 1
-    out = np.full(times.size, -1, dtype=np.int64)
-    for start in range(0, size, _BLOCK):
-        block = np.asarray(values[start : min(start + _BLOCK, size)], dtype=np.float64)
-        inside = times >= block[0]  # later blocks write over those beyond this one
-        out[inside] = start + np.searchsorted(block, times[inside], side="right") - 1
-    return out
 
 
 def resolve_clocks(
@@ -156,8 +65,8 @@ def resolve_clocks(
         if chosen is not None:
             if num_segments > 1:
                 raise ParameterError(
-                    f"the sorting has {num_segments} segments, and an ElectricalSeries is one: give "
-                    "t_start= or timestamps= of every segment"
+                    f"the sorting has {num_segments} segments, and an ElectricalSeries is one: "
+                    "give t_start= or timestamps= of every segment"
                 )
             from_file = [_clock_of_series(analyzer, chosen)]
         if own is not None and from_file is not None:
@@ -310,8 +219,8 @@ def rate_problem(analyzer: SortingAnalyzer, rate: float, num_samples: int, name:
     if np.isfinite(rate) and rate > 0 and abs(longest * (own / rate) - longest) <= 0.5:
         return None
     return (
-        f"{name} has {rate:.10g} Hz, and the sorting {own:.10g} Hz: over {longest} samples they "
-        "differ by more than half a sample; put right the one that is wrong"
+        f"{name} has {float(rate)} Hz, and the sorting {float(own)} Hz: over {longest} samples "
+        "they differ by more than half a sample; put right the one that is wrong"
     )
 
 
@@ -363,8 +272,8 @@ def _vector_clock(analyzer, segment: int, values: Any, name: str, size: int | No
 
 
 def _not_ascending(values: Any, size: int) -> int | None:
-    for start in range(0, size, _BLOCK):
-        block = np.asarray(values[start : min(start + _BLOCK + 1, size)], dtype=np.float64)
+    for start in range(0, size, BLOCK):
+        block = np.asarray(values[start : min(start + BLOCK + 1, size)], dtype=np.float64)
         bad = np.flatnonzero(~(np.diff(block) > 0))
         if bad.size:
             return start + int(bad[0]) + 1
@@ -382,7 +291,7 @@ def _last_frames(analyzer) -> NDArray[np.int64]:
 
 
 def _check_same(own: Clock, of_file: Clock) -> None:
-    """The recording and the file it is said to be from have to agree."""
+    """Refuse a recording that does not agree with the file it is said to be from."""
     half = 0.5 / own.rate
     if abs(own.start_s - of_file.start_s) > half or (
         own.num_samples == of_file.num_samples and abs(own.last_s - of_file.last_s) > half
@@ -395,12 +304,12 @@ def _check_same(own: Clock, of_file: Clock) -> None:
 
 
 def _check_apart(clocks: Sequence[Clock]) -> None:
-    for i, (one, following) in enumerate(zip(clocks[:-1], clocks[1:], strict=True)):
+    for i, (one, following) in enumerate(pairwise(clocks)):
         if not one.last_s < following.start_s:
             raise ParameterError(
                 f"segment {i} ends at {one.last_s:.9g} s, after segment {i + 1} begins "
-                f"({following.start_s:.9g} s, {following.source}): segments have to be ascending and "
-                "apart on one clock"
+                f"({following.start_s:.9g} s, {following.source}): segments have to be ascending "
+                "and apart on one clock"
             )
 
 

@@ -136,8 +136,8 @@ def lineage_columns(analyzer: SortingAnalyzer) -> list[Column | Ragged]:
         out.append(
             Ragged(
                 "original_cluster_ids",
-                "clusters, or units of the sorting, that the unit's spikes were in when the sorting "
-                "was read, before it was curated here",
+                "clusters, or units of the sorting, that the unit's spikes were in when the "
+                "sorting was read, before it was curated here",
                 ids_column(ids) if ids.dtype.kind in "iu" else [str(i) for i in ids],
                 counts,
             )
