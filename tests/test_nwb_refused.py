@@ -223,9 +223,11 @@ def test_values_of_spikes_that_are_not_there(refused, there, per_spike, error, w
         [{"a": 1}] * 5,
         [object()] * 5,
         [1 + 2j] * 5,
+        ["a\x00b"] * 5,
+        ["\ud800"] * 5,
         [{1, 2}, None, None, None, None],
     ],
-    ids=["dict", "object", "complex", "set"],
+    ids=["dict", "object", "complex", "null byte", "surrogate", "set"],
 )
 def test_column_that_cannot_be_written(refused, there, source, mode, values):
     analyzer = small_analyzer()
