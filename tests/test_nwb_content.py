@@ -156,9 +156,11 @@ def test_provenance(tmp_path):
             model = json.loads(text)
         except ValueError:
             continue
-        if isinstance(model, dict) and "unit_ids" in model:
+        if isinstance(model, dict) and "curation_steps" in model:
             models.append(model)
     assert models, "the curation JSON is not in the file"
+    merges = [merge for step in models[0]["curation_steps"] for merge in step["merges"]]
+    assert merges == [{"unit_ids": [11, 12], "new_unit_id": merged}]
 
 
 def test_not_in_uv_is_not_called_volts(tmp_path):

@@ -98,8 +98,8 @@ MANY = (
 def test_disk_that_fills_up(place, hash_files, mode, limit):
     """The system refuses to let a file grow beyond a limit, at whatever point that is.
 
-    1.6 million spikes, some 8 MB; the source has 0.7 MB, so that the last limits are met while units are
-    written to it.
+    1.6 million spikes, some 8 MB; the source has 0.7 MB, so that the last limits are met
+    while units are written to it.
     """
     folder, source, target = place(mode)
     before = hash_files(folder)

@@ -17,7 +17,7 @@ _BLOCK = 2**21
 
 
 def check_written(
-    path: Path, analyzer: SortingAnalyzer, added: AddedUnits, units_name: str
+    path: Path, target: Path, analyzer: SortingAnalyzer, added: AddedUnits, units_name: str
 ) -> None:
     """Read a file back with pynwb, and compare the units with those of the analyzer.
 
@@ -27,6 +27,9 @@ def check_written(
     Parameters
     ----------
     path : Path
+        Where it is now.
+    target : Path
+        Where it is to be, for messages.
     analyzer : SortingAnalyzer
     added : AddedUnits
     units_name : str
@@ -44,7 +47,8 @@ def check_written(
             problems = _spike_problems(units, analyzer, added)
     if problems:
         raise NwbExportError(
-            f"what was written does not read back as it was meant: {'; '.join(problems)}"
+            f"{target} could not be written, nothing was changed: what was written does not read "
+            f"back as it was meant: {'; '.join(problems)}"
         )
 
 
@@ -83,7 +87,7 @@ def _spike_problems(units: Any, analyzer, added: AddedUnits) -> list[str]:
             if wrong.size:
                 which = np.flatnonzero(of_segment)[wrong[0]]
                 return [
-                    f"{wrong.size} spikes are at other samples, the first at {times[which]!r} s "
+                    f"{wrong.size} spikes are at other samples, the first at {float(times[which])} s "
                     f"(sample {own['sample_index'][which]} of segment {i}); is the clock "
                     "fine enough for float64?"
                 ]

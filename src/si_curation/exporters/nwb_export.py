@@ -214,7 +214,7 @@ def export_to_nwb(
             _WRITERS[mode](sorting_analyzer, part, source, wanted) as added,
         ):
             bar.update(2)
-            check_written(part, sorting_analyzer, added, units_name)
+            check_written(part, target, sorting_analyzer, added, units_name)
         bar.update()
     logger.info(
         "wrote %d units, %d spikes to %s", len(sorting_analyzer.unit_ids), num_spikes, target
