@@ -88,7 +88,7 @@ def _spike_problems(units: Any, analyzer, added: AddedUnits) -> list[str]:
                 which = np.flatnonzero(of_segment)[wrong[0]]
                 return [
                     f"{wrong.size} spikes are at other samples, the first at "
-                    f"{float(times[which])} s (sample {own['sample_index'][which]} of segment {i}); is the "
-                    "clock fine enough for float64?"
+                    f"{float(times[which])} s (sample {own['sample_index'][which]} of segment "
+                    f"{i}); is the clock fine enough for float64?"
                 ]
     return []
