@@ -87,8 +87,8 @@ def _spike_problems(units: Any, analyzer, added: AddedUnits) -> list[str]:
             if wrong.size:
                 which = np.flatnonzero(of_segment)[wrong[0]]
                 return [
-                    f"{wrong.size} spikes are at other samples, the first at {float(times[which])} s "
-                    f"(sample {own['sample_index'][which]} of segment {i}); is the clock "
-                    "fine enough for float64?"
+                    f"{wrong.size} spikes are at other samples, the first at "
+                    f"{float(times[which])} s (sample {own['sample_index'][which]} of segment "
+                    f"{i}); is the clock fine enough for float64?"
                 ]
     return []

@@ -17,7 +17,7 @@ from si_curation.errors import (
     ParameterError,
     PhyFolderError,
 )
-from si_curation.exporters.nwb_clock import Clock
+from si_curation.exporters.nwb_clock import BLOCK, Clock
 from si_curation.exporters.nwb_columns import ids_column
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.spike_amplitudes import sorter_amplitudes
@@ -67,19 +67,18 @@ def spike_times(
     array (n_spikes,) float64
     """
     vector = analyzer.sorting.to_spike_vector()
-    times = np.empty(vector.size, dtype=np.float64)
-    for clock, part in _segments(vector, clocks):
-        times[part] = clock.times_of(vector["sample_index"][part])
-    return times[spikes.order]
-
-
-def _segments(vector: NDArray, clocks: Sequence[Clock]):
-    """Give the clock and the place in the spike vector of each segment."""
-    if len(clocks) == 1:
-        yield clocks[0], slice(None)
-        return
-    for i, clock in enumerate(clocks):
-        yield clock, np.flatnonzero(vector["segment_index"] == i)
+    order = spikes.order
+    times = np.empty(order.size, dtype=np.float64)
+    in_memory = all(c.timestamps is None or isinstance(c.timestamps, np.ndarray) for c in clocks)
+    # a file is read once, in the order of the spikes of all units
+    step = BLOCK if in_memory else max(order.size, 1)
+    for start in range(0, order.size, step):
+        block = slice(start, start + step)
+        own = vector[order[block]]
+        for i, clock in enumerate(clocks):
+            of_segment = slice(None) if len(clocks) == 1 else own["segment_index"] == i
+            times[block][of_segment] = clock.times_of(own["sample_index"][of_segment])
+    return times
 
 
 class PerSpike(NamedTuple):
