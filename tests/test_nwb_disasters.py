@@ -301,8 +301,8 @@ sys.stdin.read()
 @pytest.mark.parametrize("how", ["r", "a"])
 def test_append_to_a_file_that_another_process_holds(place, hash_files, holder, how):
     folder, source, target = place("append")
-    before = hash_files(folder)
     holder(source, how)
+    before = hash_files(folder)  # opening it for writing has marked the file
     with pytest.raises(sic.NwbExportError, match=r"source\.nwb.*(open|lock)") as caught:
         sic.export_to_nwb(small_analyzer(), target, **arguments("append", source))
     assert "\n" not in str(caught.value)
@@ -312,8 +312,8 @@ def test_append_to_a_file_that_another_process_holds(place, hash_files, holder, 
 @pytest.mark.parametrize("mode", ["sidecar", "export"])
 def test_source_that_another_process_writes(place, hash_files, holder, mode):
     folder, source, target = place(mode)
-    before = hash_files(folder)
     holder(source, "a")
+    before = hash_files(folder)  # opening it for writing has marked the file
     with pytest.raises(sic.SiCurationError, match=r"source\.nwb"):
         sic.export_to_nwb(small_analyzer(), target, **arguments(mode, source))
     assert hash_files(folder) == before
