@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 from packaging.version import Version
 
@@ -67,6 +66,8 @@ def check_not_open(path: Path) -> None:
     ------
     NwbExportError
     """
+    import h5py
+
     if not os.access(path, os.W_OK):
         raise NwbExportError(f"{path} cannot be written: it is read-only")
     if not h5py.is_hdf5(path):
@@ -167,6 +168,7 @@ def written(path: Path, mode: Literal["w", "r+"]) -> Iterator[Any]:
     ------
     OSError
     """
+    import h5py
     from pynwb import NWBHDF5IO
 
     sink = Sink(path, "x" if mode == "w" else mode)
