@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -488,6 +491,36 @@ def test_large_columns_are_compressed_in_chunks_of_a_mebibyte(tmp_path):
         assert file["units/waveform_mean"].dtype == np.float32
 
 
+def test_schemas_of_before_an_upgrade_are_removed(tmp_path):
+    source = write_source(tmp_path / "s.nwb")
+    with h5py.File(source, "r+") as file:
+        cached = file["specifications/core"]
+        (current,) = cached
+        cached.copy(current, "2.7.0")
+        cached.copy(current, "2.10.0")
+        file.attrs["nwb_version"] = "2.7.0"
+    analyzer = make_analyzer({0: [5]}, channel_ids=["AP0", "AP1", "AP2", "AP3"])
+    with pytest.warns(sic.SiCurationWarning, match=r"schema 2\.7\.0: appending upgrades it"):
+        sic.export_to_nwb(analyzer, source, mode="append")
+    with h5py.File(source, "r") as file:
+        assert list(file["specifications/core"]) == [current]
+        assert file.attrs["nwb_version"] == current
+    assert pynwb.validate(path=str(source)) == []
+
+
+@pytest.mark.parametrize("mode", ["new", "append"])
+def test_a_file_that_is_open_is_left_alone(mode, tmp_path):
+    source = write_source(tmp_path / "s.nwb")
+    before = digest(source)
+    analyzer = make_analyzer({0: [5]}, channel_ids=["AP0", "AP1", "AP2", "AP3"])
+    more = {"metadata": METADATA, "t_start": 0.0, "overwrite": True} if mode == "new" else {}
+    with h5py.File(source, "r"), pytest.raises(sic.NwbExportError, match=r"s\.nwb is open"):
+        sic.export_to_nwb(analyzer, source, mode=mode, **more)
+    assert digest(source) == before
+    sic.export_to_nwb(analyzer, source, mode=mode, **more)
+    assert leftovers(tmp_path) == []
+
+
 def test_a_sink_goes_on_after_an_error_and_tells_it(tmp_path):
     path = tmp_path / "file"
     sink = Sink(path, "x")
@@ -515,6 +548,16 @@ def test_a_sink_goes_on_after_an_error_and_tells_it(tmp_path):
     with pytest.raises(OSError, match=os.strerror(28)):
         sink.check()
     assert path.read_bytes() == b"abcdef"
+
+
+def test_the_package_needs_no_nwb_library():
+    code = "import sys; sys.modules.update(dict.fromkeys(['pynwb', 'hdmf', 'h5py', 'yaml'])); "
+    code += "import si_curation as sic; sic.export_to_nwb(None, 'x.nwb')"
+    environment = {**os.environ, "PYTHONPATH": str(Path(sic.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert 'pip install "si_curation[nwb]"' in done.stderr.splitlines()[-1]
 
 
 # --------------------------------------------------------------------------- command

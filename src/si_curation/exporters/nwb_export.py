@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-import h5py
 from numpy.typing import ArrayLike
 from spikeinterface.core import SortingAnalyzer
 from tqdm import tqdm
@@ -348,6 +347,7 @@ def _append(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Itera
 
 def _warn_of_upgrade(source: Path) -> None:
     """Warn where the file is of an older schema."""
+    import h5py
     from pynwb import get_manager
 
     with h5py.File(source, "r") as file:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
+from packaging.version import Version
 
 from si_curation.errors import (
     FolderNotFoundError,
@@ -22,6 +22,11 @@ from si_curation.errors import (
 )
 from si_curation.exporters.nwb_sink import Sink
 from si_curation.phy.writing import sync_folder, temporary_name
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be replaced anyway
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +66,25 @@ def check_not_open(path: Path) -> None:
     ------
     NwbExportError
     """
+    import h5py
+
+    if not os.access(path, os.W_OK):
+        raise NwbExportError(f"{path} cannot be written: it is read-only")
     if not h5py.is_hdf5(path):
         return  # nothing that HDF5 could hold open
     try:
-        with h5py.File(path, "r+"):
-            pass
-    except (OSError, ValueError) as fault:
+        if fcntl is None:
+            with h5py.File(path, "r+"):
+                return
+        # HDF5 locks what it opens in this way, in this process too; no byte is touched
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as fault:
+        if fcntl is not None and not isinstance(fault, BlockingIOError):
+            return  # a file system without locks
         raise NwbExportError(
-            f"{path} is open elsewhere or cannot be written ({' '.join(str(fault).split())}); "
-            "close it in all programs and notebooks first"
+            f"{path} is open elsewhere ({' '.join(str(fault).split())}); close it in all programs "
+            "and notebooks first"
         ) from None
 
 
@@ -153,6 +168,7 @@ def written(path: Path, mode: Literal["w", "r+"]) -> Iterator[Any]:
     ------
     OSError
     """
+    import h5py
     from pynwb import NWBHDF5IO
 
     sink = Sink(path, "x" if mode == "w" else mode)
@@ -164,9 +180,30 @@ def written(path: Path, mode: Literal["w", "r+"]) -> Iterator[Any]:
             NWBHDF5IO(file=file, mode=mode, load_namespaces=mode == "r+") as io,
         ):
             yield io
+            if mode == "r+":
+                drop_superseded_specifications(file)
     finally:
         sink.close()
     sink.check()
+
+
+def drop_superseded_specifications(file: Any) -> None:
+    """Remove the schemas that a file was of before it was upgraded.
+
+    pynwb adds the current ones beside those that are there, and its validator then mixes them.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing. Schemas of extensions are left alone.
+    """
+    cached = file.get("specifications")
+    for name in ("core", "hdmf-common", "hdmf-experimental"):
+        if cached is None or name not in cached:
+            continue
+        ascending = sorted(cached[name], key=Version)
+        for version in ascending[:-1]:
+            del cached[name][version]
 
 
 @contextmanager
