@@ -217,7 +217,7 @@ def test_rename_that_fails(place, hash_files, monkeypatch, mode):
 
 @posix
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("moment", [1, 5, 25, "spike_times", "before rename", "read back"])
+@pytest.mark.parametrize("moment", [1, 5, 12, "spike_times", "before rename", "read back"])
 def test_killed(place, hash_files, mode, moment):
     """No goodbye: SIGKILL at the n-th dataset, at the spikes, at reading back, at the rename."""
     folder, source, target = place(mode)
@@ -253,8 +253,6 @@ def test_killed(place, hash_files, mode, moment):
     """
     lines = {"before rename": at_rename, "read back": at_reading}.get(moment, at_dataset)
     done = run_in_a_process(mode, source, target, before=lines)
-    if moment == "before rename" and mode == "append" and done.returncode == 0:
-        return  # written in place: there is no rename
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     after = hash_files(folder)
     assert {name: after.get(name) for name in before} == before
