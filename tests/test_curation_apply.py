@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 
@@ -15,7 +16,7 @@ from spikeinterface.core.sortinganalyzer import load_sorting_analyzer
 import naive
 import si_curation as sic
 from si_curation._spikeinterface import inject_extension
-from si_curation.curation.recorded_history import recorded_history
+from si_curation.curation.history import recorded_history
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationWarning
 from si_curation.extensions.template_assignment import TemplateAssignment
 
@@ -415,8 +416,14 @@ def test_properties(kilosort):
         == session.table.loc[applied.unit_ids]["group"].tolist()
     )
     assert found.get_annotation("mood") == "fine"
-    kept = {k: v for k, v in found._annotations.items() if k != "curation_history"}
-    assert kept == old._annotations
+    history = json.loads(found._annotations["curation_history"])
+    assert [step["operation"] for step in history[0]["steps"]] == session.history[
+        session.history.in_effect
+    ].operation.tolist()
+    assert {**found._annotations, "curation_history": ""} == {
+        **old._annotations,
+        "curation_history": "",
+    }
     if "original_cluster_id" in found.get_property_keys():
         assert found.get_property("original_cluster_id").tolist() == applied.unit_ids.tolist()
 

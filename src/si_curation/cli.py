@@ -17,6 +17,7 @@ from si_curation.cli_check import check
 from si_curation.cli_evidence import connections, contamination, merges
 from si_curation.cli_gui import gui
 from si_curation.cli_metrics import cluster_info, metrics
+from si_curation.cli_nwb import export_nwb
 from si_curation.cli_phy import curate_in_code, export_phy, restore
 from si_curation.cli_report import report
 from si_curation.errors import (
@@ -367,7 +368,7 @@ for command in (
     gui,
     batch,
     report,
-    restore,
+    export_nwb,
 ):
     cli.add_command(command)
 

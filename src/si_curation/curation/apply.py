@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import ChannelSparsity, NumpySorting, SortingAnalyzer
@@ -23,7 +22,7 @@ from si_curation._spikeinterface import (
     recording_of,
 )
 from si_curation.curation.components import components_of_units
-from si_curation.curation.recorded_history import record_history
+from si_curation.curation.history import append_history
 from si_curation.curation.units import Unit, as_plain
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
@@ -65,9 +64,9 @@ def apply_units(
     analyzer: SortingAnalyzer,
     units: Mapping[Any, Unit],
     fields: Sequence[str],
-    history: pd.DataFrame,
     format: str,
     folder: Any,
+    history: Mapping[str, Any] | None = None,
 ) -> SortingAnalyzer:
     """Make the analyzer of a session's units.
 
@@ -77,10 +76,10 @@ def apply_units(
     units : mapping of unit id to Unit
     fields : sequence of str
         Label fields that become properties.
-    history : pandas.DataFrame
-        The session's, which the new analyzer remembers.
     format, folder
         As of `CurationSession.apply`.
+    history : mapping, optional
+        Of the session, to be kept with the sorting.
 
     Returns
     -------
@@ -102,7 +101,8 @@ def apply_units(
     unit_ids = np.array(list(units))
     sorting = NumpySorting(spikes, analyzer.sampling_frequency, unit_ids)
     copy_annotations(analyzer.sorting, sorting)
-    record_history(sorting, history)
+    if history is not None:
+        append_history(sorting, history)
     _set_properties(analyzer, sorting, units, fields)
 
     assignment = analyzer.get_extension("template_assignment")

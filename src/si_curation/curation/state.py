@@ -19,11 +19,11 @@ from si_curation.curation.checks import (
     TABLE_COLUMNS,
     check_units,
 )
+from si_curation.curation.history import HISTORY_COLUMNS
 from si_curation.curation.journal import (
     Journal,
     fingerprint,
 )
-from si_curation.curation.recorded_history import HISTORY_COLUMNS
 from si_curation.curation.units import IdSource, Unit, as_plain
 from si_curation.errors import ParameterError
 from si_curation.extensions.template_assignment import ensure_template_assignment

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from si_curation.contamination import CONTAMINATION_DESCRIPTIONS, contamination_panel
+from si_curation.contamination import contamination_panel
+from si_curation.contamination_columns import CONTAMINATION_DESCRIPTIONS
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.metrics.registry import METRIC_DESCRIPTIONS
 from si_curation.report.context import GROUP_PROPERTY, ReportContext

@@ -7,8 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from si_curation.curation.history import recorded_history
 from si_curation.curation.lineage import reconstruct_lineage
-from si_curation.curation.recorded_history import recorded_history
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value
