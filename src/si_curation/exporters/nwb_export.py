@@ -190,7 +190,7 @@ def export_to_nwb(
         units_name,
         lambda: known.update(_metadata_for(metadata, mode)),
         lambda: _check_series_path(electrical_series_path, mode),
-        lambda: places.append(_check_places(path, source_nwb, mode, overwrite)),
+        lambda: places.append(_places(path, source_nwb, mode, overwrite)),
     )
     target, source = places[0]
     wanted: dict[str, Any] = {
@@ -234,6 +234,13 @@ def mode_of(mode: Any, source_nwb: Any) -> Mode:
     if mode in ("sidecar", "export") and source_nwb is None:
         raise ParameterError(f"mode {mode!r} needs source_nwb")
     return mode  # type: ignore[return-value]
+
+
+def _places(*arguments: Any) -> tuple[Path, Path | None]:
+    try:
+        return _check_places(*arguments)
+    except PermissionError as fault:
+        raise NwbExportError(f"{fault.filename} cannot be reached: {fault.strerror}") from None
 
 
 def _check_places(
