@@ -58,7 +58,7 @@ print(labels.table[["label", "reason"]].to_string())
 #
 # No threshold is right by itself. What can be asked is whether *your result* depends on it. To
 # have a truth to compare with, 60 units are simulated: they fire more while the mouse runs, and
-# do **not** respond to reward. But the valve that gives the reward makes an artefact, and in some
+# do *not* respond to reward. But the valve that gives the reward makes an artefact, and in some
 # of the units the sorter took artefacts for spikes.
 
 # %%

@@ -57,8 +57,10 @@ def environment(folder: Path) -> dict[str, str]:
     temporary = folder / "temporary"
     temporary.mkdir(exist_ok=True)
     names = ("TMPDIR", "TEMP", "TMP")
+    paths = [str(HERE.parent / "src"), os.environ.get("PYTHONPATH")]
     return {
         **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),  # this clone, installed or not
         **dict.fromkeys(names, str(temporary)),
         "MPLBACKEND": "Agg",
         "PYTHONIOENCODING": "utf-8",
@@ -68,13 +70,13 @@ def environment(folder: Path) -> dict[str, str]:
 def render_page(tutorial: Path, folder: Path, output: Path) -> None:
     """Run a tutorial as a notebook in a folder and write it as an HTML page."""
     import jupytext
+    from nbclient import NotebookClient
     from nbconvert import HTMLExporter
-    from nbconvert.preprocessors import ExecutePreprocessor
 
     notebook = jupytext.read(tutorial)
-    os.environ.update(environment(folder))  # the kernel's too
-    executor = ExecutePreprocessor(timeout=TIMEOUT_S, kernel_name="python3")
-    executor.preprocess(notebook, {"metadata": {"path": str(folder)}})
+    where = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", resources=where)
+    client.execute(env=environment(folder))
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
