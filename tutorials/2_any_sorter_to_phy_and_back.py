@@ -28,6 +28,7 @@ sorting = run_sorter(
     "simple",
     recording,
     folder=work / "sorter",
+    seed=0,
     clusterer="kmeans",
     clusterer_kwargs={"n_clusters": 10, "random_state": 0},
 )
@@ -46,7 +47,12 @@ print(f"{len(sorting.unit_ids)} units found, {len(truth.unit_ids)} neurons simul
 # %%
 analyzer = si.create_sorting_analyzer(sorting, recording, sparse=True)
 analyzer.compute(
-    {"random_spikes": {}, "templates": {"operators": ["average"]}, "spike_amplitudes": {}},
+    {
+        "random_spikes": {},
+        "templates": {"operators": ["average"]},
+        "spike_amplitudes": {},
+        "spike_locations": {"method": "center_of_mass"},
+    },
     progress_bar=False,
 )
 analyzer.compute(["template_assignment", "template_best_channels", "unit_similarity"])
@@ -58,8 +64,7 @@ for row in suggestions.table.head(3).itertuples():
 # %% [markdown]
 # Each suggestion comes with its reasons. Where the cross-correlogram has a dip, two units avoid
 # each other's refractory period, as the pieces of one neuron do and two neurons do not. Where it
-# cannot be told because the spikes are few, the reason says so, and the score stays near its
-# threshold.
+# cannot be told because the spikes are few, the reason says so, and the score stays lower.
 #
 # ## Merge what is clear
 #
@@ -68,8 +73,8 @@ for row in suggestions.table.head(3).itertuples():
 
 # %%
 session = sic.CurationSession(analyzer, decided_by="tutorial")
-for group in suggestions.groups(threshold=0.9):
-    new_unit = session.merge(group, reason="suggested, score of 0.9 or more")
+for group in suggestions.groups(threshold=0.8):
+    new_unit = session.merge(group, reason="suggested, score of 0.8 or more")
     print("merged", group, "into", new_unit)
 curated = session.apply()
 before, after = (

@@ -31,7 +31,12 @@ print(metrics[names].round(3).to_string())
 # Kilosort says of every unit that **0.0** % of its spikes are contamination (`ContamPct`), also
 # of unit 13, which is three neurons (tutorial 3): that number belongs to one of its templates.
 # `rp_contamination` is **1.000**. Most other units have too few spikes to tell, so that the upper
-# ends of their intervals are high, or there is no value at all. A NaN always has a reason:
+# ends of their intervals are high, or there is no value at all.
+#
+# (Tutorial 3 found 0.28 for unit 10: `contamination_panel` estimates the refractory period of
+# each unit, the metrics take the period that SpikeInterface takes, to be comparable with it.)
+#
+# A NaN always has a reason:
 
 # %%
 reasons = extension.get_data(reasons=True)
@@ -47,12 +52,14 @@ for unit in (7, 13):
 
 # %%
 labels = sic.label_units(analyzer, "allen_documented")
-print(labels.table[["label", "reason"]].to_string())
+print(labels.labels.to_dict())
+for unit in (7, 13):
+    print(unit, labels.table.reason[unit])
 
 # %% [markdown]
 # Take such labels for what they are. Unit 10 passes, although it is two neurons (tutorial 3):
-# they fire alike, which makes fewer violations than the rule allows. `labels.apply_to(session)`
-# puts the labels into a `CurationSession`, with the rule as the reason.
+# their violations stay below what the rule allows. `labels.apply_to(session)` puts the labels
+# into a `CurationSession`, with the rule as the reason.
 #
 # ## Does the result survive?
 #

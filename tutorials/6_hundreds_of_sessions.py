@@ -138,5 +138,5 @@ print(done.stdout.replace(str(data.parent), "..."), "exit code", done.returncode
 #
 # `docs/slurm_batch.py` is that as a script, and `docs/batch.md` tells the rest: tables of
 # sessions, NWB and reports for each, and whether a result survives stricter quality with sessions
-# as groups. In a script with several workers the call belongs below
-# `if __name__ == "__main__":`, as always with processes in Python.
+# as groups. In a script with several workers the call belongs below `if __name__ == "__main__":`,
+# as always with processes in Python.
