@@ -64,7 +64,29 @@ def main(folder, operations):
             ]
             for kind in ("template", "feature", "template_feature")
         }
+    if model.features is not None:
+        found["feature_view"] = feature_view(controller, [min(answers), max(answers)])
+        # all templates of a cluster, and how strongly phy draws each
+        waveforms = controller._get_template_waveforms(max(answers))
+        found["templates"] = [waveforms.data.tolist(), waveforms.masks[:, 0].tolist()]
     print("ANSWERS " + json.dumps(found))
+
+
+def feature_view(controller, clusters):
+    """What each panel of phy's FeatureView of some clusters holds: x and y of each cluster."""
+    view = controller.create_feature_view()
+    view.cluster_ids = clusters
+    bunches = view.get_clusters_data()
+    panels = {}
+    for i, j, x, y in view._iter_subplots():
+        panels[f"{i},{j}"] = [
+            [
+                view._get_axis_data(bunch, dim, cluster_id=bunch.cluster_id).data.tolist()
+                for dim in (x, y)
+            ]
+            for bunch in bunches
+        ]
+    return {"channels": [int(c) for c in view.channel_ids[:2]], "panels": panels}
 
 
 if __name__ == "__main__":

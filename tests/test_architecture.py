@@ -13,7 +13,7 @@ LAYERS = [
     {"kernels"},
     {"phy"},
     {"_spikeinterface"},
-    {"unit_level"},
+    {"unit_level", "contamination_columns"},
     {
         "sorter_templates",
         "trace_projections",
@@ -37,7 +37,7 @@ LAYERS = [
     {"report", "gui"},
     {"batch"},
     {"cli_phy", "cli_tables"},
-    {"cli_evidence", "cli_metrics", "cli_nwb", "cli_report", "cli_check", "cli_batch"},
+    {"cli_evidence", "cli_metrics", "cli_nwb", "cli_gui", "cli_report", "cli_check", "cli_batch"},
     {"cli"},
     {"__init__"},
 ]

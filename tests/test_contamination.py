@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numba
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,10 +22,10 @@ from spikeinterface.metrics.quality.misc_metrics import (
 )
 
 import si_curation as sic
-from si_curation.contamination import (
+from si_curation.contamination import contamination_of_spikes, contamination_panel
+from si_curation.contamination_columns import (
     COMPARABLE_CONTAMINATION_COLUMNS,
     CONTAMINATION_DESCRIPTIONS,
-    contamination_panel,
 )
 from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.kernels import contamination as formulas
@@ -522,3 +523,20 @@ def test_no_units():
     panel = contamination_panel(analyzer, unit_ids=[])
     assert len(panel) == 0
     assert list(panel.columns) == list(CONTAMINATION_DESCRIPTIONS)
+
+
+def test_groups_of_spikes_are_as_units():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    vector = analyzer.sorting.to_spike_vector()
+    spikes = {u: np.flatnonzero(analyzer.unit_ids[vector["unit_index"]] == u) for u in (11, 12)}
+    merged = sic.CurationSession(analyzer)
+    unit_id = merged.merge([11, 12])
+    panel = contamination_panel(merged.apply(), unit_ids=[unit_id])
+    # in any order of the spikes, and with spikes that are in several groups
+    found = contamination_of_spikes(
+        analyzer, [np.concatenate([spikes[12], spikes[11]]), spikes[11], np.zeros(0, dtype=int)]
+    )
+    pd.testing.assert_frame_equal(found.iloc[:1], panel.reset_index(drop=True))
+    alone = contamination_panel(analyzer, unit_ids=[11]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.iloc[[1]].reset_index(drop=True), alone)
+    assert found.reason[2] == "all estimates: no spikes"

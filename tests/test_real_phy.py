@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import spikeinterface.core as sc
 
+import read_figures
 import si_curation as sic
 
 DRIVER = Path(__file__).with_name("drive_phy.py")
@@ -203,3 +204,53 @@ def test_phy_shows_the_template_features_of_another_sorter(phy, tmp_path):
     expected = features.get_pair_projections("a", "e")
     for points, values in zip(points_of(answers), expected, strict=True):
         np.testing.assert_allclose(points, values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["example", "ks1_phy_curated"])
+def test_the_figures_hold_what_the_views_of_phy_hold(phy, tmp_path, request, name):
+    if name == "example":
+        source = sic.example_folder()
+    else:
+        source = request.getfixturevalue("shared_data") / name
+    folder = copy_of(source, tmp_path / "folder")
+    answers = phy(folder)
+    analyzer = sic.read_kilosort_as_analyzer(folder, unwhiten="phy")
+    first, last = min(answers["clusters"]), max(answers["clusters"])
+    widget = sic.plot_features(analyzer, [first, last], num_background_spikes=0)
+    shown = answers["feature_view"]
+    ids = [analyzer.channel_ids[channel] for channel in shown["channels"]]
+    assert [widget.axes[i].get_ylabel().split(",")[0] for i in (0, 4)] == [
+        f"channel {channel_id}" for channel_id in ids
+    ]
+    panels = iter(widget.axes)
+    for i in range(4):
+        for j in range(i, 4):
+            drawn = read_figures.points(next(panels))
+            for cluster, ours, xy in zip(
+                (first, last), drawn, shown["panels"][f"{i},{j}"], strict=True
+            ):
+                # phy shows 0 for a channel that is not among the best of the second cluster
+                known = np.isin(shown["channels"], answers["clusters"][cluster]["channels"])
+                columns = [(i == j) or known[j % 2], known[i % 2]]
+                expected = np.array(xy).T
+                assert ours.shape == expected.shape
+                np.testing.assert_allclose(
+                    ours[:, columns], expected[:, columns], rtol=1e-5, atol=1e-5
+                )
+
+    templates, masks = map(np.array, answers["templates"])
+    axes = sic.plot_unit_templates_by_source(analyzer, [last]).ax
+    *sources, _ = read_figures.waveforms(axes)
+    assert len(sources) == len(templates) > 1
+    positions = analyzer.get_channel_locations()
+    channels = answers["clusters"][last]["channels"]
+    order = np.argsort(-masks, kind="stable")
+    widths = [c.get_linewidth()[0] for c in sorted(axes.collections, key=lambda c: c.get_zorder())]
+    np.testing.assert_allclose(widths[:-1], 0.5 + 1.4 * masks[order])
+    heights = [one[:, :, 1] - positions[channels, 1][:, None] for one in sources]
+    scale = np.ptp(heights[0]) / np.ptp(templates[order[0]])
+    assert templates[order[0]].any(axis=0).all()
+    for ours, theirs in zip(heights, templates[order], strict=True):
+        # phy draws a template as 0 on channels that are not among its own best
+        known = theirs.any(axis=0)
+        np.testing.assert_allclose((ours / scale)[known], theirs.T[known], rtol=1e-3, atol=1e-3)

@@ -5,10 +5,11 @@
 
 from importlib.metadata import version as _version
 
-from si_curation.contamination import (
+from si_curation.batch import BatchResult, Recipe, example_recipe, read_recipe, run_batch
+from si_curation.contamination import contamination_panel
+from si_curation.contamination_columns import (
     COMPARABLE_CONTAMINATION_COLUMNS,
     CONTAMINATION_DESCRIPTIONS,
-    contamination_panel,
 )
 from si_curation.curation import (
     LABEL_PRESETS,
@@ -55,6 +56,7 @@ from si_curation.extensions import (
     compute_template_features,
     compute_unit_similarity,
 )
+from si_curation.gui.opening import open_gui
 from si_curation.metrics.extension import (
     CurationMetrics,
     compute_curation_metrics,
@@ -66,7 +68,20 @@ from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reader import read_kilosort_as_analyzer
 from si_curation.spike_amplitudes import SpikeAmplitudes, get_spike_amplitudes
 from si_curation.spike_features import get_spike_features
+from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
+from si_curation.views.best_channels import plot_best_channels
+from si_curation.views.contamination import plot_contamination
+from si_curation.views.cross_correlograms import plot_cross_correlograms
 from si_curation.views.effect_vs_quality import plot_effect_vs_quality
+from si_curation.views.features import plot_features
+from si_curation.views.firing_rate import plot_firing_rate
+from si_curation.views.isi import plot_isi
+from si_curation.views.lineage import plot_lineage
+from si_curation.views.pair_overview import plot_pair_overview
+from si_curation.views.similarity import plot_similarity
+from si_curation.views.template_features import plot_template_features
+from si_curation.views.templates_by_source import plot_unit_templates_by_source
+from si_curation.views.unit_overview import plot_unit_overview
 
 __version__ = _version("si_curation")
 
@@ -76,6 +91,7 @@ __all__ = [
     "LABEL_PRESETS",
     "METRIC_DESCRIPTIONS",
     "MONOSYNAPTIC_DESCRIPTIONS",
+    "BatchResult",
     "CrossCorrelograms",
     "CurationMetrics",
     "CurationSession",
@@ -89,6 +105,7 @@ __all__ = [
     "ParameterError",
     "PhyFolder",
     "PhyFolderError",
+    "Recipe",
     "RuleSet",
     "SiCurationError",
     "SiCurationWarning",
@@ -111,18 +128,35 @@ __all__ = [
     "contamination_panel",
     "effect_vs_quality",
     "example_folder",
+    "example_recipe",
     "export_to_phy",
     "find_bad_merges",
     "find_monosynaptic_connections",
     "get_spike_amplitudes",
     "get_spike_features",
     "label_units",
+    "open_gui",
+    "plot_amplitudes_over_time",
+    "plot_best_channels",
+    "plot_contamination",
+    "plot_cross_correlograms",
     "plot_effect_vs_quality",
+    "plot_features",
+    "plot_firing_rate",
+    "plot_isi",
+    "plot_lineage",
+    "plot_pair_overview",
+    "plot_similarity",
+    "plot_template_features",
+    "plot_unit_overview",
+    "plot_unit_templates_by_source",
     "read_kilosort_as_analyzer",
     "read_label_rules",
     "read_phy_folder",
+    "read_recipe",
     "reconstruct_lineage",
     "restore_phy_folder",
+    "run_batch",
     "simulate_kilosort_folder",
     "suggest_merges",
     "update_phy_folder",

@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from si_curation.cli_batch import batch
 from si_curation.cli_check import check
 from si_curation.cli_evidence import connections, contamination, merges
+from si_curation.cli_gui import gui
 from si_curation.cli_metrics import cluster_info, metrics
 from si_curation.cli_phy import curate_in_code, export_phy, restore
 from si_curation.errors import (
@@ -361,6 +363,8 @@ for command in (
     connections,
     export_phy,
     restore,
+    gui,
+    batch,
 ):
     cli.add_command(command)
 

@@ -66,7 +66,9 @@ def open_source(source: Path, sampling_frequency: float | None = None) -> Any:
     """Load a saved analyzer, or read a Kilosort/phy folder."""
     if not source.is_dir():
         raise FolderNotFoundError(f"{source} does not exist, expected an analyzer or a folder")
-    if source.suffix == ".zarr" or (source / "recording_info").is_dir():
+    from si_curation.saving import is_saved_analyzer
+
+    if is_saved_analyzer(source):
         from spikeinterface.core import load_sorting_analyzer
 
         return load_sorting_analyzer(source)

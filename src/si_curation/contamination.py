@@ -14,7 +14,6 @@ from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.kernels.contamination import (
     SLIDING_CONFIDENCE,
     SLIDING_CONTAMINATIONS,
-    SLIDING_REFERENCE,
     Estimate,
     contamination_by_many_neurons,
     contamination_by_one_neuron,
@@ -37,80 +36,6 @@ MAX_REFRACTORY_PERIOD_MS = 100.0
 CANDIDATE_STEP_MS, MAX_CANDIDATE_MS, MIN_WINDOW_MS = 0.25, 5.0, 0.5
 # as SpikeInterface's sliding_rp_violation has them by default
 SLIDING_BIN_MS, SLIDING_MIN_MS, SLIDING_MAX_MS = 0.25, 0.5, 10.0
-
-_UMS = "UltraMegaSort2000, rpv_contamination; SpikeInterface, isi_violation"
-_HILL = "Hill et al. 2011, J. Neurosci. 31:8699"
-_LLOBET = "Llobet et al. 2022, bioRxiv 2022.02.08.479192"
-_SLIDING = "Steinmetz lab and IBL, slidingRefractory; SpikeInterface, sliding_rp_violation"
-_KILOSORT = "Kilosort 4, CCG.py (the names are the other way round in Kilosort 2 and 3)"
-
-_MODELS = {
-    "isi_violations_ratio": f"rate of adjacent violations over firing rate, 1 ({_UMS})",
-    "hill_contamination": (
-        "share of the spikes that are one other neuron's, from adjacent violations, 0 to 0.5 "
-        f"({_HILL})"
-    ),
-    "rp_contamination": (
-        "share of the spikes that are many other neurons', from all pairs, 0 to 1 "
-        f"({_LLOBET}; SpikeInterface, rp_violation)"
-    ),
-    "rp_contamination_one_neuron": (
-        f"share of the spikes that are one other neuron's, from all pairs, 0 to 0.5 ({_LLOBET})"
-    ),
-}
-CONTAMINATION_DESCRIPTIONS: dict[str, str] = {
-    "num_spikes": "number of spikes, count",
-    "firing_rate_hz": "spikes per duration of the recording, Hz",
-    "refractory_period_ms": "refractory period of all columns but sliding_* and kilosort_*, ms",
-    "refractory_period_source": "where it came from: given, autocorrelogram or default",
-    "isi_violations_count": (
-        "adjacent violations: intervals of consecutive spikes shorter than the refractory period, "
-        "count (SpikeInterface, isi_violation)"
-    ),
-    "rp_violations": (
-        "violations of all pairs: pairs of any two spikes not further apart than the refractory "
-        "period, count (SpikeInterface, rp_violation)"
-    ),
-    "censored_pairs": "pairs of spikes closer than the censored period, count",
-    "expected_pairs": (
-        "pairs within the refractory period, were all spikes independent, count "
-        "(N^2 (t_r - t_c) / (T - 2 N t_c))"
-    ),
-}
-for _name, _text in _MODELS.items():
-    CONTAMINATION_DESCRIPTIONS[_name] = _text
-    for _end in ("lower", "upper"):
-        CONTAMINATION_DESCRIPTIONS[f"{_name}_{_end}"] = (
-            f"{_end} end of the confidence interval of {_name} (Poisson interval of the violations;"
-            " Garwood 1936)"
-        )
-CONTAMINATION_DESCRIPTIONS |= {
-    "sliding_rp_violation": (
-        f"smallest contamination that a refractory period rules out with {SLIDING_CONFIDENCE:.0%} "
-        f"confidence, itself an upper bound, 0.005 to 0.35 ({_SLIDING})"
-    ),
-    "sliding_rp_period_ms": f"refractory period that rules it out best, ms ({_SLIDING})",
-    "sliding_rp_confidence": (
-        f"largest confidence that contamination is below {SLIDING_REFERENCE:.0%}, 0 to 1 "
-        f"({_SLIDING})"
-    ),
-    "kilosort_r12": (
-        "smallest ratio of the centre of the autocorrelogram (1 to 10 ms) to its shoulders, 1; "
-        f"100 times it is ContamPct ({_KILOSORT})"
-    ),
-    "kilosort_q12": (
-        f"smallest probability of so few pairs in the centre by chance, 0 to 1 ({_KILOSORT})"
-    ),
-    "reason": "which of the columns above are NaN and why; empty where none is",
-}
-COMPARABLE_CONTAMINATION_COLUMNS: tuple[str, ...] = (
-    "firing_rate_hz",
-    *(f"{name}{end}" for name in _MODELS for end in ("", "_lower", "_upper")),
-    "sliding_rp_violation",
-    "sliding_rp_confidence",
-    "kilosort_r12",
-    "kilosort_q12",
-)
 
 
 class _Spikes(NamedTuple):
@@ -218,21 +143,60 @@ def contamination_panel(
     >>> panel.loc[13, ["num_spikes", "rp_violations", "rp_contamination"]].tolist()
     [1330.0, 58.0, 1.0]
     """
-    analyzer = sorting_analyzer
-    rows = _rows_of(analyzer, unit_ids)
-    fs = analyzer.sampling_frequency
-    _check(fs, refractory_period_ms, censored_period_ms, confidence_level)
-    t_c = _samples(censored_period_ms, fs)
-    given = None if refractory_period_ms is None else _samples(refractory_period_ms, fs)
-    spikes = _count(analyzer, given)
-    if given is None:
-        t_r, source = _estimate_periods(spikes, t_c)
-    else:
-        t_r = np.full(len(analyzer.unit_ids), given)
-        source = np.full(t_r.size, "given", dtype=object)
-    table = _tabulate(spikes, t_r, source, t_c, confidence_level)
-    table.index = pd.Index(analyzer.unit_ids, name="unit_id")
+    rows = _rows_of(sorting_analyzer, unit_ids)
+    periods = (refractory_period_ms, censored_period_ms)
+    fs = sorting_analyzer.sampling_frequency
+    _check(fs, *periods, confidence_level)
+    longest = None if refractory_period_ms is None else _samples(refractory_period_ms, fs)
+    table = _panel(_count(sorting_analyzer, longest), *periods, confidence_level)
+    table.index = pd.Index(sorting_analyzer.unit_ids, name="unit_id")
     return table.iloc[rows]
+
+
+def contamination_of_spikes(
+    sorting_analyzer: SortingAnalyzer,
+    groups: Sequence[NDArray[np.integer]],
+    *,
+    refractory_period_ms: float | None = None,
+    censored_period_ms: float = 0.0,
+    confidence_level: float = 0.95,
+) -> pd.DataFrame:
+    """Estimate the contamination of any groups of spikes, as if each were a unit.
+
+    What the panel would be after a merge or a split, before it is made.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    groups : sequence of array
+        Positions in the spike vector; a spike may be in several groups.
+    refractory_period_ms, censored_period_ms, confidence_level
+        As of `contamination_panel`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each group, with the columns of `contamination_panel`.
+
+    Raises
+    ------
+    ParameterError
+        A period or the confidence level cannot be used.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> spikes = analyzer.sorting.to_spike_vector()
+    >>> together = np.flatnonzero(np.isin(analyzer.unit_ids[spikes["unit_index"]], [11, 12]))
+    >>> contamination_of_spikes(analyzer, [together]).num_spikes.tolist()
+    [383]
+    """
+    periods = (refractory_period_ms, censored_period_ms)
+    fs = sorting_analyzer.sampling_frequency
+    _check(fs, *periods, confidence_level)
+    longest = None if refractory_period_ms is None else _samples(refractory_period_ms, fs)
+    return _panel(_count(sorting_analyzer, longest, groups), *periods, confidence_level)
 
 
 def _samples(period_ms: float, sampling_frequency: float) -> int:
@@ -284,22 +248,48 @@ def _check(
         raise ParameterError("; ".join(problems))
 
 
-def _count(analyzer: SortingAnalyzer, given: int | None) -> _Spikes:
+def _count(
+    analyzer: SortingAnalyzer,
+    longest: int | None,
+    groups: Sequence[NDArray[np.integer]] | None = None,
+) -> _Spikes:
+    """Count the pairs of each unit, or of each of some groups of positions in the spike vector."""
     fs = analyzer.sampling_frequency
     spikes = analyzer.sorting.to_spike_vector()
-    num_units = len(analyzer.unit_ids)
+    if groups is None:
+        units, num_units = spikes["unit_index"], len(analyzer.unit_ids)
+    else:
+        spikes = spikes[np.concatenate([np.zeros(0, dtype=np.int64), *groups])]
+        num_units = len(groups)
+        units = np.repeat(np.arange(num_units, dtype=np.int64), [len(group) for group in groups])
     longest_ms = max(SLIDING_MAX_MS, MAX_CANDIDATE_MS)
-    max_lag = max(int(np.ceil(longest_ms * fs / 1000.0)), given or 0)
     counts = count_short_lags(
         spikes["sample_index"],
-        spikes["unit_index"],
+        units,
         spikes["segment_index"],
         num_units,
-        max_lag,
+        max(int(np.ceil(longest_ms * fs / 1000.0)), longest or 0),
         kilosort_bin_of_lag(fs),
     )
-    num_spikes = np.bincount(spikes["unit_index"], minlength=num_units).astype(np.int64)
+    num_spikes = np.bincount(units, minlength=num_units).astype(np.int64)
     return _Spikes(num_spikes, float(analyzer.get_total_samples()), fs, counts)
+
+
+def _panel(
+    spikes: _Spikes,
+    refractory_period_ms: float | None,
+    censored_period_ms: float,
+    confidence_level: float,
+) -> pd.DataFrame:
+    t_c = _samples(censored_period_ms, spikes.sampling_frequency)
+    if refractory_period_ms is None:
+        t_r, source = _estimate_periods(spikes, t_c)
+    else:
+        t_r = np.full(
+            spikes.num_spikes.size, _samples(refractory_period_ms, spikes.sampling_frequency)
+        )
+        source = np.full(t_r.size, "given", dtype=object)
+    return _tabulate(spikes, t_r, source, t_c, confidence_level)
 
 
 def _estimate_periods(spikes: _Spikes, t_c: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:

@@ -120,16 +120,54 @@ def get_spike_amplitudes(
         spikes = _background_spikes(sorting_analyzer, {unit_id, first}, best, peak)
     else:
         spikes = spikes_of_unit(sorting_analyzer, unit_id)
-    channel = peak if channel_id is None else _channel_index(sorting_analyzer, channel_id)
-    if kind == "template":
-        values = _template_amplitudes(sorting_analyzer, spikes)
-    elif kind == "template_feature":
-        values = _template_feature_amplitudes(sorting_analyzer, spikes, position)
-    elif kind == "feature":
-        values = _feature_amplitudes(sorting_analyzer, spikes, channel, component)
-    else:
-        values = _raw_amplitudes(sorting_analyzer, spikes, channel, best)
+    channel = peak if channel_id is None else channel_position(sorting_analyzer, channel_id)
+    template = -1
+    if kind == "template_feature":
+        assignment = sorting_analyzer.get_extension("template_assignment")
+        template = -1 if assignment is None else int(assignment.unit_template_ids[position])
+    values = amplitudes_of_spikes(sorting_analyzer, spikes, kind, channel, template, component)
     return SpikeAmplitudes(spikes, values)
+
+
+def amplitudes_of_spikes(
+    sorting_analyzer: SortingAnalyzer,
+    spike_indices: NDArray[np.int64],
+    kind: Literal["template", "template_feature", "feature", "raw"],
+    channel_index: int,
+    template_id: int,
+    component: int = 0,
+) -> NDArray[np.floating]:
+    """Give the amplitudes of any spikes, with respect to a channel and a template.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    spike_indices : array (n,) int64
+        Positions in ``sorting.to_spike_vector()``.
+    kind, component
+        As of `get_spike_amplitudes`.
+    channel_index : int
+        For "feature" and "raw".
+    template_id : int
+        For "template_feature".
+
+    Returns
+    -------
+    array (n,) floating
+
+    Raises
+    ------
+    MissingDataError, ParameterError
+        As `get_spike_amplitudes`.
+    """
+    if kind == "template":
+        return _template_amplitudes(sorting_analyzer, spike_indices)
+    if kind == "template_feature":
+        return _template_feature_amplitudes(sorting_analyzer, spike_indices, template_id)
+    if kind == "feature":
+        return _feature_amplitudes(sorting_analyzer, spike_indices, channel_index, component)
+    best = _best_channels(sorting_analyzer)
+    return _raw_amplitudes(sorting_analyzer, spike_indices, channel_index, best)
 
 
 def _best_channels(analyzer: SortingAnalyzer) -> list[NDArray[np.int64]]:
@@ -139,7 +177,14 @@ def _best_channels(analyzer: SortingAnalyzer) -> list[NDArray[np.int64]]:
     return [row[row >= 0] for row in rows]
 
 
-def _channel_index(analyzer: SortingAnalyzer, channel_id: Any) -> int:
+def channel_position(analyzer: SortingAnalyzer, channel_id: Any) -> int:
+    """Give the index of a channel.
+
+    Raises
+    ------
+    ParameterError
+        There is no such channel.
+    """
     found = np.flatnonzero(analyzer.channel_ids == channel_id)
     if found.size != 1:
         raise ParameterError(f"there is no channel {channel_id!r}")
@@ -181,14 +226,13 @@ def _template_amplitudes(analyzer, spikes: NDArray[np.int64]) -> NDArray[np.floa
     return np.asarray(values[rows])
 
 
-def _template_feature_amplitudes(analyzer, spikes, position: int) -> NDArray[np.floating]:
+def _template_feature_amplitudes(analyzer, spikes, template_id: int) -> NDArray[np.floating]:
     extension = analyzer.get_extension("template_features")
     if extension is None:
         raise MissingDataError(
             "kind='template_feature' needs the extension 'template_features'; compute it first"
         )
-    template = int(analyzer.get_extension("template_assignment").unit_template_ids[position])
-    return extension.get_template_projections(spikes, template)
+    return extension.get_template_projections(spikes, template_id)
 
 
 def _feature_amplitudes(analyzer, spikes, channel: int, component: int) -> NDArray[np.floating]:

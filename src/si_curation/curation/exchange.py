@@ -104,7 +104,7 @@ def apply_curation_model(
 ) -> dict[Any, Any]:
     """Do the steps of a curation in a session; see `apply_spikeinterface_curation`."""
     renamed: dict[Any, Any] = {}
-    for one in _load(curation):
+    for one in read_curation(curation):
         expected = {renamed.get(i, i) for i in one.unit_ids}
         if expected != set(session.unit_ids):
             missing = sorted(map(str, expected - set(session.unit_ids)))
@@ -120,7 +120,8 @@ def apply_curation_model(
 
 def _apply_one(session, one, renamed: dict[Any, Any], why: dict[str, str]) -> None:
     for label in one.manual_labels:
-        for name, values in label.labels.items():
+        given = label.labels or _taken_away(one.label_definitions)
+        for name, values in given.items():
             for field, value in _fields_of(one.label_definitions[name], name, values):
                 session.label([renamed.get(label.unit_id, label.unit_id)], value, field, **why)
     if one.removed:
@@ -141,6 +142,11 @@ def _apply_one(session, one, renamed: dict[Any, Any], why: dict[str, str]) -> No
         _note_renamed(renamed, split.new_unit_ids or [], outputs)
 
 
+def _taken_away(definitions) -> dict[str, list[str]]:
+    """Give the labels of an entry that has none, by which spikeinterface-gui takes a label away."""
+    return {name: ["unsorted"] for name in definitions if _OUR_NAME.get(name) == "group"}
+
+
 def _free(session: CurationSession, wanted: list[Any]) -> list[Any] | None:
     """Give the ids that are wanted if none was used before, else None: take new ones."""
     return None if any(i is None or session.was_used(i) for i in wanted) else wanted
@@ -153,6 +159,8 @@ def _note_renamed(renamed: dict[Any, Any], wanted: list[Any], outputs: list[Any]
 
 
 def _fields_of(definition, name: str, values: list[str]) -> list[tuple[str, Any]]:
+    # SpikeInterface writes an empty text for units that a step did not label: that says nothing
+    values = [value for value in values if value.strip()]
     if definition.exclusive:
         field = _OUR_NAME.get(name, name)
         # SpikeInterface's examples write "MUA"
@@ -161,7 +169,23 @@ def _fields_of(definition, name: str, values: list[str]) -> list[tuple[str, Any]
     return [(value, True) for value in values]  # as SpikeInterface: one column per option
 
 
-def _load(curation: Curation) -> list[Any]:
+def read_curation(curation: Curation) -> list[Any]:
+    """Read a SpikeInterface curation, whatever it is given as.
+
+    Parameters
+    ----------
+    curation : dict, list, str, Path or a model
+
+    Returns
+    -------
+    list of spikeinterface.curation.curation_model.Curation
+        Its steps.
+
+    Raises
+    ------
+    FolderNotFoundError, ParameterError
+        There is no such file, or it is no curation.
+    """
     from pydantic import ValidationError
     from spikeinterface.curation.curation_model import Curation as Model
     from spikeinterface.curation.curation_model import SequentialCuration

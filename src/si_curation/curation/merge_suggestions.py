@@ -175,13 +175,23 @@ def _check(fs, min_similarity, max_distance, max_pairs, period_ms, duplicate_ms,
         raise ParameterError("; ".join(problems))
 
 
-def _distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
-    """Distances of all pairs of units in µm; NaN where a unit has no place."""
+def unit_places(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
+    """Give the place of each unit: extension "unit_locations", else the centre of its templates.
+
+    Returns
+    -------
+    array (n_units, 2) float64
+        x and y in µm; NaN where a unit has no place.
+    """
     extension = analyzer.get_extension("unit_locations")
     if extension is not None:
-        places = np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
-    else:
-        places = _centres(analyzer)
+        return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
+    return _centres(analyzer)
+
+
+def _distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
+    """Distances of all pairs of units in µm; NaN where a unit has no place."""
+    places = unit_places(analyzer)
     difference = places[:, None] - places[None]
     return np.sqrt((difference**2).sum(axis=2))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from si_curation.extensions.template_assignment import (
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.sorter_features import FeatureFiles, SpikesOfFolder
 
+# of analyzers without template_assignment, which holds them elsewhere
+_spikes_by_unit: WeakKeyDictionary[Any, list[NDArray[np.int64]]] = WeakKeyDictionary()
+
 
 def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
     """Positions of the spikes of a unit in the spike vector, over all segments.
@@ -27,11 +31,16 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
     """
     position = unit_position(analyzer, unit_id)
     assignment = analyzer.get_extension("template_assignment")
-    known = getattr(assignment, "_spikes_by_unit", None)
+    if assignment is None:
+        known = _spikes_by_unit.get(analyzer)
+    else:
+        known = getattr(assignment, "_spikes_by_unit", None)
     if known is None:
         unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
         known = spikes_by_unit(unit_index, len(analyzer.unit_ids))
-        if assignment is not None:
+        if assignment is None:
+            _spikes_by_unit[analyzer] = known
+        else:
             assignment._spikes_by_unit = known
     return known[position]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +28,11 @@ from si_curation.extensions.spikes import (
     spikes_of_unit,
 )
 from si_curation.extensions.template_assignment import TemplateAssignment, unit_position
-from si_curation.kernels.feature_projections import template_neighbours
+from si_curation.kernels._numba import blocks
+from si_curation.kernels.feature_projections import (
+    template_neighbours,
+    weighted_mean_projections,
+)
 from si_curation.sorter_features import SpikesOfFolder
 from si_curation.streaming import collect_blocks
 from si_curation.template_projections import (
@@ -409,25 +414,24 @@ class TemplateFeatures(BaseSpikeVectorExtension):
                 raise MissingDataError(f"unit {unit_id!r} has no spikes, and so no template")
             weights.append(of_unit)
         first, second = (
-            self._mean_projections(unit, weights, missing) for unit in (unit_a, unit_b)
+            self.get_mean_projections(self._spikes_of(unit), weights, missing)
+            for unit in (unit_a, unit_b)
         )
         return first, second
 
-    def _mean_projections(self, unit_id, weights, missing) -> NDArray[np.float64]:
-        spikes = self._spikes_of(unit_id)
-        template_ids = assignment_of(self.sorting_analyzer).get_spike_template_ids()[spikes]
-        index = self.template_index[template_ids]  # (n, K)
-        values = self._rows(spikes).astype(np.float64)
-        values[index < 0] = 0
-        out = np.empty((spikes.size, len(weights)))
-        for j, weight in enumerate(weights):
-            padded = np.append(weight, 0)  # of template -1
-            out[:, j] = (values * padded[index]).sum(axis=1) / weight.sum()
-            if missing != 0:
-                stored = np.minimum(padded, 1)[index].sum(axis=1)
-                lost = stored < np.count_nonzero(weight)
-                share = (padded[index].sum(axis=1) / weight.sum())[lost]
-                out[lost, j] += (1 - share) * missing
+    def get_mean_projections(
+        self,
+        spike_indices: NDArray[np.integer],
+        weights: Sequence[NDArray[np.integer]],
+        missing: float = 0.0,
+    ) -> NDArray[np.float64]:
+        """Projections of some spikes (n,) onto means of templates: `weighted_mean_projections`."""
+        template_ids = assignment_of(self.sorting_analyzer).get_spike_template_ids()
+        out = np.empty((len(spike_indices), len(weights)))
+        for piece in blocks(len(out)):
+            spikes = spike_indices[piece]
+            index = self.template_index[template_ids[spikes]]  # (n, K)
+            out[piece] = weighted_mean_projections(self._rows(spikes), index, weights, missing)
         return out
 
     def _spikes_of(self, unit_id: Any) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ taken in, it is a short one: over the stored channels and components.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -240,3 +242,50 @@ def projection_weights(
         table = weights[pair].reshape(num_pcs, num_local, num_out)
         table[np.ix_(np.arange(num_pcs), stored, onto)] = picked.transpose(1, 2, 0)
     return weights
+
+
+def weighted_mean_projections(
+    values: NDArray[np.floating],
+    template_index: NDArray[np.integer],
+    weights: Sequence[NDArray[np.integer]],
+    missing: float = 0.0,
+) -> NDArray[np.float64]:
+    """Mean projections of spikes onto several templates, weighted by counts.
+
+    Parameters
+    ----------
+    values : array (n, K)
+        Projections of each spike.
+    template_index : array (n, K) integer
+        Onto which templates; -1 for none.
+    weights : sequence of array (n_templates,) integer
+        Counts of the templates, an array for each mean; not all 0.
+    missing : float
+        What counts for templates that a spike is not projected onto.
+
+    Returns
+    -------
+    array (n, n_means) float64
+
+    Notes
+    -----
+    Source: phy 2.1.0, ``TemplateController._get_template_features``, with `missing` 0.
+
+    Examples
+    --------
+    >>> values, index = np.array([[2.0, 6.0]]), np.array([[0, 2]])
+    >>> weighted_mean_projections(values, index, [np.array([3, 0, 1]), np.array([1, 1, 0])])
+    array([[3., 1.]])
+    """
+    known = values.astype(np.float64)
+    known[template_index < 0] = 0
+    out = np.empty((len(values), len(weights)))
+    for j, weight in enumerate(weights):
+        padded = np.append(weight, 0)  # of template -1
+        out[:, j] = (known * padded[template_index]).sum(axis=1) / weight.sum()
+        if missing != 0:
+            stored = np.minimum(padded, 1)[template_index].sum(axis=1)
+            lost = stored < np.count_nonzero(weight)
+            share = (padded[template_index].sum(axis=1) / weight.sum())[lost]
+            out[lost, j] += (1 - share) * missing
+    return out

@@ -10,15 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.contamination import (
+from si_curation.contamination import _check, _count, _panel, _samples
+from si_curation.contamination_columns import (
     COMPARABLE_CONTAMINATION_COLUMNS,
     CONTAMINATION_DESCRIPTIONS,
-    _check,
-    _count,
-    _estimate_periods,
-    _samples,
-    _Spikes,
-    _tabulate,
 )
 from si_curation.errors import ParameterError
 from si_curation.metrics.description import MetricDescription, MetricValues
@@ -139,24 +134,6 @@ def compute_contamination(
                 values[column] = panels[found][column].to_numpy(np.float64)
                 reasons[column] = _reasons(column, values[column], panels[found]["reason"])
     return MetricValues(values, reasons, dict.fromkeys(values, "spike times"))
-
-
-def _panel(
-    spikes: _Spikes,
-    refractory_period_ms: float | None,
-    censored_period_ms: float,
-    confidence_level: float,
-) -> pd.DataFrame:
-    """Make the panel of all units, as `contamination_panel`, from counts that are there."""
-    t_c = _samples(censored_period_ms, spikes.sampling_frequency)
-    if refractory_period_ms is None:
-        t_r, source = _estimate_periods(spikes, t_c)
-    else:
-        t_r = np.full(
-            spikes.num_spikes.size, _samples(refractory_period_ms, spikes.sampling_frequency)
-        )
-        source = np.full(t_r.size, "given", dtype=object)
-    return _tabulate(spikes, t_r, source, t_c, confidence_level)
 
 
 def complete_params(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:

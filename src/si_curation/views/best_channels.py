@@ -2,29 +2,182 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.errors import MissingDataError
+from si_curation.errors import ParameterError
+from si_curation.views.probe import draw_probe, draw_template, frame_channels, probe_scale
+from si_curation.views.references import ChannelRanking, template_counts_of
+from si_curation.views.style import (
+    label_axes,
+    say,
+    spike_count,
+    template_units,
+    tidy,
+    title_panel,
+    unit_title,
+)
+from si_curation.views.units import DrawnUnit, resolve_units
+from si_curation.views.widget import FigureWidget, require_extensions
 
 UNITS_PER_PAGE = 24
 _COLUMNS = 6
-_GREY = "0.75"
-_MARGIN_UM = 15.0
+
+
+class _Panel(NamedTuple):
+    unit: DrawnUnit
+    title: str
+    subtitle: str
+    template: NDArray[np.floating]
+    channel_indices: NDArray[np.integer]
+
+
+class BestChannelsWidget(FigureWidget):
+    """Draw the most frequent template of each unit on its ranked channels.
+
+    The first panel is the probe with the best channel of each unit. In each unit's panel the
+    template is drawn at the place of each ranked channel, full and heavy on the best, paler and
+    thinner further down; grey squares are the other channels. Each panel has its own scale. phy
+    has no such view; its WaveformView places waveforms in the same way.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        With "template_assignment" and "template_best_channels".
+    unit_ids : sequence, optional
+        All units by default; a tuple of unit ids is drawn as if merged: the most frequent template
+        of all their spikes.
+    unit_colors : mapping of unit id to color, optional
+        SpikeInterface's ``get_unit_colors`` by default.
+    num_channels : int, optional
+        At most so many of the ranked channels.
+    show_probe : bool
+        Draw the panel of the probe, the first.
+    **figure_arguments
+        ``figure``, ``axes`` (one for the probe and one for each unit), ``ax``, ``figsize``,
+        ``figtitle``; see `FigureWidget`.
+
+    Raises
+    ------
+    MissingDataError
+        An extension is missing.
+    UnknownIdError, ParameterError
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> _ = analyzer.compute("template_best_channels")
+    >>> widget = sic.plot_best_channels(analyzer, [13, (11, 12)])
+    >>> [axes.get_title(loc="left") for axes in widget.axes]
+    ['best channels', 'unit 13 · good', 'units 11 + 12 · unsorted']
+    """
+
+    def __init__(
+        self,
+        sorting_analyzer: SortingAnalyzer,
+        unit_ids: Sequence[Any] | None = None,
+        *,
+        unit_colors: Mapping[Any, Any] | None = None,
+        num_channels: int | None = None,
+        show_probe: bool = True,
+        **figure_arguments: Any,
+    ):
+        assignment, best = require_extensions(
+            sorting_analyzer, "template_assignment", "template_best_channels"
+        )
+        if num_channels is not None and num_channels < 1:
+            raise ParameterError(f"num_channels is {num_channels!r}, expected at least 1")
+        units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
+        indices = best.get_data(outputs="indices")
+        ranking = None
+        panels = []
+        for unit in units:
+            if len(unit.unit_ids) == 1:
+                channels = indices[unit.unit_ids[0]]
+            else:
+                ranking = ranking or ChannelRanking(sorting_analyzer, **best.params)
+                channels = ranking.of(unit)
+            counts = template_counts_of(sorting_analyzer, unit)
+            template = assignment.get_templates()[int(counts.argmax())]
+            title = unit_title(sorting_analyzer, unit)
+            panels.append(
+                _Panel(unit, title, _words(counts), template, np.asarray(channels)[:num_channels])
+            )
+        super().__init__(
+            {
+                "panels": panels,
+                "positions": sorting_analyzer.get_channel_locations(),
+                "units": template_units(assignment.info),
+                "sampling_frequency": sorting_analyzer.sampling_frequency,
+                "show_probe": bool(show_probe),
+            },
+            **figure_arguments,
+        )
+
+    def _num_axes(self, data: dict[str, Any]) -> int:
+        return len(data["panels"]) + data["show_probe"]
+
+    def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
+        num_rows, num_columns = _shape(len(data["panels"]))
+        return (0.3 + 1.5 * data["show_probe"] + 2.1 * num_columns, 2.6 * num_rows + 0.9)
+
+    def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
+        num_rows, num_columns = _shape(len(data["panels"]))
+        first = int(data["show_probe"])
+        ratios = [0.75] * first + [1.0] * num_columns
+        grid = figure.add_gridspec(num_rows, first + num_columns, width_ratios=ratios)
+        made = [figure.add_subplot(grid[:, 0])] if first else []
+        for i in range(len(data["panels"])):
+            place = grid[i // num_columns, first + i % num_columns]
+            made.append(figure.add_subplot(place))
+        figure.suptitle("Most frequent template of each unit on its best channels", fontsize=10)
+        return made
+
+    def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
+        positions = data["positions"]
+        if data["show_probe"]:
+            probe_axes, *axes = axes
+            best = [
+                (panel.unit.label, int(panel.channel_indices[0]), panel.unit.color)
+                for panel in data["panels"]
+                if panel.channel_indices.size
+            ]
+            draw_probe(probe_axes, positions, best)
+            tidy(probe_axes)
+            label_axes(probe_axes, "x (µm)", "depth (µm)")
+            title_panel(probe_axes, "best channels")
+        for place, panel in zip(axes, data["panels"], strict=True):
+            title_panel(place, panel.title, panel.subtitle)
+            channels = panel.channel_indices
+            if channels.size == 0:
+                place.set_axis_off()
+                say(place, "no template")
+                continue
+            scale = probe_scale([panel.template], channels, positions)
+            frame_channels(
+                place, channels, positions, scale, data["sampling_frequency"], data["units"]
+            )
+            paler = np.linspace(0.0, 0.6, channels.size)[:, None]
+            colors = (1 - paler) * np.array(to_rgb(panel.unit.color)) + paler * 0.8
+            widths = np.linspace(1.6, 0.8, channels.size)
+            draw_template(place, panel.template, channels, positions, scale, colors, widths)
+
+
+plot_best_channels = BestChannelsWidget
 
 
 def draw_best_channels_pages(
     sorting_analyzer: SortingAnalyzer, unit_ids: Sequence[Any] | None = None
 ) -> Iterator[Figure]:
-    """Draw the units page by page.
+    """Draw `plot_best_channels` page by page.
 
     Parameters
     ----------
@@ -45,153 +198,22 @@ def draw_best_channels_pages(
     """
     ids = list(sorting_analyzer.unit_ids if unit_ids is None else unit_ids)
     for start in range(0, max(len(ids), 1), UNITS_PER_PAGE):
-        yield draw_best_channels(sorting_analyzer, ids[start : start + UNITS_PER_PAGE])
+        page = ids[start : start + UNITS_PER_PAGE]
+        yield BestChannelsWidget(sorting_analyzer, page).figure
 
 
-def draw_best_channels(
-    sorting_analyzer: SortingAnalyzer, unit_ids: Sequence[Any] | None = None
-) -> Figure:
-    """Draw the most frequent template of each unit on its ranked channels.
-
-    The left panel is the probe with the best channel of each unit. In each unit's panel the
-    template is drawn at the place of each ranked channel, the darkest on the best channel; grey
-    squares are the other channels.
-
-    Parameters
-    ----------
-    sorting_analyzer : SortingAnalyzer
-        With "template_assignment" and "template_best_channels".
-    unit_ids : sequence, optional
-        All units by default.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    MissingDataError
-        An extension is missing.
-    """
-    assignment = sorting_analyzer.get_extension("template_assignment")
-    best_channels = sorting_analyzer.get_extension("template_best_channels")
-    if assignment is None or best_channels is None:
-        raise MissingDataError("compute template_assignment and template_best_channels first")
-    ids = list(sorting_analyzer.unit_ids if unit_ids is None else unit_ids)
-    positions = sorting_analyzer.get_channel_locations()
-    indices = best_channels.get_data(outputs="indices")
-    table = assignment.get_data()
-    groups = sorting_analyzer.sorting.get_property("quality")
-    group_of = {} if groups is None else dict(zip(sorting_analyzer.unit_ids, groups, strict=True))
-
-    num_rows = -(-max(len(ids), 1) // _COLUMNS)
-    num_columns = -(-max(len(ids), 1) // num_rows)
-    figure = Figure(figsize=(1.8 + 2.1 * num_columns, 2.6 * num_rows + 0.9), layout="constrained")
-    grid = figure.add_gridspec(num_rows, num_columns + 1, width_ratios=[0.75] + [1.0] * num_columns)
-    probe_axes = figure.add_subplot(grid[:, 0])
-    _draw_probe(probe_axes, positions, {u: indices[u] for u in ids})
-    for i, unit_id in enumerate(ids):
-        axes = figure.add_subplot(grid[i // num_columns, 1 + i % num_columns])
-        row = table.loc[unit_id]
-        template = assignment.get_unit_template(unit_id)
-        draw_unit_on_probe(axes, template, indices[unit_id], positions)
-        parts = [f"unit {unit_id}", str(group_of.get(unit_id, ""))]
-        axes.set_title(" · ".join(part for part in parts if part), fontsize=9, loc="left", pad=14)
-        text = f"{int(row.num_spikes):,} spikes, template {int(row.template_id)}"
-        if row.num_templates > 1:
-            text += f" ({row.template_purity:.0%} of {int(row.num_templates)})"
-        axes.text(0, 1.02, text, transform=axes.transAxes, fontsize=7, color="0.35", va="bottom")
-    units = {"uV": "µV"}.get(assignment.info["units"], "arbitrary units")
-    figure.suptitle(
-        f"Most frequent template of each unit on its best channels "
-        f"(each scaled to its largest channel, {units})",
-        fontsize=10,
-    )
-    return figure
+def _shape(count: int) -> tuple[int, int]:
+    """Rows and columns of the panels of units, as even as can be."""
+    num_rows = -(-max(count, 1) // _COLUMNS)
+    return num_rows, -(-max(count, 1) // num_rows)
 
 
-def draw_unit_on_probe(
-    axes: Axes,
-    template: NDArray[np.floating],
-    channel_indices: NDArray[np.integer],
-    positions: NDArray[np.floating],
-) -> None:
-    """Draw one template at the places of its channels.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    template : array (n_samples, n_channels)
-    channel_indices : array (k,) integer
-        Ranked, best first.
-    positions : array (n_channels, 2) in µm
-    """
-    axes.set_axis_off()
-    if channel_indices.size == 0:
-        axes.text(0.5, 0.5, "no template", transform=axes.transAxes, ha="center", color="0.5")
-        return
-    width, height = _spacing(positions)
-    traces = template[:, channel_indices].T  # (k, n_samples)
-    scale = 1.6 * height / max(float(np.ptp(traces, axis=1).max()), 1e-12)
-    time = np.linspace(-0.42, 0.42, template.shape[0]) * width
-    lines = [
-        np.column_stack([x + time, y + trace * scale])
-        for (x, y), trace in zip(positions[channel_indices], traces, strict=True)
-    ]
-    # from the least to the most important, so that the best channel lies on top
-    shades = colormaps["viridis"](np.linspace(0.0, 0.85, len(lines)))
-    margin = np.array([0.6 * width, 0.9 * height])
-    low = positions[channel_indices].min(axis=0) - margin
-    high = positions[channel_indices].max(axis=0) + margin
-    shown = np.all((positions >= low) & (positions <= high), axis=1)
-    axes.plot(*positions[shown].T, "s", color=_GREY, markersize=2, zorder=0)
-    axes.add_collection(
-        LineCollection(
-            lines[::-1], colors=shades[::-1], linewidths=np.linspace(0.8, 1.6, len(lines))
-        )
-    )
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
-
-
-def _draw_probe(axes: Axes, positions: NDArray, channels_of_unit: dict[Any, NDArray]) -> None:
-    axes.plot(*positions.T, "s", color=_GREY, markersize=2)
-    taken: dict[int, int] = {}
-    for unit_id, channels in channels_of_unit.items():
-        if channels.size == 0:
-            continue
-        x, y = positions[channels[0]]
-        axes.plot(x, y, "o", color="tab:red", markersize=3)
-        # units that share a best channel are written side by side
-        shift = taken.get(int(channels[0]), 0)
-        taken[int(channels[0])] = shift + len(str(unit_id)) + 1
-        axes.annotate(
-            str(unit_id),
-            (x, y),
-            (4 + 5 * shift, 0),
-            textcoords="offset points",
-            fontsize=7,
-            va="center",
-        )
-    low, high = positions.min(axis=0) - _MARGIN_UM, positions.max(axis=0) + _MARGIN_UM
-    axes.set_xlim(low[0], high[0] + 2 * _MARGIN_UM)
-    axes.set_ylim(low[1], high[1])
-    axes.set_xlabel("x (µm)", fontsize=8)
-    axes.set_ylabel("depth (µm)", fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.set_title("best channels", fontsize=9, loc="left")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _spacing(positions: NDArray[np.floating]) -> tuple[float, float]:
-    """Smallest distance of columns and of rows of the probe, for the size of a waveform."""
-
-    def smallest(values: NDArray) -> float:
-        steps = np.diff(np.unique(np.round(values, 3)))
-        return float(steps.min()) if steps.size else 0.0
-
-    width, height = smallest(positions[:, 0]), smallest(positions[:, 1])
-    width = width or height or 20.0
-    height = height or width
-    return max(width, 0.5 * height), max(height, 0.25 * width)
+def _words(counts: NDArray[np.int64]) -> str:
+    total, largest = int(counts.sum()), int(counts.max(initial=0))
+    text = spike_count(total)
+    if total == 0:
+        return text
+    text += f", template {int(counts.argmax())}"
+    if largest < total:
+        text += f" ({largest / total:.0%} of {np.count_nonzero(counts)})"
+    return text

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.widgets import get_unit_colors
@@ -13,6 +14,8 @@ from spikeinterface.widgets import get_unit_colors
 from si_curation.errors import ParameterError
 from si_curation.extensions.spikes import spikes_of_unit
 from si_curation.extensions.template_assignment import unit_position
+
+_MOST_IN_LABEL = 5
 
 
 class DrawnUnit(NamedTuple):
@@ -23,7 +26,7 @@ class DrawnUnit(NamedTuple):
     unit_ids : tuple
         One unit id, or those that are drawn as if they were merged.
     label : str
-        "7", or "11 + 12".
+        "7", or "11 + 12"; of more than five, the first ones.
     color : color
     """
 
@@ -55,7 +58,8 @@ def resolve_units(
         All by default. An entry that is itself a tuple or list of unit ids is drawn as if these
         units were merged, in the colour of the first.
     unit_colors : mapping of unit id to color, optional
-        SpikeInterface's ``get_unit_colors`` by default.
+        SpikeInterface's ``get_unit_colors`` by default, the light ones darkened so that lines and
+        points are seen on white.
 
     Returns
     -------
@@ -79,7 +83,10 @@ def resolve_units(
         unit_ids = list(sorting_analyzer.unit_ids)
     if isinstance(unit_ids, str) or not hasattr(unit_ids, "__iter__"):
         raise ParameterError(f"unit_ids is {unit_ids!r}, expected a list of unit ids")
-    colors = dict(get_unit_colors(sorting_analyzer)) if unit_colors is None else dict(unit_colors)
+    if unit_colors is None:
+        colors = {i: _on_white(color) for i, color in get_unit_colors(sorting_analyzer).items()}
+    else:
+        colors = dict(unit_colors)
     units = []
     for entry in unit_ids:
         merged = tuple(entry) if isinstance(entry, tuple | list | np.ndarray) else (entry,)
@@ -87,5 +94,15 @@ def resolve_units(
             raise ParameterError(f"{entry!r} is to be drawn as merged, expected different unit ids")
         rows = [unit_position(sorting_analyzer, unit_id) for unit_id in merged]
         ids = tuple(sorting_analyzer.unit_ids[row] for row in rows)
-        units.append(DrawnUnit(ids, " + ".join(map(str, ids)), colors.get(ids[0], "0.3")))
+        label = " + ".join(map(str, ids[:_MOST_IN_LABEL]))
+        if len(ids) > _MOST_IN_LABEL:
+            label += f" + … ({len(ids)} units)"
+        units.append(DrawnUnit(ids, label, colors.get(ids[0], "0.3")))
     return units
+
+
+def _on_white(color: Any) -> tuple[float, float, float]:
+    """Darken a colour until its luma (ITU-R BT.709) is 0.55, if it is lighter."""
+    red, green, blue = to_rgb(color)
+    factor = min(1.0, 0.55 / max(0.2126 * red + 0.7152 * green + 0.0722 * blue, 1e-9))
+    return (factor * red, factor * green, factor * blue)

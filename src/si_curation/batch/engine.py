@@ -1,0 +1,182 @@
+"""The engine: sessions as Dask tasks, on processes of this machine or on any cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from si_curation.batch.inputs import SessionInput
+from si_curation.batch.session import Options, run_session
+from si_curation.errors import MissingDataError, ParameterError
+
+logger = logging.getLogger(__name__)
+
+#: How long a scheduler is looked for.
+CONNECT_TIMEOUT = "20s"
+#: How many workers may die under a session before it is given up (of our own clusters).
+ALLOWED_FAILURES = 2
+_BYTES_PER_WORKER = 2_000_000_000  # what a session of some ten million spikes takes
+Outcome = tuple[int, dict[str, Any] | BaseException]
+Failures = Callable[[SessionInput, BaseException], dict[str, Any]]
+
+
+def run_here(
+    sessions: Sequence[SessionInput], output_folder: str, options: Options
+) -> Iterator[Outcome]:
+    """Run sessions one after another in this process, without Dask; on all cores by default."""
+    if options.num_threads is None:
+        options = options._replace(num_threads=_num_cpus())
+    for number, session in enumerate(sessions):
+        yield number, run_session(session, output_folder, options)
+
+
+def run_on_dask(
+    sessions: Sequence[SessionInput], output_folder: str, options: Options, client: Any
+) -> Iterator[Outcome]:
+    """Run sessions on a Dask cluster; give what each gave, or its exception, as they end.
+
+    What is not begun is cancelled when the iteration is left.
+    """
+    from distributed import as_completed
+
+    # keys of one group: the scheduler then hands out sessions one by one, as workers get free
+    token = f"si-curation-{uuid.uuid4().hex}"
+    keys = [(token, number) for number in range(len(sessions))]
+    futures = client.map(
+        run_session,
+        list(sessions),
+        output_folder=output_folder,
+        options=options,
+        key=keys,
+        pure=False,
+    )
+    numbers = {future: number for number, future in enumerate(futures)}
+    try:
+        for future in as_completed(futures):
+            yield numbers[future], _outcome(future)
+    finally:
+        client.cancel(futures)
+
+
+def _outcome(future: Any) -> dict[str, Any] | BaseException:
+    if future.status == "finished":
+        return future.result()
+    if future.status == "error":
+        return future.exception()
+    return ConnectionError("the connection to the Dask scheduler was lost")
+
+
+def failure_in_words(fault: BaseException) -> str:
+    """Tell what happened to a session that could not report itself."""
+    if type(fault).__name__ == "KilledWorker":
+        deaths = getattr(fault, "allowed_failures", ALLOWED_FAILURES) + 1
+        return (
+            f"{deaths} worker processes died, one after another, while this session ran: most "
+            "often there was too little memory; give fewer workers, or more memory to each"
+        )
+    if isinstance(fault, ImportError):
+        return f"a worker cannot import what is needed ({fault}): install si_curation there"
+    return f"{type(fault).__name__}: {' '.join(str(fault).split())}"
+
+
+@contextmanager
+def local_client(num_workers: int | None, num_sessions: int) -> Iterator[tuple[Any, int]]:
+    """Make a cluster of processes on this machine, and close it.
+
+    Parameters
+    ----------
+    num_workers : int, optional
+        By default as many as there are cores, and memory for; never more than sessions.
+    num_sessions : int
+
+    Yields
+    ------
+    tuple
+        The client, and the number of threads for each session: workers times threads are not more
+        than cores.
+    """
+    dask, distributed = import_dask()
+    from distributed.system import MEMORY_LIMIT
+
+    cpus = _num_cpus()
+    if num_workers is None:
+        num_workers = min(cpus, max(1, MEMORY_LIMIT // _BYTES_PER_WORKER))
+    num_workers = max(1, min(num_workers, num_sessions))
+    settings = {
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        # a worker has one session at a time: when it dies, no other is to blame
+        "distributed.scheduler.worker-saturation": 1.0,
+        # sessions keep nothing on workers, and mapped files count as memory: never pause or spill
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+    }
+    with dask.config.set(settings):
+        try:
+            cluster = distributed.LocalCluster(
+                n_workers=num_workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=MEMORY_LIMIT // num_workers,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as fault:
+            raise ParameterError(
+                f"the worker processes did not start ({fault}): a script that calls run_batch must "
+                "do so below 'if __name__ == \"__main__\":', as they import it; with num_workers=0 "
+                "there are none"
+            ) from fault
+        with cluster, distributed.Client(cluster) as client:
+            yield client, max(1, cpus // num_workers)
+
+
+@contextmanager
+def given_client(client: Any) -> Iterator[Any]:
+    """Give a client of a cluster that others look after: a Client, or the scheduler's address."""
+    _, distributed = import_dask()
+    if isinstance(client, distributed.Client):
+        yield client
+        return
+    if not isinstance(client, str):
+        raise ParameterError(
+            f"client is {client!r}, expected a dask.distributed Client or the address of a "
+            "scheduler"
+        )
+    try:
+        connected = distributed.Client(client, timeout=CONNECT_TIMEOUT)
+    except (OSError, ValueError) as fault:
+        raise ParameterError(f"there is no Dask scheduler at {client}: {fault}") from None
+    with connected:
+        if not connected.scheduler_info().get("workers"):
+            logger.warning("%s has no workers yet; waiting for them", client)
+        yield connected
+
+
+def import_dask() -> tuple[Any, Any]:
+    """Import dask and distributed.
+
+    Raises
+    ------
+    MissingDataError
+    """
+    try:
+        import dask
+        import distributed
+    except ImportError as fault:
+        raise MissingDataError(
+            f'{fault.name} is needed for workers: pip install "si_curation[batch]", or give '
+            "num_workers=0 to run in this process"
+        ) from None
+    return dask, distributed
+
+
+def _num_cpus() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1

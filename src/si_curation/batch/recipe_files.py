@@ -1,0 +1,98 @@
+"""Recipes from files, and one to begin with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from si_curation.batch.recipe import Recipe, check_recipe
+from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+
+
+def example_recipe() -> str:
+    """Give the text of a recipe to begin with, in YAML, with comments; it works as it stands.
+
+    Examples
+    --------
+    >>> example_recipe().splitlines()[4]
+    '  unwhiten: auto'
+    """
+    return (resources.files("si_curation.batch") / "example_recipe.yaml").read_text("utf-8")
+
+
+def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    recipe : str, Path, mapping or Recipe
+        A ``.yaml``, ``.yml`` or ``.json`` file, or what it would hold. Relative paths in a file
+        start at its folder. `example_recipe` is one to begin with.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    FolderNotFoundError
+        There is no such file.
+    ParameterError
+        All problems at once: unknown keys, values that cannot be used, extensions that do not
+        exist or need the recording, parameters that an extension does not have, rules with faults,
+        files that are not there.
+    MissingDataError
+        PyYAML is needed to read it, and is not installed.
+
+    Examples
+    --------
+    >>> read_recipe({"extensions": ["cross_correlograms"]}).extensions
+    {'cross_correlograms': {}}
+    >>> read_recipe({"extension": {}, "exports": {"analyzer": "zip"}})
+    Traceback (most recent call last):
+    ...
+    si_curation.errors.ParameterError: recipe: 2 problems: exports.analyzer: is 'zip'; input should
+    be 'zarr' or 'binary_folder'; extension: this key is not known
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, Mapping):
+        return check_recipe(dict(recipe), "recipe")
+    if not isinstance(recipe, str | Path):
+        raise ParameterError(f"recipe is {recipe!r}, expected a file, a mapping or a Recipe")
+    path = Path(recipe).expanduser()
+    if path.suffix.lower() not in (".yaml", ".yml", ".json"):
+        raise ParameterError(f"recipe is {path}, expected a .yaml, .yml or .json file")
+    if not path.is_file():
+        raise FolderNotFoundError(f"{path} does not exist, expected a recipe")
+    return check_recipe(_read(path), str(path), path.resolve().parent)
+
+
+def _read(path: Path) -> Any:
+    text = path.read_bytes()
+    try:
+        if path.suffix.lower() == ".json":
+            content = json.loads(text)
+        else:
+            content = _yaml().safe_load(text)
+    except MissingDataError:
+        raise
+    except Exception as fault:  # each format has its own error
+        raise ParameterError(f"{path} cannot be read: {fault}") from None
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path} holds {type(content).__name__}, expected keys and values")
+    return content
+
+
+def _yaml() -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise MissingDataError(
+            'PyYAML is needed to read YAML: pip install "si_curation[batch]", or write the recipe '
+            "as JSON"
+        ) from None
+    return yaml

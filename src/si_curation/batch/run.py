@@ -1,0 +1,263 @@
+"""`run_batch`: one recipe over many sessions."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+import si_curation.batch.engine as engine
+from si_curation.batch.inputs import SessionInput, gather_sessions
+from si_curation.batch.recipe import Recipe
+from si_curation.batch.recipe_files import read_recipe
+from si_curation.batch.session import FAILED_STATUS, Options
+from si_curation.batch.state import BatchFolder, to_json, versions
+from si_curation.batch.summary import write_summary
+from si_curation.errors import MissingDataError, OutputExistsError, ParameterError
+from si_curation.phy.writing import replace_file
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchResult:
+    """What a batch gave.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row for each session, in the order given: ``session``; ``folder``; ``status`` ("done",
+        "skipped: already done" or "failed"); ``num_units`` and ``num_spikes`` (pandas' Int64, NA
+        where it failed); ``seconds``, and ``seconds_<step>`` of each step (of a session that was
+        done before: of that time); ``versions``; ``warnings``; ``error`` ("" unless it failed).
+        Also in ``sessions.csv``.
+    units : pandas.DataFrame
+        The units of all sessions that are done: ``session``, ``unit_id`` (text), ``group``,
+        ``num_spikes`` and the metrics. Also in ``units.csv``.
+    output_folder : pathlib.Path
+        ``sessions/NAME/`` has the outputs of a session, ``records/NAME.json`` its seconds, or its
+        error with the traceback.
+    page : pathlib.Path
+        ``summary.html``.
+    notes : tuple of str
+        What could not be told about all sessions together.
+    """
+
+    table: pd.DataFrame
+    units: pd.DataFrame
+    output_folder: Path
+    page: Path
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The rows of the sessions that failed."""
+        return self.table[self.table["status"] == FAILED_STATUS]
+
+    def __repr__(self) -> str:
+        counts = self.table["status"].value_counts()
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return f"BatchResult: {len(self.table)} sessions ({told}) in {self.output_folder}"
+
+
+def run_batch(
+    folders: str | Path | Mapping[str, Any] | pd.DataFrame | Iterable[str | Path],
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    output_folder: str | Path,
+    *,
+    client: Any = None,
+    num_workers: int | None = None,
+    num_threads: int | None = None,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+    progress_bar: bool = True,
+) -> BatchResult:
+    """Do what a recipe says with each of many sessions; those that are done are not done again.
+
+    A session that fails stops no other. Outputs of a session appear as a whole or not at all, and
+    are the same bits on any number of workers and threads (NWB files and reports as far as their
+    exports are). Killed and called again, it goes on: sessions are known by the content of their
+    files, the recipe, and the versions of this package and SpikeInterface; not by dates.
+
+    Parameters
+    ----------
+    folders : str, Path, iterable of these, mapping or pandas.DataFrame
+        Kilosort/phy folders, or saved SortingAnalyzers of any sorter. Patterns such as
+        ``"data/*/kilosort4"`` stand for all folders that match. A ``.csv`` or ``.tsv`` file, or a
+        DataFrame: a row for each session with ``folder`` and optionally ``session`` (its name), any
+        reading option of the recipe (``sampling_frequency``, ``gain_to_uV`` ...; lists in JSON),
+        ``t_start``, ``nwb_metadata`` and ``source_nwb``; an empty cell means what the recipe says,
+        and relative folders start at the table. A mapping: {name: folder}. Sessions without a name
+        are named after their folder.
+    recipe : str, Path, mapping or Recipe
+        See `read_recipe`.
+    output_folder : str or Path
+        New, empty, or of an earlier batch.
+    client : dask.distributed.Client or str, optional
+        A cluster, or the address of its scheduler. Its workers must see the folders and the output
+        folder under the same paths, and have this package. Each worker process does one session at
+        a time, on as many threads as it has.
+    num_workers : int, optional
+        Without a `client`: processes on this machine; by default as many as there are cores, and
+        memory for (2 GB each). 0: in this process, one session after another, without Dask.
+    num_threads : int, optional
+        Threads of our kernels for each session, instead of those that the worker has. On this
+        machine workers times threads are cores. Linear algebra always runs on one thread.
+    retry_failed : bool
+        Compute sessions again that failed before with the same content, recipe and versions. Those
+        that failed for want of memory, disk or workers are always tried again.
+    overwrite : bool
+        Compute sessions again whose files, recipe or versions have changed; what was there is kept
+        as ``<name>.backup-YYYYmmdd-HHMMSS``. Otherwise they fail and are left as they are.
+    progress_bar : bool
+
+    Returns
+    -------
+    BatchResult
+
+    Raises
+    ------
+    ParameterError, FolderNotFoundError
+        The recipe, the folders or the output folder cannot be used: all problems at once, before
+        anything is computed. Two sessions with the same name are such a problem.
+    OutputExistsError
+        The output folder is not of a batch.
+    MissingDataError
+        A package is missing: ``pip install "si_curation[batch]"``.
+
+    Notes
+    -----
+    Local workers are started by importing the script that calls: as always with processes in
+    Python, put the call below ``if __name__ == "__main__":``.
+
+    A session whose worker dies is tried again on another, three times in all on this machine (on
+    other clusters: Dask's ``distributed.scheduler.allowed-failures``), and then fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import si_curation as sic
+    >>> recipe = {"extensions": ["unit_similarity"], "exports": {"analyzer": "zarr"}}
+    >>> output = tempfile.mkdtemp()
+    >>> run = lambda: sic.run_batch([sic.example_folder()], recipe, output, num_workers=0,
+    ...                             progress_bar=False)
+    >>> run().table[["session", "status", "num_units", "num_spikes"]].values.tolist()
+    [['ks4_phy_curated', 'done', 8, 5299]]
+    >>> run().table["status"].tolist()
+    ['skipped: already done']
+    """
+    checked = read_recipe(recipe)
+    _check(checked, client, num_workers, num_threads)
+    sessions = gather_sessions(folders, checked)
+    batch = _prepare(output_folder, sessions, checked)
+    options = Options(num_threads, overwrite, retry_failed, run=uuid.uuid4().hex)
+    rows: list[dict[str, Any] | None] = [None] * len(sessions)
+    with (
+        _running(sessions, batch, options, client, num_workers) as outcomes,
+        tqdm(total=len(sessions), desc="sessions", disable=not progress_bar) as bar,
+    ):
+        failed = 0
+        for number, outcome in outcomes:
+            row = _row_of(outcome, sessions[number], batch)
+            rows[number] = row
+            if row["status"] == FAILED_STATUS:
+                failed += 1
+                bar.set_postfix_str(f"{failed} failed")
+                logger.info("%s failed: %s", row["session"], row["error"])
+            bar.update()
+    table, units, notes = write_summary(batch, checked, [row for row in rows if row is not None])
+    page = batch.folder / "summary.html"
+    return BatchResult(table, units, batch.folder, page, tuple(notes))
+
+
+@contextmanager
+def _running(
+    sessions: Sequence[SessionInput],
+    batch: BatchFolder,
+    options: Options,
+    client: Any,
+    num_workers: int | None,
+) -> Iterator[Iterator[engine.Outcome]]:
+    """Begin to run sessions where they are to run; give their outcomes as they end."""
+    folder = str(batch.folder)
+    if client is not None:
+        with engine.given_client(client) as connected:
+            yield engine.run_on_dask(sessions, folder, options, connected)
+    elif num_workers == 0:
+        yield engine.run_here(sessions, folder, options)
+    else:
+        with engine.local_client(num_workers, len(sessions)) as (connected, num_threads):
+            if options.num_threads is None:
+                options = options._replace(num_threads=num_threads)
+            yield engine.run_on_dask(sessions, folder, options, connected)
+
+
+def _row_of(
+    outcome: dict[str, Any] | BaseException, session: SessionInput, batch: BatchFolder
+) -> dict[str, Any]:
+    if isinstance(outcome, dict):
+        return outcome
+    row: dict[str, Any] = {
+        "session": session.name,
+        "folder": session.folder,
+        "status": FAILED_STATUS,
+        "num_units": None,
+        "num_spikes": None,
+        "seconds": {},
+        "versions": versions(),
+        "warnings": [],
+        "error": engine.failure_in_words(outcome),
+    }
+    batch.write_record(session.name, {**row, "would_fail_again": False})
+    return row
+
+
+def _check(recipe: Recipe, client: Any, num_workers: int | None, num_threads: int | None) -> None:
+    problems = []
+    for name, value, least in (("num_workers", num_workers, 0), ("num_threads", num_threads, 1)):
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        if value is not None and not is_count:
+            problems.append(f"{name} is {value!r}, expected a whole number, {least} or more")
+    if client is not None and num_workers is not None:
+        problems.append("num_workers is for workers on this machine: leave it out with a client")
+    if problems:
+        raise ParameterError("; ".join(problems))
+    needed = {"jinja2": "batch"}
+    if recipe.exports.nwb is not None:
+        needed["pynwb"] = "nwb"
+    if client is not None or num_workers != 0:
+        engine.import_dask()
+    for package, extra in needed.items():
+        try:
+            __import__(package)
+        except ImportError:
+            raise MissingDataError(
+                f'{package} is needed: pip install "si_curation[{extra}]"'
+            ) from None
+
+
+def _prepare(
+    output_folder: str | Path, sessions: Sequence[SessionInput], recipe: Recipe
+) -> BatchFolder:
+    folder = Path(output_folder).expanduser().resolve()
+    batch = BatchFolder(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ParameterError(f"{folder} is a file, expected the name of a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not batch.marker.is_file():
+        raise OutputExistsError(f"{folder} has files that are not of a batch; give another folder")
+    batch.sessions.mkdir(parents=True, exist_ok=True)
+    content = {
+        "what": "si_curation batch",
+        "versions": versions(),
+        "recipe": recipe.model_dump(mode="json"),
+        "sessions": {session.name: session.folder for session in sessions},
+    }
+    replace_file(batch.marker, to_json(content))
+    return batch

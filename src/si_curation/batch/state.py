@@ -1,0 +1,178 @@
+"""What makes a session done: fingerprints by content, and the records beside its outputs.
+
+``sessions/NAME/done.json`` is in the folder of outputs, which appears as a whole, so that there is
+no done session without it and no outputs without a done session. ``records/NAME.json`` has what is
+different each time: seconds, host, and the error of a session that failed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from si_curation.batch.inputs import SessionInput
+from si_curation.exporters.phy_backup import BACKUP_FOLDER, CACHE_FOLDER
+from si_curation.phy.arrays import Findings
+from si_curation.phy.params import data_paths_of, read_params
+from si_curation.phy.raw import raw_num_samples, resolve_data_paths
+from si_curation.phy.writing import is_temporary, replace_file
+from si_curation.saving import is_saved_analyzer
+
+DONE = "done.json"
+_CHUNK = 1 << 22
+_READ = (".npy", ".tsv", ".csv")  # and params.py: what a phy folder is read from
+_SKIPPED = {CACHE_FOLDER, BACKUP_FOLDER, "__pycache__"}
+_DECIDING = ("si_curation", "spikeinterface")
+_TOLD = (*_DECIDING, "numpy", "scipy", "numba", "pandas")
+_PARTS = {
+    "inputs": "its files have changed",
+    "recipe": "the recipe has changed",
+    "versions": "the versions of the packages have changed",
+}
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of what computes."""
+    found = {"python": platform.python_version()}
+    for name in _TOLD:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def make_fingerprint(session: SessionInput) -> dict[str, Any]:
+    """Tell what the outputs of a session depend on: the content of its files, recipe, versions.
+
+    Of a Kilosort/phy folder the files that are read are hashed, whole: names and bytes. Of raw data
+    only the length counts, which is all that is used of them. Where the recipe exports to phy,
+    which copies everything else in the folder too, all other files count; of a saved analyzer all
+    files do. Neither dates nor the place of the folder count.
+
+    Returns
+    -------
+    dict
+        ``inputs`` and ``recipe``: BLAKE2b digests; ``versions`` of si_curation and SpikeInterface.
+    """
+    recipe = session.recipe.model_dump(mode="json", exclude={"effect", "session_name_parts"})
+    nwb = session.recipe.exports.nwb
+    if nwb is not None:
+        for key, path in (("metadata", nwb.metadata), ("source_nwb", nwb.source_nwb)):
+            if isinstance(path, str):
+                recipe["exports"]["nwb"][key] = _digest_file(Path(path))
+    text = json.dumps([session.name, recipe], sort_keys=True)
+    now = versions()
+    return {
+        "inputs": _digest_inputs(Path(session.folder), session.recipe.exports.phy is not None),
+        "recipe": hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
+        "versions": {name: now[name] for name in _DECIDING},
+    }
+
+
+def _digest_inputs(folder: Path, everything: bool) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    raw: list[Path] = []
+    if is_saved_analyzer(folder):
+        everything = True
+    else:
+        params = read_params(folder, Findings())
+        raw = list(resolve_data_paths(folder, data_paths_of(params)))
+        digest.update(repr(raw_num_samples(tuple(raw), params)).encode())
+    resolved = {path.resolve() for path in raw}
+    for name in sorted(_files_of(folder, everything)):
+        path = folder / name
+        if path.resolve() not in resolved:
+            digest.update(json.dumps([name, path.stat().st_size]).encode())
+            digest.update(_digest_file(path).encode())
+    return digest.hexdigest()
+
+
+def _files_of(folder: Path, everything: bool) -> Iterator[str]:
+    for here, subfolders, files in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if everything and name not in _SKIPPED]
+        for name in files:
+            is_read = name == "params.py" or name.endswith(_READ)
+            is_left = is_temporary(name) or name == "phy.log"
+            if (is_read or everything) and not is_left and (Path(here) / name).is_file():
+                yield (Path(here) / name).relative_to(folder).as_posix()
+
+
+def _digest_file(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class BatchFolder:
+    """The output folder of a batch: where everything is.
+
+    Parameters
+    ----------
+    folder : Path
+        Absolute.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.marker = folder / "batch.json"
+        self.sessions = folder / "sessions"
+        self.records = folder / "records"
+
+    def outputs_of(self, name: str) -> Path:
+        """Give the folder of a session's outputs."""
+        return self.sessions / name
+
+    def read_done(self, name: str) -> dict[str, Any] | None:
+        """Give what ``done.json`` of a session says; None where it is not done."""
+        return _read_json(self.outputs_of(name) / DONE)
+
+    def read_record(self, name: str) -> dict[str, Any] | None:
+        """Give the record of the last time that a session was computed, or None."""
+        return _read_json(self.records / f"{name}.json")
+
+    def write_record(self, name: str, record: dict[str, Any]) -> None:
+        """Replace the record of a session."""
+        self.records.mkdir(exist_ok=True)
+        replace_file(self.records / f"{name}.json", to_json(record))
+
+    def remove_unfinished(self, name: str) -> None:
+        """Remove what a killed process left of a session under temporary names."""
+        pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.tmp")
+        if self.sessions.is_dir():
+            for path in self.sessions.iterdir():
+                if pattern.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def to_json(content: Any) -> bytes:
+    """Give JSON for people: sorted and indented."""
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
+
+
+def why_outdated(done: dict[str, Any], fingerprint: dict[str, Any], outputs: Path) -> str | None:
+    """Tell why the outputs of a session are not those that are asked for; None if they are."""
+    before = done.get("fingerprint", {})
+    reasons = [text for key, text in _PARTS.items() if before.get(key) != fingerprint[key]]
+    missing = [name for name in done.get("outputs", []) if not (outputs / name).exists()]
+    if missing:
+        reasons.append(f"{', '.join(missing)} is missing")
+    return " and ".join(reasons) or None

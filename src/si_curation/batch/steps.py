@@ -1,0 +1,172 @@
+"""What is done with the analyzer of a session, step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from spikeinterface.core import SortingAnalyzer, load_sorting_analyzer
+from spikeinterface.core.sortinganalyzer import get_extension_class
+
+from si_curation._spikeinterface import forget_run_times
+from si_curation.batch.inputs import SessionInput
+from si_curation.batch.recipe import Labels, Merges, Reading
+from si_curation.batch.tables import TABLES, make_units
+from si_curation.curation import CurationSession, label_units, suggest_merges
+from si_curation.curation.labelling import METRIC_EXTENSIONS
+from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.exporters import export_to_phy
+from si_curation.reader import read_kilosort_as_analyzer
+from si_curation.saving import is_saved_analyzer, save_analyzer
+
+#: Who decides, in the history of a session.
+DECIDED_BY = "si-curation batch"
+Step = tuple[str, Callable[[], Any]]
+
+
+def read_session(session: SessionInput) -> SortingAnalyzer:
+    """Read a Kilosort/phy folder, or load a saved analyzer of any sorter, into memory."""
+    folder = Path(session.folder)
+    if not folder.is_dir():
+        raise FolderNotFoundError(f"{folder} does not exist, expected a folder")
+    if not is_saved_analyzer(folder):
+        return read_kilosort_as_analyzer(folder, **_options(session.recipe.reading))
+    given = session.recipe.reading.model_fields_set
+    changed = [key for key in sorted(given) if _differs(session.recipe.reading, key)]
+    if changed:
+        raise ParameterError(
+            f"{folder} is a saved analyzer, for which reading options ({', '.join(changed)}) mean "
+            "nothing: leave them out, or make it a batch of its own"
+        )
+    return load_sorting_analyzer(folder).copy()
+
+
+def _options(reading: Reading) -> dict[str, Any]:
+    options = reading.model_dump()
+    options["exclude_groups"] = options["exclude_groups"] or None
+    return options
+
+
+def _differs(reading: Reading, key: str) -> bool:
+    return getattr(reading, key) != Reading.model_fields[key].default
+
+
+def suggest_and_merge(analyzer: SortingAnalyzer, merges: Merges, part: Path) -> SortingAnalyzer:
+    """Write the suggested merges; give the analyzer in which they are done, if asked."""
+    options = merges.model_dump(exclude={"apply"}, exclude_none=True)
+    found = suggest_merges(analyzer, **options)
+    write_csv(found.table, part / "merges.csv")
+    found.to_curation_json(part / "merges.json")
+    groups = found.groups()
+    if not merges.apply or not groups:
+        return analyzer
+    session = CurationSession(analyzer, decided_by=DECIDED_BY)
+    for group in groups:
+        reason = f"suggested, score of {found.score_threshold:g} or more"
+        session.merge(group, reason=reason)
+    return session.apply()
+
+
+def compute(analyzer: SortingAnalyzer, name: str, params: dict[str, Any]) -> None:
+    """Compute an extension; what it would draw at random, with a seed."""
+    signature = inspect.signature(get_extension_class(name)._set_params)
+    seed = signature.parameters.get("seed")
+    if seed is not None and seed.default is None:
+        params = {"seed": 0, **params}
+    analyzer.compute({name: dict(params)}, n_jobs=1, progress_bar=False)
+
+
+def label(analyzer: SortingAnalyzer, labels: Labels, part: Path) -> None:
+    """Label the units by rules, and write what decided each label."""
+    try:
+        found = label_units(analyzer, labels.rules, otherwise=labels.otherwise)
+    except MissingDataError as fault:
+        raise MissingDataError(
+            f"labels: {fault} (extensions of the recipe: {' or '.join(METRIC_EXTENSIONS)})"
+        ) from None
+    session = CurationSession(analyzer, decided_by=DECIDED_BY)
+    before = session.table["group"].reindex(found.table.index)
+    by_hand = before.isin(["good", "mua", "noise"]) & labels.keep_existing
+    table = found.table.assign(before=before.fillna("unsorted"), kept=by_hand)
+    dataclasses.replace(found, table=table[~by_hand]).apply_to(session)
+    groups = session.table["group"].reindex(list(analyzer.unit_ids)).fillna("unsorted")
+    write_csv(table.assign(group=groups).reset_index(), part / "labels.csv")
+    analyzer.set_sorting_property("quality", groups.to_numpy().astype("U32"))
+
+
+def writing_steps(analyzer: SortingAnalyzer, session: SessionInput, part: Path) -> Iterator[Step]:
+    """Give the steps that write the outputs of a session, with their names."""
+    exports = session.recipe.exports
+    for name in exports.tables:
+        yield name, partial(_write_table, analyzer, name, part)
+    if exports.phy is not None:
+        yield "phy", partial(_write_phy, analyzer, exports.phy, part / "phy")
+    if exports.nwb is not None:
+        yield "nwb", partial(_write_nwb, analyzer, exports.nwb, part / f"{session.name}.nwb")
+    if session.recipe.report is not None:
+        title = session.recipe.report.title.replace("{session}", session.name)
+        yield "report", partial(_write_report, analyzer, title, part / "report.html")
+    if exports.analyzer is not None:
+        yield "analyzer", partial(_save, analyzer, exports.analyzer, part)
+    yield "units", partial(_write_units, analyzer, part)
+
+
+def _write_units(analyzer: SortingAnalyzer, part: Path) -> None:
+    write_csv(make_units(analyzer).reset_index(), part / "units.csv")
+
+
+def _write_table(analyzer: SortingAnalyzer, name: str, part: Path) -> None:
+    write_csv(TABLES[name](analyzer), part / f"{name}.csv")
+
+
+def _write_phy(analyzer: SortingAnalyzer, phy: Any, path: Path) -> None:
+    columns = None
+    if phy.columns:
+        units = make_units(analyzer)
+        missing = [name for name in phy.columns if name not in units]
+        if missing:
+            raise MissingDataError(
+                f"exports.phy.columns: {', '.join(missing)} not there, expected some of "
+                f"{', '.join(units.columns)}"
+            )
+        columns = units[phy.columns]
+    export_to_phy(analyzer, path, curation=phy.curation, columns=columns, link=phy.link)
+
+
+def _write_nwb(analyzer: SortingAnalyzer, nwb: Any, path: Path) -> None:
+    export_to_nwb = _function("si_curation.exporters", "export_to_nwb")
+    options = {} if nwb.source_nwb is None else {"source_nwb": nwb.source_nwb}
+    export_to_nwb(
+        analyzer, path, metadata=nwb.metadata, t_start=nwb.t_start, progress_bar=False, **options
+    )
+
+
+def _write_report(analyzer: SortingAnalyzer, title: str, path: Path) -> None:
+    export_report = _function("si_curation.report", "export_report")
+    export_report(analyzer, path, title=title, progress_bar=False)
+
+
+def _function(module: str, name: str) -> Callable[..., Any]:
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise MissingDataError(f"{name} is not in this version of si_curation") from None
+
+
+def _save(analyzer: SortingAnalyzer, format: str, part: Path) -> None:
+    forget_run_times(analyzer)
+    name = "analyzer.zarr" if format == "zarr" else "analyzer"
+    save_analyzer(analyzer, format, part / name)
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table; lists in its cells as texts."""
+    plain = table.map(lambda v: " ".join(map(str, v)) if isinstance(v, list | np.ndarray) else v)
+    path.write_bytes(plain.to_csv(index=False, lineterminator="\n").encode("utf-8"))

@@ -1,0 +1,1 @@
+"""Views for spikeinterface-gui, and opening it with them; needs the extra ``gui``."""

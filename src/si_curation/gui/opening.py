@@ -1,0 +1,258 @@
+"""`open_gui`: spikeinterface-gui with what this package adds to it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from spikeinterface.core import BaseRecording, SortingAnalyzer
+
+from si_curation._spikeinterface import inject_extension, recording_of
+from si_curation.errors import MissingDataError, ParameterError, SiCurationError
+from si_curation.gui.curation_file import (
+    check_writable,
+    default_curation_json,
+    start_curation,
+    write_curation,
+)
+
+logger = logging.getLogger(__name__)
+
+OUR_VIEWS = ("templatefeature", "lineage")
+_OURS = (
+    "template_assignment",
+    "template_best_channels",
+    "unit_similarity",
+    "template_features",
+)
+_METRICS = ("num_spikes", "firing_rate", "isi_violation", "rp_violation", "template")
+_PACKAGES = {"desktop": ("PySide6", "pyqtgraph"), "web": ("panel", "bokeh")}
+
+
+def gui_layout() -> dict[str, list[str]]:
+    """Give the views of each zone of the GUI's window: the GUI's default, and ours.
+
+    Returns
+    -------
+    dict
+        ``zone1`` to ``zone8``, as ``spikeinterface_gui.run_mainwindow(layout=...)`` takes it.
+    """
+    return {
+        "zone1": ["curation", "spikelist"],
+        "zone2": ["unitlist", "merge"],
+        "zone3": [
+            *["trace", "tracemap", "spikeamplitude", "amplitudescalings", "spikedepth"],
+            *["spikerate", "event"],
+        ],
+        "zone4": [],
+        "zone5": ["probe"],
+        "zone6": ["templatefeature", "ndscatter", "similarity"],
+        "zone7": ["lineage", "waveform", "waveformheatmap"],
+        "zone8": ["correlogram", "isi", "metrics", "maintemplate", "mainsettings"],
+    }
+
+
+def open_gui(
+    sorting_analyzer: SortingAnalyzer,
+    *,
+    curation_json: str | Path | None = None,
+    recording: BaseRecording | None = None,
+    mode: Literal["desktop", "web"] = "desktop",
+    layout: dict[str, list[str]] | None = None,
+    start_app: bool = True,
+) -> Any:
+    """Open spikeinterface-gui with the views of this package, to curate, also without a recording.
+
+    What its views need and the analyzer does not have is computed first, where that works without
+    a recording, and not saved: our extensions, ``correlograms`` and ``isi_histograms``. The table
+    of units shows counts, rates, refractory violations and templates. The labels are phy's groups.
+
+    The GUI's button "Save curation" writes `curation_json`, in SpikeInterface's format;
+    ``CurationSession(sorting_analyzer).apply_spikeinterface_curation(curation_json)`` does what is
+    in it. Opened again, the GUI goes on from there.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Of a session: ``session.apply()``.
+    curation_json : str or Path, optional
+        Goes on from it where it exists, and saves into it. By default the place where the GUI
+        looks in a saved analyzer (``spikeinterface_gui/curation_data.json`` in its folder) for the
+        format "binary_folder"; no button for other formats, where the GUI's "Export JSON" remains.
+    recording : BaseRecording, optional
+        For the GUI's traces.
+    mode : {"desktop", "web"}
+        A window (Qt), or a page in the browser (Panel).
+    layout : dict, optional
+        Views by zone; `gui_layout` by default.
+    start_app : bool
+        Wait until the window is closed. False: return at once, for an event loop of one's own.
+
+    Returns
+    -------
+    QtMainWindow or PanelMainWindow
+        Of spikeinterface-gui; ``window.controller.curation_data`` is the curation.
+
+    Raises
+    ------
+    MissingDataError
+        spikeinterface-gui or what the mode needs is not installed, the views of this package are
+        not (the installation is an old one), or the analyzer has no templates.
+    ParameterError
+        The mode, the layout, or the curation file cannot be used: it is of other units, holds
+        several steps, or lies where it cannot be written.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> sic.open_gui(analyzer, curation_json="curation.json")  # doctest: +SKIP
+    >>> session = sic.CurationSession(analyzer)
+    >>> session.apply_spikeinterface_curation("curation.json")  # doctest: +SKIP
+    """
+    _check_installed(mode)
+    if len(sorting_analyzer.unit_ids) == 0:
+        raise ParameterError("the analyzer has no units to show")
+    if curation_json is None:
+        path = default_curation_json(sorting_analyzer)
+    else:
+        path = Path(curation_json)
+        check_writable(path)
+    curation = start_curation(sorting_analyzer, path)
+    _check_layout(layout)
+    if recording is not None:
+        sorting_analyzer.set_temporary_recording(recording)
+    compute_for_gui(sorting_analyzer)
+
+    from spikeinterface_gui import run_mainwindow
+
+    return run_mainwindow(
+        sorting_analyzer,
+        mode=mode,
+        curation=True,
+        curation_dict=curation,
+        with_traces=recording_of(sorting_analyzer) is not None,
+        extra_unit_properties=_unit_columns(sorting_analyzer),
+        skip_extensions=[],
+        layout=gui_layout() if layout is None else {k: list(v) for k, v in layout.items()},
+        curation_callback=None if path is None else write_curation,
+        curation_callback_kwargs=None if path is None else {"path": path},
+        start_app=start_app,
+        panel_window_servable=start_app,
+    )
+
+
+def compute_for_gui(sorting_analyzer: SortingAnalyzer) -> list[str]:
+    """Compute what the views need and the analyzer does not have; nothing is saved to disk.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+
+    Returns
+    -------
+    list of str
+        What cannot be had, and why; logged too. The views say it.
+
+    Raises
+    ------
+    MissingDataError
+        There are no templates, without which the GUI does not open.
+    """
+    missing = [
+        name
+        for name in ("random_spikes", "templates")
+        if sorting_analyzer.get_extension(name) is None
+    ]
+    if missing:
+        raise MissingDataError(
+            f"the GUI needs {' and '.join(missing)}, which this analyzer does not have; compute "
+            "them with a recording, or read the Kilosort folder again"
+        )
+    lost = []
+    for name in _OURS:
+        if sorting_analyzer.get_extension(name) is not None:
+            continue
+        try:
+            sorting_analyzer.compute_one_extension(name, save=False)
+        except SiCurationError as fault:
+            lost.append(f"{name}: {fault}")
+    if sorting_analyzer.get_extension("correlograms") is None:
+        _make_correlograms(sorting_analyzer)
+    if sorting_analyzer.get_extension("isi_histograms") is None:
+        sorting_analyzer.compute_one_extension("isi_histograms", save=False)
+    for text in lost:
+        logger.info("not for the GUI: %s", text)
+    return lost
+
+
+def _make_correlograms(analyzer: SortingAnalyzer) -> None:
+    """SpikeInterface's correlograms, by our counting, which gives the same numbers sooner."""
+    from si_curation.extensions import CrossCorrelograms
+
+    window_ms, bin_ms = 50.0, 1.0
+    ours = CrossCorrelograms(analyzer)
+    ours.set_params(save=False, window_ms=window_ms, bin_ms=bin_ms, convention="spikeinterface")
+    ours.run(save=False)
+    counts, bins = ours.get_data()
+    params = {"window_ms": window_ms, "bin_ms": bin_ms, "method": "auto", "fast_mode": "never"}
+    inject_extension(analyzer, "correlograms", {"ccgs": counts, "bins": bins}, params)
+
+
+def _unit_columns(analyzer: SortingAnalyzer) -> dict[str, np.ndarray]:
+    """Columns for the GUI's table of units and its view of metrics."""
+    from si_curation.metrics.extension import CurationMetrics
+
+    known = analyzer.get_extension("curation_metrics")
+    if known is None:
+        known = CurationMetrics(analyzer)
+        known.set_params(save=False, metric_names=list(_METRICS))
+        known.run(save=False)
+    table = known.get_data()
+    there = (
+        set()
+        if analyzer.get_extension("quality_metrics") is None
+        else set(analyzer.get_extension("quality_metrics").get_data().columns)
+    )
+    return {
+        str(name): table[name].to_numpy()
+        for name in table.columns
+        if name not in there and table[name].dtype.kind in "iuf"
+    }
+
+
+def _check_installed(mode: str) -> None:
+    if mode not in _PACKAGES:
+        raise ParameterError(f"mode is {mode!r}, expected 'desktop' or 'web'")
+    needed = ("spikeinterface_gui", *_PACKAGES[mode])
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        extra = 'pip install "si_curation[gui]"'
+        if mode == "web":
+            extra += ' "spikeinterface-gui[web]"'
+        raise MissingDataError(f"{', '.join(missing)} is not installed: {extra}")
+
+
+def _check_layout(layout: dict[str, list[str]] | None) -> None:
+    from spikeinterface_gui.viewlist import get_all_possible_views
+
+    known = get_all_possible_views()
+    lost = [name for name in OUR_VIEWS if name not in known]
+    if lost:
+        raise MissingDataError(
+            f"the views {', '.join(lost)} are not installed with this package: install it again"
+        )
+    if layout is None:
+        return
+    zones = list(gui_layout())
+    problems = [f"zone {zone!r}" for zone in layout if zone not in zones]
+    problems += [f"no {zone!r}" for zone in zones if zone not in layout]
+    problems += [f"view {v!r}" for views in layout.values() for v in views if v not in known]
+    if problems:
+        raise ParameterError(
+            f"the layout has {', '.join(problems)}; zones are {', '.join(zones)} (all of them, "
+            f"they may be empty), views are {', '.join(sorted(known))}"
+        )

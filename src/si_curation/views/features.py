@@ -1,0 +1,290 @@
+"""Principal components of spikes on channels: phy's FeatureView."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import MissingDataError, ParameterError
+from si_curation.spike_amplitudes import channel_position
+from si_curation.spike_features import get_spike_features
+from si_curation.views.points import (
+    BACKGROUND_COLOR,
+    MAX_POINTS,
+    draw_points_or_density,
+    limits_of,
+    sample_spikes,
+)
+from si_curation.views.references import ChannelRanking
+from si_curation.views.style import (
+    ARBITRARY_UNITS,
+    label_axes,
+    segment_starts_s,
+    spike_count,
+    spike_times_s,
+    tidy,
+    title_panel,
+    unit_title,
+)
+from si_curation.views.units import DrawnUnit, resolve_units
+from si_curation.views.widget import FigureWidget
+
+_BINS = (120, 120)
+_NUM_CHANNELS = 2
+
+
+class _Cloud(NamedTuple):
+    """Spikes of one colour."""
+
+    title: str
+    color: Any
+    num_spikes: int  # before any selection
+    times_s: NDArray[np.float64]  # (n,)
+    features: NDArray[np.float32]  # (n, n_channels, n_components)
+
+
+class FeaturesWidget(FigureWidget):
+    """Draw the principal components of spikes against each other and against time.
+
+    phy's FeatureView without its mirrored half. With the dimensions in the order of phy, all
+    channels of the first component, then of the second (0A, 1A, 0B, 1B), the panel in row i and
+    column j > i has dimension j along x and dimension i along y, and the panel on the diagonal has
+    dimension i against time. Values are those of `get_spike_features`, which are phy's; a spike
+    whose template has nothing stored on a channel lies at 0 there, as in phy. (phy also shows 0
+    for all spikes of a unit on a channel that is not among its own best.)
+
+    Grey in the background are spikes of all other units that have one of the channels among their
+    best (phy: regularly spaced spikes of the whole recording, most of which lie at 0 here).
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Read from a Kilosort folder with ``pc_features.npy``.
+    unit_ids : sequence
+        One or more units; a tuple of unit ids is drawn as if merged.
+    channel_ids : sequence of channel ids, optional
+        As phy by default, the first two of: the best channels that all units have in common, in
+        the order of the last unit, then the other best channels of the first unit.
+    components : sequence of int
+        Principal components, 0 for the first.
+    unit_colors : mapping of unit id to color, optional
+        SpikeInterface's ``get_unit_colors`` by default.
+    max_spikes : int, optional
+        Features of at most so many spikes of each unit are read, chosen at random; None for all.
+        The figure says how many of how many.
+    num_background_spikes : int
+        Likewise of the background; 0 for none. (phy: 2,500 of each.)
+    seed : int
+        Of the random choice.
+    max_points : int
+        More spikes than this in one colour are drawn as a density.
+    **figure_arguments
+        ``figure``, ``axes`` (row by row, d (d + 1) / 2 for d dimensions), ``ax``, ``figsize``,
+        ``figtitle``; see `FigureWidget`.
+
+    Raises
+    ------
+    MissingDataError
+        The folder has no ``pc_features.npy``, or the analyzer was not read from one, or no unit
+        has spikes and no channels are given.
+    UnknownIdError, ParameterError
+
+    Notes
+    -----
+    Source: phy 2.1.0, ``FeatureView`` and ``FeatureMixin``.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> widget = sic.plot_features(analyzer, [4, 10])
+    >>> len(widget.axes), widget.axes[1].get_xlabel()
+    (10, 'channel 27, PC 1')
+    """
+
+    def __init__(
+        self,
+        sorting_analyzer: SortingAnalyzer,
+        unit_ids: Sequence[Any],
+        *,
+        channel_ids: Sequence[Any] | None = None,
+        components: Sequence[int] = (0, 1),
+        unit_colors: Mapping[Any, Any] | None = None,
+        max_spikes: int | None = 50_000,
+        num_background_spikes: int = 5_000,
+        seed: int = 0,
+        max_points: int = MAX_POINTS,
+        **figure_arguments: Any,
+    ):
+        self._corner: Axes | None = None
+        units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
+        if not units:
+            raise ParameterError("unit_ids is empty, expected one unit or more")
+        ranking = ChannelRanking(sorting_analyzer)
+        channels = feature_channels(sorting_analyzer, units, channel_ids, ranking)
+        components = _checked_components(components)
+
+        def cloud(title: str, color: Any, spikes: NDArray, most: int | None) -> _Cloud:
+            chosen = sample_spikes(spikes, most, seed)
+            values = get_spike_features(sorting_analyzer, chosen, channels)
+            if max(components) >= values.shape[2]:
+                raise ParameterError(
+                    f"components has {max(components)}, expected 0 to {values.shape[2] - 1}"
+                )
+            there = ~np.isnan(values).any(axis=(1, 2))
+            times = spike_times_s(sorting_analyzer, chosen[there])
+            return _Cloud(title, color, spikes.size, times, values[there][:, :, components])
+
+        clouds = [
+            cloud(
+                unit_title(sorting_analyzer, unit),
+                unit.color,
+                unit.spikes(sorting_analyzer),
+                max_spikes,
+            )
+            for unit in units
+        ]
+        behind = ranking.background(units, np.array(channels))[
+            : None if num_background_spikes else 0
+        ]
+        background = cloud("other units", BACKGROUND_COLOR, behind, num_background_spikes)
+        names = [
+            f"channel {sorting_analyzer.channel_ids[channel]}, PC {component + 1}"
+            for component in components
+            for channel in channels
+        ]
+        super().__init__(
+            {
+                "clouds": [background, *clouds],
+                "names": names,
+                "duration_s": float(segment_starts_s(sorting_analyzer)[-1]),
+                "max_points": max_points,
+            },
+            **figure_arguments,
+        )
+
+    def _num_axes(self, data: dict[str, Any]) -> int:
+        count = len(data["names"])
+        return count * (count + 1) // 2
+
+    def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
+        size = 2.0 * len(data["names"]) + 0.4
+        return (max(size, 4.5), max(size, 4.0))
+
+    def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
+        count = len(data["names"])
+        grid = figure.add_gridspec(count, count)
+        if count > 1:  # below the diagonal there is room for the legend
+            self._corner = figure.add_subplot(grid[count - 1, 0 : count - 1])
+            self._corner.set_axis_off()
+        return [figure.add_subplot(grid[i, j]) for i in range(count) for j in range(i, count)]
+
+    def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
+        names, clouds = data["names"], data["clouds"]
+        # (n, d): components outside, channels inside, as the names
+        flat = [one.features.transpose(0, 2, 1).reshape(-1, len(names)) for one in clouds]
+        shown = [limits_of(values) for values in flat[1:] if values.size]
+        largest = max((abs(limit) for limits in shown for limit in limits), default=1.0)
+        sides = (-largest, largest)
+        legend = []
+        for one, values in zip(clouds, flat, strict=True):
+            if one.num_spikes or one is not clouds[0]:
+                outside = int(np.count_nonzero((np.abs(values) > largest).any(axis=1)))
+                legend.append((one.color, _words(one, outside, data["max_points"])))
+        places = iter(axes)
+        for i, j in combinations_with_replacement(range(len(names)), 2):
+            panel = next(places)
+            for k, (one, values) in enumerate(zip(clouds, flat, strict=True)):
+                draw_points_or_density(
+                    panel,
+                    one.times_s if i == j else values[:, j],
+                    values[:, i],
+                    one.color,
+                    x_range=(0.0, data["duration_s"]) if i == j else sides,
+                    y_range=sides,
+                    max_points=data["max_points"],
+                    num_bins=_BINS,
+                    zorder=1.0 + 0.01 * k,
+                )
+            _label(panel, names, i, j)
+        if self._corner is not None:
+            handles = [
+                Line2D([], [], linestyle="none", marker="o", markersize=4, color=color, label=text)
+                for color, text in legend
+            ]
+            self._corner.legend(handles=handles, loc="lower left", fontsize=7.5, frameon=False)
+        else:
+            title_panel(axes[0], "", "\n".join(text for _, text in legend))
+
+
+plot_features = FeaturesWidget
+
+
+def feature_channels(
+    analyzer: SortingAnalyzer,
+    units: list[DrawnUnit],
+    channel_ids: Sequence[Any] | None,
+    ranking: ChannelRanking,
+) -> list[int]:
+    """Give indices of the channels asked for, or of those that phy takes.
+
+    Raises
+    ------
+    MissingDataError
+        No unit has a template with signal, and none are asked for.
+    UnknownIdError, ParameterError
+    """
+    if channel_ids is not None:
+        given = [channel_position(analyzer, channel_id) for channel_id in channel_ids]
+        if not given or len(set(given)) < len(given):
+            raise ParameterError(f"channel_ids is {channel_ids!r}, expected different channel ids")
+        return given
+    best = [one.tolist() for one in map(ranking.of, units) if one.size]
+    if not best:
+        labels = ", ".join(unit.label for unit in units)
+        raise MissingDataError(f"unit {labels} has no template with signal: give channel_ids")
+    common = best[0]
+    for one in best:
+        common = [channel for channel in one if channel in common]
+    return (common + [channel for channel in best[0] if channel not in common])[:_NUM_CHANNELS]
+
+
+def _checked_components(components: Sequence[int]) -> list[int]:
+    checked = list(components)
+    whole = all(isinstance(c, int | np.integer) and not isinstance(c, bool) for c in checked)
+    if not checked or not whole or min(checked) < 0 or len(set(checked)) < len(checked):
+        raise ParameterError(f"components is {components!r}, expected different numbers from 0")
+    return [int(component) for component in checked]
+
+
+def _words(one: _Cloud, num_outside: int, max_points: int) -> str:
+    num_drawn = one.times_s.size
+    text = spike_count(one.num_spikes)
+    if num_drawn < one.num_spikes:
+        text = f"{num_drawn:,} of {text}"
+    if num_outside:
+        text += f", {num_outside:,} outside"
+    if num_drawn > max_points:
+        text += ", density (log)"
+    return f"{one.title}: {text}"
+
+
+def _label(panel: Axes, names: list[str], row: int, column: int) -> None:
+    tidy(panel)
+    if row == column:
+        label_axes(panel, "time (s)", f"{names[row]}\n({ARBITRARY_UNITS})")
+        return
+    panel.tick_params(labelleft=False)
+    if column == row + 1:
+        label_axes(panel, names[column])
+    else:
+        panel.tick_params(labelbottom=False)
+    for line in (panel.axhline, panel.axvline):
+        line(0.0, color="0.85", linewidth=0.6, zorder=0)

@@ -1,0 +1,157 @@
+"""Firing rate of units over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import ParameterError
+from si_curation.views.style import (
+    check_positive,
+    label_axes,
+    make_grid,
+    mark_segments,
+    say,
+    segment_starts_s,
+    spike_count,
+    tidy,
+    title_panel,
+    unit_title,
+)
+from si_curation.views.units import resolve_units
+from si_curation.views.widget import FigureWidget
+
+_COLUMNS = 3
+_WIDTHS_S = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+_MOST_BINS = 100
+
+
+class _Panel(NamedTuple):
+    title: str
+    subtitle: str
+    color: Any
+    rates_hz: NDArray[np.float64]
+    edges_s: NDArray[np.float64]
+    mean_hz: float
+
+
+class FiringRateWidget(FigureWidget):
+    """Draw the firing rate of each unit over time, one panel for each unit.
+
+    Spikes in bins over their width; the last bin of a segment, if it is shorter than the others,
+    over the width that it has. The dotted line is the mean over the recording. Segments follow one
+    another, and no bin spans two. (phy's FiringRateView is the same histogram; SpikeInterface has
+    the presence of all units in one image, ``plot_unit_presence``, but no rates.)
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    unit_ids : sequence, optional
+        All units by default; a tuple of unit ids is drawn as if merged.
+    unit_colors : mapping of unit id to color, optional
+        SpikeInterface's ``get_unit_colors`` by default.
+    bin_s : float, optional
+        Width of a bin, rounded to whole samples; by default a round number that gives at most 100
+        bins.
+    **figure_arguments
+        ``figure``, ``axes`` (one for each unit), ``ax``, ``figsize``, ``figtitle``; see
+        `FigureWidget`.
+
+    Raises
+    ------
+    ParameterError
+        The bin is smaller than a sample.
+    UnknownIdError
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> rates, edges, _ = sic.plot_firing_rate(analyzer, [13], bin_s=40).ax.patches[0].get_data()
+    >>> float((rates * np.diff(edges)).sum().round(6))
+    1330.0
+    """
+
+    def __init__(
+        self,
+        sorting_analyzer: SortingAnalyzer,
+        unit_ids: Sequence[Any] | None = None,
+        *,
+        unit_colors: Mapping[Any, Any] | None = None,
+        bin_s: float | None = None,
+        **figure_arguments: Any,
+    ):
+        fs = sorting_analyzer.sampling_frequency
+        starts_s = segment_starts_s(sorting_analyzer)
+        duration_s = float(starts_s[-1])
+        if bin_s is None:
+            enough = [width for width in _WIDTHS_S if duration_s / width <= _MOST_BINS]
+            bin_s = enough[0] if enough else duration_s / _MOST_BINS
+        check_positive(bin_s=bin_s)
+        width = round(bin_s * fs)
+        if width < 1:
+            raise ParameterError(f"bin_s is {bin_s!r}, expected at least one sample, {1 / fs:g}")
+        edges = [  # of each segment, in samples from its start
+            np.append(np.arange(0, num_samples, width), num_samples)
+            for num_samples in map(
+                sorting_analyzer.get_num_samples, range(sorting_analyzer.get_num_segments())
+            )
+        ]
+        first_bin = np.cumsum([0] + [one.size - 1 for one in edges])
+        edges_s = np.concatenate(
+            [start + one[:-1] / fs for start, one in zip(starts_s, edges, strict=False)]
+            + [starts_s[-1:]]
+        )
+        vector = sorting_analyzer.sorting.to_spike_vector()
+        panels = []
+        for unit in resolve_units(sorting_analyzer, unit_ids, unit_colors):
+            spikes = unit.spikes(sorting_analyzer)
+            which = first_bin[vector["segment_index"][spikes]]
+            which += vector["sample_index"][spikes] // width
+            counts = np.bincount(which, minlength=first_bin[-1])
+            mean = spikes.size / duration_s
+            panels.append(
+                _Panel(
+                    unit_title(sorting_analyzer, unit),
+                    f"{spike_count(spikes.size)}, mean {mean:.3g} Hz, bins of {width / fs:g} s",
+                    unit.color,
+                    counts / np.diff(edges_s),
+                    edges_s,
+                    mean,
+                )
+            )
+        super().__init__(
+            {"panels": panels, "sorting_analyzer": sorting_analyzer}, **figure_arguments
+        )
+
+    def _num_axes(self, data: dict[str, Any]) -> int:
+        return len(data["panels"])
+
+    def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
+        count = max(len(data["panels"]), 1)
+        num_columns = min(count, _COLUMNS)
+        return (0.4 + 3.6 * num_columns, 0.3 + 1.9 * -(-count // num_columns))
+
+    def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
+        return make_grid(figure, len(data["panels"]), _COLUMNS)
+
+    def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
+        for place, panel in zip(axes, data["panels"], strict=True):
+            place.stairs(panel.rates_hz, panel.edges_s, fill=True, color=panel.color)
+            place.axhline(panel.mean_hz, color="0.2", linewidth=0.8, linestyle=":")
+            place.set_xlim(panel.edges_s[0], panel.edges_s[-1])
+            place.set_ylim(0, 1.05 * float(panel.rates_hz.max()) or 1.0)
+            tidy(place)
+            mark_segments(place, data["sorting_analyzer"])
+            label_axes(place, "time (s)", "rate (Hz)")
+            title_panel(place, panel.title, panel.subtitle)
+            if panel.mean_hz == 0:
+                say(place, "no spikes")
+
+
+plot_firing_rate = FiringRateWidget

@@ -1,0 +1,99 @@
+"""The template and the channels that stand for a unit of a figure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.views.units import DrawnUnit
+
+
+def template_counts_of(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> NDArray[np.int64]:
+    """Count the spikes of a unit by template; of units drawn as merged, the sum.
+
+    Without "template_assignment" each unit is its own template.
+
+    Returns
+    -------
+    array (n_templates,) int64
+    """
+    rows = unit.rows(sorting_analyzer)
+    assignment = sorting_analyzer.get_extension("template_assignment")
+    if assignment is not None:
+        return np.asarray(assignment.get_template_counts()[rows].toarray().sum(axis=0))
+    counts = np.zeros(len(sorting_analyzer.unit_ids), dtype=np.int64)
+    spikes = sorting_analyzer.sorting.count_num_spikes_per_unit(outputs="array")
+    counts[rows] = spikes[rows]
+    return counts
+
+
+def template_of(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> int:
+    """Most frequent template of a unit, the lowest of several; -1 without spikes."""
+    counts = template_counts_of(sorting_analyzer, unit)
+    return int(counts.argmax()) if counts.any() else -1
+
+
+class ChannelRanking:
+    """Best channels of units of a figure, as phy ranks them.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    num_channels, amplitude_threshold, same_shank
+        As of "template_best_channels", by default as phy.
+
+    Raises
+    ------
+    MissingDataError
+        There are no templates.
+    """
+
+    def __init__(
+        self,
+        sorting_analyzer: SortingAnalyzer,
+        num_channels: int = PHY_NUM_CHANNELS,
+        amplitude_threshold: float = 0.0,
+        same_shank: bool = True,
+    ):
+        self._analyzer = sorting_analyzer
+        self._ranked, _, self._template_of_unit = rank_template_channels(
+            sorting_analyzer, num_channels, amplitude_threshold, same_shank
+        )
+
+    def of_template(self, template_id: int) -> NDArray[np.int64]:
+        """Channel indices of a template, best first; none for -1."""
+        row = self._ranked[template_id] if template_id >= 0 else self._ranked[:0].reshape(-1)
+        return row[row >= 0]
+
+    def of(self, unit: DrawnUnit) -> NDArray[np.int64]:
+        """Channel indices of a unit, best first; none without spikes."""
+        return self.of_template(template_of(self._analyzer, unit))
+
+    def units_with(self, channel_indices: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Tell which units of the analyzer have any of these among their best channels.
+
+        Returns
+        -------
+        array (n_units,) bool
+        """
+        of_template = np.isin(self._ranked, channel_indices).any(axis=1)
+        return np.append(of_template, False)[self._template_of_unit]
+
+    def background(
+        self, units: list[DrawnUnit], channel_indices: NDArray[np.integer]
+    ) -> NDArray[np.int64]:
+        """Spikes of all other units that have any of these channels among their best.
+
+        Returns
+        -------
+        array (n,) int64
+            Positions in the spike vector, ascending.
+        """
+        others = self.units_with(channel_indices)
+        for unit in units:
+            others[unit.rows(self._analyzer)] = False
+        if not others.any():
+            return np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(others[self._analyzer.sorting.to_spike_vector()["unit_index"]])

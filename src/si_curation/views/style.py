@@ -1,0 +1,132 @@
+"""What all figures of spikes have in common: titles, units, times, places of panels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import ParameterError
+from si_curation.views.units import DrawnUnit
+
+ARBITRARY_UNITS = "arbitrary units"
+# colours that people with any colour vision can tell apart (Okabe and Ito 2008), without yellow
+ACCENTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LIMIT_COLOR = "#D55E00"
+QUIET = "0.4"
+
+
+def unit_title(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> str:
+    """Say which unit: "unit 13 · good", "units 11 + 12 · good + mua"."""
+    text = f"{'unit' if len(unit.unit_ids) == 1 else 'units'} {unit.label}"
+    labels = sorting_analyzer.sorting.get_property("quality")
+    if labels is None:
+        return text
+    found = dict.fromkeys(str(labels[row]) for row in unit.rows(sorting_analyzer))
+    named = " + ".join(label for label in found if label)
+    return f"{text} · {named}" if named else text
+
+
+def spike_count(count: int) -> str:
+    """Say how many spikes."""
+    return f"{count:,} spike" if count == 1 else f"{count:,} spikes"
+
+
+def title_panel(axes: Axes, title: str, subtitle: str = "") -> None:
+    """Write a title and, smaller, one or more lines below it, above a panel."""
+    lines = subtitle.count("\n") + 1 if subtitle else 0
+    axes.set_title(title, fontsize=9, loc="left", pad=4 + 10 * lines)
+    if subtitle:
+        axes.annotate(
+            subtitle,
+            (0.0, 1.0),
+            (0.0, 3.0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=7,
+            color=QUIET,
+            va="bottom",
+            linespacing=1.2,
+            annotation_clip=False,
+        )
+
+
+def check_positive(**values: Any) -> None:
+    """Refuse what is not a number above 0; all at once.
+
+    Raises
+    ------
+    ParameterError
+    """
+    wrong = [
+        f"{name} is {value!r}, expected a number above 0"
+        for name, value in values.items()
+        if isinstance(value, bool)
+        or not isinstance(value, int | float | np.number)
+        or not 0 < value < np.inf
+    ]
+    if wrong:
+        raise ParameterError("; ".join(wrong))
+
+
+def tidy(axes: Axes) -> None:
+    """Take away what no figure needs."""
+    axes.tick_params(labelsize=7)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write into a panel that has nothing else to show."""
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=8
+    )
+
+
+def label_axes(axes: Axes, x: str = "", y: str = "") -> None:
+    """Name the axes of a panel."""
+    axes.set_xlabel(x, fontsize=8)
+    axes.set_ylabel(y, fontsize=8)
+
+
+def template_units(info: dict[str, Any]) -> str:
+    """Give the unit of the templates of `template_assignment`."""
+    return {"uV": "µV"}.get(info["units"], ARBITRARY_UNITS)
+
+
+def make_grid(figure: Any, count: int, num_columns: int) -> list[Axes]:
+    """Make panels row by row."""
+    num_columns = min(max(count, 1), num_columns)
+    num_rows = -(-max(count, 1) // num_columns)
+    grid = figure.add_gridspec(num_rows, num_columns)
+    return [figure.add_subplot(grid[i // num_columns, i % num_columns]) for i in range(count)]
+
+
+def segment_starts_s(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float64]:
+    """Start of each segment and end of the last, one behind the other (n_segments + 1,) in s."""
+    num_samples = [
+        sorting_analyzer.get_num_samples(segment)
+        for segment in range(sorting_analyzer.get_num_segments())
+    ]
+    return np.cumsum([0, *num_samples]) / sorting_analyzer.sampling_frequency
+
+
+def spike_times_s(
+    sorting_analyzer: SortingAnalyzer, spike_indices: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Give times of spikes in s, from their samples, segments one behind the other."""
+    spikes = sorting_analyzer.sorting.to_spike_vector()
+    times = spikes["sample_index"][spike_indices] / sorting_analyzer.sampling_frequency
+    if sorting_analyzer.get_num_segments() > 1:
+        starts = segment_starts_s(sorting_analyzer)
+        times += starts[spikes["segment_index"][spike_indices]]
+    return times
+
+
+def mark_segments(axes: Axes, sorting_analyzer: SortingAnalyzer) -> None:
+    """Draw a line where a new segment begins."""
+    for start in segment_starts_s(sorting_analyzer)[1:-1]:
+        axes.axvline(start, color="0.7", linewidth=0.7, linestyle="--", zorder=0)

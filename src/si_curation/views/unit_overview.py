@@ -1,0 +1,195 @@
+"""All that a curator needs of one unit, on one page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
+from si_curation.views.contamination import plot_contamination
+from si_curation.views.cross_correlograms import plot_cross_correlograms
+from si_curation.views.firing_rate import plot_firing_rate
+from si_curation.views.isi import plot_isi
+from si_curation.views.overview import Box, OverviewWidget, add_features, number, write_table
+from si_curation.views.references import ChannelRanking, template_counts_of
+from si_curation.views.similarity import plot_similarity
+from si_curation.views.style import ACCENTS, QUIET, spike_count, template_units, unit_title
+from si_curation.views.templates_by_source import plot_unit_templates_by_source
+from si_curation.views.units import DrawnUnit, resolve_units
+
+# first channel over time, both against each other, second channel over time
+_FEATURE_PLACES = [(5.05, 1.95, 0.85, 0.85), (3.25, 0.75, 1.2, 2.05), (5.05, 0.75, 0.85, 0.85)]
+_METRICS = (
+    "presence_ratio",
+    "amplitude_cutoff",
+    "noise_ratio",
+    "isolation_distance",
+    "nn_hit_rate",
+)
+
+
+class UnitOverviewWidget(OverviewWidget):
+    """Draw all that a curator needs of one unit on one page.
+
+    Its templates, auto-correlogram, intervals, amplitudes and firing rate over time, features, the
+    most similar units, contamination and the key numbers: the single figures, each as its function
+    draws it. A panel whose extension is missing says what to compute.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Used where they are there: "template_assignment", "template_best_channels",
+        "cross_correlograms", "unit_similarity", "spike_amplitudes", "curation_metrics", and
+        ``pc_features.npy``.
+    unit_id : int, str or tuple
+        Several ids in a tuple are drawn as if they were merged.
+    refractory_period_ms : float, default: 2.0
+        Of the lines in the auto-correlogram and the intervals. Contamination estimates its own.
+    color : color, optional
+    **figure_arguments
+        ``figure``, ``figsize``, ``figtitle``; see `FigureWidget`.
+
+    Attributes
+    ----------
+    panels : dict
+        "templates", "correlogram", "isi", "amplitudes", "firing_rate", "features", "similarity",
+        "contamination": the widget of each, or a sentence on what is missing.
+    numbers : dict
+        The key numbers as they are written.
+
+    Raises
+    ------
+    UnknownIdError
+        The unit does not exist.
+    ParameterError
+        Axes are given, or a period cannot be used.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> widget = sic.plot_unit_overview(analyzer, 13)
+    >>> widget.numbers["spikes"], widget.panels["correlogram"]
+    ('1,330', "the figure needs cross_correlograms: analyzer.compute(['cross_correlograms'])")
+    """
+
+    numbers: dict[str, str]
+
+    def __init__(
+        self,
+        sorting_analyzer: SortingAnalyzer,
+        unit_id: Any,
+        *,
+        refractory_period_ms: float = 2.0,
+        color: Any = ACCENTS[0],
+        **figure_arguments: Any,
+    ):
+        (unit,) = resolve_units(sorting_analyzer, [unit_id], {})
+        count = len(unit.spikes(sorting_analyzer))
+        self.numbers = key_numbers(sorting_analyzer, unit)
+        data = {
+            "analyzer": sorting_analyzer,
+            "unit_id": unit.unit_ids if len(unit.unit_ids) > 1 else unit.unit_ids[0],
+            "colors": dict.fromkeys(unit.unit_ids, color),
+            "title": f"{unit_title(sorting_analyzer, unit)} · {spike_count(count)}",
+            "refractory_period_ms": refractory_period_ms,
+        }
+        super().__init__(data, **figure_arguments)
+
+    def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
+        analyzer, ids = data["analyzer"], [data["unit_id"]]
+        paint: dict[str, Any] = {"unit_colors": data["colors"]}
+        period: dict[str, Any] = {"refractory_period_ms": data["refractory_period_ms"]}
+        axes[0].text(0.03, 0.965, data["title"], fontsize=12, va="center")
+
+        def add(name: str, title: str, place: Box, function: Any, **more: Any) -> None:
+            self._add(
+                name, title, [place], lambda **where: function(analyzer, ids, **more, **where)
+            )
+
+        place, templates = (0.35, 4.0, 2.4, 3.35), plot_unit_templates_by_source
+        add("templates", "templates", place, templates, max_templates=5)
+        place = (3.5, 5.95, 2.25, 1.4)
+        add("correlogram", "auto-correlogram", place, plot_cross_correlograms, **paint, **period)
+        add("isi", "intervals", (3.5, 3.75, 2.25, 1.4), plot_isi, **paint, **period)
+        place = (6.5, 5.95, 4.25, 1.4)
+        add("amplitudes", "amplitudes", place, plot_amplitudes_over_time, **paint)
+        add("firing_rate", "firing rate", (6.5, 3.75, 4.25, 1.4), plot_firing_rate, **paint)
+        add("contamination", "contamination", (9.9, 0.75, 0.85, 1.85), plot_contamination)
+        self._add(
+            "similarity", "similar units", [(6.5, 0.75, 1.7, 1.85)],
+            lambda **where: plot_similarity(
+                analyzer, ids[0], show_templates=False, num_units=8, **where
+            ),
+        )  # fmt: skip
+        words = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES)
+        footnote = f"Grey: spikes of other units on the best channels. {words}"
+        axes[0].text(0.03, 0.016, footnote, fontsize=7, color=QUIET, va="bottom")
+        write_table(self._place(0.35, 0.5, 1.9, 2.3), self.numbers, "key numbers")
+
+
+plot_unit_overview = UnitOverviewWidget
+
+
+def key_numbers(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str, str]:
+    """Tell spikes, rate, templates, place and metrics of a unit, those that can be told.
+
+    Returns
+    -------
+    dict of str to str
+        Metrics of the extension "curation_metrics" are of single units alone.
+    """
+    analyzer = sorting_analyzer
+    count = len(unit.spikes(analyzer))
+    duration = analyzer.get_total_duration()
+    numbers = {
+        "spikes": f"{count:,}",
+        "firing rate": f"{number(count / duration if duration > 0 else np.nan)} Hz",
+    }
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is not None:
+        counts = template_counts_of(analyzer, unit)
+        numbers["templates"] = str(np.count_nonzero(counts))
+        if count:
+            template_id = int(counts.argmax())
+            share = counts[template_id] / count
+            numbers["most frequent"] = f"{template_id} ({share:.0%})"
+            numbers |= _place(analyzer, unit, assignment, template_id)
+    if len(unit.unit_ids) == 1:
+        numbers |= _properties(analyzer, unit)
+    return numbers
+
+
+def _place(
+    analyzer: SortingAnalyzer, unit: DrawnUnit, assignment: Any, template_id: int
+) -> dict[str, str]:
+    extension = analyzer.get_extension("template_best_channels")
+    channels = ChannelRanking(analyzer, **(extension.params if extension else {})).of(unit)
+    if channels.size == 0:
+        return {}
+    best = int(channels[0])
+    waveform = assignment.get_templates()[template_id][:, best]
+    return {
+        "best channel": str(analyzer.channel_ids[best]),
+        "depth": f"{number(float(analyzer.get_channel_locations()[best, 1]), 5)} µm",
+        "peak to peak": f"{number(float(np.ptp(waveform)))} {template_units(assignment.info)}",
+    }
+
+
+def _properties(analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str, str]:
+    (row,) = unit.rows(analyzer)
+    found = {}
+    label = analyzer.sorting.get_property("KSLabel")
+    if label is not None and str(label[row]) not in ("", "nan"):
+        found["KSLabel"] = str(label[row])
+    metrics = analyzer.get_extension("curation_metrics")
+    if metrics is not None:
+        table = metrics.get_data()
+        for name in _METRICS:
+            if name in table:
+                value = float(table[name].iloc[row])
+                found[name.replace("_", " ")] = number(value)
+    return found
