@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -9,6 +10,8 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 
 import si_curation as sic
@@ -120,3 +123,38 @@ def test_it_builds_without_a_warning(tmp_path):
     assert "plot_effect_vs_quality" in views
     for name in ("check", "export-phy", "metrics", "merges"):
         assert f"si-curation {name}" in re.sub(r"<[^>]+>", "", commands) or name in commands
+
+
+def test_the_calls_of_the_migration_run(tmp_path, monkeypatch):
+    text = (DOCS / "migration.md").read_text(encoding="utf-8")
+    ((setting, _),) = BLOCK.findall(text)
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 30
+    monkeypatch.chdir(tmp_path)
+    copy = shutil.copytree(sic.example_folder(), tmp_path / "copy")
+    curation = sic.CurationSession(
+        sic.read_kilosort_as_analyzer(sic.example_folder())
+    ).to_spikeinterface_curation()
+    namespace = {"sic": sic, "np": np, "copy": copy, "curation": curation}
+    exec(setting, namespace)
+    for old, new in rows:
+        calls = re.findall(r"`([^`]+)`", new)
+        assert calls, old
+        for call in calls:
+            eval(call, namespace)
+    changed = pd.read_csv(copy / "cluster_depth.tsv", sep="\t")
+    assert changed.to_numpy().tolist() == [[11, 120.0]]
+    assert (tmp_path / "output" / "params.py").is_file()
+
+
+def test_the_old_calls_exist():
+    """What the migration names of phylib and SpikeInterface is there in the versions it names."""
+    import spikeinterface.curation as curation
+    from phylib.io.model import TemplateModel
+
+    text = (DOCS / "migration.md").read_text(encoding="utf-8")
+    old = "\n".join(line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `"))
+    for method in set(re.findall(r"model\.(get_\w+|save_\w+)\(", old)):
+        assert hasattr(TemplateModel, method), method
+    for name in set(re.findall(r"`(compute_merge\w+|threshold_\w+|CurationSorting|apply_\w+)", old)):
+        assert hasattr(curation, name), name

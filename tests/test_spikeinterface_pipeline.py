@@ -58,7 +58,7 @@ def computed(recording, sorting, tmp_path_factory):
         )
         analyzer.compute(
             ["random_spikes", "noise_levels", "waveforms", "templates"],
-            extension_params={"random_spikes": {"max_spikes_per_unit": 100}},
+            extension_params={"random_spikes": {"max_spikes_per_unit": 100, "seed": 0}},
             n_jobs=2,
             progress_bar=False,
         )
