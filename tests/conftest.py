@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,3 +109,50 @@ def threads():
     before = numba.get_num_threads()
     yield numba.set_num_threads
     numba.set_num_threads(before)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Make an NWB file of a recording, of its own for each call."""
+    from nwb_sources import make_source
+
+    def make(name="source.nwb", **kwargs):
+        return make_source(tmp_path / name, **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def quiet_pynwb():
+    """Ignore what pynwb and others say on their own account; our own warnings stay errors."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="(hdmf|pynwb|nwbinspector|pynapple)")
+        yield
+
+
+@pytest.fixture
+def refused(tmp_path, hash_files):
+    """A context in which one error of ours is raised; no file has changed, come or gone."""
+
+    @contextmanager
+    def context(error, *words):
+        before = hash_files(tmp_path)
+        with pytest.raises(error) as caught:
+            yield
+        assert isinstance(caught.value, sic.SiCurationError)
+        message = str(caught.value)
+        assert message.strip()
+        assert "\n" not in message.strip(), "more than one line"
+        for word in words:
+            assert word.lower() in message.lower(), f"{word!r} is not in: {message}"
+        assert hash_files(tmp_path) == before
+
+    return context
+
+
+@pytest.fixture
+def there(tmp_path):
+    """A file that is at the target already."""
+    path = tmp_path / "out.nwb"
+    path.write_bytes(b"what was there before")
+    return path

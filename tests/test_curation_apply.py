@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 
@@ -15,6 +16,7 @@ from spikeinterface.core.sortinganalyzer import load_sorting_analyzer
 import naive
 import si_curation as sic
 from si_curation._spikeinterface import inject_extension
+from si_curation.curation.history import recorded_history
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationWarning
 from si_curation.extensions.template_assignment import TemplateAssignment
 
@@ -414,7 +416,14 @@ def test_properties(kilosort):
         == session.table.loc[applied.unit_ids]["group"].tolist()
     )
     assert found.get_annotation("mood") == "fine"
-    assert found._annotations == old._annotations
+    history = json.loads(found._annotations["curation_history"])
+    assert [step["operation"] for step in history[0]["steps"]] == session.history[
+        session.history.in_effect
+    ].operation.tolist()
+    assert {**found._annotations, "curation_history": ""} == {
+        **old._annotations,
+        "curation_history": "",
+    }
     if "original_cluster_id" in found.get_property_keys():
         assert found.get_property("original_cluster_id").tolist() == applied.unit_ids.tolist()
 
@@ -615,3 +624,23 @@ def test_empty_units_have_zeros():
     data = applied.get_extension("template_assignment").get_data()
     assert data["template_id"].tolist() == [-1, 3, 0]
     assert applied.sorting.count_num_spikes_per_unit()[9] == 0
+
+
+def test_the_history_of_all_sessions_stays_with_the_analyzer(tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    first = sic.CurationSession(analyzer, decided_by="a")
+    first.merge([11, 12], reason="one <neuron>")
+    first.label([14], "good")
+    applied = first.apply(format="binary_folder", folder=tmp_path / "first")
+    second = sic.CurationSession(applied, decided_by="b")
+    second.remove([4])
+    second.remove([7])
+    second.undo()
+    second.apply(format="zarr", folder=tmp_path / "second.zarr")
+    history = recorded_history(load_sorting_analyzer(tmp_path / "second.zarr"))
+    assert history.columns.tolist() == first.history.columns.tolist()[:-1]
+    assert history["operation"].tolist() == ["merge", "label", "remove"], "undone steps are not"
+    assert history["inputs"].tolist() == [[11, 12], [14], [4]]
+    assert history["reason"][0] == "one <neuron>"
+    assert history["decided_by"].tolist() == ["a", "a", "b"]
+    assert len(recorded_history(analyzer)) == 0

@@ -31,6 +31,7 @@ from si_curation.errors import (
     Finding,
     FolderNotFoundError,
     MissingDataError,
+    NwbExportError,
     OutputExistsError,
     ParameterError,
     PhyFolderError,
@@ -39,6 +40,8 @@ from si_curation.errors import (
     UnknownIdError,
 )
 from si_curation.exporters import (
+    add_units_to_nwbfile,
+    export_to_nwb,
     export_to_phy,
     restore_phy_folder,
     update_phy_folder,
@@ -66,6 +69,7 @@ from si_curation.metrics.registry import METRIC_DESCRIPTIONS
 from si_curation.monosynaptic import MONOSYNAPTIC_DESCRIPTIONS, find_monosynaptic_connections
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reader import read_kilosort_as_analyzer
+from si_curation.report import export_report
 from si_curation.spike_amplitudes import SpikeAmplitudes, get_spike_amplitudes
 from si_curation.spike_features import get_spike_features
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
@@ -101,6 +105,7 @@ __all__ = [
     "LabelRule",
     "MergeSuggestions",
     "MissingDataError",
+    "NwbExportError",
     "OutputExistsError",
     "ParameterError",
     "PhyFolder",
@@ -117,6 +122,7 @@ __all__ = [
     "UnitLabels",
     "UnitSimilarity",
     "UnknownIdError",
+    "add_units_to_nwbfile",
     "check_phy_folder",
     "compute_cross_correlograms",
     "compute_curation_metrics",
@@ -129,6 +135,8 @@ __all__ = [
     "effect_vs_quality",
     "example_folder",
     "example_recipe",
+    "export_report",
+    "export_to_nwb",
     "export_to_phy",
     "find_bad_merges",
     "find_monosynaptic_connections",

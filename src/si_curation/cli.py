@@ -17,7 +17,9 @@ from si_curation.cli_check import check
 from si_curation.cli_evidence import connections, contamination, merges
 from si_curation.cli_gui import gui
 from si_curation.cli_metrics import cluster_info, metrics
+from si_curation.cli_nwb import export_nwb
 from si_curation.cli_phy import curate_in_code, export_phy, restore
+from si_curation.cli_report import report
 from si_curation.errors import (
     MissingDataError,
     OutputExistsError,
@@ -365,6 +367,8 @@ for command in (
     restore,
     gui,
     batch,
+    report,
+    export_nwb,
 ):
     cli.add_command(command)
 

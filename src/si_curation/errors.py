@@ -88,6 +88,13 @@ class MissingDataError(SiCurationError, ValueError):
     """An extension or file that is needed is not there."""
 
 
+class NwbExportError(SiCurationError, OSError):
+    """An NWB file could not be written; the file that was there is as it was."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 class UnknownIdError(SiCurationError, KeyError):
     """A unit, channel or template id that does not exist."""
 

@@ -210,6 +210,32 @@ def _template_amplitudes(analyzer, spikes: NDArray[np.int64]) -> NDArray[np.floa
                 "kind='template' needs the extension 'spike_amplitudes'; compute it first"
             )
         return np.abs(as_array(extension.data["amplitudes"])[spikes])
+    return sorter_amplitudes(analyzer, spikes)
+
+
+def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Read ``amplitudes.npy`` of some spikes, in the sorter's units.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    spikes : array (n,) int64
+        Positions in the spike vector.
+
+    Returns
+    -------
+    array (n,)
+
+    Raises
+    ------
+    MissingDataError
+        The analyzer was not read from a Kilosort folder, or that has no amplitudes.
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or is another one now.
+    """
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None or "spike_rows" not in assignment.data:
+        raise MissingDataError("the analyzer was not read from a Kilosort folder")
     whole = spikes_of_folder(assignment)
     rows = whole.rows[spikes]
     feature_files_of(assignment).check(rows, whole.template_ids[spikes])

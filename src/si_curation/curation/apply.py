@@ -22,6 +22,7 @@ from si_curation._spikeinterface import (
     recording_of,
 )
 from si_curation.curation.components import components_of_units
+from si_curation.curation.history import append_history
 from si_curation.curation.units import Unit, as_plain
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
@@ -65,6 +66,7 @@ def apply_units(
     fields: Sequence[str],
     format: str,
     folder: Any,
+    history: Mapping[str, Any] | None = None,
 ) -> SortingAnalyzer:
     """Make the analyzer of a session's units.
 
@@ -76,6 +78,8 @@ def apply_units(
         Label fields that become properties.
     format, folder
         As of `CurationSession.apply`.
+    history : mapping, optional
+        Of the session, to be kept with the sorting.
 
     Returns
     -------
@@ -97,6 +101,8 @@ def apply_units(
     unit_ids = np.array(list(units))
     sorting = NumpySorting(spikes, analyzer.sampling_frequency, unit_ids)
     copy_annotations(analyzer.sorting, sorting)
+    if history is not None:
+        append_history(sorting, history)
     _set_properties(analyzer, sorting, units, fields)
 
     assignment = analyzer.get_extension("template_assignment")

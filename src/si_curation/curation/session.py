@@ -317,7 +317,8 @@ class CurationSession(CurationState):
 
         Per-spike data stay as they are and aligned; templates, locations and similarities are made
         from the sorter's templates by counts, on the union of their channels; correlograms of
-        merged units are added up. What cannot be right is left out.
+        merged units are added up. What cannot be right is left out. The steps in effect are kept as
+        an annotation of the sorting, for `export_to_nwb`.
 
         Parameters
         ----------
@@ -343,7 +344,20 @@ class CurationSession(CurationState):
         old = [as_plain(i) for i in self.sorting_analyzer.unit_ids]
         ids = dict.fromkeys([i for i in old if i in self._units] + self.unit_ids)
         units = {unit_id: self._units[unit_id] for unit_id in ids}
-        return apply_units(self.sorting_analyzer, units, self._fields, format, folder)
+        history = {
+            "unit_ids": old,
+            "steps": [step.entry for step in self._done],
+            "fields": self._fields,
+            "labels": [[i, dict(unit.labels)] for i, unit in units.items()],
+        }
+        return apply_units(
+            self.sorting_analyzer,
+            units,
+            self._fields,
+            format,
+            folder,
+            history if self._done else None,
+        )
 
     def to_spikeinterface_curation(self) -> Any:
         """Give the steps in effect as SpikeInterface's curation format.

@@ -19,6 +19,7 @@ from si_curation.curation.checks import (
     TABLE_COLUMNS,
     check_units,
 )
+from si_curation.curation.history import HISTORY_COLUMNS
 from si_curation.curation.journal import (
     Journal,
     fingerprint,
@@ -31,16 +32,6 @@ from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.tables import UNSORTED
 
 GROUP = "group"
-_HISTORY_COLUMNS = (
-    "when",
-    "operation",
-    "inputs",
-    "outputs",
-    "field",
-    "value",
-    "reason",
-    "decided_by",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,12 +190,12 @@ class CurationState:
         in_effect = {id(step.entry) for step in self._done}
         rows = [
             {
-                **{name: copy.copy(entry.get(name)) for name in _HISTORY_COLUMNS},
+                **{name: copy.copy(entry.get(name)) for name in HISTORY_COLUMNS},
                 "in_effect": id(entry) in in_effect,
             }
             for entry in self._log
         ]
-        return pd.DataFrame(rows, columns=[*_HISTORY_COLUMNS, "in_effect"])
+        return pd.DataFrame(rows, columns=[*HISTORY_COLUMNS, "in_effect"])
 
     def was_used(self, unit_id: Any) -> bool:
         """Whether a unit of this id exists or ever did; such an id is not given again."""

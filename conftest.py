@@ -3,4 +3,4 @@
 from importlib.util import find_spec
 
 if find_spec("spikeinterface_gui") is None:
-    collect_ignore_glob = ["si_curation/gui/*_view.py"]
+    collect_ignore_glob = ["src/si_curation/gui/*_view.py"]

@@ -1,0 +1,120 @@
+"""The page of a session: seconds per unit, size and memory, and SpikeInterface's report beside it.
+
+python benchmarks/bench_report.py [--spikes 1000000] [--units 500] [--folder FOLDER] [--si-units 4]
+
+The folder is simulated (Kilosort 4, 384 channels, curated) unless one is given. SpikeInterface's
+``export_report`` writes pictures, and needs a recording: both reports are made of a small generated
+one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+
+def peak_memory_gb():
+    scale = 1e9 if sys.platform == "darwin" else 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def timed(what, function):
+    start, cpu_start = time.perf_counter(), time.process_time()
+    result = function()
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    used = f"{seconds:8.2f} s ({cpu:.2f} s of processor)"
+    print(f"{what:<52} {used}   peak memory {peak_memory_gb():.2f} GB", flush=True)
+    return result, seconds
+
+
+def bench_ours(analyzer, scratch):
+    import si_curation as sic
+    from si_curation.cli_report import CHEAP_EXTENSIONS
+
+    timed(
+        "extensions that the page shows",
+        lambda: analyzer.compute(list(CHEAP_EXTENSIONS), progress_bar=False),
+    )
+    few = analyzer.unit_ids[:2]
+    timed(
+        "a page of two units (warm-up)",
+        lambda: sic.export_report(analyzer, scratch / "two.html", unit_ids=few),
+    )
+    path, seconds = timed(
+        "a page of all units",
+        lambda: sic.export_report(analyzer, scratch / "all.html", progress_bar=False),
+    )
+    num_units = len(analyzer.unit_ids)
+    size = path.stat().st_size / 1e6
+    print(f"{num_units} units: {seconds / num_units * 1e3:.1f} ms a unit, {size:.1f} MB")
+
+
+def bench_beside_spikeinterface(scratch, num_units):
+    """Both on an analyzer with a recording, which SpikeInterface's report needs."""
+    from spikeinterface.core import create_sorting_analyzer, generate_ground_truth_recording
+    from spikeinterface.exporters import export_report
+
+    import si_curation as sic
+    from si_curation.cli_report import CHEAP_EXTENSIONS
+
+    recording, sorting = generate_ground_truth_recording(
+        durations=[60.0], num_channels=64, num_units=num_units, seed=0
+    )
+    analyzer = create_sorting_analyzer(sorting, recording)
+    names = ["random_spikes", "waveforms", "templates", "spike_amplitudes", "unit_locations"]
+    analyzer.compute([*names, "correlograms"], progress_bar=False)
+    analyzer.compute(list(CHEAP_EXTENSIONS), progress_bar=False)
+    ours, theirs = [], []
+    for run in range(3):  # the first is the warm-up
+        name = f"SpikeInterface's export_report, {num_units} units, run {run}"
+        theirs.append(timed(name, lambda run=run: export_report(analyzer, scratch / f"si{run}"))[1])
+        path = scratch / f"ours{run}.html"
+        name = f"the page of the same analyzer, run {run}"
+        ours.append(timed(name, lambda path=path: sic.export_report(analyzer, path))[1])
+    print(
+        f"SpikeInterface {min(theirs[1:]) / num_units:.2f} s a unit, ours "
+        f"{min(ours[1:]) / num_units:.4f} s: {min(theirs[1:]) / min(ours[1:]):.0f} times"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spikes", type=int, default=1_000_000)
+    parser.add_argument("--units", type=int, default=500)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--si-units", type=int, default=6, help="0: not beside SpikeInterface")
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import si_curation as sic
+
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        folder = arguments.folder
+        if folder is None:
+            folder = sic.simulate_kilosort_folder(
+                scratch / "folder",
+                num_templates=arguments.units + 10,
+                num_channels=384,
+                num_spikes=arguments.spikes,
+                curation=40,
+                write_features=False,
+            ).folder
+        analyzer, _ = timed("folder to analyzer", lambda: sic.read_kilosort_as_analyzer(folder))
+        print(f"{len(analyzer.unit_ids)} units, {analyzer.sorting.to_spike_vector().size:,} spikes")
+        bench_ours(analyzer, scratch)
+        if arguments.si_units > 0:
+            bench_beside_spikeinterface(scratch, arguments.si_units)
+
+
+if __name__ == "__main__":
+    main()

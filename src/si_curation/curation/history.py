@@ -1,0 +1,147 @@
+"""The history of sessions, kept with the analyzers that they made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from spikeinterface.core import BaseSorting, SortingAnalyzer
+
+from si_curation.curation.exchange import make_curation_model
+from si_curation.curation.units import as_plain
+
+_ANNOTATION = "curation_history"
+HISTORY_COLUMNS = (
+    "when",
+    "operation",
+    "inputs",
+    "outputs",
+    "field",
+    "value",
+    "reason",
+    "decided_by",
+)
+
+
+def append_history(sorting: BaseSorting, session: Mapping[str, Any]) -> None:
+    """Annotate a sorting with one more session.
+
+    Parameters
+    ----------
+    sorting : BaseSorting
+        Annotated with the sessions before.
+    session : mapping
+        ``unit_ids`` (that it began with), ``steps`` (entries of the journal in effect), ``fields``
+        and ``labels`` (pairs of unit id and labels at its end).
+    """
+    sessions = [*_sessions_of(sorting), dict(session)]
+    # text: what formats do with nested annotations differs
+    sorting.annotate(**{_ANNOTATION: json.dumps(sessions, ensure_ascii=False, default=str)})
+
+
+def _sessions_of(sorting: BaseSorting) -> list[dict[str, Any]]:
+    text = sorting.get_annotation(_ANNOTATION)
+    return json.loads(text) if text else []
+
+
+def history_of(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
+    """Give the steps in effect of all sessions that an analyzer went through.
+
+    Returns
+    -------
+    list of dict
+        In their order: ``when`` (UTC, ISO 8601), ``operation``, ``inputs``, ``outputs``,
+        ``reason``, ``decided_by``, and ``field`` and ``value`` of labels.
+    """
+    return [step for session in _sessions_of(analyzer.sorting) for step in session["steps"]]
+
+
+def recorded_history(analyzer: SortingAnalyzer) -> pd.DataFrame:
+    """Give the steps of all sessions that led to an analyzer, first to last.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as `CurationSession.history` but without ``in_effect``: what was undone is left
+        out. Empty where no session made the analyzer.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> session = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
+    >>> session.label([4], "good", reason="clean")
+    >>> recorded_history(session.apply())[["operation", "inputs", "reason"]].values.tolist()
+    [['label', [4], 'clean']]
+    """
+    return pd.DataFrame(history_of(analyzer), columns=list(HISTORY_COLUMNS))
+
+
+def curation_json_of(analyzer: SortingAnalyzer) -> str | None:
+    """Give the steps of all sessions as JSON in SpikeInterface's curation format.
+
+    Returns
+    -------
+    str or None
+        A ``SequentialCuration``; a list of them where units went between two sessions. None if
+        there was no session.
+    """
+    from pydantic import ValidationError
+    from spikeinterface.curation.curation_model import SequentialCuration
+
+    sessions = _sessions_of(analyzer.sorting)
+    if not sessions:
+        return None
+    models = [
+        make_curation_model(
+            session["unit_ids"],
+            [(step, step["inputs"], step["outputs"]) for step in session["steps"]],
+            {unit_id: labels for unit_id, labels in session["labels"]},
+            session["fields"],
+        )
+        for session in sessions
+    ]
+    if len(models) == 1:
+        return models[0].model_dump_json()
+    try:
+        steps = [step for model in models for step in model.curation_steps]
+        return SequentialCuration(curation_steps=steps).model_dump_json()
+    except ValidationError:
+        return json.dumps([json.loads(model.model_dump_json()) for model in models])
+
+
+def origins_of(analyzer: SortingAnalyzer) -> list[list[Any]] | None:
+    """Tell which units of the first session's start each unit came from, by the steps alone.
+
+    All parts of a unit that was split have the origins of the whole.
+
+    Returns
+    -------
+    list of list
+        By unit, ascending; None if there was no session, or units are not of it.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> session = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
+    >>> _ = session.merge([11, 12])
+    >>> origins_of(session.apply())[-1]
+    [11, 12]
+    """
+    sessions = _sessions_of(analyzer.sorting)
+    if not sessions:
+        return None
+    known = {unit_id: {unit_id} for unit_id in sessions[0]["unit_ids"]}
+    for step in history_of(analyzer):
+        if step["operation"] in ("merge", "split"):
+            together = set().union(*(known.get(i, {i}) for i in step["inputs"]))
+            known.update({i: together for i in step["outputs"]})
+    ids: Sequence[Any] = [as_plain(i) for i in analyzer.unit_ids]
+    if not all(i in known for i in ids):
+        return None
+    return [sorted(known[i], key=lambda one: (str(type(one)), one)) for i in ids]

@@ -1,0 +1,377 @@
+"""`export_to_nwb`: curated units in a file of Neurodata Without Borders, written safely."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+from numpy.typing import ArrayLike
+from spikeinterface.core import SortingAnalyzer
+from tqdm import tqdm
+
+from si_curation.errors import (
+    FolderNotFoundError,
+    NwbExportError,
+    ParameterError,
+    SiCurationWarning,
+)
+from si_curation.exporters.nwb_checks import check_written
+from si_curation.exporters.nwb_copy import sidecar_of
+from si_curation.exporters.nwb_file import (
+    check_not_open,
+    compress_columns,
+    opened,
+    read_nwbfile,
+    replaced,
+    resolve_target,
+    written,
+)
+from si_curation.exporters.nwb_metadata import check_start, make_nwbfile, read_metadata
+from si_curation.exporters.nwb_optional import import_pynwb
+from si_curation.exporters.nwb_provenance import sorter_of
+from si_curation.exporters.nwb_series import electrical_series_of
+from si_curation.exporters.nwb_units import AddedUnits, add_units, check_arguments
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["new", "sidecar", "export", "append"]
+_MODES = ("new", "sidecar", "export", "append")
+_LONG_FROM = 1_000_000  # spikes, for a progress bar
+
+
+def export_to_nwb(
+    sorting_analyzer: SortingAnalyzer,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, Any] | str | Path | None = None,
+    source_nwb: str | Path | None = None,
+    mode: Mode | None = None,
+    t_start: float | Sequence[float] | None = None,
+    timestamps: ArrayLike | Sequence[ArrayLike] | None = None,
+    electrical_series_path: str | None = None,
+    electrode_map: Mapping[Any, int] | None = None,
+    write_waveforms: bool = True,
+    per_spike: Sequence[str] = ("amplitudes",),
+    units_name: str = "units",
+    overwrite: bool = False,
+    progress_bar: bool = True,
+) -> Path:
+    """Write the units of an analyzer to an NWB file (HDF5).
+
+    The file is written under a temporary name, read back, compared spike by spike, and only then
+    given its name: it appears as a whole or not at all.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Of any sorter; no recording is needed if the time is told otherwise.
+    path : str or Path
+        The file. Must not exist unless `overwrite`. With ``mode="append"`` the file that is added
+        to.
+    metadata : mapping, str or Path, optional
+        ``{"NWBFile": {...}, "Subject": {...}, "Ecephys": {...}}``, as neuroconv has it, or the path
+        of a YAML or JSON file of it. A new file needs at least ``NWBFile.session_start_time``
+        (a datetime, or text in ISO 8601; without an offset it is in UTC). ``Ecephys`` may have
+        ``Device`` and ``ElectrodeGroup`` (lists of mappings with ``name``, ``description``,
+        ``location``, ``device``...) and ``UnitProperties`` (mappings with ``name`` and
+        ``description``).
+    source_nwb : str or Path, optional
+        The file of the recording that was sorted: its electrodes, clock and metadata are used.
+    mode : {"new", "sidecar", "export", "append"}, optional
+        "new": a file made from the analyzer and `metadata` alone. "sidecar": a new file with the
+        metadata, subject and electrodes of `source_nwb`, without its data. "export": a copy of all
+        of `source_nwb` with the units added. "append": the units are added to `path` itself (or
+        to `source_nwb`, if it is the same file); a file of an older schema is upgraded by that,
+        which cannot be undone. By default "sidecar" with `source_nwb`, else "new".
+    t_start : float or sequence of float, optional
+        Time of the first sample of each segment, in seconds from the session's reference time.
+    timestamps : array (n_samples,) or one per segment, optional
+        Time of every sample, in seconds from the session's reference time.
+    electrical_series_path : str, optional
+        Of the ElectricalSeries in `source_nwb` whose clock it is, such as
+        ``"acquisition/ElectricalSeries"``; needed where there are several.
+    electrode_map : mapping of channel id to int, optional
+        Id of the row of the file's electrodes table for each channel, where they cannot be matched.
+    write_waveforms : bool
+        Write ``waveform_mean``; only where the templates are in µV.
+    per_spike : sequence of str
+        What is written of each spike: "amplitudes" (``spike_amplitudes_uV`` where they are in µV,
+        else ``ks_amplitudes``), "ks_amplitudes", "depths" (``spike_depths_um``), "template_ids"
+        (``spike_template_ids``).
+    units_name : str
+        "units" is the units table of the file. Any other name is a table of that name in
+        ``processing/ecephys``.
+    overwrite : bool
+        Replace an existing file, once the new one is complete.
+    progress_bar : bool
+        Show one on long exports.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
+    Raises
+    ------
+    MissingDataError
+        pynwb is not installed (``pip install "si_curation[nwb]"``), or nothing tells the time of
+        the samples, or what `per_spike` asks for is not there.
+    OutputExistsError
+        `path` exists, or has units of that name already.
+    FolderNotFoundError
+        A file does not exist.
+    ParameterError
+        What was asked for cannot be done: all problems at once.
+    NwbExportError
+        The file could not be written, or does not read back as it was meant. The file that was
+        there is as it was.
+
+    See Also
+    --------
+    add_units_to_nwbfile : the same for a file in memory.
+
+    Notes
+    -----
+    *Time.* ``timestamps[frame]``, else ``t_start + frame / rate``, from the first of: `timestamps`;
+    `t_start`; `electrical_series_path`; the recording's times (a time vector or a start that is
+    set); the ElectricalSeries of `source_nwb`, where it has one. A recording without times, or
+    none, is an error, never 0. The times of a recording and of the file have to agree, and rates
+    that differ by more than half a sample over the session are refused. Segments have to be
+    ascending and apart; each is one of the ``obs_intervals``.
+
+    *Units.* ``id`` (the unit ids, where they are whole numbers), ``unit_name``, ``spike_times``,
+    ``obs_intervals``, ``electrodes`` (best first, as `template_best_channels`),
+    ``electrode_group`` (of the best), ``waveform_mean`` (volts), ``quality``, ``KSLabel``, the
+    metrics that are computed, other properties of the sorting, ``original_cluster_ids``,
+    ``main_template_id``, ``template_ids``, ``template_spike_counts``, and what `per_spike` asks
+    for. Columns without values are left out, which is logged; 0 and 1, or yes and no, are stored as
+    booleans; a name that the table or pynapple has for something else, such as ``rate``, gets
+    ``_property`` behind it.
+
+    *Electrodes.* Those of `source_nwb` are used and never changed: matched by the columns of the
+    raw data through the ElectricalSeries, else by group and channel name, and verified by
+    geometry.
+
+    *Where it came from.* ``processing/ecephys/curation_log`` has each step;
+    ``scratch/curation_json`` the steps of `CurationSession` in SpikeInterface's format;
+    ``was_generated_by`` the programs and versions.
+
+    *Appending* works on a whole copy beside the file, which takes its place when it is right: it
+    needs room for that copy.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> metadata = {"NWBFile": {"session_start_time": "2024-05-01T12:00:00+02:00"}}
+    >>> path = export_to_nwb(
+    ...     analyzer, tempfile.mkdtemp() + "/session.nwb", metadata=metadata, t_start=0.0
+    ... )
+    >>> from spikeinterface.extractors import read_nwb_sorting
+    >>> read_nwb_sorting(path).get_unit_ids()
+    array(['4', '7', '8', '9', '10', '11', '12', '13'], dtype='<U2')
+    """
+    import_pynwb()
+    known: dict[str, dict[str, Any]] = {}
+    places: list[tuple[Path, Path | None]] = []
+    mode = mode_of(mode, source_nwb)
+    check_arguments(
+        sorting_analyzer,
+        t_start,
+        timestamps,
+        per_spike,
+        units_name,
+        lambda: known.update(_metadata_for(metadata, mode)),
+        lambda: _check_series_path(electrical_series_path, mode),
+        lambda: places.append(_places(path, source_nwb, mode, overwrite)),
+    )
+    target, source = places[0]
+    wanted: dict[str, Any] = {
+        "t_start": t_start,
+        "timestamps": timestamps,
+        "electrical_series_path": electrical_series_path,
+        "electrode_map": electrode_map,
+        "write_waveforms": write_waveforms,
+        "per_spike": per_spike,
+        "units_name": units_name,
+        "metadata": known,
+    }
+    if mode == "append" or target.exists():
+        check_not_open(target)
+    num_spikes = sorting_analyzer.sorting.to_spike_vector().size
+    hidden = not progress_bar or num_spikes < _LONG_FROM
+    with tqdm(total=3, desc=f"NWB, {mode}", disable=hidden, leave=False) as bar:
+        with (
+            replaced(target, overwrite=overwrite or mode == "append") as part,
+            _WRITERS[mode](sorting_analyzer, part, source, wanted) as added,
+        ):
+            bar.update(2)
+            check_written(part, target, sorting_analyzer, added, units_name)
+        bar.update()
+    logger.info(
+        "wrote %d units, %d spikes to %s", len(sorting_analyzer.unit_ids), num_spikes, target
+    )
+    return target
+
+
+def mode_of(mode: Any, source_nwb: Any) -> Mode:
+    """Give the mode; an error if it is none, or does not go with the source."""
+    if mode is None:
+        mode = "new" if source_nwb is None else "sidecar"
+    if not isinstance(mode, str) or mode not in _MODES:
+        raise ParameterError(f"mode is {mode!r}, expected one of {_MODES}")
+    if mode == "new" and source_nwb is not None:
+        raise ParameterError(
+            "mode 'new' takes no source_nwb: leave it out, or use 'sidecar', 'export' or 'append'"
+        )
+    if mode in ("sidecar", "export") and source_nwb is None:
+        raise ParameterError(f"mode {mode!r} needs source_nwb")
+    return mode  # type: ignore[return-value]
+
+
+def _places(*arguments: Any) -> tuple[Path, Path | None]:
+    try:
+        return _check_places(*arguments)
+    except PermissionError as fault:
+        raise NwbExportError(f"{fault.filename} cannot be reached: {fault.strerror}") from None
+
+
+def _check_places(
+    path: str | Path, source_nwb: str | Path | None, mode: Mode, overwrite: bool
+) -> tuple[Path, Path | None]:
+    target = resolve_target(path, must_be_there=mode == "append", overwrite=overwrite)
+    source = target if mode == "append" else None
+    if source_nwb is not None:
+        source = Path(source_nwb).expanduser().resolve()
+        if not source.is_file():
+            raise FolderNotFoundError(f"{source} does not exist, expected the NWB file to read")
+        same = source == target or (target.exists() and source.samefile(target))
+        if mode == "append" and not same:
+            raise ParameterError(
+                f"mode 'append' adds to {target}, and source_nwb is another file, {source}"
+            )
+        if mode != "append" and same:
+            raise ParameterError(
+                f"path and source_nwb are the same file, {source}: give another path, or "
+                "mode='append'"
+            )
+    return target, source
+
+
+def _check_series_path(path: Any, mode: Mode) -> None:
+    if path is not None and mode == "new":
+        raise ParameterError("electrical_series_path is of a file: give source_nwb= too")
+    if path is not None and not isinstance(path, str):
+        raise ParameterError(f"electrical_series_path is {path!r}, expected text")
+
+
+def _metadata_for(metadata: Any, mode: Mode) -> dict[str, dict[str, Any]]:
+    known = read_metadata(metadata)
+    if mode == "new":
+        check_start(known["NWBFile"])
+    given = [name for name in ("NWBFile", "Subject") if known[name]]
+    if mode in ("export", "append") and given:
+        raise ParameterError(
+            f"mode {mode!r} keeps the metadata of the file as they are: leave out {given}, or use "
+            "mode='sidecar'"
+        )
+    return known
+
+
+# One function per mode: each writes `part` and gives what was added, while the source, which may
+# hold the times of the samples, is open.
+
+
+@contextmanager
+def _new(analyzer, part: Path, source: None, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
+    sorter = " ".join(filter(None, sorter_of(analyzer)))
+    defaults = {
+        "session_description": f"spike sorting by {sorter}" if sorter else "spike sorting",
+        "identifier": str(uuid4()),
+    }
+    nwbfile = make_nwbfile(wanted["metadata"], defaults)
+    added = add_units(analyzer, nwbfile, **wanted)
+    _write(nwbfile, added, part)
+    yield added
+
+
+def _write(nwbfile: Any, added: AddedUnits, part: Path) -> None:
+    compress_columns(added.table)
+    with written(part, "w") as io:
+        io.write(nwbfile)
+
+
+@contextmanager
+def _sidecar(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
+    with opened(source) as io:
+        original = read_nwbfile(io, source)
+        nwbfile = sidecar_of(original, wanted["metadata"])
+        added = add_units(analyzer, nwbfile, series=electrical_series_of(original), **wanted)
+        _write(nwbfile, added, part)
+        yield added
+
+
+@contextmanager
+def _export(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
+    with opened(source) as io:
+        nwbfile = read_nwbfile(io, source)
+        added = add_units(analyzer, nwbfile, **wanted)
+        compress_columns(added.table)
+        nwbfile.set_modified()
+        with written(part, "w") as out:
+            out.export(src_io=io, nwbfile=nwbfile)
+        yield added
+
+
+@contextmanager
+def _append(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
+    with opened(source) as io:
+        original = read_nwbfile(io, source)
+        series = electrical_series_of(original)
+        add_units(analyzer, original, **wanted)  # in memory alone: what cannot be fails here
+        _warn_of_upgrade(source)
+        free, needed = shutil.disk_usage(source.parent).free, source.stat().st_size
+        if free < needed:
+            raise NwbExportError(
+                f"{source} has {needed} bytes, and {free} are free beside it: appending needs room "
+                "for a copy; use mode='sidecar'"
+            )
+        shutil.copyfile(source, part)
+        with written(part, "r+") as out:
+            nwbfile = read_nwbfile(out, source)
+            added = add_units(analyzer, nwbfile, series=series, generated_by=False, **wanted)
+            compress_columns(added.table)
+            out.write(nwbfile)
+        yield added
+
+
+def _warn_of_upgrade(source: Path) -> None:
+    """Warn where the file is of an older schema."""
+    import h5py
+    from pynwb import get_manager
+
+    with h5py.File(source, "r") as file:
+        there = str(file.attrs.get("nwb_version", ""))
+    current = get_manager().namespace_catalog.get_namespace("core").version
+    if there != current:
+        warnings.warn(
+            f"{source} is of NWB schema {there or 'unknown'}: appending upgrades it to {current}, "
+            "which cannot be undone; mode='export' or 'sidecar' leaves it as it is",
+            SiCurationWarning,
+            stacklevel=6,
+        )
+
+
+_WRITERS: dict[str, Any] = {
+    "new": _new,
+    "sidecar": _sidecar,
+    "export": _export,
+    "append": _append,
+}

@@ -1,0 +1,36 @@
+"""The library that reads and writes NWB, where it is installed, and our place in a file."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from si_curation.errors import MissingDataError
+
+MODULE = "ecephys"
+
+
+def import_pynwb() -> ModuleType:
+    """Import pynwb.
+
+    Raises
+    ------
+    MissingDataError
+        It is not installed.
+    """
+    try:
+        import pynwb
+    except ImportError as fault:
+        raise MissingDataError(
+            'NWB files need pynwb: pip install "si_curation[nwb]" (' + str(fault) + ")"
+        ) from None
+    return pynwb
+
+
+def ecephys_module(nwbfile: Any) -> Any:
+    """Give the processing module of extracellular data, made if it is not there."""
+    if MODULE in nwbfile.processing:
+        return nwbfile.processing[MODULE]
+    return nwbfile.create_processing_module(
+        name=MODULE, description="processed extracellular electrophysiology data"
+    )

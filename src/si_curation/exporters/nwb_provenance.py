@@ -1,0 +1,228 @@
+"""Where units in an NWB file came from: programs, curation log, and a sentence about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.curation.history import curation_json_of, history_of
+from si_curation.curation.lineage import reconstruct_lineage
+from si_curation.curation.units import as_plain
+from si_curation.errors import SiCurationError
+from si_curation.exporters.nwb_columns import ids_column
+from si_curation.exporters.nwb_optional import ecephys_module
+
+LOG = "curation_log"
+JSON = "curation_json"
+
+
+def sorter_of(analyzer: SortingAnalyzer) -> tuple[str, str]:
+    """Name and version of the sorter, "" where they are not known."""
+    annotation = analyzer.sorting.get_annotation
+    name, its_version = annotation("sorter"), annotation("sorter_version")
+    if name:
+        return str(name), str(its_version or "")
+    info = annotation("__sorting_info__") or {}
+    params = info.get("params") or {}
+    log = info.get("log") or {}
+    name = params.get("sorter_name") or log.get("sorter_name")
+    return str(name or ""), str(log.get("sorter_version") or "")
+
+
+def programs(analyzer: SortingAnalyzer) -> list[list[str]]:
+    """Give the programs that made the units, with their versions."""
+    found = []
+    name, its_version = sorter_of(analyzer)
+    if name:
+        found.append([name, its_version or "unknown"])
+    packages = ("spikeinterface", "si_curation", "pynwb")
+    return [*found, *([package, _version_of(package)] for package in packages)]
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def describe_units(analyzer: SortingAnalyzer) -> str:
+    """Say which sorter and which curation units came from."""
+    name, its_version = sorter_of(analyzer)
+    sorter = " ".join(filter(None, [name, its_version])) or "a sorter that is not known"
+    texts = [f"{len(analyzer.unit_ids)} units sorted by {sorter}"]
+    steps = history_of(analyzer)
+    if analyzer.get_extension("template_assignment") is not None:
+        events = Counter(reconstruct_lineage(analyzer).event)
+        counts = [f"{events[event]} {event}" for event in sorted(events)]
+        texts.append("against the templates of the sorter: " + ", ".join(counts))
+    if steps:
+        operations = Counter(step["operation"] for step in steps)
+        done = ", ".join(f"{count} {operation}" for operation, count in operations.items())
+        texts.append(f"curated with si_curation ({done})")
+    quality = analyzer.sorting.get_property("quality")
+    if quality is not None:
+        labels = Counter(str(label) for label in quality)
+        texts.append("labels: " + ", ".join(f"{n} {label}" for label, n in sorted(labels.items())))
+    texts.append(f"written by si_curation {_version_of('si_curation')}")
+    return "; ".join(texts)
+
+
+def add_provenance(
+    analyzer: SortingAnalyzer, nwbfile: Any, units_name: str, generated_by: bool
+) -> str:
+    """Add the curation log, the curation as JSON (in scratch), and the programs.
+
+    Returns
+    -------
+    str
+        Name of the log, in ``processing/ecephys``.
+    """
+    module = ecephys_module(nwbfile)
+    wanted = LOG if units_name == "units" else f"{LOG}_{units_name}"
+    log_name = _free(wanted, module.data_interfaces)
+    module.add(_make_log(analyzer, log_name, units_name))
+    text = curation_json_of(analyzer)
+    if text is not None:
+        wanted = JSON if units_name == "units" else f"{JSON}_{units_name}"
+        nwbfile.add_scratch(
+            text,
+            name=_free(wanted, nwbfile.scratch or {}),
+            description=f"curation of the units in {units_name}, in SpikeInterface's format",
+        )
+    if generated_by:
+        _add_programs(nwbfile, programs(analyzer))
+    return log_name
+
+
+def _free(name: str, taken: Any) -> str:
+    count, found = 1, name
+    while found in taken:
+        count += 1
+        found = f"{name}_{count}"
+    return found
+
+
+def _add_programs(nwbfile: Any, own: list[list[str]]) -> None:
+    there = nwbfile.was_generated_by
+    if there is None:
+        nwbfile.was_generated_by = own
+        return
+    known = [[_text(cell) for cell in row] for row in np.asarray(there[:]).tolist()]
+    new = [row for row in own if row not in known]
+    # the field cannot be set twice; a file that is written anew takes what is in it
+    nwbfile.fields["was_generated_by"] = known + new
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+_LOG_COLUMNS = {
+    "operation": "what was done",
+    "inputs": "ids of the units that it was done to",
+    "outputs": "ids of the units that came out",
+    "templates": "templates of the sorter that the unit has spikes of, where it is told from these",
+    "field": "which label was given, where it is one",
+    "value": "the label",
+    "reason": "why, where it was said",
+    "decided_by": "who or what decided",
+    "time": "when, in UTC, where it is known",
+}
+_RAGGED = ("inputs", "outputs", "templates")
+
+
+def _make_log(analyzer: SortingAnalyzer, name: str, units_name: str) -> Any:
+    from hdmf.common import DynamicTable, VectorData, VectorIndex
+
+    rows = log_rows(analyzer)
+    columns: list[Any] = []
+    for key, text in _LOG_COLUMNS.items():
+        cells = [row[key] for row in rows]
+        if key not in _RAGGED:
+            columns.append(VectorData(name=key, description=text, data=cells))
+            continue
+        flat = [one for cell in cells for one in cell]
+        if not flat:
+            continue
+        is_whole = all(isinstance(one, int) for one in flat)
+        data = ids_column(np.array(flat)) if is_whole else [str(one) for one in flat]
+        ends = np.cumsum([len(cell) for cell in cells]).astype(np.uint32)
+        target = VectorData(name=key, description=text, data=data)
+        columns += [VectorIndex(name=f"{key}_index", data=ends, target=target), target]
+    return DynamicTable(
+        name=name,
+        description=f"what was done to the units in {units_name}, from the sorter to this file",
+        columns=columns,
+    )
+
+
+def log_rows(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
+    """Rows of the curation log.
+
+    The first is the sorter's run, the last the writing of the file; between them what phy did
+    (merges and splits, told from spike templates, in no known order), and the steps of sessions.
+    """
+    ids = [as_plain(unit_id) for unit_id in analyzer.unit_ids]
+    steps = history_of(analyzer)
+    rows = [_row("sort", decided_by=" ".join(filter(None, sorter_of(analyzer))))]
+    rows += _told_from_templates(analyzer, bool(steps))
+    for step in steps:
+        value = step.get("value")
+        rows.append(
+            _row(
+                step["operation"],
+                inputs=step["inputs"],
+                outputs=step["outputs"],
+                field=str(step.get("field") or ""),
+                value="" if value is None else str(value),
+                reason=step["reason"],
+                decided_by=step["decided_by"],
+                time=step["when"],
+            )
+        )
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    rows.append(_row("export", inputs=ids, outputs=ids, decided_by="si_curation", time=now))
+    return rows
+
+
+def _row(operation: str, **known: Any) -> dict[str, Any]:
+    empty = {key: [] if key in _RAGGED else "" for key in _LOG_COLUMNS}
+    return {**empty, "operation": operation, **known}
+
+
+def _told_from_templates(analyzer: SortingAnalyzer, has_steps: bool) -> list[dict[str, Any]]:
+    """Rows of what was done to the folder before it was read, or to the units without a session."""
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None:
+        return []
+    source: Any = analyzer
+    if has_steps:  # the units are those after the session, so look at the folder
+        source = Path(str(assignment.info.get("phy_folder", "")))
+        if assignment.source == "identity" or not source.is_dir():
+            return []
+    try:
+        table = reconstruct_lineage(
+            source, sampling_frequency=None if source is analyzer else analyzer.sampling_frequency
+        )
+    except (SiCurationError, OSError):
+        return []
+    return [
+        _row(
+            event,
+            outputs=[as_plain(unit_id)],
+            templates=[template for template, _ in templates],
+            reason="told from the templates of the unit's spikes",
+            decided_by="curation before this package",
+        )
+        for unit_id, event, templates in zip(
+            table.index, table["event"], table["templates"], strict=True
+        )
+        if event not in ("unchanged", "empty")
+    ]

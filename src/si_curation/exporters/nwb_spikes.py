@@ -1,0 +1,215 @@
+"""Spikes of all units, one unit after the other: times, and what is known of each spike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import as_array
+from si_curation.errors import (
+    FolderNotFoundError,
+    MissingDataError,
+    ParameterError,
+    PhyFolderError,
+)
+from si_curation.exporters.nwb_clock import BLOCK, Clock
+from si_curation.exporters.nwb_columns import ids_column
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.spike_amplitudes import sorter_amplitudes
+
+logger = logging.getLogger(__name__)
+
+PER_SPIKE = ("amplitudes", "ks_amplitudes", "depths", "template_ids")
+
+
+class SpikesOfUnits(NamedTuple):
+    """Spikes in the order of an NWB file.
+
+    Attributes
+    ----------
+    order : array (n_spikes,) int64
+        Position of each in ``sorting.to_spike_vector()``: units one after the other, each ascending
+        in time.
+    counts : array (n_units,) int64
+    """
+
+    order: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def order_spikes(analyzer: SortingAnalyzer) -> SpikesOfUnits:
+    """Sort the spikes by unit, then time."""
+    spikes = analyzer.sorting.to_spike_vector()
+    num_units = len(analyzer.unit_ids)
+    counts = np.bincount(spikes["unit_index"], minlength=num_units)
+    sample, segment = spikes["sample_index"], spikes["segment_index"]
+    later = segment[1:] > segment[:-1]
+    if np.all(later | ((segment[1:] == segment[:-1]) & (sample[1:] >= sample[:-1]))):
+        parts = spikes_by_unit(spikes["unit_index"], num_units)
+        order = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+    else:  # vectors that were made by hand
+        order = np.lexsort((sample, segment, spikes["unit_index"]))
+    return SpikesOfUnits(order, counts)
+
+
+def spike_times(
+    analyzer: SortingAnalyzer, spikes: SpikesOfUnits, clocks: Sequence[Clock]
+) -> NDArray[np.float64]:
+    """Seconds of all spikes, units one after the other.
+
+    Returns
+    -------
+    array (n_spikes,) float64
+    """
+    vector = analyzer.sorting.to_spike_vector()
+    order = spikes.order
+    times = np.empty(order.size, dtype=np.float64)
+    in_memory = all(c.timestamps is None or isinstance(c.timestamps, np.ndarray) for c in clocks)
+    # a file is read once, in the order of the spikes of all units
+    step = BLOCK if in_memory else max(order.size, 1)
+    for start in range(0, order.size, step):
+        block = slice(start, start + step)
+        own = vector[order[block]]
+        for i, clock in enumerate(clocks):
+            of_segment = slice(None) if len(clocks) == 1 else own["segment_index"] == i
+            times[block][of_segment] = clock.times_of(own["sample_index"][of_segment])
+    return times
+
+
+class PerSpike(NamedTuple):
+    """A value of every spike, units one after the other."""
+
+    name: str
+    description: str
+    data: NDArray
+
+
+def per_spike_columns(
+    analyzer: SortingAnalyzer, spikes: SpikesOfUnits, wanted: Sequence[str]
+) -> list[PerSpike]:
+    """Gather what is asked for of each spike.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    spikes : SpikesOfUnits
+    wanted : sequence of str
+        Of `PER_SPIKE`.
+
+    Returns
+    -------
+    list of PerSpike
+        "amplitudes" are left out, which is logged, where there are none; nothing where there are
+        no spikes.
+
+    Raises
+    ------
+    MissingDataError
+        Something else is not there.
+    """
+    found: dict[str, PerSpike] = {}
+    problems = []
+    for name in wanted:
+        try:
+            one = _GATHER[name](analyzer)
+        except MissingDataError as fault:
+            if name == "amplitudes":
+                logger.info("no amplitudes of spikes: %s", fault)
+            else:
+                problems.append(f"per_spike {name!r}: {fault}")
+            continue
+        found[one.name] = one._replace(data=one.data[spikes.order])
+    if problems:
+        raise MissingDataError("; ".join(problems))
+    return [one for one in found.values() if one.data.size and not _all_nan(one)]
+
+
+def _all_nan(one: PerSpike) -> bool:
+    if one.data.dtype.kind != "f" or not np.isnan(one.data).all():
+        return False
+    logger.info("%s has no values: left out", one.name)
+    return True
+
+
+def check_per_spike(wanted: Any) -> tuple[str, ...]:
+    """Check the names of what is written of each spike."""
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        raise ParameterError(f"per_spike is {wanted!r}, expected a sequence of {PER_SPIKE}")
+    names = tuple(wanted)
+    unknown = [name for name in names if name not in PER_SPIKE]
+    if unknown:
+        raise ParameterError(
+            f"per_spike has {', '.join(map(repr, unknown))}, expected some of {PER_SPIKE}"
+        )
+    return names
+
+
+def is_in_uv(analyzer: SortingAnalyzer) -> bool:
+    """Whether templates and amplitudes of an analyzer truly are in µV."""
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is not None and assignment.info.get("units") != "uV":
+        return False
+    return bool(analyzer.return_in_uV)
+
+
+def _amplitudes(analyzer) -> PerSpike:
+    extension = analyzer.get_extension("spike_amplitudes")
+    if extension is not None and is_in_uv(analyzer):
+        return PerSpike(
+            "spike_amplitudes_uV",
+            "amplitude of each spike at the extremum of its template on its main channel, in "
+            "microvolts",
+            as_array(extension.data["amplitudes"]),
+        )
+    return _ks_amplitudes(analyzer)
+
+
+def _ks_amplitudes(analyzer) -> PerSpike:
+    positions = np.arange(analyzer.sorting.to_spike_vector().size)
+    try:
+        values = sorter_amplitudes(analyzer, positions)
+    except (FolderNotFoundError, PhyFolderError) as fault:
+        raise MissingDataError(str(fault)) from None
+    return PerSpike(
+        "ks_amplitudes",
+        "amplitude that the sorter wrote for each spike, in its own arbitrary units "
+        "(amplitudes.npy)",
+        np.asarray(values),
+    )
+
+
+def _depths(analyzer) -> PerSpike:
+    extension = analyzer.get_extension("spike_locations")
+    if extension is None:
+        raise MissingDataError("compute the extension 'spike_locations' first")
+    return PerSpike(
+        "spike_depths_um",
+        "y of each spike on the probe, in micrometres",
+        np.asarray(as_array(extension.data["spike_locations"])["y"]),
+    )
+
+
+def _template_ids(analyzer) -> PerSpike:
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None:
+        raise MissingDataError("compute the extension 'template_assignment' first")
+    values = assignment.get_spike_template_ids()
+    small = ids_column(values)
+    return PerSpike(
+        "spike_template_ids",
+        "template of the sorter that found each spike",
+        small if small.dtype == np.uint8 else np.asarray(values, dtype=np.int32),
+    )
+
+
+_GATHER = {
+    "amplitudes": _amplitudes,
+    "ks_amplitudes": _ks_amplitudes,
+    "depths": _depths,
+    "template_ids": _template_ids,
+}

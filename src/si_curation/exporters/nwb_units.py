@@ -1,0 +1,252 @@
+"""`add_units_to_nwbfile`: the units of an analyzer as a table, built in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
+from si_curation.exporters.nwb_clock import Clock
+from si_curation.exporters.nwb_electrodes import file_electrodes, match_electrodes
+from si_curation.exporters.nwb_metadata import read_metadata
+from si_curation.exporters.nwb_new_electrodes import add_electrodes, plan_electrodes
+from si_curation.exporters.nwb_optional import MODULE, ecephys_module, import_pynwb
+from si_curation.exporters.nwb_provenance import LOG, add_provenance
+from si_curation.exporters.nwb_series import electrical_series_of
+from si_curation.exporters.nwb_spikes import (
+    SpikesOfUnits,
+    check_per_spike,
+    order_spikes,
+    per_spike_columns,
+    spike_times,
+)
+from si_curation.exporters.nwb_table import make_table
+from si_curation.exporters.nwb_time import check_times, choose_series, resolve_clocks
+from si_curation.exporters.nwb_values import lineage_columns, unit_columns
+from si_curation.exporters.nwb_waveforms import best_channels, waveforms_in_volts
+
+
+def add_units_to_nwbfile(
+    sorting_analyzer: SortingAnalyzer,
+    nwbfile: Any,
+    *,
+    t_start: float | Sequence[float] | None = None,
+    timestamps: ArrayLike | Sequence[ArrayLike] | None = None,
+    electrical_series_path: str | None = None,
+    electrode_map: Mapping[Any, int] | None = None,
+    write_waveforms: bool = True,
+    per_spike: Sequence[str] = ("amplitudes",),
+    units_name: str = "units",
+    metadata: Mapping[str, Any] | str | Path | None = None,
+) -> Any:
+    """Add the units of an analyzer to an NWB file in memory, such as neuroconv makes.
+
+    Nothing is added unless all can be. The table is the one that `export_to_nwb` writes.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    nwbfile : pynwb.NWBFile
+        Its electrodes are used, and never changed; electrodes are added if it has none. Must not
+        have a units table of that name yet.
+    t_start, timestamps, electrical_series_path, electrode_map, write_waveforms, per_spike
+        As of `export_to_nwb`; an ElectricalSeries is one of `nwbfile`.
+    units_name : str
+        "units", or the name of a table in ``processing/ecephys``.
+    metadata : mapping, str or Path, optional
+        As of `export_to_nwb`; its part "Ecephys" is used.
+
+    Returns
+    -------
+    pynwb.misc.Units
+        The table that was added.
+
+    Raises
+    ------
+    MissingDataError, OutputExistsError, ParameterError
+        As of `export_to_nwb`.
+
+    Examples
+    --------
+    >>> from datetime import datetime, timezone
+    >>> import pynwb
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> start = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
+    >>> nwbfile = pynwb.NWBFile("a session", "0123", start)
+    >>> units = add_units_to_nwbfile(analyzer, nwbfile, t_start=2.5)
+    >>> units["unit_name"][-1], units["template_ids"][-1].tolist(), len(units["spike_times"][-1])
+    ('13', [0, 1, 2], 1330)
+    """
+    return add_units(
+        sorting_analyzer,
+        nwbfile,
+        t_start=t_start,
+        timestamps=timestamps,
+        electrical_series_path=electrical_series_path,
+        electrode_map=electrode_map,
+        write_waveforms=write_waveforms,
+        per_spike=per_spike,
+        units_name=units_name,
+        metadata=read_metadata(metadata),
+    ).table
+
+
+@dataclass(frozen=True, eq=False)
+class AddedUnits:
+    """A table that was added, and what it is checked against when it is read back.
+
+    Attributes
+    ----------
+    table : pynwb.misc.Units
+    clocks : list of Clock
+    spikes : SpikesOfUnits
+    electrode_rows : array (n,) int64 or None
+        Rows of the electrodes table, units one after the other.
+    log_name : str
+        Name of its curation log.
+    """
+
+    table: Any
+    clocks: list[Clock]
+    spikes: SpikesOfUnits
+    electrode_rows: NDArray[np.int64] | None
+    log_name: str
+
+
+def add_units(
+    analyzer: SortingAnalyzer,
+    nwbfile: Any,
+    *,
+    t_start: Any = None,
+    timestamps: Any = None,
+    electrical_series_path: str | None = None,
+    electrode_map: Mapping[Any, int] | None = None,
+    write_waveforms: bool = True,
+    per_spike: Sequence[str] = ("amplitudes",),
+    units_name: str = "units",
+    metadata: Mapping[str, Any],
+    series: Sequence[Any] | None = None,
+    generated_by: bool = True,
+) -> AddedUnits:
+    """Do the work of `add_units_to_nwbfile`.
+
+    Parameters
+    ----------
+    series : sequence of Series, optional
+        Of another file whose clock it is; those of `nwbfile` by default.
+    generated_by : bool
+        Say in the file that it was generated by this package, too.
+    """
+    pynwb = import_pynwb()
+    if not isinstance(nwbfile, pynwb.NWBFile):
+        raise ParameterError(f"nwbfile is a {type(nwbfile).__name__}, expected a pynwb.NWBFile")
+    check_arguments(analyzer, t_start, timestamps, per_spike, units_name)
+    check_name_is_free(nwbfile, units_name)
+    series = electrical_series_of(nwbfile) if series is None else series
+    clocks = resolve_clocks(
+        analyzer,
+        t_start=t_start,
+        timestamps=timestamps,
+        series=series,
+        electrical_series_path=electrical_series_path,
+    )
+    channels = best_channels(analyzer)
+    there = file_electrodes(nwbfile)
+    rows = None
+    if there is not None:
+        sorted_one = choose_series(analyzer, series, electrical_series_path)
+        rows = match_electrodes(analyzer, there, sorted_one, electrode_map)
+    elif electrode_map is not None:
+        raise ParameterError("electrode_map is given, and the file has no electrodes")
+    else:
+        plan_electrodes(analyzer, metadata["Ecephys"])
+    spikes = order_spikes(analyzer)
+    columns = unit_columns(analyzer, metadata["Ecephys"].get("UnitProperties", ()))
+    lineage = lineage_columns(analyzer)
+    values = per_spike_columns(analyzer, spikes, per_spike)
+    waveforms = waveforms_in_volts(analyzer, channels) if write_waveforms else None
+    times = spike_times(analyzer, spikes, clocks)
+    if rows is None:
+        rows = add_electrodes(analyzer, nwbfile, metadata["Ecephys"])
+    table, region = make_table(
+        analyzer, nwbfile, units_name, clocks, spikes, times, channels, rows,
+        waveforms, [*columns, *lineage], values,
+    )  # fmt: skip
+    _attach(nwbfile, table, units_name)
+    log_name = add_provenance(analyzer, nwbfile, units_name, generated_by)
+    return AddedUnits(table, clocks, spikes, region, log_name)
+
+
+def check_arguments(
+    analyzer: Any, t_start: Any, timestamps: Any, per_spike: Any, units_name: Any, *more: Callable
+) -> None:
+    """Refuse what is no analyzer, and arguments that cannot be, all at once.
+
+    Raises
+    ------
+    ParameterError, MissingDataError
+    """
+    if not isinstance(analyzer, SortingAnalyzer):
+        raise ParameterError(
+            f"sorting_analyzer is a {type(analyzer).__name__}, expected a SortingAnalyzer"
+        )
+    if len(analyzer.unit_ids) == 0:
+        raise ParameterError("the analyzer has no units")
+    checks = [
+        lambda: check_times(analyzer, t_start, timestamps),
+        lambda: check_per_spike(per_spike),
+        lambda: check_units_name(units_name),
+        *more,
+    ]
+    faults: list[SiCurationError] = []
+    for check in checks:
+        try:
+            check()
+        except SiCurationError as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise ParameterError("; ".join(map(str, faults)))
+
+
+def check_units_name(units_name: Any) -> None:
+    """Refuse a name that cannot be."""
+    if (
+        not isinstance(units_name, str)
+        or not units_name.strip(" .")
+        or set(units_name) & set("/:\\\x00")
+        or units_name.startswith(LOG)
+    ):
+        raise ParameterError(
+            f"units_name is {units_name!r}, expected a name without slashes and colons, and not "
+            f"{LOG}"
+        )
+
+
+def check_name_is_free(nwbfile: Any, units_name: str) -> None:
+    """Refuse a name that is there already: units are never overwritten."""
+    if units_name == "units":
+        if nwbfile.units is not None:
+            raise OutputExistsError(
+                f"the file has {len(nwbfile.units)} units already, which are never overwritten: "
+                "give units_name= for a table beside them (in processing/ecephys)"
+            )
+    elif MODULE in nwbfile.processing and units_name in nwbfile.processing[MODULE].data_interfaces:
+        raise OutputExistsError(
+            f"processing/{MODULE}/{units_name} exists already: give another units_name="
+        )
+
+
+def _attach(nwbfile: Any, table: Any, units_name: str) -> None:
+    if units_name == "units":
+        nwbfile.units = table
+        return
+    ecephys_module(nwbfile).add(table)

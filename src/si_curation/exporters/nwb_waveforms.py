@@ -1,0 +1,94 @@
+"""Best channels of the units, and their mean waveforms on these."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import as_array
+from si_curation.exporters.nwb_spikes import is_in_uv
+from si_curation.extensions.template_assignment import refuse_if_lost
+from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+
+logger = logging.getLogger(__name__)
+
+_VOLTS_PER_UV = 1e-6
+
+
+def best_channels(analyzer: SortingAnalyzer) -> list[NDArray[np.int64]] | None:
+    """Channel indices of each unit, best first, as `template_best_channels` ranks them.
+
+    Returns
+    -------
+    list of array
+        Empty for a unit without spikes or without signal; None where there are no templates.
+    """
+    extension = analyzer.get_extension("template_best_channels")
+    if extension is not None:
+        return list(extension.get_data(outputs="indices").values())
+    names = ("template_assignment", "templates")
+    if all(analyzer.get_extension(name) is None for name in names):
+        refuse_if_lost(analyzer)
+        logger.warning(
+            "the analyzer has no templates: units are written without electrodes; compute "
+            "'random_spikes' and 'templates' first to have them"
+        )
+        return None
+    ranked, _, template_of_unit = rank_template_channels(analyzer, PHY_NUM_CHANNELS, 0.0, True)
+    rows = [ranked[t] if t >= 0 else np.zeros(0, dtype=np.int64) for t in template_of_unit]
+    return [row[row >= 0] for row in rows]
+
+
+class Waveforms(NamedTuple):
+    """Mean waveforms.
+
+    Attributes
+    ----------
+    mean_v : array (n_units, n_samples, longest) float32
+        In volts, on the channels of each unit in their order; NaN padded.
+    before_peak_ms : float
+    """
+
+    mean_v: NDArray[np.float32]
+    before_peak_ms: float
+
+
+def waveforms_in_volts(
+    analyzer: SortingAnalyzer, channels: list[NDArray[np.int64]] | None
+) -> Waveforms | None:
+    """Templates of the units on their best channels; None where they are not truly in µV.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    channels : list of array
+        Of `best_channels`.
+
+    Returns
+    -------
+    Waveforms or None
+    """
+    extension = analyzer.get_extension("templates")
+    if channels is None or extension is None or max(map(len, channels), default=0) == 0:
+        logger.info("no waveform_mean: there are no templates")
+        return None
+    if not is_in_uv(analyzer):
+        logger.info("no waveform_mean: templates are not in µV, the gain of the data is not known")
+        return None
+    templates = as_array(extension.get_data(operator="average"))
+    longest = max(map(len, channels))
+    mean = np.full((len(channels), templates.shape[1], longest), np.nan, dtype=np.float32)
+    for unit, own in enumerate(channels):
+        mean[unit, :, : own.size] = templates[unit][:, own] * _VOLTS_PER_UV
+    if np.isnan(mean).all():
+        logger.info("no waveform_mean: templates have no values")
+        return None
+    assignment = analyzer.get_extension("template_assignment")
+    before = int(extension.nbefore)
+    if assignment is not None and assignment.source != "identity":
+        before = int(assignment.info["num_samples_before"])
+    return Waveforms(mean, before / analyzer.sampling_frequency * 1000.0)

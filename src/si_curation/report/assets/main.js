@@ -1,0 +1,66 @@
+"use strict";
+// Starts the page, and opens units by their links.
+(() => {
+  const { charts, data, number } = Report;
+  const rowOf = new Map(data.units.map((id, row) => [id, row]));
+
+  function openFromHash() {
+    if (!location.hash.startsWith("#unit=")) return;
+    const row = rowOf.get(decodeURIComponent(location.hash.slice(6)));
+    if (row !== undefined) Report.panels.openUnit(row);
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#unit="]');
+    if (link) {
+      // as the address may be the same as before
+      event.preventDefault();
+      history.pushState(null, "", link.getAttribute("href"));
+      openFromHash();
+    }
+    const button = event.target.closest("button.compare");
+    if (button) Report.panels.openPair(Number(button.dataset.pair), button);
+  });
+  window.addEventListener("popstate", openFromHash);
+
+  const { rate, depth, distributions } = data.session;
+  charts.rate(document.getElementById("chart-rate"), rate, `Firing rate of all units together in bins of ${number(rate.bin_s)} s, at most ${number(Report.largest(rate.rate_hz))} Hz`);
+  const figure = document.getElementById("chart-depth");
+  if (depth) {
+    charts.overTime(figure, {
+      density: depth.density,
+      yLabel: "depth (µm)",
+      height: 330,
+      label: "Image of all spikes by depth and time, dark where there are many",
+    });
+    const outside = depth.density.outside;
+    figure.append(Report.element("figcaption", {}, `Dark where there are many spikes (logarithmic); ${depth.source}.${outside ? ` Spikes outside of the range shown: ${number(outside)}.` : ""}`));
+  } else {
+    figure.append(Report.element("p", { class: "note" }, "Depths are not known: compute spike_locations or template_best_channels first."));
+  }
+  const box = document.getElementById("distribution-charts");
+  let row = null;
+  let group = null;
+  for (const one of distributions) {
+    if (one.group !== group) {
+      group = one.group;
+      row = Report.element("div", { class: "small-multiples" });
+      box.append(Report.element("h3", {}, group), row);
+    }
+    const unit = ["1", "count"].includes(one.unit) ? "" : one.unit;
+    const small = Report.element("figure", {}, Report.element("h4", { title: one.description }, one.title));
+    row.append(small);
+    charts.histogram(small, {
+      ...one,
+      unit,
+      what: "units",
+      xLabel: unit || (one.log ? "(logarithmic)" : ""),
+      yLabel: "units",
+      height: 150,
+      compact: true,
+      label: `Distribution of ${one.title} over ${one.num_values} units, ${one.missing} missing: ${one.description}`,
+    });
+  }
+  Report.tables.start();
+  openFromHash();
+})();

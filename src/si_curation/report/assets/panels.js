@@ -1,0 +1,283 @@
+"use strict";
+// Panels of one unit, or of two that are compared, drawn when they are opened.
+Report.panels = (() => {
+  const { element, number } = Report;
+  const { charts, waveforms, data } = Report;
+
+  const unitLink = (id, row) =>
+    row === null || row === undefined
+      ? `unit ${id}`
+      : element("a", { href: `#unit=${encodeURIComponent(id)}` }, `unit ${id}`);
+
+  function figure(grid, title, className = "") {
+    const one = element("figure", { class: className }, element("h4", {}, title));
+    grid.append(one);
+    return one;
+  }
+
+  const caption = (one, ...parts) => one.append(element("figcaption", {}, ...parts));
+  const missing = (one, text) => one.append(element("p", { class: "note" }, text));
+
+  function correlogram(grid, title, its, { refractory, words, colour }) {
+    const one = figure(grid, title);
+    if (data.notes.correlograms) missing(one, data.notes.correlograms);
+    else if (!its) missing(one, "This pair was not counted: compute cross_correlograms with pairs=\"all\".");
+    else {
+      charts.histogram(one, {
+        edges: data.bins_ms,
+        counts: its.counts,
+        unit: "ms",
+        what: "pairs of spikes",
+        lines: refractory ? [-refractory, refractory] : [],
+        baseline: its.baseline,
+        xLabel: "lag (ms)",
+        yLabel: "pairs of spikes",
+        colour,
+        label: `${title}: ${number(its.counts.reduce((a, b) => a + b, 0))} pairs, at most ${number(Report.largest(its.counts))} in a bin`,
+      });
+      const lines = refractory ? `red: refractory period of ${number(refractory)} ms; ` : "";
+      const flat = its.baseline === null ? "" : "dark: counts of independent spikes";
+      caption(one, words || "", lines + flat);
+    }
+    return one;
+  }
+
+  function templates(grid, unit) {
+    const title = "Template on its best channels";
+    const { template } = unit;
+    if (!template) {
+      const one = figure(grid, title);
+      missing(one, data.notes.template || "No template: the unit has no spikes, or its template no signal.");
+      return;
+    }
+    const best = template.channel_ids[0];
+    const words = `Template ${template.template_ids[0]}, largest on channel ${best} (${number(template.amplitudes[0])} ${data.amplitude_unit} peak to peak)`;
+    const one = figure(grid, title);
+    waveforms.draw(
+      one,
+      [{ template, which: 0, colour: waveforms.COLOURS[0] }],
+      `${words}; on ${template.num_ranked} channels`,
+    );
+    caption(one, `${words}. Small numbers are channel ids.`);
+    if (template.template_ids.length < 2) return;
+    const parts = figure(grid, "Templates that the unit came from");
+    const layers = template.template_ids.map((_, which) => ({
+      template,
+      which,
+      colour: waveforms.COLOURS[which % waveforms.COLOURS.length],
+    }));
+    waveforms.draw(parts, layers, `${template.num_templates} templates on the same channels`, { all: true });
+    const list = element("ul", { class: "legend" });
+    template.template_ids.forEach((id, which) => {
+      const share = (100 * template.counts[which]) / Math.max(unit.num_spikes, 1);
+      const mark = Report.svg("svg", { width: 12, height: 12, "aria-hidden": "true" });
+      mark.append(Report.svg("rect", { width: 12, height: 12, fill: layers[which].colour }));
+      const text = `template ${id}: ${number(template.counts[which])} spikes, weight ${number(share)} %`;
+      list.append(element("li", {}, mark, text));
+    });
+    parts.append(list);
+    const left = template.num_templates - template.template_ids.length;
+    if (left > 0) caption(parts, `${left} templates with fewer spikes are not drawn.`);
+  }
+
+  function amplitudes(grid, unit, { title = "Amplitude over time", ...options } = {}) {
+    const one = figure(grid, title);
+    const its = unit.amplitude;
+    if (!its) {
+      missing(one, data.notes.amplitude || "No spikes.");
+      return;
+    }
+    const label = `Amplitudes of ${number(unit.num_spikes)} spikes over time`;
+    const yLabel = `amplitude (${data.amplitude_unit_short})`;
+    if (its.density) {
+      charts.overTime(one, { density: its.density, yLabel, label, ...options });
+      const outside = its.density.outside;
+      caption(one, "Dark where there are many spikes (logarithmic).", outside ? ` Spikes outside of the range shown: ${number(outside)}.` : "");
+    } else {
+      const [times, values] = [its.times_s, its.values].map(Report.unpack);
+      charts.overTime(one, { times, values, yLabel, label, y: charts.rangeOf([its]), ...options });
+      caption(one, "Each point is a spike.");
+    }
+  }
+
+  function intervals(grid, unit) {
+    const one = figure(grid, "Intervals between spikes");
+    const { counts, edges_ms: edges } = unit.isi;
+    charts.histogram(one, {
+      edges,
+      counts,
+      unit: "ms",
+      what: "intervals",
+      lines: unit.refractory_ms ? [unit.refractory_ms] : [],
+      xLabel: "interval (ms)",
+      yLabel: "intervals",
+      label: `Intervals between successive spikes: ${number(counts.reduce((a, b) => a + b, 0))} up to 50 ms`,
+    });
+    caption(one, unit.refractory_ms ? `red: refractory period of ${number(unit.refractory_ms)} ms` : "");
+  }
+
+  function similar(grid, unit) {
+    const box = element("div", { class: "similar" }, element("h4", {}, "Most similar units"));
+    grid.after(box);
+    if (!unit.similar) {
+      missing(box, data.notes.similar);
+      return;
+    }
+    if (!unit.similar.length) missing(box, "There are no other units with spikes.");
+    const row = element("div", { class: "small-multiples" });
+    box.append(row);
+    for (const other of unit.similar) {
+      const one = element("figure");
+      const title = element("h5", {}, unitLink(other.id, other.row), `, similarity ${number(other.similarity)}`);
+      one.append(title);
+      row.append(one);
+      if (!other.ccg) {
+        missing(one, data.notes.correlograms || "This pair was not counted.");
+        continue;
+      }
+      charts.histogram(one, {
+        edges: data.bins_ms,
+        counts: other.ccg.counts,
+        baseline: other.ccg.baseline,
+        unit: "ms",
+        what: "pairs of spikes",
+        xLabel: "lag (ms)",
+        yLabel: "pairs",
+        height: 150,
+        compact: true,
+        colour: "#5b6b7b",
+        label: `Cross-correlogram of units ${unit.id} and ${other.id}: at most ${number(Report.largest(other.ccg.counts))} pairs in a bin`,
+      });
+    }
+  }
+
+  function numbers(panel, unit) {
+    const body = element("tbody");
+    let group = "";
+    data.columns.forEach((column, i) => {
+      if (column.group !== group) {
+        group = column.group;
+        body.append(element("tr", {}, element("th", { colspan: 4, scope: "rowgroup" }, group)));
+      }
+      const unitName = ["1", "count"].includes(column.unit) ? "" : column.unit;
+      const why = unit.reasons[i] ? `. Missing here: ${unit.reasons[i]}` : "";
+      body.append(
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, column.title),
+          element("td", {}, unit.values[i]),
+          element("td", {}, unitName),
+          element("td", {}, column.description + why),
+        ),
+      );
+    });
+    const head = element("tr", {}, ...["name", "value", "unit", "what it is"].map((text) => element("th", { scope: "col" }, text)));
+    const table = element("table", { class: "numbers" }, element("thead", {}, head), body);
+    panel.append(
+      element("details", { open: "" }, element("summary", {}, "Labels and numbers, and what they mean"), table),
+    );
+  }
+
+  function frame(id, title, container, buttons) {
+    const heading = element("h3", { tabindex: "-1", id: `${id}-title` }, title);
+    const bar = element("div", { class: "bar" }, heading);
+    const panel = element("article", { class: "panel", id, "aria-labelledby": `${id}-title` }, bar);
+    for (const [text, label, action] of buttons) {
+      const button = element("button", { type: "button", "aria-label": label }, text);
+      if (action) button.addEventListener("click", () => action(panel));
+      else button.disabled = true;
+      bar.append(button);
+    }
+    container.prepend(panel);
+    return panel;
+  }
+
+  function show(panel) {
+    const heading = panel.querySelector("h3");
+    heading.focus({ preventScroll: true });
+    panel.scrollIntoView({ block: "start" });
+    document.getElementById("announce").textContent = `${heading.textContent} opened`;
+  }
+
+  function close(panel, back) {
+    panel.remove();
+    if (back) back.focus();
+  }
+
+  function openUnit(row) {
+    const known = document.getElementById(`unit-panel-${row}`);
+    if (known) {
+      show(known);
+      return known;
+    }
+    const unit = Report.unit(row);
+    const beside = (other) =>
+      other >= 0 && other < data.units.length
+        ? (panel) => {
+            panel.remove();
+            openUnit(other);
+          }
+        : null;
+    const title = `Unit ${unit.id}${unit.group ? ` · ${unit.group}` : ""} · ${number(unit.num_spikes)} spikes`;
+    const panel = frame(`unit-panel-${row}`, title, document.getElementById("panels"), [
+      ["← Previous", "Previous unit", beside(row - 1)],
+      ["Next →", "Next unit", beside(row + 1)],
+      ["Close", `Close unit ${unit.id}`, (one) => close(one, Report.tables.linkOf(row))],
+    ]);
+    const grid = element("div", { class: "grid" });
+    panel.append(grid);
+    templates(grid, unit);
+    correlogram(grid, "Autocorrelogram", unit.acg, { refractory: unit.refractory_ms });
+    intervals(grid, unit);
+    amplitudes(grid, unit);
+    charts.rate(figure(grid, "Firing rate over time"), unit.rate, `Firing rate over time in bins of ${number(unit.rate.bin_s)} s, at most ${number(Report.largest(unit.rate.rate_hz))} Hz`);
+    similar(grid, unit);
+    numbers(panel, unit);
+    show(panel);
+    return panel;
+  }
+
+  function openPair(index, button) {
+    const known = document.getElementById(`pair-panel-${index}`);
+    if (known) {
+      show(known);
+      return;
+    }
+    const pair = data.pairs[index];
+    const [a, b] = [pair.a, pair.b].map(Report.unit);
+    const panel = frame(`pair-panel-${index}`, `Units ${a.id} and ${b.id}`, document.getElementById("pair-panels"), [
+      ["Close", "Close the comparison", (one) => close(one, button)],
+    ]);
+    const grid = element("div", { class: "grid" });
+    panel.append(grid);
+    const both = [a, b].filter((unit) => unit.template);
+    if (both.length) {
+      const one = figure(grid, "Templates");
+      const layers = both.map((unit) => ({
+        template: unit.template,
+        which: 0,
+        colour: waveforms.COLOURS[unit === a ? 0 : 1],
+      }));
+      waveforms.draw(one, layers, `Templates of units ${a.id} and ${b.id} on their channels`);
+      caption(one, `blue: unit ${a.id}; orange: unit ${b.id}`);
+    }
+    correlogram(grid, "Cross-correlogram", pair.ccg, { refractory: pair.refractory_ms, colour: "#5b6b7b" });
+    correlogram(grid, `Autocorrelogram of unit ${a.id}`, a.acg, { refractory: pair.refractory_ms });
+    correlogram(grid, `Autocorrelogram of unit ${b.id}`, b.acg, { refractory: pair.refractory_ms, colour: charts.RED });
+    const y = charts.rangeOf([a, b].map((unit) => unit.amplitude).filter(Boolean));
+    amplitudes(grid, a, { title: `Amplitude over time of unit ${a.id}`, y });
+    amplitudes(grid, b, { title: `Amplitude over time of unit ${b.id}`, y, colour: charts.RED });
+    const body = element("tbody");
+    for (const [i, [name, description]] of data.evidence.entries()) {
+      body.append(
+        element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, pair.evidence[i]), element("td", {}, description)),
+      );
+    }
+    const head = element("tr", {}, ...["evidence", "value", "what it is"].map((text) => element("th", { scope: "col" }, text)));
+    panel.append(element("table", { class: "numbers" }, element("thead", {}, head), body));
+    show(panel);
+  }
+
+  return { openUnit, openPair };
+})();

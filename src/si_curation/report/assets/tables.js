@@ -1,0 +1,98 @@
+"use strict";
+// Sorting, searching and filtering of the tables.
+Report.tables = (() => {
+  const LENGTHS = [10, 25, 50, 100, { label: "all", value: -1 }];
+  const MAX_CHOICES = 12;
+  let units = null;
+
+  const header = (table) => [...table.querySelectorAll("thead th")];
+
+  const escaped = (text) => Report.element("span", {}, text).innerHTML;
+
+  // how a column is filtered: a choice of labels, a number, or text
+  function filterOf(table, index) {
+    const { kind } = header(table)[index].dataset;
+    if (kind === "none") return [];
+    const titleAttr = "Filter by [title]";
+    if (kind === "number") return [{ extend: "searchNumber", titleAttr }];
+    const values = new Set();
+    for (const row of table.tBodies[0].rows) values.add(row.cells[index].textContent);
+    const few = kind === "text" && values.size <= MAX_CHOICES && values.size < table.tBodies[0].rows.length;
+    if (!few) return [{ extend: "searchText", titleAttr }];
+    // the list takes labels as HTML, and compares values as text
+    const options = [...values].sort().map((text) => ({ label: escaped(text), value: text }));
+    const list = { extend: "searchList", options };
+    return [{ extend: "dropdown", text: "Choose labels", content: [list] }];
+  }
+
+  function make(id, { filters = false, pageLength = 25 } = {}) {
+    const table = document.getElementById(id);
+    if (!table) return null;
+    const heads = header(table);
+    const columnDefs = heads.map((head, index) => ({
+      targets: index,
+      visible: head.dataset.shown !== "false",
+      orderable: head.dataset.kind !== "none",
+      ...(filters && { columnControl: [{ target: 1, content: filterOf(table, index) }] }),
+    }));
+    const made = new DataTable(table, {
+      autoWidth: false,
+      columnDefs,
+      order: [],
+      pageLength,
+      lengthMenu: LENGTHS,
+      paging: table.tBodies[0].rows.length > 10,
+      layout: { topStart: "search", topEnd: "pageLength", bottomStart: "info", bottomEnd: "paging" },
+      language: { search: "Search all columns:", lengthMenu: "_MENU_ rows on a page" },
+    });
+    if (filters) {
+      heads.forEach((head, index) => {
+        const select = made.column(index).header(1)?.querySelector("select");
+        if (select) select.setAttribute("aria-label", `How to compare ${made.column(index).title()}`);
+      });
+    }
+    return made;
+  }
+
+  function chooseColumns(table) {
+    const boxes = [...document.querySelectorAll("#column-choice input")];
+    for (const box of boxes) {
+      box.addEventListener("change", () => table.column(Number(box.dataset.column)).visible(box.checked));
+    }
+    for (const button of document.querySelectorAll("#column-choice button")) {
+      button.addEventListener("click", () => {
+        const its = boxes.filter((box) => box.dataset.group === button.dataset.group);
+        for (const box of its) box.checked = button.className === "all";
+        table.columns(its.map((box) => Number(box.dataset.column))).visible(button.className === "all");
+      });
+    }
+  }
+
+  function start() {
+    units = make("unit-table", { filters: true });
+    chooseColumns(units);
+    const candidates = make("candidate-table", { pageLength: 10 });
+    make("bad-merge-table", { pageLength: 10 });
+    make("lineage-table", { pageLength: 10 });
+    make("history-table", { pageLength: 10 });
+    // on paper all rows
+    const all = [units, candidates].filter(Boolean);
+    const lengths = new Map();
+    window.addEventListener("beforeprint", () => {
+      for (const table of all) {
+        lengths.set(table, table.page.len());
+        table.page.len(-1).draw();
+      }
+    });
+    window.addEventListener("afterprint", () => {
+      for (const table of all) table.page.len(lengths.get(table)).draw();
+    });
+  }
+
+  function linkOf(row) {
+    const node = units.row(row).node();
+    return node && node.isConnected ? node.querySelector("a") : document.querySelector("#unit-table a");
+  }
+
+  return { start, linkOf };
+})();

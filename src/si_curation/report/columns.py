@@ -1,0 +1,201 @@
+"""The columns of the table of units: labels, numbers and what each of them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from si_curation.contamination import contamination_panel
+from si_curation.contamination_columns import CONTAMINATION_DESCRIPTIONS
+from si_curation.curation.lineage import reconstruct_lineage
+from si_curation.metrics.registry import METRIC_DESCRIPTIONS
+from si_curation.report.context import GROUP_PROPERTY, ReportContext
+from si_curation.report.encode import plain
+from si_curation.unit_table import make_unit_table
+
+_AMPLITUDE = "amplitude"
+# title: (unit, description)
+_UNIT_COLUMNS = {
+    "group": ("", "label that the curator gave (phy's group)"),
+    "num_spikes": ("count", "number of spikes"),
+    "firing_rate_hz": ("Hz", "spikes per duration of the recording"),
+    "template_id": ("", "template that most of its spikes came from; -1 without spikes"),
+    "template_purity": ("1", "share of the spikes that came from that template"),
+    "num_templates": ("count", "templates that the unit has spikes of"),
+    "best_channel": ("", "id of the channel on which its template is largest, peak to peak"),
+    "depth_um": ("µm", "y of the best channel"),
+    "shank": ("", "shank of the best channel"),
+    "amplitude": (_AMPLITUDE, "largest peak-to-peak of its most frequent template"),
+}
+_LINEAGE = "what was done to the sorter's templates: unchanged, merged, split or both"
+_HIDDEN_UNIT_COLUMNS = {"template_id", "shank"}
+_SHOWN_METRICS = {"presence_ratio", "amplitude_cutoff", "isolation_distance", "d_prime"}
+_SHOWN_CONTAMINATION = {"isi_violations_ratio", "rp_contamination"}
+_SPIKEINTERFACE = ("quality_metrics", "template_metrics")
+_NOT_PROPERTIES = {GROUP_PROPERTY, "phy_folder", "original_cluster_id"}
+UNITS, METRICS, CONTAMINATION, PROPERTIES = (
+    "Units",
+    "Quality metrics",
+    "Contamination panel",
+    "Other properties",
+)
+
+
+@dataclass
+class Column:
+    """One column of the table of units.
+
+    Attributes
+    ----------
+    key : str
+        Unique.
+    title, group, unit, description : str
+    values : list
+        Numbers, texts or None, a value for each unit of the report.
+    reasons : list of str or None
+        Why a value is missing.
+    shown : bool
+        Without being asked for.
+    """
+
+    key: str
+    title: str
+    group: str
+    unit: str
+    description: str
+    values: list[Any]
+    reasons: list[str] | None = None
+    shown: bool = False
+
+    @cached_property
+    def is_number(self) -> bool:
+        """Whether it has no texts."""
+        return all(
+            value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            for value in self.values
+        )
+
+
+def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:
+    """Gather all columns, and tell what could be computed for more of them."""
+    columns, notes = _units(context)
+    columns += _metrics(context, notes)
+    columns += _contamination(context)
+    columns += _spikeinterface_metrics(context)
+    columns += _properties(context)
+    for column in columns:
+        column.shown &= any(value not in (None, "") for value in column.values)
+    return columns, notes
+
+
+def _units(context: ReportContext) -> tuple[list[Column], list[str]]:
+    analyzer, notes = context.analyzer, []
+    names = ("template_assignment", "template_best_channels")
+    missing = [name for name in names if context.extension(name) is None]
+    if missing:
+        notes.append(
+            f"Templates, best channels and amplitudes: compute {' and '.join(missing)} first."
+        )
+        table = pd.DataFrame(
+            {
+                "group": context.groups,
+                "num_spikes": context.num_spikes,
+                "firing_rate_hz": context.num_spikes / (context.duration_s or np.nan),
+            },
+            index=analyzer.unit_ids,
+        )
+    else:
+        table = make_unit_table(analyzer)
+        table["group"] = context.groups
+    columns = []
+    for name in table.columns:
+        unit, description = _UNIT_COLUMNS[name]
+        unit = context.amplitude_unit if unit == _AMPLITUDE else unit
+        values = plain(table[name].to_numpy()[context.rows])
+        shown = name not in _HIDDEN_UNIT_COLUMNS
+        columns.append(Column(name, name, UNITS, unit, description, values, None, shown))
+    if context.extension("template_assignment") is not None:
+        events = reconstruct_lineage(analyzer)["event"].to_numpy()[context.rows].tolist()
+        columns.append(Column("lineage", "lineage", UNITS, "", _LINEAGE, events, None, True))
+    return columns, notes
+
+
+def _metrics(context: ReportContext, notes: list[str]) -> list[Column]:
+    extension = context.extension("curation_metrics")
+    if extension is None:
+        notes.append("Quality metrics: compute curation_metrics first.")
+        return []
+    table, reasons = extension.get_data(), extension.get_data(reasons=True)
+    columns = []
+    for name in table.columns:
+        if name in _UNIT_COLUMNS:
+            continue  # the same number
+        what = METRIC_DESCRIPTIONS[name]
+        unit = {"amplitude": context.amplitude_unit, "um": "µm"}.get(what.unit, what.unit)
+        values = plain(table[name].to_numpy()[context.rows])
+        why = [str(text) for text in reasons[name].to_numpy()[context.rows]]
+        text = f"{what.description} ({what.source})"
+        shown = name in _SHOWN_METRICS
+        columns.append(Column(f"metric:{name}", name, METRICS, unit, text, values, why, shown))
+    return columns
+
+
+def _contamination(context: ReportContext) -> list[Column]:
+    table = contamination_panel(context.analyzer)
+    shared = {"num_spikes", "firing_rate_hz"}
+    return [
+        Column(
+            f"contamination:{name}",
+            name,
+            CONTAMINATION,
+            "ms" if name.endswith("_ms") else "",
+            CONTAMINATION_DESCRIPTIONS[name],
+            plain(table[name].to_numpy()[context.rows]),
+            None,
+            name in _SHOWN_CONTAMINATION,
+        )
+        for name in table.columns
+        if name not in shared
+    ]
+
+
+def _spikeinterface_metrics(context: ReportContext) -> list[Column]:
+    columns = []
+    for extension_name in _SPIKEINTERFACE:
+        extension = context.extension(extension_name)
+        table = None if extension is None else extension.get_data()
+        if not isinstance(table, pd.DataFrame):
+            continue
+        table = table.reindex(context.unit_ids)
+        text = f"SpikeInterface, extension {extension_name}"
+        columns += [
+            Column(
+                f"{extension_name}:{name}", str(name), text, "", text, plain(table[name].tolist())
+            )
+            for name in table.columns
+        ]
+    return columns
+
+
+def _properties(context: ReportContext) -> list[Column]:
+    sorting = context.analyzer.sorting
+    columns = []
+    for name in sorted(sorting.get_property_keys(), key=str):
+        values = sorting.get_property(name)
+        if name in _NOT_PROPERTIES or values is None or values.ndim != 1:
+            continue
+        column = Column(
+            f"property:{name}",
+            str(name),
+            PROPERTIES,
+            "",
+            f"unit property {name} of the sorting",
+            plain(values[context.rows]),
+        )
+        column.shown = not column.is_number
+        columns.append(column)
+    return columns

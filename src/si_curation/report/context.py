@@ -1,0 +1,114 @@
+"""What every section of a report asks of the analyzer, looked up once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+
+GROUP_PROPERTY = "quality"
+_UNITS = {
+    "uV": "µV",
+    "raw": "units of the raw data",
+    "sorter": "units of the sorter's templates",
+    "whitened": "units of the whitened templates",
+}
+
+
+class ReportContext:
+    """An analyzer, the units that are to be shown, and spikes by unit.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    rows : array (n,) integer
+        Positions of the units in the report.
+
+    Attributes
+    ----------
+    unit_ids : list
+        Of the report, as plain numbers or strings.
+    row_of : dict
+        {unit id: position in the report}
+    """
+
+    def __init__(self, analyzer: SortingAnalyzer, rows: NDArray[np.integer]):
+        self.analyzer = analyzer
+        self.rows = rows
+        self.fs = float(analyzer.sampling_frequency)
+        self.unit_ids = analyzer.unit_ids[rows].tolist()
+        self.row_of = {unit_id: row for row, unit_id in enumerate(self.unit_ids)}
+        self.num_spikes = np.bincount(self.spikes["unit_index"], minlength=len(analyzer.unit_ids))
+
+    def extension(self, name: str) -> Any:
+        """Give an extension, loaded if it is saved; None if it was not computed."""
+        return self.analyzer.get_extension(name)
+
+    @property
+    def spikes(self) -> NDArray:
+        """The spike vector."""
+        return self.analyzer.sorting.to_spike_vector()
+
+    @cached_property
+    def segment_durations_s(self) -> NDArray[np.float64]:
+        """Duration of each segment (n_segments,)."""
+        analyzer = self.analyzer
+        samples = [analyzer.get_num_samples(i) for i in range(analyzer.get_num_segments())]
+        return np.array(samples, dtype=np.float64) / self.fs
+
+    @cached_property
+    def segment_starts_s(self) -> NDArray[np.float64]:
+        """Where each segment begins when they are put end to end (n_segments,)."""
+        return np.concatenate([[0.0], np.cumsum(self.segment_durations_s)[:-1]])
+
+    @property
+    def duration_s(self) -> float:
+        """Of all segments together."""
+        return float(self.segment_durations_s.sum())
+
+    @cached_property
+    def _spikes_of_unit(self) -> list[NDArray[np.int64]]:
+        return spikes_by_unit(self.spikes["unit_index"], len(self.analyzer.unit_ids))
+
+    def spikes_of(self, index: int) -> NDArray[np.int64]:
+        """Positions in the spike vector of the spikes of the unit at `index` of the analyzer."""
+        return self._spikes_of_unit[index]
+
+    def times_s(self, which: NDArray[np.integer] | slice) -> NDArray[np.float64]:
+        """Give the times of some spikes, segments put end to end."""
+        spikes = self.spikes[which]
+        times = spikes["sample_index"] / self.fs
+        if self.segment_starts_s.size > 1:
+            times += self.segment_starts_s[spikes["segment_index"]]
+        return times
+
+    @cached_property
+    def channel_places(self) -> NDArray[np.float64]:
+        """Places of the channels (n_channels, 2) in µm."""
+        return np.asarray(self.analyzer.get_channel_locations(), dtype=np.float64)[:, :2]
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """Label of every unit of the analyzer; "" where there is none."""
+        groups = self.analyzer.sorting.get_property(GROUP_PROPERTY)
+        if groups is None:
+            return [""] * len(self.analyzer.unit_ids)
+        return ["" if value != value else str(value) for value in groups]
+
+    @cached_property
+    def amplitude_unit(self) -> str:
+        """What templates and amplitudes are in: µV only where a gain is known."""
+        assignment = self.extension("template_assignment")
+        if assignment is not None:
+            return _UNITS[assignment.info["units"]]
+        return _UNITS["uV" if self.analyzer.return_in_uV else "raw"]
+
+    @property
+    def amplitude_unit_short(self) -> str:
+        """The same for the axis of a chart."""
+        return "µV" if self.amplitude_unit == "µV" else "a.u."

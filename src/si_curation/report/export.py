@@ -1,0 +1,178 @@
+"""`export_report`: one self-contained HTML page of an analyzer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+from tqdm.auto import tqdm
+
+from si_curation.curation.merge_score import MERGE_DESCRIPTIONS
+from si_curation.curation.merge_table import rows_of_units
+from si_curation.errors import ParameterError
+from si_curation.report.columns import Column, unit_columns
+from si_curation.report.context import ReportContext
+from si_curation.report.merges import bad_merges, merge_candidates
+from si_curation.report.output import check_output_file, write_in_one_step
+from si_curation.report.page import check_installed, render_page
+from si_curation.report.probe_map import probe_map
+from si_curation.report.provenance import (
+    extension_parameters,
+    history_rows,
+    lineage_rows,
+    software,
+)
+from si_curation.report.summary import session_charts, session_facts
+from si_curation.report.unit_panel import UnitPanels
+
+_FEW_UNITS = 50
+
+
+def export_report(
+    sorting_analyzer: SortingAnalyzer,
+    path: str | Path,
+    *,
+    title: str | None = None,
+    unit_ids: Sequence[Any] | None = None,
+    overwrite: bool = False,
+    progress_bar: bool = True,
+) -> Path:
+    """Write one HTML page of a sorting that opens in a browser, offline, with nothing beside it.
+
+    The session at a glance (probe with units, rates, depth against time, distributions of
+    metrics); a table of units with labels and metrics that can be sorted, searched and filtered;
+    for each unit a panel, drawn when it is opened (templates, also those that a merged unit came
+    from, correlograms, intervals, amplitude and rate over time, every number with what it means,
+    the most similar units); candidates for merges and merges that are none, with the evidence;
+    lineage, history of curation, software and parameters.
+
+    Nothing is computed on the analyzer: what an extension is missing for, the page says.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Of any sorter. Used where they are there: "template_assignment", "template_best_channels",
+        "unit_similarity", "cross_correlograms", "curation_metrics", and SpikeInterface's
+        "templates", "unit_locations", "spike_amplitudes", "spike_locations".
+    path : str or Path
+        The file, ``.html``. Folders that are missing are made.
+    title : str, optional
+        By default the name of the folder, or "Spike sorting report".
+    unit_ids : sequence of unit ids, optional
+        Units in the table, the panels and among the candidates, in the analyzer's order; all by
+        default. The summary is of the whole session.
+    overwrite : bool, default: False
+        Replace the file if it is there.
+    progress_bar : bool, default: True
+        Shown where there are many units.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputExistsError
+        The file is there, and `overwrite` is False.
+    MissingDataError
+        jinja2 is not installed (``pip install "si_curation[report]"``).
+    UnknownIdError, ParameterError
+        A unit does not exist, there are none, or the path cannot be written to.
+
+    Notes
+    -----
+    Numbers are embedded as they are: correlograms and intervals as counts, templates, amplitudes
+    and times as float32. Units with more than 2,000 spikes have the image of their amplitudes over
+    time in place of points. Texts are escaped, and the page's policy lets no other script run than
+    its own and nothing be loaded.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> _ = analyzer.compute(["template_best_channels", "unit_similarity", "cross_correlograms"])
+    >>> path = sic.export_report(analyzer, Path(tempfile.mkdtemp()) / "report.html")
+    >>> path.read_text(encoding="utf-8")[:15]
+    '<!DOCTYPE html>'
+    """
+    target = check_output_file(path, overwrite)
+    check_installed()
+    rows = rows_of_units(sorting_analyzer, unit_ids)
+    if rows.size == 0:
+        raise ParameterError("there are no units to report on: give some in unit_ids")
+    values = _gather(ReportContext(sorting_analyzer, rows), title, progress_bar)
+    write_in_one_step(target, render_page(values), overwrite)
+    return target
+
+
+def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> dict[str, Any]:
+    columns, column_notes = unit_columns(context)
+    panels = UnitPanels(context, columns)
+    candidates, pairs = merge_candidates(context, panels)
+    lineage, lineage_note = lineage_rows(context)
+    facts = session_facts(context)
+    folder = dict(facts).get("Folder")
+    data = {
+        "units": [str(unit_id) for unit_id in context.unit_ids],
+        "columns": [
+            {"title": c.title, "group": c.group, "unit": c.unit, "description": c.description}
+            for c in columns
+        ],
+        "bins_ms": panels.bins_ms,
+        "duration_s": context.duration_s,
+        "amplitude_unit": context.amplitude_unit,
+        "amplitude_unit_short": context.amplitude_unit_short,
+        "notes": panels.notes,
+        "session": session_charts(context, columns),
+        "pairs": pairs,
+        "evidence": list(MERGE_DESCRIPTIONS.items()),
+        "colours": _colour_map(),
+    }
+    return {
+        "title": title if title is not None else folder or "Spike sorting report",
+        "created": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "facts": facts,
+        "probe": probe_map(context),
+        "columns": columns,
+        "column_groups": _by_group(columns),
+        "column_notes": column_notes,
+        "unit_ids": context.unit_ids,
+        "candidates": candidates,
+        "bad_merges": bad_merges(context),
+        "lineage": lineage,
+        "lineage_note": lineage_note,
+        "history": history_rows(context),
+        "software": software(),
+        "parameters": extension_parameters(context),
+        "data": data,
+        "panels": _panels(panels, len(context.unit_ids), progress_bar),
+    }
+
+
+def _by_group(columns: list[Column]) -> list[tuple[str, list[tuple[int, Column]]]]:
+    """Columns with their numbers in the table, in which the unit's id is the first."""
+    groups: dict[str, list[tuple[int, Column]]] = {}
+    for number, column in enumerate(columns, 1):
+        groups.setdefault(column.group, []).append((number, column))
+    return list(groups.items())
+
+
+def _panels(panels: UnitPanels, num_units: int, progress_bar: bool) -> Iterator[dict[str, Any]]:
+    """Gather one panel at a time, as the page is written."""
+    hidden = not progress_bar or num_units < _FEW_UNITS
+    for row in tqdm(range(num_units), desc="report", unit="unit", disable=hidden, leave=False):
+        yield panels.get(row)
+
+
+def _colour_map() -> NDArray[np.integer]:
+    """Colours of densities (256, 3), 0 to 255: dark where there are many, readable in grey."""
+    from matplotlib import colormaps
+
+    return (colormaps["cividis_r"](np.arange(256))[:, :3] * 255).round().astype(int)

@@ -1,0 +1,98 @@
+"""Pairs that may be one neuron, and merges that are not, with their evidence."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from si_curation.curation.bad_merges import BAD_MERGE_DESCRIPTIONS, find_bad_merges
+from si_curation.curation.merge_score import MERGE_DESCRIPTIONS
+from si_curation.curation.merge_suggestions import suggest_merges
+from si_curation.errors import MissingDataError
+from si_curation.report.context import ReportContext
+from si_curation.report.encode import plain
+from si_curation.report.formatting import format_value
+from si_curation.report.unit_panel import UnitPanels
+
+MAX_CANDIDATES = 300
+CANDIDATE_COLUMNS = (
+    "unit_id_a",
+    "unit_id_b",
+    "score",
+    "similarity",
+    "one_neuron_probability",
+    "amplitude_term",
+    "depth_term",
+    "distance_um",
+    "reason",
+)
+BAD_MERGE_COLUMNS = (
+    "unit_id",
+    "template_id_a",
+    "template_id_b",
+    "num_spikes_a",
+    "num_spikes_b",
+    "ratio",
+    "ratio_allowed",
+    "reason",
+)
+
+
+class EvidenceTable(NamedTuple):
+    """A table for the page.
+
+    Attributes
+    ----------
+    columns : list of (name, description)
+    rows : list of list of (text, value)
+    note : str
+        What is missing, or what is left out.
+    """
+
+    columns: list[tuple[str, str]]
+    rows: list[list[tuple[str, Any]]]
+    note: str = ""
+
+
+def merge_candidates(
+    context: ReportContext, panels: UnitPanels
+) -> tuple[EvidenceTable, list[dict[str, Any]]]:
+    """Gather the candidates: the table, and for each the numbers of the panel that compares."""
+    try:
+        found = suggest_merges(context.analyzer, unit_ids=context.unit_ids)
+    except MissingDataError as fault:
+        return EvidenceTable([], [], f"Merge candidates cannot be told: {fault}."), []
+    table = found.table.head(MAX_CANDIDATES)
+    note = f"Pairs with a score of {found.score_threshold:g} or more are suggested."
+    if len(found.table) > MAX_CANDIDATES:
+        note += f" The best {MAX_CANDIDATES} of {len(found.table)} pairs are shown."
+    positions = {i: row for row, i in enumerate(context.analyzer.unit_ids.tolist())}
+    pairs = [
+        {
+            "a": context.row_of[values["unit_id_a"]],
+            "b": context.row_of[values["unit_id_b"]],
+            "ccg": panels.correlogram(
+                positions[values["unit_id_a"]], positions[values["unit_id_b"]]
+            ),
+            "refractory_ms": values["refractory_period_ms"],
+            "evidence": [format_value(plain(values[name])) for name in MERGE_DESCRIPTIONS],
+        }
+        for values in table.to_dict(orient="records")
+    ]
+    return _evidence(table, CANDIDATE_COLUMNS, MERGE_DESCRIPTIONS, note), pairs
+
+
+def bad_merges(context: ReportContext) -> EvidenceTable:
+    """Gather the merges that refractoriness refutes."""
+    try:
+        table = find_bad_merges(context.analyzer, unit_ids=context.unit_ids)
+    except MissingDataError as fault:
+        return EvidenceTable([], [], f"Bad merges cannot be told: {fault}.")
+    return _evidence(table, BAD_MERGE_COLUMNS, BAD_MERGE_DESCRIPTIONS, "")
+
+
+def _evidence(table: pd.DataFrame, names, descriptions, note: str) -> EvidenceTable:
+    values = [plain(table[name].to_numpy()) for name in names]
+    rows = [[(format_value(value), value) for value in row] for row in zip(*values, strict=True)]
+    return EvidenceTable([(name, descriptions[name]) for name in names], rows, note)

@@ -1,0 +1,114 @@
+"""The page put together: templates, our own and the bundled scripts and styles, and the policy."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+from si_curation.errors import MissingDataError
+
+STYLES = (
+    "vendor/dataTables.dataTables.min.css",
+    "vendor/columnControl.dataTables.min.css",
+    "vendor/uPlot.min.css",
+    "assets/report.css",
+)
+SCRIPTS = (
+    "vendor/dataTables.min.js",
+    "vendor/dataTables.columnControl.min.js",
+    "vendor/uPlot.iife.min.js",
+    "assets/data.js",
+    "assets/charts.js",
+    "assets/waveforms.js",
+    "assets/panels.js",
+    "assets/tables.js",
+    "assets/main.js",
+)
+
+
+@cache
+def read_asset(name: str) -> str:
+    """Give the text of a file of this package, with line feeds at the ends of lines."""
+    text = (files("si_curation.report") / name).read_text(encoding="utf-8")
+    return text.replace("\r\n", "\n")
+
+
+def content_security_policy() -> str:
+    """Give the policy of the page: its own scripts and styles by their hashes, and no network.
+
+    Source: W3C, Content Security Policy Level 3.
+    """
+    scripts = " ".join(map(_hash, SCRIPTS))
+    styles = " ".join(map(_hash, STYLES))
+    return (
+        f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(name: str) -> str:
+    digest = hashlib.sha256(read_asset(name).encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def render_page(values: dict[str, Any]) -> Iterator[str]:
+    """Render the page piece by piece: iterators among the values are used up on the way.
+
+    Raises
+    ------
+    MissingDataError
+        jinja2 is not installed.
+    """
+    environment = _environment()
+    page = environment.get_template("page.html.j2")
+    return page.generate(
+        **values,
+        policy=content_security_policy(),
+        styles=[read_asset(name) for name in STYLES],
+        scripts=[read_asset(name) for name in SCRIPTS],
+    )
+
+
+def check_installed() -> None:
+    """Raise `MissingDataError` where the template engine is not installed."""
+    try:
+        import jinja2  # noqa: F401
+    except ImportError:
+        raise MissingDataError(
+            'a report needs jinja2; install it with: pip install "si_curation[report]"'
+        ) from None
+
+
+def _environment() -> Any:
+    check_installed()
+    import jinja2
+    from markupsafe import Markup, escape
+
+    from si_curation.report.encode import script_json
+    from si_curation.report.formatting import format_value
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("si_curation.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["script_json"] = lambda value: Markup(script_json(value))
+    environment.filters["number"] = format_value
+    environment.filters["unit_link"] = _unit_link
+    # long names may be broken after an underscore
+    environment.filters["breakable"] = lambda text: Markup("_<wbr>").join(
+        escape(part) for part in str(text).split("_")
+    )
+    return environment
+
+
+def _unit_link(unit_id: Any) -> str:
+    """Address of a unit's panel in the page, as JavaScript's encodeURIComponent would give it."""
+    return "#unit=" + quote(str(unit_id).encode("utf-8", "replace"), safe="!'()*~")

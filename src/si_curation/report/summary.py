@@ -1,0 +1,148 @@
+"""The session at a glance: facts, rates, depth against time, distributions of metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation._spikeinterface import as_array
+from si_curation.probe import shanks_of
+from si_curation.report.columns import PROPERTIES, Column
+from si_curation.report.context import ReportContext
+from si_curation.report.density import density, histogram, limits, rate_over_time
+from si_curation.report.formatting import format_duration
+
+_UNWHITENING = {
+    "left": "unwhitened (the sorter whitens as W @ X)",
+    "right": "unwhitened (the sorter whitens as X @ W)",
+    "phy": "unwhitened as phy does",
+    "none": "as the sorter stored them",
+}
+_DEPTH_CELLS = (320, 160)
+# ids, and what another column has
+_NO_HISTOGRAM = {
+    "template_id",
+    "shank",
+    "best_channel",
+    "best_channel_id",
+    "firing_rate",
+    "amp",
+    "sliding_rp_confidence",
+}
+
+
+def session_facts(context: ReportContext) -> list[tuple[str, str]]:
+    """Give what a reader wants to know first, as pairs of words."""
+    analyzer = context.analyzer
+    annotation = analyzer.sorting.get_annotation
+    sorter = " ".join(filter(None, map(annotation, ("sorter", "sorter_version"))))
+    labels = Counter(context.groups[i] for i in context.rows)
+    parts = [f"{count} {label}" for label, count in labels.most_common() if label]
+    total, shown = len(analyzer.unit_ids), len(context.unit_ids)
+    shanks = np.unique(shanks_of(analyzer)).size
+    facts = [
+        ("Sorter", sorter or "not known"),
+        ("Folder", _folder_name(context)),
+        ("Units", f"{shown} of {total} are in this report" if shown < total else f"{total}"),
+        ("Labels", ", ".join(parts)),
+        ("Spikes", f"{context.spikes.size:,}"),
+        ("Duration", format_duration(context.duration_s)),
+        ("Segments", f"{context.segment_durations_s.size}"),
+        ("Sampling frequency", f"{context.fs:,.10g} Hz"),
+        ("Channels", f"{analyzer.get_num_channels()} on {shanks} shank{'s'[: shanks > 1]}"),
+        ("Amplitudes", _amplitudes(context)),
+        ("Templates", _UNWHITENING.get(str(annotation("unwhitening")), "")),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _amplitudes(context: ReportContext) -> str:
+    if context.amplitude_unit == context.amplitude_unit_short:
+        return f"in {context.amplitude_unit}"
+    return f"in {context.amplitude_unit}; in charts {context.amplitude_unit_short}"
+
+
+def _folder_name(context: ReportContext) -> str:
+    folder = context.analyzer.sorting.get_annotation("phy_folder") or context.analyzer.folder
+    # the name only: a path tells more about the writer than about the data
+    return PurePath(str(folder).replace("\\", "/")).name if folder else ""
+
+
+def unit_places(context: ReportContext) -> NDArray[np.float64]:
+    """Place of every unit of the analyzer (n_units, 2) in µm; NaN where it cannot be told."""
+    analyzer = context.analyzer
+    extension = context.extension("unit_locations")
+    if extension is not None:
+        return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
+    places = np.full((len(analyzer.unit_ids), 2), np.nan)
+    best = context.extension("template_best_channels")
+    if best is not None:
+        positions = context.channel_places
+        for row, channels in enumerate(best.get_data(outputs="indices").values()):
+            if channels.size:
+                places[row] = positions[channels[0]]
+    return places
+
+
+def depth_over_time(context: ReportContext, places: NDArray) -> dict[str, Any] | None:
+    """Image of all spikes by depth and time; None where depths are not known."""
+    extension = context.extension("spike_locations")
+    if extension is not None:
+        depths = as_array(extension.data["spike_locations"])["y"]
+        source = "depth of each spike (extension spike_locations)"
+    else:
+        depths = places[context.spikes["unit_index"], 1]
+        source = "depth of the unit of each spike (compute spike_locations for each spike's own)"
+    its_limits = limits(depths)
+    if its_limits is None:
+        return None
+    times = context.times_s(slice(None))
+    duration = max(context.duration_s, float(times.max(initial=0.0)))
+    image = density(times, depths, (0.0, duration), its_limits, _DEPTH_CELLS)
+    return {"density": image, "source": source}
+
+
+def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, Any]:
+    """Gather the numbers of the charts of the summary."""
+    return {
+        "rate": rate_over_time(context.times_s(slice(None)), context.duration_s),
+        "depth": depth_over_time(context, unit_places(context)),
+        "distributions": _distributions(columns),
+        "segment_starts_s": context.segment_starts_s[1:].tolist(),
+    }
+
+
+def _distributions(columns: list[Column]) -> list[dict[str, Any]]:
+    found = []
+    for column in columns:
+        is_bound = column.title.endswith(("_lower", "_upper"))
+        if is_bound or column.title in _NO_HISTOGRAM or column.group == PROPERTIES:
+            continue
+        if not column.is_number:
+            continue
+        values = np.array([np.nan if v is None else v for v in column.values], dtype=np.float64)
+        finite = values[np.isfinite(values)]
+        if np.unique(finite).size < 2:
+            continue
+        is_log = finite.min() > 0 and 1 < finite.max() > 100 * finite.min()
+        counted = histogram(np.log10(values) if is_log else values)
+        if counted is None:
+            continue
+        if is_log:
+            counted["edges"] = np.power(10.0, counted["edges"]).tolist()
+        found.append(
+            {
+                **counted,
+                "title": column.title,
+                "group": column.group,
+                "unit": column.unit,
+                "description": column.description,
+                "log": bool(is_log),
+                "missing": int(values.size - finite.size),
+            }
+        )
+    return found

@@ -1,0 +1,242 @@
+"""The numbers of one unit's panel, which the page draws when it is opened."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation._spikeinterface import as_array
+from si_curation.kernels.correlogram_isi import isi_histogram
+from si_curation.report.columns import Column
+from si_curation.report.context import ReportContext
+from si_curation.report.density import density, limits, rate_over_time
+from si_curation.report.encode import pack
+from si_curation.report.formatting import format_value
+
+NUM_SIMILAR = 5
+MAX_CONSTITUENTS = 12
+MAX_POINTS = 2000
+# channels of each further template of a merged unit
+PEAKS = 4
+_AMPLITUDE_CELLS = (160, 80)
+_ISI_WINDOW_MS, _ISI_BIN_MS = 50.0, 0.5
+
+
+class UnitPanels:
+    """Gathers the panels of all units of a report.
+
+    Parameters
+    ----------
+    context : ReportContext
+    columns : list of Column
+        Of the table of units.
+    """
+
+    def __init__(self, context: ReportContext, columns: list[Column]):
+        self._context = context
+        self._columns = columns
+        self._assignment = context.extension("template_assignment")
+        self._similarity = context.extension("unit_similarity")
+        self._correlograms = context.extension("cross_correlograms")
+        by_key = {column.key: column for column in columns}
+        self._periods_ms = by_key["contamination:refractory_period_ms"].values
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What is missing from all panels, and what to compute."""
+        found = {}
+        if self._templates is None or self._channels is None:
+            found["template"] = "compute template_assignment and template_best_channels"
+        if self._correlograms is None:
+            found["correlograms"] = "compute cross_correlograms"
+        if self._amplitudes is None:
+            found["amplitude"] = "compute spike_amplitudes"
+        if self._similarity is None:
+            found["similar"] = "compute unit_similarity"
+        return {key: f"Not computed: {text} first." for key, text in found.items()}
+
+    @property
+    def bins_ms(self) -> list[float] | None:
+        """Edges of the bins of correlograms."""
+        if self._correlograms is None:
+            return None
+        return self._correlograms.get_acg(self._context.analyzer.unit_ids[0])[1].tolist()
+
+    def get(self, row: int) -> dict[str, Any]:
+        """Gather the panel of the unit in that row of the report."""
+        context = self._context
+        index = int(context.rows[row])
+        spikes = context.spikes_of(index)
+        times = context.times_s(spikes)
+        return {
+            "id": context.unit_ids[row],
+            "group": context.groups[index],
+            "num_spikes": int(spikes.size),
+            "values": [format_value(column.values[row]) for column in self._columns],
+            "reasons": [column.reasons[row] if column.reasons else "" for column in self._columns],
+            "refractory_ms": self._periods_ms[row],
+            "template": self._template(index),
+            "acg": self.correlogram(index, index),
+            "isi": self._isi(spikes),
+            "rate": rate_over_time(times, context.duration_s),
+            "amplitude": self._amplitude(spikes, times),
+            "similar": self._similar(index),
+        }
+
+    # templates
+
+    @cached_property
+    def _templates(self) -> NDArray | None:
+        if self._assignment is not None:
+            return self._assignment.get_templates()
+        extension = self._context.extension("templates")
+        if extension is None:
+            return None
+        return np.nan_to_num(as_array(extension.get_data(operator="average")))
+
+    @cached_property
+    def _channels(self) -> list[NDArray[np.int64]] | None:
+        extension = self._context.extension("template_best_channels")
+        return None if extension is None else list(extension.get_data(outputs="indices").values())
+
+    @cached_property
+    def _start_ms(self) -> float:
+        if self._assignment is not None:
+            before = int(self._assignment.info["num_samples_before"])
+        else:
+            before = int(self._context.extension("templates").nbefore)
+        return -before * 1e3 / self._context.fs
+
+    def _template(self, index: int) -> dict[str, Any] | None:
+        templates = self._templates
+        if templates is None or self._channels is None:
+            return None
+        ranked = self._channels[index]
+        if ranked.size == 0:
+            return None
+        ids, numbers = self._constituents(index)
+        num_samples = templates.shape[1]
+        channels = list(dict.fromkeys([*ranked.tolist(), *_peaks(templates, ids[1:])]))
+        waveforms = [templates[i][:, channels].T for i in ids]  # (n_channels, n_samples) each
+        places = self._context.channel_places[channels]
+        return {
+            "channel_ids": self._context.analyzer.channel_ids[channels].tolist(),
+            "num_ranked": ranked.size,
+            "x_um": places[:, 0].tolist(),
+            "y_um": places[:, 1].tolist(),
+            "amplitudes": np.ptp(waveforms[0], axis=1).tolist(),
+            "start_ms": self._start_ms,
+            "step_ms": 1e3 / self._context.fs,
+            "num_samples": num_samples,
+            "template_ids": [self._name_of_template(int(i)) for i in ids],
+            "counts": numbers.tolist(),
+            "num_templates": self._num_templates(index),
+            "waveforms": pack(np.stack(waveforms)),
+        }
+
+    def _constituents(self, index: int) -> tuple[NDArray, NDArray[np.int64]]:
+        """Templates of a unit and its spikes from each, most spikes first."""
+        if self._assignment is None:
+            return np.array([index]), self._context.num_spikes[[index]]
+        counts = self._assignment.get_template_counts()
+        start, stop = counts.indptr[index], counts.indptr[index + 1]
+        ids, numbers = counts.indices[start:stop], counts.data[start:stop]
+        order = np.lexsort((ids, -numbers))[:MAX_CONSTITUENTS]
+        return ids[order], numbers[order]
+
+    def _num_templates(self, index: int) -> int:
+        if self._assignment is None:
+            return 1
+        counts = self._assignment.get_template_counts()
+        return int(counts.indptr[index + 1] - counts.indptr[index])
+
+    def _name_of_template(self, template_id: int) -> str:
+        if self._assignment is None:
+            return str(self._context.analyzer.unit_ids[template_id])
+        names = self._assignment.info.get("template_unit_ids")
+        return str(template_id) if names is None else str(names[template_id])
+
+    # spikes
+
+    def _isi(self, spikes: NDArray[np.int64]) -> dict[str, Any]:
+        context = self._context
+        vector = context.spikes[spikes]
+        borders = np.flatnonzero(np.diff(vector["segment_index"])) + 1
+        trains = np.split(vector["sample_index"], borders)
+        width = max(round(context.fs * _ISI_BIN_MS * 1e-3), 1)
+        counts = isi_histogram(trains, max(round(context.fs * _ISI_WINDOW_MS * 1e-3), width), width)
+        edges = np.arange(counts.size + 1) * width * 1e3 / context.fs
+        return {"counts": counts.tolist(), "edges_ms": edges.tolist()}
+
+    @cached_property
+    def _amplitudes(self) -> NDArray | None:
+        extension = self._context.extension("spike_amplitudes")
+        return None if extension is None else as_array(extension.data["amplitudes"])
+
+    def _amplitude(self, spikes: NDArray, times: NDArray) -> dict[str, Any] | None:
+        if self._amplitudes is None or spikes.size == 0:
+            return None
+        values = self._amplitudes[spikes]
+        is_known = np.isfinite(values)
+        values, times = values[is_known], times[is_known]
+        its_limits = limits(values)
+        if its_limits is None:
+            return None
+        if values.size <= MAX_POINTS:
+            return {"times_s": pack(times), "values": pack(values)}
+        duration = max(self._context.duration_s, float(times.max()))
+        return {"density": density(times, values, (0.0, duration), its_limits, _AMPLITUDE_CELLS)}
+
+    # pairs
+
+    @cached_property
+    def _stored_pairs(self) -> set[tuple[int, int]] | None:
+        """Pairs of unit indices that are counted; None: all."""
+        extension = self._correlograms
+        if extension is None or extension.params["pairs"] == "all":
+            return None
+        return {(int(a), int(b)) for a, b in as_array(extension.data["unit_pairs"])}
+
+    @cached_property
+    def _baseline(self) -> NDArray[np.float64]:
+        return self._correlograms.get_baseline()
+
+    def correlogram(self, a: int, b: int) -> dict[str, Any] | None:
+        """Give the counts of two units at positions in the analyzer; None where not counted."""
+        if self._correlograms is None:
+            return None
+        pairs = self._stored_pairs
+        if pairs is not None and (min(a, b), max(a, b)) not in pairs:
+            return None
+        unit_ids = self._context.analyzer.unit_ids
+        counts, _ = self._correlograms.get_ccg(unit_ids[a], unit_ids[b])
+        linear = self._correlograms.params["bins"] == "linear" and self._context.duration_s > 0
+        baseline = float(self._baseline[a, b]) if linear else None
+        return {"counts": counts.tolist(), "baseline": baseline}
+
+    def _similar(self, index: int) -> list[dict[str, Any]] | None:
+        if self._similarity is None:
+            return None
+        analyzer = self._context.analyzer
+        found = self._similarity.get_similar_units(analyzer.unit_ids[index], NUM_SIMILAR)
+        others = analyzer.sorting.ids_to_indices(found.index.to_numpy())
+        return [
+            {
+                "id": unit_id,
+                "row": self._context.row_of.get(unit_id),
+                "similarity": value,
+                "ccg": self.correlogram(index, int(other)),
+            }
+            for unit_id, value, other in zip(
+                found.index.tolist(), found["similarity"].tolist(), others, strict=True
+            )
+        ]
+
+
+def _peaks(templates: NDArray[np.floating], template_ids: NDArray) -> list[int]:
+    """Channels on which some templates are largest."""
+    amplitudes = [np.ptp(templates[i], axis=0) for i in template_ids]
+    return [int(c) for its in amplitudes for c in np.argsort(-its)[:PEAKS] if its[c] > 0]
