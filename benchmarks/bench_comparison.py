@@ -1,9 +1,10 @@
 """What other programs make of the packaged folder, which phy left curated; beside this package.
 
-    python benchmarks/bench_comparison.py [--bombcell-python PATH]
+    python benchmarks/bench_comparison.py [--bombcell-python PATH] [--speed]
 
 Prints markdown. `PATH` is the Python of an environment with bombcell, which is no dependency of the
-tests. Every program reads a copy of its own. The truth are phy's own answers (`phy_oracle.json`).
+tests; with ``--speed`` its default metrics and ours are timed on one simulated folder. Every
+program reads a copy of its own. The truth are phy's own answers (`phy_oracle.json`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import si_curation as sic
+from si_curation.metrics.registry import METRICS
 
 ORACLE = json.loads((sic.example_folder() / "phy_oracle.json").read_text(encoding="utf-8"))
 BEST = {int(unit): answer["best"] for unit, answer in ORACLE.items()}
@@ -44,7 +47,8 @@ found["spikes"] = int(clusters.size)
 found["best"] = {int(u): int(np.ptp(templates[u], axis=0).argmax()) for u in found["units"]}
 for distances in (False, True):
     param = bc.get_default_parameters(folder, kilosort_version=4)
-    param.update(plotGlobal=False, extractRaw=False, verbose=False, computeDistanceMetrics=distances)
+    param.update(plotGlobal=False, extractRaw=False, verbose=False)
+    param["computeDistanceMetrics"] = distances
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             bc.run_bombcell(folder, output, param)
@@ -92,7 +96,7 @@ def phylib(folder):
     }
 
 
-def read_phy(folder, exclude=None):
+def read_phy(folder):
     """Give the row of SpikeInterface's `read_phy`."""
     from spikeinterface.extractors import read_phy as read
 
@@ -147,11 +151,60 @@ def bombcell(folder, python):
     }
 
 
+TIMED = """
+import sys, time, contextlib, io, warnings
+warnings.simplefilter("ignore")
+import matplotlib
+matplotlib.use("Agg")
+import bombcell as bc
+for folder in sys.argv[1:]:  # the first one compiles
+    param = bc.get_default_parameters(folder, kilosort_version=4)
+    param.update(plotGlobal=False, extractRaw=False, verbose=False)
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        bc.run_bombcell(folder, folder + "-bombcell", param)
+    seconds = time.perf_counter() - start
+print(seconds)
+"""
+
+
+def speed(python, num_spikes=500_000, num_templates=200):
+    """Time the default metrics of bombcell (no distances, no drift, no raw data) and ours."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch) / name for name in ("small", "large")]
+        size = {"num_channels": 64, "seed": 0}
+        sic.simulate_kilosort_folder(folders[0], num_spikes=5_000, num_templates=10, **size)
+        sic.simulate_kilosort_folder(
+            folders[1], num_spikes=num_spikes, num_templates=num_templates, **size
+        )
+        found = subprocess.run(
+            [python, "-c", TIMED, *map(str, folders)], capture_output=True, text=True, check=True
+        )
+        for folder in folders:
+            start = time.perf_counter()
+            analyzer = sic.read_kilosort_as_analyzer(folder)
+            names = [name for name, metric in METRICS.items() if metric.group != "isolation"]
+            analyzer.compute("curation_metrics", metric_names=names, progress_bar=False)
+            ours = time.perf_counter() - start
+        start = time.perf_counter()
+        analyzer.compute("curation_metrics", progress_bar=False)
+        everything = time.perf_counter() - start
+    theirs = float(found.stdout.splitlines()[-1])
+    print(f"\n{num_spikes} spikes, {num_templates} units, folder to table of metrics\n")
+    print("| program | time |\n| --- | --- |")
+    print(f"| bombcell, its default metrics | {theirs:.1f} s |")
+    print(f"| si_curation, identity, stability and contamination | {ours:.2f} s |")
+    print(f"| si_curation, isolation too (without reading) | {everything:.1f} s |")
+
+
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bombcell-python", help="Python of an environment with bombcell")
+    parser.add_argument("--speed", action="store_true", help="time bombcell's metrics and ours")
     arguments = parser.parse_args()
+    if arguments.speed and not arguments.bombcell_python:
+        parser.error("--speed needs --bombcell-python")
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     contenders = {
@@ -177,6 +230,8 @@ def main():
                 except Exception as fault:
                     row = {"note": f"{type(fault).__name__}: {str(fault)[:80]}"}
             print(f"| {name} | " + " | ".join(str(row.get(c, "")) for c in columns) + " |")
+    if arguments.speed:
+        speed(arguments.bombcell_python)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import si_curation as sic
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
-PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "howto").glob("*.md"))]
+PAGES = [DOCS / "quickstart.md", DOCS / "pipelines.md", *sorted((DOCS / "howto").glob("*.md"))]
 
 if not DOCS.is_dir():
     pytest.skip("the documentation is not beside the tests", allow_module_level=True)
@@ -72,7 +72,9 @@ def test_python_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, capsys
 
 def test_every_public_name_is_in_one_group(pages_from_code):
     listed = [
-        name for group in pages_from_code.GROUPS.values() for name in pages_from_code.names_of(group)
+        name
+        for group in pages_from_code.GROUPS.values()
+        for name in pages_from_code.names_of(group)
     ]
     assert sorted(listed) == sorted(sic.__all__), "a name in no group, or in two"
 
@@ -126,6 +128,10 @@ def test_it_builds_without_a_warning(tmp_path):
 
 
 def test_the_calls_of_the_migration_run(tmp_path, monkeypatch):
+    needs("pynwb")
+    needs("jinja2")
+    from pynwb.testing.mock.file import mock_NWBFile
+
     text = (DOCS / "migration.md").read_text(encoding="utf-8")
     ((setting, _),) = BLOCK.findall(text)
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
@@ -135,16 +141,22 @@ def test_the_calls_of_the_migration_run(tmp_path, monkeypatch):
     curation = sic.CurationSession(
         sic.read_kilosort_as_analyzer(sic.example_folder())
     ).to_spikeinterface_curation()
+    nwbfile = mock_NWBFile()
+    metadata = {"NWBFile": {"session_start_time": "2024-05-01T12:00:00+02:00"}}
     namespace = {"sic": sic, "np": np, "copy": copy, "curation": curation}
-    exec(setting, namespace)
-    for old, new in rows:
-        calls = re.findall(r"`([^`]+)`", new)
-        assert calls, old
-        for call in calls:
-            eval(call, namespace)
+    namespace |= {"nwbfile": nwbfile, "metadata": metadata}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(setting, namespace)
+        for old, new in rows:
+            calls = re.findall(r"`([^`]+)`", new)
+            assert calls, old
+            for call in calls:
+                eval(call, namespace)
     changed = pd.read_csv(copy / "cluster_depth.tsv", sep="\t")
     assert changed.to_numpy().tolist() == [[11, 120.0]]
     assert (tmp_path / "output" / "params.py").is_file()
+    assert len(nwbfile.units) == len(namespace["analyzer"].unit_ids)
 
 
 def test_the_old_calls_exist():
@@ -156,5 +168,6 @@ def test_the_old_calls_exist():
     old = "\n".join(line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `"))
     for method in set(re.findall(r"model\.(get_\w+|save_\w+)\(", old)):
         assert hasattr(TemplateModel, method), method
-    for name in set(re.findall(r"`(compute_merge\w+|threshold_\w+|CurationSorting|apply_\w+)", old)):
+    functions = r"`(compute_merge\w+|threshold_\w+|CurationSorting|apply_\w+)"
+    for name in set(re.findall(functions, old)):
         assert hasattr(curation, name), name

@@ -1,4 +1,4 @@
-"""A pipeline of SpikeInterface from sorter to disk, and processes that know the package late or not.
+"""A pipeline of SpikeInterface, and processes that import the package late or not at all.
 
 What SpikeInterface prints there is told in docs/pipelines.md, word for word.
 """
@@ -100,7 +100,8 @@ def test_lists_and_dicts_with_job_kwargs(computed, format):
     assert ranked.params["num_channels"] == 4
     assert all(len(channels) <= 4 for channels in ranked.get_data().values())
     counts, bins = analyzer.get_extension("cross_correlograms").get_data()
-    assert counts.shape == (*[len(analyzer.unit_ids)] * 2, len(bins) - 1) and len(bins) == 21
+    assert len(bins) == 21
+    assert counts.shape == (len(analyzer.unit_ids), len(analyzer.unit_ids), 20)
     table = analyzer.get_extension("curation_metrics").get_data()
     expected = analyzer.sorting.count_num_spikes_per_unit()
     assert table.num_spikes.to_dict() == expected
@@ -169,7 +170,7 @@ print(json.dumps([before, len(asked), after, sorted(saved.extensions), sorted(ag
     assert asked == len(sc.load_sorting_analyzer(computed[format]).unit_ids)
     assert OURS & set(after) == {"template_best_channels"}, "what was asked for is loaded"
     assert OURS & set(saved) == {"template_best_channels"}, "and only that is saved"
-    assert OURS <= set(again), "load it again, and everything is there"
+    assert set(again) >= OURS, "load it again, and everything is there"
 
 
 @pytest.mark.parametrize("format", FORMATS)

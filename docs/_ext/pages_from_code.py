@@ -131,8 +131,7 @@ GROUPS: dict[str, Group] = {
     ),
 }
 CONSTANTS = {
-    "METRIC_DESCRIPTIONS": "What every column of `curation_metrics` is: "
-    ":doc:`../numbers/metrics`.",
+    "METRIC_DESCRIPTIONS": "What every column of `curation_metrics` is: :doc:`../numbers/metrics`.",
     "CONTAMINATION_DESCRIPTIONS": "What every column of `contamination_panel` is: "
     ":doc:`../numbers/contamination`.",
     "MONOSYNAPTIC_DESCRIPTIONS": "What every column of `find_monosynaptic_connections` is: "
@@ -200,7 +199,7 @@ def number_pages() -> dict[str, str]:
         "metrics": _page(
             "Quality metrics",
             "The columns of `curation_metrics`. A value that is missing has a reason: "
-            "`analyzer.get_extension(\"curation_metrics\").get_data(reasons=True)`.",
+            '`analyzer.get_extension("curation_metrics").get_data(reasons=True)`.',
             _table(("column", "unit", "what it is", "source"), metrics),
         ),
         "contamination": _page(
