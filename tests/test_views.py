@@ -9,6 +9,7 @@ from spikeinterface.widgets import get_unit_colors
 import si_curation as sic
 from read_figures import draw, overlapping_texts, texts, waveforms
 from si_curation.views.best_channels import UNITS_PER_PAGE, draw_best_channels_pages
+from si_curation.views.colors import ACCENTS
 from si_curation.views.units import resolve_units
 
 
@@ -105,6 +106,16 @@ def test_colours_are_those_of_spikeinterface_or_given(analyzer):
         luma = [0.2126, 0.7152, 0.0722] @ expected
         # the same hue; what is too light on white is darker
         np.testing.assert_allclose(unit.color, expected * min(1, 0.55 / luma))
+
+
+def test_a_pair_whose_colours_are_alike_can_be_told_apart(analyzer):
+    pair = resolve_units(analyzer, [8, 9])
+    assert [unit.color for unit in pair] == list(ACCENTS[:2])
+    defaults = get_unit_colors(analyzer)
+    kept = resolve_units(analyzer, [8, 9], unit_colors=defaults)
+    assert [unit.color for unit in kept] == [defaults[8], defaults[9]]
+    (alone,) = resolve_units(analyzer, [8])
+    assert alone.color != ACCENTS[0]
 
 
 def test_every_template_of_a_unit_with_its_count_and_the_mean(analyzer):

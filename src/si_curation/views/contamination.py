@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.contamination import contamination_of_spikes, contamination_panel
+from si_curation.views.colors import ACCENTS
 from si_curation.views.style import (
-    ACCENTS,
     QUIET,
     label_axes,
     spike_count,

@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.curation.merge_suggestions import suggest_merges
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
+from si_curation.views.colors import ACCENTS
 from si_curation.views.contamination import plot_contamination
 from si_curation.views.cross_correlograms import plot_cross_correlograms
 from si_curation.views.firing_rate import plot_firing_rate
@@ -22,7 +23,6 @@ from si_curation.views.overview import Box, OverviewWidget, add_features, number
 from si_curation.views.probe import draw_template, frame_channels, probe_scale
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
-    ACCENTS,
     QUIET,
     spike_count,
     template_units,

@@ -14,9 +14,9 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.curation.merge_suggestions import unit_places
 from si_curation.errors import ParameterError
+from si_curation.views.colors import ACCENTS
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
-    ACCENTS,
     QUIET,
     label_axes,
     say,

@@ -13,8 +13,6 @@ from si_curation.errors import ParameterError
 from si_curation.views.units import DrawnUnit
 
 ARBITRARY_UNITS = "arbitrary units"
-# colours that people with any colour vision can tell apart (Okabe and Ito 2008), without yellow
-ACCENTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LIMIT_COLOR = "#D55E00"
 QUIET = "0.4"
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
+from si_curation.views.colors import ACCENTS
 from si_curation.views.contamination import plot_contamination
 from si_curation.views.cross_correlograms import plot_cross_correlograms
 from si_curation.views.firing_rate import plot_firing_rate
@@ -16,7 +17,7 @@ from si_curation.views.isi import plot_isi
 from si_curation.views.overview import Box, OverviewWidget, add_features, number, write_table
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.similarity import plot_similarity
-from si_curation.views.style import ACCENTS, QUIET, spike_count, template_units, unit_title
+from si_curation.views.style import QUIET, spike_count, template_units, unit_title
 from si_curation.views.templates_by_source import plot_unit_templates_by_source
 from si_curation.views.units import DrawnUnit, resolve_units
 

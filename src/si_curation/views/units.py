@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.widgets import get_unit_colors
@@ -14,6 +13,7 @@ from spikeinterface.widgets import get_unit_colors
 from si_curation.errors import ParameterError
 from si_curation.extensions.spikes import spikes_of_unit
 from si_curation.extensions.template_assignment import unit_position
+from si_curation.views.colors import ACCENTS, are_alike, on_white
 
 _MOST_IN_LABEL = 5
 
@@ -59,7 +59,8 @@ def resolve_units(
         units were merged, in the colour of the first.
     unit_colors : mapping of unit id to color, optional
         SpikeInterface's ``get_unit_colors`` by default, the light ones darkened so that lines and
-        points are seen on white.
+        points are seen on white. A few units that could hardly be told apart in these have colours
+        for any colour vision instead.
 
     Returns
     -------
@@ -83,10 +84,7 @@ def resolve_units(
         unit_ids = list(sorting_analyzer.unit_ids)
     if isinstance(unit_ids, str) or not hasattr(unit_ids, "__iter__"):
         raise ParameterError(f"unit_ids is {unit_ids!r}, expected a list of unit ids")
-    if unit_colors is None:
-        colors = {i: _on_white(color) for i, color in get_unit_colors(sorting_analyzer).items()}
-    else:
-        colors = dict(unit_colors)
+    colors = get_unit_colors(sorting_analyzer) if unit_colors is None else dict(unit_colors)
     units = []
     for entry in unit_ids:
         merged = tuple(entry) if isinstance(entry, tuple | list | np.ndarray) else (entry,)
@@ -98,11 +96,9 @@ def resolve_units(
         if len(ids) > _MOST_IN_LABEL:
             label += f" + … ({len(ids)} units)"
         units.append(DrawnUnit(ids, label, colors.get(ids[0], "0.3")))
-    return units
-
-
-def _on_white(color: Any) -> tuple[float, float, float]:
-    """Darken a colour until its luma (ITU-R BT.709) is 0.55, if it is lighter."""
-    red, green, blue = to_rgb(color)
-    factor = min(1.0, 0.55 / max(0.2126 * red + 0.7152 * green + 0.0722 * blue, 1e-9))
-    return (factor * red, factor * green, factor * blue)
+    if unit_colors is not None:
+        return units
+    shown: list[Any] = [on_white(unit.color) for unit in units]
+    if 1 < len(units) <= len(ACCENTS) and are_alike(shown):
+        shown = list(ACCENTS[: len(units)])
+    return [unit._replace(color=color) for unit, color in zip(units, shown, strict=True)]
