@@ -25,7 +25,8 @@ templates_path: list[str] = []
 
 html_theme = "furo"
 html_title = f"si_curation {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["wide_tables.css"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -171,3 +171,9 @@ def test_the_old_calls_exist():
     functions = r"`(compute_merge\w+|threshold_\w+|CurationSorting|apply_\w+)"
     for name in set(re.findall(functions, old)):
         assert hasattr(curation, name), name
+
+
+def test_no_description_is_cut_in_the_middle():
+    for name, one in sic.METRIC_DESCRIPTIONS.items():
+        for text in (one.description, one.source):
+            assert text.count("(") == text.count(")"), name

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numcodecs.pickles
 import numpy as np
 import pytest
 import spikeinterface.core as sc
@@ -205,3 +206,22 @@ def test_workers_do_not_change_results(recording, sorting):
         analyzer.compute("template_features", n_jobs=jobs, progress_bar=False)
         found.append(np.asarray(analyzer.get_extension("template_features").get_data()[0]))
     np.testing.assert_array_equal(*found)
+
+
+def test_components_that_spikeinterface_computes_in_zarr(recording, sorting, tmp_path):
+    """Its models are pickles, which newer versions of numcodecs refuse: told in the docs."""
+    analyzer = sc.create_sorting_analyzer(
+        sorting, recording, sparse=True, format="zarr", folder=tmp_path / "analyzer.zarr"
+    )
+    names = ["random_spikes", "waveforms", "templates", "principal_components"]
+    analyzer.compute(names, progress_bar=False)
+    if not hasattr(numcodecs.pickles, "ALLOW_UNSAFE_PICKLE_DECODE"):
+        assert sc.load_sorting_analyzer(analyzer.folder).has_extension("principal_components")
+        return
+    with pytest.raises(RuntimeError, match=r"Pickle\.decode is disabled") as caught:
+        sc.load_sorting_analyzer(analyzer.folder)
+    assert type(caught.value).__name__ == "UnsafeDecodeError"
+    ours = sic.read_kilosort_as_analyzer(
+        sic.example_folder(), format="zarr", folder=tmp_path / "ours.zarr"
+    )
+    assert sc.load_sorting_analyzer(ours.folder).has_extension("principal_components")

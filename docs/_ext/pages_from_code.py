@@ -192,7 +192,7 @@ def _members(value: type) -> list[str]:
 def number_pages() -> dict[str, str]:
     """Write the pages of the columns of every table, as Markdown by name."""
     metrics = [
-        (name, f"`{one.unit}`" if one.unit not in ("", "1") else "", one.description, one.source)
+        (name, one.unit if one.unit != "1" else "", one.description, one.source)
         for name, one in sic.METRIC_DESCRIPTIONS.items()
     ]
     return {
