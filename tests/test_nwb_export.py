@@ -28,8 +28,8 @@ from nwb_files import (
     write_source,
 )
 from si_curation.cli import cli
-from si_curation.exporters.nwb_columns import free_name, ids_column, make_columns, normalise
-from si_curation.exporters.nwb_sink import Sink
+from si_curation.exporters.nwb.columns import free_name, ids_column, make_columns, normalise
+from si_curation.exporters.nwb.sink import Sink
 
 REAL = ["ks4_fresh", "ks4_phy_curated", "ks1_phy_curated", "np1_without_params"]
 

@@ -10,9 +10,10 @@ from spikeinterface.extractors import read_nwb_sorting
 
 import si_curation as sic
 from nwb_files import METADATA, frames_in, make_analyzer, write_source
-from si_curation.exporters import nwb_clock, nwb_time
-from si_curation.exporters.nwb_clock import Clock
-from si_curation.exporters.nwb_time import resolve_clocks
+from si_curation.exporters.nwb import clock as nwb_clock
+from si_curation.exporters.nwb import time as nwb_time
+from si_curation.exporters.nwb.clock import Clock
+from si_curation.exporters.nwb.time import resolve_clocks
 
 RATES = [20_000.0, 24_414.0625, 25_000.0, 29_999.757, 30_000.0, 30_000.3, 32_000.0]
 HOURS = 100

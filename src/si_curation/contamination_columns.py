@@ -8,7 +8,7 @@ _UMS = "UltraMegaSort2000, rpv_contamination; SpikeInterface, isi_violation"
 _HILL = "Hill et al. 2011, J. Neurosci. 31:8699"
 _LLOBET = "Llobet et al. 2022, bioRxiv 2022.02.08.479192"
 _SLIDING = "Steinmetz lab and IBL, slidingRefractory; SpikeInterface, sliding_rp_violation"
-_KILOSORT = "Kilosort 4, CCG.py (the names are the other way round in Kilosort 2 and 3)"
+_KILOSORT = "Kilosort 4, CCG.py; the names are the other way round in Kilosort 2 and 3"
 
 CONTAMINATION_MODELS = {
     "isi_violations_ratio": f"rate of adjacent violations over firing rate, 1 ({_UMS})",

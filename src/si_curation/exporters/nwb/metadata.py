@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
-from si_curation.exporters.nwb_optional import import_pynwb
+from si_curation.exporters.nwb.optional import import_pynwb
 
 _SECTIONS = ("NWBFile", "Subject", "Ecephys", "Devices")
 _TIMES = ("session_start_time", "timestamps_reference_time", "date_of_birth")

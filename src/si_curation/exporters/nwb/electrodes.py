@@ -12,7 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import rec_attributes_of
 from si_curation.errors import ParameterError
-from si_curation.exporters.nwb_series import Series
+from si_curation.exporters.nwb.series import Series
 
 logger = logging.getLogger(__name__)
 

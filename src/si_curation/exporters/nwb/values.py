@@ -15,7 +15,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.curation.history import origins_of
 from si_curation.errors import SiCurationError
-from si_curation.exporters.nwb_columns import Column, ids_column, make_columns, quantities
+from si_curation.exporters.nwb.columns import Column, ids_column, make_columns, quantities
 from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.template_counts import count_templates
 from si_curation.metrics.registry import METRIC_DESCRIPTIONS

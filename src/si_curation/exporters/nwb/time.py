@@ -12,8 +12,8 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import recording_of
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.exporters.nwb_clock import BLOCK, Clock
-from si_curation.exporters.nwb_series import Series
+from si_curation.exporters.nwb.clock import BLOCK, Clock
+from si_curation.exporters.nwb.series import Series
 
 _NO_TIME = (
     "nothing tells the time of the samples: give t_start= (seconds, one per segment), timestamps= "

@@ -17,8 +17,8 @@ from si_curation.errors import (
     ParameterError,
     PhyFolderError,
 )
-from si_curation.exporters.nwb_clock import BLOCK, Clock
-from si_curation.exporters.nwb_columns import ids_column
+from si_curation.exporters.nwb.clock import BLOCK, Clock
+from si_curation.exporters.nwb.columns import ids_column
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.spike_amplitudes import sorter_amplitudes
 

@@ -20,7 +20,7 @@ from si_curation.errors import (
     ParameterError,
     SiCurationError,
 )
-from si_curation.exporters.nwb_sink import Sink
+from si_curation.exporters.nwb.sink import Sink
 from si_curation.phy.writing import sync_folder, temporary_name
 
 try:

@@ -15,8 +15,8 @@ from si_curation.curation.history import curation_json_of, history_of
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.curation.units import as_plain
 from si_curation.errors import SiCurationError
-from si_curation.exporters.nwb_columns import ids_column
-from si_curation.exporters.nwb_optional import ecephys_module
+from si_curation.exporters.nwb.columns import ids_column
+from si_curation.exporters.nwb.optional import ecephys_module
 
 LOG = "curation_log"
 JSON = "curation_json"

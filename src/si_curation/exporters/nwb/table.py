@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.exporters.nwb_clock import Clock
-from si_curation.exporters.nwb_columns import Column
-from si_curation.exporters.nwb_provenance import describe_units
-from si_curation.exporters.nwb_spikes import PerSpike, SpikesOfUnits
-from si_curation.exporters.nwb_values import Ragged
-from si_curation.exporters.nwb_waveforms import Waveforms
+from si_curation.exporters.nwb.clock import Clock
+from si_curation.exporters.nwb.columns import Column
+from si_curation.exporters.nwb.provenance import describe_units
+from si_curation.exporters.nwb.spikes import PerSpike, SpikesOfUnits
+from si_curation.exporters.nwb.values import Ragged
+from si_curation.exporters.nwb.waveforms import Waveforms
 
 
 def make_table(

@@ -11,7 +11,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import rec_attributes_of
 from si_curation.errors import ParameterError
-from si_curation.exporters.nwb_optional import import_pynwb
+from si_curation.exporters.nwb.optional import import_pynwb
 
 _UNKNOWN = "unknown"
 _DESCRIPTIONS = {

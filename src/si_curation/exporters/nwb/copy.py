@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from si_curation.exporters.nwb_metadata import FILE_FIELDS, SUBJECT_FIELDS, make_nwbfile
-from si_curation.exporters.nwb_optional import import_pynwb
+from si_curation.exporters.nwb.metadata import FILE_FIELDS, SUBJECT_FIELDS, make_nwbfile
+from si_curation.exporters.nwb.optional import import_pynwb
 
 
 def sidecar_of(source: Any, metadata: Mapping[str, Mapping[str, Any]]) -> Any:

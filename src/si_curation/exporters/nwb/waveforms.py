@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
-from si_curation.exporters.nwb_spikes import is_in_uv
+from si_curation.exporters.nwb.spikes import is_in_uv
 from si_curation.extensions.template_assignment import refuse_if_lost
 from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
 

@@ -9,9 +9,9 @@ import numpy as np
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import NwbExportError
-from si_curation.exporters.nwb_file import opened
-from si_curation.exporters.nwb_optional import MODULE
-from si_curation.exporters.nwb_units import AddedUnits
+from si_curation.exporters.nwb.file import opened
+from si_curation.exporters.nwb.optional import MODULE
+from si_curation.exporters.nwb.units import AddedUnits
 
 _BLOCK = 2**21
 

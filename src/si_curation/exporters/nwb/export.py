@@ -21,9 +21,9 @@ from si_curation.errors import (
     ParameterError,
     SiCurationWarning,
 )
-from si_curation.exporters.nwb_checks import check_written
-from si_curation.exporters.nwb_copy import sidecar_of
-from si_curation.exporters.nwb_file import (
+from si_curation.exporters.nwb.checks import check_written
+from si_curation.exporters.nwb.copy import sidecar_of
+from si_curation.exporters.nwb.file import (
     check_not_open,
     compress_columns,
     opened,
@@ -32,11 +32,11 @@ from si_curation.exporters.nwb_file import (
     resolve_target,
     written,
 )
-from si_curation.exporters.nwb_metadata import check_start, make_nwbfile, read_metadata
-from si_curation.exporters.nwb_optional import import_pynwb
-from si_curation.exporters.nwb_provenance import sorter_of
-from si_curation.exporters.nwb_series import electrical_series_of
-from si_curation.exporters.nwb_units import AddedUnits, add_units, check_arguments
+from si_curation.exporters.nwb.metadata import check_start, make_nwbfile, read_metadata
+from si_curation.exporters.nwb.optional import import_pynwb
+from si_curation.exporters.nwb.provenance import sorter_of
+from si_curation.exporters.nwb.series import electrical_series_of
+from si_curation.exporters.nwb.units import AddedUnits, add_units, check_arguments
 
 logger = logging.getLogger(__name__)
 

@@ -12,24 +12,24 @@ from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
-from si_curation.exporters.nwb_clock import Clock
-from si_curation.exporters.nwb_electrodes import file_electrodes, match_electrodes
-from si_curation.exporters.nwb_metadata import read_metadata
-from si_curation.exporters.nwb_new_electrodes import add_electrodes, plan_electrodes
-from si_curation.exporters.nwb_optional import MODULE, ecephys_module, import_pynwb
-from si_curation.exporters.nwb_provenance import LOG, add_provenance
-from si_curation.exporters.nwb_series import electrical_series_of
-from si_curation.exporters.nwb_spikes import (
+from si_curation.exporters.nwb.clock import Clock
+from si_curation.exporters.nwb.electrodes import file_electrodes, match_electrodes
+from si_curation.exporters.nwb.metadata import read_metadata
+from si_curation.exporters.nwb.new_electrodes import add_electrodes, plan_electrodes
+from si_curation.exporters.nwb.optional import MODULE, ecephys_module, import_pynwb
+from si_curation.exporters.nwb.provenance import LOG, add_provenance
+from si_curation.exporters.nwb.series import electrical_series_of
+from si_curation.exporters.nwb.spikes import (
     SpikesOfUnits,
     check_per_spike,
     order_spikes,
     per_spike_columns,
     spike_times,
 )
-from si_curation.exporters.nwb_table import make_table
-from si_curation.exporters.nwb_time import check_times, choose_series, resolve_clocks
-from si_curation.exporters.nwb_values import lineage_columns, unit_columns
-from si_curation.exporters.nwb_waveforms import best_channels, waveforms_in_volts
+from si_curation.exporters.nwb.table import make_table
+from si_curation.exporters.nwb.time import check_times, choose_series, resolve_clocks
+from si_curation.exporters.nwb.values import lineage_columns, unit_columns
+from si_curation.exporters.nwb.waveforms import best_channels, waveforms_in_volts
 
 
 def add_units_to_nwbfile(

@@ -1,0 +1,269 @@
+"""Pages that are made from the package at every build, so that they cannot lag behind it.
+
+``api/``: the public names by group. ``numbers/``: what every column of the tables means.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import si_curation as sic
+from si_curation.curation.merge_score import MERGE_DESCRIPTIONS
+
+
+class Group(NamedTuple):
+    """Public names that belong together."""
+
+    title: str
+    text: str
+    names: tuple[str, ...]
+
+
+GROUPS: dict[str, Group] = {
+    "reading": Group(
+        "Reading and checking folders",
+        "From a folder of Kilosort or phy to arrays, or to a `SortingAnalyzer`.",
+        (
+            "read_kilosort_as_analyzer",
+            "read_phy_folder",
+            "PhyFolder",
+            "check_phy_folder",
+            "Finding",
+            "example_folder",
+            "simulate_kilosort_folder",
+            "SimulatedFolder",
+        ),
+    ),
+    "extensions": Group(
+        "Extensions",
+        "`analyzer.compute(name)` or the function; `analyzer.get_extension(name)` gives the class.",
+        (
+            "compute_template_assignment",
+            "TemplateAssignment",
+            "compute_template_best_channels",
+            "TemplateBestChannels",
+            "compute_template_features",
+            "TemplateFeatures",
+            "compute_unit_similarity",
+            "UnitSimilarity",
+            "compute_cross_correlograms",
+            "CrossCorrelograms",
+            "get_spike_features",
+            "get_spike_amplitudes",
+            "SpikeAmplitudes",
+        ),
+    ),
+    "curation": Group(
+        "Curation",
+        "Merge, split, label, undo; what each unit came from; what may belong together.",
+        (
+            "CurationSession",
+            "reconstruct_lineage",
+            "suggest_merges",
+            "MergeSuggestions",
+            "find_bad_merges",
+            "label_units",
+            "UnitLabels",
+            "LabelRule",
+            "RuleSet",
+            "read_label_rules",
+            "LABEL_PRESETS",
+        ),
+    ),
+    "metrics": Group(
+        "Metrics and results",
+        "Quality of units, connections, and whether a result survives stricter quality.",
+        (
+            "compute_curation_metrics",
+            "CurationMetrics",
+            "compute_metrics_in_windows",
+            "METRIC_DESCRIPTIONS",
+            "contamination_panel",
+            "CONTAMINATION_DESCRIPTIONS",
+            "COMPARABLE_CONTAMINATION_COLUMNS",
+            "find_monosynaptic_connections",
+            "MONOSYNAPTIC_DESCRIPTIONS",
+            "effect_vs_quality",
+            "EffectVsQuality",
+        ),
+    ),
+    "exports": Group(
+        "Exports",
+        "To phy, to NWB, to one page, to a graphical interface.",
+        (
+            "export_to_phy",
+            "update_phy_folder",
+            "write_phy_columns",
+            "restore_phy_folder",
+            "export_to_nwb",
+            "add_units_to_nwbfile",
+            "export_report",
+            "open_gui",
+        ),
+    ),
+    "views": Group(
+        "Views",
+        "Figures in matplotlib; each gives its data too. Every `plot_*` is listed here.",
+        ("plot_*",),
+    ),
+    "batch": Group(
+        "Many sessions",
+        "The same recipe over many sessions.",
+        ("run_batch", "BatchResult", "Recipe", "read_recipe", "example_recipe"),
+    ),
+    "errors": Group(
+        "Errors",
+        "Each is a `SiCurationError` and also the builtin that one would catch.",
+        (
+            "SiCurationError",
+            "ParameterError",
+            "UnknownIdError",
+            "PhyFolderError",
+            "FolderNotFoundError",
+            "MissingDataError",
+            "OutputExistsError",
+            "NwbExportError",
+            "SiCurationWarning",
+        ),
+    ),
+}
+CONSTANTS = {
+    "METRIC_DESCRIPTIONS": "What every column of `curation_metrics` is: :doc:`../numbers/metrics`.",
+    "CONTAMINATION_DESCRIPTIONS": "What every column of `contamination_panel` is: "
+    ":doc:`../numbers/contamination`.",
+    "MONOSYNAPTIC_DESCRIPTIONS": "What every column of `find_monosynaptic_connections` is: "
+    ":doc:`../numbers/connections`.",
+    "COMPARABLE_CONTAMINATION_COLUMNS": "Columns of `contamination_panel` that estimate the same "
+    "quantity, the contaminated share of the spikes, and may be compared.",
+    "LABEL_PRESETS": "The rule sets that are built in: :doc:`../numbers/labels`.",
+}
+
+
+def names_of(group: Group) -> list[str]:
+    """Give the names of a group that the package has; ``prefix_*`` stands for all of them."""
+    names: list[str] = []
+    for name in group.names:
+        if name.endswith("*"):
+            names += [one for one in sic.__all__ if one.startswith(name[:-1])]
+        elif name in sic.__all__:
+            names.append(name)
+    return names
+
+
+def api_page(group: Group) -> str:
+    """Write the page of a group as reStructuredText."""
+    names = names_of(group)
+    text = group.text.replace("`", "``")
+    lines = [group.title, "=" * len(group.title), "", text, ""]
+    described = [name for name in names if name not in CONSTANTS]
+    lines += [".. currentmodule:: si_curation", "", ".. autosummary::", ""]
+    lines += [f"   {name}" for name in described] + [""]
+    for name in names:
+        lines += [name, "-" * len(name), ""]
+        value = getattr(sic, name)
+        if name in CONSTANTS:
+            lines += [f".. py:data:: {name}", "", f"   {_roles(CONSTANTS[name])}", ""]
+        elif inspect.isclass(value):
+            lines += [f".. autoclass:: {name}", *_members(value), ""]
+        else:
+            lines += [f".. autofunction:: {name}", ""]
+    return "\n".join(lines)
+
+
+def _roles(text: str) -> str:
+    pieces = text.split("`")
+    return "".join(
+        f"`{piece}`" if odd and before.endswith(":") else f"``{piece}``" if odd else piece
+        for odd, before, piece in zip(
+            (i % 2 for i in range(len(pieces))), ["", *pieces], pieces, strict=False
+        )
+    )
+
+
+def _members(value: type) -> list[str]:
+    if issubclass(value, tuple):  # the docstring has the fields
+        return ["   :no-members:"]
+    return []
+
+
+def number_pages() -> dict[str, str]:
+    """Write the pages of the columns of every table, as Markdown by name."""
+    metrics = [
+        (name, one.unit if one.unit != "1" else "", one.description, one.source)
+        for name, one in sic.METRIC_DESCRIPTIONS.items()
+    ]
+    return {
+        "metrics": _page(
+            "Quality metrics",
+            "The columns of `curation_metrics`. A value that is missing has a reason: "
+            '`analyzer.get_extension("curation_metrics").get_data(reasons=True)`.',
+            _table(("column", "unit", "what it is", "source"), metrics),
+        ),
+        "contamination": _page(
+            "Contamination",
+            "The columns of `contamination_panel`. The last words tell the unit, and in brackets "
+            "the source.",
+            _table(("column", "what it is"), sic.CONTAMINATION_DESCRIPTIONS.items()),
+        ),
+        "merges": _page(
+            "Evidence for merges",
+            "The columns of `suggest_merges(...).table`.",
+            _table(("column", "what it is"), MERGE_DESCRIPTIONS.items()),
+        ),
+        "connections": _page(
+            "Monosynaptic connections",
+            "The columns of `find_monosynaptic_connections`.",
+            _table(("column", "what it is"), sic.MONOSYNAPTIC_DESCRIPTIONS.items()),
+        ),
+        "labels": _page(
+            "Rules for labels",
+            "The rule sets of `label_units` that are built in.",
+            "\n\n".join(
+                f"## {name}\n\n{_rules(rules)}" for name, rules in sic.LABEL_PRESETS.items()
+            ),
+        ),
+    }
+
+
+def _rules(rules: sic.RuleSet) -> str:
+    rows = [(str(rule), f"`{rule.label}`") for rule in rules.rules]
+    rows.append(("otherwise", f"`{rules.otherwise}`"))
+    return f"{rules.source}\n\n" + _table(("first rule that holds", "label"), rows)
+
+
+def _page(title: str, text: str, body: str) -> str:
+    return f"# {title}\n\n{text}\n\n{body}\n"
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    header = list(header)
+    lines = [header, ["---"] * len(header)]
+    lines += [[f"`{name}`", *map(_cell, rest)] for name, *rest in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    for mark in "|*<_":
+        text = text.replace(mark, "\\" + mark)
+    return text
+
+
+def write_pages(app: Any) -> None:
+    """Write what has changed."""
+    source = Path(app.srcdir)
+    pages = {f"api/{key}.rst": api_page(group) for key, group in GROUPS.items() if names_of(group)}
+    pages |= {f"numbers/{key}.md": text for key, text in number_pages().items()}
+    for name, text in pages.items():
+        path = source / name
+        path.parent.mkdir(exist_ok=True)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Make the pages before Sphinx looks for sources."""
+    app.connect("builder-inited", write_pages)
+    return {"version": sic.__version__, "parallel_read_safe": True}

@@ -1,0 +1,1 @@
+"""NWB: curated units that other tools read right, written safely."""

@@ -1,0 +1,179 @@
+"""The documentation builds without a warning, runs as printed, and leaves no public name out."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import si_curation as sic
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+PAGES = [DOCS / "quickstart.md", DOCS / "pipelines.md", *sorted((DOCS / "howto").glob("*.md"))]
+
+if not DOCS.is_dir():
+    pytest.skip("the documentation is not beside the tests", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def pages_from_code():
+    spec = spec_from_file_location("pages_from_code", DOCS / "_ext" / "pages_from_code.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks_of(page):
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def words(text):
+    return [line.split() for line in text.strip().splitlines()]
+
+
+def needs(name):
+    """Skip without an optional package; where CI promises all of them, fail."""
+    if find_spec(name) is None:
+        reason = f"{name} is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, capsys):
+    if page.stem == "nwb":
+        needs("pynwb")
+    if page.stem == "views_and_report":
+        needs("jinja2")
+    blocks = blocks_of(page)
+    assert blocks or page.stem == "gui", "nothing runs on this page"
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "docs"}
+    capsys.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for code, expected in blocks:
+            exec(compile(code, str(page), "exec"), namespace)
+            printed = capsys.readouterr().out
+            if expected:
+                assert words(printed) == words(expected)
+    plt.close("all")
+
+
+def test_every_public_name_is_in_one_group(pages_from_code):
+    listed = [
+        name
+        for group in pages_from_code.GROUPS.values()
+        for name in pages_from_code.names_of(group)
+    ]
+    assert sorted(listed) == sorted(sic.__all__), "a name in no group, or in two"
+
+
+def test_groups_name_nothing_that_is_gone(pages_from_code):
+    for group in pages_from_code.GROUPS.values():
+        gone = [name for name in group.names if not name.endswith("*") and not hasattr(sic, name)]
+        assert not gone
+
+
+def test_constants_are_told_what_they_are(pages_from_code):
+    assert set(pages_from_code.CONSTANTS) == {name for name in sic.__all__ if name.isupper()}
+
+
+def test_pages_of_numbers_hold_every_column(pages_from_code):
+    pages = pages_from_code.number_pages()
+    tables = {
+        "metrics": sic.METRIC_DESCRIPTIONS,
+        "contamination": sic.CONTAMINATION_DESCRIPTIONS,
+        "connections": sic.MONOSYNAPTIC_DESCRIPTIONS,
+        "merges": pages_from_code.MERGE_DESCRIPTIONS,
+        "labels": sic.LABEL_PRESETS,
+    }
+    assert pages.keys() == tables.keys()
+    for name, columns in tables.items():
+        for column in columns:
+            assert column in pages[name]
+
+
+def test_it_builds_without_a_warning(tmp_path):
+    """Links and references that lead nowhere, faulty docstrings and lost pages are warnings."""
+    for package in ("sphinx", "myst_parser", "furo", "sphinx_click"):
+        needs(package)
+    source = str(Path(sic.__file__).parents[1])
+    done = subprocess.run(
+        [
+            *[sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"],
+            *["-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html")],
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": source},
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr.strip()
+    views = (tmp_path / "html" / "api" / "views.html").read_text(encoding="utf-8")
+    commands = (tmp_path / "html" / "commands.html").read_text(encoding="utf-8")
+    assert "plot_effect_vs_quality" in views
+    for name in ("check", "export-phy", "metrics", "merges"):
+        assert f"si-curation {name}" in re.sub(r"<[^>]+>", "", commands) or name in commands
+
+
+def test_the_calls_of_the_migration_run(tmp_path, monkeypatch):
+    needs("pynwb")
+    needs("jinja2")
+    from pynwb.testing.mock.file import mock_NWBFile
+
+    text = (DOCS / "migration.md").read_text(encoding="utf-8")
+    ((setting, _),) = BLOCK.findall(text)
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 30
+    monkeypatch.chdir(tmp_path)
+    copy = shutil.copytree(sic.example_folder(), tmp_path / "copy")
+    curation = sic.CurationSession(
+        sic.read_kilosort_as_analyzer(sic.example_folder())
+    ).to_spikeinterface_curation()
+    nwbfile = mock_NWBFile()
+    metadata = {"NWBFile": {"session_start_time": "2024-05-01T12:00:00+02:00"}}
+    namespace = {"sic": sic, "np": np, "copy": copy, "curation": curation}
+    namespace |= {"nwbfile": nwbfile, "metadata": metadata}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(setting, namespace)
+        for old, new in rows:
+            calls = re.findall(r"`([^`]+)`", new)
+            assert calls, old
+            for call in calls:
+                eval(call, namespace)
+    changed = pd.read_csv(copy / "cluster_depth.tsv", sep="\t")
+    assert changed.to_numpy().tolist() == [[11, 120.0]]
+    assert (tmp_path / "output" / "params.py").is_file()
+    assert len(nwbfile.units) == len(namespace["analyzer"].unit_ids)
+
+
+def test_the_old_calls_exist():
+    """What the migration names of phylib and SpikeInterface is there in the versions it names."""
+    import spikeinterface.curation as curation
+    from phylib.io.model import TemplateModel
+
+    text = (DOCS / "migration.md").read_text(encoding="utf-8")
+    old = "\n".join(line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `"))
+    for method in set(re.findall(r"model\.(get_\w+|save_\w+)\(", old)):
+        assert hasattr(TemplateModel, method), method
+    functions = r"`(compute_merge\w+|threshold_\w+|CurationSorting|apply_\w+)"
+    for name in set(re.findall(functions, old)):
+        assert hasattr(curation, name), name
+
+
+def test_no_description_is_cut_in_the_middle():
+    for name, one in sic.METRIC_DESCRIPTIONS.items():
+        for text in (one.description, one.source):
+            assert text.count("(") == text.count(")"), name
