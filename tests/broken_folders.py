@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import si_curation as sic
+from links import make_link
 
 RATE = 30_000
 DURATION_S = 40
@@ -787,7 +788,7 @@ def file_of_zero_bytes(folder):
 def link_to_nowhere(folder):
     path = folder / "channel_positions.npy"
     path.unlink()
-    path.symlink_to(folder / "recording_of_yesterday.npy")
+    make_link(path, folder / "recording_of_yesterday.npy")
 
 
 # ----------------------------------------------------------------------------- several at once

@@ -1,6 +1,10 @@
 """Imports go one way, and private names of SpikeInterface are touched in one file."""
 
 import ast
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +95,42 @@ def test_public_names():
     assert names == sorted(names, key=lambda name: (not name.isupper(), name))
     for name in si_curation.__all__:
         assert getattr(si_curation, name).__doc__, name
+
+
+def test_names_imported_when_first_used_are_those_that_type_checkers_see():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    seen = {
+        alias.name: node.module.removeprefix("si_curation.")
+        for node in block.body
+        for alias in node.names
+    }
+    assert seen == si_curation._WHEN_FIRST_USED
+    assert set(seen) < set(si_curation.__all__) <= set(dir(si_curation))
+    # a submodule would take the place of a function of the same name when something imports it
+    assert not set(seen) & {path.stem for path in PACKAGE.iterdir()}
+
+
+def test_import_brings_no_more_than_the_extensions_need():
+    heavy = {"matplotlib", "pynwb", "h5py", "dask", "distributed", "jinja2", "pydantic", "sklearn"}
+    heavy |= {"PySide6", "spikeinterface_gui", "scipy.stats", "scipy.signal", "scipy.ndimage"}
+    code = (
+        "import json, sys, si_curation\n"
+        "before = list(sys.modules)\n"
+        "figures = callable(si_curation.plot_isi) and 'matplotlib' in sys.modules\n"
+        "print(json.dumps([before, figures, hasattr(si_curation, 'no_such_name')]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    before, figures, no_such_name = json.loads(done.stdout)
+    assert not heavy & set(before)
+    assert figures
+    assert not no_such_name
 
 
 def test_files_are_short():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import si_curation as sic
+from links import make_link
 from nwb_analyzers import make_analyzer, small_analyzer
 from nwb_sources import FULL_METADATA, gapped_timestamps
 
@@ -206,7 +207,7 @@ def test_target_is_the_source(refused, tmp_path, source, mode, how, overwrite):
     target = path
     if how == "link":
         target = tmp_path / "link.nwb"
-        target.symlink_to(path)
+        make_link(target, path)
     elif how == "hard link":
         target = tmp_path / "hard.nwb"
         os.link(path, target)

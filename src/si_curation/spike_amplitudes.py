@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, recording_of
@@ -300,6 +300,6 @@ def _template_length(analyzer) -> int:
 
 
 def _high_pass(snippets: NDArray[np.float64], sampling_frequency: float) -> NDArray[np.float64]:
-    b, a = butter(3, 150.0 / sampling_frequency * 2.0, "high")
-    forward = lfilter(b, a, snippets, axis=1)
-    return np.flip(lfilter(b, a, np.flip(forward, axis=1), axis=1), axis=1)
+    b, a = scipy.signal.butter(3, 150.0 / sampling_frequency * 2.0, "high")
+    forward = scipy.signal.lfilter(b, a, snippets, axis=1)
+    return np.flip(scipy.signal.lfilter(b, a, np.flip(forward, axis=1), axis=1), axis=1)

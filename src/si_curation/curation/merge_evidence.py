@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from si_curation.kernels.contamination import poisson_interval
 from si_curation.kernels.correlogram_cells import LagCells
@@ -254,7 +255,7 @@ def cross_refractoriness(
     low, high = poisson_interval(observed, confidence_level)
     some = np.where(expected > 0, expected, np.nan)
     # the largest count that would be taken for a dip, -1 for none
-    most = stats.poisson.ppf(SIGNIFICANCE, expected)
+    most = scipy.stats.poisson.ppf(SIGNIFICANCE, expected)
     most = np.where(_at_most(most, expected) > SIGNIFICANCE, most - 1, most)
     power = np.where(most >= 0, _at_most(np.maximum(most, 0), expected * ratio_if_one), 0.0)
     return CrossRefractoriness(

@@ -14,8 +14,8 @@ Stat. 1, 292 (1983).
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 _ELEMENTS_AT_ONCE = 1 << 22
 # differences below this share of a spread are rounding, not data
@@ -255,7 +255,7 @@ def partial_rank_correlation(
     basis = _orthonormal(covariates, group_of_unit, effect.size)  # (n, K')
     residuals = []
     for values in (effect, quality):
-        ranks = rankdata(values)
+        ranks = scipy.stats.rankdata(values)
         ranks -= ranks.mean()
         residual = ranks - basis @ (basis.T @ ranks)
         size = float(np.linalg.norm(residual))
@@ -281,7 +281,7 @@ def _orthonormal(
     if group_of_unit is not None:
         columns.append(group_of_unit[:, None] == np.arange(group_of_unit.max(initial=0) + 1))
     if covariates.shape[1]:
-        ranks = rankdata(covariates, axis=0)
+        ranks = scipy.stats.rankdata(covariates, axis=0)
         spread = np.maximum(ranks.std(axis=0), 1.0)
         columns.append((ranks - ranks.mean(axis=0)) / spread)
     left, sizes, _ = np.linalg.svd(np.hstack(columns).astype(np.float64), full_matrices=False)

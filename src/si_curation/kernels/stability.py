@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from si_curation.kernels._numba import njit
 
@@ -262,7 +262,7 @@ def fraction_missing(
     >>> round(fraction_missing(np.array([50, 40, 30, 20, 10, 5, 0, 0]), 155, 0.1), 3)
     0.404
     """
-    smooth = gaussian_filter1d(histogram, smoothing, mode="nearest")
+    smooth = scipy.ndimage.gaussian_filter1d(histogram, smoothing, mode="nearest")
     last = int(np.flatnonzero(smooth >= smooth[0])[-1])
     missing = smooth[last + 1 :].sum()
     return min(float(missing / (num_amplitudes + missing)), 0.5)
