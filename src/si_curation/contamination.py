@@ -146,9 +146,9 @@ def contamination_panel(
     rows = _rows_of(sorting_analyzer, unit_ids)
     periods = (refractory_period_ms, censored_period_ms)
     fs = sorting_analyzer.sampling_frequency
-    _check(fs, *periods, confidence_level)
-    longest = None if refractory_period_ms is None else _samples(refractory_period_ms, fs)
-    table = _panel(_count(sorting_analyzer, longest), *periods, confidence_level)
+    check_periods(fs, *periods, confidence_level)
+    longest = None if refractory_period_ms is None else samples_of(refractory_period_ms, fs)
+    table = make_panel(count_violations(sorting_analyzer, longest), *periods, confidence_level)
     table.index = pd.Index(sorting_analyzer.unit_ids, name="unit_id")
     return table.iloc[rows]
 
@@ -194,13 +194,15 @@ def contamination_of_spikes(
     """
     periods = (refractory_period_ms, censored_period_ms)
     fs = sorting_analyzer.sampling_frequency
-    _check(fs, *periods, confidence_level)
-    longest = None if refractory_period_ms is None else _samples(refractory_period_ms, fs)
-    return _panel(_count(sorting_analyzer, longest, groups), *periods, confidence_level)
+    check_periods(fs, *periods, confidence_level)
+    longest = None if refractory_period_ms is None else samples_of(refractory_period_ms, fs)
+    return make_panel(
+        count_violations(sorting_analyzer, longest, groups), *periods, confidence_level
+    )
 
 
-def _samples(period_ms: float, sampling_frequency: float) -> int:
-    # in this order as SpikeInterface, so that halves round alike
+def samples_of(period_ms: float, sampling_frequency: float) -> int:
+    """Give a period in samples; multiplied as SpikeInterface does, so that halves round alike."""
     return round(period_ms * sampling_frequency * 1e-3)
 
 
@@ -219,9 +221,10 @@ def _rows_of(analyzer: SortingAnalyzer, unit_ids: Sequence[Any] | None) -> NDArr
     return np.array([position[unit_id] for unit_id in wanted], dtype=np.int64)
 
 
-def _check(
+def check_periods(
     fs: float, refractory_ms: float | None, censored_ms: float, confidence_level: float
 ) -> None:
+    """Raise unless the parameters of the panel can be used."""
     problems = []
     if not 0.0 < confidence_level < 1.0:
         problems.append(f"confidence_level is {confidence_level!r}: give a number between 0 and 1")
@@ -239,7 +242,7 @@ def _check(
         )
     if not problems:
         shortest = DEFAULT_REFRACTORY_PERIOD_MS if refractory_ms is None else refractory_ms
-        if _samples(shortest, fs) <= _samples(censored_ms, fs):
+        if samples_of(shortest, fs) <= samples_of(censored_ms, fs):
             problems.append(
                 f"the refractory period of {shortest!r} ms is not longer than the censored period "
                 f"of {censored_ms!r} ms by at least one sample at {fs:g} Hz: give a longer one"
@@ -248,7 +251,7 @@ def _check(
         raise ParameterError("; ".join(problems))
 
 
-def _count(
+def count_violations(
     analyzer: SortingAnalyzer,
     longest: int | None,
     groups: Sequence[NDArray[np.integer]] | None = None,
@@ -275,18 +278,20 @@ def _count(
     return _Spikes(num_spikes, float(analyzer.get_total_samples()), fs, counts)
 
 
-def _panel(
+def make_panel(
     spikes: _Spikes,
     refractory_period_ms: float | None,
     censored_period_ms: float,
     confidence_level: float,
 ) -> pd.DataFrame:
-    t_c = _samples(censored_period_ms, spikes.sampling_frequency)
+    """Make the table of `contamination_panel` from counted violations."""
+    t_c = samples_of(censored_period_ms, spikes.sampling_frequency)
     if refractory_period_ms is None:
         t_r, source = _estimate_periods(spikes, t_c)
     else:
         t_r = np.full(
-            spikes.num_spikes.size, _samples(refractory_period_ms, spikes.sampling_frequency)
+            spikes.num_spikes.size,
+            samples_of(refractory_period_ms, spikes.sampling_frequency),
         )
         source = np.full(t_r.size, "given", dtype=object)
     return _tabulate(spikes, t_r, source, t_c, confidence_level)
@@ -297,10 +302,10 @@ def _estimate_periods(spikes: _Spikes, t_c: int) -> tuple[NDArray[np.int64], NDA
     steps_ms = np.arange(
         CANDIDATE_STEP_MS, MAX_CANDIDATE_MS + 0.5 * CANDIDATE_STEP_MS, CANDIDATE_STEP_MS
     )
-    candidates = np.unique([_samples(period, fs) for period in steps_ms])
+    candidates = np.unique([samples_of(period, fs) for period in steps_ms])
     shortest = max(t_c + MIN_WINDOW_MS * fs / 1000.0, t_c + 1)
     candidates = candidates[candidates >= shortest]
-    default = _samples(DEFAULT_REFRACTORY_PERIOD_MS, fs)
+    default = samples_of(DEFAULT_REFRACTORY_PERIOD_MS, fs)
     num_units = spikes.num_spikes.size
     if candidates.size == 0:
         return np.full(num_units, default), np.full(num_units, "default", dtype=object)
@@ -371,7 +376,7 @@ def _tabulate(
 
 def _sliding(spikes: _Spikes, cumulative: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     fs = spikes.sampling_frequency
-    step = max(_samples(SLIDING_BIN_MS, fs), 1)
+    step = max(samples_of(SLIDING_BIN_MS, fs), 1)
     ends = np.arange(step, int(SLIDING_MAX_MS * fs / 1000.0) + 1, step)
     ends = ends[ends - 0.5 * step > SLIDING_MIN_MS * fs / 1000.0]
     num_units = spikes.num_spikes.size

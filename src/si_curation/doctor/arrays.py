@@ -7,7 +7,7 @@ from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.registry import check
-from si_curation.phy.arrays import Findings, _one_line, read_npy_header
+from si_curation.phy.arrays import Findings, one_line, read_npy_header
 
 _COPY_AGAIN = "copy the file again from where it was written"
 _PER_SPIKE = {
@@ -41,11 +41,11 @@ def _check_length(path: Path, findings: Findings) -> None:
             expected = file.tell() + dtype.itemsize * math.prod(shape)
     except OSError as fault:
         findings.warning(
-            path.name, f"cannot be opened: {_one_line(fault)}", "make it readable for you"
+            path.name, f"cannot be opened: {one_line(fault)}", "make it readable for you"
         )
         return
     except Exception as fault:  # numpy's header reader raises whatever the bytes lead to
-        findings.warning(path.name, f"is not a readable .npy file: {_one_line(fault)}", _COPY_AGAIN)
+        findings.warning(path.name, f"is not a readable .npy file: {one_line(fault)}", _COPY_AGAIN)
         return
     if dtype.hasobject:  # a pickle: told by another check
         return

@@ -27,7 +27,7 @@ from si_curation.doctor import (  # noqa: F401
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.registry import CHECKS
 from si_curation.errors import Finding, ParameterError
-from si_curation.phy.arrays import Findings, _one_line
+from si_curation.phy.arrays import Findings, one_line
 from si_curation.phy.folder import read_parts
 from si_curation.phy.params import is_rate
 
@@ -87,7 +87,7 @@ def check_phy_folder(
     except (OSError, ValueError) as fault:  # ValueError: names that no file can have
         findings.check = "folder"
         findings.error(
-            str(folder_path), f"cannot be opened: {_one_line(fault)}", "make it readable for you"
+            str(folder_path), f"cannot be opened: {one_line(fault)}", "make it readable for you"
         )
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
@@ -136,7 +136,7 @@ def _check(path: Path, findings: Findings, sampling_frequency: float | None) -> 
             except OSError as fault:
                 findings.error(
                     str(path),
-                    f"the check {name!r} could not read what it needs: {_one_line(fault)}",
+                    f"the check {name!r} could not read what it needs: {one_line(fault)}",
                     "make the files readable for you",
                 )
             except Exception as fault:
@@ -145,7 +145,7 @@ def _check(path: Path, findings: Findings, sampling_frequency: float | None) -> 
                 logger.debug("check %s on %s", name, path, exc_info=True)
                 findings.warning(
                     str(path),
-                    f"the check {name!r} failed: {type(fault).__name__}: {_one_line(fault)}",
+                    f"the check {name!r} failed: {type(fault).__name__}: {one_line(fault)}",
                     "the folder is damaged in an unusual way; look at the other findings first",
                     failed=name,
                 )

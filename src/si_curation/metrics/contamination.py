@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.contamination import _check, _count, _panel, _samples
+from si_curation.contamination import check_periods, count_violations, make_panel, samples_of
 from si_curation.contamination_columns import (
     COMPARABLE_CONTAMINATION_COLUMNS,
     CONTAMINATION_DESCRIPTIONS,
@@ -115,10 +115,10 @@ def compute_contamination(
     }
     fs = sorting_analyzer.sampling_frequency
     for of_metric in given.values():
-        _check(fs, *({**_DEFAULTS, **of_metric}[key] for key in _DEFAULTS))
+        check_periods(fs, *({**_DEFAULTS, **of_metric}[key] for key in _DEFAULTS))
     periods = [of.get("refractory_period_ms") for of in given.values()]
-    longest = max((_samples(period, fs) for period in periods if period is not None), default=0)
-    spikes = _count(sorting_analyzer, longest)
+    longest = max((samples_of(period, fs) for period in periods if period is not None), default=0)
+    spikes = count_violations(sorting_analyzer, longest)
     panels: dict[tuple, pd.DataFrame] = {}
     values: dict[str, NDArray] = {}
     reasons: dict[str, NDArray] = {}
@@ -128,7 +128,7 @@ def compute_contamination(
         found = next((k for k in panels if set(key) <= set(k)), None)
         if found is None:
             found = key
-            panels[key] = _panel(spikes, **{**_DEFAULTS, **given[name]}).iloc[rows]
+            panels[key] = make_panel(spikes, **{**_DEFAULTS, **given[name]}).iloc[rows]
         for column in asked[name]:
             if column in columns:
                 values[column] = panels[found][column].to_numpy(np.float64)

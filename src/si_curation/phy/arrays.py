@@ -77,10 +77,10 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
             shape, dtype = read_npy_header(file)
             data_start = file.tell()
     except PermissionError as fault:
-        findings.error(name, f"cannot be opened: {_one_line(fault)}", "make it readable for you")
+        findings.error(name, f"cannot be opened: {one_line(fault)}", "make it readable for you")
         return None
     except Exception as fault:  # numpy's header reader raises whatever the bytes lead to
-        findings.error(name, f"is not a readable .npy file: {_one_line(fault)}", _COPY_AGAIN)
+        findings.error(name, f"is not a readable .npy file: {one_line(fault)}", _COPY_AGAIN)
         return None
     if dtype.hasobject:
         findings.error(
@@ -104,7 +104,7 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
             warnings.simplefilter("ignore")  # Python 2 wrote the header, and such
             array = np.load(path, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
     except (ValueError, OSError, MemoryError, OverflowError) as fault:
-        findings.error(name, f"cannot be read: {_one_line(fault)}", _COPY_AGAIN)
+        findings.error(name, f"cannot be read: {one_line(fault)}", _COPY_AGAIN)
         return None
     array = _as_native(array)
     array.flags.writeable = False
@@ -140,7 +140,8 @@ def _as_native(array: NDArray) -> NDArray:
         return np.array(array, dtype=dtype)
 
 
-def _one_line(fault: BaseException) -> str:
+def one_line(fault: BaseException) -> str:
+    """Give the text of an error without line breaks and addresses of memory."""
     text = " ".join(str(fault).split()) or type(fault).__name__
     return shortened(_ADDRESS.sub("", text))
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.phy.arrays import Findings, _one_line, read_npy_header
+from si_curation.phy.arrays import Findings, one_line, read_npy_header
 
 NAME = "ops.npy"
 _MAX_TUPLES = 10_000  # hashing tuples nested deeper than the stack is a crash; real files: 100
@@ -58,7 +58,7 @@ def read_ops(folder: Path, findings: Findings) -> dict[str, Any] | None:
             raise ValueError(f"holds {type(value).__name__}, expected a dict")
     except Exception as fault:  # a hostile pickle can raise anything
         too_deep = isinstance(fault, RecursionError)  # its own words depend on the caller
-        reason = "it is nested too deeply" if too_deep else _one_line(fault)
+        reason = "it is nested too deeply" if too_deep else one_line(fault)
         findings.error(
             NAME,
             f"was not read: {reason}; nothing in it was run",

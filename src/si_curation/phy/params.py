@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from si_curation.phy.arrays import Findings, _one_line, shortened
+from si_curation.phy.arrays import Findings, one_line, shortened
 
 NAME = "params.py"
 
@@ -84,7 +84,7 @@ def _reason(fault: Exception) -> str:
     if isinstance(fault, UnicodeDecodeError):
         line = fault.object[: fault.start].count(b"\n") + 1
         return f"line {line} is not UTF-8 (byte 0x{fault.object[fault.start]:02x})"
-    return _one_line(fault)
+    return one_line(fault)
 
 
 def _refuse(findings: Findings, statement: ast.stmt, source: str) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.phy.arrays import Findings, _one_line, shortened
+from si_curation.phy.arrays import Findings, one_line, shortened
 
 Value = int | float | str
 SNAPSHOT = "cluster_info"  # written by phy for people to read; phy itself does not read it
@@ -154,7 +154,7 @@ def read_table(path: Path, findings: Findings) -> ClusterTable | None:
         )
         return None
     except OSError as fault:
-        report(path.name, f"cannot be read: {_one_line(fault)}", "make it readable, or remove it")
+        report(path.name, f"cannot be read: {one_line(fault)}", "make it readable, or remove it")
         return None
     # as phy does, whatever the suffix: old Kilosorts write tabs into .csv
     first_line = next((line for line in text.split("\n") if line.strip()), "")
@@ -164,7 +164,7 @@ def read_table(path: Path, findings: Findings) -> ClusterTable | None:
     except csv.Error as fault:
         report(
             path.name,
-            f"cannot be read as a table: {_one_line(fault)}",
+            f"cannot be read as a table: {one_line(fault)}",
             "look for a quotation mark without its partner, or an odd line end",
         )
         return None
