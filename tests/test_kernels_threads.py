@@ -128,3 +128,12 @@ def test_an_error_in_a_block_is_raised(monkeypatch, num_threads):
 
     with pytest.raises(ZeroDivisionError):
         _numba.run_blocks(fail, _numba.blocks(10, 3))
+
+
+def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
+    doubled = _numba.njit(lambda x: 2 * x)
+    assert doubled(21) == 42

@@ -19,8 +19,15 @@ T = TypeVar("T")
 
 
 def njit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel with the options that all kernels share."""
-    return numba.njit(cache=True, nogil=True)(function)
+    """Compile a kernel with the options that all kernels share.
+
+    Where nothing can be written, neither beside the package nor in the user's cache folder, it is
+    compiled anew in every process.
+    """
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # numba: "no locator available"
+        return numba.njit(nogil=True)(function)
 
 
 def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:
