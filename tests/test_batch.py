@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner
 from spikeinterface.core import (
     create_sorting_analyzer,
@@ -563,10 +564,6 @@ def test_what_is_missing_is_told_before_anything_is_done(tmp_path, folder, monke
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(
-    not (hasattr(sic, "export_to_nwb") and hasattr(sic, "export_report")),
-    reason="the exports to NWB and to a page are not in this version",
-)
 def test_nwb_and_report(tmp_path, folder):
     import pynwb
 
@@ -590,3 +587,10 @@ def test_nwb_and_report(tmp_path, folder):
     run(table, recipe, tmp_path / "b")
     again = tmp_path / "b" / "sessions" / "one" / "report.html"
     assert again.read_bytes() == (out / "report.html").read_bytes()
+
+
+def test_the_text_of_a_recipe_is_one():
+    text = sic.example_recipe()
+    assert sic.read_recipe(text) == sic.read_recipe(yaml.safe_load(text))
+    with pytest.raises(ParameterError, match="recipe holds str"):
+        sic.read_recipe("no keys\nand no values")

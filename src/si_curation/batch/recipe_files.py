@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     Parameters
     ----------
     recipe : str, Path, mapping or Recipe
-        A ``.yaml``, ``.yml`` or ``.json`` file, or what it would hold. Relative paths in a file
-        start at its folder. `example_recipe` is one to begin with.
+        A ``.yaml``, ``.yml`` or ``.json`` file, its text (of several lines), or what it would hold.
+        Relative paths in a file start at its folder. `example_recipe` is one to begin with.
 
     Returns
     -------
@@ -63,27 +63,25 @@ def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         return check_recipe(dict(recipe), "recipe")
     if not isinstance(recipe, str | Path):
         raise ParameterError(f"recipe is {recipe!r}, expected a file, a mapping or a Recipe")
+    if isinstance(recipe, str) and "\n" in recipe:
+        return check_recipe(_parse(recipe, _yaml().safe_load, "recipe"), "recipe")
     path = Path(recipe).expanduser()
     if path.suffix.lower() not in (".yaml", ".yml", ".json"):
         raise ParameterError(f"recipe is {path}, expected a .yaml, .yml or .json file")
     if not path.is_file():
         raise FolderNotFoundError(f"{path} does not exist, expected a recipe")
-    return check_recipe(_read(path), str(path), path.resolve().parent)
+    parse = json.loads if path.suffix.lower() == ".json" else _yaml().safe_load
+    content = _parse(path.read_bytes(), parse, str(path))
+    return check_recipe(content, str(path), path.resolve().parent)
 
 
-def _read(path: Path) -> Any:
-    text = path.read_bytes()
+def _parse(text: str | bytes, parse: Callable[[Any], Any], name: str) -> dict[str, Any]:
     try:
-        if path.suffix.lower() == ".json":
-            content = json.loads(text)
-        else:
-            content = _yaml().safe_load(text)
-    except MissingDataError:
-        raise
+        content = parse(text)
     except Exception as fault:  # each format has its own error
-        raise ParameterError(f"{path} cannot be read: {fault}") from None
+        raise ParameterError(f"{name} cannot be read: {fault}") from None
     if not isinstance(content, dict):
-        raise ParameterError(f"{path} holds {type(content).__name__}, expected keys and values")
+        raise ParameterError(f"{name} holds {type(content).__name__}, expected keys and values")
     return content
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -141,23 +140,22 @@ def _write_phy(analyzer: SortingAnalyzer, phy: Any, path: Path) -> None:
 
 
 def _write_nwb(analyzer: SortingAnalyzer, nwb: Any, path: Path) -> None:
-    export_to_nwb = _function("si_curation.exporters", "export_to_nwb")
-    options = {} if nwb.source_nwb is None else {"source_nwb": nwb.source_nwb}
+    from si_curation.exporters import export_to_nwb
+
     export_to_nwb(
-        analyzer, path, metadata=nwb.metadata, t_start=nwb.t_start, progress_bar=False, **options
+        analyzer,
+        path,
+        metadata=nwb.metadata,
+        source_nwb=nwb.source_nwb,
+        t_start=nwb.t_start,
+        progress_bar=False,
     )
 
 
 def _write_report(analyzer: SortingAnalyzer, title: str, path: Path) -> None:
-    export_report = _function("si_curation.report", "export_report")
+    from si_curation.report import export_report
+
     export_report(analyzer, path, title=title, progress_bar=False)
-
-
-def _function(module: str, name: str) -> Callable[..., Any]:
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise MissingDataError(f"{name} is not in this version of si_curation") from None
 
 
 def _save(analyzer: SortingAnalyzer, format: str, part: Path) -> None:
