@@ -25,10 +25,10 @@ import spikeinterface.core as sc
 from spikeinterface.comparison import compare_sorter_to_ground_truth, compare_two_sorters
 from spikeinterface.core.generate import (
     InjectTemplatesRecording,
-    NoiseGeneratorRecording,
     generate_templates,
     generate_unit_locations,
 )
+from spikeinterface.generation import NoiseGeneratorRecording
 from spikeinterface.preprocessing import scale
 from spikeinterface.sorters import run_sorter
 

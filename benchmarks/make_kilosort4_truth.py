@@ -88,11 +88,11 @@ def simulate(path, probe, num_units, duration, rates, seed):
     from spikeinterface.core import write_binary_recording
     from spikeinterface.core.generate import (
         InjectTemplatesRecording,
-        NoiseGeneratorRecording,
         generate_sorting,
         generate_templates,
         generate_unit_locations,
     )
+    from spikeinterface.generation import NoiseGeneratorRecording
     from spikeinterface.preprocessing import scale
 
     rng = np.random.default_rng(seed)
