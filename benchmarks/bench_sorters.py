@@ -151,6 +151,13 @@ def apply_suggestions(analyzer):
     return session.apply(), groups
 
 
+def complete(curated):
+    """Compute again what a session leaves out; phy shows template features beside components."""
+    if curated.has_recording() and curated.get_extension("principal_components") is None:
+        curated.compute(COMPUTED_FROM_TRACES, n_jobs=1, progress_bar=False)
+    curated.compute([n for n in OURS if curated.get_extension(n) is None], progress_bar=False)
+
+
 def agreement(truth, sorting):
     """Tell how many simulated units are found, and what is redundant."""
     found = compare_sorter_to_ground_truth(truth, sorting, exhaustive_gt=True, delta_time=0.4)
@@ -194,7 +201,7 @@ def run(name, recording, truth, root):
     analyzer = make_analyzer(name, recording, folder, sorting)
     before = agreement(truth, analyzer.sorting)
     curated, groups = apply_suggestions(analyzer)
-    curated.compute([n for n in OURS if curated.get_extension(n) is None], progress_bar=False)
+    complete(curated)
     missing = [n for n in OURS if curated.get_extension(n) is None]
     after = agreement(truth, curated.sorting)
     phy = sic.export_to_phy(curated, folder.with_name(f"{folder.name}-phy"))

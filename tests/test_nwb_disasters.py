@@ -357,7 +357,13 @@ def test_permission_denied(place, hash_files, mode, what):
     for parent in folder.parents:  # another user gets down to the folder
         if parent.stat().st_uid == os.getuid() and str(parent) != "/":
             parent.chmod(parent.stat().st_mode | 0o011)
+    # all modules are imported before, because another user may not read them
     as_nobody = """
+        import tempfile
+        with tempfile.TemporaryDirectory() as first:
+            sic.export_to_nwb(
+                analyzer, Path(first) / "a.nwb", t_start=0.0, metadata=FULL_METADATA
+            )
         if os.getuid() == 0:
             os.setgid(65534); os.setuid(65534)
     """
