@@ -36,7 +36,7 @@ import si_curation as sic
 
 SORTERS = {  # name in the table: SpikeInterface's name, parameters
     "spykingcircus2": ("spykingcircus2", {}),
-    "spykingcircus2 unmerged": ("spykingcircus2", {"merging": None}),
+    "spykingcircus2 unmerged": ("spykingcircus2", {"merging": {"max_distance_um": 0.0}}),
     "tridesclous2": ("tridesclous2", {}),
     "kilosort4": ("kilosort4", {"nblocks": 0, "torch_device": "cpu"}),
     "kilosort4 unmerged": (
