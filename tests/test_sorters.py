@@ -52,8 +52,9 @@ def test_every_extension_is_there(row):
 
 
 def test_simulated_units_are_found_and_suggestions_lose_none(row):
-    # Kilosort 4 finds fewer in so short a recording
-    assert row["before"]["well detected"] >= NUM_UNITS // 3
+    # Kilosort 4 takes neighbours for one unit in so short a recording: it finds 3 of these 8
+    least = NUM_UNITS // 3 if row["sorter"] == "kilosort4" else NUM_UNITS // 2
+    assert row["before"]["well detected"] >= least
     assert row["before"]["mean accuracy"] >= 0.5
     assert row["after"]["well detected"] >= row["before"]["well detected"]
     assert row["after"]["overmerged"] <= row["before"]["overmerged"]
