@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import si_curation as sic
-from si_curation.metrics.registry import METRICS
+from si_curation.quality.metrics.registry import METRICS
 
 ORACLE = json.loads((sic.example_folder() / "phy_oracle.json").read_text(encoding="utf-8"))
 BEST = {int(unit): answer["best"] for unit, answer in ORACLE.items()}

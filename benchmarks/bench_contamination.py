@@ -23,7 +23,7 @@ from spikeinterface.metrics.quality.misc_metrics import (
     compute_sliding_rp_violations,
 )
 
-from si_curation.contamination import contamination_panel
+from si_curation.quality.contamination import contamination_panel
 
 FS = 30000.0
 DEAD_S = 0.0025

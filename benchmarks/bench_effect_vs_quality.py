@@ -15,7 +15,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from si_curation.effect_vs_quality import effect_vs_quality
+from si_curation.quality.effect.effect_vs_quality import effect_vs_quality
 
 SCENARIOS = {
     "no effect": "nothing",

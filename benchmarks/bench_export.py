@@ -31,7 +31,7 @@ def time_in_turn(contenders, before, runs=5):
 
 def bench_untouched(folder, scratch):
     from si_curation import read_kilosort_as_analyzer
-    from si_curation.exporters import export_to_phy
+    from si_curation.exporters.phy.export import export_to_phy
 
     analyzer = read_kilosort_as_analyzer(folder)
     target = scratch / "copy"
@@ -54,7 +54,8 @@ def bench_columns(scratch):
     import spikeinterface.exporters
     from spikeinterface.core import create_sorting_analyzer, generate_ground_truth_recording
 
-    from si_curation.exporters import export_to_phy, write_phy_columns
+    from si_curation.exporters.phy.export import export_to_phy
+    from si_curation.exporters.phy.inplace import write_phy_columns
 
     recording, sorting = generate_ground_truth_recording(
         durations=[60.0], num_channels=32, num_units=20, seed=0

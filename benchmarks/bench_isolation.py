@@ -26,7 +26,7 @@ from spikeinterface.core import ChannelSparsity, NumpySorting
 from spikeinterface.metrics import compute_quality_metrics
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
-from si_curation.metrics.isolation import compute_isolation
+from si_curation.quality.metrics.isolation import compute_isolation
 
 GROUPS = {
     "mahalanobis": ["isolation_distance", "l_ratio"],

@@ -28,8 +28,9 @@ from spikeinterface.core import (
 )
 
 import si_curation as sic
-from si_curation.curation import find_bad_merges, suggest_merges
-from si_curation.extensions import compute_unit_similarity
+from si_curation.evidence.bad_merges import find_bad_merges
+from si_curation.evidence.merges import suggest_merges
+from si_curation.extensions.unit_similarity import compute_unit_similarity
 
 PRESETS = (
     "similarity_correlograms",

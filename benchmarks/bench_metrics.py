@@ -30,8 +30,8 @@ from spikeinterface.core import (
 
 import si_curation as sic  # noqa: F401  (registers the extensions)
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
-from si_curation.metrics.extension import compute_metrics_in_windows
-from si_curation.metrics.registry import METRICS
+from si_curation.quality.metrics.extension import compute_metrics_in_windows
+from si_curation.quality.metrics.registry import METRICS
 
 FS = 30000.0
 DURATION_S = 3600.0

@@ -20,7 +20,7 @@ import numpy as np
 from spikeinterface.core import NumpySorting, create_sorting_analyzer
 from spikeinterface.generation import NoiseGeneratorRecording
 
-from si_curation.monosynaptic import find_monosynaptic_connections
+from si_curation.quality.connections import find_monosynaptic_connections
 
 FS = 30000.0
 LAG_S, JITTER_S = 0.0015, 0.0002

@@ -35,7 +35,7 @@ def timed(what, function):
 
 def bench_ours(analyzer, scratch):
     import si_curation as sic
-    from si_curation.cli_report import CHEAP_EXTENSIONS
+    from si_curation.cli.report import CHEAP_EXTENSIONS
 
     timed(
         "extensions that the page shows",
@@ -61,7 +61,7 @@ def bench_beside_spikeinterface(scratch, num_units):
     from spikeinterface.exporters import export_report
 
     import si_curation as sic
-    from si_curation.cli_report import CHEAP_EXTENSIONS
+    from si_curation.cli.report import CHEAP_EXTENSIONS
 
     recording, sorting = generate_ground_truth_recording(
         durations=[60.0], num_channels=64, num_units=num_units, seed=0

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import si_curation as sic
-from si_curation.datasets.simulate import DIALECT_NAMES
 from si_curation.kernels import _numba, spike_files, spike_vector, template_counts, templates
+from si_curation.simulation.simulate import DIALECT_NAMES
 
 settings.register_profile(
     "si_curation",
@@ -114,7 +114,7 @@ def threads():
 @pytest.fixture
 def source(tmp_path):
     """Make an NWB file of a recording, of its own for each call."""
-    from nwb_sources import make_source
+    from helpers.nwb_sources import make_source
 
     def make(name="source.nwb", **kwargs):
         return make_source(tmp_path / name, **kwargs)

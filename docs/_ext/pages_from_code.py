@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import si_curation as sic
-from si_curation.curation.merge_score import MERGE_DESCRIPTIONS
+from si_curation.evidence.merge_score import MERGE_DESCRIPTIONS
 
 
 class Group(NamedTuple):

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from si_curation.batch.recipe import Recipe
 from si_curation.batch.session import FAILED_STATUS
 from si_curation.batch.state import BatchFolder
-from si_curation.effect_vs_quality import EffectVsQuality
-from si_curation.metrics.registry import METRIC_DESCRIPTIONS
+from si_curation.quality.effect.effect_vs_quality import EffectVsQuality
+from si_curation.quality.metrics.registry import METRIC_DESCRIPTIONS
 
 # those to look at first; what is not there is not shown
 _SHOWN = (

@@ -23,9 +23,9 @@ from spikeinterface.core.sortinganalyzer import (
 )
 
 import si_curation.extensions
-import si_curation.metrics.extension  # noqa: F401  (both register extensions)
+import si_curation.quality.metrics.extension  # noqa: F401  (both register extensions)
 from si_curation.batch.tables import TABLES
-from si_curation.curation import read_label_rules
+from si_curation.curation.label_rules import read_label_rules
 from si_curation.errors import ParameterError
 
 #: Key of the validation context: the folder that relative paths of a recipe start from.

@@ -32,7 +32,7 @@ from si_curation.errors import (
     ParameterError,
     SiCurationError,
 )
-from si_curation.exporters.atomic import check_apart, new_folder
+from si_curation.exporters.phy.new_folder import check_apart, new_folder
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

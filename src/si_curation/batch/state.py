@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from si_curation.batch.inputs import SessionInput
-from si_curation.exporters.phy_backup import BACKUP_FOLDER, CACHE_FOLDER
+from si_curation.exporters.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.arrays import Findings
 from si_curation.phy.params import data_paths_of, read_params
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
 from si_curation.phy.writing import is_temporary, replace_file
-from si_curation.saving import is_saved_analyzer
+from si_curation.reading.saving import is_saved_analyzer
 
 DONE = "done.json"
 _CHUNK = 1 << 22

@@ -18,12 +18,13 @@ from si_curation._spikeinterface import forget_run_times
 from si_curation.batch.inputs import SessionInput
 from si_curation.batch.recipe import Labels, Merges, Reading
 from si_curation.batch.tables import TABLES, make_units
-from si_curation.curation import CurationSession, label_units, suggest_merges
-from si_curation.curation.labelling import METRIC_EXTENSIONS
+from si_curation.curation.labelling import METRIC_EXTENSIONS, label_units
+from si_curation.curation.session import CurationSession
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
-from si_curation.exporters import export_to_phy
-from si_curation.reader import read_kilosort_as_analyzer
-from si_curation.saving import is_saved_analyzer, save_analyzer
+from si_curation.evidence.merges import suggest_merges
+from si_curation.exporters.phy.export import export_to_phy
+from si_curation.reading.reader import read_kilosort_as_analyzer
+from si_curation.reading.saving import is_saved_analyzer, save_analyzer
 
 #: Who decides, in the history of a session.
 DECIDED_BY = "si-curation batch"
@@ -140,7 +141,7 @@ def _write_phy(analyzer: SortingAnalyzer, phy: Any, path: Path) -> None:
 
 
 def _write_nwb(analyzer: SortingAnalyzer, nwb: Any, path: Path) -> None:
-    from si_curation.exporters import export_to_nwb
+    from si_curation.exporters.nwb.export import export_to_nwb
 
     export_to_nwb(
         analyzer,
@@ -153,7 +154,7 @@ def _write_nwb(analyzer: SortingAnalyzer, nwb: Any, path: Path) -> None:
 
 
 def _write_report(analyzer: SortingAnalyzer, title: str, path: Path) -> None:
-    from si_curation.report import export_report
+    from si_curation.report.export import export_report
 
     export_report(analyzer, path, title=title, progress_bar=False)
 

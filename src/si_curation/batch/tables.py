@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.contamination import contamination_panel
-from si_curation.curation import reconstruct_lineage
-from si_curation.extensions import compute_template_best_channels
-from si_curation.monosynaptic import find_monosynaptic_connections
+from si_curation.curation.lineage import reconstruct_lineage
+from si_curation.extensions.template_best_channels import compute_template_best_channels
+from si_curation.quality.connections import find_monosynaptic_connections
+from si_curation.quality.contamination import contamination_panel
 
 _METRICS = ("curation_metrics", "quality_metrics", "template_metrics")
 

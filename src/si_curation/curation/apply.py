@@ -27,9 +27,9 @@ from si_curation.curation.units import Unit, as_plain
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
 from si_curation.phy.tables import UNSORTED
-from si_curation.probe import shanks_of
-from si_curation.saving import check_output, save_analyzer
-from si_curation.unit_level import (
+from si_curation.reading.probe import shanks_of
+from si_curation.reading.saving import check_output, save_analyzer
+from si_curation.reading.unit_templates import (
     LOCATION_PARAMS,
     SIMILARITY_PARAMS,
     cosine_similarity,

@@ -11,14 +11,14 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
 from si_curation.errors import SiCurationError
-from si_curation.extensions.spikes import feature_files_of, spikes_of_folder
-from si_curation.sorter_components import (
+from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
+from si_curation.reading.components import (
     COMPONENTS_PARAMS,
     SorterComponents,
     feature_mask,
     sorter_components,
 )
-from si_curation.sorter_features import SorterFeatures
+from si_curation.reading.features import SorterFeatures
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
-from si_curation.curation.exchange import make_curation_model
+from si_curation.curation.spikeinterface_format import make_curation_model
 from si_curation.curation.units import as_plain
 
 _ANNOTATION = "curation_history"

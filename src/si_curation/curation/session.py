@@ -18,13 +18,17 @@ from si_curation.curation.checks import (
     check_units,
     part_of_spikes,
 )
-from si_curation.curation.exchange import Curation, apply_curation_model, make_curation_model
 from si_curation.curation.journal import (
     Journal,
     fingerprint,
     pack_parts,
     read_journal,
     unpack_parts,
+)
+from si_curation.curation.spikeinterface_format import (
+    Curation,
+    apply_curation_model,
+    make_curation_model,
 )
 from si_curation.curation.state import GROUP, CurationState, units_of
 from si_curation.curation.units import as_plain, merge_units, split_unit

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.registry import check, first_of, listed, plural
-from si_curation.exporters.phy_backup import BACKUP_FOLDER, unfinished_backups
+from si_curation.exporters.phy.backup import BACKUP_FOLDER, unfinished_backups
 from si_curation.phy.arrays import Findings
 from si_curation.phy.writing import is_temporary
 

@@ -28,7 +28,7 @@ from si_curation.errors import (
 )
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
-from si_curation.unit_level import (
+from si_curation.reading.unit_templates import (
     cosine_similarity,
     main_channels,
     rebuild_unit_templates,

@@ -18,7 +18,7 @@ from si_curation.extensions.template_assignment import IDENTITY, refuse_if_lost,
 from si_curation.kernels.channels import neighbourhood, rank_channels
 from si_curation.kernels.template_counts import most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
-from si_curation.probe import shanks_of
+from si_curation.reading.probe import shanks_of
 
 PHY_NUM_CHANNELS = 12
 

@@ -21,26 +21,26 @@ from si_curation._spikeinterface import (
     result_destination,
 )
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
-from si_curation.extensions.spikes import (
+from si_curation.extensions.spikes_of_units import (
     assignment_of,
     feature_files_of,
     spikes_of_folder,
     spikes_of_unit,
 )
 from si_curation.extensions.template_assignment import TemplateAssignment, unit_position
+from si_curation.extensions.trace_projections import project_recording
 from si_curation.kernels._numba import blocks
 from si_curation.kernels.feature_projections import (
     template_neighbours,
     weighted_mean_projections,
 )
-from si_curation.sorter_features import SpikesOfFolder
-from si_curation.streaming import collect_blocks
-from si_curation.template_projections import (
+from si_curation.reading.blockwise import collect_blocks
+from si_curation.reading.features import SpikesOfFolder
+from si_curation.reading.template_projections import (
     ProjectionSource,
     projections_from_file,
     projections_from_pc_features,
 )
-from si_curation.trace_projections import project_recording
 
 logger = logging.getLogger(__name__)
 

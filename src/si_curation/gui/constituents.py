@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.curation import reconstruct_lineage
+from si_curation.curation.lineage import reconstruct_lineage
 
 MAX_TEMPLATES = 6
 _TIME_SHARE, _HEIGHT_SHARE = 0.84, 1.6  # of the distance of columns and of rows of the probe

@@ -8,7 +8,7 @@ from typing import Any
 
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.curation.exchange import read_curation
+from si_curation.curation.spikeinterface_format import read_curation
 from si_curation.errors import FolderNotFoundError, ParameterError
 from si_curation.phy.writing import replace_file
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from spikeinterface_gui.view_base import ViewBase
 
-from si_curation.curation import reconstruct_lineage
+from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.gui.constituents import (
     MAX_TEMPLATES,
     UnitConstituents,

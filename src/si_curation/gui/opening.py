@@ -191,7 +191,7 @@ def compute_for_gui(sorting_analyzer: SortingAnalyzer) -> list[str]:
 
 def _make_correlograms(analyzer: SortingAnalyzer) -> None:
     """SpikeInterface's correlograms, by our counting, which gives the same numbers sooner."""
-    from si_curation.extensions import CrossCorrelograms
+    from si_curation.extensions.cross_correlograms import CrossCorrelograms
 
     window_ms, bin_ms = 50.0, 1.0
     ours = CrossCorrelograms(analyzer)
@@ -204,7 +204,7 @@ def _make_correlograms(analyzer: SortingAnalyzer) -> None:
 
 def _unit_columns(analyzer: SortingAnalyzer) -> dict[str, np.ndarray]:
     """Columns for the GUI's table of units and its view of metrics."""
-    from si_curation.metrics.extension import CurationMetrics
+    from si_curation.quality.metrics.extension import CurationMetrics
 
     known = analyzer.get_extension("curation_metrics")
     if known is None:

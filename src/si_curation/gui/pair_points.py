@@ -13,7 +13,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
 from si_curation.errors import MissingDataError, SiCurationError
-from si_curation.extensions.spikes import spikes_of_unit
+from si_curation.extensions.spikes_of_units import spikes_of_unit
 
 MAX_SPIKES_PER_UNIT = 5000
 

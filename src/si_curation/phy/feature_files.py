@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from si_curation.errors import FolderNotFoundError, PhyFolderError
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
-from si_curation.phy.parts import MIXED_RUNS, RESTORE, Part, index_table
+from si_curation.phy.file_groups import MIXED_RUNS, RESTORE, Part, index_table
 
 
 @dataclass

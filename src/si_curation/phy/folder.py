@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.phy.arrays import Findings
 from si_curation.phy.feature_files import Features, read_features
-from si_curation.phy.ops import read_ops
-from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_rate_of
-from si_curation.phy.parts import (
+from si_curation.phy.file_groups import (
     Channels,
     Spikes,
     Templates,
@@ -26,6 +24,8 @@ from si_curation.phy.parts import (
     read_templates,
     read_whitening,
 )
+from si_curation.phy.ops import read_ops
+from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_rate_of
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
 from si_curation.phy.sorter import SorterIdentity, identify_sorter, samples_before_peak
 from si_curation.phy.tables import UNSORTED, ClusterColumn, read_tables

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from si_curation.contamination import contamination_panel
-from si_curation.contamination_columns import CONTAMINATION_DESCRIPTIONS
 from si_curation.curation.lineage import reconstruct_lineage
-from si_curation.metrics.registry import METRIC_DESCRIPTIONS
+from si_curation.quality.contamination import contamination_panel
+from si_curation.quality.contamination_columns import CONTAMINATION_DESCRIPTIONS
+from si_curation.quality.metrics.registry import METRIC_DESCRIPTIONS
+from si_curation.quality.unit_table import make_unit_table
 from si_curation.report.context import GROUP_PROPERTY, ReportContext
 from si_curation.report.encode import plain
-from si_curation.unit_table import make_unit_table
 
 _AMPLITUDE = "amplitude"
 # title: (unit, description)

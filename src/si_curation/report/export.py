@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from tqdm.auto import tqdm
 
-from si_curation.curation.merge_score import MERGE_DESCRIPTIONS
-from si_curation.curation.merge_table import rows_of_units
 from si_curation.errors import ParameterError
+from si_curation.evidence.merge_score import MERGE_DESCRIPTIONS
+from si_curation.evidence.merge_table import rows_of_units
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
 from si_curation.report.merges import bad_merges, merge_candidates

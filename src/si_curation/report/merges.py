@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from si_curation.curation.bad_merges import BAD_MERGE_DESCRIPTIONS, find_bad_merges
-from si_curation.curation.merge_score import MERGE_DESCRIPTIONS
-from si_curation.curation.merge_suggestions import suggest_merges
 from si_curation.errors import MissingDataError
+from si_curation.evidence.bad_merges import BAD_MERGE_DESCRIPTIONS, find_bad_merges
+from si_curation.evidence.merge_score import MERGE_DESCRIPTIONS
+from si_curation.evidence.merges import suggest_merges
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation._spikeinterface import as_array
-from si_curation.probe import shanks_of
+from si_curation.reading.probe import shanks_of
 from si_curation.report.columns import PROPERTIES, Column
 from si_curation.report.context import ReportContext
 from si_curation.report.density import density, histogram, limits, rate_over_time

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
-from si_curation.spike_amplitudes import KINDS, amplitudes_of_spikes, channel_position
+from si_curation.spikes.amplitudes import KINDS, amplitudes_of_spikes, channel_position
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,

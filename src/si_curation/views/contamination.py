@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.contamination import contamination_of_spikes, contamination_panel
+from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
 from si_curation.views.colors import ACCENTS
 from si_curation.views.style import (
     QUIET,

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from si_curation.effect_vs_quality import EffectVsQuality
 from si_curation.errors import UnknownIdError
+from si_curation.quality.effect.effect_vs_quality import EffectVsQuality
 from si_curation.views.widget import FigureWidget
 
 _COLUMNS = 4
@@ -49,7 +49,7 @@ class EffectVsQualityWidget(FigureWidget):
 
     Examples
     --------
-    >>> from si_curation.effect_vs_quality import effect_vs_quality
+    >>> from si_curation.quality.effect.effect_vs_quality import effect_vs_quality
     >>> rng = np.random.default_rng(0)
     >>> metrics = pd.DataFrame({"snr": rng.gamma(4.0, 2.0, 50)})
     >>> result = effect_vs_quality(pd.Series(rng.normal(1.0, 1.0, 50)), metrics)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.spike_amplitudes import channel_position
-from si_curation.spike_features import get_spike_features
+from si_curation.spikes.amplitudes import channel_position
+from si_curation.spikes.features import get_spike_features
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,

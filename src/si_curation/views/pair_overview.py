@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.curation.merge_suggestions import suggest_merges
 from si_curation.errors import MissingDataError, ParameterError
+from si_curation.evidence.merges import suggest_merges
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
 from si_curation.views.colors import ACCENTS
 from si_curation.views.contamination import plot_contamination

@@ -12,8 +12,8 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.curation.merge_suggestions import unit_places
 from si_curation.errors import ParameterError
+from si_curation.evidence.merges import unit_places
 from si_curation.views.colors import ACCENTS
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (

@@ -13,7 +13,7 @@ from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
-from si_curation.unit_level import weighted_mean_templates
+from si_curation.reading.unit_templates import weighted_mean_templates
 from si_curation.views.colors import ACCENTS
 from si_curation.views.probe import ProbeScale, draw_template, frame_channels, probe_scale
 from si_curation.views.references import ChannelRanking, template_counts_of

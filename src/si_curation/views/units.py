@@ -11,7 +11,7 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.widgets import get_unit_colors
 
 from si_curation.errors import ParameterError
-from si_curation.extensions.spikes import spikes_of_unit
+from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_assignment import unit_position
 from si_curation.views.colors import ACCENTS, are_alike, on_white
 

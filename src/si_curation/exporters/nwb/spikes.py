@@ -20,7 +20,7 @@ from si_curation.errors import (
 from si_curation.exporters.nwb.clock import BLOCK, Clock
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
-from si_curation.spike_amplitudes import sorter_amplitudes
+from si_curation.spikes.amplitudes import sorter_amplitudes
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from si_curation.errors import SiCurationError
 from si_curation.exporters.nwb.columns import Column, ids_column, make_columns, quantities
 from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.template_counts import count_templates
-from si_curation.metrics.registry import METRIC_DESCRIPTIONS
 from si_curation.phy.folder import read_phy_folder
+from si_curation.quality.metrics.registry import METRIC_DESCRIPTIONS
 
 logger = logging.getLogger(__name__)
 

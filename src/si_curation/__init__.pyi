@@ -1,0 +1,91 @@
+"""Every public name, once, with its module; ``__init__.py`` imports it when it is first used."""
+
+from .batch.recipe import Recipe as Recipe
+from .batch.recipe_files import example_recipe as example_recipe
+from .batch.recipe_files import read_recipe as read_recipe
+from .batch.run import BatchResult as BatchResult
+from .batch.run import run_batch as run_batch
+from .curation.label_rules import LABEL_PRESETS as LABEL_PRESETS
+from .curation.label_rules import LabelRule as LabelRule
+from .curation.label_rules import RuleSet as RuleSet
+from .curation.label_rules import read_label_rules as read_label_rules
+from .curation.labelling import UnitLabels as UnitLabels
+from .curation.labelling import label_units as label_units
+from .curation.lineage import reconstruct_lineage as reconstruct_lineage
+from .curation.session import CurationSession as CurationSession
+from .doctor.check import check_phy_folder as check_phy_folder
+from .errors import Finding as Finding
+from .errors import FolderNotFoundError as FolderNotFoundError
+from .errors import MissingDataError as MissingDataError
+from .errors import NwbExportError as NwbExportError
+from .errors import OutputExistsError as OutputExistsError
+from .errors import ParameterError as ParameterError
+from .errors import PhyFolderError as PhyFolderError
+from .errors import SiCurationError as SiCurationError
+from .errors import SiCurationWarning as SiCurationWarning
+from .errors import UnknownIdError as UnknownIdError
+from .evidence.bad_merges import find_bad_merges as find_bad_merges
+from .evidence.merge_groups import MergeSuggestions as MergeSuggestions
+from .evidence.merges import suggest_merges as suggest_merges
+from .exporters.nwb.export import export_to_nwb as export_to_nwb
+from .exporters.nwb.units import add_units_to_nwbfile as add_units_to_nwbfile
+from .exporters.phy.backup import restore_phy_folder as restore_phy_folder
+from .exporters.phy.export import export_to_phy as export_to_phy
+from .exporters.phy.inplace import update_phy_folder as update_phy_folder
+from .exporters.phy.inplace import write_phy_columns as write_phy_columns
+from .extensions.cross_correlograms import CrossCorrelograms as CrossCorrelograms
+from .extensions.cross_correlograms import compute_cross_correlograms as compute_cross_correlograms
+from .extensions.template_assignment import TemplateAssignment as TemplateAssignment
+from .extensions.template_assignment import (
+    compute_template_assignment as compute_template_assignment,
+)
+from .extensions.template_best_channels import TemplateBestChannels as TemplateBestChannels
+from .extensions.template_best_channels import (
+    compute_template_best_channels as compute_template_best_channels,
+)
+from .extensions.template_features import TemplateFeatures as TemplateFeatures
+from .extensions.template_features import compute_template_features as compute_template_features
+from .extensions.unit_similarity import UnitSimilarity as UnitSimilarity
+from .extensions.unit_similarity import compute_unit_similarity as compute_unit_similarity
+from .gui.opening import open_gui as open_gui
+from .phy.folder import PhyFolder as PhyFolder
+from .phy.folder import read_phy_folder as read_phy_folder
+from .quality.connections import MONOSYNAPTIC_DESCRIPTIONS as MONOSYNAPTIC_DESCRIPTIONS
+from .quality.connections import find_monosynaptic_connections as find_monosynaptic_connections
+from .quality.contamination import contamination_panel as contamination_panel
+from .quality.contamination_columns import (
+    COMPARABLE_CONTAMINATION_COLUMNS as COMPARABLE_CONTAMINATION_COLUMNS,
+)
+from .quality.contamination_columns import CONTAMINATION_DESCRIPTIONS as CONTAMINATION_DESCRIPTIONS
+from .quality.effect.effect_vs_quality import EffectVsQuality as EffectVsQuality
+from .quality.effect.effect_vs_quality import effect_vs_quality as effect_vs_quality
+from .quality.metrics.extension import CurationMetrics as CurationMetrics
+from .quality.metrics.extension import compute_curation_metrics as compute_curation_metrics
+from .quality.metrics.extension import compute_metrics_in_windows as compute_metrics_in_windows
+from .quality.metrics.registry import METRIC_DESCRIPTIONS as METRIC_DESCRIPTIONS
+from .reading.reader import read_kilosort_as_analyzer as read_kilosort_as_analyzer
+from .report.export import export_report as export_report
+from .simulation.example import example_folder as example_folder
+from .simulation.simulate import SimulatedFolder as SimulatedFolder
+from .simulation.simulate import simulate_kilosort_folder as simulate_kilosort_folder
+from .spikes.amplitudes import SpikeAmplitudes as SpikeAmplitudes
+from .spikes.amplitudes import get_spike_amplitudes as get_spike_amplitudes
+from .spikes.features import get_spike_features as get_spike_features
+from .views.amplitudes_over_time import plot_amplitudes_over_time as plot_amplitudes_over_time
+from .views.best_channels import plot_best_channels as plot_best_channels
+from .views.contamination import plot_contamination as plot_contamination
+from .views.cross_correlograms import plot_cross_correlograms as plot_cross_correlograms
+from .views.effect_vs_quality import plot_effect_vs_quality as plot_effect_vs_quality
+from .views.features import plot_features as plot_features
+from .views.firing_rate import plot_firing_rate as plot_firing_rate
+from .views.isi import plot_isi as plot_isi
+from .views.lineage import plot_lineage as plot_lineage
+from .views.pair_overview import plot_pair_overview as plot_pair_overview
+from .views.similarity import plot_similarity as plot_similarity
+from .views.template_features import plot_template_features as plot_template_features
+from .views.templates_by_source import (
+    plot_unit_templates_by_source as plot_unit_templates_by_source,
+)
+from .views.unit_overview import plot_unit_overview as plot_unit_overview
+
+__version__: str

@@ -1,0 +1,86 @@
+"""The command that runs one recipe over many sessions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+_WIDTH = 100  # of an error on the screen; the files have all of it
+
+
+@click.command(context_settings=_HELP)
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.argument("folders", metavar="[FOLDER|PATTERN|TABLE.csv]...", nargs=-1)
+@click.option("--output", type=click.Path(path_type=Path), help="New folder, or one to go on with.")
+@click.option("--workers", type=int, help="Processes; 0: this one. Default: as there are cores.")
+@click.option("--threads", type=int, help="Of each session. Default: as its worker has.")
+@click.option("--scheduler", help="Address of a Dask scheduler, such as tcp://node1:8786.")
+@click.option("--retry-failed", is_flag=True, help="Compute again what failed before.")
+@click.option(
+    "--overwrite", is_flag=True, help="Compute again what has changed; the old is kept beside it."
+)
+@click.option("--example-recipe", is_flag=True, help="Print a recipe to begin with.")
+@click.pass_context
+def batch(
+    context: click.Context,
+    recipe: Path | None,
+    folders: tuple[str, ...],
+    output: Path | None,
+    workers: int | None,
+    threads: int | None,
+    scheduler: str | None,
+    retry_failed: bool,
+    overwrite: bool,
+    example_recipe: bool,
+) -> None:
+    """Do what RECIPE says with each of many sessions, on Dask.
+
+    Called again, it goes on where it was: sessions are known by the content of their files. The
+    exit code is 1 if a session failed.
+
+    A table of sessions has the columns folder and optionally session, reading options of the
+    recipe, t_start, nwb_metadata and source_nwb.
+    """
+    from si_curation.batch.recipe_files import example_recipe as example_text
+    from si_curation.batch.run import run_batch
+
+    if example_recipe:
+        click.echo(example_text(), nl=False)
+        return
+    missing = [
+        name
+        for name, value in (("RECIPE", recipe), ("FOLDER", folders), ("--output", output))
+        if not value
+    ]
+    if missing or recipe is None or output is None:
+        raise click.UsageError(f"{', '.join(missing)} missing; --example-recipe prints a recipe")
+    # Dask says where its workers are; it sets the level itself, so that ours comes too early
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
+    result = run_batch(
+        list(folders),
+        recipe,
+        output,
+        client=scheduler,
+        num_workers=workers,
+        num_threads=threads,
+        retry_failed=retry_failed,
+        overwrite=overwrite,
+    )
+    click.echo(_as_text(result.table))
+    for note in result.notes:
+        click.echo(f"Note: {note}", err=True)
+    click.echo(f"\n{result}\nLook at {result.page}")
+    context.exit(1 if len(result.failed) else 0)
+
+
+def _as_text(table: Any) -> str:
+    shown = table[["session", "status", "num_units", "num_spikes", "seconds", "error"]].copy()
+    shown["error"] = [e if len(e) <= _WIDTH else e[: _WIDTH - 3] + "..." for e in shown["error"]]
+    if not shown["error"].any():
+        shown = shown.drop(columns="error")
+    text = shown.to_string(index=False, na_rep="-", float_format="{:.1f}".format)
+    return "\n".join(line.rstrip() for line in text.splitlines())

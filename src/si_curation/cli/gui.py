@@ -1,0 +1,38 @@
+"""The command that opens spikeinterface-gui."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from si_curation.cli.phy import open_source
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.command(context_settings=_HELP)
+@click.argument("source", metavar="ANALYZER_OR_FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--curation-json",
+    type=click.Path(path_type=Path),
+    help="Go on from this curation file, and save into it.",
+)
+@click.option("--web", is_flag=True, help="In the browser instead of a window.")
+@click.option("--sampling-frequency", type=float, help="In Hz; for a folder without params.py.")
+def gui(
+    source: Path, curation_json: Path | None, web: bool, sampling_frequency: float | None
+) -> None:
+    """Look at units and curate them in spikeinterface-gui, also without a recording."""
+    import si_curation as sic
+
+    mode: Any = "web" if web else "desktop"
+    analyzer = open_source(source, sampling_frequency)
+    sic.open_gui(analyzer, curation_json=curation_json, mode=mode)
+    if curation_json is not None and curation_json.is_file():
+        click.echo(
+            f"The curation is in {curation_json}; to do it in Python:\n"
+            "    session = si_curation.CurationSession(analyzer)\n"
+            f"    session.apply_spikeinterface_curation({str(curation_json)!r})"
+        )

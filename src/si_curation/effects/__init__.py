@@ -1,1 +1,0 @@
-"""Parts of `effect_vs_quality`: directions of metrics, inputs, measures, the verdict."""

@@ -1,0 +1,1 @@
+"""Folders that phy opens, new ones and in place."""

@@ -1,0 +1,230 @@
+"""Copying a folder, with the files that curation changes replaced on the way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from si_curation.errors import MissingDataError, PhyFolderError
+from si_curation.exporters.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
+from si_curation.phy.arrays import Findings, open_array
+from si_curation.phy.params import NAME as PARAMS
+from si_curation.phy.params import data_paths_of, read_params
+from si_curation.phy.raw import resolve_data_paths
+from si_curation.phy.writing import Content, format_params, is_temporary, write_file
+
+logger = logging.getLogger(__name__)
+
+_SKIPPED_FOLDERS = {CACHE_FOLDER, BACKUP_FOLDER, "__pycache__"}
+_NUM_THREADS = 2
+
+
+def copy_curated(
+    source: Path,
+    part: Path,
+    target: Path,
+    plan: Callable[[], Mapping[str, Content | None]],
+    *,
+    sampling_frequency: float,
+    link: bool = False,
+    copy_recording: bool = False,
+    progress_bar: bool = False,
+) -> None:
+    """Copy a Kilosort/phy folder, with some files replaced.
+
+    phy's cache and log, backups of this package and unfinished files are left out; raw data files
+    too, unless `copy_recording`.
+
+    Parameters
+    ----------
+    source : Path
+    part : Path
+        Where to write; exists, empty.
+    target : Path
+        Where that will be in the end: what ``dat_path`` must resolve from.
+    plan : callable
+        Gives the files that are written instead: {name: bytes, array, or None for left out}; of
+        clusters, tables and parameters. It is called while the other files are copied.
+    sampling_frequency : float
+        In Hz; for a folder that has no ``params.py``.
+    link, copy_recording, progress_bar : bool
+
+    Raises
+    ------
+    MissingDataError
+        `copy_recording`, and the raw data are not there.
+    PhyFolderError
+        ``params.py`` cannot be read.
+    """
+    findings = Findings()
+    params = read_params(source, findings)
+    if findings.of("error"):
+        raise PhyFolderError(source, findings.of("error"))
+    raw = [path.resolve() for path in resolve_data_paths(source, data_paths_of(params))]
+    copied_raw = _names_of_raw(source, raw) if copy_recording else {}
+    new_params = _new_params(source, target, params, raw, copied_raw, sampling_frequency)
+    names = [name for name in _files_of(source, part) if (source / name).resolve() not in raw]
+    jobs = [(source / name, part / name) for name in names if not _is_curated(name)]
+    jobs += [(path, part / name) for path, name in copied_raw.items()]
+    with _copying(jobs, link, progress_bar):
+        replaced = dict(plan())
+        if new_params is not None:
+            replaced[PARAMS] = new_params
+        for name in names:
+            if _is_curated(name) and name not in replaced:
+                shutil.copyfile(source / name, part / name)
+        for name, content in replaced.items():
+            if content is not None:
+                write_file(part / name, content)
+
+
+def _is_curated(name: str) -> bool:
+    """Tell whether a file is one that curation may change."""
+    return name in ("spike_clusters.npy", PARAMS) or (
+        "/" not in name and name.endswith((".tsv", ".csv"))
+    )
+
+
+def _files_of(source: Path, part: Path) -> list[str]:
+    """Names of the files to copy, relative to the source; folders are made on the way."""
+    names = []
+    for folder, subfolders, files in os.walk(source):
+        here = Path(folder).relative_to(source)
+        for name in sorted(subfolders):
+            if (source / here / name).is_symlink():
+                logger.info("%s is a link to a folder and is not copied", source / here / name)
+            elif name not in _SKIPPED_FOLDERS:
+                os.mkdir(part / here / name)
+        subfolders[:] = [n for n in subfolders if n not in _SKIPPED_FOLDERS]
+        for name in files:
+            is_log = name == "phy.log"
+            if not is_log and not is_temporary(name) and (source / here / name).is_file():
+                names.append((here / name).as_posix())
+    return names
+
+
+@contextmanager
+def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> Iterator[None]:
+    """Copy files while the block runs, and to the end."""
+    jobs = sorted(jobs, key=lambda job: -job[0].stat().st_size)
+
+    def copy(job: tuple[Path, Path]) -> None:
+        original, copied = job
+        if not (link and may_be_linked(original.name) and _linked(original, copied)):
+            shutil.copyfile(original, copied)
+
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        done = [pool.submit(copy, job) for job in jobs]
+        try:
+            yield
+            for future in tqdm(done, desc="export_to_phy", unit="file", disable=not progress_bar):
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def may_be_linked(name: str) -> bool:
+    """Tell whether a file is never changed in place, by phy or by this package.
+
+    phylib opens ``templates.npy`` for writing, and writes ``_phy_spikes_subset`` files anew;
+    clusters, tables and parameters are what curation changes.
+
+    Examples
+    --------
+    >>> may_be_linked("pc_features.npy"), may_be_linked("spike_clusters.npy")
+    (True, False)
+    """
+    if name in ("spike_clusters.npy", "templates.npy") or name.startswith("_phy_"):
+        return False
+    return not name.endswith((".tsv", ".csv", ".py", ".log", ".json", ".txt"))
+
+
+def _linked(original: Path, copied: Path) -> bool:
+    try:
+        os.link(original.resolve(), copied)
+    except OSError:  # another disk, or a file system without links: a copy is as good
+        return False
+    return True
+
+
+def _names_of_raw(source: Path, raw: list[Path]) -> dict[Path, str]:
+    if not raw or not all(path.is_file() for path in raw):
+        shown = ", ".join(str(path) for path in raw if not path.is_file()) or "dat_path is empty"
+        raise MissingDataError(
+            f"copy_recording=True, but the raw data of {source} are not there: {shown}"
+        )
+    names: dict[Path, str] = {}
+    for path in raw:
+        name, count = path.name, 1
+        while name in names.values() or (
+            (source / name).exists() and (source / name).resolve() != path
+        ):
+            count += 1
+            name = f"{path.stem}_{count}{path.suffix}"
+        names.setdefault(path, name)
+    return names
+
+
+def _new_params(
+    source: Path,
+    target: Path,
+    params: Mapping[str, Any],
+    raw: list[Path],
+    copied_raw: Mapping[Path, str],
+    sampling_frequency: float,
+) -> bytes | None:
+    """Give the new ``params.py``, None where the old one is right in the new place too."""
+    if not (source / PARAMS).is_file():
+        return _made_params(source, sampling_frequency)
+    entries = data_paths_of(dict(params))
+    if copied_raw:
+        return _with_paths(params, [copied_raw[path] for path in raw])
+    if not entries:
+        return None
+    if all(_resolves_alike(entry, path, target) for entry, path in zip(entries, raw, strict=True)):
+        return None
+    if not any(path.exists() for path in raw):
+        comment = (
+            f"No raw data file: {', '.join(map(repr, entries))} was not there when {source} was "
+            "exported. Traces and waveforms need its path as dat_path."
+        )
+        return format_params({**params, "dat_path": None}, [comment])
+    return _with_paths(params, [path.as_posix() for path in raw])
+
+
+def _resolves_alike(entry: str, path: Path, target: Path) -> bool:
+    """Tell whether an entry means the same file in the new folder, whether it is there or not."""
+    if not path.exists():
+        return Path(entry).is_absolute() or PureWindowsPath(entry).is_absolute()
+    return resolve_data_paths(target, (entry,))[0].resolve() == path
+
+
+def _with_paths(params: Mapping[str, Any], paths: list[str]) -> bytes:
+    is_list = isinstance(params["dat_path"], list | tuple)
+    return format_params({**params, "dat_path": paths if is_list else paths[0]})
+
+
+def _made_params(source: Path, sampling_frequency: float) -> bytes:
+    channel_map = open_array(source, "channel_map.npy", Findings())
+    values = {
+        "dat_path": None,
+        "n_channels_dat": 1 if channel_map is None else int(channel_map.max()) + 1,
+        "dtype": "int16",
+        "offset": 0,
+        "sample_rate": float(sampling_frequency),
+        "hp_filtered": False,
+    }
+    comment = (
+        f"{source} had no params.py. sample_rate is that of the analyzer; dtype and n_channels_dat "
+        "are guesses and matter only once dat_path names the raw data."
+    )
+    return format_params(values, [comment])

@@ -1,0 +1,298 @@
+"""What a folder becomes by the curation of the analyzer that was read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import FolderNotFoundError, ParameterError, PhyFolderError
+from si_curation.exporters.phy.clusters import (
+    assign_clusters,
+    changed_clusters,
+    cluster_ids_of_units,
+    compare_with_files,
+    dtype_for_ids,
+    spike_table,
+    whole_ids,
+)
+from si_curation.exporters.phy.tables import ClusterTables
+from si_curation.kernels.spike_files import value_range
+from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
+from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, read_tables
+from si_curation.phy.writing import Content
+from si_curation.reading.reader import property_name
+
+CLUSTERS_FILE = "spike_clusters.npy"
+NAME_COLUMN = "si_unit_id"
+# what the sorters write; whatever else is in a table of theirs came with the curation
+_SORTER_COLUMNS = {"KSLabel", "ContamPct", "Amplitude", NAME_COLUMN, "channel_group"}
+
+
+class SourceSpikes(NamedTuple):
+    """The per-spike files of the folder; in memory maps."""
+
+    samples: NDArray[np.int64]
+    templates: NDArray[np.integer]
+    clusters: NDArray[np.integer]
+
+
+@dataclass
+class CuratedFiles:
+    """The files of a folder that curation changes.
+
+    Attributes
+    ----------
+    files : dict of str to bytes, array or None
+        By name; None: to be removed. Files that are not here stay as they are.
+    cluster_of_unit : array (n_units,) int64
+    clusters_changed : bool
+        Whether any spike changes its cluster.
+    """
+
+    cluster_of_unit: NDArray[np.int64]
+    clusters_changed: bool
+    files: dict[str, Content | None] = field(default_factory=dict)
+
+
+def source_folder_of(sorting_analyzer: SortingAnalyzer) -> Path | None:
+    """Give the folder that an analyzer was read from, None if it was not read from one.
+
+    The extension "template_assignment" knows; the sorting's annotation is lost in merges.
+    """
+    extension = sorting_analyzer.get_extension("template_assignment")
+    if extension is None or "spike_rows" not in extension.data:
+        return None
+    folder = extension.info.get("phy_folder")
+    return None if folder is None else Path(folder)
+
+
+def plan_curation(
+    sorting_analyzer: SortingAnalyzer,
+    source: Path,
+    curation: str = "keep",
+    columns: Mapping[str, Mapping[Any, str | None]] | None = None,
+) -> CuratedFiles:
+    """Tell which files of a folder change, and to what; nothing is written.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Read from `source`.
+    source : Path
+    curation : {"keep", "discard"}
+    columns : mapping, optional
+        {column: {unit id: text or None}}.
+
+    Returns
+    -------
+    CuratedFiles
+        Arrays in it are in memory, no maps of files.
+
+    Raises
+    ------
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, cannot be read, or is not (any more) what the analyzer was read from.
+    """
+    check_source(source)
+    findings = Findings()
+    spikes = _open_spikes(source, findings)
+    known = read_tables(source, findings)
+    if findings.of("error") or spikes is None:
+        raise PhyFolderError(source, findings.of("error"))
+    table = spike_table(sorting_analyzer)
+    rows = sorting_analyzer.get_extension("template_assignment").get_spike_rows()
+    num_units = len(sorting_analyzer.unit_ids)
+    own_ids = whole_ids(sorting_analyzer.unit_ids)
+    moved = _check_match(sorting_analyzer, source, spikes, table, rows, own_ids)
+    tables = ClusterTables(source)
+    if curation == "discard":
+        after = np.asarray(spikes.templates)
+        changed = changed_clusters(spikes.clusters, after)
+        plan = CuratedFiles(np.zeros(0, dtype=np.int64), changed.size > 0)
+        _discard_labels(tables, changed, _num_templates(sorting_analyzer))
+    else:
+        ids, changed, after = own_ids, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        if moved or (own_ids < 0).any():
+            ids = _cluster_ids(sorting_analyzer, spikes, table, rows)
+            after, changed = assign_clusters(spikes.clusters, table, rows, ids)
+        plan = CuratedFiles(ids, changed.size > 0)
+        _keep_labels(sorting_analyzer, tables, known, ids, changed)
+        counts = np.bincount(table[:, 1], minlength=num_units) if (ids != own_ids).any() else None
+        _name_units(sorting_analyzer, tables, ids, counts)
+        cluster_of = dict(zip(sorting_analyzer.unit_ids.tolist(), ids.tolist(), strict=True))
+        for name, texts in (columns or {}).items():
+            tables.set_column(name, {cluster_of[unit]: text for unit, text in texts.items()})
+    if plan.clusters_changed:
+        plan.files[CLUSTERS_FILE] = _as_in_file(source, after)
+    plan.files.update(tables.changed_files())
+    if plan.files:
+        plan.files.update(dict.fromkeys(tables.snapshots))
+    return plan
+
+
+def check_source(source: Path) -> None:
+    """Raise if the folder that an analyzer was read from is gone.
+
+    Raises
+    ------
+    FolderNotFoundError
+    """
+    if not source.is_dir():
+        raise FolderNotFoundError(
+            f"{source}, which the analyzer was read from, is not there any more; the export needs "
+            "its files. Put it back, or read it from where it is now with read_kilosort_as_analyzer"
+        )
+
+
+def _open_spikes(source: Path, findings: Findings) -> SourceSpikes | None:
+    arrays: list[Any] = []
+    names = ["spike_times.npy", "spike_templates.npy", CLUSTERS_FILE]
+    if not (source / CLUSTERS_FILE).exists():
+        names[2] = names[1]  # as phy, which copies it
+    for name in names:
+        if not (source / name).exists():
+            findings.error(name, "is missing", "copy it from the sorter's output")
+        length = arrays[0].size if arrays and arrays[0] is not None else None
+        values = as_vector(open_array(source, name, findings), name, findings, length)
+        arrays.append(as_integers(values, name, findings))
+    if any(array is None for array in arrays):
+        return None
+    if arrays[2].size and value_range(arrays[2]).minimum < 0:
+        findings.error(names[2], "holds negative ids", "restore the file that phy wrote")
+        return None
+    return SourceSpikes(*arrays)
+
+
+def _check_match(analyzer, source: Path, spikes: SourceSpikes, table, rows, own_ids) -> int:
+    """Raise unless the spikes are those of the files; count those that changed their cluster."""
+    template_ids = analyzer.get_extension("template_assignment").get_spike_template_ids()
+    if len(rows) != len(table):
+        raise ParameterError("template_assignment does not fit the spikes of this analyzer")
+    found = compare_with_files(table, template_ids, rows, own_ids, *spikes)
+    problems = []
+    if found.rows:
+        problems.append(
+            f"{found.rows} spikes are from rows beyond its {spikes.samples.size} spikes"
+        )
+    if found.samples:
+        problems.append(f"{found.samples} spikes are at other samples in spike_times.npy")
+    if found.templates:
+        problems.append(f"{found.templates} spikes have other templates in spike_templates.npy")
+    if problems:
+        findings = Findings()
+        findings.error(
+            source.name,
+            "is not what the analyzer was read from: " + ", ".join(problems),
+            "was it sorted again? read it again with read_kilosort_as_analyzer",
+        )
+        raise PhyFolderError(source, findings)
+    return found.clusters
+
+
+def _num_templates(analyzer: SortingAnalyzer) -> int:
+    return analyzer.get_extension("template_assignment").template_ids.size
+
+
+def _cluster_ids(analyzer, spikes: SourceSpikes, table, rows) -> NDArray[np.int64]:
+    """Keep unit ids where they can be; new ones where rows left in the folder have the id."""
+    largest = int(spikes.clusters.max(initial=0))
+    taken = set()
+    if len(rows) < spikes.clusters.size:
+        left = np.ones(spikes.clusters.size, dtype=bool)
+        left[rows] = False
+        own = whole_ids(analyzer.unit_ids)
+        for position in np.flatnonzero(np.isin(own, np.unique(spikes.clusters[left]))):
+            of_unit = rows[table[:, 1] == position]
+            if not np.any(spikes.clusters[of_unit] == own[position]):
+                taken.add(int(own[position]))
+    first_new = max(largest + 1, _num_templates(analyzer))
+    return cluster_ids_of_units(analyzer.unit_ids, first_new, taken)
+
+
+def _as_in_file(source: Path, clusters: NDArray) -> NDArray:
+    """Give the clusters in the dtype and shape of the file that they replace."""
+    name = CLUSTERS_FILE if (source / CLUSTERS_FILE).exists() else "spike_templates.npy"
+    with (source / name).open("rb") as file:
+        shape, dtype = read_npy_header(file)
+    dtype = dtype_for_ids(dtype, int(clusters.max(initial=0)))
+    return clusters.astype(dtype).reshape(shape)
+
+
+def _keep_labels(
+    analyzer, tables: ClusterTables, known: Mapping[str, ClusterColumn], ids, changed
+) -> None:
+    """Rows of clusters that are the same stay; labels come from the properties of the analyzer."""
+    tables.drop_clusters(changed)
+    is_changed = np.isin(ids, changed)
+    for name in dict.fromkeys([*tables.column_names, "group"]):
+        column = known.get(name, ClusterColumn(name, {}, ""))
+        if column.file.startswith(SNAPSHOT):
+            continue
+        is_text = any(isinstance(value, str) for value in column.values.values())
+        now = analyzer.sorting.get_property(property_name(name))
+        if now is None or not (is_text or name == "group"):
+            continue  # numbers of a cluster that changed would be those of another one
+        now, before = _texts(now), _texts(column.to_array(ids))
+        if name == "group":
+            now, before = _without_unsorted(now), _without_unsorted(before)
+        texts: dict[int, str | None] = {}
+        for cluster_id, text, old, has_changed in zip(
+            ids.tolist(), now, before, is_changed, strict=True
+        ):
+            if has_changed and text:
+                texts[cluster_id] = text
+            elif not has_changed and text != old and (text or name == "group"):
+                texts[cluster_id] = text or None
+        if name == "group" and texts:
+            tables.set_column(name, texts)
+            _drop_unsorted(tables)
+        else:
+            tables.update(name, texts)
+
+
+def _drop_unsorted(tables: ClusterTables) -> None:
+    cells = tables.cells("group")
+    tables.update("group", {i: None for i, text in cells.items() if text == UNSORTED})
+
+
+def _texts(values: NDArray) -> list[str]:
+    """Give the values of a property as text, "" where there is none; groups as the reader cuts."""
+    if values.dtype.kind == "f":
+        return ["" if np.isnan(value) else str(value) for value in values]
+    if values.dtype.kind == "O":
+        return ["" if value is None or value != value else str(value) for value in values.tolist()]
+    return values.astype("U").tolist()
+
+
+def _without_unsorted(texts: list[str]) -> list[str]:
+    return ["" if text in (UNSORTED, "nan") else text[:32] for text in texts]
+
+
+def _name_units(analyzer, tables: ClusterTables, ids, counts: NDArray | None) -> None:
+    """Write the names of units that have other ids in phy, beside those that are there."""
+    if counts is None:
+        return
+    named = {
+        int(cluster_id): str(unit_id)
+        for cluster_id, unit_id, own, count in zip(
+            ids, analyzer.unit_ids, whole_ids(analyzer.unit_ids), counts, strict=True
+        )
+        if own != cluster_id and count
+    }
+    if named:
+        tables.set_column(NAME_COLUMN, named)
+
+
+def _discard_labels(tables: ClusterTables, changed, num_templates: int) -> None:
+    """Leave what the sorter wrote of its templates."""
+    tables.drop_clusters(changed)
+    for name in tables.column_names:
+        if name not in _SORTER_COLUMNS:
+            tables.drop_column(name)
+    tables.drop_clusters([i for i in tables.cluster_ids() if i >= num_templates])

@@ -1,0 +1,177 @@
+"""`export_to_phy`: an analyzer as a folder that phy opens, nothing lost on the way."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from spikeinterface.core import SortingAnalyzer
+
+import si_curation.extensions  # noqa: F401  (registers template_assignment)
+from si_curation.errors import ParameterError
+from si_curation.exporters.phy.copy import copy_curated
+from si_curation.exporters.phy.curated import check_source, plan_curation, source_folder_of
+from si_curation.exporters.phy.from_analyzer import write_phy_files
+from si_curation.exporters.phy.new_folder import check_apart, new_folder, resolve_output
+from si_curation.exporters.phy.tables import texts_by_id
+from si_curation.exporters.phy.template_features import write_template_features
+
+logger = logging.getLogger(__name__)
+
+
+def export_to_phy(
+    sorting_analyzer: SortingAnalyzer,
+    output_folder: str | Path,
+    *,
+    curation: Literal["keep", "discard"] = "keep",
+    columns: pd.DataFrame | dict[str, dict[Any, Any]] | None = None,
+    link: bool = False,
+    copy_recording: bool = False,
+    overwrite: bool = False,
+    progress_bar: bool = False,
+) -> Path:
+    """Write an analyzer as a folder that phy opens.
+
+    An analyzer that was read from a Kilosort or phy folder (`read_kilosort_as_analyzer`), curated
+    since or not: the folder with the analyzer's clusters and labels. What curation does not touch
+    is copied byte for byte, so that an analyzer that was not touched gives the same folder again.
+    Any other analyzer: the files that phy needs, made from its extensions.
+
+    The folder appears as a whole or not at all.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        With one segment. Needs "templates" unless it was read from a Kilosort folder.
+    output_folder : str or Path
+        Must not exist, unless `overwrite`; not in the folder that the analyzer was read from.
+    curation : {"keep", "discard"}
+        "discard": as the sorter left it. Clusters are the spike templates again; phy's groups,
+        phy's ``cluster_info``, the rows of clusters that are no templates, and columns that no
+        sorter writes (all but ``KSLabel``, ``ContamPct``, ``Amplitude``, ``channel_group`` and
+        ``si_unit_id``) are dropped. Values of templates that phy deleted from the tables when it
+        merged or split them cannot be restored and are missing.
+    columns : pandas.DataFrame or dict, optional
+        Values to show in phy: a DataFrame indexed by unit id, or {name: {unit_id: value}}. Each
+        column becomes ``cluster_<name>.tsv``; units that are not in it keep the value they have.
+        NaN, None and "" are no value.
+    link : bool
+        Hard links instead of copies, where the file system can, for the large files that neither
+        phy nor this package ever changes in place.
+    copy_recording : bool
+        Copy the raw data into the folder too. Otherwise ``params.py`` tells where they are.
+    overwrite : bool
+        Replace an existing folder, which is kept as ``<name>.backup-YYYYmmdd-HHMMSS``.
+    progress_bar : bool
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    OutputExistsError
+        `output_folder` exists.
+    FolderNotFoundError, PhyFolderError
+        The folder that the analyzer was read from is gone, cannot be read, or is not (any more)
+        what it was: its files are needed.
+    UnknownIdError
+        `columns` has units that do not exist.
+    MissingDataError
+        The analyzer has no templates, no spikes or no channel positions, or `copy_recording` is
+        asked for and there are no raw data.
+    ParameterError
+        What was asked for cannot be done.
+
+    Notes
+    -----
+    *Clusters.* Unit ids that are whole numbers from 0 stay as they are. Other units get new ids
+    above all used ones, and ``cluster_si_unit_id.tsv`` has their names. Spikes of the folder that
+    are not in the analyzer (of units that were excluded or removed, or that SpikeInterface cannot
+    hold) keep the cluster they have and its values in the tables: no spike is lost. If a unit has
+    the id of such a cluster, but is another one, it gets a new id.
+
+    *Tables.* Clusters that have the same spikes as before keep all their values. Clusters that are
+    gone are removed. Clusters that are new or have other spikes get the labels that the analyzer
+    gives them: its property ``quality`` as phy's group and, of the columns that are there, the
+    texts. Numbers are left out for them (``Amplitude``, ``ContamPct``, counts: those of another
+    cluster), unless they are in `columns`. ``cluster_info`` is removed when anything changes; phy
+    writes it anew when it saves.
+
+    *Template features.* If the analyzer has the extension `template_features`, and the folder has
+    no such files from the sorter, ``template_features.npy`` and ``template_feature_ind.npy`` are
+    written, so that phy shows its TemplateFeatureView. Spikes of the folder that are not in the
+    analyzer get theirs too if they come from ``pc_features.npy``; 0 where a value is not known.
+
+    *Other sorters.* ``templates.npy`` has the templates of `template_assignment`, on the channels
+    of their signal; a zero template is added where there is only one, which phy cannot read.
+    ``amplitudes.npy`` has the absolute values of the extension "spike_amplitudes", or ones;
+    ``pc_features.npy`` is there if there is "principal_components" by channel, with
+    ``pc_feature_spike_ids.npy`` where those are of random spikes; phy needs it for its
+    TemplateFeatureView too. ``spike_positions.npy`` is there if there is "spike_locations". Nothing
+    is computed but "template_assignment".
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> merged = analyzer.merge_units([[8, 9]], sparsity_overlap=0.0)
+    >>> folder = export_to_phy(merged, tempfile.mkdtemp() + "/for_phy")
+    >>> sic.read_phy_folder(folder).cluster_ids
+    array([ 4,  7, 10, 11, 12, 13, 14])
+    """
+    _check_parameters(sorting_analyzer, curation, columns, link, copy_recording, overwrite)
+    target = resolve_output(output_folder, overwrite)
+    unit_ids = sorting_analyzer.unit_ids
+    texts = {} if columns is None else texts_by_id(columns, unit_ids.tolist(), "unit")
+    source = source_folder_of(sorting_analyzer)
+    if source is None:
+        with new_folder(target, overwrite) as part:
+            write_phy_files(sorting_analyzer, part, curation, texts, copy_recording, progress_bar)
+        return target
+    check_apart(target, source)
+    check_source(source)
+    with new_folder(target, overwrite) as part:
+        copy_curated(
+            source,
+            part,
+            target,
+            lambda: plan_curation(sorting_analyzer, source, curation, texts).files,
+            sampling_frequency=sorting_analyzer.sampling_frequency,
+            link=link,
+            copy_recording=copy_recording,
+            progress_bar=progress_bar,
+        )
+        write_template_features(sorting_analyzer, part, source)
+    return target
+
+
+def _check_parameters(analyzer, curation, columns, link, copy_recording, overwrite) -> None:
+    if not isinstance(analyzer, SortingAnalyzer):
+        raise ParameterError(
+            f"sorting_analyzer is a {type(analyzer).__name__}, expected a SortingAnalyzer"
+        )
+    problems = []
+    if curation not in ("keep", "discard"):
+        problems.append(f"curation is {curation!r}, expected 'keep' or 'discard'")
+    elif curation == "discard" and columns is not None:
+        problems.append("columns are of curated units, which curation='discard' does not write")
+    flags = {"link": link, "copy_recording": copy_recording, "overwrite": overwrite}
+    problems += [
+        f"{name} is {value!r}, expected True or False"
+        for name, value in flags.items()
+        if not isinstance(value, bool)
+    ]
+    if analyzer.get_num_segments() != 1:
+        problems.append(
+            f"the analyzer has {analyzer.get_num_segments()} segments and phy shows one: sort and "
+            "analyze spikeinterface.concatenate_recordings(...) of them, or export each segment by "
+            "itself (sorting.select_segments, recording.select_segments)"
+        )
+    if problems:
+        raise ParameterError("; ".join(problems))

@@ -1,0 +1,170 @@
+"""`write_phy_columns`, `update_phy_folder`: a folder changed in place, with a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from spikeinterface.core import SortingAnalyzer
+
+import si_curation.extensions  # noqa: F401  (registers template_assignment)
+from si_curation.errors import (
+    FolderNotFoundError,
+    MissingDataError,
+    OutputExistsError,
+    ParameterError,
+    PhyFolderError,
+)
+from si_curation.exporters.phy.backup import replace_files
+from si_curation.exporters.phy.curated import plan_curation, source_folder_of
+from si_curation.exporters.phy.tables import ClusterTables, texts_by_id
+from si_curation.kernels.spike_files import unique_ids
+from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
+from si_curation.phy.tables import UNSORTED, read_tables
+
+
+def write_phy_columns(
+    folder: str | Path,
+    table: pd.DataFrame | Mapping[str, Mapping[int, Any]],
+    *,
+    overwrite: bool = True,
+) -> Path | None:
+    """Add columns to a folder of phy, in place: they are in its ClusterView the next time.
+
+    Each column becomes ``cluster_<name>.tsv``. Clusters that are not in `table` keep the value that
+    they have. If the column is in another table of the folder it is removed there, as phy would
+    read both; nothing else is removed. ``cluster_info`` is left: phy does not read it, and writes
+    it anew when it saves.
+
+    Every file that is replaced is backed up before, see `restore_phy_folder`. Close phy first: it
+    would write its own values when it saves.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The Kilosort/phy folder.
+    table : pandas.DataFrame or mapping
+        Indexed by cluster id, or {name: {cluster_id: value}}. NaN, None and "" are no value (what
+        was there is removed). The column ``group`` is phy's: "good", "mua", "noise"; "unsorted" is
+        no value.
+    overwrite : bool
+        False: an error if a column is there already.
+
+    Returns
+    -------
+    Path or None
+        The backup; None where nothing had to be changed.
+
+    Raises
+    ------
+    FolderNotFoundError, PhyFolderError
+        The folder cannot be read.
+    UnknownIdError
+        There are ids without spikes in the folder; all problems at once.
+    ParameterError
+        A name or a value cannot be written; all problems at once.
+    OutputExistsError
+        `overwrite` is False, and a column is there already.
+
+    Examples
+    --------
+    >>> import shutil, tempfile
+    >>> import si_curation as sic
+    >>> folder = shutil.copytree(sic.example_folder(), tempfile.mkdtemp() + "/copy")
+    >>> backup = write_phy_columns(folder, {"snr": {4: 7.5, 7: 3.25}})
+    >>> sic.read_phy_folder(folder).columns["snr"].values
+    {4: 7.5, 7: 3.25}
+    """
+    path = _existing(folder)
+    findings = Findings()
+    clusters = _open_clusters(path, findings)
+    read_tables(path, findings)
+    if findings.of("error") or clusters is None:
+        raise PhyFolderError(path, findings.of("error"))
+    known = unique_ids(clusters, int(clusters.max(initial=0)))
+    del clusters  # a map of the file
+    texts = texts_by_id(table, known.tolist(), "cluster")
+    tables = ClusterTables(path)
+    there = [name for name in texts if name in tables.column_names]
+    if there and not overwrite:
+        raise OutputExistsError(
+            f"{path} has the columns {', '.join(map(repr, there))} already; overwrite=True "
+            "replaces their values"
+        )
+    for name, column in texts.items():
+        if name == "group":
+            column = {i: None if text == UNSORTED else text for i, text in column.items()}
+        tables.set_column(name, column)
+    return replace_files(path, tables.changed_files(), "write_phy_columns")
+
+
+def update_phy_folder(folder: str | Path, sorting_analyzer: SortingAnalyzer) -> Path | None:
+    """Write the clusters and labels of an analyzer into the folder that it was read from.
+
+    The rules are those of `export_to_phy`. Every file that is replaced is backed up before, see
+    `restore_phy_folder`. What phy has cached of the old clusters is moved into the backup too: it
+    would show it. Close phy first.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The Kilosort/phy folder; it may have been moved since, but must hold the same spikes.
+    sorting_analyzer : SortingAnalyzer
+        Read from it with `read_kilosort_as_analyzer`.
+
+    Returns
+    -------
+    Path or None
+        The backup; None where nothing had to be changed.
+
+    Raises
+    ------
+    FolderNotFoundError, PhyFolderError
+        The folder cannot be read, or is not what the analyzer was read from.
+    MissingDataError
+        The analyzer was not read from a Kilosort folder.
+
+    Examples
+    --------
+    >>> import shutil, tempfile
+    >>> import si_curation as sic
+    >>> folder = shutil.copytree(sic.example_folder(), tempfile.mkdtemp() + "/copy")
+    >>> analyzer = sic.read_kilosort_as_analyzer(folder)
+    >>> merged = analyzer.merge_units([[8, 9]], sparsity_overlap=0.0)
+    >>> backup = update_phy_folder(folder, merged)
+    >>> sic.read_phy_folder(folder).cluster_ids
+    array([ 4,  7, 10, 11, 12, 13, 14])
+    """
+    path = _existing(folder)
+    if not isinstance(sorting_analyzer, SortingAnalyzer):
+        raise ParameterError(
+            f"sorting_analyzer is a {type(sorting_analyzer).__name__}, expected a SortingAnalyzer"
+        )
+    if source_folder_of(sorting_analyzer) is None:
+        raise MissingDataError(
+            "the analyzer was not read from a Kilosort folder (or lost 'template_assignment'); "
+            "export_to_phy writes a new folder of it"
+        )
+    plan = plan_curation(sorting_analyzer, path)
+    return replace_files(path, plan.files, "update_phy_folder")
+
+
+def _existing(folder: str | Path) -> Path:
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        fault = "is a file" if path.exists() else "does not exist"
+        raise FolderNotFoundError(f"{path} {fault}, expected a Kilosort/phy folder")
+    return path.resolve()
+
+
+def _open_clusters(folder: Path, findings: Findings):
+    names = ["spike_clusters.npy", "spike_templates.npy"]  # phy copies the latter at first
+    name = next((name for name in names if (folder / name).exists()), None)
+    if name is None:
+        findings.error(names[0], "is missing", "give the folder that the sorter wrote")
+        return None
+    return as_integers(
+        as_vector(open_array(folder, name, findings), name, findings), name, findings
+    )

@@ -1,0 +1,101 @@
+"""The extension `template_features` as the files that phy's TemplateFeatureView reads."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
+from si_curation.kernels._numba import blocks
+from si_curation.phy.feature_files import open_spike_templates
+from si_curation.phy.writing import write_file
+from si_curation.reading.template_projections import projections_from_pc_features
+
+logger = logging.getLogger(__name__)
+
+FILE = "template_features.npy"
+INDEX_FILE = "template_feature_ind.npy"
+_ROWS_PER_BLOCK = 1 << 17
+
+
+def write_template_features(
+    sorting_analyzer: SortingAnalyzer, folder: Path, source: Path | None
+) -> bool:
+    """Write ``template_features.npy`` and ``template_feature_ind.npy`` if the analyzer has them.
+
+    phy fails on files that hold only some of the spikes, so that all spikes of the folder get a
+    row. Spikes of the source folder that are not in the analyzer are projected from its
+    ``pc_features.npy`` if the others were; else, and where a value is not known, there is 0, as phy
+    shows it.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    folder : Path
+        Where to write.
+    source : Path or None
+        The folder that the analyzer was read from.
+
+    Returns
+    -------
+    bool
+        Whether they were written: not where the folder has them from the sorter.
+    """
+    extension = sorting_analyzer.get_extension("template_features")
+    if extension is None or (folder / FILE).exists():
+        return False
+    index = np.asarray(extension.template_index, dtype=np.int32)
+    assignment = sorting_analyzer.get_extension("template_assignment")
+    values = extension.data["template_features"]
+    rows = np.arange(len(values)) if source is None else assignment.get_spike_rows()
+    num_rows = len(values) if source is None else open_spike_templates(source).size
+    if num_rows < 2:
+        logger.info("%s is left out: phylib cannot read it for one spike", FILE)
+        return False
+    # phylib takes one column, or the row of one template, for a vector
+    shape = max(len(index), 2), max(index.shape[1], 2)
+    table = np.full(shape, -1, dtype=np.int32)
+    table[: len(index), : index.shape[1]] = index
+    out = np.lib.format.open_memmap(
+        folder / FILE, mode="w+", dtype=np.float32, shape=(num_rows, shape[1])
+    )
+    try:
+        for piece in blocks(len(values), _ROWS_PER_BLOCK):
+            out[rows[piece], : index.shape[1]] = np.nan_to_num(values[piece])
+        if source is not None and len(values) < num_rows:
+            _project_others(extension, assignment, rows, out[:, : index.shape[1]])
+        out.flush()
+    finally:
+        out._mmap.close()  # type: ignore[attr-defined]
+    write_file(folder / INDEX_FILE, table)
+    return True
+
+
+def _project_others(extension: Any, assignment: Any, rows: NDArray, out: NDArray) -> None:
+    """Project the spikes of the folder that are not in the analyzer, where that can be done."""
+    is_known = np.zeros(len(out), dtype=bool)
+    is_known[rows] = True
+    others = np.flatnonzero(~is_known)
+    if extension.source != "pc_features":
+        logger.info(
+            "%s: %d spikes that are not in the analyzer have no projections: 0", FILE, others.size
+        )
+        return
+    whole = spikes_of_folder(assignment)
+    template_ids = open_spike_templates(whole.folder)[others].astype(np.int32)
+    found = projections_from_pc_features(
+        feature_files_of(assignment),
+        whole._replace(rows=others, template_ids=template_ids),
+        assignment.get_template_similarity(),
+        extension.params["num_templates"],
+        extension.params["feature_channels"],
+    )
+    for piece in blocks(others.size, _ROWS_PER_BLOCK):
+        values = np.empty((piece.stop - piece.start, out.shape[1]), dtype=np.float32)
+        found.fill(piece, values)
+        out[others[piece]] = np.nan_to_num(values)

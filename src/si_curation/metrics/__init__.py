@@ -1,1 +1,0 @@
-"""Quality metrics of units, computed from what the sorter wrote."""

@@ -1,0 +1,1 @@
+"""Quality of units: metrics, contamination, connections, and how results depend on quality."""

@@ -1,0 +1,424 @@
+"""Monosynaptic connections of all pairs of units, with what speaks against each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import ParameterError
+from si_curation.kernels.contamination import poisson_interval
+from si_curation.kernels.hollow_gaussian import KERNEL_REACH_SIGMAS
+from si_curation.kernels.monosynaptic import (
+    DEFICIT,
+    EXCESS,
+    PairTests,
+    SynapticBins,
+    examine_pairs,
+    synaptic_bins,
+)
+from si_curation.quality.connection_flags import (
+    add_contamination,
+    add_places,
+    places_of,
+    shared_channels,
+    verdicts,
+)
+from si_curation.quality.contamination import contamination_panel
+
+Method = Literal["english2017", "stark2009"]
+Correction = Literal["none", "lags", "pairs"]
+METHODS = ("english2017", "stark2009")
+CORRECTIONS = ("none", "lags", "pairs")
+
+MONOSYNAPTIC_DESCRIPTIONS: dict[str, str] = {
+    "pre_unit_id": "presynaptic unit",
+    "post_unit_id": "postsynaptic unit",
+    "connection_type": "excitatory, inhibitory, or empty where the pair does not pass",
+    "lag_ms": (
+        "lag of the postsynaptic spikes at the bin of the synaptic window with the largest excess "
+        "(inhibitory: deficit), centre of the bin, ms"
+    ),
+    "observed_count": "pairs of spikes in that bin, count",
+    "expected_count": (
+        "pairs of spikes in that bin by the correlogram convolved with a hollow Gaussian, count "
+        "(Stark & Abeles 2009)"
+    ),
+    "p_fast": (
+        "probability of so large an excess (deficit) over expected_count by chance, not corrected, "
+        "0 to 1 (Stark & Abeles 2009; P_fast of English et al. 2017)"
+    ),
+    "p_causal": (
+        "probability of so many spikes (so few) by chance where as many are expected as in the "
+        "fullest (emptiest) bin of the anticausal window, 0 to 1 (P_causal of English et al. 2017; "
+        "for deficits by analogy)"
+    ),
+    "transmission_probability": (
+        "postsynaptic spikes in the synaptic window beyond those expected, per presynaptic spike; "
+        "negative for a deficit (English et al. 2017)"
+    ),
+    "transmission_probability_lower": "lower end of its confidence interval (Garwood 1936)",
+    "transmission_probability_upper": "upper end of its confidence interval (Garwood 1936)",
+    "num_spikes_pre": "spikes of the presynaptic unit, count",
+    "num_spikes_post": "spikes of the postsynaptic unit, count",
+    "passes_stark2009": "p_fast is below the corrected alpha",
+    "passes_english2017": "p_fast is below the corrected alpha and p_causal below alpha_causal",
+    "zero_lag_peak": (
+        "the bin at lag 0 has more pairs than expected (alpha): common input, or the same spikes "
+        "in both units"
+    ),
+    "both_directions": (
+        "the reverse pair has p_fast below the corrected alpha too: common input, or one neuron in "
+        "two units"
+    ),
+    "too_few_spikes": (
+        "fewer pairs per bin of the synaptic window are expected than min_expected_count"
+    ),
+    "num_shared_channels": "channels that are best channels of both units, count; NA: unknown",
+    "shares_channels": "there are such channels; NA: unknown",
+    "same_shank": "the best channels of the two are on one shank; NA: unknown",
+    "distance_um": "distance of the best channels of the two, µm; NaN: unknown",
+    "contamination_pre": "rp_contamination of the presynaptic unit, 0 to 1",
+    "contamination_post": "rp_contamination of the postsynaptic unit, 0 to 1",
+    "contaminated": "either is above max_contamination; NA: it hangs on one that is not known",
+    "verdict": "what was found and what speaks against it, in words",
+}
+
+
+class _Parameters(NamedTuple):
+    method: str
+    alpha: float  # after correction
+    alpha_zero_lag: float
+    alpha_causal: float
+    include_inhibitory: bool
+    return_all: bool
+
+
+def find_monosynaptic_connections(
+    sorting_analyzer: SortingAnalyzer,
+    *,
+    method: Method = "english2017",
+    bin_ms: float = 0.4,
+    window_ms: float | None = None,
+    sigma_ms: float = 10.0,
+    hollow_fraction: float = 0.6,
+    synaptic_window_ms: tuple[float, float] = (0.8, 2.8),
+    anticausal_window_ms: tuple[float, float] = (0.0, 2.0),
+    alpha: float = 0.001,
+    alpha_causal: float = 0.0026,
+    correction: Correction = "lags",
+    include_inhibitory: bool = False,
+    max_contamination: float = 0.1,
+    min_expected_count: float = 2.0,
+    confidence_level: float = 0.95,
+    unit_ids: Sequence[Any] | None = None,
+    return_all: bool = False,
+) -> pd.DataFrame:
+    """Find pairs of units of which one seems to drive (or silence) the other by a synapse.
+
+    Every ordered pair of different units is tested on its exact cross-correlogram; no recording is
+    needed. Several segments add up. What passes is a candidate: look at the flags.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Any analyzer. Channels are compared where it has the extension `template_best_channels`
+        (then with its parameters), `template_assignment` or "templates".
+    method : {"english2017", "stark2009"}
+        Which pairs pass: those with both P_fast and P_causal small, or P_fast alone. The columns of
+        both are given in either case.
+    bin_ms : float
+        Width of a bin, rounded to whole samples. Bins are centred on its multiples. English et al.
+        take 0.4 ms, Stark & Abeles 1 ms.
+    window_ms : float, optional
+        The full window of the correlogram. By default as wide as the kernel reaches from the
+        windows: a wider one changes nothing, a narrower one goes on as its mirror image.
+    sigma_ms, hollow_fraction : float
+        Of the hollow Gaussian: features that are slower are expected. See Notes.
+    synaptic_window_ms : tuple of float
+        First and last lag of the postsynaptic spikes; bins are taken whose centre is within.
+    anticausal_window_ms : tuple of float
+        Lags of the other sign that P_causal compares with, as positive numbers.
+    alpha : float
+        P_fast has to be below it, after correction.
+    alpha_causal : float
+        P_causal has to be below it; not corrected.
+    correction : {"lags", "none", "pairs"}
+        What `alpha` is divided by: the bins of the synaptic window (Stark & Abeles 2009), nothing
+        (English et al. 2017), or those bins times the ordered pairs of units that have spikes.
+    include_inhibitory : bool
+        Look for deficits as well.
+    max_contamination : float
+        Units with a larger ``rp_contamination`` (`contamination_panel`) are flagged.
+    min_expected_count : float
+        Pairs with fewer expected pairs of spikes per bin are flagged: a handful of coincidences
+        decides about them, and P_causal rests on counts of 0 and 1.
+    confidence_level : float
+        Of the two-sided interval of the transmission probability.
+    unit_ids : sequence of unit ids, optional
+        Units between which to look; all by default.
+    return_all : bool
+        Give all pairs, not only those that pass.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each ordered pair, in the order of the units, with the columns of
+        `MONOSYNAPTIC_DESCRIPTIONS`, which tells what each is. A pair has one row: if it passes as
+        excitatory and as inhibitory, the smaller P_fast decides. Where a unit has no spikes (only
+        with `return_all`), what is estimated is NaN.
+
+    Raises
+    ------
+    ParameterError
+        A parameter cannot be used, or a unit id occurs twice.
+    UnknownIdError
+        A unit id does not exist.
+
+    See Also
+    --------
+    si_curation.kernels.hollow_gaussian : baseline and probabilities
+    si_curation.contamination_panel : the contamination of each unit
+
+    Notes
+    -----
+    With ``n(m)`` pairs of spikes in bin ``m`` and ``P`` the probability of a Poisson count:
+
+    - **expected** ``l(m) = sum_d w(d) n(m + d)``, ``w(d) ~ exp(-d**2 / (2 sigma**2))``, ``w(0)``
+      times 1 - `hollow_fraction` (Stark & Abeles 2009). For pairs that share channels the bin at
+      lag 0 is left out of it, since sorters miss the second of two spikes that overlap. The
+      programs that descend from that of Stark & Abeles take a width W of twice sigma.
+    - **P_fast** ``= 1 - sum_{x < n} P(x; l) - P(n; l) / 2``.
+    - **P_causal** is the same with the largest count of the anticausal window in place of ``l``
+      (English et al. 2017). That window has as many bins as the synaptic one by default. For
+      deficits it is the smallest count, without the bin at lag 0.
+    - **Transmission probability** ``= sum_m (n(m) - l(m)) / N``, over the synaptic window, with
+      ``N`` presynaptic spikes. The interval is that of the Poisson count ``sum n(m)``; it does not
+      cover the choice of the baseline, nor that the pair was picked because the value is large.
+
+    **By chance** 0.5 to 0.9 of 1000 unconnected ordered pairs pass ``"stark2009"`` and 0.2 to 0.4
+    pass ``"english2017"``; without correction of the lags 0.7 to 1.5, with that of the pairs none
+    (simulated, ``benchmarks/bench_monosynaptic.py``). Rate changes that two units share make no
+    difference as long as they are much slower than `sigma_ms`. Faster ones look like a synapse to
+    ``"stark2009"`` and largely not to ``"english2017"``. No correlogram tells a synapse from a
+    third neuron that drives one unit some milliseconds after the other.
+
+    References: Stark & Abeles, J. Neurosci. Methods 179, 90 (2009); English, McKenzie, Evans, Kim,
+    Yoon & Buzsáki, Neuron 96, 505 (2017).
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> table = find_monosynaptic_connections(analyzer, return_all=True)
+    >>> len(analyzer.unit_ids), len(table)
+    (8, 56)
+    """
+    analyzer = sorting_analyzer
+    _check(
+        method=method,
+        correction=correction,
+        above_zero={"bin_ms": bin_ms, "sigma_ms": sigma_ms},
+        shares={
+            "hollow_fraction": hollow_fraction,
+            "alpha": alpha,
+            "alpha_causal": alpha_causal,
+            "max_contamination": max_contamination,
+            "confidence_level": confidence_level,
+        },
+        min_expected_count=min_expected_count,
+        synaptic_window_ms=synaptic_window_ms,
+        anticausal_window_ms=anticausal_window_ms,
+    )
+    setup, bin_ms = _setup(
+        analyzer.sampling_frequency,
+        bin_ms,
+        window_ms,
+        sigma_ms,
+        hollow_fraction,
+        synaptic_window_ms,
+        anticausal_window_ms,
+    )
+    panel = contamination_panel(analyzer, unit_ids=unit_ids)
+    units = pd.Index(analyzer.unit_ids).get_indexer(panel.index)
+    places = places_of(analyzer, units)
+    num_spikes = panel["num_spikes"].to_numpy()
+    parameters = _Parameters(
+        method,
+        alpha / _num_tests(correction, setup.causal.size, num_spikes),
+        alpha,
+        alpha_causal,
+        include_inhibitory,
+        return_all,
+    )
+    samples, unit_index, segments = _spikes_of(analyzer, units)
+    tests = examine_pairs(
+        samples,
+        unit_index,
+        segments,
+        units.size,
+        setup,
+        shared_channels(places, units.size) > 0,
+        lambda tests: np.full(tests.pre.size, True) if return_all else _types(tests, parameters)[1],
+    )
+    table = _tabulate(tests, parameters, bin_ms, num_spikes, confidence_level)
+    few = tests.window_expected / setup.causal.size < min_expected_count
+    table["too_few_spikes"] = few
+    add_places(table, tests, places)
+    add_contamination(table, tests, panel["rp_contamination"].to_numpy(), max_contamination)
+    table["verdict"] = verdicts(table)
+    table.insert(0, "pre_unit_id", analyzer.unit_ids[units[tests.pre]])
+    table.insert(1, "post_unit_id", analyzer.unit_ids[units[tests.post]])
+    return table[list(MONOSYNAPTIC_DESCRIPTIONS)]
+
+
+# ---------------------------------------------------------------------------------- parameters
+
+
+def _check(
+    method: str,
+    correction: str,
+    above_zero: dict[str, float],
+    shares: dict[str, float],
+    min_expected_count: float,
+    synaptic_window_ms: tuple[float, float],
+    anticausal_window_ms: tuple[float, float],
+) -> None:
+    problems = []
+    for name, value, known in (
+        ("method", method, METHODS),
+        ("correction", correction, CORRECTIONS),
+    ):
+        if value not in known:
+            problems.append(f"{name} is {value!r}, expected one of {', '.join(map(repr, known))}")
+    for name, number in above_zero.items():
+        if not (np.isfinite(number) and number > 0):
+            problems.append(f"{name} is {number!r}, expected a number above 0")
+    for name, number in shares.items():
+        if not 0.0 <= number <= 1.0 or (number in (0.0, 1.0) and name == "confidence_level"):
+            problems.append(f"{name} is {number!r}, expected a number between 0 and 1")
+    if not min_expected_count >= 0:
+        problems.append(f"min_expected_count is {min_expected_count!r}, expected 0 or more")
+    first, last = synaptic_window_ms
+    if not (0 < first <= last and np.isfinite(last)):
+        problems.append(
+            f"synaptic_window_ms is {synaptic_window_ms!r}, expected two lags above 0 in order"
+        )
+    first, last = anticausal_window_ms
+    if not (0 <= first <= last and np.isfinite(last)):
+        problems.append(
+            f"anticausal_window_ms is {anticausal_window_ms!r}, expected two positive lags in order"
+        )
+    if problems:
+        raise ParameterError("; ".join(problems))
+
+
+def _setup(
+    fs: float,
+    bin_ms: float,
+    window_ms: float | None,
+    sigma_ms: float,
+    hollow_fraction: float,
+    causal_ms: tuple[float, float],
+    anticausal_ms: tuple[float, float],
+) -> tuple[SynapticBins, float]:
+    """Turn milliseconds into bins; give the width of a bin as it is, too."""
+    bin_samples = round(bin_ms * fs * 1e-3)
+    if bin_samples < 1:
+        raise ParameterError(
+            f"bin_ms is {bin_ms!r}, less than half a sample at {fs:g} Hz: take larger bins"
+        )
+    width = bin_samples * 1000.0 / fs
+    sigma_bins = sigma_ms / width
+    if sigma_bins < 1:
+        raise ParameterError(f"sigma_ms is {sigma_ms!r}, expected at least one bin ({width:g} ms)")
+    if window_ms is None:
+        reach = round(KERNEL_REACH_SIGMAS * sigma_bins)
+        num_half_bins = reach + int(np.ceil(max(causal_ms[1], anticausal_ms[1]) / width))
+    else:
+        num_half_bins = int(round(fs * window_ms / 2 * 1e-3) // bin_samples)
+    setup = synaptic_bins(
+        bin_samples,
+        num_half_bins,
+        sigma_bins,
+        hollow_fraction,
+        (causal_ms[0] / width, causal_ms[1] / width),
+        (anticausal_ms[0] / width, anticausal_ms[1] / width),
+    )
+    return setup, width
+
+
+def _num_tests(correction: str, num_lags: int, num_spikes: NDArray[np.int64]) -> int:
+    if correction == "none":
+        return 1
+    num_units = int(np.count_nonzero(num_spikes))
+    return num_lags * (max(1, num_units * (num_units - 1)) if correction == "pairs" else 1)
+
+
+def _spikes_of(
+    analyzer: SortingAnalyzer, units: NDArray[np.int64]
+) -> tuple[NDArray, NDArray, NDArray]:
+    spikes = analyzer.sorting.to_spike_vector()
+    position = np.full(len(analyzer.unit_ids), -1, dtype=np.int64)
+    position[units] = np.arange(units.size)
+    unit_index = position[spikes["unit_index"]]
+    kept = unit_index >= 0
+    return spikes["sample_index"][kept], unit_index[kept], spikes["segment_index"][kept]
+
+
+# -------------------------------------------------------------------------------------- table
+
+
+def _types(
+    tests: PairTests, parameters: _Parameters
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Column of each pair's arrays that counts; whether it passes; by Stark, by English."""
+    stark = tests.p_fast < parameters.alpha
+    english = stark & (tests.p_causal < parameters.alpha_causal)
+    passes = english if parameters.method == "english2017" else stark
+    side = np.full(tests.pre.size, EXCESS)
+    if parameters.include_inhibitory:
+        is_smaller = tests.p_fast[:, DEFICIT] < tests.p_fast[:, EXCESS]
+        side[passes[:, DEFICIT] & (is_smaller | ~passes[:, EXCESS])] = DEFICIT
+    rows = np.arange(side.size)
+    return side, passes[rows, side], stark[rows, side], english[rows, side]
+
+
+def _tabulate(
+    tests: PairTests,
+    parameters: _Parameters,
+    bin_ms: float,
+    num_spikes: NDArray[np.int64],
+    confidence_level: float,
+) -> pd.DataFrame:
+    side, passes, stark, english = _types(tests, parameters)
+    rows = np.arange(side.size)
+    pre, post = num_spikes[tests.pre], num_spikes[tests.post]
+    known = np.where((pre > 0) & (post > 0), 1.0, np.nan)
+    per_spike = known / np.maximum(pre, 1)
+    lower, upper = poisson_interval(tests.window_observed, confidence_level)
+    expected = tests.window_expected
+    names = np.array(["excitatory", "inhibitory"], dtype=object)
+    return pd.DataFrame(
+        {
+            "connection_type": np.where(passes, names[side], ""),
+            "lag_ms": known * tests.lag_bins[rows, side] * bin_ms,
+            "observed_count": tests.observed[rows, side],
+            "expected_count": tests.expected[rows, side],
+            "p_fast": known * tests.p_fast[rows, side],
+            "p_causal": known * tests.p_causal[rows, side],
+            "transmission_probability": per_spike * (tests.window_observed - expected),
+            "transmission_probability_lower": per_spike * (lower - expected),
+            "transmission_probability_upper": per_spike * (upper - expected),
+            "num_spikes_pre": pre,
+            "num_spikes_post": post,
+            "passes_stark2009": stark,
+            "passes_english2017": english,
+            "zero_lag_peak": tests.p_zero_lag < parameters.alpha_zero_lag,
+            "both_directions": stark & (tests.p_fast_reverse[rows, side] < parameters.alpha),
+        }
+    )

@@ -1,0 +1,1 @@
+"""Whether a result survives stricter quality of units."""

@@ -1,0 +1,1 @@
+"""The extension `curation_metrics`: metrics by group, their parameters and their table."""

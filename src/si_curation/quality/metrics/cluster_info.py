@@ -1,0 +1,119 @@
+"""phy's table of clusters, as its file ``cluster_info.tsv``, without opening phy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.errors import PhyFolderError
+from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.phy.arrays import Findings, as_vector, open_array
+from si_curation.phy.folder import PhyFolder, read_phy_folder
+from si_curation.phy.tables import SNAPSHOT
+from si_curation.phy.writing import format_table
+from si_curation.reading.reader import read_kilosort_as_analyzer
+
+_DECIMALS = 8
+
+
+def make_cluster_info(folder_path: str | Path, *, sampling_frequency: float | None = None) -> bytes:
+    r"""Make phy's table of clusters, as phy writes it to ``cluster_info.tsv`` when it saves.
+
+    Parameters
+    ----------
+    folder_path : str or Path
+        A Kilosort/phy folder; nothing in it is changed.
+    sampling_frequency : float, optional
+        In Hz; needed where there is no ``params.py``.
+
+    Returns
+    -------
+    bytes
+        The file: clusters ascending; ``cluster_id`` and then, by name, ``amp``, ``ch``, ``depth``,
+        ``fr``, ``n_spikes``, ``sh``, ``group`` and every column of the other tables; decimals as
+        phy's, 8 digits. ``ch``, ``depth`` and ``sh`` are empty for a cluster whose template has no
+        signal, on which phy fails.
+
+    Raises
+    ------
+    FolderNotFoundError, PhyFolderError
+        The folder cannot be read.
+
+    Notes
+    -----
+    Source: phy 2.1.0, ``BaseController._save_cluster_info``; phylib 2.7.1, ``write_tsv``.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> make_cluster_info(sic.example_folder()).decode().split("\r\n")[0].split("\t")[:5]
+    ['cluster_id', 'Amplitude', 'ContamPct', 'KSLabel', 'amp']
+    """
+    with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy:
+        labels = {
+            name: dict(column.values)
+            for name, column in phy.columns.items()
+            if Path(column.file).stem != SNAPSHOT
+        }
+        labels.setdefault("group", {})
+        ids = phy.cluster_ids
+        num_spikes = np.unique(phy.spike_clusters, return_counts=True)[1]
+        columns: dict[str, list[Any]] = {"n_spikes": num_spikes.tolist()}
+        columns["fr"] = (num_spikes / max(1.0, _duration(phy))).tolist()
+        shanks = _as_written(phy, "channel_shanks.npy", phy.channel_shanks)
+        positions = phy.channel_positions
+        mapped = phy.params.get("show_mapped_channels", True)
+        labels_of = phy.channel_map if mapped else np.arange(phy.num_channels)
+    analyzer = read_kilosort_as_analyzer(
+        folder_path,
+        unwhiten="phy",
+        sampling_frequency=sampling_frequency,
+        max_spikes_per_unit=1,
+        principal_components=False,
+    )
+    ranked, amplitudes, template_of_unit = rank_template_channels(
+        analyzer, PHY_NUM_CHANNELS, 0.0, True
+    )
+    template_of = dict(zip(analyzer.unit_ids.tolist(), template_of_unit.tolist(), strict=True))
+    templates = [template_of.get(int(i), -1) for i in ids]
+    best = [int(ranked[t, 0]) if t >= 0 else -1 for t in templates]
+    columns["amp"] = [float(amplitudes[t].max()) if t >= 0 else None for t in templates]
+    columns["ch"] = [None if b < 0 else int(labels_of[b]) for b in best]
+    columns["sh"] = [None if b < 0 else shanks[b] for b in best]
+    columns["depth"] = [None if b < 0 else positions[b, 1] for b in best]
+    # a table that has a column of that name overrides it
+    columns |= {name: [of.get(int(i)) for i in ids] for name, of in labels.items()}
+    names = sorted(columns)
+    rows = [
+        [str(int(i)), *(_text(columns[name][row]) for name in names)] for row, i in enumerate(ids)
+    ]
+    return format_table(["cluster_id", *names], rows)
+
+
+def _duration(phy: PhyFolder) -> float:
+    """Length of the raw data; without them the time of the last spike of the file."""
+    if phy.raw_num_samples is not None:
+        return phy.raw_num_samples / phy.sampling_frequency
+    return float(phy.spike_samples[-1]) / phy.sampling_frequency if phy.num_spikes else 0.0
+
+
+def _as_written(phy: PhyFolder, name: str, otherwise: NDArray) -> NDArray:
+    """Values of a file in its own type: phy writes whole numbers of type float as decimals."""
+    if not (phy.folder / name).exists():
+        return otherwise
+    findings = Findings()
+    values = as_vector(open_array(phy.folder, name, findings), name, findings)
+    if findings.of("error") or values is None:
+        raise PhyFolderError(phy.folder, findings.of("error"))
+    return np.array(values)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float | np.floating):
+        return f"{value:.{_DECIMALS}f}"
+    return str(value)

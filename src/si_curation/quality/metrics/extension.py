@@ -1,0 +1,368 @@
+"""Extension `curation_metrics`: what is known of each unit, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import spikeinterface.metrics
+import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
+from numpy.typing import NDArray
+from spikeinterface.core.analyzer_extension_core import BaseMetricExtension
+
+from si_curation._spikeinterface import loaded_extensions, register_extension
+from si_curation.errors import MissingDataError, ParameterError
+from si_curation.quality.metrics.registry import (
+    METRIC_DESCRIPTIONS,
+    METRICS,
+    columns_of,
+    complete_params,
+    compute_metrics,
+    spikeinterface_metrics,
+    units_with_new_neighbours,
+)
+from si_curation.quality.metrics.result import MetricDescription, MetricValues
+from si_curation.quality.metrics.stability import compute_stability
+from si_curation.quality.metrics.table import (
+    Windows,
+    empty_like,
+    join_columns,
+    order_columns,
+    pack,
+    put_units,
+    take_units,
+    to_frame,
+    to_long_frame,
+    unpack,
+)
+from si_curation.quality.metrics.windows import PeriodsByUnit, normalise_periods, windows_of
+
+
+class CurationMetrics(BaseMetricExtension):
+    """Quality metrics of units, from what the sorter wrote or the analyzer's extensions.
+
+    Four groups: *identity* (phy's columns, templates, the sorter's own label), *stability*
+    (presence, firing range, amplitudes, drift), *isolation* (in the space of principal components)
+    and *contamination* (refractory violations). Columns have SpikeInterface's names, and values
+    (see `compute_stability`, `compute_isolation`, `compute_contamination` for the few differences),
+    where it has the metric. No recording is needed. A value is missing only where it cannot be
+    told; ``get_data(reasons=True)`` says why. ``metric_descriptions`` says what each column is.
+
+    After a merge or a split only units whose inputs changed are computed again: the new ones, and
+    for isolation those that had or have one of them as a neighbour.
+
+    Parameters
+    ----------
+    metric_names : list of str, optional
+        All by default; `get_available_metric_names` lists them.
+    metric_params : dict, optional
+        {metric: {parameter: value}}; `get_default_metric_params` lists them.
+    delete_existing_metrics : bool, default: False
+        Otherwise metrics that are there and not asked for are kept.
+    periods : array, optional
+        SpikeInterface's periods of units (``unit_period_dtype``, or four columns): counts, rates
+        and the metrics of stability are of these parts of the recording alone.
+    window_s : float, optional
+        Compute those metrics in windows of so many seconds too: ``get_data(windows=True)``. With
+        `periods`, on what lies in both.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by unit id. Numbers are float64, NaN where missing; ``num_spikes`` int64; ids of
+        templates and channels, shanks and ``num_templates`` pandas' Int64, NA where missing (str
+        where channels or shanks have names).
+        ``get_data(reasons=True)``: the same table of texts, "" where the value is told.
+        ``get_data(windows=True)``: a long table with ``unit_id``, ``segment_index``,
+        ``window_start_s``, ``window_stop_s`` and the columns that depend on time.
+
+    Raises
+    ------
+    ParameterError
+        A name or parameter cannot be used.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> metrics = analyzer.compute("curation_metrics", metric_names=["num_spikes", "template"])
+    >>> metrics.get_data().loc[13].tolist()
+    [1330.0, 1.0, 0.4699248120300752, 3.0]
+    >>> metrics.metric_descriptions["template_purity"].unit
+    '1'
+    """
+
+    extension_name = "curation_metrics"
+    depend_on: ClassVar[list[str]] = []
+    need_recording = False
+    use_nodepipeline = False
+    need_job_kwargs = False
+    metric_list = spikeinterface_metrics()
+
+    @classmethod
+    def get_optional_dependencies(cls, **params: Any) -> list[str]:
+        """Come after what the metrics are computed from."""
+        return [
+            "templates",
+            "template_assignment",
+            "spike_amplitudes",
+            "amplitude_scalings",
+            "spike_locations",
+            "principal_components",
+        ]
+
+    def set_params(self, save: bool = True, **params: Any) -> None:
+        """Set the parameters; metrics that are there already can be kept."""
+        known = loaded_extensions(self.sorting_analyzer).get(self.extension_name)
+        self._known = None
+        if known is not None and known.data:
+            self._known = (dict(known.params), *unpack(known.data))
+        super().set_params(save=save, **params)
+
+    def _set_params(
+        self,
+        metric_names: Sequence[str] | None = None,
+        metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+        delete_existing_metrics: bool = False,
+        periods: Any = None,
+        window_s: float | None = None,
+    ) -> dict[str, Any]:
+        names = list(METRICS) if metric_names is None else list(metric_names)
+        analyzer = self.sorting_analyzer
+        # parameters of other metrics are checked, too
+        given = dict(metric_params or {})
+        complete_params([*names, *given], given)
+        params = complete_params(names, {n: p for n, p in given.items() if n in names})
+        if window_s is not None:
+            windows_of(analyzer, window_s)
+        known_periods = normalise_periods(analyzer, periods)
+        self._wanted = params
+        kept = {}
+        known = getattr(self, "_known", None)
+        if not delete_existing_metrics and known is not None:
+            if known[0].get("periods") == known_periods:
+                kept = {n: p for n, p in known[0]["metric_params"].items() if n in METRICS}
+            else:
+                self._known = None
+        else:
+            self._known = None
+        together = {**kept, **params}
+        return {
+            "metric_names": [name for name in METRICS if name in together],
+            "metric_params": {name: together[name] for name in METRICS if name in together},
+            "delete_existing_metrics": bool(delete_existing_metrics),
+            "periods": known_periods,
+            "window_s": None if window_s is None else float(window_s),
+        }
+
+    def _run(self, verbose: bool = False) -> None:
+        analyzer, periods = self.sorting_analyzer, self.params["periods"]
+        found = compute_metrics(analyzer, analyzer.unit_ids, self._wanted, periods)
+        if self._known is not None:
+            found = join_columns(self._known[1], found)
+        found = order_columns(found, columns_of(self.params["metric_names"]))
+        windows = self._windows(analyzer, analyzer.unit_ids, periods)
+        self.data = pack(found, windows, {"periods": periods})
+        self._known = None
+
+    def _windows(
+        self, analyzer: Any, unit_ids: NDArray, periods: PeriodsByUnit | None
+    ) -> Windows | None:
+        window_s = self.params["window_s"]
+        params = {
+            n: p for n, p in self.params["metric_params"].items() if METRICS[n].group == "stability"
+        }
+        if window_s is None or not params:
+            return None
+        edges = windows_of(analyzer, window_s)
+        return Windows(
+            edges,
+            compute_stability(
+                analyzer,
+                unit_ids,
+                columns_of(list(params)),
+                metric_params=params,
+                periods=periods,
+                windows=edges,
+            ),
+        )
+
+    # units that did not change keep their rows
+
+    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
+        rows = self.sorting_analyzer.sorting.ids_to_indices(unit_ids)
+        found, windows = unpack(self.data)
+        if windows is not None:
+            windows = windows._replace(values=take_units(windows.values, rows))
+        return pack(take_units(found, rows), windows, {"periods": self._periods})
+
+    def _select_channels_extension_data(self, channel_ids: Any) -> dict[str, Any]:
+        return pack(*unpack(self.data), {"periods": self._periods})
+
+    @property
+    def _periods(self) -> PeriodsByUnit | None:
+        return self.data["table"]["periods"]
+
+    def _merge_extension_data(
+        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, *args, **kwargs
+    ):
+        parents = dict(zip(new_unit_ids, merge_unit_groups, strict=True))
+        return self._after_change(parents, new_sorting_analyzer)
+
+    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
+        parents = {
+            new: [old] for old, its in zip(split_units, new_unit_ids, strict=True) for new in its
+        }
+        return self._after_change(parents, new_sorting_analyzer)
+
+    def _after_change(self, parents: Mapping[Any, Sequence[Any]], after: Any) -> dict[str, Any]:
+        before = self.sorting_analyzer
+        new = after.unit_ids[np.isin(after.unit_ids, list(parents))]
+        gone = before.unit_ids[
+            np.isin(before.unit_ids, [i for its in parents.values() for i in its])
+        ]
+        periods = _periods_after(self._periods, parents, after)
+        same = after.unit_ids[~np.isin(after.unit_ids, new)]
+        old_rows = before.sorting.ids_to_indices(same)
+        rows = after.sorting.ids_to_indices(same)
+        found, windows = unpack(self.data)
+        params = self.params["metric_params"]
+        whole = put_units(empty_like(found, len(after.unit_ids)), take_units(found, old_rows), rows)
+        by_neighbours = {n: p for n, p in params.items() if METRICS[n].group == "isolation"}
+        by_unit = {n: p for n, p in params.items() if n not in by_neighbours}
+        near = new
+        if by_neighbours:
+            near = units_with_new_neighbours(before, after, gone, new, by_neighbours)
+        for units, its in ((new, by_unit), (near, by_neighbours)):
+            if its:
+                computed = compute_metrics(after, units, its, periods)
+                whole = put_units(whole, computed, after.sorting.ids_to_indices(units))
+        if windows is not None:
+            inside = put_units(
+                empty_like(windows.values, len(after.unit_ids)),
+                take_units(windows.values, old_rows),
+                rows,
+            )
+            again = self._windows(after, new, periods)
+            if again is not None:
+                inside = put_units(inside, again.values, after.sorting.ids_to_indices(new))
+            windows = windows._replace(values=inside)
+        return pack(whole, windows, {"periods": periods})
+
+    # what users ask for
+
+    def _get_data(self, reasons: bool = False, windows: bool = False) -> pd.DataFrame:
+        found, inside = unpack(self.data)
+        analyzer = self.sorting_analyzer
+        if not windows:
+            return to_frame(found, analyzer.unit_ids, reasons)
+        if inside is None:
+            raise MissingDataError(
+                "there are no metrics in windows; compute them with window_s=, such as "
+                "analyzer.compute('curation_metrics', window_s=600)"
+            )
+        return to_long_frame(inside, analyzer.unit_ids, analyzer.sampling_frequency, reasons)
+
+    @property
+    def metric_descriptions(self) -> dict[str, MetricDescription]:
+        """What every column of the table is: description, unit, source."""
+        return {c: METRIC_DESCRIPTIONS[c] for c in self.data["table"]["columns"]}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Which extension, file or property the values of each column come from."""
+        return dict(self.data["table"]["sources"])
+
+    def get_computed_metric_names(self) -> list[str]:
+        """Names of the metrics that are in the table."""
+        if not self.data:
+            return []
+        columns = set(self.data["table"]["columns"])
+        return [name for name, metric in METRICS.items() if set(metric.columns) <= columns]
+
+
+def _periods_after(
+    periods: PeriodsByUnit | None, parents: Mapping[Any, Sequence[Any]], after: Any
+) -> PeriodsByUnit | None:
+    """Periods of all units: a new one has those of all units that it came from."""
+    if periods is None:
+        return None
+    out = {str(i): periods.get(str(i), []) for i in after.unit_ids if i not in parents}
+    for new, old in parents.items():
+        out[str(new)] = [row for unit_id in old for row in periods.get(str(unit_id), [])]
+    return normalise_periods(after, out)
+
+
+def compute_metrics_in_windows(
+    sorting_analyzer: Any,
+    *,
+    window_s: float | None = None,
+    periods: Any = None,
+    metric_names: Sequence[str] | None = None,
+    metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+    reasons: bool = False,
+) -> pd.DataFrame:
+    """Tabulate the metrics that depend on time, in windows of the recording.
+
+    So a unit that was lost after an hour is seen: its ``num_spikes``, ``firing_rate`` and
+    ``presence_ratio`` are 0 from there on. Nothing is stored.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    window_s : float
+        Length of the windows; the last of a segment is what is left.
+    periods : array, optional
+        As of the extension `curation_metrics`: what is outside is left out of every window.
+    metric_names : sequence of str, optional
+        Of the counts and metrics of stability; all by default.
+    metric_params : mapping, optional
+        {metric: {parameter: value}}
+    reasons : bool
+        Give why values are missing instead.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each unit and window, units first: ``unit_id``, ``segment_index``,
+        ``window_start_s``, ``window_stop_s`` and the columns of the metrics.
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> table = compute_metrics_in_windows(analyzer, window_s=40, metric_names=["num_spikes"])
+    >>> table.loc[table["unit_id"] == 13, "num_spikes"].tolist()
+    [674, 656]
+    """
+    analyzer = sorting_analyzer
+    steady = [name for name, metric in METRICS.items() if metric.group == "stability"]
+    names = steady if metric_names is None else list(metric_names)
+    other = [name for name in names if name not in steady]
+    if other:
+        raise ParameterError(
+            f"metrics {', '.join(other)} cannot be computed in windows, expected some of "
+            f"{', '.join(steady)}"
+        )
+    params = complete_params(names, metric_params)
+    edges = windows_of(analyzer, window_s)  # type: ignore[arg-type]
+    values: MetricValues = compute_stability(
+        analyzer,
+        None,
+        columns_of(names),
+        metric_params=params,
+        periods=normalise_periods(analyzer, periods),
+        windows=edges,
+    )
+    windows = Windows(edges, values)
+    return to_long_frame(windows, analyzer.unit_ids, analyzer.sampling_frequency, reasons)
+
+
+register_extension(CurationMetrics)
+compute_curation_metrics = CurationMetrics.function_factory()

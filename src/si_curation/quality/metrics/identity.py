@@ -1,0 +1,196 @@
+"""What phy's cluster table and the sorter say of units: place, size, template, label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import MissingDataError
+from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.quality.metrics.result import MetricDescription, MetricValues
+from si_curation.reading.probe import shanks_of
+
+_PHY = "phy 2.1.0, ClusterView"
+DESCRIPTIONS: dict[str, MetricDescription] = {
+    "best_channel_id": MetricDescription(
+        "id of the channel on which the most frequent template is largest, peak to peak",
+        "",
+        f"{_PHY}, ch",
+    ),
+    "depth_um": MetricDescription("y of the best channel", "um", f"{_PHY}, depth"),
+    "shank": MetricDescription("shank of the best channel", "", f"{_PHY}, sh"),
+    "amp": MetricDescription(
+        "largest peak-to-peak amplitude of the most frequent template, in the units of the "
+        "templates (µV where a gain is known, else the sorter's); phy's with unwhiten='phy'",
+        "amplitude",
+        f"{_PHY}, amp",
+    ),
+    "template_id": MetricDescription(
+        "template that most spikes of the unit came from; -1 for a unit without spikes",
+        "",
+        "phy 2.1.0, get_template_for_cluster",
+    ),
+    "template_purity": MetricDescription(
+        "share of the unit's spikes that came from its most frequent template", "1", "si_curation"
+    ),
+    "num_templates": MetricDescription(
+        "templates that the unit has spikes of", "count", "si_curation"
+    ),
+    "KSLabel": MetricDescription(
+        "label that the sorter gave the unit before curation", "", "Kilosort, cluster_KSLabel.tsv"
+    ),
+    "ContamPct": MetricDescription(
+        "contamination that the sorter estimated for the unit before curation",
+        "percent",
+        "Kilosort, cluster_ContamPct.tsv",
+    ),
+}
+METRICS: dict[str, tuple[str, ...]] = {
+    "best_channel": ("best_channel_id", "depth_um", "shank"),
+    "amp": ("amp",),
+    "template": ("template_id", "template_purity", "num_templates"),
+    "sorter": ("KSLabel", "ContamPct"),
+}
+NO_SPIKES = "no spikes"
+
+
+def compute_identity(
+    sorting_analyzer: SortingAnalyzer,
+    unit_ids: Sequence[Any] | NDArray | None = None,
+    metric_names: Sequence[str] | None = None,
+) -> MetricValues:
+    """Look up what phy's cluster table and the sorter say of units.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Best channel and amplitude need the extension `template_assignment` or `templates`, the
+        template columns `template_assignment`, the others a unit property of that name.
+    unit_ids : sequence, optional
+        All by default.
+    metric_names : sequence of str, optional
+        Columns, of `DESCRIPTIONS`; all by default.
+
+    Returns
+    -------
+    MetricValues
+        Numbers are float64, NaN where they cannot be told; ``KSLabel``, and ids and shanks that are
+        no numbers, are str, "" where they cannot be told.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder(), unwhiten="phy")
+    >>> found = compute_identity(analyzer, [4, 13], ["depth_um", "KSLabel"])
+    >>> found.values["depth_um"].tolist(), found.values["KSLabel"].tolist()
+    ([220.0, 100.0], ['good', 'good'])
+    """
+    analyzer = sorting_analyzer
+    wanted = analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
+    columns = list(DESCRIPTIONS) if metric_names is None else list(metric_names)
+    units = analyzer.sorting.ids_to_indices(wanted)
+    found = MetricValues({}, {}, {})
+    sources: dict[str, str] = {}
+    lookups: dict[str, Callable[..., tuple[MetricValues, str]]] = {
+        "best_channel": _place,
+        "amp": _place,
+        "template": _templates,
+        "sorter": _sorter,
+    }
+    for lookup in dict.fromkeys(
+        lookups[name] for name, its in METRICS.items() if set(its) & set(columns)
+    ):
+        part, source = lookup(analyzer, units)
+        found.values.update({c: v for c, v in part.values.items() if c in columns})
+        found.reasons.update({c: v for c, v in part.reasons.items() if c in columns})
+        sources |= {c: source or f"unit property {c}" for c in part.values if c in columns}
+    return found._replace(sources=sources)
+
+
+def _place(analyzer, units) -> tuple[MetricValues, str]:
+    names = ("best_channel_id", "depth_um", "shank", "amp")
+    has_assignment = analyzer.get_extension("template_assignment") is not None
+    source = "template_assignment" if has_assignment else "templates"
+    try:
+        ranked, amplitudes, template_of_unit = rank_template_channels(
+            analyzer, PHY_NUM_CHANNELS, 0.0, True
+        )
+    except MissingDataError as fault:
+        return _nothing(names, len(units), str(fault)), source
+    templates = template_of_unit[units]
+    reasons = np.full(len(units), "", dtype=object)
+    reasons[templates < 0] = NO_SPIKES
+    best = np.full(len(units), -1)
+    best[templates >= 0] = ranked[templates[templates >= 0], 0]
+    reasons[(templates >= 0) & (best < 0)] = "the template has no signal"
+    told = best >= 0
+    values: dict[str, NDArray] = {
+        "best_channel_id": _take(analyzer.channel_ids, best),
+        "depth_um": _take(analyzer.get_channel_locations()[:, 1], best),
+        "shank": _take(shanks_of(analyzer), best),
+        "amp": np.full(len(units), np.nan),
+    }
+    values["amp"][told] = amplitudes[templates[told]].max(axis=1)
+    return MetricValues(values, dict.fromkeys(names, reasons)), source
+
+
+def _take(values: NDArray, index: NDArray[np.integer]) -> NDArray:
+    """Values at some places; NaN or "" where the place is -1."""
+    if values.dtype.kind in "iufb":
+        return np.append(values.astype(np.float64), np.nan)[index]
+    return np.append(values.astype(np.str_), "")[index]
+
+
+def _templates(analyzer, units) -> tuple[MetricValues, str]:
+    source = "template_assignment"
+    assignment = analyzer.get_extension(source)
+    if assignment is None:
+        reason = "there is no extension template_assignment"
+        return _nothing(METRICS["template"], len(units), reason), source
+    table = assignment.get_data().iloc[units]
+    values = {name: table[name].to_numpy(np.float64) for name in METRICS["template"]}
+    none = np.full(len(units), "", dtype=object)
+    purity = np.where(np.isnan(values["template_purity"]), NO_SPIKES, none)
+    return MetricValues(
+        values, {"template_id": none, "template_purity": purity, "num_templates": none}
+    ), source
+
+
+def _sorter(analyzer, units) -> tuple[MetricValues, str]:
+    values: dict[str, NDArray] = {}
+    reasons: dict[str, NDArray] = {}
+    for name in METRICS["sorter"]:
+        is_text = name == "KSLabel"
+        known = analyzer.sorting.get_property(name)
+        reason = "the sorter's value is not known for this unit"
+        if known is None:
+            reason = f"there is no unit property {name} (the sorter wrote no cluster_{name}.tsv)"
+            of_units = np.full(len(units), "" if is_text else np.nan, dtype=object)
+        else:
+            of_units = known[units]
+        if is_text:
+            values[name] = np.array(["" if v in (None, "nan") else str(v) for v in of_units], "U64")
+            missing = values[name] == ""
+        else:
+            values[name] = np.array([_number(v) for v in of_units], dtype=np.float64)
+            missing = np.isnan(values[name])
+        reasons[name] = np.where(missing, reason, "").astype(object)
+    return MetricValues(values, reasons), ""
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _nothing(names: Sequence[str], count: int, reason: str) -> MetricValues:
+    return MetricValues(
+        {name: np.full(count, np.nan) for name in names},
+        {name: np.full(count, reason, dtype=object) for name in names},
+    )

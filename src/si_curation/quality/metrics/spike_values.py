@@ -1,0 +1,112 @@
+"""Amplitude and position of every spike, from the extension or file that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import as_array
+from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
+from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
+from si_curation.kernels._numba import blocks, run_blocks
+from si_curation.kernels.stability_depths import depths_of_features
+from si_curation.reading.features import open_window
+
+_SPIKES_PER_BLOCK = 1 << 16
+_DATA_OF = {"spike_amplitudes": "amplitudes", "amplitude_scalings": "amplitude_scalings"}
+
+
+class SpikeValues(NamedTuple):
+    """A value of every spike, aligned with ``sorting.to_spike_vector()``; NaN where there is none.
+
+    Attributes
+    ----------
+    values : array (n_spikes,) floating
+    source : str
+    """
+
+    values: NDArray[np.floating]
+    source: str
+
+
+def amplitudes_of(analyzer: SortingAnalyzer, extensions: Sequence[str]) -> SpikeValues | str:
+    """Give the amplitudes of the first extension that there is, or why there are none."""
+    for name in extensions:
+        extension = analyzer.get_extension(name)
+        if extension is not None:
+            return SpikeValues(as_array(extension.data[_DATA_OF[name]]), name)
+    return f"there is no extension {' or '.join(extensions)} (the folder has no amplitudes.npy)"
+
+
+def positions_of(analyzer: SortingAnalyzer, direction: str) -> SpikeValues | str:
+    """Give the position of every spike along a direction, in µm, or why there is none.
+
+    From the extension `spike_locations`; without it, the depth that phy computes from the principal
+    components in the folder that the analyzer was read from.
+    """
+    extension = analyzer.get_extension("spike_locations")
+    if extension is not None:
+        locations = as_array(extension.data["spike_locations"])
+        if direction not in (locations.dtype.names or ()):
+            return f"spike_locations have no direction {direction!r}"
+        return SpikeValues(np.ascontiguousarray(locations[direction]), "spike_locations")
+    if direction != "y":
+        return "there is no extension spike_locations, and features only tell the depth (y)"
+    try:
+        return SpikeValues(depths_from_features(analyzer), "pc_features.npy")
+    except (MissingDataError, FolderNotFoundError, PhyFolderError) as fault:
+        return f"there is no extension spike_locations, nor features: {fault}"
+
+
+def depths_from_features(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float32]:
+    """Depth of every spike as phy computes it from the sorter's principal components.
+
+    The mean depth of the channels on which the spike's template has features, weighted by the
+    square of the first component where that is positive.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Read with `read_kilosort_as_analyzer`.
+
+    Returns
+    -------
+    array (n_spikes,) float32
+        In µm, aligned with ``sorting.to_spike_vector()``; NaN where the file does not hold the
+        spike, or no first component is positive.
+
+    Raises
+    ------
+    MissingDataError
+        The analyzer was not read from a folder, or that has no ``pc_features.npy``.
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or is not what it was.
+
+    Notes
+    -----
+    Source: phylib 2.7.1, ``TemplateModel.get_depths``.
+    """
+    assignment = sorting_analyzer.get_extension("template_assignment")
+    if assignment is None or "spike_rows" not in assignment.data:
+        raise MissingDataError("this analyzer was not read from a Kilosort folder")
+    spikes = spikes_of_folder(assignment)
+    files = feature_files_of(assignment)
+    features = files.of(spikes, "file")
+    files.check(spikes.rows, spikes.template_ids)
+    depths = np.full(spikes.num_channels, np.nan)
+    positions = as_array(assignment.data["channel_positions"])
+    depths[as_array(assignment.data["folder_channels"])] = positions[:, 1]
+    out = np.empty(spikes.rows.size, dtype=np.float32)
+
+    def fill(piece: slice) -> None:
+        window, rows = open_window(features.values, features.rows.of(piece))
+        depths_of_features(
+            np.asarray(window), rows, features.groups[piece], features.channels, depths, out[piece]
+        )
+
+    run_blocks(fill, blocks(spikes.rows.size, _SPIKES_PER_BLOCK))
+    return out

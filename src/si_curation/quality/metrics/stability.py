@@ -1,0 +1,300 @@
+"""Metrics of how steady units are: presence, firing rate, amplitudes, position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.errors import ParameterError
+from si_curation.kernels._numba import run_blocks
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.quality.metrics.result import MetricDescription, MetricValues
+from si_curation.quality.metrics.spike_values import SpikeValues, amplitudes_of, positions_of
+from si_curation.quality.metrics.stability_units import (
+    METRICS,
+    MetricResult,
+    Series,
+    measure_unit,
+    part_of_unit,
+)
+from si_curation.quality.metrics.windows import PeriodsByUnit, segment_samples_of, spans_of
+
+_SI = "SpikeInterface 0.105.3"
+DESCRIPTIONS: dict[str, MetricDescription] = {
+    "num_spikes": MetricDescription("number of spikes", "count", f"{_SI}, num_spikes"),
+    "firing_rate": MetricDescription(
+        "spikes per duration of the recording (or of the periods)", "Hz", f"{_SI}, firing_rate"
+    ),
+    "presence_ratio": MetricDescription(
+        "share of the bins (60 s) in which the unit fires", "1", f"{_SI}, presence_ratio"
+    ),
+    "firing_range": MetricDescription(
+        "5th to 95th percentile of the firing rate in bins of 5 s", "Hz", f"{_SI}, firing_range"
+    ),
+    "amplitude_median": MetricDescription(
+        "median of the spike amplitudes, in the units of the extension spike_amplitudes (µV where "
+        "a gain is known, else the sorter's)",
+        "amplitude",
+        f"IBL, brainbox single_units; {_SI}, amplitude_median",
+    ),
+    "amplitude_cv_median": MetricDescription(
+        "median over time bins (50 spikes on average) of the deviation of the amplitudes over "
+        "their mean",
+        "1",
+        f"{_SI}, amplitude_cv",
+    ),
+    "amplitude_cv_range": MetricDescription(
+        "5th to 95th percentile over time bins of the deviation of the amplitudes over their mean",
+        "1",
+        f"{_SI}, amplitude_cv",
+    ),
+    "amplitude_cutoff": MetricDescription(
+        "estimated share of spikes that are missing because they were too small, 0 to 0.5",
+        "1",
+        f"Hill et al. 2011, J. Neurosci. 31:8699; {_SI}, amplitude_cutoff",
+    ),
+    "noise_cutoff": MetricDescription(
+        "how far the histogram of amplitudes is above its upper tail at the smallest amplitudes, "
+        "in standard deviations of that tail",
+        "1",
+        f"IBL 2024; {_SI}, noise_cutoff",
+    ),
+    "noise_ratio": MetricDescription(
+        "height of the histogram of amplitudes at the smallest amplitudes over its peak",
+        "1",
+        f"IBL 2024; {_SI}, noise_cutoff",
+    ),
+    "drift_ptp": MetricDescription(
+        "range of the median position in intervals of 60 s", "um", f"{_SI}, drift"
+    ),
+    "drift_std": MetricDescription(
+        "standard deviation of the median position in intervals of 60 s", "um", f"{_SI}, drift"
+    ),
+    "drift_mad": MetricDescription(
+        "median absolute deviation of the median position in intervals of 60 s",
+        "um",
+        f"{_SI}, drift",
+    ),
+}
+DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
+    "num_spikes": {},
+    "firing_rate": {},
+    "presence_ratio": {"bin_duration_s": 60, "mean_fr_ratio_thresh": 0.0},
+    "firing_range": {"bin_size_s": 5, "percentiles": (5, 95)},
+    "amplitude_median": {},
+    "amplitude_cv": {
+        "average_num_spikes_per_bin": 50,
+        "percentiles": (5, 95),
+        "min_num_bins": 10,
+        "amplitude_extension": "spike_amplitudes",
+    },
+    "amplitude_cutoff": {
+        "num_histogram_bins": 100,
+        "histogram_smoothing_value": 3,
+        "amplitudes_bins_min_ratio": 5,
+    },
+    "noise_cutoff": {"high_quantile": 0.25, "low_quantile": 0.1, "n_bins": 100},
+    "drift": {
+        "interval_s": 60,
+        "min_spikes_per_interval": 100,
+        "direction": "y",
+        "min_fraction_valid_intervals": 0.5,
+        "min_num_bins": 2,
+    },
+}
+_OF_TIMES = ("num_spikes", "firing_rate", "presence_ratio", "firing_range")
+
+
+def compute_stability(
+    sorting_analyzer: SortingAnalyzer,
+    unit_ids: Sequence[Any] | NDArray | None = None,
+    metric_names: Sequence[str] | None = None,
+    *,
+    metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+    periods: PeriodsByUnit | None = None,
+    windows: NDArray[np.int64] | None = None,
+) -> MetricValues:
+    """Measure how steady units are over the recording.
+
+    The definitions and values are SpikeInterface's, except:
+
+    - A unit without spikes has ``firing_rate``, ``presence_ratio`` and ``firing_range`` 0, not NaN.
+    - ``amplitude_cv_*`` leave out time bins without spikes; one such bin makes SpikeInterface's
+      NaN.
+    - With `periods` (or `windows`), bins lie within the periods, from the start of each;
+      SpikeInterface also counts bins across the gaps between them, cuts the end of each at a
+      multiple of the bin, and its amplitude_cv bins go over the whole recording.
+    - Spikes whose amplitude or position is not a number are left out.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    unit_ids : sequence, optional
+        All by default.
+    metric_names : sequence of str, optional
+        Columns, of `DESCRIPTIONS`; all by default.
+    metric_params : mapping, optional
+        {metric: {parameter: value}}; SpikeInterface's names and defaults (`DEFAULT_PARAMS`).
+    periods : dict, optional
+        As `normalise_periods` gives them.
+    windows : array (n_windows, 3) int64, optional
+        As `windows_of` gives them: values and reasons are then (n_units, n_windows).
+
+    Returns
+    -------
+    MetricValues
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> compute_stability(analyzer, [13], ["presence_ratio"]).values["presence_ratio"]
+    array([1.])
+    """
+    analyzer = sorting_analyzer
+    wanted = analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
+    columns = list(DESCRIPTIONS) if metric_names is None else list(metric_names)
+    params = complete_params(metric_params)
+    metrics = [name for name, its in METRICS.items() if set(its) & set(columns)]
+    units = analyzer.sorting.ids_to_indices(wanted)
+    samples, rows = _spikes_of(analyzer, units)
+    found = {name: _values_for(analyzer, name, params[name]) for name in metrics}
+    missing = {name: text for name, text in found.items() if isinstance(text, str)}
+    spans = spans_of(analyzer, wanted, periods)
+    parts = _absolute(analyzer, windows)
+
+    def measure(i: int) -> list[dict[str, MetricResult]]:
+        series = _series(samples[i], rows[i], found)
+        out = []
+        for start, stop in parts:
+            span = spans[i] if start is None else spans[i].within(start, stop)
+            unit = part_of_unit(samples[i], series, span)
+            out.append(measure_unit(unit, metrics, params, missing))
+        return out
+
+    results = run_blocks(measure, list(range(len(units))))
+    shape = (len(units),) if windows is None else (len(units), len(windows))
+    values = {c: np.full(shape, np.nan) for c in columns}
+    reasons = {c: np.full(shape, "", dtype=object) for c in columns}
+    for c in columns:
+        flat = [window[c] for unit in results for window in unit]
+        values[c] = np.array([value for value, _ in flat], dtype=np.float64).reshape(shape)
+        reasons[c].reshape(-1)[:] = [reason for _, reason in flat]
+    told = {name: "spike times" if values is None else "" for name, values in found.items()}
+    told |= {n: f.source for n, f in found.items() if isinstance(f, SpikeValues)}
+    sources = {c: told[n] for n in metrics for c in METRICS[n] if c in columns}
+    return MetricValues(values, reasons, sources)
+
+
+def complete_params(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
+    """Fill up parameters with defaults.
+
+    Raises
+    ------
+    ParameterError
+        Unknown names, or values that cannot be used; all at once.
+    """
+    params = {name: {**defaults, **(given or {}).get(name, {})} for name, defaults in
+              DEFAULT_PARAMS.items()}  # fmt: skip
+    problems = [
+        f"{name} has no parameter {key!r}, expected some of {', '.join(DEFAULT_PARAMS[name])}"
+        for name, its in params.items()
+        for key in its
+        if key not in DEFAULT_PARAMS[name]
+    ]
+    positive = [
+        ("presence_ratio", "bin_duration_s"),
+        ("firing_range", "bin_size_s"),
+        ("amplitude_cv", "average_num_spikes_per_bin"),
+        ("amplitude_cutoff", "num_histogram_bins"),
+        ("amplitude_cutoff", "histogram_smoothing_value"),
+        ("noise_cutoff", "n_bins"),
+        ("drift", "interval_s"),
+    ]
+    for name, key in positive:
+        if not _is_positive(params[name][key]):
+            problems.append(f"{name}: {key} is {params[name][key]!r}, expected more than 0")
+    if not params["presence_ratio"]["mean_fr_ratio_thresh"] >= 0:
+        problems.append("presence_ratio: mean_fr_ratio_thresh is below 0")
+    extension = params["amplitude_cv"]["amplitude_extension"]
+    if extension not in ("spike_amplitudes", "amplitude_scalings"):
+        problems.append(
+            f"amplitude_cv: amplitude_extension is {extension!r}, expected 'spike_amplitudes' or "
+            "'amplitude_scalings'"
+        )
+    if params["drift"]["direction"] not in ("x", "y", "z"):
+        problems.append(
+            f"drift: direction is {params['drift']['direction']!r}, expected 'x', 'y' or 'z'"
+        )
+    if problems:
+        raise ParameterError("; ".join(problems))
+    return params
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and bool(value > 0)
+
+
+def _spikes_of(analyzer, units) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+    """Give the samples (on one clock) and rows of the spikes of each unit."""
+    vector = analyzer.sorting.to_spike_vector()
+    by_unit = spikes_by_unit(np.ascontiguousarray(vector["unit_index"]), len(analyzer.unit_ids))
+    rows = [by_unit[i] for i in units]
+    samples = np.ascontiguousarray(vector["sample_index"])
+    lengths = segment_samples_of(analyzer)
+    if lengths.size == 1:
+        return [samples[of] for of in rows], rows
+    offsets = np.cumsum(lengths) - lengths
+    samples = samples + offsets[vector["segment_index"]]
+    return [samples[of] for of in rows], rows
+
+
+def _values_for(analyzer, name: str, params: Mapping[str, Any]) -> SpikeValues | str | None:
+    """Values of all spikes that a metric needs, why there are none, or None if it needs none."""
+    if name in _OF_TIMES:
+        return None
+    if name == "drift":
+        return positions_of(analyzer, params["direction"])
+    order = ("spike_amplitudes",)
+    if name == "amplitude_cutoff":
+        order = ("amplitude_scalings", "spike_amplitudes")  # type: ignore[assignment]
+    elif name == "noise_cutoff":
+        order = ("spike_amplitudes", "amplitude_scalings")  # type: ignore[assignment]
+    elif name == "amplitude_cv":
+        order = (params["amplitude_extension"],)
+    return amplitudes_of(analyzer, order)
+
+
+def _absolute(analyzer, windows) -> list[tuple[int | None, int]]:
+    if windows is None:
+        return [(None, 0)]
+    lengths = segment_samples_of(analyzer)
+    offsets = np.cumsum(lengths) - lengths
+    return [(int(offsets[s] + start), int(offsets[s] + stop)) for s, start, stop in windows]
+
+
+def _series(samples, rows, found) -> dict[str, Series]:
+    known: dict[int, Series] = {}
+    series = {}
+    for name, values in found.items():
+        if not isinstance(values, SpikeValues):
+            continue
+        key = id(values.values)
+        if key not in known:
+            of_unit = values.values[rows]
+            finite = np.isfinite(of_unit)
+            known[key] = (
+                Series(samples, of_unit)
+                if finite.all()
+                else Series(samples[finite], of_unit[finite])
+            )
+        series[name] = known[key]
+    return series

@@ -1,0 +1,1 @@
+"""Folders with known truth: simulated ones of every Kilosort, and the packaged example."""

@@ -1,0 +1,1 @@
+"""Values of every spike: amplitudes and features."""

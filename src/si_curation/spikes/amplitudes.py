@@ -1,0 +1,305 @@
+"""`get_spike_amplitudes`: what phy's AmplitudeView shows, by its definitions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import as_array, recording_of
+from si_curation.errors import Finding, MissingDataError, ParameterError, PhyFolderError
+from si_curation.extensions.spikes_of_units import (
+    feature_files_of,
+    spikes_of_folder,
+    spikes_of_unit,
+)
+from si_curation.extensions.template_assignment import unit_position
+from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.phy.arrays import Findings, as_vector, open_array
+from si_curation.spikes.features import get_spike_features
+
+KINDS = ("template", "template_feature", "feature", "raw")
+
+
+class SpikeAmplitudes(NamedTuple):
+    """Amplitudes of some spikes.
+
+    Attributes
+    ----------
+    spike_indices : array (n,) int64
+        Positions in ``sorting.to_spike_vector()``, ascending.
+    amplitudes : array (n,) floating
+    """
+
+    spike_indices: NDArray[np.int64]
+    amplitudes: NDArray[np.floating]
+
+
+def get_spike_amplitudes(
+    sorting_analyzer: SortingAnalyzer,
+    unit_id: Any,
+    kind: Literal["template", "template_feature", "feature", "raw"] = "template",
+    *,
+    first_unit_id: Any = None,
+    channel_id: Any = None,
+    component: int = 0,
+    background: bool = False,
+) -> SpikeAmplitudes:
+    """Give the amplitudes of the spikes of a unit, as phy's AmplitudeView defines them.
+
+    phy shows the amplitudes of all selected clusters with respect to the first of them:
+    `first_unit_id`. phy draws at most 10,000 spikes of a cluster; here they are all given.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    unit_id : int or str
+    kind : {"template", "template_feature", "feature", "raw"}
+        ``"template"``: ``amplitudes.npy``, by which the sorter scaled its template, in the
+        sorter's units; for an analyzer of another sorter the absolute values of the extension
+        "spike_amplitudes".
+        ``"template_feature"``: the projection onto the most frequent template of the first unit
+        (extension `template_features`), 0 where a spike has none.
+        ``"feature"``: the principal component `component` on the best channel of the first unit,
+        or on `channel_id` (`get_spike_features`); 0 where a spike has none.
+        ``"raw"``: peak-to-peak of the trace around the spike on that channel, over as many samples
+        as a template has, in the units of the recording's traces; high-pass filtered as in phy
+        (Butterworth, order 3, 150 Hz, forward and backward over each snippet) unless the recording
+        is. 0 for spikes of units that do not have that channel among their best ones.
+    first_unit_id : int or str, optional
+        `unit_id` by default.
+    channel_id : int or str, optional
+        For "feature" and "raw"; the best channel of the first unit by default.
+    component : int
+        For "feature".
+    background : bool
+        Give the spikes that phy draws grey behind the unit instead: of all other units that have
+        the best channel of the first unit among their best channels.
+
+    Returns
+    -------
+    SpikeAmplitudes
+
+    Raises
+    ------
+    UnknownIdError
+    MissingDataError
+        What that kind needs is not there: ``amplitudes.npy``, ``pc_features.npy``, the extension
+        `template_features`, or a recording.
+    ParameterError
+
+    Notes
+    -----
+    Source: phy 2.1.0, ``BaseController._amplitude_getter`` and the functions
+    ``get_spike_template_amplitudes``, ``get_spike_template_features``,
+    ``get_spike_feature_amplitudes`` and ``get_spike_raw_amplitudes``.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> spikes, amplitudes = sic.get_spike_amplitudes(analyzer, 13)
+    >>> spikes.size, amplitudes.shape
+    (1330, (1330,))
+    >>> sic.get_spike_amplitudes(analyzer, 4, "feature", background=True).spike_indices.size
+    3060
+    """
+    if kind not in KINDS:
+        raise ParameterError(f"kind is {kind!r}, expected one of {KINDS}")
+    first = unit_id if first_unit_id is None else first_unit_id
+    best = _best_channels(sorting_analyzer)
+    position = unit_position(sorting_analyzer, first)
+    unit_position(sorting_analyzer, unit_id)
+    if best[position].size == 0:
+        raise MissingDataError(f"unit {first!r} has no template with signal, and so no channel")
+    peak = int(best[position][0])
+    if background:
+        spikes = _background_spikes(sorting_analyzer, {unit_id, first}, best, peak)
+    else:
+        spikes = spikes_of_unit(sorting_analyzer, unit_id)
+    channel = peak if channel_id is None else channel_position(sorting_analyzer, channel_id)
+    template = -1
+    if kind == "template_feature":
+        assignment = sorting_analyzer.get_extension("template_assignment")
+        template = -1 if assignment is None else int(assignment.unit_template_ids[position])
+    values = amplitudes_of_spikes(sorting_analyzer, spikes, kind, channel, template, component)
+    return SpikeAmplitudes(spikes, values)
+
+
+def amplitudes_of_spikes(
+    sorting_analyzer: SortingAnalyzer,
+    spike_indices: NDArray[np.int64],
+    kind: Literal["template", "template_feature", "feature", "raw"],
+    channel_index: int,
+    template_id: int,
+    component: int = 0,
+) -> NDArray[np.floating]:
+    """Give the amplitudes of any spikes, with respect to a channel and a template.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    spike_indices : array (n,) int64
+        Positions in ``sorting.to_spike_vector()``.
+    kind, component
+        As of `get_spike_amplitudes`.
+    channel_index : int
+        For "feature" and "raw".
+    template_id : int
+        For "template_feature".
+
+    Returns
+    -------
+    array (n,) floating
+
+    Raises
+    ------
+    MissingDataError, ParameterError
+        As `get_spike_amplitudes`.
+    """
+    if kind == "template":
+        return _template_amplitudes(sorting_analyzer, spike_indices)
+    if kind == "template_feature":
+        return _template_feature_amplitudes(sorting_analyzer, spike_indices, template_id)
+    if kind == "feature":
+        return _feature_amplitudes(sorting_analyzer, spike_indices, channel_index, component)
+    best = _best_channels(sorting_analyzer)
+    return _raw_amplitudes(sorting_analyzer, spike_indices, channel_index, best)
+
+
+def _best_channels(analyzer: SortingAnalyzer) -> list[NDArray[np.int64]]:
+    """Best channel indices of each unit, as phy ranks them."""
+    ranked, _, template_of_unit = rank_template_channels(analyzer, PHY_NUM_CHANNELS, 0.0, True)
+    rows = [ranked[t] if t >= 0 else ranked[:0].reshape(-1) for t in template_of_unit]
+    return [row[row >= 0] for row in rows]
+
+
+def channel_position(analyzer: SortingAnalyzer, channel_id: Any) -> int:
+    """Give the index of a channel.
+
+    Raises
+    ------
+    ParameterError
+        There is no such channel.
+    """
+    found = np.flatnonzero(analyzer.channel_ids == channel_id)
+    if found.size != 1:
+        raise ParameterError(f"there is no channel {channel_id!r}")
+    return int(found[0])
+
+
+def _background_spikes(analyzer, shown: set, best, peak: int) -> NDArray[np.int64]:
+    others = [
+        unit_id
+        for unit_id, channels in zip(analyzer.unit_ids.tolist(), best, strict=True)
+        if unit_id not in shown and peak in channels
+    ]
+    found = [spikes_of_unit(analyzer, unit_id) for unit_id in others]
+    return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+
+
+def _template_amplitudes(analyzer, spikes: NDArray[np.int64]) -> NDArray[np.floating]:
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None or "spike_rows" not in assignment.data:
+        extension = analyzer.get_extension("spike_amplitudes")
+        if extension is None:
+            raise MissingDataError(
+                "kind='template' needs the extension 'spike_amplitudes'; compute it first"
+            )
+        return np.abs(as_array(extension.data["amplitudes"])[spikes])
+    return sorter_amplitudes(analyzer, spikes)
+
+
+def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Read ``amplitudes.npy`` of some spikes, in the sorter's units.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    spikes : array (n,) int64
+        Positions in the spike vector.
+
+    Returns
+    -------
+    array (n,)
+
+    Raises
+    ------
+    MissingDataError
+        The analyzer was not read from a Kilosort folder, or that has no amplitudes.
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or is another one now.
+    """
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None or "spike_rows" not in assignment.data:
+        raise MissingDataError("the analyzer was not read from a Kilosort folder")
+    whole = spikes_of_folder(assignment)
+    rows = whole.rows[spikes]
+    feature_files_of(assignment).check(rows, whole.template_ids[spikes])
+    findings = Findings()
+    name = "amplitudes.npy"
+    values = as_vector(open_array(whole.folder, name, findings), name, findings)
+    if findings.of("error"):
+        raise PhyFolderError(whole.folder, findings.of("error"))
+    if values is None:
+        raise MissingDataError(f"{whole.folder} has no {name}")
+    if rows.size and int(rows.max()) >= values.size:
+        finding = Finding("error", f"has {values.size} rows only", name, "copy it again")
+        raise PhyFolderError(whole.folder, [finding])
+    return np.asarray(values[rows])
+
+
+def _template_feature_amplitudes(analyzer, spikes, template_id: int) -> NDArray[np.floating]:
+    extension = analyzer.get_extension("template_features")
+    if extension is None:
+        raise MissingDataError(
+            "kind='template_feature' needs the extension 'template_features'; compute it first"
+        )
+    return extension.get_template_projections(spikes, template_id)
+
+
+def _feature_amplitudes(analyzer, spikes, channel: int, component: int) -> NDArray[np.floating]:
+    values = get_spike_features(analyzer, spikes, [channel])[:, 0]
+    is_whole = isinstance(component, int | np.integer) and not isinstance(component, bool)
+    if not is_whole or not 0 <= component < values.shape[1]:
+        raise ParameterError(f"component is {component!r}, expected 0 to {values.shape[1] - 1}")
+    return np.nan_to_num(values[:, component])  # phy sets what is not stored to 0
+
+
+def _raw_amplitudes(analyzer, spikes, channel: int, best) -> NDArray[np.floating]:
+    recording = recording_of(analyzer)
+    if recording is None:
+        raise MissingDataError(
+            "kind='raw' needs the recording; give it with analyzer.set_temporary_recording"
+        )
+    num_samples = _template_length(analyzer)
+    before = num_samples // 2
+    vector = analyzer.sorting.to_spike_vector()[spikes]
+    on_channel = np.array([channel in channels for channels in best], dtype=bool)
+    snippets = np.zeros((spikes.size, num_samples))
+    kept = on_channel[vector["unit_index"]]
+    for i in np.flatnonzero(kept):
+        segment, sample = int(vector["segment_index"][i]), int(vector["sample_index"][i])
+        start, stop = sample - before, sample - before + num_samples
+        low, high = max(start, 0), min(stop, recording.get_num_samples(segment))
+        traces = recording.get_traces(segment, low, high, [analyzer.channel_ids[channel]])
+        snippets[i, low - start : high - start] = traces[:, 0]
+    if not analyzer.is_filtered():
+        snippets = _high_pass(snippets, analyzer.sampling_frequency)
+    return np.where(kept, np.ptp(snippets, axis=1), 0.0)
+
+
+def _template_length(analyzer) -> int:
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is not None:
+        return int(assignment.data["templates"].shape[1])
+    return int(analyzer.get_extension("templates").data["average"].shape[1])
+
+
+def _high_pass(snippets: NDArray[np.float64], sampling_frequency: float) -> NDArray[np.float64]:
+    b, a = scipy.signal.butter(3, 150.0 / sampling_frequency * 2.0, "high")
+    forward = scipy.signal.lfilter(b, a, snippets, axis=1)
+    return np.flip(scipy.signal.lfilter(b, a, np.flip(forward, axis=1), axis=1), axis=1)

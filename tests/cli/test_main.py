@@ -1,0 +1,143 @@
+"""The command line as a newcomer uses it: what it prints, saves, refuses, and its exit codes."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import spikeinterface as si
+
+import si_curation as sic
+from si_curation.cli import main
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return stop.value.code, printed.out, printed.err
+
+    return call
+
+
+def test_demo_prints_units_and_saves(run, tmp_path):
+    code, out, err = run("demo")
+    assert code == 0
+    assert "kilosort4" in out
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.split()}
+    assert rows["13"][1:3] == ["good", "1330"]
+    assert rows["8"][1:3] == ["noise", "518"]
+    assert "Next" in out
+    analyzer = si.load_sorting_analyzer(tmp_path / "si_curation_demo" / "analyzer")
+    assert analyzer.has_extension("template_best_channels")
+    picture = (tmp_path / "si_curation_demo" / "best_channels.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
+
+
+def test_demo_again_takes_a_new_name(run, tmp_path):
+    (tmp_path / "si_curation_demo").mkdir()
+    code, out, _ = run("demo")
+    assert code == 0
+    assert (tmp_path / "si_curation_demo-2" / "analyzer").is_dir()
+    assert not any((tmp_path / "si_curation_demo").iterdir())
+
+
+def test_demo_refuses_an_output_that_exists(run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("x")
+    code, out, err = run("demo", "--output", "mine")
+    assert (code, out) == (2, "")
+    assert "exists" in err
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["file"]
+
+
+def test_demo_of_another_folder(run, tmp_path):
+    sic.simulate_kilosort_folder(tmp_path / "sim", num_templates=30, num_spikes=600, seed=1)
+    code, out, _ = run("demo", "--folder", "sim", "--output", "out", "--gain-to-uv", "2.0")
+    assert code == 0
+    assert "in uV" in out
+    assert (tmp_path / "out" / "best_channels-2.png").is_file()
+
+
+def test_info(run):
+    code, out, _ = run("info", sic.example_folder())
+    assert code == 0
+    for text in ("kilosort4", "5299", "1 noise", "5 unsorted", "10 dense", "nt0min"):
+        assert text in out
+    code, out, _ = run("info", "--json", sic.example_folder())
+    assert json.loads(out)["groups"] == {"unsorted": 5, "noise": 1, "mua": 1, "good": 1}
+
+
+def test_compute(run, tmp_path):
+    folder = sic.example_folder()
+    code, out, _ = run("compute", folder, "--output", "a.zarr", "--exclude-group", "noise")
+    assert code == 0
+    analyzer = si.load_sorting_analyzer(tmp_path / "a.zarr")
+    assert 8 not in analyzer.unit_ids
+    names = "template_assignment,correlograms"
+    assert run("compute", folder, "--output", "b", "--extensions", names)[0] == 0
+    assert si.load_sorting_analyzer(tmp_path / "b").has_extension("correlograms")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["info", "nowhere"], "nowhere does not exist"),
+        (["info"], "FOLDER"),
+        (["compute", "nowhere", "--output", "x"], "nowhere"),
+        (["compute", "nowhere", "--output", "x", "--extensions", "tempaltes"], "tempaltes"),
+        (["demo", "--unwhiten", "sideways"], "sideways"),
+        (["demo", "--sampling-frequency", "-3"], "-3"),
+        (["demo", "--gain-to-uv", "0"], "gain_to_uV"),
+        (["dmeo"], "dmeo"),
+    ],
+)
+def test_errors_are_one_line_with_exit_code_2(run, tmp_path, arguments, word):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert word in err
+    assert not any(tmp_path.iterdir())
+
+
+def test_broken_folder_is_one_line_and_nothing_is_written(run, tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(sic.example_folder(), folder)
+    (folder / "spike_times.npy").write_bytes(b"")
+    (folder / "templates.npy").unlink()
+    code, out, err = run("demo", "--folder", folder, "--output", "out")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "2 problems" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_unexpected_errors_are_one_line_too(run, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("something\nelse")
+
+    monkeypatch.setattr("si_curation.reading.reader.read_kilosort_as_analyzer", fail)
+    code, out, err = run("demo")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "RuntimeError: something else" in err
+
+
+def test_without_arguments_it_helps(run):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert "demo" in out
+
+
+def test_installed_command_runs():
+    done = subprocess.run(
+        [sys.executable, "-m", "si_curation.cli", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert sic.__version__ in done.stdout

@@ -1,0 +1,631 @@
+"""`suggest_merges` and `find_bad_merges`: counts by brute force, truth by simulation."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import spikeinterface.core as sc
+from hypothesis import given
+from hypothesis import strategies as st
+from spikeinterface.curation.curation_model import Curation
+from spikeinterface.generation import NoiseGeneratorRecording
+
+import si_curation as sic
+from oracles import merges as naive
+from si_curation._spikeinterface import inject_extension
+from si_curation.evidence.bad_merges import BAD_MERGE_DESCRIPTIONS, find_bad_merges
+from si_curation.evidence.continuity import (
+    continuity_of_pairs,
+    time_overlap,
+    time_profile,
+)
+from si_curation.evidence.merge_evidence import (
+    at_least,
+    choose_refractory_periods,
+    count_lags,
+    cross_refractoriness,
+)
+from si_curation.evidence.merge_groups import MergeSuggestions
+from si_curation.evidence.merge_score import (
+    MERGE_DESCRIPTIONS,
+    burst_asymmetry,
+    merge_score,
+    probability_of_one_neuron,
+)
+from si_curation.evidence.merges import suggest_merges
+from si_curation.kernels.coincidences import count_coincident_spikes
+
+FS = 20000.0
+TERMS = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
+
+# ----------------------------------------------------------------------------------- simulation
+
+
+def renewal(rng, rate_hz, duration_s, dead_s=0.003):
+    """Samples of a neuron that is silent for 3 ms after each spike."""
+    number = int(rate_hz * duration_s * 1.3) + 50
+    times = np.cumsum(dead_s + rng.exponential(1.0 / rate_hz - dead_s, number))
+    return np.floor(times[times < duration_s] * FS).astype(np.int64)
+
+
+def make_analyzer(units, duration_s, ids=None, num_segments=1):
+    """An analyzer of units (samples, place in µm, amplitude), on a recording that is not read.
+
+    A place is a number, or one for each spike; so are amplitudes. Samples beyond the first segment
+    go on in the next.
+    """
+    positions = np.stack([np.zeros(16), 20.0 * np.arange(16)], axis=1)
+    recording = NoiseGeneratorRecording(
+        num_channels=16,
+        sampling_frequency=FS,
+        durations=[duration_s / num_segments] * num_segments,
+        noise_levels=1.0,
+        seed=0,
+    )
+    recording.set_dummy_probe_from_locations(positions)
+    ids = list(range(len(units))) if ids is None else ids
+    length = recording.get_num_samples(0)
+    trains = [
+        {
+            i: unit[0][unit[0] // length == s] - s * length
+            for i, unit in zip(ids, units, strict=True)
+        }
+        for s in range(num_segments)
+    ]
+    sorting = sc.NumpySorting.from_unit_dict(trains, FS)
+    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=False)
+    shape = np.hanning(20)[:, None] * np.sin(np.linspace(0, 6, 20))[:, None]
+    places = [np.mean(place) if np.size(place) else 0.0 for _, place, _ in units]
+    spread = [np.exp(-((positions[:, 1] - y) ** 2) / (2 * 25.0**2)) for y in places]
+    templates = np.stack([shape * s[None] for s in spread]).astype(np.float32)
+    params = {"operators": ["average"], "ms_before": 0.5, "ms_after": 0.5}
+    inject_extension(analyzer, "templates", {"average": templates}, params)
+    spikes = analyzer.sorting.to_spike_vector()
+    rng = np.random.default_rng(1)
+    amplitudes = np.zeros(spikes.size)
+    depths = np.zeros(spikes.size, dtype=[("x", "float64"), ("y", "float64")])
+    for index, (samples, place, amplitude) in enumerate(units):
+        mine = spikes["unit_index"] == index
+        depths["y"][mine] = np.broadcast_to(place, samples.size)
+        amplitudes[mine] = np.broadcast_to(amplitude, samples.size)
+    depths["y"] += rng.normal(0, 5.0, spikes.size)
+    amplitudes *= rng.normal(1, 0.1, spikes.size)
+    inject_extension(analyzer, "spike_amplitudes", {"amplitudes": -amplitudes}, {})
+    inject_extension(analyzer, "spike_locations", {"spike_locations": depths}, {})
+    return analyzer
+
+
+def simulate(seed, duration_s=240.0, num_neurons=24):
+    """Neurons on 16 channels, of which some are split; the analyzer and the true pairs."""
+    rng = np.random.default_rng(seed)
+    units, truth = [], set()
+    for neuron in range(num_neurons):
+        samples = renewal(rng, rng.uniform(3, 15), duration_s)
+        drift = 15.0 * samples / (duration_s * FS)
+        place = rng.uniform(0, 300) + drift
+        amplitude = rng.uniform(40, 200) * (1 - 0.3 * samples / (duration_s * FS))
+        part = np.zeros(samples.size, dtype=int)
+        if neuron % 4 == 0:
+            part = rng.integers(0, 2, samples.size)
+        elif neuron % 4 == 1:
+            part = (samples > rng.uniform(0.3, 0.7) * duration_s * FS).astype(int)
+        new = [len(units) + k for k in range(part.max() + 1)]
+        truth |= {frozenset(pair) for pair in itertools.combinations(new, 2)}
+        units += [
+            (samples[part == k], place[part == k], amplitude[part == k]) for k in range(len(new))
+        ]
+    return make_analyzer(units, duration_s), truth
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    return simulate(0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_finds_split_neurons(seed):
+    analyzer, truth = simulate(seed)
+    suggestions = suggest_merges(analyzer)
+    found = {frozenset(pair) for pair in suggestions.pairs()}
+    assert len(truth) == 12
+    assert len(found & truth) / len(found) >= 0.8, "precision"
+    assert len(found & truth) / len(truth) >= 0.9, "recall"
+    groups = {frozenset(group) for group in suggestions.groups()}
+    assert len(groups & truth) / len(groups) >= 0.9, "precision of groups"
+    assert len(groups & truth) / len(truth) >= 0.9, "recall of groups"
+    assert len(suggestions.table) > 2 * len(truth), "there was nothing to refuse"
+
+
+def test_nothing_but_terms_makes_the_score(simulated):
+    table = suggest_merges(simulated[0]).table
+    terms = table[TERMS].to_numpy()
+    np.testing.assert_allclose(table["score"], np.prod(np.clip(terms, 0, 1), axis=1), rtol=1e-12)
+    assert table["score"].is_monotonic_decreasing
+    assert ((terms >= 0) & (terms <= 1 + 1e-6)).all()
+    assert list(table.columns) == list(MERGE_DESCRIPTIONS)
+    assert all(isinstance(text, str) and text for text in table["reason"])
+
+
+def test_counts_are_brute_force(simulated):
+    analyzer = simulated[0]
+    table = suggest_merges(analyzer, refractory_period_ms=2.5, duplicate_window_ms=0.5).table
+    fs_ms = FS * 1e-3
+    for row in table.head(3).itertuples():
+        a, b = (
+            analyzer.sorting.get_unit_spike_train(u, segment_index=0)
+            for u in (row.unit_id_a, row.unit_id_b)
+        )
+        assert (row.num_spikes_a, row.num_spikes_b) == (a.size, b.size)
+        assert a.size >= b.size
+        low, high = round(0.5 * fs_ms), round(2.5 * fs_ms)
+        assert row.refractory_observed == naive.pairs_between(a, b, low, high)
+        baseline = naive.pairs_between(a, b, round(10 * fs_ms) - 1, round(50 * fs_ms) - 1)
+        expected = baseline / round(40 * fs_ms) * (high - low)
+        assert row.refractory_expected == pytest.approx(expected)
+        assert row.duplicate_fraction == naive.with_partner(b, a, low) / b.size
+        bins = [np.minimum(t * 40 // analyzer.get_num_samples(0), 39) for t in (a, b)]
+        assert row.time_overlap == pytest.approx(naive.overlap_of_active_times(*bins, 40))
+
+
+def test_contamination_is_llobets(simulated):
+    from si_curation.quality.contamination import contamination_panel
+
+    analyzer = simulated[0]
+    table = suggest_merges(analyzer, refractory_period_ms=2.5, duplicate_window_ms=0.0).table
+    panel = contamination_panel(analyzer, refractory_period_ms=2.5)
+    merged = analyzer.merge_units(
+        [table.loc[0, ["unit_id_a", "unit_id_b"]].tolist()], new_unit_ids=[999]
+    )
+    after = contamination_panel(merged, refractory_period_ms=2.5)
+    row = table.iloc[0]
+    assert row["contamination_a"] == pytest.approx(
+        panel.loc[row["unit_id_a"], "rp_contamination"], nan_ok=True
+    )
+    assert row["contamination_merged"] == pytest.approx(after.loc[999, "rp_contamination"])
+
+
+# ------------------------------------------------------------------------------------ invariances
+
+
+def test_order_of_units_does_not_matter(simulated):
+    analyzer = simulated[0]
+    order = np.random.default_rng(0).permutation(analyzer.unit_ids)
+    one, other = (suggest_merges(a).table for a in (analyzer, analyzer.select_units(order)))
+    assert one[["unit_id_a", "unit_id_b"]].equals(other[["unit_id_a", "unit_id_b"]])
+    for name in one.columns[2:]:
+        if one[name].dtype == object or isinstance(one[name].iloc[0], str):
+            assert one[name].tolist() == other[name].tolist()
+        else:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-5, atol=1e-6)
+
+
+def test_segments_and_threads(threads):
+    rng = np.random.default_rng(3)
+    units = [(renewal(rng, 8.0, 60.0), 100.0 + 5 * k, 80.0) for k in range(4)]
+    threads(1)
+    whole = suggest_merges(make_analyzer(units, 60.0)).table
+    threads(2)
+    pieces = suggest_merges(make_analyzer(units, 60.0, num_segments=3)).table
+    assert len(whole) == 6
+    keys = ["unit_id_a", "unit_id_b"]
+    both = whole.merge(pieces, on=keys, suffixes=("", "_segments"))
+    assert len(both) == 6
+    # at most the few pairs across the two borders differ
+    difference = both["refractory_observed"] - both["refractory_observed_segments"]
+    assert difference.between(0, 2).all()
+    np.testing.assert_allclose(
+        both["amplitude_difference"], both["amplitude_difference_segments"], atol=0.5
+    )
+
+
+@pytest.mark.parametrize("format", ["binary_folder", "zarr"])
+def test_saved_gives_the_same(simulated, tmp_path, format):
+    analyzer = simulated[0]
+    saved = analyzer.save_as(format=format, folder=tmp_path / "saved")
+    assert suggest_merges(saved).table.equals(suggest_merges(analyzer).table)
+
+
+def test_merged_before_is_merged_after(simulated):
+    analyzer = simulated[0]
+    groups = suggest_merges(analyzer).groups()
+    ids = [900 + k for k in range(len(groups))]
+    merged = analyzer.merge_units(groups, new_unit_ids=ids)
+    left = suggest_merges(merged)
+    gone = set(itertools.chain(*groups))
+    assert not gone & set(left.table["unit_id_a"]) | gone & set(left.table["unit_id_b"])
+    assert len(left.groups()) <= 1
+
+
+# ---------------------------------------------------------------------------- kinds of evidence
+
+
+def pair_of(units, duration_s=200.0, **kwargs):
+    """The row of the only pair of two units."""
+    table = suggest_merges(make_analyzer(units, duration_s), min_similarity=0.0, **kwargs).table
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def test_two_neurons_with_one_template_have_no_dip():
+    rng = np.random.default_rng(0)
+    row = pair_of([(renewal(rng, 10, 200), 50.0, 80.0) for _ in range(2)])
+    assert row["similarity"] == pytest.approx(1.0)
+    assert row["score"] < 0.01
+    assert row["refractory_ratio_lower"] < 1 < row["refractory_ratio_upper"]
+    assert row["refractory_power"] > 0.95
+    assert "no dip" in row["reason"]
+
+
+def test_duplicates_are_kept_apart():
+    rng = np.random.default_rng(1)
+    samples = renewal(rng, 10, 200)
+    again = samples[rng.random(samples.size) < 0.4] + 2
+    row = pair_of([(samples, 50.0, 80.0), (again, 50.0, 80.0)])
+    assert row["duplicate_fraction"] == 1.0
+    assert row["duplicate_fraction_by_chance"] < 0.1
+    assert row["refractory_observed"] == 0
+    assert row["score"] > 0.9
+    assert "remove the duplicates" in row["reason"]
+
+
+def test_no_power_is_said():
+    rng = np.random.default_rng(2)
+    row = pair_of([(np.sort(rng.integers(0, 4_000_000, 40)), 50.0, 80.0) for _ in range(2)])
+    assert row["one_neuron_probability"] == pytest.approx(0.5, abs=0.1)
+    assert row["refractory_power"] < 0.5
+    assert "too few" in row["reason"]
+
+
+def test_apart_in_time_with_and_without_continuity():
+    rng = np.random.default_rng(3)
+    samples = renewal(rng, 10, 200)
+    first = samples < 100 * FS
+    on = pair_of([(samples[first], 50.0, 80.0), (samples[~first], 50.0, 80.0)])
+    assert on["time_overlap"] < 0.1
+    assert on["score"] > 0.9
+    assert "different times" in on["reason"]
+    off = pair_of([(samples[first], 50.0, 80.0), (samples[~first], 50.0, 160.0)])
+    assert off["amplitude_difference"] == pytest.approx(
+        80.0 if off["unit_id_a"] == 0 else -80.0, rel=0.05
+    )
+    assert off["amplitude_distance"] > 4
+    assert off["score"] < 0.1
+    ramp = 80.0 + 80.0 * samples / (200 * FS)
+    slow = pair_of([(samples[k], 50.0, ramp[k]) for k in (first, ~first)])
+    assert slow["score"] > 0.8, "slow drift is not a difference"
+
+
+def test_bursts_excuse_smaller_amplitudes():
+    rng = np.random.default_rng(4)
+    first = renewal(rng, 8, 200, dead_s=0.02)
+    later = first[rng.random(first.size) < 0.6] + round(0.006 * FS)
+    row = pair_of([(first, 50.0, 120.0), (later, 50.0, 70.0)])
+    assert row["burst_asymmetry"] > 0.8
+    assert row["amplitude_term"] > 0.8 > np.exp(-(row["amplitude_distance"] ** 2) / 8)
+    assert "bursts" in row["reason"]
+
+
+def test_without_amplitudes_it_says_so(simulated):
+    analyzer = simulated[0].copy()
+    analyzer.delete_extension("spike_amplitudes")
+    analyzer.delete_extension("spike_locations")
+    table = suggest_merges(analyzer).table
+    assert table[["amplitude_term", "depth_term", "amplitude_distance"]].isna().all().all()
+    expected = table["similarity"].clip(0, 1) * table["one_neuron_probability"]
+    np.testing.assert_allclose(table["score"], expected)
+    assert table["reason"].str.contains("'spike_amplitudes'").all()
+
+
+# ------------------------------------------------------------------------------- hostile inputs
+
+
+def test_empty_single_and_few():
+    samples = np.array([100, 5000, 90000])
+    empty = np.zeros(0, dtype=np.int64)
+    one = suggest_merges(make_analyzer([(samples, 50.0, 80.0)], 10.0))
+    assert len(one.table) == 0
+    assert one.groups() == []
+    assert list(one.table.columns) == list(MERGE_DESCRIPTIONS)
+    units = [(samples, 50.0, 80.0), (empty, 50.0, 80.0), (samples[:1] + 7, 50.0, 80.0)]
+    few = suggest_merges(make_analyzer(units, 10.0, ids=["a", "b", "c"]))
+    assert few.table[["unit_id_a", "unit_id_b"]].values.tolist() == [["a", "c"]]
+    assert few.groups() == []
+    assert np.isnan(few.table["amplitude_term"]).all()
+    assert find_bad_merges_of(make_analyzer(units, 10.0)).empty
+
+
+def find_bad_merges_of(analyzer, **kwargs):
+    analyzer.compute("template_assignment")
+    return find_bad_merges(analyzer, **kwargs)
+
+
+def test_no_templates():
+    analyzer = make_analyzer([(np.array([100]), 0.0, 1.0)] * 2, 5.0)
+    analyzer.delete_extension("templates")
+    with pytest.raises(sic.MissingDataError, match="'templates'"):
+        suggest_merges(analyzer)
+    with pytest.raises(sic.MissingDataError, match="'template_assignment'"):
+        find_bad_merges(analyzer)
+
+
+def test_parameters(simulated):
+    analyzer = simulated[0]
+    with pytest.raises(sic.ParameterError) as fault:
+        suggest_merges(
+            analyzer,
+            min_similarity=2,
+            max_distance_um=-1,
+            max_pairs=1.5,
+            refractory_period_ms=0,
+            duplicate_window_ms="x",
+            score_threshold=np.nan,
+        )
+    for name in (
+        "min_similarity",
+        "max_distance_um",
+        "max_pairs",
+        "refractory_period_ms",
+        "duplicate_window_ms",
+        "score_threshold",
+    ):
+        assert name in str(fault.value)
+    with pytest.raises(sic.ParameterError, match="not longer than duplicate_window_ms"):
+        suggest_merges(analyzer, refractory_period_ms=0.4)
+    with pytest.raises(sic.UnknownIdError, match="there are no units"):
+        suggest_merges(analyzer, unit_ids=[0, 777])
+    with pytest.raises(sic.ParameterError, match="threshold is 3"):
+        suggest_merges(analyzer, unit_ids=[0, 1]).groups(3)
+    with pytest.raises(sic.ParameterError) as fault:
+        find_bad_merges_of(analyzer, max_contamination=1, significance=0, min_spikes=0)
+    for name in ("max_contamination", "significance", "min_spikes"):
+        assert name in str(fault.value)
+
+
+def test_choice_of_candidates(simulated):
+    analyzer = simulated[0]
+    whole = suggest_merges(analyzer)
+    few = suggest_merges(analyzer, max_pairs=5).table
+    assert set(few["similarity"]) == set(whole.table["similarity"].nlargest(5))
+    assert len(suggest_merges(analyzer, max_pairs=0).table) == 0
+    near = suggest_merges(analyzer, max_distance_um=10.0).table
+    assert (near["distance_um"] <= 10).all()
+    assert len(near) == (whole.table["distance_um"] <= 10).sum() > 0
+    assert (suggest_merges(analyzer, min_similarity=0.9).table["similarity"] >= 0.9).all()
+    ids = analyzer.unit_ids[:6]
+    some = suggest_merges(analyzer, unit_ids=ids).table
+    assert set(some["unit_id_a"]) | set(some["unit_id_b"]) <= set(ids)
+
+
+# ---------------------------------------------------------------------------------- the results
+
+
+def suggestions_of(scores, unit_ids):
+    import pandas as pd
+
+    rows = [{"unit_id_a": a, "unit_id_b": b, "score": s} for (a, b), s in scores.items()]
+    table = pd.DataFrame(rows, columns=["unit_id_a", "unit_id_b", "score"])
+    return MergeSuggestions(
+        table.sort_values("score", ascending=False, ignore_index=True), np.array(unit_ids), 0.5
+    )
+
+
+def test_chains_do_not_glue():
+    chain = suggestions_of({(1, 2): 0.9, (2, 3): 0.8, (3, 4): 0.7}, [1, 2, 3, 4])
+    assert chain.groups() == [[1, 2], [3, 4]]
+    clique = suggestions_of({(1, 2): 0.9, (2, 3): 0.8, (1, 3): 0.6, (3, 4): 0.55}, [4, 3, 2, 1])
+    assert clique.groups() == [[3, 2, 1]]
+    assert clique.groups(0.7) == [[3, 2, 1]], "half of the threshold for the third pair"
+    assert clique.groups(0.85) == [[2, 1]]
+    assert clique.groups(1.0) == []
+    refuted = suggestions_of({(1, 2): 0.9, (2, 3): 0.8, (1, 3): 0.2}, [1, 2, 3])
+    assert refuted.groups() == [[1, 2]]
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 6), st.integers(0, 6)).filter(lambda p: p[0] < p[1]),
+        st.integers(0, 100).map(lambda n: n / 100),
+    )
+)
+def test_groups_are_cliques_and_disjoint(scores):
+    groups = suggestions_of(scores, range(7)).groups()
+    assert len(set(itertools.chain(*groups))) == sum(map(len, groups))
+    for group in groups:
+        assert len(group) >= 2
+        for pair in itertools.combinations(group, 2):
+            assert scores[tuple(sorted(pair))] >= 0.25
+        for a in group:
+            assert any(scores[tuple(sorted((a, b)))] >= 0.5 for b in group if b != a)
+    merged = set(itertools.chain(*groups))
+    for (a, b), score in scores.items():
+        assert score < 0.5 or a in merged or b in merged
+
+
+def test_curation_goes_through_spikeinterface_and_the_session(simulated, tmp_path):
+    analyzer = simulated[0]
+    suggestions = suggest_merges(analyzer)
+    path = suggestions.to_curation_json(tmp_path / "merges.json")
+    model = Curation(**json.loads(path.read_text()))
+    assert model.format_version == "2"
+    assert [merge.unit_ids for merge in model.merges] == suggestions.groups()
+    session = sic.CurationSession(analyzer)
+    session.apply_spikeinterface_curation(path)
+    removed = sum(len(group) - 1 for group in suggestions.groups())
+    assert len(session.unit_ids) == len(analyzer.unit_ids) - removed
+    with pytest.raises(sic.OutputExistsError):
+        suggestions.to_curation_json(path)
+    suggestions.to_curation_json(path, threshold=1.0, overwrite=True)
+    assert json.loads(path.read_text())["merges"] == []
+    assert "candidate pairs" in repr(suggestions)
+
+
+# -------------------------------------------------------------------------------------- numbers
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_evidence_is_brute_force(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(0, 60))
+    segments = np.sort(rng.integers(0, 2, n))
+    samples = np.concatenate([np.sort(rng.integers(0, 200, (segments == s).sum())) for s in (0, 1)])
+    units = rng.integers(0, 3, n)
+    pairs = np.array([[0, 1], [2, 1], [0, 2]])
+    fs, censored, period = 1000.0, 1, 4
+    counts = count_lags(samples, units, segments, 3, pairs, fs)
+    found = cross_refractoriness(counts, pairs, np.full(3, period), censored, fs)
+    partners = count_coincident_spikes(samples, units, segments, 3, pairs, 2)
+
+    def trains(unit):
+        return [samples[(units == unit) & (segments == s)] for s in (0, 1)]
+
+    for row, (a, b) in enumerate(pairs):
+        both = list(zip(trains(a), trains(b), strict=True))
+        observed = sum(naive.pairs_between(s, t, censored, period) for s, t in both)
+        assert found.observed[row] == observed
+        baseline = sum(naive.pairs_between(s, t, 9, 49) for s, t in both)
+        assert found.expected[row] == pytest.approx(baseline / 40 * (period - censored))
+        assert partners[row, 0] == sum(naive.with_partner(s, t, 2) for s, t in both)
+        assert partners[row, 1] == sum(naive.with_partner(t, s, 2) for s, t in both)
+        own = sum(naive.pairs_between(s, s, censored, period) for s in trains(a)) / 2
+        assert found.auto_observed[row, 0] == own
+    periods, _ = choose_refractory_periods(counts, pairs, censored, fs)
+    assert (periods > censored).all()
+
+
+def test_odds_fall_with_coincidences():
+    from si_curation.evidence.merge_evidence import _log_odds
+
+    for expected, ratio, shape in itertools.product((0.1, 3.0, 80.0), (0.03, 0.3, 0.9), (0.5, 20)):
+        counts = np.minimum(np.arange(200.0), expected)
+        odds = _log_odds(counts, np.full(200, expected), np.full(200, ratio), np.full(200, shape))
+        assert (np.diff(odds) <= 1e-9).all()
+        assert odds[0] >= 0
+        assert odds[-1] <= 0 or expected < 1
+    nothing = _log_odds(np.zeros(1), np.zeros(1), np.full(1, 0.05), np.full(1, 0.5))
+    assert nothing == 0
+
+
+def test_more_coincidences_than_chance_speak_against_one_neuron():
+    rng = np.random.default_rng(0)
+    first = renewal(rng, 2, 200)
+    samples = np.concatenate([first, first + round(0.001 * FS)])
+    order = np.argsort(samples, kind="stable")
+    units, pairs = np.repeat([0, 1], first.size)[order], np.array([[0, 1]])
+    counts = count_lags(samples[order], units, np.zeros(units.size, int), 2, pairs, FS)
+    found = cross_refractoriness(counts, pairs, np.array([round(0.0025 * FS)]), 8, FS)
+    assert found.observed[0] >= first.size > 20 * found.expected[0] > 0
+    assert found.log_odds[0] < 0
+
+
+def test_time_overlap_is_brute_force():
+    rng = np.random.default_rng(0)
+    units, bins = rng.integers(0, 3, 80), rng.integers(0, 10, 80)
+    profile = time_profile(units, bins, 4, num_bins=10)
+    found = time_overlap(profile.counts, np.array([[0, 1], [1, 2], [0, 3]]))
+    for value, (a, b) in zip(found, [(0, 1), (1, 2)], strict=False):
+        expected = naive.overlap_of_active_times(bins[units == a], bins[units == b], 10)
+        assert value == pytest.approx(expected)
+    assert np.isnan(found[2])
+
+
+def test_continuity_takes_the_nearest_bins():
+    units = np.repeat([0, 1], [40, 40])
+    bins = np.concatenate([np.repeat([0, 3], 20), np.repeat([6, 9], 20)])
+    values = np.concatenate([np.repeat([0.0, 5.0], 20), np.repeat([7.0, 100.0], 20)])
+    values[0] = np.nan
+    profile = time_profile(units, bins, 3, values, num_bins=10)
+    found = continuity_of_pairs(profile, np.array([[0, 1], [1, 0], [0, 2]]), 1.0)
+    np.testing.assert_allclose(found.difference, [2.0, -2.0, np.nan])
+    np.testing.assert_allclose(found.distance, [2.0, 2.0, np.nan])
+    np.testing.assert_allclose(found.gap, [3, 3, np.nan])
+
+
+def test_small_functions():
+    assert probability_of_one_neuron(
+        np.zeros(2), np.array([np.nan, 0.0]), np.array([99, 10])
+    ).tolist() == [0.5, 0.5]
+    assert burst_asymmetry(np.array([3]), np.array([900]))[0] == 0
+    assert merge_score(np.array([np.nan]), np.array([0.3])).tolist() == [0.3]
+    rng = np.random.default_rng(0)
+    draws = rng.poisson(3.0, 20000)
+    for count in (0, 1, 5):
+        chance = at_least(np.array([count]), np.array([3.0]))[0]
+        assert chance == pytest.approx((draws >= count).mean(), abs=0.02)
+
+
+# ------------------------------------------------------------------------------------ bad merges
+
+
+@pytest.fixture(scope="module")
+def merged():
+    """Units that were merged rightly (90) and wrongly (91), and one that is alone (4)."""
+    rng = np.random.default_rng(5)
+    one = renewal(rng, 12, 200)
+    half = rng.random(one.size) < 0.5
+    units = [
+        (one[half], 50.0, 80.0),
+        (one[~half], 50.0, 80.0),
+        (renewal(rng, 10, 200), 60.0, 80.0),
+        (renewal(rng, 10, 200), 60.0, 80.0),
+        (renewal(rng, 10, 200), 60.0, 80.0),
+    ]
+    analyzer = make_analyzer(units, 200.0)
+    analyzer.compute("template_assignment")
+    assert find_bad_merges(analyzer, all_pairs=True).empty, "no lineage, no pairs"
+    return analyzer.merge_units([[0, 1], [2, 3]], new_unit_ids=[90, 91])
+
+
+def test_bad_merges_are_found_and_good_ones_are_not(merged):
+    table = find_bad_merges(merged)
+    assert list(table.columns) == list(BAD_MERGE_DESCRIPTIONS)
+    assert table["unit_id"].tolist() == [91]
+    row = table.iloc[0]
+    assert sorted([row["template_id_a"], row["template_id_b"]]) == [2, 3]
+    assert row["num_spikes_a"] >= row["num_spikes_b"]
+    assert row["ratio_lower"] > row["ratio_allowed"]
+    assert "not one neuron" in row["reason"]
+    whole = find_bad_merges(merged, all_pairs=True).set_index("unit_id")
+    assert whole["is_bad"].to_dict() == {91: True, 90: False}
+    assert whole.loc[90, "power"] > 0.9
+    assert whole.loc[90, "reason"].startswith("refractory")
+    assert find_bad_merges(merged, unit_ids=[90]).empty
+
+
+def test_bad_merge_counts_are_brute_force(merged):
+    row = find_bad_merges(merged, refractory_period_ms=2.0).iloc[0]
+    spikes = merged.sorting.to_spike_vector()
+    templates = merged.get_extension("template_assignment").get_spike_template_ids()
+    a, b = (
+        spikes["sample_index"][templates == t] for t in (row["template_id_a"], row["template_id_b"])
+    )
+    low, high = round(0.4 * FS * 1e-3), round(2.0 * FS * 1e-3)
+    assert row["observed"] == naive.pairs_between(a, b, low, high)
+    baseline = naive.pairs_between(a, b, round(0.01 * FS) - 1, round(0.05 * FS) - 1)
+    assert row["expected"] == pytest.approx(baseline / round(0.04 * FS) * (high - low))
+
+
+def test_too_few_spikes_are_no_verdict(merged):
+    assert find_bad_merges(merged, min_spikes=10_000, all_pairs=True).empty
+    strict = find_bad_merges(merged, significance=1e-300, all_pairs=True)
+    assert not strict["is_bad"].any()
+
+
+def test_contamination_excuses(merged):
+    assert find_bad_merges(merged, max_contamination=0.99).empty
+
+
+def test_real_curated_folder():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    bad = find_bad_merges(analyzer)
+    lineage = sic.reconstruct_lineage(analyzer)
+    assert set(bad["unit_id"]) == {10, 13}
+    for row in bad.itertuples():
+        counts = dict(lineage.templates[row.unit_id])
+        assert counts[row.template_id_a] == row.num_spikes_a
+        assert counts[row.template_id_b] == row.num_spikes_b
+    suggestions = suggest_merges(analyzer)
+    shared = suggestions.table.set_index(["unit_id_a", "unit_id_b"])["shared_templates"]
+    assert shared[shared > 0].index.tolist() == [(12, 11)]

@@ -1,0 +1,316 @@
+"""`write_phy_columns`, `update_phy_folder`, `restore_phy_folder`: changed in place, and back."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from phylib.io.model import load_model
+
+import si_curation as sic
+from helpers.phy_folders import Faults, state_of, tables_of
+from si_curation.exporters.phy.backup import list_backups, restore_phy_folder
+from si_curation.exporters.phy.inplace import update_phy_folder, write_phy_columns
+from si_curation.phy.writing import format_value
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The packaged folder, with a cache as phy leaves it."""
+    copy = tmp_path / "folder"
+    shutil.copytree(sic.example_folder(), copy, copy_function=shutil.copyfile)
+    cache = copy / ".phy"
+    (cache / "memcache").mkdir(parents=True)
+    (cache / "joblib" / "phy").mkdir(parents=True)
+    (cache / "joblib" / "phy" / "output.pkl").write_bytes(b"correlograms")
+    (cache / "memcache" / "get_best_channels.pkl").write_bytes(b"channels")
+    (cache / "spikes_per_cluster.pkl").write_bytes(pickle.dumps({4: [0]}))
+    (cache / "new_cluster_id.json").write_text('{"new_cluster_id": 14}')
+    (cache / "state.json").write_text("{}")
+    return copy
+
+
+def merged_analyzer(folder):
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    return analyzer.merge_units([[8, 9]], sparsity_overlap=0.0)
+
+
+# ---------------------------------------------------------------------- columns
+
+
+def test_columns_are_what_phylib_and_we_read(folder, hash_files):
+    before = state_of(folder, hash_files)
+    table = pd.DataFrame(
+        {
+            "snr": [7.5, np.nan, 0.1 + 0.2],
+            "layer": ["L4", "", 'L5 \t a, "b"'],
+            "rank": pd.array([1, None, 3], dtype="Int64"),
+            "half": np.array([0.1, 2, 3], dtype="float32"),
+        },
+        index=[4, 7, 13],
+    )
+    backup = write_phy_columns(folder, table)
+    expected = {
+        "snr": {4: 7.5, 13: 0.1 + 0.2},
+        "layer": {4: "L4", 13: 'L5 \t a, "b"'},
+        "rank": {4: 1, 13: 3},
+        "half": {4: 0.1, 7: 2.0, 13: 3.0},
+    }
+    metadata = load_model(folder / "params.py").metadata
+    columns = sic.read_phy_folder(folder).columns
+    for name, values in expected.items():
+        assert metadata[name] == values
+        assert columns[name].values == values
+    assert (folder / "cluster_rank.tsv").read_bytes() == b"cluster_id\trank\r\n4\t1\r\n13\t3\r\n"
+    after = state_of(folder, hash_files)
+    assert {n: d for n, d in after.items() if n in before} == before
+    manifest = json.loads((backup / "manifest.json").read_text())
+    assert [e["existed"] for e in manifest["files"]] == [False] * 4
+    restored = restore_phy_folder(folder)
+    assert {p.name for p in restored} == {f"cluster_{n}.tsv" for n in expected}
+    assert state_of(folder, hash_files) == before
+    assert not list((folder / ".phy").glob("*.bak"))
+
+
+def test_some_values_of_a_column_that_is_there(folder, hash_files):
+    before = state_of(folder, hash_files)
+    old = tables_of(folder)["cluster_group.tsv"]
+    backup = write_phy_columns(folder, {"group": {4: "good", 8: None, 13: "unsorted"}})
+    assert tables_of(folder)["cluster_group.tsv"] == {"4": {"group": "good"}, "10": old["10"]}
+    kept = backup / "files" / "cluster_group.tsv"
+    assert kept.read_bytes() == (sic.example_folder() / "cluster_group.tsv").read_bytes()
+    assert write_phy_columns(folder, {"group": {4: "good"}}) is None  # nothing to do
+    restore_phy_folder(folder)
+    assert state_of(folder, hash_files) == before
+
+
+def test_column_of_another_file_is_moved(folder):
+    (folder / "labels.csv").write_text("cluster_id,area,cell\n4,V1,pyr\n7,V2,int\n99,V4,x\n")
+    (folder / "cluster_area2.tsv").write_text("cluster_id\tarea\n4\told\n")
+    write_phy_columns(folder, {"area": {4: "S1"}})
+    assert not (folder / "cluster_area2.tsv").exists()
+    tables = tables_of(folder)
+    assert tables["labels.csv"] == {"4": {"cell": "pyr"}, "7": {"cell": "int"}, "99": {"cell": "x"}}
+    assert {i: r["area"] for i, r in tables["cluster_area.tsv"].items()}["4"] == "S1"
+    metadata = load_model(folder / "params.py").metadata
+    assert metadata["area"][4] == "S1"
+    assert metadata["cell"] == {4: "pyr", 7: "int", 99: "x"}
+
+
+def test_other_columns_of_its_file_are_kept(folder):
+    (folder / "cluster_note.tsv").write_text("cluster_id\tnote\tby\n4\ta\tme\n7\tb\tyou\n")
+    write_phy_columns(folder, {"note": {4: "c"}})
+    metadata = load_model(folder / "params.py").metadata
+    assert metadata["note"] == {4: "c", 7: "b"}
+    assert metadata["by"] == {4: "me", 7: "you"}
+    assert (folder / "cluster_by.tsv").is_file()
+
+
+def test_refused_columns_change_nothing(folder, hash_files):
+    before = hash_files(folder)
+    with pytest.raises(sic.UnknownIdError, match="no cluster 0, 99") as error:
+        write_phy_columns(folder, {"cluster_id": {0: 1, 4: 1}, "a\\b": {99: 2}, "ok": {4: [1]}})
+    for part in ("cluster_id", "a\\\\b", "no number and no text"):
+        assert part in str(error.value)
+    for name in ("id", "info", "", " x", "a/b", "a\tb", "a\nb", "CLUSTER_ID", 3):
+        with pytest.raises(sic.ParameterError):
+            write_phy_columns(folder, {name: {4: 1}})
+    for table in ({"group": [1, 2]}, [1], {"Group": {4: "x"}}, {"a": {4: 1}, "A": {4: 1}}):
+        with pytest.raises(sic.ParameterError):
+            write_phy_columns(folder, table)
+    with pytest.raises(sic.ParameterError, match="more than once"):
+        write_phy_columns(folder, pd.DataFrame({"a": [1, 2]}, index=[4, 4]))
+    with pytest.raises(sic.OutputExistsError, match="KSLabel"):
+        write_phy_columns(folder, {"KSLabel": {4: "mua"}}, overwrite=False)
+    with pytest.raises(sic.FolderNotFoundError):
+        write_phy_columns(folder / "nothing", {})
+    assert hash_files(folder) == before
+
+
+def test_values_read_back_as_they_are():
+    assert format_value(np.float32(0.1)) == "0.1"
+    assert format_value(1e300) == "1e+300"
+    assert format_value(pd.NA) is None
+    assert format_value(np.str_("a")) == "a"
+    assert format_value(np.bool_(True)) == "True"
+    for value in (object(), "a\x00b", "\ud800", 1j):
+        with pytest.raises(ValueError):
+            format_value(value)
+
+
+# ---------------------------------------------------------------------- clusters
+
+
+def test_update_and_restore(folder, hash_files):
+    before = hash_files(folder)
+    merged = merged_analyzer(folder)
+    backup = update_phy_folder(folder, merged)
+    again = sic.read_kilosort_as_analyzer(folder)
+    assert np.array_equal(again.unit_ids, merged.unit_ids)
+    assert np.array_equal(again.sorting.to_spike_vector(), merged.sorting.to_spike_vector())
+    assert not (folder / "cluster_info.tsv").exists()
+    # of phy's cache only the state of its windows does not hang on the clusters
+    assert [p.name for p in (folder / ".phy").iterdir()] == ["state.json"]
+    assert (backup / "phy_cache" / "spikes_per_cluster.pkl").is_file()
+    model = load_model(folder / "params.py")
+    assert np.array_equal(np.unique(model.spike_clusters), merged.unit_ids)
+    for _ in range(2):
+        restore_phy_folder(folder)
+        assert state_of(folder, hash_files) == before
+    assert update_phy_folder(folder, sic.read_kilosort_as_analyzer(folder)) is None
+
+
+def test_what_phy_saved_since_is_kept(folder, hash_files):
+    before = state_of(folder, hash_files)
+    backup = update_phy_folder(folder, merged_analyzer(folder))
+    np.save(folder / "spike_clusters.npy", np.full(5299, 3, dtype="int32"))
+    (folder / ".phy" / "new_cluster_id.json").write_text("99")
+    restore_phy_folder(folder, backup.name)
+    assert state_of(folder, hash_files) == before
+    (aside,) = backup.glob("replaced-*")
+    assert set(np.load(aside / "spike_clusters.npy")) == {3}
+    assert (aside / "phy_cache" / "new_cluster_id.json").read_text() == "99"
+
+
+def test_backups_are_steps(folder, hash_files):
+    states = [state_of(folder, hash_files)]
+    backups = []
+    for value in (1, 2, 3):
+        backups.append(write_phy_columns(folder, {"a": {4: value}}))
+        states.append(state_of(folder, hash_files))
+    assert list_backups(folder) == backups
+    restore_phy_folder(folder)
+    assert state_of(folder, hash_files) == states[2]
+    restore_phy_folder(folder, backups[0])
+    assert state_of(folder, hash_files) == states[0]
+    with pytest.raises(sic.MissingDataError, match="no backup 'x'"):
+        restore_phy_folder(folder, "x")
+
+
+def test_nothing_to_restore(folder, hash_files):
+    with pytest.raises(sic.MissingDataError, match="has no backup"):
+        restore_phy_folder(folder)
+    backup = write_phy_columns(folder, {"group": {4: "good"}})
+    (backup / "files" / "cluster_group.tsv").write_text("damaged")
+    before = state_of(folder, hash_files)
+    with pytest.raises(sic.MissingDataError, match="damaged"):
+        restore_phy_folder(folder)
+    manifest = json.loads((backup / "manifest.json").read_text())
+    manifest["files"][0] |= {"name": "../evil", "existed": False}
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(sic.MissingDataError, match="no file name"):
+        restore_phy_folder(folder)
+    (backup / "manifest.json").write_text("[")
+    with pytest.raises(sic.MissingDataError, match="cannot be read"):
+        restore_phy_folder(folder)
+    assert state_of(folder, hash_files) == before
+
+
+def test_update_needs_the_folder_that_was_read(folder, tmp_path, simulate):
+    merged = merged_analyzer(folder)
+    other = simulate("kilosort4", num_templates=4, num_spikes=100, num_channels=8).folder
+    with pytest.raises(sic.PhyFolderError, match="is not what the analyzer was read from"):
+        update_phy_folder(other, merged)
+    with pytest.raises(sic.FolderNotFoundError):
+        update_phy_folder(tmp_path / "nothing", merged)
+    moved = folder.rename(tmp_path / "moved")
+    update_phy_folder(moved, merged)
+    assert 14 in sic.read_phy_folder(moved).cluster_ids
+
+
+# ---------------------------------------------------------------------- faults
+
+
+@pytest.fixture
+def tiny(simulate):
+    """A small folder with labels and a cache."""
+    made = simulate(
+        "kilosort4",
+        num_templates=4,
+        num_spikes=100,
+        num_channels=8,
+        write_features=False,
+        curation=[("label", [1], "good")],
+    ).folder
+    (made / ".phy" / "memcache").mkdir(parents=True)
+    (made / ".phy" / "memcache" / "get_best_channels.pkl").write_bytes(b"channels")
+    (made / ".phy" / "spikes_per_cluster.pkl").write_bytes(b"spikes")
+    return made
+
+
+def tiny_merged(folder):
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    return analyzer.merge_units([[0, 1]], sparsity_overlap=0.0)
+
+
+@pytest.mark.parametrize("what", ["columns", "update"])
+@pytest.mark.parametrize("kill", [False, True])
+def test_any_fault_can_be_undone(tiny, tmp_path, hash_files, what, kill):
+    pristine, folder = tmp_path / "pristine", tmp_path / "folder"
+    tiny.rename(pristine)
+    (pristine / "labels.csv").write_text("cluster_id,note\n3,a\n")
+    merged = tiny_merged(pristine)
+    old = state_of(pristine, hash_files)
+
+    def prepare():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(pristine, folder, copy_function=shutil.copyfile)
+
+    def run():
+        if what == "update":
+            update_phy_folder(folder, merged)
+        else:
+            write_phy_columns(folder, {"group": {3: "good"}, "note": {2: "b"}, "snr": {3: 1.5}})
+
+    prepare()
+    run()
+    new = state_of(folder, hash_files)
+    seen = set()
+
+    def check(failed):
+        found = state_of(folder, hash_files)
+        if not failed:
+            assert found == new
+            return
+        if not kill:  # put back at once
+            assert found == old
+            assert not [p for p in folder.rglob("*.tmp")]
+        elif found == new:
+            seen.add("new")
+        elif found != old:
+            seen.add("mixed")
+            with pytest.raises(sic.ParameterError, match="not finished"):
+                write_phy_columns(folder, {"x": {3: 1}})
+        if list_backups(folder):
+            restore_phy_folder(folder)
+            assert state_of(folder, hash_files) == old
+            assert not [p for p in folder.rglob("*.tmp")]
+        run()  # and nothing stands in the way
+        assert state_of(folder, hash_files) == new
+        restore_phy_folder(folder)
+        assert state_of(folder, hash_files) == old
+
+    assert Faults(kill).each(prepare, run, check) > 20
+    assert seen == ({"mixed", "new"} if kill else set())
+
+
+def test_restoring_can_be_cut_short(tiny, hash_files):
+    folder, old = tiny, state_of(tiny, hash_files)
+    update_phy_folder(folder, tiny_merged(folder))
+    new = folder.with_name("new")
+    folder.rename(new)
+
+    def prepare():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(new, folder)
+
+    def check(failed):
+        restore_phy_folder(folder)
+        assert state_of(folder, hash_files) == old
+
+    for kill in (False, True):
+        assert Faults(kill).each(prepare, lambda: restore_phy_folder(folder), check) > 5

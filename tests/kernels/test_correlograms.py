@@ -1,0 +1,397 @@
+"""Correlograms against brute force, SpikeInterface and phylib."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from phylib.stats.ccg import correlograms as phylib_correlograms
+from spikeinterface.postprocessing.correlograms import correlogram_for_one_segment
+
+from oracles import correlograms as naive
+from si_curation.errors import ParameterError
+from si_curation.kernels import correlogram_counts, correlogram_spikes
+from si_curation.kernels.correlogram_cells import (
+    CONVENTIONS,
+    bins_of_convention,
+    linear_cells,
+    log_cells,
+)
+from si_curation.kernels.correlogram_counts import count_chosen_pairs, count_pairs, prepare_spikes
+from si_curation.kernels.correlogram_isi import isi_histogram
+from si_curation.kernels.correlograms import (
+    assemble,
+    assemble_pairs,
+    auto_correlograms,
+    correlograms_of_pairs,
+    correlograms_of_unit,
+    cross_correlograms,
+)
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def spike_trains(draw):
+    """Samples, units, segments, number of units: ties, empty units, one spike, none."""
+    rng = np.random.default_rng(draw(seeds))
+    num_units = draw(st.integers(1, 5))
+    size = draw(st.sampled_from([0, 1, 2, 3, 20, 60]))
+    span = draw(st.sampled_from([1, 10, 60, 400]))
+    start = draw(st.sampled_from([0, -30, 2**40, -(2**40), 2**32 - 20, 2**63 - 401, -(2**63)]))
+    samples = start + rng.integers(0, span, size)
+    units = rng.integers(0, num_units, size)
+    segments = rng.integers(0, draw(st.integers(1, 3)), size)
+    order = np.lexsort((samples, segments))
+    return samples[order], units[order], segments[order], num_units
+
+
+def all_pairs(num_units):
+    return np.stack(np.divmod(np.arange(num_units**2), num_units), axis=1)
+
+
+@given(
+    trains=spike_trains(), width=st.integers(1, 9), half=st.integers(1, 5), rest=st.integers(0, 8)
+)
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_against_brute_force(convention, trains, width, half, rest):
+    samples, units, segments, num_units = trains
+    half_window = half * width + rest % width  # not a multiple of the bin: the rest is cut off
+    expected = naive.OF_CONVENTION[convention](
+        samples, units, num_units, half_window, width, segments
+    )
+    for cells in (
+        linear_cells(half_window, width),
+        linear_cells(half_window, width, (convention,)),
+    ):
+        found = cross_correlograms(samples, units, num_units, cells, convention, segments)
+        assert found.counts.dtype == np.int64
+        np.testing.assert_array_equal(found.counts, expected)
+        assert found.edges_samples.size == expected.shape[2] + 1
+    some = correlograms_of_pairs(
+        samples, units, num_units, all_pairs(num_units), cells, convention, segments
+    )
+    np.testing.assert_array_equal(some.counts.reshape(expected.shape), expected)
+    auto = auto_correlograms(samples, units, num_units, cells, convention, segments)
+    np.testing.assert_array_equal(auto.counts, expected[range(num_units), range(num_units)])
+    one = correlograms_of_unit(samples, units, num_units, 0, cells, convention, segments)
+    np.testing.assert_array_equal(one.counts, expected[0])
+    if convention == "centered":
+        np.testing.assert_array_equal(expected, expected.transpose(1, 0, 2)[:, :, ::-1])
+
+
+@given(
+    trains=spike_trains(),
+    first=st.integers(1, 5),
+    last=st.integers(6, 300),
+    per_decade=st.integers(1, 12),
+)
+def test_log_bins(trains, first, last, per_decade):
+    samples, units, segments, num_units = trains
+    cells = log_cells(last, first, per_decade)
+    edges = cells.edges_samples
+    assert edges[0] == first
+    assert edges[-1] == last
+    assert np.all(np.diff(edges) > 0)
+    expected = naive.logarithmic(samples, units, num_units, edges, segments)
+    found = cross_correlograms(samples, units, num_units, cells, "centered", segments)
+    np.testing.assert_array_equal(found.counts, expected)
+    np.testing.assert_array_equal(found.edges_samples, [*-edges[::-1], *edges])
+
+
+@given(trains=spike_trains(), width=st.integers(1, 9), half=st.integers(1, 5))
+def test_spikeinterface_and_phylib(trains, width, half):
+    samples, units, _, num_units = trains
+    if samples.size < 2:  # they fail
+        return
+    samples = np.sort(samples.view(np.uint64) - samples.view(np.uint64).min()).astype(np.int64)
+    cells = linear_cells(half * width, width)
+    ours = cross_correlograms(samples, units, num_units, cells).counts
+    theirs = correlogram_for_one_segment(samples, units, half * width, width, num_units)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)
+    if samples.max() < 2**50:  # phylib goes through float64
+        theirs = phylib_correlograms(
+            samples,
+            units,
+            cluster_ids=np.arange(num_units),
+            sample_rate=1.0,
+            bin_size=width,
+            window_size=2 * half * width,
+        )
+        ours = cross_correlograms(samples, units, num_units, cells, "phy").counts
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_lags_at_exact_bin_edges(convention):
+    lags = np.arange(-24, 25)
+    for lag in lags:
+        samples, units = np.array([100, 100 + abs(lag)]), np.array([0, 1] if lag >= 0 else [1, 0])
+        found = cross_correlograms(samples, units, 2, linear_cells(16, 4), convention).counts
+        expected = naive.OF_CONVENTION[convention](samples, units, 2, 16, 4)
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 15, 30])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_edges_and_widths(convention, width):
+    cells = linear_cells(5 * width, width)
+    bins = bins_of_convention(cells, convention)
+    edges = bins.edges_samples
+    assert bins.num_bins == (10 if convention == "spikeinterface" else 11)
+    assert np.all(np.diff(edges) > 0)
+    # widths: whole lags that are counted, found by counting pairs at each lag
+    max_lag = 7 * width
+    counts = 0
+    for lag in range(-max_lag, max_lag + 1):
+        samples, units = np.array([0, abs(lag)]), np.array([0, 1] if lag >= 0 else [1, 0])
+        counts = counts + cross_correlograms(samples, units, 2, cells, convention).counts[0, 1]
+    # of the centre bin of phy both sides were counted, and one holds the simultaneous spikes
+    expected = bins.widths_samples.copy()
+    if convention == "phy":
+        expected[5] = 2 * width - 1
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_window_beyond_the_recording():
+    samples, units = np.array([0, 7, 9]), np.array([0, 1, 0])
+    found = cross_correlograms(samples, units, 2, linear_cells(10_000, 100)).counts
+    assert found.sum() == 6
+    np.testing.assert_array_equal(found, naive.spikeinterface(samples, units, 2, 10_000, 100))
+
+
+def test_no_pairs_across_the_range_of_int64():
+    samples = np.array([-(2**63), -(2**63) + 2, 2**63 - 3, 2**63 - 1])
+    units = np.array([0, 1, 0, 1])
+    found = cross_correlograms(samples, units, 2, linear_cells(4, 1)).counts
+    assert found[0, 1].tolist() == [0, 0, 2, 0, 0, 0, 0, 0]
+    # 2^32 samples apart: equal as 32-bit numbers
+    samples = np.array([0, 2**32, 2**33])
+    assert not cross_correlograms(samples, units[:3], 2, linear_cells(4, 1)).counts.any()
+
+
+@pytest.mark.parametrize(
+    ("half_window", "width", "message"),
+    [(10, 0, "smaller|expected at least 1"), (3, 4, "whole bin"), (2**30, 10, "less than")],
+)
+def test_windows_that_cannot_be(half_window, width, message):
+    with pytest.raises(ParameterError, match=message):
+        linear_cells(half_window, width)
+    with pytest.raises(ParameterError, match=message):
+        log_cells(half_window, width)
+
+
+def test_bad_input_is_refused():
+    cells = linear_cells(4, 1)
+    samples, units = np.array([3, 1]), np.array([0, 1])
+    with pytest.raises(ParameterError, match="not sorted"):
+        cross_correlograms(samples, units, 2, cells)
+    with pytest.raises(ParameterError, match="not sorted"):
+        cross_correlograms(np.sort(samples), units, 2, cells, segment_index=np.array([1, 0]))
+    with pytest.raises(ParameterError, match="expected 0 to 0"):
+        cross_correlograms(np.sort(samples), units, 1, cells)
+    with pytest.raises(ParameterError, match="expected 0 to 1"):
+        cross_correlograms(np.sort(samples), -units, 2, cells)
+    with pytest.raises(ParameterError, match="one length"):
+        cross_correlograms(samples, units[:1], 2, cells)
+    with pytest.raises(ParameterError, match="pairs"):
+        correlograms_of_pairs(np.sort(samples), units, 2, np.array([[0, 2]]), cells)
+    with pytest.raises(ParameterError, match="convention"):
+        cross_correlograms(np.sort(samples), units, 2, cells, "matlab")
+    with pytest.raises(ParameterError, match="other conventions"):
+        cross_correlograms(np.sort(samples), units, 2, linear_cells(8, 4, ("phy",)))
+
+
+# -------------------------------------------------------------------- larger: groups, tiles, blocks
+
+
+def many_spikes(num_spikes, num_units, span, seed=0):
+    rng = np.random.default_rng(seed)
+    samples = np.sort(rng.integers(0, span, num_spikes))
+    units = np.minimum(rng.geometric(min(0.5, 4 / num_units), num_spikes) - 1, num_units - 1)
+    segments = np.repeat([0, 2], [num_spikes // 3, num_spikes - num_spikes // 3])
+    return samples, units, segments
+
+
+def by_segment(samples, units, segments, half_window, width, num_units):
+    return sum(
+        correlogram_for_one_segment(
+            samples[segments == s], units[segments == s], half_window, width, num_units
+        )
+        for s in (0, 2)
+    )
+
+
+@pytest.fixture
+def small_tables(monkeypatch):
+    """Make every way of cutting the work happen on little data."""
+    monkeypatch.setattr(correlogram_spikes, "_ROWS", 777)
+    monkeypatch.setattr(correlogram_counts, "_TABLE_BYTES", 5_000)
+    monkeypatch.setattr(correlogram_counts, "_SPIKES_PER_TASK", 100)
+
+
+@pytest.mark.parametrize("num_units", [1, 3, 37, 61])
+def test_groups_and_tiles(small_tables, num_units):
+    spikes = many_spikes(8000, num_units, 60_000)
+    found = cross_correlograms(*spikes[:2], num_units, linear_cells(90, 6), segment_index=spikes[2])
+    np.testing.assert_array_equal(found.counts, by_segment(*spikes, 90, 6, num_units))
+
+
+@pytest.mark.parametrize("num_units", [4, 60])
+def test_blocks_of_time(num_units):
+    spikes = many_spikes(300_000, num_units, 2_000_000)
+    found = cross_correlograms(*spikes[:2], num_units, linear_cells(40, 5), segment_index=spikes[2])
+    np.testing.assert_array_equal(found.counts, by_segment(*spikes, 40, 5, num_units))
+
+
+def test_a_unit_with_most_spikes_is_several_tasks():
+    start = np.array([0, 10, 2_000_000, 2_000_100])
+    tasks = correlogram_counts._tasks(start)
+    sizes = [piece.stop - piece.start for _, piece in tasks]
+    assert max(sizes) <= 2_000_100 / 8
+    assert sizes == sorted(sizes, reverse=True)
+    covered = sorted((piece.start, piece.stop, group) for group, piece in tasks)
+    assert [first for first, _, _ in covered] == [0, *[stop for _, stop, _ in covered[:-1]]]
+    for first, stop, group in covered:
+        assert start[group] <= first < stop <= start[group + 1]
+
+
+def test_many_spikes_at_once(small_tables):
+    # more spikes within a window than are handled at a time
+    num_spikes, num_units = 5000, 30
+    samples, units = np.zeros(num_spikes, dtype=np.int64), np.arange(num_spikes) % num_units
+    cells = linear_cells(3, 1)
+    counts = cross_correlograms(samples, units, num_units, cells).counts
+    per_unit = np.bincount(units, minlength=num_units)
+    expected = np.outer(per_unit, per_unit) - np.diag(per_unit)
+    np.testing.assert_array_equal(counts[:, :, 3], expected)
+    assert counts.sum() == expected.sum()
+
+
+@pytest.mark.parametrize("is_small", [True, False])
+def test_same_bits_on_any_number_of_threads(threads, monkeypatch, is_small):
+    if is_small:
+        monkeypatch.setattr(correlogram_counts, "_TABLE_BYTES", 50_000)
+    spikes = many_spikes(200_000, 90, 3_000_000)
+    cells = linear_cells(60, 6)
+    pairs = all_pairs(90)[::7]
+    found = []
+    for num_threads in (1, 2, 4, 8):
+        threads(min(num_threads, numba.config.NUMBA_NUM_THREADS))
+        monkeypatch.setattr(numba, "get_num_threads", lambda n=num_threads: n)
+        prepared = prepare_spikes(*spikes, 90, cells.max_lag)
+        counts = count_pairs(prepared, 90, cells)
+        some = count_chosen_pairs(*spikes, 90, pairs, cells)
+        narrow = count_chosen_pairs(*spikes, 90, pairs, cells, narrow=True)
+        assert narrow.dtype == np.uint32
+        np.testing.assert_array_equal(narrow, some)
+        np.testing.assert_array_equal(
+            some[:, 0],
+            np.where(
+                (pairs[:, 0] == pairs[:, 1])[:, None],
+                counts[pairs[:, 0], pairs[:, 0]],
+                counts[pairs[:, 0], pairs[:, 1]],
+            ),
+        )
+        summed = assemble(counts, bins_of_convention(cells, "phy"))
+        found.append((counts.dtype, counts.tobytes(), some.tobytes(), summed.tobytes()))
+    assert len(set(found)) == 1
+
+
+def test_counts_above_32_bits_would_be_64_bits(monkeypatch):
+    samples, units, segments = many_spikes(3000, 40, 20_000)
+    cells = linear_cells(60, 6)
+    spikes = prepare_spikes(samples, units, segments, 40, cells.max_lag)
+    narrow = count_pairs(spikes, 40, cells)
+    assert narrow.dtype == np.uint32
+    monkeypatch.setattr(correlogram_counts, "dtype_of_counts", lambda spikes, n: np.dtype(np.int64))
+    wide = count_pairs(spikes, 40, cells)
+    assert wide.dtype == np.int64
+    np.testing.assert_array_equal(narrow, wide)
+
+
+def test_width_of_counts_follows_the_pairs_of_a_unit():
+    def dtype(units):
+        time = np.zeros(len(units) + 1, dtype=np.uint32)  # all at once
+        time[-1] = 2
+        spikes = correlogram_spikes.Spikes(time, units.astype(np.int32), 1)
+        return correlogram_spikes.dtype_of_counts(spikes, 2)
+
+    # 1e10 pairs, 5e9 of a unit; 5e9 pairs, 2.5e9 of a unit
+    assert dtype(np.arange(140_000) % 2) == np.int64
+    assert dtype(np.arange(100_000) % 2) == np.uint32
+    assert dtype(np.arange(2000) % 2) == np.uint32
+
+
+@given(trains=spike_trains(), max_lag=st.integers(1, 50))
+def test_bounds_and_numbers_of_pairs(trains, max_lag):
+    samples, units, segments, num_units = trains
+    spikes = prepare_spikes(samples, units, segments, num_units, max_lag)
+    later = [
+        sum(
+            segments[j] == segments[i] and int(samples[j]) - int(samples[i]) <= max_lag
+            for j in range(i + 1, len(samples))
+        )
+        for i in range(len(samples))
+    ]
+    assert spikes.num_pairs == sum(later)
+    assert np.all(np.repeat(spikes.most_later(), 64)[: len(later)] >= later)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("num_units", [1, 2, 20])
+def test_bytes_that_run_over(small_tables, convention, num_units):
+    # thousands of pairs in a cell, from several tasks
+    rng = np.random.default_rng(num_units)
+    samples = np.sort(rng.integers(0, 600, 3000))
+    units = np.minimum(rng.geometric(0.7, samples.size) - 1, num_units - 1)
+    cells = linear_cells(12, 4)
+    found = cross_correlograms(samples, units, num_units, cells, convention).counts
+    assert found.max() > 2000
+    pairs = all_pairs(num_units)
+    expected = correlograms_of_pairs(samples, units, num_units, pairs, cells, convention).counts
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+    if convention == "spikeinterface":
+        expected = correlogram_for_one_segment(samples, units, 12, 4, num_units)
+        np.testing.assert_array_equal(found, expected)
+    bins = bins_of_convention(cells, convention)
+    spikes = prepare_spikes(samples, units, None, num_units, cells.max_lag)
+    np.testing.assert_array_equal(assemble(count_pairs(spikes, num_units, cells), bins), found)
+
+
+def test_sums_do_not_overflow_32_bits():
+    cells = linear_cells(4, 2)
+    counts = np.full((2, 2, cells.num_cells), 2**32 - 1, dtype=np.uint32)
+    bins = bins_of_convention(cells, "centered")
+    number_of_cells = bins.ab_stop - bins.ab_start + bins.ba_stop - bins.ba_start
+    np.testing.assert_array_equal(assemble(counts, bins)[0, 1], (2**32 - 1) * number_of_cells)
+    found = assemble_pairs(counts[0], counts[1], bins)
+    np.testing.assert_array_equal(found[0], (2**32 - 1) * number_of_cells)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint16", "int64"])
+def test_any_integers_and_fields_of_a_spike_vector(dtype):
+    samples, units, segments = many_spikes(400, 6, 3000)
+    spikes = np.zeros(400, dtype=[("sample_index", dtype), ("unit_index", dtype)])
+    spikes["sample_index"], spikes["unit_index"] = samples, units
+    cells = linear_cells(60, 6)
+    found = cross_correlograms(spikes["sample_index"], spikes["unit_index"], 6, cells).counts
+    np.testing.assert_array_equal(found, naive.spikeinterface(samples, units, 6, 60, 6))
+
+
+@given(seed=seeds, width=st.integers(1, 9), num_bins=st.integers(1, 9), rest=st.integers(0, 8))
+def test_isi_histogram(seed, width, num_bins, rest):
+    rng = np.random.default_rng(seed)
+    trains = [np.sort(rng.integers(0, 200, size)) for size in rng.integers(0, 40, 3)]
+    found = isi_histogram(trains, num_bins * width + rest % width, width)
+    assert found.tolist() == naive.isi_counts(trains, num_bins, width)
+
+
+def test_isi_windows_that_cannot_be():
+    with pytest.raises(ParameterError, match="expected at least 1"):
+        isi_histogram([], 10, 0)
+    with pytest.raises(ParameterError, match="whole bin"):
+        isi_histogram([], 10, 11)

@@ -1,0 +1,542 @@
+"""The contamination panel against SpikeInterface, brute force, and known contamination."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from spikeinterface.core import NumpySorting
+from spikeinterface.metrics.quality.misc_metrics import (
+    compute_isi_violations,
+    compute_refrac_period_violations,
+    compute_sliding_rp_violations,
+    isi_violations,
+    slidingRP_violations,
+)
+
+import si_curation as sic
+from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.kernels import contamination as formulas
+from si_curation.kernels import refractory
+from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
+from si_curation.quality.contamination_columns import (
+    COMPARABLE_CONTAMINATION_COLUMNS,
+    CONTAMINATION_DESCRIPTIONS,
+)
+
+FS = 30000.0
+INTERVALS = [
+    "isi_violations_ratio",
+    "hill_contamination",
+    "rp_contamination",
+    "rp_contamination_one_neuron",
+]
+
+
+class Analyzer:
+    """What the panel asks of an analyzer: spikes, ids, rate, total samples."""
+
+    def __init__(self, trains, total_samples, fs=FS, unit_ids=None):
+        # trains[segment][unit]: samples
+        num_units = len(trains[0])
+        self.unit_ids = np.arange(num_units) if unit_ids is None else np.asarray(unit_ids)
+        self.sampling_frequency = fs
+        self.num_segments = len(trains)
+        self.total_samples = total_samples
+        self.sorting = NumpySorting.from_unit_dict(
+            [
+                {
+                    u: np.sort(np.asarray(train, dtype=np.int64))
+                    for u, train in zip(self.unit_ids, units, strict=True)
+                }
+                for units in trains
+            ],
+            fs,
+        )
+
+    def get_total_samples(self):
+        return self.total_samples
+
+    def get_num_segments(self):
+        return self.num_segments
+
+
+def renewal(rng, rate_hz, duration_s, dead_ms):
+    """Samples of a neuron with an absolute refractory period."""
+    mean = 1.0 / rate_hz - dead_ms / 1000.0
+    isi = dead_ms / 1000.0 + rng.exponential(mean, int(rate_hz * duration_s * 1.2) + 50)
+    times = np.cumsum(isi) - rng.uniform(0, 1.0 / rate_hz)
+    return np.floor(times[(times > 0) & (times < duration_s)] * FS).astype(np.int64)
+
+
+def contaminated(rng, rate_hz, duration_s, contamination, kind, dead_ms=2.5):
+    """Samples of a unit and its true contamination."""
+    own = renewal(rng, rate_hz * (1 - contamination), duration_s, dead_ms)
+    if kind == "one neuron":
+        other = renewal(rng, rate_hz * contamination, duration_s, dead_ms)
+    else:
+        count = rng.poisson(rate_hz * contamination * duration_s)
+        other = rng.integers(0, int(duration_s * FS), count)
+    return np.concatenate([own, other]), other.size / (own.size + other.size)
+
+
+@pytest.fixture(scope="module")
+def two_segments():
+    rng = np.random.default_rng(3)
+    segments = []
+    for seconds in (200, 300):
+        units = [contaminated(rng, 12, seconds, c, "many")[0] for c in (0, 0.05, 0.2, 0.5)]
+        units += [rng.integers(0, int(seconds * FS), 40 * seconds)]  # refractory nowhere
+        units += [np.zeros(0, dtype=np.int64)]
+        segments.append([np.unique(unit) for unit in units])
+    segments[1].append(np.array([5]))
+    segments[0].append(np.array([], dtype=np.int64))
+    return Analyzer(segments, int(500 * FS), unit_ids=[f"u{i}" for i in range(7)])
+
+
+# ----------------------------------------------------------------------------- counts
+
+
+def brute_counts(samples, units, segments, num_units, max_lag, bin_of_lag, num_bins):
+    pairs = np.zeros((num_units, max_lag + 1), dtype=np.int64)
+    adjacent, binned = pairs.copy(), np.zeros((num_units, num_bins), dtype=np.int64)
+    for unit in range(num_units):
+        for segment in set(segments):
+            rows = (units == unit) & (segments == segment)
+            train = sorted(samples[rows].tolist())
+            for i in range(len(train)):
+                for j in range(i + 1, len(train)):
+                    lag = train[j] - train[i]
+                    if lag <= max_lag:
+                        pairs[unit, lag] += 1
+                        adjacent[unit, lag] += j == i + 1
+                    if lag < len(bin_of_lag):
+                        binned[unit, bin_of_lag[lag]] += 1
+    return pairs, adjacent, binned
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.integers(0, 60),
+    num_units=st.integers(1, 20),
+    num_segments=st.integers(1, 3),
+    max_lag=st.integers(0, 30),
+    num_lags=st.integers(0, 60),
+    is_sorted=st.booleans(),
+)
+def test_count_short_lags(seed, size, num_units, num_segments, max_lag, num_lags, is_sorted):
+    rng = np.random.default_rng(seed)
+    samples = rng.integers(-20, 60, size)
+    units = rng.integers(0, num_units, size)
+    segments = rng.integers(0, num_segments, size)
+    if is_sorted:
+        order = np.lexsort((samples, segments))
+        samples, units, segments = samples[order], units[order], segments[order]
+    bin_of_lag = np.sort(rng.integers(0, 9, num_lags))
+    counts = refractory.count_short_lags(samples, units, segments, num_units, max_lag, bin_of_lag)
+    num_bins = bin_of_lag.max() + 1 if num_lags else 0
+    expected = brute_counts(samples, units, segments, num_units, max_lag, bin_of_lag, num_bins)
+    for found, wanted in zip(counts, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_threads_do_not_matter(threads, two_segments):
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("one thread only")
+    tables = []
+    for count in (1, 2):
+        threads(count)
+        tables.append(contamination_panel(two_segments))
+    assert tables[0].equals(tables[1])
+
+
+# ----------------------------------------------------------------------------- formulas
+
+
+def test_poisson_interval_is_that_of_chi_squared():
+    counts = np.array([0, 1, 2, 17, 5000])
+    for level in (0.5, 0.95, 0.999):
+        lower, upper = formulas.poisson_interval(counts, level)
+        tail = (1 - level) / 2
+        np.testing.assert_allclose(lower[1:], stats.chi2.ppf(tail, 2 * counts[1:]) / 2, rtol=1e-9)
+        assert lower[0] == 0
+        np.testing.assert_allclose(upper, stats.chi2.isf(tail, 2 * counts + 2) / 2, rtol=1e-9)
+        # by definition: at the ends a count this extreme has the probability of the tail
+        np.testing.assert_allclose(stats.poisson.cdf(counts, upper), tail, rtol=1e-6)
+
+
+@given(share=st.floats(0, 1))
+def test_models_undo_the_expected_violations(share):
+    many = formulas.contamination_by_many_neurons(np.array([share * (2 - share)]))
+    np.testing.assert_allclose(many, [share], atol=1e-7)
+    one = formulas.contamination_by_one_neuron(np.array([2 * share * (1 - share)]))
+    np.testing.assert_allclose(one, [min(share, 1 - share)], atol=1e-7)
+
+
+@given(
+    count=st.integers(0, 300),
+    expected=st.floats(0.01, 1000),
+    level=st.sampled_from([0.8, 0.95, 0.99]),
+    model=st.sampled_from(["ums", "many", "one"]),
+)
+def test_interval_holds_the_value_and_nan_has_its_cause(count, expected, level, model):
+    function, most = {
+        "ums": (formulas.ums2000_ratio, np.inf),
+        "many": (formulas.contamination_by_many_neurons, np.inf),
+        "one": (formulas.contamination_by_one_neuron, 0.5),
+    }[model]
+    found = formulas.estimate_contamination(
+        np.array([count]), np.array([expected]), function, level, most
+    )
+    value, lower, upper, unknown, refuted = (field[0] for field in found)
+    tail = (1 - level) / 2
+    largest = expected * min(1.0, most)
+    assert unknown == (count == 0 and -math.log(tail) >= largest)
+    # refuted: a count this large has less than the probability of the tail at the model's most
+    if count and most < np.inf:
+        assert refuted == (stats.poisson.sf(count - 1, expected * most) < tail)
+    else:
+        assert not refuted
+    assert np.isnan(value) == (unknown or refuted)
+    assert np.isnan(lower) == np.isnan(upper) == refuted
+    if not np.isnan(value):
+        assert lower <= value <= upper
+
+
+def brute_kilosort(train_s):
+    """R12 and Q12 written out from Kilosort 4's documentation of its correlogram."""
+    histogram = {}
+    for i, a in enumerate(train_s):
+        for j, b in enumerate(train_s):
+            if i != j and abs(b - a) < 0.5:
+                lag = int(np.round((b - a) / 0.001))
+                histogram[lag] = histogram.get(lag, 0) + 1
+    at = lambda lags: [histogram.get(lag, 0) for lag in lags]  # noqa: E731
+    far = np.mean(at([*range(-499, -250), *range(250, 500)]))
+    shoulder = max(far, np.mean(at(range(-50, -10))), np.mean(at(range(10, 50))))
+    ratios, chances = [], []
+    for i in range(1, 11):
+        inside = sum(at([lag for lag in range(-i, i + 1) if lag]))
+        ratios.append(inside / (2 * i) / shoulder)
+        z = (inside / 2 - shoulder * i) / math.sqrt(2 * shoulder * i + 1e-10)
+        chances.append(0.5 * (1 + math.erf(z)))
+    return min(ratios), min(chances)
+
+
+@pytest.mark.parametrize(("seed", "refractory_ms"), [(0, 2.0), (1, 0.0), (2, 0.5)])
+def test_kilosort_by_brute_force(seed, refractory_ms):
+    rng = np.random.default_rng(seed)
+    # whole thirds of a millisecond: no lag is halfway between two bins
+    train = np.cumsum(10 * rng.integers(3 * refractory_ms + 1, 200, 400))
+    panel = contamination_panel(Analyzer([[train]], 10**6))
+    found = panel.loc[0, ["kilosort_r12", "kilosort_q12"]].tolist()
+    np.testing.assert_allclose(found, brute_kilosort(train / FS), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("seed", "rate", "dead", "r12", "q12"),
+    [
+        (1, 20, 60, 0.0, 0.0),
+        (2, 5, 90, 0.0, 0.004206277087258514),
+        (3, 60, 30, 0.26236025529584406, 0.0),
+    ],
+)
+def test_kilosort_as_kilosort_4_1_7_computed_it(seed, rate, dead, r12, q12):
+    rng = np.random.default_rng(seed)
+    train = np.cumsum(rng.integers(dead, 2 * 30000 // rate - dead, 60 * rate))
+    counts = refractory.count_short_lags(
+        train, np.zeros_like(train), np.zeros_like(train), 1, 0, refractory.kilosort_bin_of_lag(FS)
+    )
+    found = refractory.kilosort_refractoriness(counts.binned_pairs)
+    # Kilosort bins floating-point seconds: lags halfway between bins may go either way
+    np.testing.assert_allclose([found.r12[0], found.q12[0]], [r12, q12], rtol=0.02, atol=1e-6)
+
+
+def test_kilosort_as_kilosort_wrote_it(shared_data):
+    folder = shared_data / "ks4_fresh"
+    written = np.loadtxt(folder / "cluster_ContamPct.tsv", skiprows=1)
+    panel = contamination_panel(sic.read_kilosort_as_analyzer(folder))
+    found = 100 * panel.loc[written[:, 0].astype(int), "kilosort_r12"]
+    assert (written[:, 1] > 0).any()
+    np.testing.assert_allclose(found.fillna(0.0), written[:, 1], atol=0.06)
+
+
+# ----------------------------------------------------------------------------- SpikeInterface
+
+
+@pytest.mark.parametrize("censored_ms", [0.0, 0.3])
+def test_rp_columns_are_spikeinterface_s(two_segments, censored_ms):
+    panel = contamination_panel(
+        two_segments, refractory_period_ms=1.7, censored_period_ms=censored_ms
+    )
+    fake = as_spikeinterface_wants(two_segments)
+    contamination, violations = compute_refrac_period_violations(
+        fake, refractory_period_ms=1.7, censored_period_ms=censored_ms
+    )
+    for unit in panel.index[:5]:
+        assert panel.loc[unit, "rp_violations"] == violations[unit]
+        assert panel.loc[unit, "rp_contamination"] == pytest.approx(contamination[unit], abs=1e-12)
+    assert panel["rp_contamination"].nunique() > 3
+
+
+def test_isi_columns_are_spikeinterface_s(two_segments):
+    # half a sample more than the period: SpikeInterface compares floating-point seconds
+    panel = contamination_panel(two_segments, refractory_period_ms=1.5)
+    fake = as_spikeinterface_wants(two_segments)
+    _, counts = compute_isi_violations(fake, isi_threshold_ms=44.5 / 30.0)
+    assert panel.index[:5].map(counts).tolist() == panel["isi_violations_count"][:5].tolist()
+    for unit in panel.index[:5]:
+        trains = [
+            two_segments.sorting.get_unit_spike_train(unit, segment_index=segment).astype(float)
+            for segment in (0, 1)
+        ]
+        # in samples, where comparisons are exact
+        ratio, _, count = isi_violations(trains, two_segments.total_samples, 45.0, 0.0)
+        assert panel.loc[unit, "isi_violations_ratio"] == pytest.approx(ratio)
+        assert panel.loc[unit, "isi_violations_count"] == count
+
+
+@pytest.mark.parametrize("fs", [30000.0, 20000.0, 32000.0])
+def test_sliding_column_is_spikeinterface_s(fs):
+    rng = np.random.default_rng(8)
+    shares = rng.uniform(0, 0.4, 40)
+    trains = [
+        np.unique(contaminated(rng, rng.uniform(1, 20), 400, share, "many")[0]) for share in shares
+    ]
+    analyzer = Analyzer([trains], int(400 * FS), fs=fs)
+    panel = contamination_panel(analyzer)
+    expected = compute_sliding_rp_violations(as_spikeinterface_wants(analyzer))
+    np.testing.assert_allclose(
+        panel["sliding_rp_violation"], [expected[u] for u in panel.index], atol=1e-9
+    )
+    assert panel["sliding_rp_violation"].isna().any()
+    assert panel["sliding_rp_violation"].nunique() > 10
+
+
+def test_sliding_confidence_is_that_of_the_matrix():
+    rng = np.random.default_rng(9)
+    train = np.unique(contaminated(rng, 8, 300, 0.06, "many")[0])
+    analyzer = Analyzer([[train]], int(300 * FS))
+    _, matrix = slidingRP_violations(
+        analyzer.sorting, 300.0, contamination_values=np.array([0.1]), return_conf_matrix=True
+    )
+    centres = (np.arange(matrix.shape[1]) + 0.5) * 8 / FS
+    found = contamination_panel(analyzer)["sliding_rp_confidence"].iloc[0]
+    assert found == pytest.approx(matrix[0, centres > 0.0005].max())
+
+
+def as_spikeinterface_wants(analyzer):
+    return SimpleNamespace(
+        sorting=SimpleNamespace(
+            select_periods=lambda periods: analyzer.sorting,
+        ),
+        unit_ids=analyzer.unit_ids,
+        sampling_frequency=analyzer.sampling_frequency,
+        get_num_segments=analyzer.get_num_segments,
+        get_total_samples=analyzer.get_total_samples,
+    )
+
+
+# ----------------------------------------------------------------------------- known contamination
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [("one neuron", "rp_contamination_one_neuron"), ("many", "rp_contamination")],
+)
+@pytest.mark.parametrize("contamination", [0.02, 0.1, 0.2])
+def test_each_model_finds_its_contamination(kind, column, contamination):
+    rng = np.random.default_rng(11)
+    units = [contaminated(rng, 10, 600, contamination, kind) for _ in range(60)]
+    true = np.array([share for _, share in units])
+    analyzer = Analyzer([[train for train, _ in units]], int(600 * FS))
+    panel = contamination_panel(analyzer, refractory_period_ms=2.0)
+    assert abs((panel[column] - true).mean()) < 0.08 * contamination
+    covered = (panel[f"{column}_lower"] <= true) & (true <= panel[f"{column}_upper"])
+    assert covered.mean() > 0.88
+
+
+def test_refractory_period_is_found():
+    rng = np.random.default_rng(12)
+    dead = np.repeat([1.5, 2.5, 4.0], 10)
+    trains = [contaminated(rng, 15, 900, 0.05, "many", dead_ms=ms)[0] for ms in dead]
+    trains += [rng.integers(0, int(900 * FS), 9000), rng.integers(0, int(900 * FS), 50)]
+    panel = contamination_panel(Analyzer([trains], int(900 * FS)))
+    found = panel["refractory_period_ms"].to_numpy()
+    assert panel["refractory_period_source"].tolist() == ["autocorrelogram"] * 30 + ["default"] * 2
+    for ms in (1.5, 2.5, 4.0):
+        assert abs(np.median(found[:30][dead == ms]) - ms) <= 0.5
+    assert (found[:30] <= dead + 0.3).all()
+    assert found[30:].tolist() == [1.5, 1.5]
+
+
+# ----------------------------------------------------------------------------- the table
+
+
+def test_columns_are_described_and_nan_has_a_reason(two_segments):
+    panel = contamination_panel(two_segments)
+    assert list(panel.columns) == list(CONTAMINATION_DESCRIPTIONS)
+    assert set(COMPARABLE_CONTAMINATION_COLUMNS) < set(panel.columns)
+    assert panel.index.name == "unit_id"
+    values = [*INTERVALS, "sliding_rp_violation", "kilosort_r12", "kilosort_q12"]
+    for unit, row in panel.iterrows():
+        missing = [name for name in values if np.isnan(row[name])]
+        assert bool(missing) == bool(row["reason"]), unit
+        for name in missing:
+            assert name in row["reason"] or row["reason"].startswith("all estimates"), name
+    assert panel["reason"].iloc[0] == ""
+    assert panel.loc["u4", "rp_contamination"] > 0.9  # independent spikes
+    assert "one other neuron can make" in panel.loc["u4", "reason"]
+    assert panel.loc["u5", "reason"] == "all estimates: no spikes"
+    assert panel.loc["u6", "reason"] == "all estimates: one spike"
+
+
+def test_counts_too_low_are_not_a_flattering_zero():
+    rng = np.random.default_rng(5)
+    train = np.sort(rng.choice(int(3600 * FS / 3000), 300, replace=False)) * 3000  # 100 ms apart
+    panel = contamination_panel(Analyzer([[train]], int(3600 * FS)))
+    row = panel.iloc[0]
+    assert row["rp_violations"] == 0
+    assert row[[*INTERVALS, "sliding_rp_violation", "kilosort_r12"]].isna().all()
+    assert row[[f"{name}_lower" for name in INTERVALS]].tolist() == [0, 0, 0, 0]
+    assert row["rp_contamination_upper"] == 1
+    assert row["hill_contamination_upper"] == 0.5
+    assert "any contamination is possible" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    "train",
+    [[], [7], [7, 7], [0, 10**6], [5] * 30, [-40, -39, 3], list(range(50))],
+    ids=["none", "one", "twice", "far", "identical", "negative", "every sample"],
+)
+@pytest.mark.parametrize("total_samples", [0, 10, 10**6])
+@pytest.mark.parametrize("refractory_ms", [None, 0.04, 100.0])
+def test_hostile_trains(train, total_samples, refractory_ms):
+    panel = contamination_panel(
+        Analyzer([[train, [3, 400, 900]]], total_samples), refractory_period_ms=refractory_ms
+    )
+    row = panel.iloc[0]
+    assert row["num_spikes"] == len(train)
+    reach = round(row["refractory_period_ms"] * 30)
+    lags = [abs(a - b) for i, a in enumerate(train) for b in train[:i]]
+    assert row["rp_violations"] == sum(lag <= reach for lag in lags)
+    assert row["isi_violations_count"] == np.sum(np.diff(train) < reach)
+    for name in INTERVALS:
+        value, lower, upper = row[[name, f"{name}_lower", f"{name}_upper"]]
+        assert np.isnan(value) or 0 <= lower <= value <= upper
+    if panel["rp_contamination"].isna().iloc[0]:
+        assert row["reason"]
+
+
+@pytest.mark.parametrize("fs", [1000.0, 12345.6, 250000.0])
+def test_any_sampling_frequency(fs):
+    rng = np.random.default_rng(1)
+    train = np.cumsum(rng.integers(int(0.004 * fs) + 1, int(0.1 * fs), 3000))
+    panel = contamination_panel(Analyzer([[train]], int(train[-1]), fs=fs))
+    assert panel.loc[0, "rp_contamination"] == 0
+    assert panel.loc[0, "rp_violations"] == 0
+    assert panel.loc[0, "refractory_period_source"] == "autocorrelogram"
+
+
+def test_censored_pairs_and_period():
+    train = np.arange(2000) * 1000
+    train = np.concatenate([train, train[:5] + 6])  # 0.2 ms: found twice
+    panel = contamination_panel(
+        Analyzer([[train]], 2_000_000), refractory_period_ms=2.0, censored_period_ms=0.5
+    )
+    row = panel.iloc[0]
+    assert row["censored_pairs"] == 5
+    assert row["rp_violations"] == 5
+    expected = 2005**2 * (60 - 15) / (2_000_000 - 2 * 2005 * 15)
+    assert row["expected_pairs"] == pytest.approx(expected)
+
+
+def test_time_shift_and_unit_order_do_not_matter(two_segments):
+    panel = contamination_panel(two_segments)
+    trains = [
+        [two_segments.sorting.get_unit_spike_train(u, segment_index=s) for u in panel.index]
+        for s in (0, 1)
+    ]
+    shifted = Analyzer(
+        [[train + 1000 * (1 + s) for train in trains[s][::-1]] for s in (0, 1)],
+        two_segments.total_samples,
+        unit_ids=panel.index[::-1],
+    )
+    assert contamination_panel(shifted).loc[panel.index].equals(panel)
+    picked = ["u3", "u0"]
+    assert contamination_panel(two_segments, unit_ids=picked).equals(panel.loc[picked])
+
+
+def test_segments_far_apart_are_one_recording():
+    rng = np.random.default_rng(6)
+    first, second = (np.unique(contaminated(rng, 12, 100, 0.1, "many")[0]) for _ in range(2))
+    length = int(100 * FS)
+    pieces = contamination_panel(Analyzer([[first], [second]], 4 * length))
+    whole = contamination_panel(
+        Analyzer([[np.concatenate([first, second + 3 * length])]], 4 * length)
+    )
+    assert pieces.equals(whole)
+
+
+def test_of_a_real_analyzer():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    panel = contamination_panel(analyzer, refractory_period_ms=1.0)
+    contamination, violations = compute_refrac_period_violations(analyzer)
+    assert panel["rp_violations"].to_dict() == violations
+    told = panel["rp_contamination"].dropna()
+    assert len(told) > 2
+    for unit, value in told.items():
+        assert value == pytest.approx(contamination[unit])
+    with pytest.raises(UnknownIdError, match=r"\[99\]"):
+        contamination_panel(analyzer, unit_ids=[4, 99])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"confidence_level": 1.0}, "confidence_level"),
+        ({"confidence_level": float("nan")}, "confidence_level"),
+        ({"refractory_period_ms": 0.0}, "refractory_period_ms"),
+        ({"refractory_period_ms": float("inf")}, "refractory_period_ms"),
+        ({"refractory_period_ms": 0.01}, "one sample"),
+        ({"refractory_period_ms": 1.0, "censored_period_ms": 1.0}, "censored period"),
+        ({"censored_period_ms": -1.0}, "censored_period_ms"),
+        ({"censored_period_ms": 2.0}, "default refractory period"),
+        ({"confidence_level": 2, "refractory_period_ms": -1}, "confidence_level.*refractory"),
+        ({"unit_ids": [0, 0]}, "more than once"),
+    ],
+)
+def test_parameters_are_checked(kwargs, match):
+    with pytest.raises(ParameterError, match=match):
+        contamination_panel(Analyzer([[[1, 2]]], 100), **kwargs)
+
+
+def test_no_units():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    panel = contamination_panel(analyzer, unit_ids=[])
+    assert len(panel) == 0
+    assert list(panel.columns) == list(CONTAMINATION_DESCRIPTIONS)
+
+
+def test_groups_of_spikes_are_as_units():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    vector = analyzer.sorting.to_spike_vector()
+    spikes = {u: np.flatnonzero(analyzer.unit_ids[vector["unit_index"]] == u) for u in (11, 12)}
+    merged = sic.CurationSession(analyzer)
+    unit_id = merged.merge([11, 12])
+    panel = contamination_panel(merged.apply(), unit_ids=[unit_id])
+    # in any order of the spikes, and with spikes that are in several groups
+    found = contamination_of_spikes(
+        analyzer, [np.concatenate([spikes[12], spikes[11]]), spikes[11], np.zeros(0, dtype=int)]
+    )
+    pd.testing.assert_frame_equal(found.iloc[:1], panel.reset_index(drop=True))
+    alone = contamination_panel(analyzer, unit_ids=[11]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.iloc[[1]].reset_index(drop=True), alone)
+    assert found.reason[2] == "all estimates: no spikes"

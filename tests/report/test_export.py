@@ -1,0 +1,487 @@
+"""The page of a sorting: its numbers are those of the extensions, for any analyzer."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import spikeinterface.core as sc
+
+import si_curation as sic
+from helpers.hostile_analyzer import EXTENSIONS, HOSTILE, compute_all, hostile_analyzer
+from helpers.report_page import ReportPage, unpack
+from si_curation.cli import main
+from si_curation.report import page as report_page_module
+from si_curation.report.columns import CONTAMINATION, METRICS
+from si_curation.report.page import SCRIPTS, STYLES, read_asset
+from si_curation.report.unit_panel import MAX_POINTS
+
+
+@pytest.fixture(scope="module")
+def example():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    analyzer.compute(EXTENSIONS)
+    return analyzer
+
+
+@pytest.fixture(scope="module")
+def page(example, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("a folder with spaces")
+    return ReportPage(sic.export_report(example, folder / "my report.html"))
+
+
+def write(analyzer, tmp_path, **kwargs):
+    return ReportPage(sic.export_report(analyzer, tmp_path / "report.html", **kwargs))
+
+
+# numbers
+
+
+def test_numbers_of_panels_are_those_of_the_extensions(example, page):
+    assignment = example.get_extension("template_assignment")
+    channels = example.get_extension("template_best_channels").get_data(outputs="indices")
+    correlograms = example.get_extension("cross_correlograms")
+    amplitudes = np.asarray(example.get_extension("spike_amplitudes").get_data())
+    vector = example.sorting.to_spike_vector()
+    similarity = example.get_extension("unit_similarity")
+    lineage = sic.reconstruct_lineage(example)
+    period = sic.contamination_panel(example)["refractory_period_ms"]
+    assert [unit["id"] for unit in page.units] == example.unit_ids.tolist()
+    assert page.data["bins_ms"] == correlograms.get_data()[1].tolist()
+    for index, unit in enumerate(page.units):
+        unit_id = unit["id"]
+        spikes = np.flatnonzero(vector["unit_index"] == index)
+        assert unit["num_spikes"] == spikes.size
+        assert unit["refractory_ms"] == period[unit_id]
+
+        template, ranked = unit["template"], channels[unit_id]
+        waveforms = unpack(template["waveforms"])
+        n = template["num_ranked"]
+        assert template["channel_ids"][:n] == example.channel_ids[ranked].tolist()
+        expected = assignment.get_unit_template(unit_id)[:, ranked].T
+        np.testing.assert_array_equal(waveforms[0, :n], expected)
+        places = example.get_channel_locations()[example.channel_ids_to_indices(ranked)]
+        np.testing.assert_array_equal(template["x_um"][:n], places[:, 0])
+        np.testing.assert_array_equal(template["y_um"][:n], places[:, 1])
+        parts = lineage.templates[unit_id]
+        assert template["template_ids"] == [str(i) for i, _ in parts]
+        assert template["counts"] == [count for _, count in parts]
+        shown = example.channel_ids_to_indices(template["channel_ids"])
+        for layer, (template_id, _) in zip(waveforms, parts, strict=True):
+            whole = assignment.get_templates()[template_id]
+            np.testing.assert_array_equal(layer, whole[:, shown].T)
+            assert np.ptp(whole, axis=0).argmax() in shown, "where it is largest is shown"
+
+        assert unit["acg"]["counts"] == correlograms.get_acg(unit_id)[0].tolist()
+        rate = spikes.size**2 * 1e-3 / example.get_total_duration()
+        assert unit["acg"]["baseline"] == pytest.approx(rate)
+        counts, edges = correlograms.get_isi_histogram(unit_id, 50.0, 0.5)
+        assert unit["isi"]["counts"] == counts.tolist()
+        assert unit["isi"]["edges_ms"] == edges.tolist()
+        assert spikes.size <= MAX_POINTS
+        np.testing.assert_array_equal(
+            unpack(unit["amplitude"]["values"]), amplitudes[spikes].astype(np.float32)
+        )
+        times = (vector["sample_index"][spikes] / 30_000.0).astype(np.float32)
+        np.testing.assert_array_equal(unpack(unit["amplitude"]["times_s"]), times)
+        widths = np.diff(unit["rate"]["edges_s"])
+        assert (widths * unit["rate"]["rate_hz"]).sum() == pytest.approx(spikes.size)
+
+        others = similarity.get_similar_units(unit_id, 5)
+        assert [other["id"] for other in unit["similar"]] == others.index.tolist()
+        np.testing.assert_array_equal(
+            np.float32([other["similarity"] for other in unit["similar"]]), others["similarity"]
+        )
+        for other in unit["similar"]:
+            ccg = correlograms.get_ccg(unit_id, other["id"])[0]
+            assert other["ccg"]["counts"] == ccg.tolist()
+
+
+def test_table_of_units_has_every_number(example, page):
+    rows = page.tables["unit-table"]
+    assert [cell["text"] for cell in (row[0] for row in rows[1:])] == [
+        str(i) for i in example.unit_ids
+    ]
+    assert page.column("unit-table", 0, "href") == [f"#unit={i}" for i in example.unit_ids]
+    number = page.column_number("num_spikes")
+    expected = example.sorting.count_num_spikes_per_unit()
+    assert [int(v) for v in page.column("unit-table", number)] == list(expected.values())
+    groups = [cell["text"] for cell in (row[page.column_number("group")] for row in rows[1:])]
+    assert groups == example.get_sorting_property("quality").tolist()
+    for group, table in (
+        (METRICS, example.get_extension("curation_metrics").get_data()),
+        (CONTAMINATION, sic.contamination_panel(example)),
+    ):
+        for title in table.columns:
+            titles = [c["title"] for c in page.data["columns"] if c["group"] == group]
+            if title not in titles:
+                assert title in ("num_spikes", "firing_rate_hz", *_UNIT_TITLES), title
+                continue
+            if table[title].dtype.kind not in "fi":
+                continue
+            number = page.column_number(title, group)
+            found = page.column("unit-table", number)
+            values = [np.nan if v in ("", None) else float(v) for v in found]
+            np.testing.assert_array_equal(values, table[title].to_numpy(dtype=float), title)
+            described = page.data["columns"][number - 1]["description"]
+            assert len(described) > 10
+    # what is missing says why
+    number = page.column_number("drift_ptp", METRICS)
+    assert rows[1][number]["text"] == "–"
+    assert "fewer than 2 intervals" in rows[1][number]["title"]
+
+
+_UNIT_TITLES = ("depth_um", "shank", "template_id", "template_purity", "num_templates")
+
+
+def test_candidates_and_bad_merges_are_those_of_the_functions(example, page):
+    found = sic.suggest_merges(example).table
+    rows = page.tables["candidate-table"][1:]
+    assert [row[1]["text"] for row in rows] == [str(i) for i in found["unit_id_a"]]
+    np.testing.assert_array_equal([float(row[3]["data-order"]) for row in rows], found["score"])
+    assert [row[-1]["text"] for row in rows] == found["reason"].tolist()
+    ccg = example.get_extension("cross_correlograms")
+    for pair, row in zip(page.data["pairs"], found.itertuples(), strict=True):
+        ids = [page.units[pair[key]]["id"] for key in "ab"]
+        assert ids == [row.unit_id_a, row.unit_id_b]
+        assert pair["ccg"]["counts"] == ccg.get_ccg(*ids)[0].tolist()
+        evidence = dict(
+            zip([name for name, _ in page.data["evidence"]], pair["evidence"], strict=True)
+        )
+        assert list(evidence) == found.columns.tolist()
+        assert evidence["reason"] == row.reason
+        assert evidence["num_spikes_a"] == f"{row.num_spikes_a:,}"
+    bad = sic.find_bad_merges(example)
+    rows = page.tables["bad-merge-table"][1:]
+    assert [row[0]["text"] for row in rows] == [str(i) for i in bad["unit_id"]]
+    assert [row[-1]["text"] for row in rows] == bad["reason"].tolist()
+
+
+def test_summary(example, page):
+    depths = example.get_extension("spike_locations").get_data()["y"]
+    image = page.data["session"]["depth"]["density"]
+    counts = unpack(image["counts"])
+    assert counts.sum() + image["outside"] == depths.size
+    assert image["outside"] <= 0.003 * depths.size
+    times = example.sorting.to_spike_vector()["sample_index"] / 30_000.0
+    edges = [np.linspace(*image[axis], n + 1) for axis, n in zip("xy", counts.shape, strict=True)]
+    # numpy's own bins; a point on an edge may fall to either side
+    assert np.abs(np.histogram2d(times, depths, edges)[0] - counts).sum() <= 4
+    rate = page.data["session"]["rate"]
+    assert (np.diff(rate["edges_s"]) * rate["rate_hz"]).sum() == pytest.approx(depths.size)
+    for one in page.data["session"]["distributions"]:
+        assert sum(one["counts"]) == one["num_values"] == len(example.unit_ids) - one["missing"]
+    titles = [one["title"] for one in page.data["session"]["distributions"]]
+    assert {"firing_rate_hz", "amplitude", "isolation_distance", "rp_contamination"} <= set(titles)
+    assert page.text.count("kilosort4") >= 1
+    assert "5,299" in page.text
+    assert "units of the raw data" in page.text
+    assert "µV" not in page.data["amplitude_unit"]
+    assert str(sic.example_folder()) not in page.source, "a path tells of the writer"
+    circles = [attributes for tag, attributes in page.tags if tag == "circle"]
+    assert len(circles) >= len(example.unit_ids)
+
+
+def test_lineage_history_software_and_parameters(example, tmp_path):
+    session = sic.CurationSession(example, decided_by="me & you")
+    session.merge([11, 12], reason="one <b>neuron</b>")
+    session.label([14], "good")
+    with pytest.warns(sic.SiCurationWarning):
+        curated = session.apply()
+    page = write(curated, tmp_path)
+    lineage = {row[0]["text"]: [c["text"] for c in row] for row in page.tables["lineage-table"]}
+    assert lineage["13"][1:3] == ["merged", "1 (625), 0 (410), 2 (295)"]
+    assert set(lineage) == {"unit", "10", "13"}, "14 has all spikes of its template again"
+    steps = [[cell["text"] for cell in row] for row in page.tables["history-table"][1:]]
+    assert [step[1:4] for step in steps] == [["merge", "11, 12", "14"], ["label", "14", "14"]]
+    assert steps[0][5:] == ["one <b>neuron</b>", "me & you"]
+    assert steps[1][4] == "group: good"
+    tables = [[cell["text"] for cell in row] for row in page.tables[None]]
+    assert ["si_curation", sic.__version__] in tables
+    assert [row for row in tables if row[0] == "template_assignment"]
+    assert "compute curation_metrics first" in page.text, "apply leaves them out"
+
+
+def test_many_spikes_are_an_image(tmp_path, simulate):
+    folder = simulate("kilosort4", num_templates=3, num_channels=8, num_spikes=9000).folder
+    analyzer = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.2)
+    page = write(analyzer, tmp_path)
+    assert page.data["amplitude_unit"] == "µV"
+    amplitudes = np.asarray(analyzer.get_extension("spike_amplitudes").get_data())
+    vector = analyzer.sorting.to_spike_vector()
+    large = [i for i, unit in enumerate(page.units) if unit["num_spikes"] > MAX_POINTS]
+    assert large
+    for index in large:
+        image = page.units[index]["amplitude"]["density"]
+        own = vector["unit_index"] == index
+        counts = unpack(image["counts"])
+        assert counts.sum() + image["outside"] == own.sum()
+        edges = [np.linspace(*image[k], n + 1) for k, n in zip("xy", counts.shape, strict=True)]
+        times = vector["sample_index"][own] / analyzer.sampling_frequency
+        expected = np.histogram2d(times, amplitudes[own], edges)[0]
+        assert np.abs(expected - counts).sum() <= 4
+
+
+# any analyzer
+
+
+def test_a_bare_analyzer_says_what_to_compute(tmp_path):
+    analyzer = hostile_analyzer()
+    before = set(analyzer.get_loaded_extension_names())
+    page = write(analyzer, tmp_path)
+    assert set(analyzer.get_loaded_extension_names()) == before, "nothing is computed on it"
+    for name in ("template_assignment", "template_best_channels", "curation_metrics"):
+        assert name in page.text
+    assert set(page.data["notes"]) == {"template", "correlograms", "amplitude", "similar"}
+    for unit in page.units:
+        assert unit["template"] is unit["acg"] is unit["amplitude"] is unit["similar"] is None
+        assert sum(unit["isi"]["counts"]) > 0
+    assert page.data["session"]["depth"] is None
+
+
+def test_hostile_names_are_text(tmp_path):
+    analyzer = hostile_analyzer()
+    compute_all(analyzer)
+    page = write(analyzer, tmp_path, title="<h1>title</h1><script>window.hacked=3</script>")
+    assert page.scripts == len(SCRIPTS), "no script came with a name"
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert [row[0]["text"] for row in page.tables["unit-table"][1:]] == HOSTILE
+    assert [unit["id"] for unit in page.units] == HOSTILE
+    assert [unit["group"] for unit in page.units] == [*HOSTILE[1:], "good"]
+    assert page.data["units"] == HOSTILE
+    assert len([tag for tag, _ in page.tags if tag == "h1"]) == 1
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+
+
+def test_metrics_of_spikeinterface_are_columns(tmp_path):
+    analyzer = hostile_analyzer()
+    analyzer.compute(["random_spikes", "templates", "noise_levels"])
+    analyzer.compute("quality_metrics", metric_names=["snr", "num_spikes"])
+    page = write(analyzer, tmp_path)
+    table = analyzer.get_extension("quality_metrics").get_data()
+    number = page.column_number("snr")
+    np.testing.assert_array_equal(
+        [float(value) for value in page.column("unit-table", number)], table["snr"].astype(float)
+    )
+
+
+def test_half_a_surrogate_pair_in_a_name(tmp_path):
+    analyzer = hostile_analyzer(["a\ud800", "b"])
+    page = write(analyzer, tmp_path)
+    assert page.units[0]["id"] == "a?"
+
+
+@pytest.mark.parametrize("num_channels", [1, 384])
+def test_few_and_many_channels(tmp_path, simulate, num_channels):
+    folder = simulate(
+        "kilosort4", num_templates=4, num_channels=num_channels, num_spikes=400
+    ).folder
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    analyzer.compute(EXTENSIONS)
+    page = write(analyzer, tmp_path)
+    assert len(page.units) == len(analyzer.unit_ids)
+    assert max(len(unit["template"]["channel_ids"]) for unit in page.units) == min(num_channels, 12)
+
+
+def test_units_with_no_spike_and_with_one(tmp_path):
+    recording, _ = sc.generate_ground_truth_recording(durations=[5.0, 3.0], num_channels=4, seed=0)
+    spikes = [
+        {"a": np.array([100, 5000]), "one": np.array([], dtype=int), "none": np.array([], int)},
+        {"a": np.array([10, 300]), "one": np.array([77]), "none": np.array([], int)},
+    ]
+    sorting = sc.NumpySorting.from_unit_dict(spikes, recording.sampling_frequency)
+    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=False)
+    with np.errstate(all="ignore"):
+        analyzer.compute(["random_spikes", "templates", "spike_amplitudes"])
+        analyzer.compute(["template_assignment", *EXTENSIONS])
+    page = write(analyzer, tmp_path)
+    counts = {unit["id"]: unit["num_spikes"] for unit in page.units}
+    assert counts == {"a": 4, "one": 1, "none": 0}
+    a, one, none = (next(u for u in page.units if u["id"] == name) for name in ("a", "one", "none"))
+    fs = recording.sampling_frequency
+    # the second segment comes after the first
+    np.testing.assert_allclose(unpack(one["amplitude"]["times_s"]), [5.0 + 77 / fs], rtol=1e-6)
+    assert page.data["session"]["segment_starts_s"] == [5.0]
+    assert sum(a["isi"]["counts"]) == 1, "not the interval between segments"
+    assert none["amplitude"] is None
+    assert sum(one["isi"]["counts"]) == 0
+    assert none["template"] is None
+
+
+def test_neighbours_only_and_logarithmic_correlograms(tmp_path, example):
+    analyzer = example.copy()
+    analyzer.compute("cross_correlograms", pairs="auto", bins="log", window_ms=200.0)
+    page = write(analyzer, tmp_path)
+    extension = analyzer.get_extension("cross_correlograms")
+    for unit in page.units:
+        assert unit["acg"]["counts"] == extension.get_acg(unit["id"])[0].tolist()
+        assert unit["acg"]["baseline"] is None
+        assert all(other["ccg"] is None for other in unit["similar"]), "not counted, not drawn"
+
+
+def test_amplitudes_that_are_not_known_are_left_out(tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    amplitudes = np.array(analyzer.get_extension("spike_amplitudes").data["amplitudes"])
+    of_first = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == 0)
+    of_second = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == 1)
+    amplitudes[of_first[:3]] = [np.nan, np.inf, -np.inf]
+    amplitudes[of_second] = np.nan
+    analyzer.get_extension("spike_amplitudes").data["amplitudes"] = amplitudes
+    page = write(analyzer, tmp_path)
+    first, second = (unit["amplitude"] for unit in page.units[:2])
+    np.testing.assert_array_equal(unpack(first["values"]), np.float32(amplitudes[of_first[3:]]))
+    assert unpack(first["times_s"]).size == of_first.size - 3
+    assert second is None
+
+
+@pytest.mark.parametrize("format", ["binary_folder", "zarr"])
+def test_saved_analyzers_give_the_same_page(tmp_path, example, page, format):
+    suffix = ".zarr" if format == "zarr" else ""
+    example.save_as(format=format, folder=tmp_path / f"analyzer{suffix}")
+    loaded = sc.load_sorting_analyzer(tmp_path / f"analyzer{suffix}")
+    again = write(loaded, tmp_path)
+    assert again.units == page.units
+    assert again.data == page.data
+
+
+def test_twice_the_same(example, page, tmp_path):
+    again = write(example, tmp_path)
+    assert re.sub(r"made [^<]*", "", again.source) == re.sub(r"made [^<]*", "", page.source)
+
+
+# options and errors
+
+
+def test_some_units(example, tmp_path):
+    page = write(example, tmp_path, unit_ids=[13, 10], title="Two")
+    assert [unit["id"] for unit in page.units] == [10, 13]
+    assert "2 of 8 are in this report" in page.text
+    assert "Two" in page.text
+    rows = {unit["id"]: [o["row"] for o in unit["similar"]] for unit in page.units}
+    assert len(rows[10]) == 5, "similar units may be others, without a link"
+    assert [row for row in rows[13] if row is not None] == [0], "links to units in the report"
+
+
+def test_errors_change_nothing(example, tmp_path, monkeypatch):
+    target = tmp_path / "new folder" / "report.html"
+    with pytest.raises(sic.UnknownIdError, match="99"):
+        sic.export_report(example, target, unit_ids=[99])
+    with pytest.raises(sic.ParameterError, match="no units"):
+        sic.export_report(example, target, unit_ids=[])
+    with pytest.raises(sic.ParameterError, match="is a folder"):
+        sic.export_report(example, tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(sic.ParameterError, match="is a file"):
+        sic.export_report(example, tmp_path / "file" / "report.html")
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("si_curation.report.unit_panel.UnitPanels._isi", fail)
+    with pytest.raises(KeyboardInterrupt):
+        sic.export_report(example, target)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file"]
+
+
+def test_nothing_is_overwritten_unless_asked(example, tmp_path):
+    target = tmp_path / "report.html"
+    target.write_text("mine")
+    with pytest.raises(sic.OutputExistsError):
+        sic.export_report(example, target)
+    assert target.read_text() == "mine"
+    assert sic.export_report(example, target, overwrite=True) == target
+    assert target.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_without_jinja2_the_extra_is_named(example, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(sic.MissingDataError, match=r'pip install "si_curation\[report\]"'):
+        sic.export_report(example, tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_import_does_not_need_the_template_engine():
+    code = "import sys, si_curation; sys.exit('jinja2' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_the_policy_names_every_script_and_style(page):
+    policy = next(
+        attributes["content"]
+        for tag, attributes in page.tags
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert policy.count("sha256-") == len(SCRIPTS) + len(STYLES)
+    report_page_module.read_asset.cache_clear()
+    for name in (*SCRIPTS, *STYLES):
+        text = read_asset(name)
+        assert text in page.source
+        assert "</script" not in text.lower()
+        assert "</style" not in text.lower()
+    links = [
+        value
+        for tag, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href") and tag != "a"
+    ]
+    assert links == ["data:,"], "nothing is loaded"
+
+
+def test_command(capsys, tmp_path):
+    output = tmp_path / "out put.html"
+    with pytest.raises(SystemExit) as done:
+        main(["report", str(sic.example_folder()), str(output), "--title", "T"])
+    assert not done.value.code
+    assert "8 units" in capsys.readouterr().out
+    page = ReportPage(output)
+    assert page.data["notes"] == {}, "what is cheap is computed"
+    with pytest.raises(SystemExit) as done:
+        main(["report", str(sic.example_folder()), str(output)])
+    assert done.value.code == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_command_leaves_a_saved_analyzer_as_it_is(capsys, tmp_path, hash_files):
+    analyzer = sic.read_kilosort_as_analyzer(
+        sic.example_folder(), format="binary_folder", folder=tmp_path / "analyzer"
+    )
+    assert analyzer.format == "binary_folder"
+    before = hash_files(tmp_path / "analyzer")
+    with pytest.raises(SystemExit) as done:
+        main(["report", str(tmp_path / "analyzer"), str(tmp_path / "report.html")])
+    assert not done.value.code
+    assert hash_files(tmp_path / "analyzer") == before
+    assert ReportPage(tmp_path / "report.html").data["notes"] == {}
+
+
+def test_command_deletes_nothing_of_a_saved_analyzer(tmp_path, hash_files):
+    analyzer = hostile_analyzer(["a", "b", "c"])
+    analyzer.compute(["random_spikes", "templates", "template_best_channels"])
+    analyzer.save_as(format="binary_folder", folder=tmp_path / "analyzer")
+    before = hash_files(tmp_path / "analyzer")
+    with pytest.raises(SystemExit) as done:
+        main(["report", str(tmp_path / "analyzer"), str(tmp_path / "report.html")])
+    assert not done.value.code
+    assert hash_files(tmp_path / "analyzer") == before
+    page = ReportPage(tmp_path / "report.html")
+    assert [unit["template"]["template_ids"] for unit in page.units] == [["a"], ["b"], ["c"]]
+
+
+def test_real_folder_with_two_shanks(shared_data, tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(shared_data / "ks1_phy_curated")
+    analyzer.compute(EXTENSIONS)
+    page = write(analyzer, tmp_path)
+    assert "32 on 2 shanks" in page.text
+    merged = next(unit for unit in page.units if unit["id"] == 65)
+    assert merged["template"]["num_templates"] == 3
+    counts = analyzer.get_extension("template_assignment").get_template_counts()
+    assert sorted(merged["template"]["counts"]) == sorted(counts[[-1]].data.tolist())

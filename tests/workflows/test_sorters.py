@@ -1,0 +1,113 @@
+"""Kilosort 4 and two of SpikeInterface's sorters on one recording, to phy and NWB.
+
+Needs an interpreter with kilosort, torch and ``spikeinterface[spykingcircus2,tridesclous2]``, named
+by the environment variable SI_CURATION_SORTERS_PYTHON.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import si_curation as sic
+
+ROOT = Path(__file__).resolve().parents[2]
+SORTERS = ("spykingcircus2", "tridesclous2", "kilosort4")
+NUM_UNITS = 8
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    python = os.environ.get("SI_CURATION_SORTERS_PYTHON")
+    if not python:
+        message = "no interpreter with sorters: SI_CURATION_SORTERS_PYTHON is not set"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    output = tmp_path_factory.mktemp("sorters") / "run"
+    script = ROOT / "benchmarks" / "bench_sorters.py"
+    arguments = [python, str(script), str(output), "--duration", "30", "--units", str(NUM_UNITS)]
+    done = subprocess.run(
+        [*arguments, "--sorters", *SORTERS],
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return json.loads((output / "result.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=SORTERS)
+def row(request, result):
+    (found,) = [row for row in result["rows"] if row["sorter"] == request.param]
+    return found
+
+
+def test_every_extension_is_there(row):
+    assert row["missing"] == []
+
+
+def test_simulated_units_are_found_and_suggestions_lose_none(row):
+    # Kilosort 4 takes neighbours for one unit in so short a recording: it finds 3 of these 8
+    least = NUM_UNITS // 3 if row["sorter"] == "kilosort4" else NUM_UNITS // 2
+    assert row["before"]["well detected"] >= least
+    assert row["before"]["mean accuracy"] >= 0.5
+    assert row["after"]["well detected"] >= row["before"]["well detected"]
+    assert row["after"]["overmerged"] <= row["before"]["overmerged"]
+    assert row["after"]["units"] <= row["before"]["units"]
+
+
+def test_nothing_is_lost_on_the_way_to_phy(row):
+    from phylib.io.model import load_model
+
+    assert row["spikes_in_phy"] == row["spikes"]
+    assert row["units_in_phy"] == row["after"]["units"]
+    model = load_model(Path(row["phy"]) / "params.py")
+    assert model.n_spikes == row["spikes"]
+    model.close()
+
+
+def test_nwb_is_valid_and_holds_the_same_spikes(row):
+    import pynwb
+    from pynwb.validation import validate
+
+    assert not validate(path=row["nwb"])
+    with pynwb.NWBHDF5IO(row["nwb"], "r") as io:
+        units = io.read().units
+        assert len(units) == row["after"]["units"]
+        assert units["spike_times"].target.data.shape[0] == row["spikes"]
+
+
+def test_matched_units_share_their_best_channels(result):
+    assert len(result["pairs"]) == 3
+    for pair in result["pairs"]:
+        assert pair["matched"] >= NUM_UNITS // 2, pair
+        assert pair["near"] >= 0.9, pair
+
+
+def test_real_phy_opens_them(result):
+    python = os.environ.get("SI_CURATION_PHY_PYTHON")
+    if not python:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no interpreter with phy: SI_CURATION_PHY_PYTHON is not set")
+        pytest.skip("no interpreter with phy: SI_CURATION_PHY_PYTHON is not set")
+    for row in result["rows"]:
+        environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+        done = subprocess.run(
+            [python, str(ROOT / "tests" / "helpers" / "drive_phy.py"), row["phy"]],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=environment,
+        )
+        lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWERS ")]
+        assert len(lines) == 1, row["sorter"] + done.stderr[-2000:]
+        clusters = json.loads(lines[0].removeprefix("ANSWERS "))["clusters"]
+        ours = sic.read_phy_folder(row["phy"])
+        expected = np.unique(ours.spike_clusters, return_counts=True)
+        found = {int(unit): answers["num_spikes"] for unit, answers in clusters.items()}
+        assert found == dict(zip(*(values.tolist() for values in expected), strict=True))
