@@ -13,7 +13,7 @@ import si_curation
 
 PACKAGE = Path(si_curation.__file__).parent
 LAYERS = [
-    {"errors", "_spikeinterface"},
+    {"errors", "checks", "variables", "files", "_spikeinterface"},
     {"kernels"},
     {"phy"},
     {"reading", "simulation"},

@@ -1,0 +1,263 @@
+"""The validators of the package: numbers, names, units and channels.
+
+A public function makes one `Checks`, asks it for every argument, and calls `finish`, so that the
+user sees all problems at once::
+
+    checks = Checks()
+    window_ms = checks.number("window_ms", window_ms, above=0)
+    pairs = checks.choice("pairs", pairs, ("all", "auto"))
+    checks.finish()
+
+Every message names the argument, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.variables import ChannelIndex, UnitIndex, UnitIndices
+
+_MAX_SHOWN = 10
+
+
+def is_whole_number(value: object) -> bool:
+    """Return whether a value is a whole number of Python or numpy; bool is none.
+
+    Examples
+    --------
+    >>> is_whole_number(np.int16(3)), is_whole_number(3.0), is_whole_number(True)
+    (True, False, False)
+    """
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a real number of Python or numpy, NaN too; bool is none.
+
+    Examples
+    --------
+    >>> is_number(3), is_number(np.float32(0.5)), is_number("3"), is_number(True)
+    (True, True, False, False)
+    """
+    real = isinstance(value, int | float | np.integer | np.floating)
+    return real and not isinstance(value, bool)
+
+
+def is_boolean(value: object) -> bool:
+    """Return whether a value is True or False, of Python or numpy."""
+    return isinstance(value, bool | np.bool_)
+
+
+class Checks:
+    """Collects what is wrong with the arguments of one call, and raises it as one error.
+
+    Parameters
+    ----------
+    subject : str
+        Written before the problems, for example ``"metric 'drift'"``.
+
+    Attributes
+    ----------
+    problems : list of str
+        One sentence each.
+
+    Examples
+    --------
+    >>> checks = Checks()
+    >>> checks.number("bin_ms", -1.0, above=0)
+    -1.0
+    >>> checks.whole_number("num_channels", 2.5, at_least=1)
+    2.5
+    >>> checks.finish()
+    Traceback (most recent call last):
+    ...
+    si_curation.errors.ParameterError: bin_ms is -1.0, expected a number above 0; num_channels is
+    2.5, expected a whole number from 1
+    """
+
+    def __init__(self, subject: str = "") -> None:
+        self._subject = subject
+        self.problems: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """Add a problem that was found elsewhere."""
+        self.problems.append(problem)
+
+    def require(self, holds: object, problem: str) -> bool:
+        """Add a problem unless something holds; return whether it holds."""
+        if not holds:
+            self.problems.append(problem)
+        return bool(holds)
+
+    def number(
+        self,
+        name: str,
+        value: Any,
+        *,
+        above: float = -math.inf,
+        at_least: float = -math.inf,
+        below: float = math.inf,
+        at_most: float = math.inf,
+        optional: bool = False,
+    ) -> Any:
+        """Return a finite number as float; what is none is returned as it is, and is a problem.
+
+        Parameters
+        ----------
+        name : str
+            Of the argument.
+        value : object
+        above, below : float
+            Limits that are not reached.
+        at_least, at_most : float
+            Limits that may be reached.
+        optional : bool
+            None is fine, and returned.
+        """
+        if optional and value is None:
+            return None
+        usable = is_number(value) and math.isfinite(value)
+        if usable and above < value < below and at_least <= value <= at_most:
+            return float(value)
+        self._expect(name, value, "a number", (above, at_least, below, at_most), optional)
+        return value
+
+    def whole_number(
+        self,
+        name: str,
+        value: Any,
+        *,
+        at_least: float = -math.inf,
+        at_most: float = math.inf,
+        optional: bool = False,
+    ) -> Any:
+        """Return a whole number as int; see `number`."""
+        if optional and value is None:
+            return None
+        if is_whole_number(value) and at_least <= value <= at_most:
+            return int(value)
+        limits = (-math.inf, at_least, math.inf, at_most)
+        self._expect(name, value, "a whole number", limits, optional)
+        return value
+
+    def boolean(self, name: str, value: Any, *, optional: bool = False) -> Any:
+        """Return True or False as bool; see `number`."""
+        if optional and value is None:
+            return None
+        if is_boolean(value):
+            return bool(value)
+        self._expect(name, value, "True or False", optional=optional)
+        return value
+
+    def choice(
+        self, name: str, value: Any, choices: Collection[Any], *, optional: bool = False
+    ) -> Any:
+        """Return one of some choices; anything else is a problem that lists them."""
+        if optional and value is None:
+            return None
+        if any(value is one or (type(value) is type(one) and value == one) for one in choices):
+            return value
+        expected = " or ".join(map(repr, choices)) if len(choices) < 3 else _one_of(choices)
+        self._expect(name, value, expected, optional=optional)
+        return value
+
+    def _expect(
+        self,
+        name: str,
+        value: object,
+        kind: str,
+        limits: tuple[float, float, float, float] | None = None,
+        optional: bool = False,
+    ) -> None:
+        expected = kind if limits is None else kind + _range_text(*limits)
+        none = " or None" if optional else ""
+        self.problems.append(f"{name} is {value!r}, expected {expected}{none}")
+
+    def finish(self) -> None:
+        """Raise `ParameterError` with all problems, if there are any."""
+        if self.problems:
+            start = f"{self._subject}: " if self._subject else ""
+            raise ParameterError(start + "; ".join(self.problems))
+
+
+def _one_of(choices: Iterable[Any]) -> str:
+    return "one of " + ", ".join(map(repr, choices))
+
+
+def _range_text(above: float, at_least: float, below: float, at_most: float) -> str:
+    low = f" above {above:g}" if math.isfinite(above) else ""
+    low += f" from {at_least:g}" if math.isfinite(at_least) else ""
+    high = f" below {below:g}" if math.isfinite(below) else ""
+    high += f" up to {at_most:g}" if math.isfinite(at_most) else ""
+    return low + (" and" if low and high and " from" not in low else "") + high
+
+
+# units and channels of an analyzer
+
+
+def unit_index_of(sorting_analyzer: Any, unit_id: Any) -> UnitIndex:
+    """Return the index of a unit.
+
+    Raises
+    ------
+    UnknownIdError
+        There is no such unit.
+    """
+    return UnitIndex(_index_of("unit", sorting_analyzer.unit_ids, unit_id))
+
+
+def unit_indices_of(sorting_analyzer: Any, unit_ids: Iterable[Any] | None) -> UnitIndices:
+    """Return the indices of some units, in the order given; of all units for None.
+
+    Raises
+    ------
+    UnknownIdError
+        Some do not exist; all of them are named.
+    ParameterError
+        `unit_ids` is no list of ids, or has a unit twice.
+    """
+    all_ids = sorting_analyzer.unit_ids
+    if unit_ids is None:
+        return UnitIndices(np.arange(len(all_ids), dtype=np.int64))
+    if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
+        raise ParameterError(f"unit_ids is {unit_ids!r}, expected a list of unit ids")
+    index_of = {unit_id: i for i, unit_id in enumerate(np.asarray(all_ids).tolist())}
+    wanted = [one.item() if isinstance(one, np.generic) else one for one in unit_ids]
+    try:
+        unknown = [one for one in wanted if one not in index_of]
+    except TypeError:
+        raise ParameterError(f"unit_ids is {wanted!r}, expected a list of unit ids") from None
+    if unknown:
+        raise UnknownIdError(f"there are no units {unknown}; units are {_shown(all_ids)}")
+    if len(set(wanted)) < len(wanted):
+        raise ParameterError(f"unit_ids has units more than once: {wanted}; give each once")
+    return UnitIndices(np.array([index_of[one] for one in wanted], dtype=np.int64))
+
+
+def channel_index_of(sorting_analyzer: Any, channel_id: Any) -> ChannelIndex:
+    """Return the index of a channel.
+
+    Raises
+    ------
+    UnknownIdError
+        There is no such channel.
+    """
+    return ChannelIndex(_index_of("channel", sorting_analyzer.channel_ids, channel_id))
+
+
+def _index_of(kind: str, ids: NDArray, one: Any) -> int:
+    index = np.flatnonzero(np.asarray(ids) == one)
+    if index.size != 1:
+        raise UnknownIdError(f"there is no {kind} {one!r}; {kind}s are {_shown(ids)}")
+    return int(index[0])
+
+
+def _shown(ids: NDArray) -> str:
+    text = ", ".join(str(one) for one in ids[:_MAX_SHOWN])
+    return text + (f", ... ({len(ids)})" if len(ids) > _MAX_SHOWN else "")
