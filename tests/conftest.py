@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import si_curation as sic
-from si_curation.kernels import _numba, spike_files, spike_vector, template_counts, templates
+from si_curation.kernels import parallel, spike_files, spike_vector, template_counts, templates
 from si_curation.simulation.simulate import DIALECT_NAMES
 
 settings.register_profile(
@@ -93,7 +93,7 @@ def small_blocks():
 
     @contextmanager
     def context(rows_per_block, num_threads=1):
-        original = _numba.blocks
+        original = parallel.blocks
         with pytest.MonkeyPatch.context() as patch:
             for module in KERNEL_MODULES:
                 patch.setattr(module, "blocks", lambda n, _=None: original(n, rows_per_block))

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from si_curation.kernels import _numba
+from si_curation.kernels import parallel
 from si_curation.kernels.spike_files import unique_ids, value_range
 from si_curation.kernels.spike_vector import (
     choose_random_spikes,
@@ -107,7 +107,7 @@ def test_block_size_changes_nothing(arrays, small_blocks, name):
 
 def test_blocks_cover_all_rows_once():
     for num_rows in (0, 1, 5, 6, 7):
-        pieces = _numba.blocks(num_rows, rows_per_block=3)
+        pieces = parallel.blocks(num_rows, rows_per_block=3)
         covered = [row for piece in pieces for row in range(num_rows)[piece]]
         assert covered == list(range(num_rows))
 
@@ -115,8 +115,8 @@ def test_blocks_cover_all_rows_once():
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_results_come_in_the_order_of_the_blocks(monkeypatch, num_threads):
     monkeypatch.setattr(numba, "get_num_threads", lambda: num_threads)
-    assert _numba.run_blocks(lambda piece: piece.start, _numba.blocks(10, 3)) == [0, 3, 6, 9]
-    assert _numba.run_blocks(lambda piece: piece.start, []) == []
+    assert parallel.run_blocks(lambda piece: piece.start, parallel.blocks(10, 3)) == [0, 3, 6, 9]
+    assert parallel.run_blocks(lambda piece: piece.start, []) == []
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
@@ -127,7 +127,7 @@ def test_an_error_in_a_block_is_raised(monkeypatch, num_threads):
         raise ZeroDivisionError(piece.start)
 
     with pytest.raises(ZeroDivisionError):
-        _numba.run_blocks(fail, _numba.blocks(10, 3))
+        parallel.run_blocks(fail, parallel.blocks(10, 3))
 
 
 def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):
@@ -135,5 +135,5 @@ def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):
         raise RuntimeError("cannot cache function: no locator available")
 
     monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
-    doubled = _numba.njit(lambda x: 2 * x)
+    doubled = parallel.njit(lambda x: 2 * x)
     assert doubled(21) == 42

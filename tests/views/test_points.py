@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from helpers.read_figures import images, points
-from si_curation.kernels import _numba
+from si_curation.kernels import parallel
 from si_curation.kernels.density import count_in_grid
 from si_curation.views.points import (
     draw_points_or_density,
@@ -30,7 +30,7 @@ def test_counts_are_those_of_numpy(seed, count, num_bins, rows_per_block):
     x[rng.random(count) < 0.1] = 1.0  # the last edge, which is inside
     y[rng.random(count) < 0.1] = -0.5  # the first
     with pytest.MonkeyPatch.context() as patch:
-        original = _numba.blocks
+        original = parallel.blocks
         patch.setattr(
             "si_curation.kernels.density.blocks", lambda n, _: original(n, rows_per_block)
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.registry import check, first_of, listed, plural
-from si_curation.kernels._numba import blocks
+from si_curation.kernels.parallel import blocks
 from si_curation.kernels.repeated_spikes import find_repeated_spikes
 from si_curation.phy.arrays import Findings, open_array
 from si_curation.phy.raw import raw_num_samples

@@ -6,7 +6,7 @@ import numpy as np
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.registry import check, first_of, listed, plural
-from si_curation.kernels._numba import blocks
+from si_curation.kernels.parallel import blocks
 from si_curation.phy.arrays import Findings
 
 

@@ -29,11 +29,11 @@ from si_curation.extensions.spikes_of_units import (
 )
 from si_curation.extensions.template_assignment import TemplateAssignment, unit_position
 from si_curation.extensions.trace_projections import project_recording
-from si_curation.kernels._numba import blocks
 from si_curation.kernels.feature_projections import (
     template_neighbours,
     weighted_mean_projections,
 )
+from si_curation.kernels.parallel import blocks
 from si_curation.reading.blockwise import collect_blocks
 from si_curation.reading.features import SpikesOfFolder
 from si_curation.reading.template_projections import (

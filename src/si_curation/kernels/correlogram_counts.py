@@ -17,7 +17,6 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import blocks, njit, run_blocks
 from si_curation.kernels.correlogram_cells import LagCells
 from si_curation.kernels.correlogram_pairs import count_chosen_pairs
 from si_curation.kernels.correlogram_spikes import (
@@ -26,6 +25,7 @@ from si_curation.kernels.correlogram_spikes import (
     dtype_of_counts,
     prepare_spikes,
 )
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 __all__ = ["count_chosen_pairs", "count_pairs", "count_tables", "prepare_spikes"]
 

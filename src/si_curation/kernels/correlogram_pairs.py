@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import ParameterError
-from si_curation.kernels._numba import blocks, njit, run_blocks
 from si_curation.kernels.correlogram_cells import LagCells
 from si_curation.kernels.correlogram_spikes import by_group, dtype_of_counts, prepare_spikes
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 
 @njit

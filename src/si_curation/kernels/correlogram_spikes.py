@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import ParameterError
-from si_curation.kernels._numba import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 _ROWS = 1 << 17
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import blocks, njit, run_blocks
 from si_curation.kernels.correlogram_cells import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlogram_counts import (
     count_chosen_pairs,
     count_tables,
     prepare_spikes,
 )
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 
 class Correlograms(NamedTuple):

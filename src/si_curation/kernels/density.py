@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import blocks, run_blocks
+from si_curation.kernels.parallel import blocks, run_blocks
 
 _POINTS_PER_BLOCK = 1 << 20
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from si_curation.errors import ParameterError
-from si_curation.kernels._numba import njit
+from si_curation.kernels.parallel import njit
 
 KERNEL_REACH_SIGMAS = 3.0  # of the kernel on each side, as in the program of Stark & Abeles
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import njit
+from si_curation.kernels.parallel import njit
 
 # a smaller eigenvalue of a correlation matrix than this is rounding
 _SINGULAR = 1e-13

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import ParameterError
-from si_curation.kernels._numba import run_blocks
 from si_curation.kernels.correlogram_cells import (
     BinCells,
     LagCells,
@@ -30,6 +29,7 @@ from si_curation.kernels.hollow_gaussian import (
     poisson_excess_p,
     predictor_matrix,
 )
+from si_curation.kernels.parallel import run_blocks
 
 MAX_BYTES = 1 << 28  # of the correlograms that are held at a time
 EXCESS, DEFICIT = 0, 1  # last axis of the arrays of PairTests

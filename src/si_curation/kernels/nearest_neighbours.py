@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import njit
+from si_curation.kernels.parallel import njit
 
 _TILE = 64  # spikes that are compared with one spike at a time
 _STEP = 8  # features that are added up between two looks at the sum

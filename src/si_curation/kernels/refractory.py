@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from si_curation.kernels._numba import blocks, njit, run_blocks
 from si_curation.kernels.contamination import poisson_interval
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 _UNITS_PER_BLOCK = 8
 

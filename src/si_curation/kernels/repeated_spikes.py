@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import njit
+from si_curation.kernels.parallel import njit
 
 _NEVER = np.iinfo(np.int64).min // 2
 

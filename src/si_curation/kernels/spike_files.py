@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 _MAX_PRESENCE_TABLE = 1 << 26
 _MAX_SMALL_ID = 1 << 22

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 SPIKE_DTYPE = np.dtype(
     [("sample_index", "int64"), ("unit_index", "int64"), ("segment_index", "int64")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import njit
+from si_curation.kernels.parallel import njit
 
 
 @njit

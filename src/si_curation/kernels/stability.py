@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from si_curation.kernels._numba import njit
+from si_curation.kernels.parallel import njit
 
 
 class Bins(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from si_curation.kernels._numba import njit
+from si_curation.kernels.parallel import njit
 
 
 @njit

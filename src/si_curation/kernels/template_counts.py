@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from si_curation.kernels._numba import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 _MAX_DENSE_CELLS = 1 << 22  # a table of every possible pair, where it stays small
 _EMPTY = np.int64(-1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import fft, sparse
 
 from si_curation.errors import ParameterError
-from si_curation.kernels._numba import blocks
+from si_curation.kernels.parallel import blocks
 
 # channels that hold less than this share of a template's energy together are taken as silent:
 # no cosine changes by more than 2e-6, about the rounding of float32

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels._numba import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 _SIGNAL_FRACTION = 1e-6  # phylib: a channel has signal above this fraction of the largest value
 _TEMPLATES_PER_BLOCK = 16

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core.node_pipeline import GatherToNpy, GatherToZarr
 from tqdm.auto import tqdm
 
-from si_curation.kernels._numba import blocks, run_blocks
+from si_curation.kernels.parallel import blocks, run_blocks
 
 ROWS_PER_BLOCK = 1 << 16
 

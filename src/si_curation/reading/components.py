@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from si_curation.errors import MissingDataError
-from si_curation.kernels._numba import blocks, run_blocks
 from si_curation.kernels.feature_projections import gather_features
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.template_counts import most_frequent_templates
 from si_curation.phy.folder import PhyFolder

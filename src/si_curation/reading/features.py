@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import Finding, MissingDataError, PhyFolderError
-from si_curation.kernels._numba import blocks, run_blocks
 from si_curation.kernels.feature_channels import sorted_feature_channels
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.template_counts import count_templates
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.feature_files import (

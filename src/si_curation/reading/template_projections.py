@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import MissingDataError, PhyFolderError
-from si_curation.kernels._numba import blocks
 from si_curation.kernels.feature_basis import (
     FeatureBasis,
     condition_number,
@@ -27,6 +26,7 @@ from si_curation.kernels.feature_projections import (
     projection_weights,
     template_neighbours,
 )
+from si_curation.kernels.parallel import blocks
 from si_curation.kernels.spike_vector import choose_random_spikes
 from si_curation.kernels.template_counts import count_templates
 from si_curation.kernels.templates import densify_templates

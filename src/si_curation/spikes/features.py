@@ -12,8 +12,8 @@ from si_curation._spikeinterface import as_array
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
 from si_curation.extensions.template_assignment import TemplateAssignment, refuse_if_lost
-from si_curation.kernels._numba import blocks, run_blocks
 from si_curation.kernels.feature_projections import gather_features
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.reading.features import FeatureChannels
 
 _SPIKES_PER_BLOCK = 1 << 15

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError, UnknownIdError
-from si_curation.kernels._numba import run_blocks
+from si_curation.kernels.parallel import run_blocks
 from si_curation.quality.metrics.isolation_features import (
     UnitFeatures,
     folder_features,

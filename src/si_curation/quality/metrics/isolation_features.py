@@ -14,9 +14,9 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError
 from si_curation.extensions.spikes_of_units import assignment_of, feature_files_of, spikes_of_folder
-from si_curation.kernels._numba import blocks, run_blocks
 from si_curation.kernels.feature_projections import gather_features
 from si_curation.kernels.isolation import Moments, moments_of
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.template_counts import count_templates
 from si_curation.reading.features import FeatureChannels, SorterFeatures, open_window

@@ -12,7 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import as_array
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
-from si_curation.kernels._numba import blocks, run_blocks
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.stability_depths import depths_of_features
 from si_curation.reading.features import open_window
 

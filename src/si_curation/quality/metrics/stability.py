@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
-from si_curation.kernels._numba import run_blocks
+from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.quality.metrics.result import MetricDescription, MetricValues
 from si_curation.quality.metrics.spike_values import SpikeValues, amplitudes_of, positions_of
