@@ -25,7 +25,7 @@ from .errors import SiCurationError as SiCurationError
 from .errors import SiCurationWarning as SiCurationWarning
 from .errors import UnknownIdError as UnknownIdError
 from .evidence.bad_merges import find_bad_merges as find_bad_merges
-from .evidence.merge_groups import MergeSuggestions as MergeSuggestions
+from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges
 from .exporters.nwb.export import export_to_nwb as export_to_nwb
 from .exporters.nwb.units import add_units_to_nwbfile as add_units_to_nwbfile

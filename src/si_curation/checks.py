@@ -212,7 +212,9 @@ def unit_index_of(sorting_analyzer: Any, unit_id: Any) -> UnitIndex:
     return UnitIndex(_index_of("unit", sorting_analyzer.unit_ids, unit_id))
 
 
-def unit_indices_of(sorting_analyzer: Any, unit_ids: Iterable[Any] | None) -> UnitIndices:
+def unit_indices_of(
+    sorting_analyzer: Any, unit_ids: Iterable[Any] | None, *, may_repeat: bool = False
+) -> UnitIndices:
     """Return the indices of some units, in the order given; of all units for None.
 
     Raises
@@ -220,7 +222,7 @@ def unit_indices_of(sorting_analyzer: Any, unit_ids: Iterable[Any] | None) -> Un
     UnknownIdError
         Some do not exist; all of them are named.
     ParameterError
-        `unit_ids` is no list of ids, or has a unit twice.
+        `unit_ids` is no list of ids, or has a unit twice, unless units may repeat.
     """
     all_ids = sorting_analyzer.unit_ids
     if unit_ids is None:
@@ -235,7 +237,7 @@ def unit_indices_of(sorting_analyzer: Any, unit_ids: Iterable[Any] | None) -> Un
         raise ParameterError(f"unit_ids is {wanted!r}, expected a list of unit ids") from None
     if unknown:
         raise UnknownIdError(f"there are no units {unknown}; units are {_shown(all_ids)}")
-    if len(set(wanted)) < len(wanted):
+    if not may_repeat and len(set(wanted)) < len(wanted):
         raise ParameterError(f"unit_ids has units more than once: {wanted}; give each once")
     return UnitIndices(np.array([index_of[one] for one in wanted], dtype=np.int64))
 

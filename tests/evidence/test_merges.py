@@ -22,20 +22,20 @@ from si_curation.evidence.continuity import (
     time_overlap,
     time_profile,
 )
-from si_curation.evidence.merge_evidence import (
+from si_curation.evidence.cross_refractoriness import (
     at_least,
     choose_refractory_periods,
     count_lags,
     cross_refractoriness,
+    log_odds_of_one_neuron,
 )
-from si_curation.evidence.merge_groups import MergeSuggestions
 from si_curation.evidence.merge_score import (
     MERGE_DESCRIPTIONS,
     burst_asymmetry,
     merge_score,
     probability_of_one_neuron,
 )
-from si_curation.evidence.merges import suggest_merges
+from si_curation.evidence.merges import MergeSuggestions, suggest_merges
 from si_curation.kernels.coincidences import count_coincident_spikes
 
 FS = 20000.0
@@ -496,15 +496,15 @@ def test_evidence_is_brute_force(seed):
 
 
 def test_odds_fall_with_coincidences():
-    from si_curation.evidence.merge_evidence import _log_odds
-
     for expected, ratio, shape in itertools.product((0.1, 3.0, 80.0), (0.03, 0.3, 0.9), (0.5, 20)):
         counts = np.minimum(np.arange(200.0), expected)
-        odds = _log_odds(counts, np.full(200, expected), np.full(200, ratio), np.full(200, shape))
+        odds = log_odds_of_one_neuron(
+            counts, np.full(200, expected), np.full(200, ratio), np.full(200, shape)
+        )
         assert (np.diff(odds) <= 1e-9).all()
         assert odds[0] >= 0
         assert odds[-1] <= 0 or expected < 1
-    nothing = _log_odds(np.zeros(1), np.zeros(1), np.full(1, 0.05), np.full(1, 0.5))
+    nothing = log_odds_of_one_neuron(np.zeros(1), np.zeros(1), np.full(1, 0.05), np.full(1, 0.5))
     assert nothing == 0
 
 

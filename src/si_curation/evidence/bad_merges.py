@@ -1,4 +1,4 @@
-"""`find_bad_merges`: units made of several templates that are not one neuron."""
+"""`find_bad_merges`: units merged from templates that are not one neuron."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
-from si_curation.errors import MissingDataError, ParameterError
-from si_curation.evidence.merge_evidence import (
+from si_curation.checks import Checks, unit_indices_of
+from si_curation.errors import MissingDataError
+from si_curation.evidence.cross_refractoriness import (
+    MAX_CANDIDATE_MS,
     at_least,
+    check_periods,
     choose_refractory_periods,
     count_lags,
     cross_refractoriness,
 )
-from si_curation.evidence.merge_table import check_number, check_periods, rows_of_units
+from si_curation.extensions.template_assignment import TemplateAssignment
+from si_curation.variables import UnitIndices
 
 BAD_MERGE_DESCRIPTIONS: dict[str, str] = {
     "unit_id": "the unit",
@@ -58,58 +61,62 @@ def find_bad_merges(
     unit_ids: Sequence[Any] | None = None,
     all_pairs: bool = False,
 ) -> pd.DataFrame:
-    """Find units whose templates fire within each other's refractory period.
+    """Find units merged from templates that fire within each other's refractory period.
 
-    The sorter's templates that a unit came from stay known (`template_assignment`). If the spikes
-    of two of them are one neuron's, they have no coincidences within its refractory period, except
-    for what contamination explains.
+    `template_assignment` knows the sorter's templates that the spikes of a unit came from. If the
+    spikes of two of them are one neuron's, they have no more coincidences within its refractory
+    period than contamination explains.
 
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
         With the extension "template_assignment".
     max_contamination : float
-        Contamination that is tolerated in either part, in addition to what its own refractory
-        violations show.
+        Contamination of either part that is tolerated, even where its own refractory violations
+        show less.
     significance : float
-        Largest probability, for a bad pair, of so many coincidences by contamination.
+        A pair is bad if the probability of as many coincidences by contamination is at most this.
     min_spikes : int
         Templates with fewer spikes in the unit are left out.
     refractory_period_ms : float, optional
-        By default that of each pair is estimated from the autocorrelograms of both together; 1.5 ms
-        where it cannot be told.
+        Refractory period of all pairs. By default that of each pair is estimated from the
+        autocorrelograms of both together; 1.5 ms where the spikes are too few to estimate it.
     duplicate_window_ms : float
         Lags up to this do not count: the same spike found twice.
     confidence_level : float
-        Of the interval of the ratio.
+        Confidence level of the interval of the ratio.
     unit_ids : sequence of unit ids, optional
-        All units by default.
+        Units to look at; all by default.
     all_pairs : bool, default: False
-        Give all pairs of templates of one unit, not the bad ones alone.
+        Return all pairs of templates of one unit, not only the bad ones.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each bad pair of templates of one unit, the largest ``ratio_lower`` first, with
-        the columns of `BAD_MERGE_DESCRIPTIONS`. Empty where all units came from one template each.
+        A row for each bad pair of templates of one unit, the largest ``ratio_lower`` first. The
+        columns are described in `si_curation.evidence.bad_merges.BAD_MERGE_DESCRIPTIONS`. Empty
+        where every unit came from one template.
 
     Raises
     ------
     MissingDataError
-        There is no extension "template_assignment".
-    ParameterError, UnknownIdError
-        A parameter cannot be used.
+        The analyzer has no extension "template_assignment".
+    ParameterError
+        A parameter is out of range; all problems at once.
+    UnknownIdError
+        A unit id does not exist.
 
     Notes
     -----
     If the two parts have contaminations ``C_a`` and ``C_b`` and are one neuron, the ratio of their
-    coincidences to the baseline is ``1 - (1 - C_a)(1 - C_b)``. ``ratio_allowed`` is the larger of
-    that, with the contaminations that the autocorrelograms of the parts show, and of that for
-    `max_contamination`: ``1 - (1 - C)**2`` (Llobet et al. 2022, bioRxiv 2022.02.08.479192).
+    coincidences to the baseline is ``1 - (1 - C_a)(1 - C_b)`` (Llobet et al. 2022, bioRxiv
+    2022.02.08.479192). ``ratio_allowed`` is the larger of two such ratios: that with the
+    contaminations estimated from the autocorrelograms of the parts, and that with
+    `max_contamination`, ``1 - (1 - C)**2``.
 
     See Also
     --------
-    suggest_merges : the reverse
+    suggest_merges : pairs of units that may be one neuron
 
     Examples
     --------
@@ -135,22 +142,21 @@ def find_bad_merges(
         duplicate_window_ms,
         confidence_level,
     )
-    parts = _parts(analyzer, assignment, min_spikes, rows_of_units(analyzer, unit_ids))
+    units = unit_indices_of(analyzer, unit_ids, may_repeat=True)
+    parts = _parts(analyzer, assignment, min_spikes, units)
     pairs = _pairs(parts)
     censored = round(duplicate_window_ms * fs * 1e-3)
-    given = None if refractory_period_ms is None else round(refractory_period_ms * fs * 1e-3)
-    longest_ms = max(5.0, refractory_period_ms or 0.0)
+    longest_ms = max(MAX_CANDIDATE_MS, refractory_period_ms or 0.0)
     num_parts = len(parts.unit)
     counts = count_lags(
         parts.sample_index, parts.part, parts.segment_index, num_parts, pairs, fs, longest_ms
     )
-    if given is None:
+    if refractory_period_ms is None:
         period, _ = choose_refractory_periods(counts, pairs, censored, fs)
     else:
-        period = np.full(len(pairs), given)
+        period = np.full(len(pairs), round(refractory_period_ms * fs * 1e-3))
     found = cross_refractoriness(counts, pairs, period, censored, fs, confidence_level)
-    tolerated = 1.0 - (1.0 - max_contamination) ** 2
-    allowed = np.maximum(found.ratio_if_one, tolerated)
+    allowed = np.maximum(found.ratio_if_one, 1.0 - (1.0 - max_contamination) ** 2)
     p_value = at_least(found.observed, found.expected * allowed)
     lower = np.nan_to_num(found.lower)
     a, b = pairs.T
@@ -174,14 +180,14 @@ def find_bad_merges(
         }
     )
     table["reason"] = [_reason(row) for row in table.itertuples(index=False)]
-    # the strongest first; of equals in the order of units and templates
+    # bad pairs first, then the largest ratio; ties in the order of units and templates
     order = np.lexsort((b, a, -lower, ~table["is_bad"].to_numpy(dtype=bool)))
     table = table.iloc[order][list(BAD_MERGE_DESCRIPTIONS)]
     return (table if all_pairs else table[table["is_bad"]]).reset_index(drop=True)
 
 
 class _Parts(NamedTuple):
-    """The spikes of units with several templates, by unit and template."""
+    """The spikes of units with several templates; a part is one template's spikes in one unit."""
 
     unit: NDArray[np.int64]  # (n_parts,)
     template: NDArray[np.int64]  # (n_parts,)
@@ -191,25 +197,34 @@ class _Parts(NamedTuple):
     part: NDArray[np.int64]
 
 
-def _check(fs, contamination, significance, min_spikes, period_ms, duplicate_ms, level) -> None:
-    problems: list[str] = []
-    between = "a number between 0 and 1"
-    for name, value in (("significance", significance), ("confidence_level", level)):
-        check_number(problems, name, value, np.nextafter(0.0, 1.0), np.nextafter(1.0, 0.0), between)
-    check_number(
-        problems, "max_contamination", contamination, 0.0, np.nextafter(1.0, 0.0), "0 to below 1"
-    )
-    check_number(problems, "min_spikes", min_spikes, 1, np.inf, "1 or more")
-    check_periods(problems, fs, period_ms, duplicate_ms)
-    if problems:
-        raise ParameterError("; ".join(problems))
+def _check(
+    sampling_frequency: float,
+    max_contamination: float,
+    significance: float,
+    min_spikes: int,
+    refractory_period_ms: float | None,
+    duplicate_window_ms: float,
+    confidence_level: float,
+) -> None:
+    checks = Checks()
+    checks.number("significance", significance, above=0, below=1)
+    checks.number("confidence_level", confidence_level, above=0, below=1)
+    checks.number("max_contamination", max_contamination, at_least=0, below=1)
+    checks.number("min_spikes", min_spikes, at_least=1)
+    check_periods(checks, sampling_frequency, refractory_period_ms, duplicate_window_ms)
+    checks.finish()
 
 
-def _parts(analyzer, assignment, min_spikes: int, rows: NDArray[np.int64]) -> _Parts:
+def _parts(
+    analyzer: SortingAnalyzer,
+    assignment: TemplateAssignment,
+    min_spikes: int,
+    unit_indices: UnitIndices,
+) -> _Parts:
     counts = assignment.get_template_counts()
     num_templates = counts.shape[1]
     unit = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    keep = (counts.data >= min_spikes) & np.isin(unit, rows)
+    keep = (counts.data >= min_spikes) & np.isin(unit, unit_indices)
     keep &= np.bincount(unit[keep], minlength=counts.shape[0])[unit] > 1
     unit, template = unit[keep], counts.indices[keep].astype(np.int64)
     is_used = np.zeros(counts.shape[0], dtype=bool)
@@ -217,7 +232,7 @@ def _parts(analyzer, assignment, min_spikes: int, rows: NDArray[np.int64]) -> _P
     spikes = analyzer.sorting.to_spike_vector()
     chosen = np.flatnonzero(is_used[spikes["unit_index"]])
     key = spikes["unit_index"][chosen].astype(np.int64) * num_templates
-    key += as_array(assignment.get_spike_template_ids())[chosen]
+    key += assignment.get_spike_template_ids()[chosen]
     known = unit.astype(np.int64) * num_templates + template
     part = np.searchsorted(known, key)
     is_known = known[np.minimum(part, known.size - 1)] == key if known.size else key < 0
@@ -233,7 +248,7 @@ def _parts(analyzer, assignment, min_spikes: int, rows: NDArray[np.int64]) -> _P
 
 
 def _pairs(parts: _Parts) -> NDArray[np.int64]:
-    """Pairs of parts of one unit, the one with more spikes first."""
+    """Return the pairs of parts of one unit, the part with more spikes first."""
     found: list[tuple[int, int]] = []
     for unit in np.unique(parts.unit):
         members = np.flatnonzero(parts.unit == unit)
@@ -242,10 +257,12 @@ def _pairs(parts: _Parts) -> NDArray[np.int64]:
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
-def _power(expected: NDArray, allowed: NDArray, significance: float) -> NDArray[np.float64]:
-    """Probability that a Poisson count of mean `expected` is significantly above the allowed."""
+def _power(
+    expected: NDArray[np.float64], allowed: NDArray[np.float64], significance: float
+) -> NDArray[np.float64]:
+    """Return the probability that a Poisson count of mean `expected` is significantly too large."""
     mean = expected * allowed
-    # the smallest count that is rare, by bisection on whole numbers
+    # the smallest count that is significant, by bisection on whole numbers
     low, high = np.zeros(mean.size), np.ceil(mean + 20.0 * np.sqrt(mean) + 30.0)
     while np.any(high - low > 1):
         middle = np.floor(0.5 * (low + high))

@@ -1,4 +1,4 @@
-"""Whether amplitude and depth of one unit go on where those of another one end.
+"""Continuity of amplitude and depth between two units, and the overlap of the times they fire at.
 
 Values are compared where the two units are closest in time, so that slow drift does not count.
 """
@@ -16,7 +16,7 @@ ACTIVE_SHARE = 0.2
 
 
 class TimeProfile(NamedTuple):
-    """Counts, means and variances of a value of the spikes of each unit: (n_units, n_bins)."""
+    """Spike counts, and means and variances of a value of the spikes; arrays (n_units, n_bins)."""
 
     counts: NDArray[np.float64]
     means: NDArray[np.float64]
@@ -24,7 +24,7 @@ class TimeProfile(NamedTuple):
 
 
 class Continuity(NamedTuple):
-    """How far apart two units are where they are closest in time: arrays (n_pairs,) float64.
+    """Difference of two units where they are closest in time; arrays (n_pairs,) float64.
 
     Attributes
     ----------
@@ -33,8 +33,10 @@ class Continuity(NamedTuple):
     distance : array
         Its size in excess of the sampling error, in standard deviations of the spikes.
     gap : array
-        Time bins between the spikes that were compared; 0 where both fire in the same ones.
+        Time bins between the spikes that were compared; 0 where both units fire in the same bins.
 
+    Notes
+    -----
     All are NaN where either unit has fewer than 10 spikes with a value.
     """
 
@@ -50,14 +52,14 @@ def time_profile(
     values: NDArray[np.floating] | None = None,
     num_bins: int = NUM_TIME_BINS,
 ) -> TimeProfile:
-    """Sum up a value of the spikes of each unit in each time bin.
+    """Compute the spike count of each unit in each time bin, and mean and variance of a value.
 
     Parameters
     ----------
     unit_index, time_bin : array (n_spikes,) integer
     num_units : int
     values : array (n_spikes,) floating, optional
-        Not finite: the spike does not count. None: counts alone.
+        Spikes whose value is not finite are left out. None: counts only; means and variances are 0.
     num_bins : int
 
     Returns
@@ -90,7 +92,7 @@ def time_profile(
 
 
 def time_overlap(counts: NDArray[np.float64], pairs: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Share of the spikes of one unit that fall into times when the other one is active.
+    """Compute the share of the spikes of one unit at times when the other one is active.
 
     A unit is active in the time bins in which it has at least a fifth of the median of its bins
     with spikes.
@@ -126,15 +128,15 @@ def continuity_of_pairs(
 ) -> Continuity:
     """Compare a value of two units where they are closest in time.
 
-    Spikes of the same time bin are compared; where there are fewer than 10 of either unit in common
-    bins, also those of neighbouring bins, and so on, until there are.
+    Spikes of the same time bin are compared. Where either unit has fewer than 10 spikes in common
+    bins, spikes one bin apart are compared too, then two bins apart, and so on until there are 10.
 
     Parameters
     ----------
     profile : TimeProfile
     pairs : array (n_pairs, 2) integer
     resolution : float, or array (n_pairs,)
-        Smallest standard deviation, in the unit of the values: added in quadrature.
+        Smallest standard deviation, in the unit of the values; added in quadrature.
 
     Returns
     -------
@@ -144,7 +146,7 @@ def continuity_of_pairs(
     weight, difference, within, gap = (np.zeros(num_pairs) for _ in range(4))
     enough = profile.counts.sum(axis=1) >= MIN_SPIKES
     left = np.flatnonzero(enough[pairs[:, 0]] & enough[pairs[:, 1]])
-    told = left.copy()
+    compared = left.copy()
     for distance in range(num_bins):
         if left.size == 0:
             break
@@ -160,11 +162,11 @@ def continuity_of_pairs(
             within[left] += (both * 0.5 * (late.variances + early.variances)).sum(axis=1)
         left = left[weight[left] < MIN_SPIKES]
     out = [np.full(num_pairs, np.nan) for _ in range(3)]
-    total = np.maximum(weight[told], 1.0)
-    spread = within[told] / total
-    out[0][told] = difference[told] / total
-    excess = np.maximum(out[0][told] ** 2 - 2.0 * spread / total, 0.0)
-    floor = np.broadcast_to(np.asarray(resolution, dtype=np.float64), num_pairs)[told]
-    out[1][told] = np.sqrt(excess / (spread + floor**2))
-    out[2][told] = gap[told]
+    total = np.maximum(weight[compared], 1.0)
+    spread = within[compared] / total
+    out[0][compared] = difference[compared] / total
+    excess = np.maximum(out[0][compared] ** 2 - 2.0 * spread / total, 0.0)
+    floor = np.broadcast_to(np.asarray(resolution, dtype=np.float64), num_pairs)[compared]
+    out[1][compared] = np.sqrt(excess / (spread + floor**2))
+    out[2][compared] = gap[compared]
     return Continuity(*out)

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-# where two units never fire together: log odds of 20 to 1 for one neuron that changed its shape
+# prior log odds (20 to 1) of one neuron where two units never fire at the same time: a neuron whose
+# waveform changed
 APART_LOG_ODDS = 3.0
-# at this overlap or more the times at which they fire say nothing
+# overlap in time from which the prior odds are even
 APART_OVERLAP = 0.5
 APART_MIN_SPIKES = 50
 
@@ -91,23 +92,23 @@ MERGE_DESCRIPTIONS: dict[str, str] = {
 def probability_of_one_neuron(
     log_odds: NDArray[np.float64], overlap: NDArray[np.float64], num_spikes: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Probability of one neuron rather than two.
+    """Compute the probability that two units are one neuron rather than two.
 
     Parameters
     ----------
     log_odds : array (n_pairs,) float64
-        Of the coincidences: logarithm of the likelihood ratio.
+        Logarithm of the likelihood ratio of the coincidences, one neuron over two.
     overlap : array (n_pairs,) float64
-        Share of the spikes of one when the other is active.
+        Share of the spikes of one unit at times when the other is active.
     num_spikes : array (n_pairs,) integer
-        Of the unit with fewer spikes.
+        Spikes of the unit with fewer spikes.
 
     Returns
     -------
     array (n_pairs,) float64
-        ``1 / (1 + exp(-(log_odds + before)))``, where ``before`` is 0 for units that fire at the
-        same times (overlap of 0.5 or more) or with fewer than 50 spikes, and rises to 3 (odds of 20
-        to 1) at overlap 0.
+        ``1 / (1 + exp(-(log_odds + prior)))``. The prior log odds are 0 for units that fire at the
+        same times (overlap of 0.5 or more) or have fewer than 50 spikes, and rise linearly to 3
+        (odds of 20 to 1) at overlap 0.
 
     Examples
     --------
@@ -116,20 +117,20 @@ def probability_of_one_neuron(
     array([0.5 , 0.98, 0.95])
     """
     apart = np.clip(1.0 - overlap / APART_OVERLAP, 0.0, 1.0)
-    before = np.where(num_spikes >= APART_MIN_SPIKES, APART_LOG_ODDS * np.nan_to_num(apart), 0.0)
-    return special.expit(log_odds + before)
+    prior = np.where(num_spikes >= APART_MIN_SPIKES, APART_LOG_ODDS * np.nan_to_num(apart), 0.0)
+    return special.expit(log_odds + prior)
 
 
 def continuity_term(
     distance: NDArray[np.float64], burst_asymmetry: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Turn a difference in standard deviations into a factor of the score.
+    """Compute a factor of the score from a difference in standard deviations.
 
     Parameters
     ----------
     distance : array (n_pairs,) float64
     burst_asymmetry : array (n_pairs,) float64, optional
-        Share of the difference that bursts explain; NaN: none.
+        Share of the difference that bursts explain, 0 to 1; NaN counts as 0.
 
     Returns
     -------
@@ -150,7 +151,16 @@ def continuity_term(
 def burst_asymmetry(
     follows: NDArray[np.integer], leads: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """How one-sided two counts are: ``(f - l) / (f + l)`` less two standard errors, not below 0.
+    """Compute the asymmetry of two counts, ``(f - l) / (f + l)``, less two standard errors.
+
+    Parameters
+    ----------
+    follows, leads : array (n_pairs,) integer
+
+    Returns
+    -------
+    array (n_pairs,) float64
+        0 to 1; negative values are set to 0.
 
     Examples
     --------
@@ -162,7 +172,15 @@ def burst_asymmetry(
 
 
 def merge_score(*terms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Multiply the terms, each cut to 0 to 1; NaN is left out.
+    """Compute the product of the terms, each clipped to 0 to 1; NaN is left out.
+
+    Parameters
+    ----------
+    *terms : array (n_pairs,) float64
+
+    Returns
+    -------
+    array (n_pairs,) float64
 
     Examples
     --------

@@ -1,30 +1,70 @@
-"""`suggest_merges`: pairs of units that may be one neuron, with the evidence side by side."""
+"""`suggest_merges`: pairs of units that may be one neuron, with the evidence of each pair.
+
+`suggest_merges` chooses the candidate pairs, `tabulate_pairs` gathers their evidence, and
+`MergeSuggestions` turns the table into pairs and groups to merge.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
-from si_curation.errors import ParameterError
-from si_curation.evidence.merge_groups import MergeSuggestions
-from si_curation.evidence.merge_table import (
-    check_number,
-    check_periods,
-    rows_of_units,
-    tabulate_pairs,
+from si_curation.checks import Checks, is_number, unit_indices_of
+from si_curation.errors import OutputExistsError
+from si_curation.evidence.continuity import (
+    NUM_TIME_BINS,
+    Continuity,
+    continuity_of_pairs,
+    time_overlap,
+    time_profile,
 )
+from si_curation.evidence.cross_refractoriness import (
+    MAX_CANDIDATE_MS,
+    CrossRefractoriness,
+    LagCounts,
+    check_periods,
+    choose_refractory_periods,
+    count_lags,
+    cross_refractoriness,
+)
+from si_curation.evidence.explain import reasons
+from si_curation.evidence.merge_score import (
+    MERGE_DESCRIPTIONS,
+    burst_asymmetry,
+    continuity_term,
+    merge_score,
+    probability_of_one_neuron,
+)
+from si_curation.evidence.unit_locations import unit_distances
 from si_curation.extensions.unit_similarity import get_unit_similarity
+from si_curation.kernels.coincidences import count_coincident_spikes
+from si_curation.kernels.contamination import (
+    contamination_by_many_neurons,
+    estimate_contamination,
+    expected_pairs,
+)
+from si_curation.phy.writing import replace_file
+
+if TYPE_CHECKING:
+    from spikeinterface.curation.curation_model import Curation
 
 DEFAULT_MIN_SIMILARITY = 0.5
 DEFAULT_MAX_DISTANCE_UM = 150.0
-# a pair of which nothing is known but its similarity reaches 0.5 at most
+# above 0.5, the largest score of a pair of which only the similarity is known
 DEFAULT_SCORE_THRESHOLD = 0.55
 DEFAULT_DUPLICATE_WINDOW_MS = 0.4
+# smallest standard deviations of amplitudes (share of the mean amplitude) and of depths
+AMPLITUDE_RESOLUTION, DEPTH_RESOLUTION_UM = 0.05, 3.0
+# share of the threshold that every pair within a group must reach
+ACCEPTABLE_SHARE = 0.5
 
 
 def suggest_merges(
@@ -38,80 +78,81 @@ def suggest_merges(
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     unit_ids: Sequence[Any] | None = None,
 ) -> MergeSuggestions:
-    """Rank pairs of units that may be one neuron, with all evidence side by side.
+    """Rank pairs of units that may be one neuron, with the evidence of each pair.
 
-    What a curator does with phy's SimilarityView and CorrelogramView: take the most similar units,
-    look whether the cross-correlogram has a dip, whether the amplitude and the depth go on where
-    the other unit ends, and whether the same spikes were found twice. No recording is needed.
+    A curator does the same with phy's SimilarityView and CorrelogramView: take the most similar
+    units and look whether the cross-correlogram has a dip, whether amplitude and depth of one unit
+    continue those of the other, and whether the same spikes were found twice. No recording is
+    needed.
 
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        With templates (the extension "templates" or "template_assignment"). Used where they are
-        there: "unit_similarity" (else computed now), "unit_locations" (else the centre of the
-        templates' amplitudes), "spike_amplitudes", "spike_locations".
+        With templates (the extension "templates" or "template_assignment"). These extensions are
+        used where they are computed: "unit_similarity" (else computed now), "unit_locations" (else
+        the centre of mass of the templates' amplitudes), "spike_amplitudes", "spike_locations".
     min_similarity : float
-        Candidates are pairs that are at least so similar (`unit_similarity`; the larger of both
-        orders).
+        Smallest similarity of a candidate pair (`unit_similarity`; the larger of both orders).
     max_distance_um : float
-        Candidates are at most so far apart.
+        Largest distance of the two units of a candidate pair.
     max_pairs : int, optional
-        Take only so many candidates, the most similar ones.
+        Largest number of candidates; the most similar ones are kept. All by default.
     refractory_period_ms : float, optional
-        Of all pairs. By default that of each pair is estimated from the autocorrelograms of both
-        units together; 1.5 ms where it cannot be told.
+        Refractory period of all pairs. By default that of each pair is estimated from the
+        autocorrelograms of both units together; 1.5 ms where the spikes are too few to estimate it.
     duplicate_window_ms : float
-        Spikes of the two units that are at most so far apart are taken for the same spike found
+        Largest distance in time of two spikes, one of each unit, that count as the same spike found
         twice. They do not count as coincidences within the refractory period.
     score_threshold : float
-        Default of the methods of the result. A pair of which nothing is known but its similarity
-        reaches 0.5 at most.
+        Default threshold of the methods of the result. A pair of which only the similarity is known
+        has a score of at most 0.5.
     unit_ids : sequence of unit ids, optional
-        Only pairs of these units; all by default.
+        Only pairs of these units; all units by default.
 
     Returns
     -------
     MergeSuggestions
-        ``.table`` has a row for each candidate, best first, with the columns of
-        `si_curation.evidence.merge_score.MERGE_DESCRIPTIONS`, which tells what each is;
-        ``.groups()`` are merge groups for SpikeInterface.
+        ``.table`` has a row for each candidate, best first; its columns are described in
+        `si_curation.evidence.merge_score.MERGE_DESCRIPTIONS`. ``.groups()`` returns merge groups
+        for SpikeInterface.
 
     Raises
     ------
     MissingDataError
-        There are no templates.
-    ParameterError, UnknownIdError
-        A parameter cannot be used.
+        The analyzer has no templates.
+    ParameterError
+        A parameter is out of range; all problems at once.
+    UnknownIdError
+        A unit id does not exist.
 
-    Notes
-    -----
-    **Score** = ``similarity x one_neuron_probability x amplitude_term x depth_term``: each of them
-    is a column, and the score never falls when one of them rises. They are cut to 0 to 1. A term
-    that cannot be told is NaN and left out of the product.
+    Notes ----- **Score** = ``similarity x one_neuron_probability x amplitude_term x depth_term``.
+    Each term is a column, clipped to 0 to 1. A term that is NaN (not enough data to estimate it) is
+    left out of the product.
 
-    - ``one_neuron_probability``: two models of the coincidences in the cross-correlogram, one
-      neuron (as few as in the two autocorrelograms) and two independent ones (as many as at lags of
-      10 to 50 ms), are weighed by Bayes' rule at even odds; see
-      `si_curation.evidence.merge_evidence.cross_refractoriness`. 0.5 says that the spikes are too
-      few, or the units too contaminated, to tell. Units that fire at different times cannot have
-      coincidences: where ``time_overlap`` is below 0.5 the odds before rise, up to 20 to 1 where
-      the two are never active together.
-    - ``amplitude_term``, ``depth_term``: ``exp(-d**2 / 8)``, where ``d`` is the difference in
-      standard deviations of the spikes, where the two are closest in time and beyond sampling
-      error: 0.88 for ``d`` = 1, 0.61 for 2, 0.32 for 3. Bursts make later spikes smaller: as far as
-      the smaller unit follows the larger one within 15 ms and not the other way round
-      (``burst_asymmetry``), the difference of amplitudes does not count.
+    - ``one_neuron_probability`` compares two models of the coincidences in the cross-correlogram by
+      Bayes' rule at even prior odds: one neuron (as few as in the two autocorrelograms) and two
+      independent neurons (as many as at lags of 10 to 50 ms); see
+      `si_curation.evidence.cross_refractoriness.cross_refractoriness`. It is 0.5 where the spikes
+      are too few, or the units too contaminated, to distinguish the two. Units that fire at
+      different times cannot have coincidences: where ``time_overlap`` is below 0.5 the prior odds
+      rise, up to 20 to 1 where the two are never active together.
+    - ``amplitude_term``, ``depth_term``: ``exp(-d**2 / 8)``, where ``d`` is the difference of the
+      two units where they are closest in time, in excess of the sampling error, in standard
+      deviations of the spikes: 0.88 for ``d`` = 1, 0.61 for 2, 0.32 for 3. Later spikes of a burst
+      are smaller. Where the smaller unit follows the larger one within 15 ms more often than the
+      other way round (``burst_asymmetry``), the difference of amplitudes counts less.
 
-    **Duplicates**: lags up to `duplicate_window_ms` are kept apart everywhere. A peak there and a
-    dip beyond is the same neuron found twice; when merging, remove the duplicates. A sorter that
-    cannot resolve overlapping spikes makes a hole there, which says nothing.
+    **Duplicates**: lags up to `duplicate_window_ms` are counted apart. A peak there with a dip
+    beyond it means that spikes of one neuron were found twice; remove the duplicates when merging.
+    A hole there is no evidence: sorters miss one of two overlapping spikes.
 
-    **Contamination** is Llobet's (many neurons), with the refractory period of the pair: of each
-    unit, and of both together from the sum of their violations.
+    **Contamination** is estimated with the formula of Llobet et al. (2022) for many contaminating
+    neurons and the refractory period of the pair: of each unit, and of both together from the sum
+    of their violations.
 
     See Also
     --------
-    find_bad_merges : the reverse
+    find_bad_merges : merges that the refractory period contradicts
 
     Examples
     --------
@@ -135,17 +176,17 @@ def suggest_merges(
         score_threshold,
     )
     allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)
-    allowed[rows_of_units(analyzer, unit_ids)] = True
+    allowed[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
     similarity = get_unit_similarity(analyzer)
     similarity = np.fmax(similarity, similarity.T)
-    distance = _distances(analyzer)
+    distance = unit_distances(analyzer)
     candidates = _candidates(similarity, distance, allowed, min_similarity, max_distance_um)
     num_spikes = np.bincount(
         analyzer.sorting.to_spike_vector()["unit_index"], minlength=len(analyzer.unit_ids)
     )
     pairs = _ordered(candidates, num_spikes, analyzer.unit_ids)
-    strongest = np.lexsort((pairs[:, 1], pairs[:, 0], -similarity[pairs[:, 0], pairs[:, 1]]))
-    pairs = pairs[strongest[:max_pairs]]
+    most_similar = np.lexsort((pairs[:, 1], pairs[:, 0], -similarity[pairs[:, 0], pairs[:, 1]]))
+    pairs = pairs[most_similar[:max_pairs]]
     table = tabulate_pairs(
         analyzer,
         pairs,
@@ -161,70 +202,42 @@ def suggest_merges(
     )
 
 
-def _check(fs, min_similarity, max_distance, max_pairs, period_ms, duplicate_ms, threshold) -> None:
-    problems: list[str] = []
-    check_number(problems, "min_similarity", min_similarity, -1.0, 1.0, "a number from -1 to 1")
-    check_number(problems, "max_distance_um", max_distance, 0.0, np.inf, "0 µm or more")
-    check_number(problems, "score_threshold", threshold, 0.0, 1.0, "a number from 0 to 1")
-    if max_pairs is not None and (
-        isinstance(max_pairs, bool) or not isinstance(max_pairs, int | np.integer) or max_pairs < 0
-    ):
-        problems.append(f"max_pairs is {max_pairs!r}, expected None or a whole number, 0 or more")
-    check_periods(problems, fs, period_ms, duplicate_ms)
-    if problems:
-        raise ParameterError("; ".join(problems))
+def _check(
+    sampling_frequency: float,
+    min_similarity: float,
+    max_distance_um: float,
+    max_pairs: int | None,
+    refractory_period_ms: float | None,
+    duplicate_window_ms: float,
+    score_threshold: float,
+) -> None:
+    checks = Checks()
+    checks.number("min_similarity", min_similarity, at_least=-1, at_most=1)
+    if not (is_number(max_distance_um) and max_distance_um == math.inf):
+        checks.number("max_distance_um", max_distance_um, at_least=0)
+    checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
+    checks.whole_number("max_pairs", max_pairs, at_least=0, optional=True)
+    check_periods(checks, sampling_frequency, refractory_period_ms, duplicate_window_ms)
+    checks.finish()
 
 
-def unit_places(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
-    """Give the place of each unit: extension "unit_locations", else the centre of its templates.
-
-    Returns
-    -------
-    array (n_units, 2) float64
-        x and y in µm; NaN where a unit has no place.
-    """
-    extension = analyzer.get_extension("unit_locations")
-    if extension is not None:
-        return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
-    return _centres(analyzer)
-
-
-def _distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
-    """Distances of all pairs of units in µm; NaN where a unit has no place."""
-    places = unit_places(analyzer)
-    difference = places[:, None] - places[None]
-    return np.sqrt((difference**2).sum(axis=2))
-
-
-def _centres(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
-    """Centre of mass of each unit's peak-to-peak amplitudes."""
-    assignment = analyzer.get_extension("template_assignment")
-    if assignment is not None:
-        amplitudes = assignment.get_template_counts() @ as_array(
-            assignment.data["template_amplitudes"]
-        ).astype(np.float64)
-    else:
-        extension = analyzer.get_extension("templates")
-        if extension is None:
-            return np.full((len(analyzer.unit_ids), 2), np.nan)
-        amplitudes = np.ptp(np.nan_to_num(as_array(extension.get_data())), axis=1).astype(float)
-    weights = amplitudes**2
-    total = weights.sum(axis=1, keepdims=True)
-    places = np.asarray(analyzer.get_channel_locations(), dtype=np.float64)[:, :2]
-    return np.divide(
-        weights @ places, total, out=np.full((len(weights), 2), np.nan), where=total > 0
-    )
-
-
-def _candidates(similarity, distance, allowed, min_similarity, max_distance) -> NDArray[np.int64]:
+def _candidates(
+    similarity: NDArray[np.floating],
+    distance: NDArray[np.float64],
+    allowed: NDArray[np.bool_],
+    min_similarity: float,
+    max_distance: float,
+) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore"):
         chosen = (similarity >= min_similarity) & ~(distance > max_distance)
     chosen &= allowed[:, None] & allowed[None, :]
     return np.argwhere(np.triu(chosen, 1)).astype(np.int64)
 
 
-def _ordered(pairs: NDArray[np.int64], num_spikes: NDArray, unit_ids: NDArray) -> NDArray[np.int64]:
-    """Put the unit with more spikes first, of equals the smaller id; pairs in the order of ids."""
+def _ordered(
+    pairs: NDArray[np.int64], num_spikes: NDArray[np.int64], unit_ids: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Put the unit with more spikes first, of equals the smaller id; sort pairs by their ids."""
     rank = np.argsort(np.argsort(unit_ids, kind="stable"), kind="stable")
     a, b = pairs.T
     swap = (num_spikes[b] > num_spikes[a]) | (
@@ -232,3 +245,341 @@ def _ordered(pairs: NDArray[np.int64], num_spikes: NDArray, unit_ids: NDArray) -
     )
     pairs = np.where(swap[:, None], pairs[:, ::-1], pairs)
     return pairs[np.lexsort((rank[pairs[:, 1]], rank[pairs[:, 0]]))]
+
+
+class MergeSuggestions:
+    """Pairs of units that may be one neuron, best first; made by `suggest_merges`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per candidate pair; the columns are described in
+        `si_curation.evidence.merge_score.MERGE_DESCRIPTIONS`.
+    unit_ids : array
+        All units of the analyzer.
+    score_threshold : float
+        Default threshold of the methods.
+    """
+
+    def __init__(self, table: pd.DataFrame, unit_ids: NDArray[Any], score_threshold: float) -> None:
+        self.table = table
+        self.unit_ids = unit_ids
+        self.score_threshold = score_threshold
+
+    def __repr__(self) -> str:
+        good = int((self.table["score"] >= self.score_threshold).sum())
+        return (
+            f"MergeSuggestions: {len(self.table)} candidate pairs of {len(self.unit_ids)} units, "
+            f"{good} with a score of {self.score_threshold:g} or more"
+        )
+
+    def pairs(self, threshold: float | None = None) -> list[tuple[Any, Any]]:
+        """Return the pairs of unit ids with a score of at least the threshold, best first."""
+        good = self.table[self.table["score"] >= self._threshold(threshold)]
+        return list(zip(good["unit_id_a"].tolist(), good["unit_id_b"].tolist(), strict=True))
+
+    def groups(self, threshold: float | None = None) -> list[list[Any]]:
+        """Return groups of units to merge, as SpikeInterface takes them (``merge_unit_groups``).
+
+        Pairs that reach the threshold are taken best first. Two groups become one only if each pair
+        of their units is a candidate with at least half of the threshold. So a chain of pairs (a
+        with b, b with c) does not merge a and c where the evidence is against it.
+
+        Parameters
+        ----------
+        threshold : float, optional
+            Smallest score; `score_threshold` by default.
+
+        Returns
+        -------
+        list of list of unit ids
+            Units in the order of the analyzer, groups in the order of their best pair. No unit is
+            in two groups.
+
+        Examples
+        --------
+        >>> import si_curation as sic
+        >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+        >>> sic.suggest_merges(analyzer).groups(threshold=1.0)
+        []
+        """
+        pairs = self.pairs(threshold)
+        lowest = ACCEPTABLE_SHARE * self._threshold(threshold)
+        acceptable = {frozenset(pair) for pair in self.pairs(lowest)}
+        group_of: dict[Any, list[Any]] = {}
+        for a, b in pairs:
+            one, other = group_of.get(a, [a]), group_of.get(b, [b])
+            if one is other:
+                continue
+            if all(frozenset((i, j)) in acceptable for i in one for j in other):
+                both = one + other
+                group_of.update(dict.fromkeys(both, both))
+        position = {unit_id: i for i, unit_id in enumerate(self.unit_ids.tolist())}
+        groups = {id(group): group for group in group_of.values()}
+        return [sorted(group, key=position.__getitem__) for group in groups.values()]
+
+    def to_curation_model(self, threshold: float | None = None) -> Curation:
+        """Return the groups as SpikeInterface's curation model (format version 2).
+
+        Returns
+        -------
+        spikeinterface.curation.curation_model.Curation
+            For SpikeInterface's ``apply_curation``, or ``CurationSession``'s
+            ``apply_spikeinterface_curation``.
+        """
+        from spikeinterface.curation.curation_model import Curation
+
+        return Curation(
+            format_version="2",
+            unit_ids=self.unit_ids.tolist(),
+            label_definitions={},
+            merges=[{"unit_ids": group} for group in self.groups(threshold)],
+        )
+
+    def to_curation_json(
+        self, path: str | Path, threshold: float | None = None, overwrite: bool = False
+    ) -> Path:
+        """Write the groups as SpikeInterface's curation JSON (format version 2).
+
+        Parameters
+        ----------
+        path : str or Path
+        threshold : float, optional
+        overwrite : bool, default: False
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        OutputExistsError
+            The file exists, and `overwrite` is not True.
+        """
+        target = Path(path).expanduser()
+        if target.exists() and not overwrite:
+            raise OutputExistsError(f"{target} exists; give another path, or overwrite=True")
+        model = self.to_curation_model(threshold)
+        replace_file(target, model.model_dump_json(indent=2).encode("utf-8"))
+        return target
+
+    def _threshold(self, threshold: float | None) -> float:
+        checks = Checks()
+        threshold = checks.number("threshold", threshold, at_least=0, at_most=1, optional=True)
+        checks.finish()
+        return self.score_threshold if threshold is None else threshold
+
+
+def tabulate_pairs(
+    analyzer: SortingAnalyzer,
+    pairs: NDArray[np.int64],
+    similarity: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    num_spikes: NDArray[np.int64],
+    given: int | None,
+    duplicate: int,
+) -> pd.DataFrame:
+    """Tabulate the evidence of pairs of units.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    pairs : array (n_pairs, 2) int64
+        Unit indices.
+    similarity, distance : array (n_pairs,) float64
+    num_spikes : array (n_units,) int64
+    given : int, optional
+        Refractory period in samples; estimated by default.
+    duplicate : int
+        Duplicate window in samples.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns of `MERGE_DESCRIPTIONS`, in the order of `pairs`.
+    """
+    fs = analyzer.sampling_frequency
+    spikes = analyzer.sorting.to_spike_vector()
+    samples, units = spikes["sample_index"], spikes["unit_index"]
+    segments, num_units = spikes["segment_index"], len(analyzer.unit_ids)
+    longest = max(MAX_CANDIDATE_MS, 0.0 if given is None else given * 1e3 / fs)
+    counts = count_lags(samples, units, segments, num_units, pairs, fs, longest)
+    if given is None:
+        period, is_estimated = choose_refractory_periods(counts, pairs, duplicate, fs)
+    else:
+        period, is_estimated = np.full(len(pairs), given), np.zeros(len(pairs), dtype=bool)
+    found = cross_refractoriness(counts, pairs, period, duplicate, fs)
+    time_bin = _time_bins(analyzer, spikes)
+    rates = time_profile(units, time_bin, num_units)
+    overlap = time_overlap(rates.counts, pairs)
+    spikes_of_pair = num_spikes[pairs]  # (n_pairs, 2)
+    columns: dict[str, Any] = {
+        "unit_id_a": analyzer.unit_ids[pairs[:, 0]],
+        "unit_id_b": analyzer.unit_ids[pairs[:, 1]],
+        "score": np.zeros(len(pairs)),
+        "reason": "",
+        "similarity": similarity,
+        "one_neuron_probability": probability_of_one_neuron(
+            found.log_odds, overlap, spikes_of_pair.min(axis=1, initial=1 << 62)
+        ),
+        "amplitude_term": np.nan,
+        "depth_term": np.nan,
+        "num_spikes_a": spikes_of_pair[:, 0],
+        "num_spikes_b": spikes_of_pair[:, 1],
+        "distance_um": distance,
+        **_refractory_columns(found, period * 1e3 / fs, is_estimated, given is not None),
+        "time_overlap": overlap,
+        "shared_templates": _shared_templates(analyzer, pairs),
+    }
+    amplitudes, mean_amplitude = _compare_amplitudes(analyzer, spikes, time_bin, pairs)
+    depths = _compare_depths(analyzer, spikes, time_bin, pairs)
+    bursts = _burst_asymmetry(counts, pairs, period, mean_amplitude, fs)
+    columns["amplitude_term"] = continuity_term(amplitudes.distance, bursts)
+    columns["depth_term"] = continuity_term(depths.distance)
+    bin_s = analyzer.get_total_samples() / fs / NUM_TIME_BINS
+    columns |= {
+        "amplitude_difference": amplitudes.difference,
+        "amplitude_distance": amplitudes.distance,
+        "depth_difference_um": depths.difference,
+        "depth_distance": depths.distance,
+        "time_gap_s": np.fmax(amplitudes.gap, depths.gap) * bin_s,
+        "burst_asymmetry": bursts,
+    }
+    columns |= _duplicate_columns(
+        count_coincident_spikes(samples, units, segments, num_units, pairs, duplicate),
+        spikes_of_pair,
+        counts.baseline_rate(counts.ab + counts.ba, fs) * (duplicate + 1),
+    )
+    columns |= _contamination_columns(
+        found, spikes_of_pair, period - duplicate, float(analyzer.get_total_samples())
+    )
+    table = pd.DataFrame(columns)
+    terms = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
+    table["score"] = merge_score(*(table[name].to_numpy(dtype=np.float64) for name in terms))
+    table["reason"] = reasons(table)
+    return table[list(MERGE_DESCRIPTIONS)]
+
+
+def _shared_templates(analyzer: SortingAnalyzer, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the sorter's templates that both units of each pair have spikes from."""
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None or len(pairs) == 0:
+        return np.zeros(len(pairs), dtype=np.int64)
+    has = (assignment.get_template_counts() > 0).astype(np.int64)
+    both = has[pairs[:, 0]].multiply(has[pairs[:, 1]])
+    return np.asarray(both.sum(axis=1)).ravel().astype(np.int64)
+
+
+def _refractory_columns(
+    found: CrossRefractoriness,
+    period_ms: NDArray[np.float64],
+    is_estimated: NDArray[np.bool_],
+    is_given: bool,
+) -> dict[str, NDArray[Any]]:
+    source = np.where(is_estimated, "autocorrelograms", "given" if is_given else "default")
+    return {
+        "refractory_period_ms": period_ms,
+        "refractory_period_source": source.astype(object),
+        "refractory_observed": found.observed,
+        "refractory_expected": found.expected,
+        "refractory_ratio": found.ratio,
+        "refractory_ratio_lower": found.lower,
+        "refractory_ratio_upper": found.upper,
+        "refractory_ratio_if_one": found.ratio_if_one,
+        "refractory_chance": found.chance,
+        "refractory_power": found.power,
+    }
+
+
+def _time_bins(analyzer: SortingAnalyzer, spikes: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return the time bin of each spike; segments follow each other without a gap."""
+    lengths = [analyzer.get_num_samples(s) for s in range(analyzer.get_num_segments())]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    time = spikes["sample_index"] + starts[:-1][spikes["segment_index"]]
+    bins = np.floor(time * (NUM_TIME_BINS / max(int(starts[-1]), 1))).astype(np.int64)
+    return np.clip(bins, 0, NUM_TIME_BINS - 1)
+
+
+def _compare_amplitudes(
+    analyzer: SortingAnalyzer,
+    spikes: NDArray[np.void],
+    time_bin: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+) -> tuple[Continuity, NDArray[np.float64]]:
+    """Compare the amplitudes of the units of each pair; also return each unit's mean amplitude."""
+    num_units = len(analyzer.unit_ids)
+    mean = np.full(num_units, np.nan)
+    extension = analyzer.get_extension("spike_amplitudes")
+    if extension is None:
+        return _no_continuity(len(pairs)), mean
+    amplitudes = np.abs(as_array(extension.get_data(copy=False)))
+    profile = time_profile(spikes["unit_index"], time_bin, num_units, amplitudes)
+    total = profile.counts.sum(axis=1)
+    np.divide((profile.counts * profile.means).sum(axis=1), total, out=mean, where=total > 0)
+    resolution = AMPLITUDE_RESOLUTION * np.nan_to_num(mean[pairs].mean(axis=1)) + 1e-12
+    return continuity_of_pairs(profile, pairs, resolution), mean
+
+
+def _compare_depths(
+    analyzer: SortingAnalyzer,
+    spikes: NDArray[np.void],
+    time_bin: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+) -> Continuity:
+    extension = analyzer.get_extension("spike_locations")
+    if extension is None:
+        return _no_continuity(len(pairs))
+    depths = as_array(extension.get_data(copy=False))["y"]
+    profile = time_profile(spikes["unit_index"], time_bin, len(analyzer.unit_ids), depths)
+    return continuity_of_pairs(profile, pairs, DEPTH_RESOLUTION_UM)
+
+
+def _no_continuity(num_pairs: int) -> Continuity:
+    return Continuity(*np.full((3, num_pairs), np.nan))
+
+
+def _burst_asymmetry(
+    counts: LagCounts,
+    pairs: NDArray[np.int64],
+    period: NDArray[np.int64],
+    mean_amplitude: NDArray[np.float64],
+    sampling_frequency: float,
+) -> NDArray[np.float64]:
+    """How often the smaller unit follows the larger one; NaN where an amplitude is unknown."""
+    ab = counts.burst_counts(counts.ab, period, sampling_frequency)
+    ba = counts.burst_counts(counts.ba, period, sampling_frequency)
+    first, second = mean_amplitude[pairs[:, 0]], mean_amplitude[pairs[:, 1]]
+    is_larger = first >= second
+    asymmetry = burst_asymmetry(np.where(is_larger, ab, ba), np.where(is_larger, ba, ab))
+    return np.where(np.isfinite(first) & np.isfinite(second), asymmetry, np.nan)
+
+
+def _duplicate_columns(
+    coincident: NDArray[np.int64],
+    num_spikes: NDArray[np.int64],
+    expected_by_chance: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    rows, smaller = np.arange(len(num_spikes)), num_spikes.argmin(axis=1)
+    fewest = np.maximum(num_spikes[rows, smaller], 1)
+    return {
+        "duplicate_fraction": coincident[rows, smaller] / fewest,
+        "duplicate_fraction_by_chance": np.minimum(expected_by_chance / fewest, 1.0),
+    }
+
+
+def _contamination_columns(
+    found: CrossRefractoriness,
+    num_spikes: NDArray[np.int64],
+    window: NDArray[np.int64],
+    duration: float,
+) -> dict[str, NDArray[np.float64]]:
+    def estimate(violations: NDArray[np.int64], spikes: NDArray[np.int64]) -> NDArray[np.float64]:
+        expected = expected_pairs(spikes, window, duration)
+        return estimate_contamination(violations, expected, contamination_by_many_neurons).value
+
+    together = found.auto_observed.sum(axis=1) + found.observed
+    return {
+        "contamination_a": estimate(found.auto_observed[:, 0], num_spikes[:, 0]),
+        "contamination_b": estimate(found.auto_observed[:, 1], num_spikes[:, 1]),
+        "contamination_merged": estimate(together, num_spikes.sum(axis=1)),
+    }

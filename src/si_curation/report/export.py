@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from tqdm.auto import tqdm
 
+from si_curation.checks import unit_indices_of
 from si_curation.errors import ParameterError
 from si_curation.evidence.merge_score import MERGE_DESCRIPTIONS
-from si_curation.evidence.merge_table import rows_of_units
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
 from si_curation.report.merges import bad_merges, merge_candidates
@@ -104,7 +104,7 @@ def export_report(
     """
     target = check_output_file(path, overwrite)
     check_installed()
-    rows = rows_of_units(sorting_analyzer, unit_ids)
+    rows = np.unique(unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True))
     if rows.size == 0:
         raise ParameterError("there are no units to report on: give some in unit_ids")
     values = _gather(ReportContext(sorting_analyzer, rows), title, progress_bar)

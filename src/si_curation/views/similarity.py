@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
-from si_curation.evidence.merges import unit_places
+from si_curation.evidence.unit_locations import unit_locations
 from si_curation.views.colors import ACCENTS
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
@@ -152,7 +152,7 @@ def similar_units(
     order = order[np.isfinite(best[order])]
     unit_index = sorting_analyzer.sorting.to_spike_vector()["unit_index"]
     num_spikes = np.bincount(unit_index, minlength=len(sorting_analyzer.unit_ids))
-    places = unit_places(sorting_analyzer)
+    places = unit_locations(sorting_analyzer)
     weight = np.where(np.isfinite(places[rows]).all(axis=1), num_spikes[rows], 0).astype(float)
     place = np.full(2, np.nan)
     if weight.sum() > 0:

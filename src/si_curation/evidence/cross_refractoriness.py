@@ -1,18 +1,19 @@
-"""Evidence for and against two units being one neuron: plain arrays in, one number per pair out.
+"""Refractoriness of the cross-correlogram of two units: the evidence that they are one neuron.
 
-The same counts serve two questions: should two units be merged (`suggest_merges`), and should they
-have been (`find_bad_merges`).
+Plain arrays in, one number per pair out. `suggest_merges` compares units by it, `find_bad_merges`
+the templates that one unit came from.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 from scipy import special
 
+from si_curation.checks import Checks
 from si_curation.kernels.contamination import poisson_interval
 from si_curation.kernels.correlogram_cells import LagCells
 from si_curation.kernels.correlogram_counts import count_chosen_pairs
@@ -24,24 +25,25 @@ CANDIDATE_STEP_MS, MAX_CANDIDATE_MS, MIN_WINDOW_MS = 0.25, 5.0, 0.5
 BASELINE_START_MS, BASELINE_LENGTH_MS = 10.0, 40.0
 # lags at which the second spike of a burst comes
 BURST_END_MS = 15.0
-# what is taken for granted of a neuron's violations before its spikes are counted: a gamma
-# distribution of their ratio to the baseline, as if half of one had been seen where ten were
-# expected (the half is Jeffreys' prior of a Poisson rate)
+# prior of the ratio of a neuron's refractory violations to its baseline: a gamma distribution, as
+# if 0.5 violations had been observed where 10 were expected (0.5 is Jeffreys' prior of a Poisson
+# rate)
 PRIOR_OBSERVED, PRIOR_EXPECTED = 0.5, 10.0
 SIGNIFICANCE = 0.05
+MAX_REFRACTORY_PERIOD_MS, MAX_DUPLICATE_WINDOW_MS = 10.0, 1.0
 
 
 class LagCounts(NamedTuple):
-    """Counts of spike pairs, n_units for autos and n_pairs for crosses, in cells of lags.
+    """Numbers of spike pairs by lag, of pairs of units and of single units.
 
     Attributes
     ----------
     ab, ba : array (n_pairs, n_cells) int64
-        Second after first unit, first after second.
+        A spike of the second unit after one of the first; one of the first after one of the second.
     autos : array (n_units, n_cells) int64
         Pairs of spikes of one unit, each once.
     cells : LagCells
-        Lags up to `num_fine` - 1 samples have a cell of their own.
+        The lags of each cell. Lags up to `num_fine` - 1 samples have a cell of their own.
     num_fine : int
     """
 
@@ -51,16 +53,22 @@ class LagCounts(NamedTuple):
     cells: LagCells
     num_fine: int
 
-    def rate(self, counts: NDArray[np.int64], fs: float) -> NDArray[np.float64]:
-        """Pairs per sample of lag in the baseline, 10 to 50 ms."""
+    def baseline_rate(
+        self, counts: NDArray[np.int64], sampling_frequency: float
+    ) -> NDArray[np.float64]:
+        """Return the pairs per sample of lag at lags of 10 to 50 ms."""
+        fs = sampling_frequency
         first = self.cells.first_lag
         start = max(round(BASELINE_START_MS * fs * 1e-3), self.num_fine)
         in_baseline = first[:-1] >= start
         width = first[-1] - first[:-1][in_baseline][0]
         return counts[:, in_baseline].sum(axis=1) / float(width)
 
-    def burst(self, counts: NDArray[np.int64], after: NDArray, fs: float) -> NDArray[np.int64]:
-        """Pairs at lags after those given and up to 15 ms."""
+    def burst_counts(
+        self, counts: NDArray[np.int64], after: NDArray[np.int64], sampling_frequency: float
+    ) -> NDArray[np.int64]:
+        """Return the pairs at lags above `after` samples and up to 15 ms."""
+        fs = sampling_frequency
         first = self.cells.first_lag[:-1]
         sums = np.cumsum(counts, axis=1)
         last = np.searchsorted(first, round(BURST_END_MS * fs * 1e-3), side="right") - 1
@@ -68,8 +76,35 @@ class LagCounts(NamedTuple):
         return np.maximum(sums[:, last] - sums[rows, after], 0)
 
 
+def check_periods(
+    checks: Checks,
+    sampling_frequency: float,
+    refractory_period_ms: float | None,
+    duplicate_window_ms: float,
+) -> None:
+    """Check a refractory period, or None, against a duplicate window."""
+    fs, before = sampling_frequency, len(checks.problems)
+    checks.number(
+        "duplicate_window_ms", duplicate_window_ms, at_least=0, at_most=MAX_DUPLICATE_WINDOW_MS
+    )
+    checks.number(
+        "refractory_period_ms",
+        refractory_period_ms,
+        above=0,
+        at_most=MAX_REFRACTORY_PERIOD_MS,
+        optional=True,
+    )
+    if refractory_period_ms is None or len(checks.problems) > before:
+        return
+    checks.require(
+        round(refractory_period_ms * fs * 1e-3) > round(duplicate_window_ms * fs * 1e-3),
+        f"refractory_period_ms is {refractory_period_ms!r}, not longer than duplicate_window_ms "
+        f"({duplicate_window_ms!r}) by a sample at {fs:g} Hz: give a longer one",
+    )
+
+
 def lag_cells(sampling_frequency: float, longest_ms: float = MAX_CANDIDATE_MS) -> LagCells:
-    """Cells of lags: single samples up to `longest_ms`, then 1 ms up to the end of the baseline.
+    """Return cells of lags: single samples up to `longest_ms`, then 1 ms up to the baseline's end.
 
     Examples
     --------
@@ -98,7 +133,7 @@ def count_lags(
     sampling_frequency: float,
     longest_ms: float = MAX_CANDIDATE_MS,
 ) -> LagCounts:
-    """Count the spike pairs of chosen pairs of units, and of the units in them.
+    """Count the spike pairs by lag, of chosen pairs of units and of each unit in them.
 
     Parameters
     ----------
@@ -129,15 +164,25 @@ def count_lags(
 def choose_refractory_periods(
     counts: LagCounts, pairs: NDArray[np.integer], censored: int, sampling_frequency: float
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Refractory period of each pair, from the autocorrelograms of both units together.
+    """Estimate the refractory period of each pair of units.
 
-    The one that `contamination_panel` estimates, of the sum of both autocorrelograms: the shorter
-    one wins where they differ, and two halves of a neuron tell as much as the whole.
+    As `contamination_panel` does, from the sum of both autocorrelograms. Where the two units
+    differ, the estimate follows the shorter period. If they are parts of one neuron, it uses the
+    spikes of both.
+
+    Parameters
+    ----------
+    counts : LagCounts
+    pairs : array (n_pairs, 2) integer
+    censored : int
+        Lags up to this many samples do not count.
+    sampling_frequency : float
 
     Returns
     -------
     period : array (n_pairs,) int64
-        In samples; the default of 1.5 ms where it cannot be told.
+        In samples; the default of 1.5 ms where the spikes are too few, or too contaminated, to
+        estimate it.
     is_estimated : array (n_pairs,) bool
     """
     fs = sampling_frequency
@@ -153,31 +198,31 @@ def choose_refractory_periods(
     chosen = estimate_refractory_period(
         np.cumsum(fine, axis=1)[:, candidates],
         (candidates - censored).astype(np.float64),
-        counts.rate(both, fs),
+        counts.baseline_rate(both, fs),
     )
     return np.where(chosen >= 0, candidates[chosen], default), chosen >= 0
 
 
 class CrossRefractoriness(NamedTuple):
-    """Coincidences within the refractory period, but not the censored one; arrays (n_pairs,).
+    """Coincidences of two units within the refractory period; arrays (n_pairs,).
 
     Attributes
     ----------
     observed : array int64
         Pairs of a spike of each, at lags above the censored and up to the refractory period.
     expected : array float64
-        As many as there would be at the rate of the baseline (lags of 10 to 50 ms).
+        The number at the rate of the baseline (lags of 10 to 50 ms).
     ratio, lower, upper : array float64
         Observed over expected, with its confidence interval; NaN where nothing is expected.
     ratio_if_one : array float64
-        What it would be if both were one neuron, contaminated as they are.
+        The ratio of one neuron that is as contaminated as the two units are.
     chance : array float64
-        Probability of so few by chance, were the two independent.
+        Probability of at most the observed number if the two are independent.
     power : array float64
-        Probability that a dip would be seen (chance of at most 0.05), if both were one neuron.
+        Probability of a significant dip (chance of at most 0.05) if both are one neuron.
     log_odds : array float64
-        Logarithm of the likelihood of the observed number if both are one neuron, over that if they
-        are independent.
+        Logarithm of the ratio of two likelihoods of the observed number: both are one neuron, over
+        both are independent.
     auto_observed : array (n_pairs, 2) int64
         Pairs of spikes of each unit at the same lags.
     """
@@ -202,7 +247,7 @@ def cross_refractoriness(
     sampling_frequency: float,
     confidence_level: float = 0.95,
 ) -> CrossRefractoriness:
-    """Compare the coincidences of two units with what one neuron and what two would have.
+    """Compare the coincidences of two units with those of one neuron and of two independent ones.
 
     Parameters
     ----------
@@ -211,8 +256,8 @@ def cross_refractoriness(
     period : array (n_pairs,) int64
         Refractory periods in samples.
     censored : int
-        Lags up to this are left out: the same spike found twice makes a peak there, and spikes that
-        overlap are lost to sorters.
+        Lags up to this many samples are left out: spikes that were found twice make a peak there,
+        and overlapping spikes that the sorter missed make a hole.
     sampling_frequency : float
     confidence_level : float
 
@@ -229,10 +274,11 @@ def cross_refractoriness(
     (``n`` observed, ``E`` expected, and a weak prior of 0.05). If they are independent the ratio is
     1.
 
-    If independent, the number of coincidences is a Poisson count of mean ``E``. If one neuron, it
-    is a Poisson count of a ratio that is known only as well as the autocorrelograms tell it, which
-    is a negative binomial count of mean ``E ratio_if_one`` and shape ``n_a + n_b + 0.5``. More
-    coincidences than expected count as many as expected, so that the odds never rise with them.
+    If the units are independent, the number of coincidences is a Poisson count of mean ``E``. If
+    they are one neuron, it is a Poisson count of mean ``E ratio_if_one``, where the ratio is
+    uncertain, as it was estimated from the autocorrelograms: this makes it a negative binomial
+    count of shape ``n_a + n_b + 0.5``. More coincidences than expected are set to the number
+    expected, so that the odds never rise with them.
     """
     fs, rows = sampling_frequency, np.arange(len(pairs))
     window = (period - censored).astype(np.float64)
@@ -242,19 +288,19 @@ def cross_refractoriness(
         return sums[rows, period] - sums[:, censored]
 
     both = counts.ab + counts.ba
-    observed, expected = within(both), counts.rate(both, fs) * window
+    observed, expected = within(both), counts.baseline_rate(both, fs) * window
     kept, autos = np.ones(len(pairs)), []
     for unit in pairs.T:
         own = counts.autos[unit]
         autos.append(within(own))
-        alone = counts.rate(own, fs) * window
+        alone = counts.baseline_rate(own, fs) * window
         ratio = (autos[-1] + PRIOR_OBSERVED) / (alone + PRIOR_EXPECTED)
         kept *= 1.0 - np.minimum(ratio, 1.0)
     ratio_if_one = 1.0 - np.sqrt(kept)
     shape = autos[0] + autos[1] + PRIOR_OBSERVED
     low, high = poisson_interval(observed, confidence_level)
     some = np.where(expected > 0, expected, np.nan)
-    # the largest count that would be taken for a dip, -1 for none
+    # the largest count that is a significant dip, -1 where none is
     most = scipy.stats.poisson.ppf(SIGNIFICANCE, expected)
     most = np.where(_at_most(most, expected) > SIGNIFICANCE, most - 1, most)
     power = np.where(most >= 0, _at_most(np.maximum(most, 0), expected * ratio_if_one), 0.0)
@@ -267,15 +313,24 @@ def cross_refractoriness(
         ratio_if_one,
         _at_most(observed, expected),
         np.where(expected > 0, power, 0.0),
-        _log_odds(np.minimum(observed, expected), expected, ratio_if_one, shape),
+        log_odds_of_one_neuron(np.minimum(observed, expected), expected, ratio_if_one, shape),
         np.stack(autos, axis=1),
     )
 
 
-def _log_odds(
-    counts: NDArray, expected: NDArray, ratio: NDArray, shape: NDArray
+def log_odds_of_one_neuron(
+    counts: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    ratio: NDArray[np.float64],
+    shape: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """Log likelihood ratio of a negative binomial count to a Poisson count of mean `expected`."""
+    """Return the log likelihood ratio of a negative binomial to a Poisson count of mean `expected`.
+
+    Parameters
+    ----------
+    counts, expected, ratio, shape : array (n_pairs,)
+        The negative binomial distribution has the mean ``expected * ratio`` and this shape.
+    """
     mean = expected * ratio
     one = special.gammaln(counts + shape) - special.gammaln(shape)
     one += special.xlog1py(shape, -mean / (shape + mean)) + special.xlogy(
@@ -284,13 +339,13 @@ def _log_odds(
     return one - (special.xlogy(counts, expected) - expected)
 
 
-def _at_most(counts: NDArray, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability of at most so many counts, of a Poisson distribution."""
+def _at_most(counts: NDArray[Any], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the probability of at most this count, of a Poisson distribution."""
     return special.gammaincc(np.asarray(counts, dtype=np.float64) + 1.0, mean)
 
 
-def at_least(counts: NDArray, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability of at least so many counts, of a Poisson distribution.
+def at_least(counts: NDArray[Any], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the probability of at least this count, of a Poisson distribution.
 
     Examples
     --------

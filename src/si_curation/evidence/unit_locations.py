@@ -1,0 +1,52 @@
+"""Where each unit is on the probe."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import as_array
+
+
+def unit_locations(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
+    """Return the location of each unit.
+
+    That of the extension "unit_locations" where it is computed; else the centre of mass of the
+    squared peak-to-peak amplitudes of the unit's templates.
+
+    Returns
+    -------
+    array (n_units, 2) float64
+        x and y in µm; NaN for a unit without templates or without amplitude.
+    """
+    extension = analyzer.get_extension("unit_locations")
+    if extension is not None:
+        return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
+    return _centres_of_mass(analyzer)
+
+
+def unit_distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
+    """Return the distances of all pairs of units in µm; NaN where a unit has no location."""
+    locations = unit_locations(analyzer)
+    difference = locations[:, None] - locations[None]
+    return np.sqrt((difference**2).sum(axis=2))
+
+
+def _centres_of_mass(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is not None:
+        amplitudes = assignment.get_template_counts() @ as_array(
+            assignment.data["template_amplitudes"]
+        ).astype(np.float64)
+    else:
+        extension = analyzer.get_extension("templates")
+        if extension is None:
+            return np.full((len(analyzer.unit_ids), 2), np.nan)
+        amplitudes = np.ptp(np.nan_to_num(as_array(extension.get_data())), axis=1).astype(float)
+    weights = amplitudes**2
+    total = weights.sum(axis=1, keepdims=True)
+    locations = np.asarray(analyzer.get_channel_locations(), dtype=np.float64)[:, :2]
+    return np.divide(
+        weights @ locations, total, out=np.full((len(weights), 2), np.nan), where=total > 0
+    )
