@@ -61,24 +61,25 @@ def seconds_of(function, runs):
 
 
 def ours(spikes, num_units, window_ms, bin_ms, convention, threads):
-    from si_curation.kernels.correlogram_cells import linear_cells
-    from si_curation.kernels.correlograms import cross_correlograms
+    from si_curation.kernels.correlogram_bins import bins_of_convention, linear_cells
+    from si_curation.kernels.correlograms import assemble, count_pairs, prepare_spikes
 
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     cells = linear_cells(round(FS * window_ms / 2 * 1e-3), round(FS * bin_ms * 1e-3), (convention,))
-    return cross_correlograms(
+    prepared = prepare_spikes(
         spikes["sample_index"],
         spikes["unit_index"],
-        num_units,
-        cells,
-        convention,
         spikes["segment_index"],
-    ).counts
+        num_units,
+        cells.max_lag,
+    )
+    counts = count_pairs(prepared, num_units, cells)
+    return assemble(counts, bins_of_convention(cells, convention))
 
 
-def count_pairs(spikes, num_units, window_ms, bin_ms):
-    from si_curation.kernels.correlogram_cells import linear_cells
-    from si_curation.kernels.correlogram_counts import prepare_spikes
+def number_of_pairs(spikes, num_units, window_ms, bin_ms):
+    from si_curation.kernels.correlogram_bins import linear_cells
+    from si_curation.kernels.correlograms import prepare_spikes
 
     max_lag = linear_cells(round(FS * window_ms / 2 * 1e-3), round(FS * bin_ms * 1e-3)).max_lag
     return prepare_spikes(
@@ -169,7 +170,7 @@ def show_lost_counts(num_spikes=2_000_000, num_units=3, rate_hz=100.0, runs=5):
 def bench_case(num_spikes, num_units, window_ms, bin_ms, ns_per_pair, args):
     spikes = draw_spikes(num_spikes, num_units, args.rate)
     case = f"{num_spikes:,} spikes, {num_units} units, {window_ms:g} ms, {bin_ms:g} ms bins"
-    pairs = count_pairs(spikes, num_units, window_ms, bin_ms)
+    pairs = number_of_pairs(spikes, num_units, window_ms, bin_ms)
     np.zeros(int(num_units**2 * (window_ms / bin_ms + 1) * 3) + (1 << 25)).fill(1.0)
     rows, seconds, cpu, expected = [], {}, {}, {}
     for convention in ("spikeinterface", "phy"):

@@ -15,7 +15,7 @@ import si_curation as sic
 from helpers.analyzers import create_like
 from oracles import correlograms as naive
 from si_curation.extensions import cross_correlograms_store as store
-from si_curation.kernels.correlogram_cells import CONVENTIONS
+from si_curation.kernels.correlogram_bins import CONVENTIONS
 
 NAME = "cross_correlograms"
 REAL = ["ks1_phy_curated", "ks4_fresh", "ks4_phy_curated", "np1_without_params"]

@@ -12,22 +12,22 @@ from spikeinterface.postprocessing.correlograms import correlogram_for_one_segme
 
 from oracles import correlograms as naive
 from si_curation.errors import ParameterError
-from si_curation.kernels import correlogram_counts, correlogram_spikes
-from si_curation.kernels.correlogram_cells import (
+from si_curation.kernels import correlograms as kernel
+from si_curation.kernels import spikes_by_unit
+from si_curation.kernels.correlogram_bins import (
     CONVENTIONS,
     bins_of_convention,
     linear_cells,
     log_cells,
 )
-from si_curation.kernels.correlogram_counts import count_chosen_pairs, count_pairs, prepare_spikes
-from si_curation.kernels.correlogram_isi import isi_histogram
 from si_curation.kernels.correlograms import (
+    Spikes,
     assemble,
     assemble_pairs,
-    auto_correlograms,
-    correlograms_of_pairs,
-    correlograms_of_unit,
-    cross_correlograms,
+    count_chosen_pairs,
+    count_pairs,
+    dtype_of_counts,
+    prepare_spikes,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -46,6 +46,21 @@ def spike_trains(draw):
     segments = rng.integers(0, draw(st.integers(1, 3)), size)
     order = np.lexsort((samples, segments))
     return samples[order], units[order], segments[order], num_units
+
+
+def cross_correlograms(
+    samples, units, num_units, cells, convention="spikeinterface", segments=None
+):
+    """Counts of all pairs of units, in bins."""
+    spikes = prepare_spikes(samples, units, segments, num_units, cells.max_lag)
+    counts = count_pairs(spikes, num_units, cells)
+    return assemble(counts, bins_of_convention(cells, convention))
+
+
+def correlograms_of_pairs(samples, units, num_units, pairs, cells, convention, segments=None):
+    """Counts of chosen pairs of units, in bins."""
+    counts = count_chosen_pairs(samples, units, segments, num_units, pairs, cells)
+    return assemble_pairs(counts[:, 0], counts[:, 1], bins_of_convention(cells, convention))
 
 
 def all_pairs(num_units):
@@ -67,17 +82,14 @@ def test_against_brute_force(convention, trains, width, half, rest):
         linear_cells(half_window, width, (convention,)),
     ):
         found = cross_correlograms(samples, units, num_units, cells, convention, segments)
-        assert found.counts.dtype == np.int64
-        np.testing.assert_array_equal(found.counts, expected)
-        assert found.edges_samples.size == expected.shape[2] + 1
+        assert found.dtype == np.int64
+        np.testing.assert_array_equal(found, expected)
+        edges = bins_of_convention(cells, convention).edges_samples
+        assert edges.size == expected.shape[2] + 1
     some = correlograms_of_pairs(
         samples, units, num_units, all_pairs(num_units), cells, convention, segments
     )
-    np.testing.assert_array_equal(some.counts.reshape(expected.shape), expected)
-    auto = auto_correlograms(samples, units, num_units, cells, convention, segments)
-    np.testing.assert_array_equal(auto.counts, expected[range(num_units), range(num_units)])
-    one = correlograms_of_unit(samples, units, num_units, 0, cells, convention, segments)
-    np.testing.assert_array_equal(one.counts, expected[0])
+    np.testing.assert_array_equal(some.reshape(expected.shape), expected)
     if convention == "centered":
         np.testing.assert_array_equal(expected, expected.transpose(1, 0, 2)[:, :, ::-1])
 
@@ -97,8 +109,9 @@ def test_log_bins(trains, first, last, per_decade):
     assert np.all(np.diff(edges) > 0)
     expected = naive.logarithmic(samples, units, num_units, edges, segments)
     found = cross_correlograms(samples, units, num_units, cells, "centered", segments)
-    np.testing.assert_array_equal(found.counts, expected)
-    np.testing.assert_array_equal(found.edges_samples, [*-edges[::-1], *edges])
+    np.testing.assert_array_equal(found, expected)
+    bins = bins_of_convention(cells, "centered")
+    np.testing.assert_array_equal(bins.edges_samples, [*-edges[::-1], *edges])
 
 
 @given(trains=spike_trains(), width=st.integers(1, 9), half=st.integers(1, 5))
@@ -106,9 +119,9 @@ def test_spikeinterface_and_phylib(trains, width, half):
     samples, units, _, num_units = trains
     if samples.size < 2:  # they fail
         return
-    samples = np.sort(samples.view(np.uint64) - samples.view(np.uint64).min()).astype(np.int64)
+    samples = np.sort(samples.view(np.uint64) - samples.min().view(np.uint64)).astype(np.int64)
     cells = linear_cells(half * width, width)
-    ours = cross_correlograms(samples, units, num_units, cells).counts
+    ours = cross_correlograms(samples, units, num_units, cells)
     theirs = correlogram_for_one_segment(samples, units, half * width, width, num_units)
     assert ours.dtype == theirs.dtype
     np.testing.assert_array_equal(ours, theirs)
@@ -121,7 +134,7 @@ def test_spikeinterface_and_phylib(trains, width, half):
             bin_size=width,
             window_size=2 * half * width,
         )
-        ours = cross_correlograms(samples, units, num_units, cells, "phy").counts
+        ours = cross_correlograms(samples, units, num_units, cells, "phy")
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -130,7 +143,7 @@ def test_lags_at_exact_bin_edges(convention):
     lags = np.arange(-24, 25)
     for lag in lags:
         samples, units = np.array([100, 100 + abs(lag)]), np.array([0, 1] if lag >= 0 else [1, 0])
-        found = cross_correlograms(samples, units, 2, linear_cells(16, 4), convention).counts
+        found = cross_correlograms(samples, units, 2, linear_cells(16, 4), convention)
         expected = naive.OF_CONVENTION[convention](samples, units, 2, 16, 4)
         np.testing.assert_array_equal(found, expected)
 
@@ -148,7 +161,7 @@ def test_edges_and_widths(convention, width):
     counts = 0
     for lag in range(-max_lag, max_lag + 1):
         samples, units = np.array([0, abs(lag)]), np.array([0, 1] if lag >= 0 else [1, 0])
-        counts = counts + cross_correlograms(samples, units, 2, cells, convention).counts[0, 1]
+        counts = counts + cross_correlograms(samples, units, 2, cells, convention)[0, 1]
     # of the centre bin of phy both sides were counted, and one holds the simultaneous spikes
     expected = bins.widths_samples.copy()
     if convention == "phy":
@@ -158,7 +171,7 @@ def test_edges_and_widths(convention, width):
 
 def test_window_beyond_the_recording():
     samples, units = np.array([0, 7, 9]), np.array([0, 1, 0])
-    found = cross_correlograms(samples, units, 2, linear_cells(10_000, 100)).counts
+    found = cross_correlograms(samples, units, 2, linear_cells(10_000, 100))
     assert found.sum() == 6
     np.testing.assert_array_equal(found, naive.spikeinterface(samples, units, 2, 10_000, 100))
 
@@ -166,11 +179,11 @@ def test_window_beyond_the_recording():
 def test_no_pairs_across_the_range_of_int64():
     samples = np.array([-(2**63), -(2**63) + 2, 2**63 - 3, 2**63 - 1])
     units = np.array([0, 1, 0, 1])
-    found = cross_correlograms(samples, units, 2, linear_cells(4, 1)).counts
+    found = cross_correlograms(samples, units, 2, linear_cells(4, 1))
     assert found[0, 1].tolist() == [0, 0, 2, 0, 0, 0, 0, 0]
     # 2^32 samples apart: equal as 32-bit numbers
     samples = np.array([0, 2**32, 2**33])
-    assert not cross_correlograms(samples, units[:3], 2, linear_cells(4, 1)).counts.any()
+    assert not cross_correlograms(samples, units[:3], 2, linear_cells(4, 1)).any()
 
 
 @pytest.mark.parametrize(
@@ -190,7 +203,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ParameterError, match="not sorted"):
         cross_correlograms(samples, units, 2, cells)
     with pytest.raises(ParameterError, match="not sorted"):
-        cross_correlograms(np.sort(samples), units, 2, cells, segment_index=np.array([1, 0]))
+        cross_correlograms(np.sort(samples), units, 2, cells, segments=np.array([1, 0]))
     with pytest.raises(ParameterError, match="expected 0 to 0"):
         cross_correlograms(np.sort(samples), units, 1, cells)
     with pytest.raises(ParameterError, match="expected 0 to 1"):
@@ -198,7 +211,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ParameterError, match="one length"):
         cross_correlograms(samples, units[:1], 2, cells)
     with pytest.raises(ParameterError, match="pairs"):
-        correlograms_of_pairs(np.sort(samples), units, 2, np.array([[0, 2]]), cells)
+        count_chosen_pairs(np.sort(samples), units, None, 2, np.array([[0, 2]]), cells)
     with pytest.raises(ParameterError, match="convention"):
         cross_correlograms(np.sort(samples), units, 2, cells, "matlab")
     with pytest.raises(ParameterError, match="other conventions"):
@@ -228,28 +241,29 @@ def by_segment(samples, units, segments, half_window, width, num_units):
 @pytest.fixture
 def small_tables(monkeypatch):
     """Make every way of cutting the work happen on little data."""
-    monkeypatch.setattr(correlogram_spikes, "_ROWS", 777)
-    monkeypatch.setattr(correlogram_counts, "_TABLE_BYTES", 5_000)
-    monkeypatch.setattr(correlogram_counts, "_SPIKES_PER_TASK", 100)
+    monkeypatch.setattr(kernel, "_SPIKES_PER_BLOCK", 777)
+    monkeypatch.setattr(spikes_by_unit, "_SPIKES_PER_BLOCK", 777)
+    monkeypatch.setattr(kernel, "_TABLE_BYTES", 5_000)
+    monkeypatch.setattr(kernel, "_SPIKES_PER_TASK", 100)
 
 
 @pytest.mark.parametrize("num_units", [1, 3, 37, 61])
 def test_groups_and_tiles(small_tables, num_units):
     spikes = many_spikes(8000, num_units, 60_000)
-    found = cross_correlograms(*spikes[:2], num_units, linear_cells(90, 6), segment_index=spikes[2])
-    np.testing.assert_array_equal(found.counts, by_segment(*spikes, 90, 6, num_units))
+    found = cross_correlograms(*spikes[:2], num_units, linear_cells(90, 6), segments=spikes[2])
+    np.testing.assert_array_equal(found, by_segment(*spikes, 90, 6, num_units))
 
 
 @pytest.mark.parametrize("num_units", [4, 60])
 def test_blocks_of_time(num_units):
     spikes = many_spikes(300_000, num_units, 2_000_000)
-    found = cross_correlograms(*spikes[:2], num_units, linear_cells(40, 5), segment_index=spikes[2])
-    np.testing.assert_array_equal(found.counts, by_segment(*spikes, 40, 5, num_units))
+    found = cross_correlograms(*spikes[:2], num_units, linear_cells(40, 5), segments=spikes[2])
+    np.testing.assert_array_equal(found, by_segment(*spikes, 40, 5, num_units))
 
 
 def test_a_unit_with_most_spikes_is_several_tasks():
     start = np.array([0, 10, 2_000_000, 2_000_100])
-    tasks = correlogram_counts._tasks(start)
+    tasks = kernel._tasks(start)
     sizes = [piece.stop - piece.start for _, piece in tasks]
     assert max(sizes) <= 2_000_100 / 8
     assert sizes == sorted(sizes, reverse=True)
@@ -264,7 +278,7 @@ def test_many_spikes_at_once(small_tables):
     num_spikes, num_units = 5000, 30
     samples, units = np.zeros(num_spikes, dtype=np.int64), np.arange(num_spikes) % num_units
     cells = linear_cells(3, 1)
-    counts = cross_correlograms(samples, units, num_units, cells).counts
+    counts = cross_correlograms(samples, units, num_units, cells)
     per_unit = np.bincount(units, minlength=num_units)
     expected = np.outer(per_unit, per_unit) - np.diag(per_unit)
     np.testing.assert_array_equal(counts[:, :, 3], expected)
@@ -274,7 +288,7 @@ def test_many_spikes_at_once(small_tables):
 @pytest.mark.parametrize("is_small", [True, False])
 def test_same_bits_on_any_number_of_threads(threads, monkeypatch, is_small):
     if is_small:
-        monkeypatch.setattr(correlogram_counts, "_TABLE_BYTES", 50_000)
+        monkeypatch.setattr(kernel, "_TABLE_BYTES", 50_000)
     spikes = many_spikes(200_000, 90, 3_000_000)
     cells = linear_cells(60, 6)
     pairs = all_pairs(90)[::7]
@@ -307,7 +321,7 @@ def test_counts_above_32_bits_would_be_64_bits(monkeypatch):
     spikes = prepare_spikes(samples, units, segments, 40, cells.max_lag)
     narrow = count_pairs(spikes, 40, cells)
     assert narrow.dtype == np.uint32
-    monkeypatch.setattr(correlogram_counts, "dtype_of_counts", lambda spikes, n: np.dtype(np.int64))
+    monkeypatch.setattr(kernel, "dtype_of_counts", lambda spikes, n: np.dtype(np.int64))
     wide = count_pairs(spikes, 40, cells)
     assert wide.dtype == np.int64
     np.testing.assert_array_equal(narrow, wide)
@@ -317,8 +331,8 @@ def test_width_of_counts_follows_the_pairs_of_a_unit():
     def dtype(units):
         time = np.zeros(len(units) + 1, dtype=np.uint32)  # all at once
         time[-1] = 2
-        spikes = correlogram_spikes.Spikes(time, units.astype(np.int32), 1)
-        return correlogram_spikes.dtype_of_counts(spikes, 2)
+        spikes = Spikes(time, units.astype(np.int32), 1)
+        return dtype_of_counts(spikes, 2)
 
     # 1e10 pairs, 5e9 of a unit; 5e9 pairs, 2.5e9 of a unit
     assert dtype(np.arange(140_000) % 2) == np.int64
@@ -349,10 +363,10 @@ def test_bytes_that_run_over(small_tables, convention, num_units):
     samples = np.sort(rng.integers(0, 600, 3000))
     units = np.minimum(rng.geometric(0.7, samples.size) - 1, num_units - 1)
     cells = linear_cells(12, 4)
-    found = cross_correlograms(samples, units, num_units, cells, convention).counts
+    found = cross_correlograms(samples, units, num_units, cells, convention)
     assert found.max() > 2000
     pairs = all_pairs(num_units)
-    expected = correlograms_of_pairs(samples, units, num_units, pairs, cells, convention).counts
+    expected = correlograms_of_pairs(samples, units, num_units, pairs, cells, convention)
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
     if convention == "spikeinterface":
         expected = correlogram_for_one_segment(samples, units, 12, 4, num_units)
@@ -378,20 +392,5 @@ def test_any_integers_and_fields_of_a_spike_vector(dtype):
     spikes = np.zeros(400, dtype=[("sample_index", dtype), ("unit_index", dtype)])
     spikes["sample_index"], spikes["unit_index"] = samples, units
     cells = linear_cells(60, 6)
-    found = cross_correlograms(spikes["sample_index"], spikes["unit_index"], 6, cells).counts
+    found = cross_correlograms(spikes["sample_index"], spikes["unit_index"], 6, cells)
     np.testing.assert_array_equal(found, naive.spikeinterface(samples, units, 6, 60, 6))
-
-
-@given(seed=seeds, width=st.integers(1, 9), num_bins=st.integers(1, 9), rest=st.integers(0, 8))
-def test_isi_histogram(seed, width, num_bins, rest):
-    rng = np.random.default_rng(seed)
-    trains = [np.sort(rng.integers(0, 200, size)) for size in rng.integers(0, 40, 3)]
-    found = isi_histogram(trains, num_bins * width + rest % width, width)
-    assert found.tolist() == naive.isi_counts(trains, num_bins, width)
-
-
-def test_isi_windows_that_cannot_be():
-    with pytest.raises(ParameterError, match="expected at least 1"):
-        isi_histogram([], 10, 0)
-    with pytest.raises(ParameterError, match="whole bin"):
-        isi_histogram([], 10, 11)

@@ -15,8 +15,8 @@ from scipy import special
 
 from si_curation.checks import Checks
 from si_curation.kernels.contamination import poisson_interval
-from si_curation.kernels.correlogram_cells import LagCells
-from si_curation.kernels.correlogram_counts import count_chosen_pairs
+from si_curation.kernels.correlogram_bins import LagCells
+from si_curation.kernels.correlograms import count_chosen_pairs
 from si_curation.kernels.refractory import estimate_refractory_period
 
 # candidates of the estimated refractory period and its default, as in `contamination_panel`

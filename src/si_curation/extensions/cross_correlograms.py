@@ -36,9 +36,9 @@ from si_curation.extensions.cross_correlograms_tables import (
     refuse_unknown,
 )
 from si_curation.extensions.template_assignment import unit_position
-from si_curation.kernels.correlogram_cells import BinCells, LagCells, bins_of_convention
-from si_curation.kernels.correlogram_isi import isi_histogram
+from si_curation.kernels.correlogram_bins import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlograms import assemble, assemble_pairs
+from si_curation.kernels.isi import isi_histogram
 from si_curation.phy.writing import replace_file
 
 Convention = Literal["spikeinterface", "phy", "centered"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from si_curation._spikeinterface import as_array
 from si_curation.extensions.cross_correlograms_store import count_some
 from si_curation.extensions.cross_correlograms_tables import normalize, refuse_unknown
-from si_curation.kernels.correlogram_cells import bins_of_convention
+from si_curation.kernels.correlogram_bins import bins_of_convention
 from si_curation.kernels.correlograms import assemble_pairs
 
 if TYPE_CHECKING:

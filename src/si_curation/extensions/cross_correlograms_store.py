@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.kernels.correlogram_cells import LagCells
-from si_curation.kernels.correlogram_counts import count_chosen_pairs, count_pairs, prepare_spikes
+from si_curation.kernels.correlogram_bins import LagCells
+from si_curation.kernels.correlograms import count_chosen_pairs, count_pairs, prepare_spikes
 
 _FEW = 8  # up to a number of units / _FEW, changed units are counted against all one by one
 

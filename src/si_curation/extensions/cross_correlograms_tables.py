@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from si_curation.errors import OutputExistsError, ParameterError
-from si_curation.kernels.correlogram_cells import (
+from si_curation.kernels.correlogram_bins import (
     CONVENTIONS,
     BinCells,
     LagCells,

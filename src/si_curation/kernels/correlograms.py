@@ -1,34 +1,569 @@
-"""Auto- and cross-correlograms: exact counts, in the bins of three conventions.
+"""Auto- and cross-correlograms: exact counts of spike pairs, and the bins that they add up to.
 
-Thin functions over `count_tables` (all units), `count_chosen_pairs` (some), and the sums of cells
-that make up the bins (`assemble`, `assemble_pairs`).
+`prepare_spikes` puts the spikes of all segments into one time, `count_pairs` counts all pairs of
+units in one pass and `count_chosen_pairs` some pairs from their spike trains alone, in the cells of
+lags of `correlogram_bins`. `assemble` and `assemble_pairs` add the cells up to the bins of a
+convention.
+
+`count_pairs` visits each pair of spikes once, the earlier spike first. A task counts the pairs of
+some earlier units (of some of their spikes, where these are many) and all later ones, in a table of
+bytes that stays in the cache of a core; a byte that runs over adds to a second table, which is
+hardly ever touched. Whole numbers are added up, so the order in which tasks end does not matter.
+Sources of what is counted: SpikeInterface 0.105 ``correlogram_for_one_segment`` and phylib 2.7
+``correlograms``, of which these counts give both; the way of counting is new.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from itertools import pairwise
+from threading import Lock
+from typing import Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.correlogram_cells import BinCells, LagCells, bins_of_convention
-from si_curation.kernels.correlogram_counts import (
-    count_chosen_pairs,
-    count_tables,
-    prepare_spikes,
-)
+from si_curation.errors import ParameterError
+from si_curation.kernels.correlogram_bins import BinCells, LagCells
 from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.spikes_by_unit import positions_by_group
+
+_SPIKES_PER_BLOCK = 1 << 17
+_TABLE_BYTES = 1 << 19  # counts of one task: they stay in the second-level cache of a core
+_SPIKES_PER_TASK = 1 << 17
+_MAX_PIECES = 16  # about as many tasks at most have earlier spikes of the same units
+
+_Problems: TypeAlias = list[tuple[bool, bool, int]]
 
 
-class Correlograms(NamedTuple):
-    """Counts (..., n_bins) int64 and the edges of the bins (n_bins + 1,) float64 in samples."""
+# spikes of all segments in one time
 
-    counts: NDArray[np.int64]
-    edges_samples: NDArray[np.float64]
+
+class Spikes(NamedTuple):
+    """Spikes of all segments in one time.
+
+    Attributes
+    ----------
+    time : array (n_spikes + 1,) uint32
+        Samples, modulo 2^32. Gaps longer than the largest lag, and those between segments, are one
+        sample longer than the largest lag, so that segments follow each other and differences up
+        to the largest lag are exact. The last one is behind all spikes.
+    unit : array (n_spikes,) int32
+    max_lag : int
+        In samples.
+    """
+
+    time: NDArray[np.uint32]
+    unit: NDArray[np.int32]
+    max_lag: int
+
+    @property
+    def num_pairs(self) -> int:
+        """Number of pairs within the largest lag."""
+        pieces = blocks(self.unit.size, _SPIKES_PER_BLOCK)
+        limit = np.uint32(self.max_lag)
+        return sum(run_blocks(lambda b: _num_pairs(self.time, limit, b.start, b.stop), pieces))
+
+    def most_later(self) -> NDArray[np.int64]:
+        """Return a bound of the number of later spikes within the largest lag of a spike.
+
+        Returns
+        -------
+        array (n_spikes / 64, rounded up,) int64
+            A bound for each 64 spikes.
+        """
+        return _most_later(self.time, np.uint32(self.max_lag))
 
 
 @njit
-def _sums(counts, sums):  # counts (n_cells,); sums (n_cells + 1,): of the cells before each one
+def _flatten(
+    samples: NDArray[np.int64],  # (n,)
+    units: NDArray[np.integer],  # (n,)
+    segments: NDArray[np.integer],  # (n,)
+    start: int,
+    stop: int,
+    num_units: int,
+    gap: np.uint64,
+    time: NDArray[np.uint32],  # (n + 1,), filled from start to stop
+    unit: NDArray[np.int32],  # (n,), filled from start to stop
+) -> tuple[bool, bool, int]:
+    # times count from the spike before the block. No branches: a step is never the same as the
+    # one before
+    is_unsorted = False
+    is_bad = False
+    now = np.uint64(0)
+    for i in range(start, stop):
+        before = max(i - 1, 0)
+        same = segments[i] == segments[before]
+        is_unsorted |= (segments[i] < segments[before]) | (same & (samples[i] < samples[before]))
+        is_bad |= (units[i] < 0) | (units[i] >= num_units)
+        # modulo 2^64: exact even where samples are as far apart as int64 goes
+        step = np.uint64(samples[i]) - np.uint64(samples[before])
+        now += min(step, gap) if same else gap
+        time[i] = np.uint32(now)
+        unit[i] = units[i]
+    return is_unsorted, is_bad, now
+
+
+@njit
+def _num_pairs(time: NDArray[np.uint32], limit: np.uint32, start: int, stop: int) -> int:
+    total = 0
+    j = start
+    for i in range(start, stop):
+        j = max(j, i + 1)
+        while j < time.size - 1 and np.uint32(time[j] - time[i]) <= limit:
+            j += 1
+        total += j - i - 1
+    return total
+
+
+@njit
+def _most_later(time: NDArray[np.uint32], limit: np.uint32) -> NDArray[np.int64]:
+    n = time.size - 1
+    out = np.zeros((n + 63) // 64, dtype=np.int64)
+    j = 0
+    for block in range(out.size):
+        last = min(64 * block + 63, n - 1)
+        j = max(j, last)
+        while j < n and np.uint32(time[j] - time[last]) <= limit:
+            j = min(j + 64, n)
+        out[block] = j - 64 * block
+    return out
+
+
+@njit
+def _most_of_unit(
+    unit: NDArray[np.int32],  # (n,)
+    most_later: NDArray[np.int64],  # (n / 64,)
+    bounds: NDArray[np.int64],  # (num_units,), zeros
+) -> int:
+    for i in range(unit.size):
+        bounds[unit[i]] += most_later[i // 64]
+    return bounds.max()
+
+
+def dtype_of_counts(spikes: Spikes, num_units: int) -> np.dtype[np.integer]:
+    """Return uint32, or int64 where a pair of units can have more pairs of spikes than it holds."""
+    # pairs whose earlier spike is of one unit: no count of that unit is larger
+    most = spikes.most_later()
+    if most.sum() * 64 < 1 << 32:
+        return np.dtype(np.uint32)
+    largest = _most_of_unit(spikes.unit, most, np.zeros(num_units, dtype=np.int64))
+    return np.dtype(np.uint32) if largest < 1 << 32 else np.dtype(np.int64)
+
+
+def prepare_spikes(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer] | None,
+    num_units: int,
+    max_lag: int,
+) -> Spikes:
+    """Check the spikes and put those of all segments into one time.
+
+    Parameters
+    ----------
+    sample_index : array (n_spikes,) integer
+        Ascending within each segment; any int64, negative ones too.
+    unit_index : array (n_spikes,) integer, values in [0, num_units)
+    segment_index : array (n_spikes,) integer, optional
+        Ascending; one segment by default. Pairs across segments do not count.
+    num_units : int
+    max_lag : int
+        In samples, below 2^30.
+
+    Returns
+    -------
+    Spikes
+
+    Raises
+    ------
+    ParameterError
+        The arrays differ in length, spikes are not in time order, or a unit is out of range.
+
+    Examples
+    --------
+    >>> spikes = prepare_spikes(np.array([0, 3, 90]), np.array([0, 1, 0]), None, 2, max_lag=5)
+    >>> spikes.time
+    array([ 0,  3,  9, 15], dtype=uint32)
+    >>> spikes.num_pairs
+    1
+    """
+    if segment_index is None:
+        segment_index = np.broadcast_to(np.int64(0), sample_index.shape)
+    sizes = sorted({sample_index.shape, unit_index.shape, segment_index.shape})
+    if len(sizes) > 1 or len(sizes[0]) != 1:
+        raise ParameterError(
+            f"sample_index, unit_index and segment_index have shapes {sample_index.shape}, "
+            f"{unit_index.shape} and {segment_index.shape}; expected one length for all"
+        )
+    if sample_index.dtype != np.int64:
+        sample_index = sample_index.astype(np.int64)
+    n = sample_index.size
+    time, unit = np.empty(n + 1, dtype=np.uint32), np.empty(n, dtype=np.int32)
+    gap = np.uint64(max_lag + 1)
+    pieces = blocks(n, _SPIKES_PER_BLOCK)
+    found = run_blocks(
+        lambda b: _flatten(
+            sample_index, unit_index, segment_index, b.start, b.stop, num_units, gap, time, unit
+        ),
+        pieces,
+    )
+    _refuse_bad_spikes(found, unit_index, num_units)
+    start = 0
+    for piece, (_, _, length) in zip(pieces, found, strict=True):
+        time[piece] += np.uint32(start % (1 << 32))
+        start += int(length)
+    time[n] = (start + max_lag + 1) % (1 << 32)
+    return Spikes(time, unit, int(max_lag))
+
+
+def _refuse_bad_spikes(found: _Problems, unit_index: NDArray[np.integer], num_units: int) -> None:
+    problems = []
+    if any(is_bad for _, is_bad, _ in found):
+        problems.append(
+            f"unit_index goes from {unit_index.min()} to {unit_index.max()}, expected 0 to "
+            f"{num_units - 1}"
+        )
+    if any(is_unsorted for is_unsorted, _, _ in found):
+        problems.append("spikes are not sorted by segment and sample_index; sort them first")
+    if problems:
+        raise ParameterError("; ".join(problems))
+
+
+# all pairs of units
+
+
+@njit
+def _count(
+    earlier: NDArray[np.integer],  # (n_earlier,): positions of the earlier spikes
+    time: NDArray[np.uint32],  # (n + 1,)
+    unit: NDArray[np.int32],  # (n,)
+    offset: NDArray[np.uint32],  # (n,): where the cells of the unit of each spike start in a row
+    cell_of_lag: NDArray[np.uint32],
+    first_unit: int,
+    width: int,
+    counts: NDArray[np.uint8],  # (n_rows * width,): a row for each earlier unit
+    overruns: NDArray[np.int64],  # (n_rows * width,)
+) -> bool:
+    # unsigned: an index that may be negative would cost a test for each pair
+    limit = np.uint32(cell_of_lag.size - 1)
+    one = np.uint64(1)
+    any_overruns = False
+    for e in range(earlier.size):
+        i = np.uint64(earlier[e])
+        now = time[i]
+        row = np.uint32(np.int64(unit[i] - first_unit) * width)
+        j = i + one
+        while True:
+            lag = np.uint32(time[j] - now)
+            if lag > limit:
+                break
+            at = np.uint64(np.uint32(row + np.uint32(offset[j] + cell_of_lag[np.uint64(lag)])))
+            count = np.uint8(counts[at] + np.uint8(1))
+            counts[at] = count
+            if count == 0:
+                overruns[at] += 256
+                any_overruns = True
+            j += one
+    return any_overruns
+
+
+@njit
+def _add(
+    counts: NDArray[np.uint8],  # (n,)
+    overruns: NDArray[np.int64],  # (n,)
+    any_overruns: bool,
+    out: NDArray[np.integer],  # (n,)
+) -> None:
+    for i in range(out.size):
+        out[i] += counts[i]
+    if any_overruns:
+        for i in range(out.size):
+            out[i] += overruns[i]
+
+
+class _Table:
+    """Counts of one group of earlier units."""
+
+    def __init__(self, size: int) -> None:
+        self.counts = np.zeros(size, dtype=np.uint8)
+        self.overruns = np.zeros(size, dtype=np.int64)
+        self.any_overruns = False
+
+    def add_to(self, out: NDArray[np.integer]) -> None:
+        """Add the counts to those of the units of the group."""
+        _add(self.counts, self.overruns, self.any_overruns, out.reshape(-1))
+
+    def clear(self) -> None:
+        self.counts[:] = 0
+        if self.any_overruns:
+            self.overruns[:] = 0
+        self.any_overruns = False
+
+
+class _Tables:
+    """As many tables as there are threads: tasks of one group go on with those of the group."""
+
+    def __init__(self, size: int, num_left: NDArray[np.int64]) -> None:
+        self._size = size
+        self._num_left = num_left  # tasks of each group
+        self._lock = Lock()
+        self._of_group: dict[int, list[_Table]] = {}
+        self._free: list[_Table] = []
+
+    def take(self, group: int) -> _Table:
+        """Return a table of a group that no task uses now, or a clear one."""
+        with self._lock:
+            for some in (self._of_group.get(group), self._free):
+                if some:
+                    return some.pop()
+        return _Table(self._size)
+
+    def put_back(self, group: int, table: _Table) -> list[_Table]:
+        """Put a table back; return all tables of the group when its last task ends."""
+        with self._lock:
+            self._of_group.setdefault(group, []).append(table)
+            self._num_left[group] -= 1
+            return self._of_group.pop(group) if self._num_left[group] == 0 else []
+
+    def free(self, table: _Table) -> None:
+        """Put a table back for other groups."""
+        table.clear()
+        with self._lock:
+            self._free.append(table)
+
+
+def _tasks(start: NDArray[np.int64]) -> list[tuple[int, slice]]:
+    """List groups and the slices of their spikes, large ones cut up; the largest first."""
+    most = max(_SPIKES_PER_TASK, -(-int(start[-1]) // _MAX_PIECES))
+    tasks = [
+        (group, slice(first + piece.start, first + piece.stop))
+        for group, (first, stop) in enumerate(pairwise(start))
+        for piece in blocks(int(stop - first), most)
+    ]
+    return sorted(tasks, key=lambda task: task[1].start - task[1].stop)
+
+
+def count_pairs(spikes: Spikes, num_units: int, cells: LagCells) -> NDArray[np.integer]:
+    """Count the pairs of spikes of all units by unit, unit and cell of their lag.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        From `prepare_spikes`, with the `max_lag` of the cells.
+    num_units : int
+    cells : LagCells
+
+    Returns
+    -------
+    array (num_units, num_units, n_cells) uint32, or int64 where more than 2^32 - 1 can occur
+        ``counts[a, b, c]``: pairs with a spike of `b` after one of `a` in the spike vector, at a
+        lag of cell c. Every pair is counted once.
+
+    Examples
+    --------
+    >>> from si_curation.kernels.correlogram_bins import linear_cells
+    >>> cells = linear_cells(half_window_samples=4, bin_samples=2)
+    >>> spikes = prepare_spikes(np.array([0, 3]), np.array([0, 1]), None, 2, cells.max_lag)
+    >>> count_pairs(spikes, 2, cells)[0, 1]
+    array([0, 0, 0, 1, 0, 0], dtype=uint32)
+    """
+    dtype = dtype_of_counts(spikes, num_units)
+    out = np.zeros((num_units, num_units, cells.num_cells), dtype=dtype)
+    if spikes.unit.size == 0:
+        return out
+    width = num_units * cells.num_cells
+    per_group = int(np.clip(_TABLE_BYTES // width, 1, num_units))
+    groups = np.arange(num_units, dtype=np.int64) // per_group
+    earlier, start = positions_by_group(spikes.unit, groups, int(groups[-1]) + 1)
+    offset = np.multiply(spikes.unit, np.uint32(cells.num_cells), dtype=np.uint32, casting="unsafe")
+    cell_of_lag = cells.cell_of_lag.astype(np.uint32)
+    tasks = _tasks(start)
+    num_left = np.bincount([group for group, _ in tasks], minlength=start.size - 1)
+    tables = _Tables(per_group * width, num_left)
+
+    def count(task: tuple[int, slice]) -> None:
+        group, piece = task
+        first_unit = group * per_group
+        table = tables.take(group)
+        table.any_overruns |= _count(
+            earlier[piece],
+            spikes.time,
+            spikes.unit,
+            offset,
+            cell_of_lag,
+            first_unit,
+            width,
+            table.counts,
+            table.overruns,
+        )
+        for full in tables.put_back(group, table):
+            full.add_to(out[first_unit : first_unit + per_group])
+            tables.free(full)
+
+    run_blocks(count, tasks)
+    return out
+
+
+# chosen pairs of units
+
+
+@njit
+def _count_pair(
+    times_a: NDArray[np.int64],
+    places_a: NDArray[np.integer],
+    times_b: NDArray[np.int64],
+    places_b: NDArray[np.integer],
+    place_of_lag: NDArray[np.integer],  # (2 * max_lag + 1,): where to count lags from -max_lag on
+    counts: NDArray[np.int64],  # (2 * n_cells,): pairs with b after a, then with a after b
+) -> None:
+    max_lag = place_of_lag.size // 2
+    first = 0
+    for i in range(times_a.size):
+        low = times_a[i] - max_lag
+        while first < times_b.size and times_b[first] < low:
+            first += 1
+        for j in range(first, times_b.size):
+            lag = times_b[j] - low
+            if lag >= place_of_lag.size:
+                break
+            at = place_of_lag[lag]
+            if lag == max_lag and places_b[j] < places_a[i]:
+                at = counts.size // 2
+            counts[at] += 1
+
+
+@njit
+def _count_auto(
+    times: NDArray[np.int64], cell_of_lag: NDArray[np.integer], counts: NDArray[np.int64]
+) -> None:
+    for i in range(times.size):
+        for j in range(i + 1, times.size):
+            lag = times[j] - times[i]
+            if lag >= cell_of_lag.size:
+                break
+            counts[cell_of_lag[lag]] += 1
+
+
+@njit
+def _count_some(
+    pairs: NDArray[np.int64],  # (n_pairs, 2)
+    times: NDArray[np.int64],
+    places: NDArray[np.integer],
+    start: NDArray[np.int64],
+    place_of_lag: NDArray[np.integer],
+    out: NDArray[np.integer],  # (n_pairs, 2, n_cells)
+) -> None:
+    num_cells = out.shape[2]
+    counts = np.zeros(2 * num_cells, dtype=np.int64)
+    for p in range(pairs.shape[0]):
+        a, b = pairs[p, 0], pairs[p, 1]
+        times_a = times[start[a] : start[a + 1]]
+        counts[:] = 0
+        if a == b:
+            _count_auto(times_a, place_of_lag[place_of_lag.size // 2 :], counts)
+            counts[num_cells:] = counts[:num_cells]
+        else:
+            _count_pair(
+                times_a,
+                places[start[a] : start[a + 1]],
+                times[start[b] : start[b + 1]],
+                places[start[b] : start[b + 1]],
+                place_of_lag,
+                counts,
+            )
+        for c in range(num_cells):
+            out[p, 0, c] = counts[c]
+            out[p, 1, c] = counts[num_cells + c]
+
+
+@overload
+def count_chosen_pairs(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer] | None,
+    num_units: int,
+    pairs: NDArray[np.integer],
+    cells: LagCells,
+    narrow: Literal[False] = False,
+) -> NDArray[np.int64]: ...
+@overload
+def count_chosen_pairs(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer] | None,
+    num_units: int,
+    pairs: NDArray[np.integer],
+    cells: LagCells,
+    narrow: bool,
+) -> NDArray[np.integer]: ...
+def count_chosen_pairs(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer] | None,
+    num_units: int,
+    pairs: NDArray[np.integer],
+    cells: LagCells,
+    narrow: bool = False,
+) -> NDArray[np.integer]:
+    """Count the pairs of spikes of chosen pairs of units alone, from their own spike trains.
+
+    Parameters
+    ----------
+    sample_index, unit_index, segment_index, num_units
+        As of `prepare_spikes`.
+    pairs : array (n_pairs, 2) integer
+        Pairs of units (a, b); a may equal b.
+    cells : LagCells
+    narrow : bool, default: False
+        Return uint32 where no more than 2^32 - 1 can occur.
+
+    Returns
+    -------
+    array (n_pairs, 2, n_cells) int64, or uint32
+        ``[p, 0]``: `b` after `a`; ``[p, 1]``: `a` after `b`. Both are the same where a equals b.
+
+    Raises
+    ------
+    ParameterError
+        As `prepare_spikes`; or a pair is out of range.
+
+    Examples
+    --------
+    >>> from si_curation.kernels.correlogram_bins import linear_cells
+    >>> cells = linear_cells(half_window_samples=4, bin_samples=2)
+    >>> samples, units, pairs = np.array([0, 3]), np.array([0, 1]), np.array([[1, 0]])
+    >>> count_chosen_pairs(samples, units, None, 2, pairs, cells)
+    array([[[0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]]])
+    """
+    pairs = np.ascontiguousarray(pairs, dtype=np.int64).reshape(-1, 2)
+    if pairs.size and (pairs.min() < 0 or pairs.max() >= num_units):
+        raise ParameterError(
+            f"pairs has units from {pairs.min()} to {pairs.max()}, expected 0 to {num_units - 1}"
+        )
+    spikes = prepare_spikes(sample_index, unit_index, segment_index, num_units, cells.max_lag)
+    places, start = positions_by_group(spikes.unit, np.arange(num_units), num_units)
+    # 64 bits: spikes of one unit may be further apart than the largest lag
+    times = np.cumsum(np.diff(spikes.time[:-1], prepend=np.uint32(0)), dtype=np.int64)[places]
+    cell = cells.cell_of_lag
+    place_of_lag = np.concatenate([cells.num_cells + cell[:0:-1], cell])
+    dtype = dtype_of_counts(spikes, num_units) if narrow else np.dtype(np.int64)
+    out = np.empty((len(pairs), 2, cells.num_cells), dtype=dtype)
+    run_blocks(
+        lambda b: _count_some(pairs[b], times, places, start, place_of_lag, out[b]),
+        blocks(len(pairs), max(1, min(64, len(pairs) // 16))),
+    )
+    return out
+
+
+# sums of cells that make up the bins
+
+
+@njit
+def _sums(
+    counts: NDArray[np.integer],  # (n_cells,)
+    sums: NDArray[np.int64],  # (n_cells + 1,): of the cells before each one
+) -> None:
     total = np.int64(0)
     for c in range(counts.size):
         sums[c] = total
@@ -37,100 +572,63 @@ def _sums(counts, sums):  # counts (n_cells,); sums (n_cells + 1,): of the cells
 
 
 @njit
-def _add_sums(counts, sums):
-    total = np.int64(0)
-    for c in range(counts.size):
-        total += counts[c]
-        sums[c + 1] += total
-
-
-@njit
-def _bin(ab, ba, ab_start, ab_stop, ba_start, ba_stop, larger, out):
-    # ab, ba (n_cells + 1,): sums of b after a and of a after b; out (n_bins,)
+def _bin(
+    ab: NDArray[np.int64],  # (n_cells + 1,): sums of b after a
+    ba: NDArray[np.int64],  # (n_cells + 1,): sums of a after b
+    ranges: NDArray[np.uint32],  # (4, n_bins): ab_start, ab_stop, ba_start, ba_stop
+    larger: int,
+    out: NDArray[np.int64],  # (n_bins,)
+) -> None:
     for k in range(out.size):
-        out[k] = ab[ab_stop[k]] - ab[ab_start[k]] + ba[ba_stop[k]] - ba[ba_start[k]]
+        out[k] = ab[ranges[1, k]] - ab[ranges[0, k]] + ba[ranges[3, k]] - ba[ranges[2, k]]
     if larger >= 0:
         k = larger
-        out[k] = max(ab[ab_stop[k]] - ab[ab_start[k]], ba[ba_stop[k]] - ba[ba_start[k]])
+        out[k] = max(ab[ranges[1, k]] - ab[ranges[0, k]], ba[ranges[3, k]] - ba[ranges[2, k]])
 
 
 @njit
-def _assemble_some(ab, ba, ab_start, ab_stop, ba_start, ba_stop, larger, out):
+def _assemble_some(
+    ab: NDArray[np.integer],  # (n_pairs, n_cells)
+    ba: NDArray[np.integer],  # (n_pairs, n_cells)
+    ranges: NDArray[np.uint32],
+    larger: int,
+    out: NDArray[np.int64],  # (n_pairs, n_bins)
+) -> None:
     sums_ab = np.empty(ab.shape[1] + 1, dtype=np.int64)
     sums_ba = np.empty(ab.shape[1] + 1, dtype=np.int64)
     for p in range(ab.shape[0]):
         _sums(ab[p], sums_ab)
         _sums(ba[p], sums_ba)
-        _bin(sums_ab, sums_ba, ab_start, ab_stop, ba_start, ba_stop, larger, out[p])
-
-
-class _BinCounts:
-    """Counts of bins, to which the counts of cells of some earlier units at a time are added."""
-
-    def __init__(self, num_units: int, bins: BinCells) -> None:
-        self._out = np.zeros((num_units, num_units, bins.num_bins), dtype=np.int64)
-        self._sides = np.zeros((2, num_units, num_units), dtype=np.int64)
-        is_ab, is_ba = bins.ab_stop > bins.ab_start, bins.ba_stop > bins.ba_start
-        # the one bin that has pairs of both orders, which come from different tables
-        self._centre = int(np.flatnonzero(is_ab & is_ba)[0])
-        self._is_larger = bins.larger == self._centre
-        ranges = np.array([[bins.ab_start, bins.ab_stop], [bins.ba_start, bins.ba_stop]])
-        self._ranges = ranges.astype(np.uint32)  # signed ones would be tested for each bin
-        before, after = slice(self._centre), slice(self._centre + 1, None)
-        self._ab = before if is_ab[0] else after
-        self._ba = after if is_ab[0] else before
-
-    def add(self, first_unit: int, counts: NDArray, overruns: NDArray) -> None:
-        """Add counts of cells (n_rows, num_units, n_cells) of the units from `first_unit` on.
-
-        May be called by several threads for different units; `overruns` as of `count_tables`.
-        """
-        _add_table(
-            counts,
-            overruns,
-            first_unit,
-            self._ranges[0, :, self._ab],
-            self._ranges[1, :, self._ba],
-            self._ranges[:, :, self._centre],
-            self._out[:, :, self._ab],
-            self._out[:, :, self._ba],
-            self._sides[0],
-            self._sides[1],
-        )
-
-    def finish(self) -> NDArray[np.int64]:
-        """Give the counts (num_units, num_units, n_bins)."""
-        combine = np.maximum if self._is_larger else np.add
-        self._out[:, :, self._centre] = combine(self._sides[0], self._sides[1].T)
-        return self._out
+        _bin(sums_ab, sums_ba, ranges, larger, out[p])
 
 
 @njit
-def _add_table(counts, overruns, first, ab, ba, centre, out_ab, out_ba, centre_ab, centre_ba):
-    # counts (n_rows, n_units, n_cells): b after the units from `first` on;
-    # ab, ba (2, n_one_sided_bins): ranges of cells of out_ab, out_ba (n_units, n_units, same);
-    # centre (2, 2): ranges of both orders of centre_ab, centre_ba (n_units, n_units)
-    sums = np.zeros(counts.shape[2] + 1, dtype=np.int64)
-    for b in range(counts.shape[1]):
-        for row in range(counts.shape[0]):
-            a = first + row
-            _sums(counts[row, b], sums)
-            if len(overruns) > 0:
-                _add_sums(overruns[row, b], sums)
-            _add_ranges(sums, ab[0], ab[1], out_ab[a, b])
-            _add_ranges(sums, ba[0], ba[1], out_ba[b, a])
-            centre_ab[a, b] += sums[centre[0, 1]] - sums[centre[0, 0]]
-            centre_ba[a, b] += sums[centre[1, 1]] - sums[centre[1, 0]]
+def _assemble_rows(
+    counts: NDArray[np.integer],  # (n_units, n_units, n_cells)
+    first: int,
+    stop: int,
+    ranges: NDArray[np.uint32],
+    larger: int,
+    out: NDArray[np.int64],  # (n_units, n_units, n_bins)
+) -> None:
+    # pairs (a, b) and (b, a) of units a from first to stop and b from a on
+    sums_ab = np.empty(counts.shape[2] + 1, dtype=np.int64)
+    sums_ba = np.empty(counts.shape[2] + 1, dtype=np.int64)
+    for a in range(first, stop):
+        for b in range(a, counts.shape[0]):
+            _sums(counts[a, b], sums_ab)
+            _sums(counts[b, a], sums_ba)
+            _bin(sums_ab, sums_ba, ranges, larger, out[a, b])
+            _bin(sums_ba, sums_ab, ranges, larger, out[b, a])
 
 
-@njit
-def _add_ranges(sums, start, stop, out):
-    for k in range(out.size):
-        out[k] += sums[stop[k]] - sums[start[k]]
+def _ranges(bins: BinCells) -> NDArray[np.uint32]:
+    # unsigned: indices that may be negative would cost a test each
+    return np.array([bins.ab_start, bins.ab_stop, bins.ba_start, bins.ba_stop], dtype=np.uint32)
 
 
 def assemble(cell_counts: NDArray[np.integer], bins: BinCells) -> NDArray[np.int64]:
-    """Sum the cells of all pairs of units to bins.
+    """Add the cells of all pairs of units up to bins.
 
     Parameters
     ----------
@@ -141,18 +639,31 @@ def assemble(cell_counts: NDArray[np.integer], bins: BinCells) -> NDArray[np.int
     Returns
     -------
     array (n_units, n_units, n_bins) int64
+
+    Examples
+    --------
+    >>> from si_curation.kernels.correlogram_bins import bins_of_convention, linear_cells
+    >>> cells = linear_cells(half_window_samples=4, bin_samples=2)
+    >>> samples, units = np.array([0, 3, 5]), np.array([0, 1, 0])
+    >>> spikes = prepare_spikes(samples, units, None, 2, cells.max_lag)
+    >>> bins = bins_of_convention(cells, "spikeinterface")
+    >>> assemble(count_pairs(spikes, 2, cells), bins)[0, 1], bins.edges_samples
+    (array([1, 0, 0, 1]), array([-4., -2.,  0.,  2.,  4.]))
     """
-    sums = _BinCounts(len(cell_counts), bins)
-    none = np.zeros((0, 0, 0), dtype=np.int64)
-    rows = blocks(len(cell_counts), 16)
-    run_blocks(lambda b: sums.add(b.start, cell_counts[b], none), rows)
-    return sums.finish()
+    num_units = len(cell_counts)
+    out = np.empty((num_units, num_units, bins.num_bins), dtype=np.int64)
+    ranges = _ranges(bins)
+    run_blocks(
+        lambda b: _assemble_rows(cell_counts, b.start, b.stop, ranges, bins.larger, out),
+        blocks(num_units, 16),
+    )
+    return out
 
 
 def assemble_pairs(
     ab: NDArray[np.integer], ba: NDArray[np.integer], bins: BinCells
 ) -> NDArray[np.int64]:
-    """Sum the cells of chosen pairs of units to bins.
+    """Add the cells of chosen pairs of units up to bins.
 
     Parameters
     ----------
@@ -165,164 +676,5 @@ def assemble_pairs(
     array (n_pairs, n_bins) int64
     """
     out = np.empty((len(ab), bins.num_bins), dtype=np.int64)
-    _assemble_some(ab, ba, *bins[:5], out)
+    _assemble_some(ab, ba, _ranges(bins), bins.larger, out)
     return out
-
-
-def cross_correlograms(
-    sample_index: NDArray[np.integer],
-    unit_index: NDArray[np.integer],
-    num_units: int,
-    cells: LagCells,
-    convention: str = "spikeinterface",
-    segment_index: NDArray[np.integer] | None = None,
-) -> Correlograms:
-    """Cross-correlograms of all pairs of units, auto-correlograms on the diagonal.
-
-    Parameters
-    ----------
-    sample_index : array (n_spikes,) integer
-        Ascending within each segment.
-    unit_index : array (n_spikes,) integer, values in [0, num_units)
-    num_units : int
-    cells : LagCells
-        From `linear_cells` or `log_cells`.
-    convention : {"spikeinterface", "phy", "centered"}
-        See `bins_of_convention`.
-    segment_index : array (n_spikes,) integer, optional
-        Ascending. Counts of segments are added up; pairs across segments do not count.
-
-    Returns
-    -------
-    Correlograms
-        counts (num_units, num_units, n_bins)
-
-    Raises
-    ------
-    ParameterError
-        Spikes are not in time order, a unit is out of range, or there is no such convention.
-
-    Examples
-    --------
-    >>> from si_curation.kernels.correlogram_cells import linear_cells
-    >>> samples, units = np.array([0, 3, 5]), np.array([0, 1, 0])
-    >>> found = cross_correlograms(samples, units, 2, linear_cells(4, 2))
-    >>> found.edges_samples
-    array([-4., -2.,  0.,  2.,  4.])
-    >>> found.counts[0, 1]
-    array([1, 0, 0, 1])
-    """
-    bins = bins_of_convention(cells, convention)
-    spikes = prepare_spikes(sample_index, unit_index, segment_index, num_units, cells.max_lag)
-    sums = _BinCounts(num_units, bins)
-    count_tables(spikes, num_units, cells, sums.add)
-    return Correlograms(sums.finish(), bins.edges_samples)
-
-
-def correlograms_of_pairs(
-    sample_index: NDArray[np.integer],
-    unit_index: NDArray[np.integer],
-    num_units: int,
-    pairs: NDArray[np.integer],
-    cells: LagCells,
-    convention: str = "spikeinterface",
-    segment_index: NDArray[np.integer] | None = None,
-) -> Correlograms:
-    """Cross-correlograms of chosen pairs (a, b) alone; the same counts as of all pairs.
-
-    Parameters
-    ----------
-    pairs : array (n_pairs, 2) integer
-        Each value in [0, num_units); a may equal b.
-    sample_index, unit_index, num_units, cells, convention, segment_index
-        As of `cross_correlograms`.
-
-    Returns
-    -------
-    Correlograms
-        counts (n_pairs, n_bins)
-
-    Raises
-    ------
-    ParameterError
-        As `cross_correlograms`; or a pair is out of range.
-
-    Examples
-    --------
-    >>> from si_curation.kernels.correlogram_cells import linear_cells
-    >>> samples, units, pairs = np.array([0, 3, 5]), np.array([0, 1, 0]), np.array([[1, 0]])
-    >>> correlograms_of_pairs(samples, units, 2, pairs, linear_cells(4, 2)).counts
-    array([[0, 1, 0, 1]])
-    """
-    bins = bins_of_convention(cells, convention)
-    counts = count_chosen_pairs(sample_index, unit_index, segment_index, num_units, pairs, cells)
-    return Correlograms(assemble_pairs(counts[:, 0], counts[:, 1], bins), bins.edges_samples)
-
-
-def auto_correlograms(
-    sample_index: NDArray[np.integer],
-    unit_index: NDArray[np.integer],
-    num_units: int,
-    cells: LagCells,
-    convention: str = "spikeinterface",
-    segment_index: NDArray[np.integer] | None = None,
-) -> Correlograms:
-    """Auto-correlograms of all units alone: the diagonal of `cross_correlograms`.
-
-    Parameters
-    ----------
-    sample_index, unit_index, num_units, cells, convention, segment_index
-        As of `cross_correlograms`.
-
-    Returns
-    -------
-    Correlograms
-        counts (num_units, n_bins)
-
-    Examples
-    --------
-    >>> from si_curation.kernels.correlogram_cells import linear_cells
-    >>> samples, units = np.array([0, 3, 5]), np.array([0, 1, 0])
-    >>> auto_correlograms(samples, units, 2, linear_cells(6, 2)).counts[0]
-    array([1, 0, 0, 0, 0, 1])
-    """
-    pairs = np.repeat(np.arange(num_units)[:, None], 2, axis=1)
-    return correlograms_of_pairs(
-        sample_index, unit_index, num_units, pairs, cells, convention, segment_index
-    )
-
-
-def correlograms_of_unit(
-    sample_index: NDArray[np.integer],
-    unit_index: NDArray[np.integer],
-    num_units: int,
-    unit: int,
-    cells: LagCells,
-    convention: str = "spikeinterface",
-    segment_index: NDArray[np.integer] | None = None,
-) -> Correlograms:
-    """Cross-correlograms of one unit against all: one row of `cross_correlograms`.
-
-    Parameters
-    ----------
-    unit : int
-        In [0, num_units).
-    sample_index, unit_index, num_units, cells, convention, segment_index
-        As of `cross_correlograms`.
-
-    Returns
-    -------
-    Correlograms
-        counts (num_units, n_bins): row b is the pair (unit, b).
-
-    Examples
-    --------
-    >>> from si_curation.kernels.correlogram_cells import linear_cells
-    >>> samples, units = np.array([0, 3, 5]), np.array([0, 1, 0])
-    >>> correlograms_of_unit(samples, units, 2, 0, linear_cells(4, 2)).counts[1]
-    array([1, 0, 0, 1])
-    """
-    pairs = np.stack([np.full(num_units, unit), np.arange(num_units)], axis=1)
-    return correlograms_of_pairs(
-        sample_index, unit_index, num_units, pairs, cells, convention, segment_index
-    )

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import ParameterError
-from si_curation.kernels.correlogram_cells import (
+from si_curation.kernels.correlogram_bins import (
     BinCells,
     LagCells,
     bins_of_convention,
     linear_cells,
 )
-from si_curation.kernels.correlogram_counts import count_pairs, prepare_spikes
-from si_curation.kernels.correlograms import assemble_pairs
+from si_curation.kernels.correlograms import assemble_pairs, count_pairs, prepare_spikes
 from si_curation.kernels.hollow_gaussian import (
     expected_counts,
     hollow_gaussian,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation._spikeinterface import as_array
-from si_curation.kernels.correlogram_isi import isi_histogram
+from si_curation.kernels.isi import isi_histogram
 from si_curation.report.columns import Column
 from si_curation.report.context import ReportContext
 from si_curation.report.density import density, limits, rate_over_time

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
-from si_curation.kernels.correlogram_isi import isi_histogram
+from si_curation.kernels.isi import isi_histogram
 from si_curation.views.style import (
     LIMIT_COLOR,
     check_positive,

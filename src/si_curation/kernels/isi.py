@@ -1,4 +1,4 @@
-"""Histogram of the intervals between successive spikes of a unit."""
+"""Histogram of the intervals between successive spikes of a unit (ISI)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from si_curation.errors import ParameterError
 def isi_histogram(
     spike_trains: Sequence[NDArray[np.integer]], window_samples: int, bin_samples: int
 ) -> NDArray[np.int64]:
-    """Count intervals between successive spikes in half-open bins [k w, (k + 1) w).
+    """Count the intervals between successive spikes in half-open bins [k w, (k + 1) w).
 
     Parameters
     ----------

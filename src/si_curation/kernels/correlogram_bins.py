@@ -1,4 +1,4 @@
-"""Which cell a lag is counted in, and which cells make up each bin of each convention.
+"""Bins of correlograms: the cells of lags that are counted, and the bins of each convention.
 
 Pairs of spikes are counted once, the earlier spike first, in cells of lags: ``counts[a, b, c]`` is
 the number of pairs with a spike of `b` so many samples after one of `a`. Lags that two conventions
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 
 CONVENTIONS = ("spikeinterface", "phy", "centered")
@@ -86,7 +87,7 @@ class BinCells(NamedTuple):
 def linear_cells(
     half_window_samples: int, bin_samples: int, conventions: tuple[str, ...] = CONVENTIONS
 ) -> LagCells:
-    """Cells for bins of equal width.
+    """Return the cells for bins of equal width.
 
     Parameters
     ----------
@@ -115,8 +116,6 @@ def linear_cells(
     array([0, 1, 2, 2, 3, 4, 5, 5], dtype=int32)
     """
     _check_sizes(half_window_samples, bin_samples)
-    for convention in conventions:
-        check_convention(convention)
     num_half_bins = int(half_window_samples) // int(bin_samples)
     lag = np.arange((num_half_bins + 1) * bin_samples, dtype=np.int64)
     rest = lag % bin_samples
@@ -138,7 +137,7 @@ def linear_cells(
 def log_cells(
     half_window_samples: int, first_edge_samples: int, bins_per_decade: int = 10
 ) -> LagCells:
-    """Cells for bins that grow with the lag.
+    """Return the cells for bins that grow with the lag.
 
     Parameters
     ----------
@@ -147,7 +146,7 @@ def log_cells(
     first_edge_samples : int
         The first edge; shorter lags of both signs are the centre bin.
     bins_per_decade : int
-        Edges are rounded to whole samples; those that fall together are one.
+        At least 1. Edges are rounded to whole samples; those that fall together are one.
 
     Returns
     -------
@@ -164,8 +163,6 @@ def log_cells(
     array([  10,   32,  100,  316, 1000])
     """
     _check_sizes(half_window_samples, first_edge_samples)
-    if bins_per_decade < 1:
-        raise ParameterError(f"bins_per_decade is {bins_per_decade!r}, expected at least 1")
     ratio = half_window_samples / first_edge_samples
     num_bins = max(1, round(np.log10(ratio) * bins_per_decade))
     edges = np.unique(
@@ -202,16 +199,8 @@ def _check_sizes(half_window_samples: int, bin_samples: int) -> None:
         raise ParameterError("; ".join(problems))
 
 
-def check_convention(convention: str) -> None:
-    """Raise `ParameterError` where there is no such convention."""
-    if convention not in CONVENTIONS:
-        raise ParameterError(
-            f"convention is {convention!r}, expected one of {', '.join(map(repr, CONVENTIONS))}"
-        )
-
-
 def bins_of_convention(cells: LagCells, convention: str) -> BinCells:
-    """Cells, edges and widths of the bins of one convention.
+    """Return the cells, edges and widths of the bins of one convention.
 
     Parameters
     ----------
@@ -232,24 +221,31 @@ def bins_of_convention(cells: LagCells, convention: str) -> BinCells:
     -------
     BinCells
 
+    Raises
+    ------
+    ParameterError
+        There is no such convention, or the cells were made for others.
+
     Examples
     --------
     >>> bins = bins_of_convention(linear_cells(8, 4), "spikeinterface")
     >>> bins.edges_samples
     array([-8., -4.,  0.,  4.,  8.])
     """
-    check_convention(convention)
+    checks = Checks()
+    checks.choice("convention", convention, CONVENTIONS)
+    checks.finish()
     width, half = cells.bin_samples, cells.num_half_bins
     if cells.edges_samples is not None:
         edge = cells.edges_samples
-        return _mirrored(cells, edge[:-1], edge[1:], edge[0])
+        return _mirrored(cells, edge[:-1], edge[1:], int(edge[0]))
     k = np.arange(1, half + 1)
     if convention == "centered":
         # doubled: the first whole lag at or after (k - 1/2) w
         first = -((width - 2 * k * width) // 2)
         last = -((-width - 2 * k * width) // 2)
         exact = (np.arange(half + 1) + 0.5) * width
-        bins = _mirrored(cells, first, last, first[0])
+        bins = _mirrored(cells, first, last, int(first[0]))
         return bins._replace(edges_samples=np.concatenate([-exact[::-1], exact]))
     if convention == "phy":
         bins = _mirrored(cells, k * width, (k + 1) * width, width)
@@ -265,18 +261,20 @@ def bins_of_convention(cells: LagCells, convention: str) -> BinCells:
     return _half_open(cells)
 
 
-def _cell_at(cells: LagCells, lags: NDArray[np.int64]) -> NDArray[np.int64]:
+def _cell_at(cells: LagCells, lags: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:
     found = np.searchsorted(cells.first_lag, lags)
     if not np.array_equal(cells.first_lag[found], lags):
         raise ParameterError("these cells were made for other conventions; see linear_cells")
     return found
 
 
-def _mirrored(cells: LagCells, first, last, centre) -> BinCells:
+def _mirrored(
+    cells: LagCells, first: NDArray[np.int64], last: NDArray[np.int64], centre: int
+) -> BinCells:
     """Bins [first, last) at positive lags, their mirror images, and one of lags below `centre`."""
     start, stop = _cell_at(cells, first), _cell_at(cells, last)
     none = np.zeros(start.size, dtype=np.int64)
-    middle = [_cell_at(cells, centre)]
+    middle = [_cell_at(cells, np.int64(centre))]
     widths = last - first
     return BinCells(
         np.concatenate([start[::-1], [0], none]),
