@@ -52,11 +52,8 @@ from .phy.folder import PhyFolder as PhyFolder
 from .phy.folder import read_phy_folder as read_phy_folder
 from .quality.connections import MONOSYNAPTIC_DESCRIPTIONS as MONOSYNAPTIC_DESCRIPTIONS
 from .quality.connections import find_monosynaptic_connections as find_monosynaptic_connections
+from .quality.contamination import CONTAMINATION_DESCRIPTIONS as CONTAMINATION_DESCRIPTIONS
 from .quality.contamination import contamination_panel as contamination_panel
-from .quality.contamination_columns import (
-    COMPARABLE_CONTAMINATION_COLUMNS as COMPARABLE_CONTAMINATION_COLUMNS,
-)
-from .quality.contamination_columns import CONTAMINATION_DESCRIPTIONS as CONTAMINATION_DESCRIPTIONS
 from .quality.effect.effect_vs_quality import EffectVsQuality as EffectVsQuality
 from .quality.effect.effect_vs_quality import effect_vs_quality as effect_vs_quality
 from .quality.metrics.extension import CurationMetrics as CurationMetrics
@@ -71,6 +68,7 @@ from .simulation.simulate import simulate_kilosort_folder as simulate_kilosort_f
 from .spikes.amplitudes import SpikeAmplitudes as SpikeAmplitudes
 from .spikes.amplitudes import get_spike_amplitudes as get_spike_amplitudes
 from .spikes.features import get_spike_features as get_spike_features
+from .variables import COMPARABLE_CONTAMINATION_COLUMNS as COMPARABLE_CONTAMINATION_COLUMNS
 from .views.amplitudes_over_time import plot_amplitudes_over_time as plot_amplitudes_over_time
 from .views.best_channels import plot_best_channels as plot_best_channels
 from .views.contamination import plot_contamination as plot_contamination

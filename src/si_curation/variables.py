@@ -1,14 +1,23 @@
 """Every value that leaves the package, declared once: name, unit, dtype, meaning, source.
 
-Also the index types. Four numbers count things from 0, and arrays of them look alike: templates of
-the sorter, units of an analyzer, rows of a folder's files, channels of a probe. A function that
-takes or returns arrays of two of them names them by these types. At run time they are plain
-integers and arrays.
+Three parts:
+
+- **Index types.** Four numbers count things from 0, and arrays of them look alike: templates of the
+  sorter, units of an analyzer, rows of a folder's files, channels of a probe. A function that takes
+  or returns arrays of two of them names them by these types. At run time they are plain integers
+  and arrays.
+- **Columns.** Each table of the package is a `Table` of `Variable`. Its documentation, the tooltips
+  of the report and the descriptions in NWB files are made from them.
+- **Reasons.** Why a value is missing, or what speaks for a result, is a code with values (an
+  `Explanation`). Its text is made where a person reads it, and never read back.
 """
 
 from __future__ import annotations
 
-from typing import NewType
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from string import Formatter
+from typing import Any, NewType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,3 +38,1557 @@ FileRows = NewType("FileRows", NDArray[np.integer])
 #: (``channel_map``), not a channel id.
 ChannelIndex = NewType("ChannelIndex", int)
 ChannelIndices = NewType("ChannelIndices", NDArray[np.integer])
+
+
+# ------------------------------------------------------------------------------------- mechanism
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One column.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    meaning : str
+        What it is.
+    unit : str
+        "count", "Hz", "ms", "s", "um", "percent"; "1" for ratios, probabilities and scores;
+        "amplitude" for the unit of the analyzer's amplitudes; "" for names, ids and flags.
+    dtype : str
+        "float64", "int64", "bool", "str"; pandas' "Int64" and "boolean", which can be missing; "id"
+        for what has the dtype of the ids of units or channels; "tuple".
+    source : str
+        Paper or program that defines it.
+    values : str
+        The range of a number, such as "0 to 1".
+    codes : tuple of str
+        All values of a column of codes.
+    missing : str
+        When a value is missing (NaN, NA or "").
+
+    Examples
+    --------
+    >>> str(Variable("q", "probability of so few pairs", "1", values="0 to 1", source="Kilosort 4"))
+    'probability of so few pairs, 0 to 1 (Kilosort 4)'
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+    dtype: str = "float64"
+    source: str = ""
+    values: str = ""
+    codes: tuple[str, ...] = ()
+    missing: str = ""
+
+    @property
+    def description(self) -> str:
+        """Meaning, codes, range and what a missing value means, without unit and source."""
+        return self.meaning + self._details()
+
+    def __str__(self) -> str:
+        unit = "" if self.unit in ("1", "amplitude") else _UNIT_TEXTS.get(self.unit, self.unit)
+        unit = f", {unit}" if unit else ""
+        source = f" ({self.source})" if self.source else ""
+        return self.meaning + unit + self._details() + source
+
+    def _details(self) -> str:
+        text = ": " + ", ".join(self.codes[:-1]) + f" or {self.codes[-1]}" if self.codes else ""
+        text += f", {self.values}" if self.values else ""
+        if self.missing:
+            text += f"; {_MISSING.get(self.dtype, 'empty')}: {self.missing}"
+        return text
+
+
+_UNIT_TEXTS = {"um": "µm"}
+_MISSING = {"float64": "NaN", "Int64": "NA", "boolean": "NA"}
+
+
+class Table(Mapping[str, Variable]):
+    """The columns of one table, by name, in order.
+
+    Parameters
+    ----------
+    name : str
+    meaning : str
+        What a row is.
+    variables : iterable of Variable
+
+    Examples
+    --------
+    >>> CONTAMINATION["rp_contamination"].unit
+    '1'
+    """
+
+    def __init__(self, name: str, meaning: str, variables: Iterable[Variable]) -> None:
+        self.name = name
+        self.meaning = meaning
+        self._variables: dict[str, Variable] = {}
+        for variable in variables:
+            if variable.name in self._variables:
+                raise ValueError(f"table {name}: column {variable.name} is declared twice")
+            self._variables[variable.name] = variable
+
+    def __getitem__(self, name: str) -> Variable:
+        return self._variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def descriptions(self) -> dict[str, str]:
+        """Return the text of each column: meaning, unit or range, source."""
+        return {name: str(variable) for name, variable in self._variables.items()}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A declared reason: a code, and the text that is made from it.
+
+    Parameters
+    ----------
+    code : str
+        In snake_case, unique in the package. It never changes, while the text may.
+    template : str
+        With named fields, as `str.format` takes them.
+    """
+
+    code: str
+    template: str
+    fields: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = (name for _, name, _, _ in Formatter().parse(self.template) if name)
+        object.__setattr__(self, "fields", frozenset(names))
+
+
+class Explanation:
+    """A reason with its values: what code carries, stores and compares; `str` makes the text.
+
+    Parameters
+    ----------
+    code : str
+        Of `REASONS`.
+    **values : str or number
+        The fields of the reason's template, all of them.
+
+    Raises
+    ------
+    KeyError
+        There is no such reason.
+    TypeError
+        A field is missing, or is not in the template.
+
+    Notes
+    -----
+    To write reasons: declare each once (in this file), return an `Explanation` or a list of them
+    from the function that finds the reason, and make text last. Code that needs to know a reason
+    compares ``explanation.code``::
+
+        found = [Explanation("merge_dip", observed=3, expected=41.5)]
+        if share > 0.05:
+            found.append(Explanation("merge_duplicates", share=share))
+        table["reason"] = explanations_text(found)
+
+    Examples
+    --------
+    >>> found = Explanation("shorter_than_bin", bin_s=60)
+    >>> found.code, found.values, str(found)
+    ('shorter_than_bin', {'bin_s': 60}, 'shorter than a bin of 60 s')
+    >>> found == Explanation("shorter_than_bin", bin_s=60.0)
+    True
+    """
+
+    __slots__ = ("code", "values")
+
+    def __init__(self, code: str, /, **values: Any) -> None:
+        fields = REASONS[code].fields
+        if values.keys() != fields:
+            raise TypeError(f"reason {code!r} has fields {sorted(fields)}, not {sorted(values)}")
+        self.code = code
+        self.values = values
+
+    def __str__(self) -> str:
+        return REASONS[self.code].template.format(**self.values)
+
+    def __repr__(self) -> str:
+        values = "".join(f", {name}={value!r}" for name, value in self.values.items())
+        return f"Explanation({self.code!r}{values})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Explanation):
+            return NotImplemented
+        return self.code == other.code and self.values == other.values
+
+    def __hash__(self) -> int:
+        return hash((self.code, tuple(sorted(self.values.items()))))
+
+
+def explanations_text(explanations: Iterable[Explanation]) -> str:
+    """Return the texts of several explanations, separated by "; ".
+
+    Examples
+    --------
+    >>> explanations_text([Explanation("no_spikes"), Explanation("no_signal")])
+    'no spikes; the template has no signal'
+    """
+    return "; ".join(map(str, explanations))
+
+
+# --------------------------------------------------------------------------------------- reasons
+
+
+def _declare(*groups: Iterable[tuple[str, str]]) -> dict[str, Reason]:
+    known: dict[str, Reason] = {}
+    for group in groups:
+        for code, template in group:
+            if code in known:
+                raise ValueError(f"reason {code} is declared twice")
+            known[code] = Reason(code, template)
+    return known
+
+
+_METRIC_REASONS = (
+    ("no_spikes", "no spikes"),
+    ("one_spike", "one spike"),
+    ("no_signal", "the template has no signal"),
+    ("no_extension", "there is no extension {name}"),
+    ("no_amplitudes", "there is no extension {names} (the folder has no amplitudes.npy)"),
+    ("no_positions", "there is no extension spike_locations, nor features: {error}"),
+    ("missing_data", "{error}"),
+    ("no_sorter_value", "the sorter's value is not known for this unit"),
+    (
+        "no_sorter_property",
+        "there is no unit property {name} (the sorter wrote no cluster_{name}.tsv)",
+    ),
+    # stability
+    ("outside_periods", "outside the periods of this unit"),
+    ("no_spike_with_value", "no spike with a value"),
+    ("shorter_than_bin", "shorter than a bin of {bin_s:g} s"),
+    (
+        "too_few_time_bins",
+        "fewer than {num_bins} time bins of about {spikes_per_bin:g} spikes",
+    ),
+    ("fewer_spikes_than", "fewer than {num_spikes:g} spikes"),
+    (
+        "histogram_low_empty",
+        "no bin of the histogram is below the low quantile of the amplitudes",
+    ),
+    (
+        "histogram_high_flat",
+        "less than two bins, or all equal, above the high quantile of the amplitudes",
+    ),
+    ("too_few_intervals", "fewer than {num_intervals} intervals of {interval_s:g} s"),
+    (
+        "too_few_spikes_in_intervals",
+        "more than {share:.0%} of the intervals of {interval_s:g} s have fewer than {num_spikes} "
+        "spikes",
+    ),
+    # isolation
+    ("no_spikes_with_features", "no spikes with features"),
+    (
+        "no_neighbours",
+        "no other unit with spikes has its main channel on the channels of this unit",
+    ),
+    ("two_spikes_needed", "fewer than 2 spikes of the unit or of its neighbours"),
+    (
+        "singular_covariance",
+        "the covariance of its {num_spikes} spikes in {num_features} features is singular",
+    ),
+    ("two_spikes_only", "two spikes only"),
+    ("no_variance", "neither the unit nor its neighbours vary where they are apart"),
+    ("none_searched", "none of its {num_spikes} spikes is among max_spikes={max_spikes}"),
+    (
+        "too_few_searched",
+        "{num_spikes} spikes in all, fewer than n_neighbors={n_neighbors} others",
+    ),
+    ("no_neighbour_searched", "no spike of its neighbours is among max_spikes={max_spikes}"),
+    # in analyzers that version 0.1.0 saved, which had texts alone
+    ("saved_text", "{text}"),
+)
+_CONTAMINATION_REASONS = (
+    (
+        "recording_too_short",
+        "the recording is not longer than the censored periods of the spikes",
+    ),
+    (
+        "too_few_expected",
+        "no violation and only {expected:.2g} expected, any contamination is possible",
+    ),
+    ("model_refuted", "more violations than one other neuron can make"),
+    (
+        "nothing_ruled_out",
+        "no contamination up to {most:.0%} is ruled out with {confidence:.0%} confidence",
+    ),
+    ("no_shoulders", "the autocorrelogram has no shoulders"),
+    ("too_few_in_centre", "no pairs in the centre and too few expected"),
+    ("no_sliding_bins", "too few spikes to tell"),
+)
+_MERGE_REASONS = (
+    # the cross-correlogram: one of these for each pair
+    (
+        "merge_both_contaminated",
+        "cross-correlogram inconclusive: both units are contaminated ({observed} of {expected:.3g} "
+        "coincidences)",
+    ),
+    ("merge_dip", "the cross-correlogram has a dip ({observed} of {expected:.3g} coincidences)"),
+    (
+        "merge_no_dip",
+        "the cross-correlogram has no dip deep enough for one neuron ({observed} of {expected:.3g} "
+        "coincidences)",
+    ),
+    (
+        "merge_shallow_dip",
+        "cross-correlogram inconclusive: a shallow dip ({observed} of {expected:.3g} coincidences)",
+    ),
+    (
+        "merge_too_few_coincidences",
+        "cross-correlogram inconclusive: too few coincidences are expected ({observed} of "
+        "{expected:.3g})",
+    ),
+    # more of each pair
+    (
+        "merge_shared_template",
+        "they share a template of the sorter, so a curator may have split them",
+    ),
+    ("merge_different_times", "they fire at different times ({overlap:.0%} in common)"),
+    # `value`: "amplitude" or "depth"
+    ("merge_continuous", "{value} continues from one to the other"),
+    ("merge_discontinuous", "{value} differs by {distance:.1f} sd"),
+    ("merge_value_few_spikes", "{value} not compared: fewer than 10 spikes"),
+    ("merge_value_missing", "{value} not compared: no values in extension {extension!r}"),
+    ("merge_burst", "the smaller unit follows the larger one, as in bursts"),
+    (
+        "merge_duplicates",
+        "{share:.0%} of the spikes of the smaller unit were found twice: remove the duplicates "
+        "when merging",
+    ),
+    # the verdict on a pair of templates of one unit
+    (
+        "bad_merge",
+        "not one neuron: {observed} coincidences, {explained:.3g} explained by contamination, "
+        "{independent:.3g} if independent",
+    ),
+    (
+        "bad_merge_unknown",
+        "inconclusive, too few are expected: {observed} coincidences, {explained:.3g} explained by "
+        "contamination, {independent:.3g} if independent",
+    ),
+    (
+        "good_merge",
+        "refractory: {observed} coincidences, {explained:.3g} explained by contamination, "
+        "{independent:.3g} if independent",
+    ),
+)
+_CONNECTION_REASONS = (
+    ("connection_excitatory", "excitatory"),
+    ("connection_inhibitory", "inhibitory"),
+    ("connection_not_tested", "not tested: a unit has no spikes"),
+    ("connection_not_fast", "no connection: no lag stands out (p_fast)"),
+    (
+        "connection_not_causal",
+        "no connection: not beyond the lags of the other sign (p_causal)",
+    ),
+    # flags of what was found
+    ("flag_shares_channels", "the units share channels (overlapping spikes)"),
+    ("flag_contaminated", "a unit is contaminated"),
+    ("flag_zero_lag_peak", "peak at lag 0 (common input, or the same spikes in both units)"),
+    (
+        "flag_both_directions",
+        "the reverse direction stands out as well (common input, or one neuron)",
+    ),
+    ("flag_too_few_spikes", "few pairs of spikes"),
+    ("flag_channels_unknown", "not known whether the units share channels"),
+    ("flag_contamination_unknown", "contamination is not known"),
+    ("flag_not_causal", "not beyond the lags of the other sign (p_causal)"),
+)
+_EFFECT_REASONS = (
+    ("effect_too_few_units", "{num_units} units have the metric, expected {min_units} or more"),
+    ("effect_constant_metric", "it is {value:g} for all units"),
+    ("effect_no_threshold", "no threshold leaves {min_units} units and removes some"),
+    (
+        "effect_at_strictest",
+        "{whole:.3g} with all {num_units} units, {strictest:.3g} [{lower:.3g}, {upper:.3g}] with "
+        "the best {num_left}",
+    ),
+    ("effect_no_more_than_random", "no more than random removal (p = {p:.2g})"),
+    ("effect_beyond_random", "beyond random removal (p = {p:.2g})"),
+    (
+        "effect_unclear_to_begin_with",
+        "there is no clear effect to begin with, {null_value:g} is in its interval",
+    ),
+    (
+        "effect_too_few_left",
+        "the units left at the strictest threshold are too few to exclude that nothing is left",
+    ),
+    ("effect_down_to_null", "down to what is not distinguishable from {null_value:g}"),
+    (
+        "effect_may_vanish",
+        "it may vanish: {null_value:g} and the effect of all units are both in the interval",
+    ),
+    (
+        "effect_constant",
+        "the effect is the same for all units, which gives no correlation",
+    ),
+    (
+        "effect_no_partial",
+        "no correlation given covariates: {covariates} determine the metric, or too few units have "
+        "them",
+    ),
+    ("effect_no_covariates", "no correlation given covariates: none is there"),
+    (
+        "effect_explained",
+        "its rank correlation with the metric, {rho:.2g}, is {partial:.2g} (p = {p:.2g}) given "
+        "{covariates}",
+    ),
+)
+
+#: Every reason, by code.
+REASONS: dict[str, Reason] = _declare(
+    _METRIC_REASONS,
+    _CONTAMINATION_REASONS,
+    _MERGE_REASONS,
+    _CONNECTION_REASONS,
+    _EFFECT_REASONS,
+)
+
+
+# ---------------------------------------------------------------------------- columns: of metrics
+
+_SI = "SpikeInterface 0.105.3"
+_PHY = "phy 2.1.0, ClusterView"
+_SCHMITZER = "Schmitzer-Torbert et al. 2005, Neuroscience 131:1"
+_CHUNG = "Chung et al. 2017, Neuron 95:1381"
+_HILL = "Hill et al. 2011, J. Neurosci. 31:8699"
+_LLOBET = "Llobet et al. 2022, bioRxiv 2022.02.08.479192"
+_GARWOOD = "Garwood 1936"
+_UMS = "UltraMegaSort2000, rpv_contamination; SpikeInterface, isi_violation"
+_SLIDING = "Steinmetz lab and IBL, slidingRefractory; SpikeInterface, sliding_rp_violation"
+_KILOSORT = "Kilosort 4, CCG.py; the names are the other way round in Kilosort 2 and 3"
+_OURS = "si_curation"
+
+_MAIN_TEMPLATE = (
+    Variable(
+        "template_id",
+        "template that most spikes of the unit came from; -1 for a unit without spikes",
+        dtype="int64",
+        source="phy 2.1.0, get_template_for_cluster",
+    ),
+    Variable(
+        "template_purity",
+        "share of the unit's spikes that came from its most frequent template",
+        "1",
+        source=_OURS,
+    ),
+    Variable(
+        "num_templates",
+        "templates that the unit has spikes of",
+        "count",
+        "int64",
+        source=_OURS,
+    ),
+)
+
+IDENTITY = Table(
+    "identity",
+    "a unit: place, size, template, the sorter's label",
+    [
+        Variable(
+            "best_channel_id",
+            "id of the channel on which the most frequent template is largest, peak to peak",
+            dtype="Int64",
+            source=f"{_PHY}, ch",
+        ),
+        Variable("depth_um", "y of the best channel", "um", source=f"{_PHY}, depth"),
+        Variable("shank", "shank of the best channel", dtype="Int64", source=f"{_PHY}, sh"),
+        Variable(
+            "amp",
+            "largest peak-to-peak amplitude of the most frequent template, in the units of the "
+            "templates (µV where a gain is known, else the sorter's); phy's with unwhiten='phy'",
+            "amplitude",
+            source=f"{_PHY}, amp",
+        ),
+        *(replace(one, dtype="Int64") if one.dtype == "int64" else one for one in _MAIN_TEMPLATE),
+        Variable(
+            "KSLabel",
+            "label that the sorter gave the unit before curation",
+            dtype="str",
+            source="Kilosort, cluster_KSLabel.tsv",
+        ),
+        Variable(
+            "ContamPct",
+            "contamination that the sorter estimated for the unit before curation",
+            "percent",
+            source="Kilosort, cluster_ContamPct.tsv",
+        ),
+    ],
+)
+
+STABILITY = Table(
+    "stability",
+    "a unit, or a unit in a window: presence, firing rate, amplitudes, position",
+    [
+        Variable("num_spikes", "number of spikes", "count", "int64", f"{_SI}, num_spikes"),
+        Variable(
+            "firing_rate",
+            "spikes per duration of the recording (or of the periods)",
+            "Hz",
+            source=f"{_SI}, firing_rate",
+        ),
+        Variable(
+            "presence_ratio",
+            "share of the bins (60 s) in which the unit fires",
+            "1",
+            source=f"{_SI}, presence_ratio",
+        ),
+        Variable(
+            "firing_range",
+            "5th to 95th percentile of the firing rate in bins of 5 s",
+            "Hz",
+            source=f"{_SI}, firing_range",
+        ),
+        Variable(
+            "amplitude_median",
+            "median of the spike amplitudes, in the units of the extension spike_amplitudes (µV "
+            "where a gain is known, else the sorter's)",
+            "amplitude",
+            source=f"IBL, brainbox single_units; {_SI}, amplitude_median",
+        ),
+        Variable(
+            "amplitude_cv_median",
+            "median over time bins (50 spikes on average) of the deviation of the amplitudes over "
+            "their mean",
+            "1",
+            source=f"{_SI}, amplitude_cv",
+        ),
+        Variable(
+            "amplitude_cv_range",
+            "5th to 95th percentile over time bins of the deviation of the amplitudes over their "
+            "mean",
+            "1",
+            source=f"{_SI}, amplitude_cv",
+        ),
+        Variable(
+            "amplitude_cutoff",
+            "estimated share of spikes that are missing because they were too small",
+            "1",
+            values="0 to 0.5",
+            source=f"{_HILL}; {_SI}, amplitude_cutoff",
+        ),
+        Variable(
+            "noise_cutoff",
+            "how far the histogram of amplitudes is above its upper tail at the smallest "
+            "amplitudes, in standard deviations of that tail",
+            "1",
+            source=f"IBL 2024; {_SI}, noise_cutoff",
+        ),
+        Variable(
+            "noise_ratio",
+            "height of the histogram of amplitudes at the smallest amplitudes over its peak",
+            "1",
+            source=f"IBL 2024; {_SI}, noise_cutoff",
+        ),
+        Variable(
+            "drift_ptp",
+            "range of the median position in intervals of 60 s",
+            "um",
+            source=f"{_SI}, drift",
+        ),
+        Variable(
+            "drift_std",
+            "standard deviation of the median position in intervals of 60 s",
+            "um",
+            source=f"{_SI}, drift",
+        ),
+        Variable(
+            "drift_mad",
+            "median absolute deviation of the median position in intervals of 60 s",
+            "um",
+            source=f"{_SI}, drift",
+        ),
+    ],
+)
+
+ISOLATION = Table(
+    "isolation",
+    "a unit among its neighbours, in the space of principal components",
+    [
+        Variable(
+            "isolation_distance",
+            "squared Mahalanobis distance from the unit within which there are as many spikes of "
+            "neighbouring units as the unit has",
+            source=f"{_SCHMITZER}; {_SI}, mahalanobis",
+        ),
+        Variable(
+            "l_ratio",
+            "spikes of neighbouring units that the unit's Gaussian would claim, per spike of the "
+            "unit",
+            source=f"{_SCHMITZER}; {_SI}, mahalanobis",
+        ),
+        Variable(
+            "d_prime",
+            "distance of the unit from the spikes of neighbouring units along the linear "
+            "discriminant, in standard deviations",
+            source=f"{_HILL}; {_SI}, d_prime",
+        ),
+        Variable(
+            "nn_hit_rate",
+            "share of the nearest neighbours of the unit's spikes that are the unit's own",
+            source=f"{_CHUNG}; {_SI}, nearest_neighbor",
+        ),
+        Variable(
+            "nn_miss_rate",
+            "share of the nearest neighbours of spikes of neighbouring units that are the unit's",
+            source=f"{_CHUNG}; {_SI}, nearest_neighbor",
+        ),
+        Variable(
+            "silhouette",
+            "how much nearer the unit's spikes are to its center than to that of the next unit "
+            "(simplified silhouette)",
+            values="-1 to 1",
+            source=f"Hruschka et al. 2004; {_SI}, silhouette",
+        ),
+    ],
+)
+
+# --------------------------------------------------------------------- columns: of contamination
+
+#: The formulas that have an interval, `<name>_lower` to `<name>_upper`.
+CONTAMINATION_FORMULAS = (
+    Variable(
+        "isi_violations_ratio", "rate of adjacent violations over firing rate", "1", source=_UMS
+    ),
+    Variable(
+        "hill_contamination",
+        "share of the spikes that are one other neuron's, from adjacent violations",
+        "1",
+        values="0 to 0.5",
+        source=_HILL,
+    ),
+    Variable(
+        "rp_contamination",
+        "share of the spikes that are many other neurons', from all pairs",
+        "1",
+        values="0 to 1",
+        source=f"{_LLOBET}; SpikeInterface, rp_violation",
+    ),
+    Variable(
+        "rp_contamination_one_neuron",
+        "share of the spikes that are one other neuron's, from all pairs",
+        "1",
+        values="0 to 0.5",
+        source=_LLOBET,
+    ),
+)
+
+
+def _with_interval(formula: Variable) -> tuple[Variable, ...]:
+    ends = (
+        Variable(
+            f"{formula.name}_{end}",
+            f"{end} end of the Poisson confidence interval of {formula.name}",
+            formula.unit,
+            source=_GARWOOD,
+        )
+        for end in ("lower", "upper")
+    )
+    return (formula, *ends)
+
+
+CONTAMINATION = Table(
+    "contamination",
+    "a unit",
+    [
+        Variable("num_spikes", "number of spikes", "count", "int64"),
+        Variable("firing_rate_hz", "spikes per duration of the recording", "Hz"),
+        Variable(
+            "refractory_period_ms",
+            "refractory period of all columns but sliding_* and kilosort_*",
+            "ms",
+        ),
+        Variable(
+            "refractory_period_source",
+            "where it came from",
+            dtype="str",
+            codes=("given", "autocorrelogram", "default"),
+        ),
+        Variable(
+            "isi_violations_count",
+            "adjacent violations: intervals of consecutive spikes shorter than the refractory "
+            "period",
+            "count",
+            "int64",
+            "SpikeInterface, isi_violation",
+        ),
+        Variable(
+            "rp_violations",
+            "violations of all pairs: pairs of any two spikes not further apart than the "
+            "refractory period",
+            "count",
+            "int64",
+            "SpikeInterface, rp_violation",
+        ),
+        Variable(
+            "censored_pairs",
+            "pairs of spikes closer than the censored period",
+            "count",
+            "int64",
+        ),
+        Variable(
+            "expected_pairs",
+            "pairs within the refractory period, were all spikes independent",
+            "count",
+            source="N^2 (t_r - t_c) / (T - 2 N t_c)",
+        ),
+        *(one for formula in CONTAMINATION_FORMULAS for one in _with_interval(formula)),
+        Variable(
+            "sliding_rp_violation",
+            "smallest contamination that a refractory period rules out with 90% confidence, itself "
+            "an upper bound",
+            "1",
+            values="0.005 to 0.35",
+            source=_SLIDING,
+        ),
+        Variable(
+            "sliding_rp_period_ms",
+            "refractory period that rules it out best",
+            "ms",
+            source=_SLIDING,
+        ),
+        Variable(
+            "sliding_rp_confidence",
+            "largest confidence that contamination is below 10%",
+            "1",
+            values="0 to 1",
+            source=_SLIDING,
+        ),
+        Variable(
+            "kilosort_r12",
+            "smallest ratio of the centre of the autocorrelogram (1 to 10 ms) to its shoulders; "
+            "100 times it is ContamPct",
+            "1",
+            source=_KILOSORT,
+        ),
+        Variable(
+            "kilosort_q12",
+            "smallest probability of so few pairs in the centre by chance",
+            "1",
+            values="0 to 1",
+            source=_KILOSORT,
+        ),
+        Variable(
+            "reason",
+            "which of the columns above are NaN and why; empty where none is",
+            dtype="str",
+        ),
+    ],
+)
+
+#: Columns of the contamination panel whose values can be compared across sessions.
+COMPARABLE_CONTAMINATION_COLUMNS: tuple[str, ...] = (
+    "firing_rate_hz",
+    *(one.name for formula in CONTAMINATION_FORMULAS for one in _with_interval(formula)),
+    "sliding_rp_violation",
+    "sliding_rp_confidence",
+    "kilosort_r12",
+    "kilosort_q12",
+)
+
+METRICS = Table(
+    "curation_metrics",
+    "a unit",
+    [
+        STABILITY["num_spikes"],
+        STABILITY["firing_rate"],
+        *IDENTITY.values(),
+        *(one for one in STABILITY.values() if one.name not in ("num_spikes", "firing_rate")),
+        *ISOLATION.values(),
+        *(
+            CONTAMINATION[name]
+            for name in (
+                *(
+                    f"{formula}{end}"
+                    for formula in ("isi_violations_ratio", "rp_contamination")
+                    for end in ("", "_lower", "_upper")
+                ),
+                "sliding_rp_violation",
+                "sliding_rp_confidence",
+                *(
+                    f"{formula}{end}"
+                    for formula in ("hill_contamination", "rp_contamination_one_neuron")
+                    for end in ("", "_lower", "_upper")
+                ),
+                "kilosort_r12",
+                "kilosort_q12",
+            )
+        ),
+    ],
+)
+
+METRIC_WINDOWS = Table(
+    "metrics in windows",
+    "a unit in a window; besides these the columns of stability",
+    [
+        Variable("unit_id", "the unit", dtype="id"),
+        Variable("segment_index", "segment of the window", dtype="int64"),
+        Variable("window_start_s", "start of the window within its segment", "s"),
+        Variable("window_stop_s", "end of the window within its segment", "s"),
+    ],
+)
+
+# --------------------------------------------------------------- columns: of pairs of units
+
+MERGES = Table(
+    "suggest_merges",
+    "a pair of units that may be one neuron",
+    [
+        Variable("unit_id_a", "the unit with more spikes", dtype="id"),
+        Variable("unit_id_b", "the other unit", dtype="id"),
+        Variable(
+            "score",
+            "similarity x one_neuron_probability x amplitude_term x depth_term, those that are NaN "
+            "left out",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "reason",
+            "what speaks for and against a merge, and what is not known",
+            dtype="str",
+        ),
+        Variable(
+            "similarity",
+            "similarity of the units (extension unit_similarity)",
+            "1",
+            values="-1 to 1",
+        ),
+        Variable(
+            "one_neuron_probability",
+            "probability of one neuron rather than two independent ones, given the coincidences "
+            "and when the units fire, 0.5 where nothing is known",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "amplitude_term",
+            "exp(-amplitude_distance^2 / 8), raised by burst_asymmetry",
+            "1",
+            values="0 to 1",
+            missing="no extension spike_amplitudes, or fewer than 10 spikes",
+        ),
+        Variable(
+            "depth_term",
+            "exp(-depth_distance^2 / 8)",
+            "1",
+            values="0 to 1",
+            missing="no extension spike_locations, or fewer than 10 spikes",
+        ),
+        Variable("num_spikes_a", "spikes of unit a", "count", "int64"),
+        Variable("num_spikes_b", "spikes of unit b", "count", "int64"),
+        Variable("distance_um", "distance of the units", "um", missing="a unit has no location"),
+        Variable("refractory_period_ms", "refractory period of the pair", "ms"),
+        Variable(
+            "refractory_period_source",
+            "where it came from",
+            dtype="str",
+            codes=("given", "autocorrelograms", "default"),
+        ),
+        Variable(
+            "refractory_observed",
+            "pairs of a spike of each at lags above the duplicate window and up to the refractory "
+            "period",
+            "count",
+            "int64",
+        ),
+        Variable(
+            "refractory_expected",
+            "as many as there would be at the rate of lags of 10 to 50 ms",
+            "count",
+        ),
+        Variable("refractory_ratio", "observed over expected", "1", missing="none is expected"),
+        Variable(
+            "refractory_ratio_lower",
+            "lower end of its 95 % confidence interval",
+            "1",
+            source=f"Poisson; {_GARWOOD}",
+        ),
+        Variable("refractory_ratio_upper", "upper end of its 95 % confidence interval", "1"),
+        Variable(
+            "refractory_ratio_if_one",
+            "the ratio that one neuron would have, contaminated as the two units are",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "refractory_chance",
+            "probability of so few coincidences if the units were independent",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "refractory_power",
+            "probability that a dip would be seen (refractory_chance of at most 0.05) if they were "
+            "one neuron",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "time_overlap",
+            "share of the spikes of one unit at times when the other is active (40 time bins), the "
+            "larger of both",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "shared_templates",
+            "templates of the sorter that both have spikes of: they were one unit before a split",
+            "count",
+            "int64",
+        ),
+        Variable(
+            "amplitude_difference",
+            "mean amplitude of b less that of a where they are closest in time, in the unit of "
+            "spike_amplitudes",
+            "amplitude",
+            missing="as amplitude_term",
+        ),
+        Variable(
+            "amplitude_distance",
+            "its size beyond sampling error, in standard deviations of the spikes",
+            "1",
+            missing="as amplitude_term",
+        ),
+        Variable(
+            "depth_difference_um",
+            "mean depth (y) of b less that of a where they are closest in time",
+            "um",
+            missing="as depth_term",
+        ),
+        Variable(
+            "depth_distance",
+            "its size beyond sampling error, in standard deviations of the spikes",
+            "1",
+            missing="as depth_term",
+        ),
+        Variable(
+            "time_gap_s",
+            "time between the spikes whose amplitudes and depths were compared",
+            "s",
+            missing="neither was compared",
+        ),
+        Variable(
+            "burst_asymmetry",
+            "how much more often spikes of the smaller unit follow those of the larger one within "
+            "15 ms than the other way round, less two standard errors",
+            "1",
+            values="0 to 1",
+            missing="no amplitudes",
+        ),
+        Variable(
+            "duplicate_fraction",
+            "share of the spikes of the unit with fewer spikes that have one of the other within "
+            "the duplicate window",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "duplicate_fraction_by_chance",
+            "as many as there would be at the rate of 10 to 50 ms",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "contamination_a",
+            "contamination of a (many neurons)",
+            "1",
+            values="0 to 1",
+            missing="not enough spikes to estimate",
+            source="Llobet et al. 2022",
+        ),
+        Variable("contamination_b", "that of b", "1", values="0 to 1", missing="as above"),
+        Variable(
+            "contamination_merged",
+            "that of both together, duplicates removed",
+            "1",
+            values="0 to 1",
+            missing="as above",
+        ),
+    ],
+)
+
+BAD_MERGES = Table(
+    "find_bad_merges",
+    "a pair of templates of one unit",
+    [
+        Variable("unit_id", "the unit", dtype="id"),
+        Variable("template_id_a", "the template that more of its spikes came from", dtype="int64"),
+        Variable("template_id_b", "the other template", dtype="int64"),
+        Variable("num_spikes_a", "spikes of the unit from template a", "count", "int64"),
+        Variable("num_spikes_b", "spikes of the unit from template b", "count", "int64"),
+        Variable("refractory_period_ms", "refractory period", "ms"),
+        Variable(
+            "observed",
+            "pairs of a spike of each at lags above the duplicate window and up to the refractory "
+            "period",
+            "count",
+            "int64",
+        ),
+        Variable(
+            "expected", "as many as there would be at the rate of lags of 10 to 50 ms", "count"
+        ),
+        Variable("ratio", "observed over expected", "1", missing="none is expected"),
+        Variable(
+            "ratio_lower",
+            "lower end of its confidence interval",
+            "1",
+            source=f"Poisson; {_GARWOOD}",
+        ),
+        Variable("ratio_upper", "upper end of its confidence interval", "1"),
+        Variable(
+            "ratio_allowed", "largest ratio that contamination explains", "1", values="0 to 1"
+        ),
+        Variable(
+            "p_value",
+            "probability of so many coincidences if contamination explained them",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "power",
+            "probability that independent neurons with these rates would be found so: where it is "
+            "small, a pair that is not bad is not known to be good",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "is_bad",
+            "whether ratio_lower exceeds ratio_allowed and p_value is at most the significance",
+            dtype="bool",
+        ),
+        Variable("reason", "the verdict in words", dtype="str"),
+    ],
+)
+
+CONNECTIONS = Table(
+    "find_monosynaptic_connections",
+    "an ordered pair of units",
+    [
+        Variable("pre_unit_id", "presynaptic unit", dtype="id"),
+        Variable("post_unit_id", "postsynaptic unit", dtype="id"),
+        Variable(
+            "connection_type",
+            "excitatory, inhibitory, or empty where the pair does not pass",
+            dtype="str",
+        ),
+        Variable(
+            "lag_ms",
+            "lag of the postsynaptic spikes at the bin of the synaptic window with the largest "
+            "excess (inhibitory: deficit), centre of the bin",
+            "ms",
+        ),
+        Variable("observed_count", "pairs of spikes in that bin", "count", "int64"),
+        Variable(
+            "expected_count",
+            "pairs of spikes in that bin by the correlogram convolved with a hollow Gaussian",
+            "count",
+            source="Stark & Abeles 2009",
+        ),
+        Variable(
+            "p_fast",
+            "probability of so large an excess (deficit) over expected_count by chance, not "
+            "corrected",
+            "1",
+            values="0 to 1",
+            source="Stark & Abeles 2009; P_fast of English et al. 2017",
+        ),
+        Variable(
+            "p_causal",
+            "probability of so many spikes (so few) by chance where as many are expected as in the "
+            "fullest (emptiest) bin of the anticausal window",
+            "1",
+            values="0 to 1",
+            source="P_causal of English et al. 2017; for deficits by analogy",
+        ),
+        Variable(
+            "transmission_probability",
+            "postsynaptic spikes in the synaptic window beyond those expected, per presynaptic "
+            "spike; negative for a deficit",
+            "1",
+            source="English et al. 2017",
+        ),
+        Variable(
+            "transmission_probability_lower",
+            "lower end of its confidence interval",
+            "1",
+            source=_GARWOOD,
+        ),
+        Variable(
+            "transmission_probability_upper",
+            "upper end of its confidence interval",
+            "1",
+            source=_GARWOOD,
+        ),
+        Variable("num_spikes_pre", "spikes of the presynaptic unit", "count", "int64"),
+        Variable("num_spikes_post", "spikes of the postsynaptic unit", "count", "int64"),
+        Variable("passes_stark2009", "p_fast is below the corrected alpha", dtype="bool"),
+        Variable(
+            "passes_english2017",
+            "p_fast is below the corrected alpha and p_causal below alpha_causal",
+            dtype="bool",
+        ),
+        Variable(
+            "zero_lag_peak",
+            "the bin at lag 0 has more pairs than expected (alpha): common input, or the same "
+            "spikes in both units",
+            dtype="bool",
+        ),
+        Variable(
+            "both_directions",
+            "the reverse pair has p_fast below the corrected alpha too: common input, or one "
+            "neuron in two units",
+            dtype="bool",
+        ),
+        Variable(
+            "too_few_spikes",
+            "fewer pairs per bin of the synaptic window are expected than min_expected_count",
+            dtype="bool",
+        ),
+        Variable(
+            "num_shared_channels",
+            "channels that are best channels of both units",
+            "count",
+            "Int64",
+            missing="unknown",
+        ),
+        Variable("shares_channels", "there are such channels", dtype="boolean", missing="unknown"),
+        Variable(
+            "same_shank",
+            "the best channels of the two are on one shank",
+            dtype="boolean",
+            missing="unknown",
+        ),
+        Variable(
+            "distance_um", "distance of the best channels of the two", "um", missing="unknown"
+        ),
+        Variable(
+            "contamination_pre",
+            "rp_contamination of the presynaptic unit",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "contamination_post",
+            "rp_contamination of the postsynaptic unit",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "contaminated",
+            "either is above max_contamination",
+            dtype="boolean",
+            missing="it depends on one that is not known",
+        ),
+        Variable("verdict", "what was found and what speaks against it, in words", dtype="str"),
+    ],
+)
+
+# ------------------------------------------------------------- columns: of units and templates
+
+_GROUP = Variable("group", "label that the curator gave (phy's group)", dtype="str")
+_NUM_SPIKES = Variable("num_spikes", "number of spikes", "count", "int64")
+
+UNITS = Table(
+    "units",
+    "a unit, as phy's ClusterView shows it",
+    [
+        _GROUP,
+        _NUM_SPIKES,
+        Variable("firing_rate_hz", "spikes per duration of the recording", "Hz"),
+        *_MAIN_TEMPLATE,
+        Variable(
+            "best_channel",
+            "id of the channel on which its template is largest, peak to peak",
+            dtype="id",
+            missing="a unit without spikes",
+        ),
+        Variable("depth_um", "y of the best channel", "um", missing="a unit without spikes"),
+        Variable("shank", "shank of the best channel", dtype="id", missing="a unit without spikes"),
+        Variable(
+            "amplitude",
+            "largest peak-to-peak of its most frequent template",
+            "amplitude",
+            missing="a unit without spikes",
+        ),
+    ],
+)
+
+TEMPLATE_ASSIGNMENT = Table(
+    "template_assignment",
+    "a unit",
+    [
+        _MAIN_TEMPLATE[0],
+        Variable("template_spike_count", "spikes of the unit from that template", "count", "int64"),
+        _NUM_SPIKES,
+        replace(_MAIN_TEMPLATE[1], missing="a unit without spikes"),
+        _MAIN_TEMPLATE[2],
+    ],
+)
+
+BEST_CHANNELS = Table(
+    "template_best_channels",
+    "a channel of a unit, best first",
+    [
+        Variable("unit_id", "the unit", dtype="id"),
+        Variable("rank", "0 for the best channel", dtype="int64"),
+        Variable("channel_id", "id of the channel", dtype="id"),
+        Variable("channel_index", "index of the channel", dtype="int64"),
+        Variable("amplitude", "peak-to-peak amplitude of the template on the channel", "amplitude"),
+        Variable("x_um", "x of the channel", "um"),
+        Variable("y_um", "y of the channel", "um"),
+        Variable("shank", "shank of the channel", dtype="id"),
+    ],
+)
+
+SIMILARITY = Table(
+    "unit_similarity",
+    "another unit, most similar first",
+    [Variable("similarity", "similarity of the templates", "1", values="-1 to 1", source=_PHY)],
+)
+
+SPIKE_AMPLITUDES = Table(
+    "get_spike_amplitudes",
+    "a spike",
+    [
+        Variable("spike_indices", "position in the spike vector, ascending", dtype="int64"),
+        Variable("amplitudes", "amplitude by the definition asked for", "amplitude"),
+    ],
+)
+
+LINEAGE = Table(
+    "lineage",
+    "a unit: what was done to the sorter's templates",
+    [
+        Variable(
+            "event",
+            "what was done to the sorter's templates",
+            dtype="str",
+            codes=("unchanged", "merged", "split", "merged and split", "empty"),
+        ),
+        _NUM_SPIKES,
+        _MAIN_TEMPLATE[0],
+        Variable(
+            "templates",
+            "(template id, spikes of the unit from it) for each, most spikes first",
+            dtype="tuple",
+        ),
+        Variable(
+            "shares_templates_with",
+            "the other units that have spikes of its templates",
+            dtype="tuple",
+        ),
+    ],
+)
+
+HISTORY = Table(
+    "history",
+    "a step of curation",
+    [
+        Variable("when", "when, in UTC (ISO 8601)", dtype="str"),
+        Variable("operation", "what was done", dtype="str"),
+        Variable("inputs", "ids of the units that it was done to", dtype="tuple"),
+        Variable("outputs", "ids of the units that came out", dtype="tuple"),
+        Variable("field", "which label was given", dtype="str", missing="the step gave none"),
+        Variable("value", "the label", dtype="str", missing="the step gave none"),
+        Variable("reason", "why, as the curator wrote", dtype="str"),
+        Variable("decided_by", "who or what decided", dtype="str"),
+        Variable("in_effect", "whether the step counts now", dtype="bool"),
+    ],
+)
+
+LABELS = Table(
+    "label_units",
+    "a unit",
+    [
+        Variable("label", "the label, or unsorted", dtype="str"),
+        Variable("decided", "whether the rules decided", dtype="bool"),
+        Variable(
+            "rule",
+            "number of the rule that decided, from 1; 0 where none holds; -1 where a metric is "
+            "missing",
+            dtype="int64",
+        ),
+        Variable("reason", "the rule in words, with the value", dtype="str"),
+    ],
+)
+
+# ------------------------------------------------------------------- columns: effect and quality
+
+EFFECT_THRESHOLDS = Table(
+    "effect_vs_quality thresholds",
+    "a threshold of a metric, strictest last",
+    [
+        Variable("metric", "column of the metrics", dtype="str"),
+        Variable("comparison", "how units that are kept compare", dtype="str", codes=(">=", "<=")),
+        Variable("threshold", "with what; of absolute values where the direction says so"),
+        Variable("n_units", "units that are left", "count", "int64"),
+        Variable("effect", "effect of these"),
+        Variable("lower", "lower end of its confidence interval"),
+        Variable("upper", "upper end of its confidence interval"),
+        Variable("removed_lower", "lower end of what random removal of as many units gives"),
+        Variable("removed_upper", "upper end of what random removal of as many units gives"),
+        Variable(
+            "p_random_removal",
+            "probability of such a change by random removal, of this threshold alone",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "p_adjusted",
+            "the same for all thresholds of the metric",
+            "1",
+            values="0 to 1",
+        ),
+    ],
+)
+
+EFFECT_SUMMARY = Table(
+    "effect_vs_quality summary",
+    "a metric",
+    [
+        Variable(
+            "verdict",
+            "what stricter thresholds do to the effect",
+            dtype="str",
+            codes=("stable", "shrinks", "grows", "vanishes", "too few units", "untested"),
+        ),
+        Variable("reason", "why, with the numbers", dtype="str"),
+        Variable("n_units", "units that have the metric", "count", "int64"),
+        Variable(
+            "rho",
+            "rank correlation of the effect with the quality; positive: larger in better units",
+            "1",
+            values="-1 to 1",
+            source="Spearman",
+        ),
+        Variable("p_rho", "its permutation P value", "1", values="0 to 1"),
+        Variable(
+            "partial_rho",
+            "the same given the covariates",
+            "1",
+            values="-1 to 1",
+            source="Freedman & Lane 1983",
+        ),
+        Variable("p_partial", "its permutation P value", "1", values="0 to 1"),
+        Variable("covariates", "names of the covariates", dtype="str"),
+        Variable(
+            "explained",
+            "the rank correlation is significant, the partial one is not, and is less than half as "
+            "large",
+            dtype="bool",
+        ),
+        Variable("p_removal", "smallest adjusted P value", "1", values="0 to 1"),
+        Variable(
+            "p_removal_holm",
+            "the same, adjusted for all metrics",
+            "1",
+            values="0 to 1",
+            source="Holm 1979",
+        ),
+    ],
+)
+
+# ----------------------------------------------------------------------------- columns: of batches
+
+BATCH_SESSIONS = Table(
+    "sessions",
+    "a session; besides these seconds_<step> of each step",
+    [
+        Variable("session", "name of the session", dtype="str"),
+        Variable("folder", "folder that was read", dtype="str"),
+        Variable(
+            "status",
+            "what became of it",
+            dtype="str",
+            codes=("done", "skipped: already done", "failed"),
+        ),
+        Variable("num_units", "units", "count", "Int64", missing="it failed"),
+        Variable("num_spikes", "spikes", "count", "Int64", missing="it failed"),
+        Variable("seconds", "time of all steps", "s"),
+        Variable("versions", "names and versions of the programs", dtype="str"),
+        Variable("warnings", 'warnings, separated by "; "', dtype="str"),
+        Variable("error", "the error; empty unless it failed", dtype="str"),
+    ],
+)
+
+BATCH_UNITS = Table(
+    "units of all sessions",
+    "a unit; besides these the metrics",
+    [
+        Variable("session", "name of the session", dtype="str"),
+        Variable("unit_id", "the unit, as text", dtype="str"),
+        _GROUP,
+        _NUM_SPIKES,
+    ],
+)
+
+BATCH_METRICS = Table(
+    "metrics by session",
+    "a metric in a session",
+    [
+        Variable("session", "name of the session", dtype="str"),
+        Variable("metric", "column of the metrics", dtype="str"),
+        Variable("num_units", "units that have it", "count", "int64"),
+        Variable("q10", "10 % quantile over the units"),
+        Variable("q25", "25 % quantile over the units"),
+        Variable("median", "median over the units"),
+        Variable("q75", "75 % quantile over the units"),
+        Variable("q90", "90 % quantile over the units"),
+    ],
+)
+
+# ------------------------------------------------------------------------------- columns: of NWB
+
+NWB_UNITS = Table(
+    "NWB units",
+    "a unit; besides these the labels, metrics and properties of the units",
+    [
+        Variable("unit_name", "id of the unit in the sorting", dtype="str"),
+        Variable("spike_times", "the spike times for each unit in seconds", "s"),
+        Variable(
+            "obs_intervals",
+            "the intervals in which the unit could be observed: the segments of the sorting",
+            "s",
+        ),
+        Variable(
+            "electrodes",
+            "the electrodes on which the unit is largest, by decreasing peak-to-peak amplitude of "
+            "the template that most of its spikes came from",
+            dtype="int64",
+        ),
+        Variable("electrode_group", "the electrode group of the best electrode of the unit"),
+        Variable(
+            "waveform_mean",
+            "the mean waveform of the unit, in volts, on its electrodes in their order; NaN where "
+            "it has fewer electrodes than others",
+            "V",
+            "float32",
+        ),
+        Variable(
+            "quality", "label of the unit by curation (phy's group), or unsorted", dtype="str"
+        ),
+        Variable("KSLabel", "label that Kilosort gave the unit before curation", dtype="str"),
+        Variable(
+            "ContamPct",
+            "contamination in percent that Kilosort estimated before curation",
+            "percent",
+        ),
+        Variable(
+            "Amplitude",
+            "mean amplitude that Kilosort wrote before curation, in its own units",
+            "amplitude",
+        ),
+        Variable(
+            "original_cluster_ids",
+            "clusters, or units of the sorting, that the unit's spikes were in when the sorting "
+            "was read, before it was curated here",
+            dtype="id",
+        ),
+        Variable(
+            "main_template_id",
+            "template that most spikes of the unit came from; -1 for a unit without spikes",
+            dtype="int64",
+        ),
+        Variable(
+            "template_ids", "templates of the sorter that the unit has spikes of", dtype="int64"
+        ),
+        Variable(
+            "template_spike_counts",
+            "spikes of the unit from each of its template_ids",
+            "count",
+            "int64",
+        ),
+        Variable(
+            "spike_amplitudes_uV",
+            "amplitude of each spike at the extremum of its template on its main channel, in "
+            "microvolts",
+            "uV",
+        ),
+        Variable(
+            "ks_amplitudes",
+            "amplitude that the sorter wrote for each spike, in its own arbitrary units "
+            "(amplitudes.npy)",
+            "amplitude",
+        ),
+        Variable("spike_depths_um", "y of each spike on the probe, in micrometres", "um"),
+        Variable(
+            "spike_template_ids", "template of the sorter that found each spike", dtype="int32"
+        ),
+    ],
+)
+
+NWB_ELECTRODES = Table(
+    "NWB electrodes",
+    "a channel",
+    [
+        Variable("location", "the location of the electrode in the subject", dtype="str"),
+        Variable("group", "the group that the electrode is in"),
+        Variable("group_name", "the name of that group", dtype="str"),
+        Variable("rel_x", "x of the electrode within its group, in micrometres", "um"),
+        Variable("rel_y", "y of the electrode within its group, in micrometres", "um"),
+        Variable("channel_name", "id of the channel in the sorting", dtype="str"),
+        Variable("shank_id", "shank of the probe that the electrode is on", dtype="str"),
+    ],
+)
+
+NWB_LOG = Table(
+    "NWB curation log",
+    "a step, from the sorter to the file",
+    [
+        Variable("operation", "what was done", dtype="str"),
+        Variable("inputs", "ids of the units that it was done to", dtype="id"),
+        Variable("outputs", "ids of the units that came out", dtype="id"),
+        Variable(
+            "templates",
+            "templates of the sorter that the unit has spikes of, where it is told from these",
+            dtype="int64",
+        ),
+        Variable("field", "which label was given, where it is one", dtype="str"),
+        Variable("value", "the label", dtype="str"),
+        Variable("reason", "why, where it was said", dtype="str"),
+        Variable("decided_by", "who or what decided", dtype="str"),
+        Variable("time", "when, in UTC, where it is known", dtype="str"),
+    ],
+)
+
+#: Every table of the package, by name.
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        METRICS,
+        METRIC_WINDOWS,
+        CONTAMINATION,
+        MERGES,
+        BAD_MERGES,
+        CONNECTIONS,
+        UNITS,
+        TEMPLATE_ASSIGNMENT,
+        BEST_CHANNELS,
+        SIMILARITY,
+        SPIKE_AMPLITUDES,
+        LINEAGE,
+        HISTORY,
+        LABELS,
+        EFFECT_THRESHOLDS,
+        EFFECT_SUMMARY,
+        BATCH_SESSIONS,
+        BATCH_UNITS,
+        BATCH_METRICS,
+        NWB_UNITS,
+        NWB_ELECTRODES,
+        NWB_LOG,
+    )
+}

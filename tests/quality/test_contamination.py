@@ -25,11 +25,12 @@ import si_curation as sic
 from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.kernels import contamination as formulas
 from si_curation.kernels import refractory
-from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
-from si_curation.quality.contamination_columns import (
-    COMPARABLE_CONTAMINATION_COLUMNS,
+from si_curation.quality.contamination import (
     CONTAMINATION_DESCRIPTIONS,
+    contamination_of_spikes,
+    contamination_panel,
 )
+from si_curation.variables import COMPARABLE_CONTAMINATION_COLUMNS
 
 FS = 30000.0
 INTERVALS = [

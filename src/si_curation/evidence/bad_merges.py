@@ -21,32 +21,10 @@ from si_curation.evidence.cross_refractoriness import (
     cross_refractoriness,
 )
 from si_curation.extensions.template_assignment import TemplateAssignment
-from si_curation.variables import UnitIndices
+from si_curation.variables import BAD_MERGES, UnitIndices
 
-BAD_MERGE_DESCRIPTIONS: dict[str, str] = {
-    "unit_id": "the unit",
-    "template_id_a": "the template that more of its spikes came from",
-    "template_id_b": "the other template",
-    "num_spikes_a": "spikes of the unit from template a, count",
-    "num_spikes_b": "spikes of the unit from template b, count",
-    "refractory_period_ms": "refractory period, ms",
-    "observed": (
-        "pairs of a spike of each at lags above the duplicate window and up to the refractory "
-        "period, count"
-    ),
-    "expected": "as many as there would be at the rate of lags of 10 to 50 ms, count",
-    "ratio": "observed over expected, 1; NaN where none is expected",
-    "ratio_lower": "lower end of its confidence interval (Poisson; Garwood 1936)",
-    "ratio_upper": "upper end of its confidence interval",
-    "ratio_allowed": "largest ratio that contamination explains, 0 to 1",
-    "p_value": "probability of so many coincidences if contamination explained them, 0 to 1",
-    "power": (
-        "probability that independent neurons with these rates would be found so, 0 to 1: where it "
-        "is small, a pair that is not bad is not known to be good"
-    ),
-    "is_bad": "whether ratio_lower exceeds ratio_allowed and p_value is at most the significance",
-    "reason": "the verdict in words",
-}
+#: What each column of the table is.
+BAD_MERGE_DESCRIPTIONS: dict[str, str] = BAD_MERGES.descriptions()
 
 
 def find_bad_merges(

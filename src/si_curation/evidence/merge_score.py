@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from si_curation.variables import MERGES
+
 # prior log odds (20 to 1) of one neuron where two units never fire at the same time: a neuron whose
 # waveform changed
 APART_LOG_ODDS = 3.0
@@ -13,80 +15,8 @@ APART_LOG_ODDS = 3.0
 APART_OVERLAP = 0.5
 APART_MIN_SPIKES = 50
 
-MERGE_DESCRIPTIONS: dict[str, str] = {
-    "unit_id_a": "the unit with more spikes",
-    "unit_id_b": "the other unit",
-    "score": (
-        "similarity x one_neuron_probability x amplitude_term x depth_term, those that are NaN "
-        "left out, 0 to 1"
-    ),
-    "reason": "what speaks for and against a merge, and what cannot be told",
-    "similarity": "similarity of the units (extension unit_similarity), -1 to 1",
-    "one_neuron_probability": (
-        "probability of one neuron rather than two independent ones, given the coincidences and "
-        "when the units fire, 0 to 1; 0.5 where nothing is known"
-    ),
-    "amplitude_term": (
-        "exp(-amplitude_distance^2 / 8), raised by burst_asymmetry, 0 to 1; NaN without the "
-        "extension spike_amplitudes or with fewer than 10 spikes"
-    ),
-    "depth_term": (
-        "exp(-depth_distance^2 / 8), 0 to 1; NaN without the extension spike_locations or with "
-        "fewer than 10 spikes"
-    ),
-    "num_spikes_a": "spikes of unit a, count",
-    "num_spikes_b": "spikes of unit b, count",
-    "distance_um": "distance of the units, µm; NaN where a unit has no location",
-    "refractory_period_ms": "refractory period of the pair, ms",
-    "refractory_period_source": "where it came from: given, autocorrelograms or default",
-    "refractory_observed": (
-        "pairs of a spike of each at lags above the duplicate window and up to the refractory "
-        "period, count"
-    ),
-    "refractory_expected": "as many as there would be at the rate of lags of 10 to 50 ms, count",
-    "refractory_ratio": "observed over expected, 1; NaN where none is expected",
-    "refractory_ratio_lower": "lower end of its 95 % confidence interval (Poisson; Garwood 1936)",
-    "refractory_ratio_upper": "upper end of its 95 % confidence interval",
-    "refractory_ratio_if_one": (
-        "the ratio that one neuron would have, contaminated as the two units are, 0 to 1"
-    ),
-    "refractory_chance": "probability of so few coincidences if the units were independent, 0 to 1",
-    "refractory_power": (
-        "probability that a dip would be seen (refractory_chance of at most 0.05) if they were one "
-        "neuron, 0 to 1"
-    ),
-    "time_overlap": (
-        "share of the spikes of one unit at times when the other is active (40 time bins), the "
-        "larger of both, 0 to 1"
-    ),
-    "shared_templates": (
-        "templates of the sorter that both have spikes of: they were one unit before a split, count"
-    ),
-    "amplitude_difference": (
-        "mean amplitude of b less that of a where they are closest in time, in the unit of "
-        "spike_amplitudes; NaN as amplitude_term"
-    ),
-    "amplitude_distance": (
-        "its size beyond sampling error, in standard deviations of the spikes; NaN as above"
-    ),
-    "depth_difference_um": "the same of the depth of the spikes (y), µm; NaN as depth_term",
-    "depth_distance": "its size beyond sampling error, in standard deviations of the spikes",
-    "time_gap_s": "time between the spikes whose amplitudes and depths were compared, s",
-    "burst_asymmetry": (
-        "how much more often spikes of the smaller unit follow those of the larger one within 15 "
-        "ms than the other way round, less two standard errors, 0 to 1; NaN without amplitudes"
-    ),
-    "duplicate_fraction": (
-        "share of the spikes of the unit with fewer spikes that have one of the other within the "
-        "duplicate window, 0 to 1"
-    ),
-    "duplicate_fraction_by_chance": "as many as there would be at the rate of 10 to 50 ms, 0 to 1",
-    "contamination_a": (
-        "contamination of a (Llobet et al. 2022, many neurons), 0 to 1; NaN where it cannot be told"
-    ),
-    "contamination_b": "that of b",
-    "contamination_merged": "that of both together, duplicates removed",
-}
+#: What each column of the table of pairs is.
+MERGE_DESCRIPTIONS: dict[str, str] = MERGES.descriptions()
 
 
 def probability_of_one_neuron(

@@ -29,64 +29,15 @@ from si_curation.quality.connection_flags import (
     verdicts,
 )
 from si_curation.quality.contamination import contamination_panel
+from si_curation.variables import CONNECTIONS
 
 Method = Literal["english2017", "stark2009"]
 Correction = Literal["none", "lags", "pairs"]
 METHODS = ("english2017", "stark2009")
 CORRECTIONS = ("none", "lags", "pairs")
 
-MONOSYNAPTIC_DESCRIPTIONS: dict[str, str] = {
-    "pre_unit_id": "presynaptic unit",
-    "post_unit_id": "postsynaptic unit",
-    "connection_type": "excitatory, inhibitory, or empty where the pair does not pass",
-    "lag_ms": (
-        "lag of the postsynaptic spikes at the bin of the synaptic window with the largest excess "
-        "(inhibitory: deficit), centre of the bin, ms"
-    ),
-    "observed_count": "pairs of spikes in that bin, count",
-    "expected_count": (
-        "pairs of spikes in that bin by the correlogram convolved with a hollow Gaussian, count "
-        "(Stark & Abeles 2009)"
-    ),
-    "p_fast": (
-        "probability of so large an excess (deficit) over expected_count by chance, not corrected, "
-        "0 to 1 (Stark & Abeles 2009; P_fast of English et al. 2017)"
-    ),
-    "p_causal": (
-        "probability of so many spikes (so few) by chance where as many are expected as in the "
-        "fullest (emptiest) bin of the anticausal window, 0 to 1 (P_causal of English et al. 2017; "
-        "for deficits by analogy)"
-    ),
-    "transmission_probability": (
-        "postsynaptic spikes in the synaptic window beyond those expected, per presynaptic spike; "
-        "negative for a deficit (English et al. 2017)"
-    ),
-    "transmission_probability_lower": "lower end of its confidence interval (Garwood 1936)",
-    "transmission_probability_upper": "upper end of its confidence interval (Garwood 1936)",
-    "num_spikes_pre": "spikes of the presynaptic unit, count",
-    "num_spikes_post": "spikes of the postsynaptic unit, count",
-    "passes_stark2009": "p_fast is below the corrected alpha",
-    "passes_english2017": "p_fast is below the corrected alpha and p_causal below alpha_causal",
-    "zero_lag_peak": (
-        "the bin at lag 0 has more pairs than expected (alpha): common input, or the same spikes "
-        "in both units"
-    ),
-    "both_directions": (
-        "the reverse pair has p_fast below the corrected alpha too: common input, or one neuron in "
-        "two units"
-    ),
-    "too_few_spikes": (
-        "fewer pairs per bin of the synaptic window are expected than min_expected_count"
-    ),
-    "num_shared_channels": "channels that are best channels of both units, count; NA: unknown",
-    "shares_channels": "there are such channels; NA: unknown",
-    "same_shank": "the best channels of the two are on one shank; NA: unknown",
-    "distance_um": "distance of the best channels of the two, µm; NaN: unknown",
-    "contamination_pre": "rp_contamination of the presynaptic unit, 0 to 1",
-    "contamination_post": "rp_contamination of the postsynaptic unit, 0 to 1",
-    "contaminated": "either is above max_contamination; NA: it hangs on one that is not known",
-    "verdict": "what was found and what speaks against it, in words",
-}
+#: What each column of the table is.
+MONOSYNAPTIC_DESCRIPTIONS: dict[str, str] = CONNECTIONS.descriptions()
 
 
 class _Parameters(NamedTuple):

@@ -29,7 +29,10 @@ from si_curation.kernels.refractory import (
     kilosort_bin_of_lag,
     kilosort_refractoriness,
 )
+from si_curation.variables import CONTAMINATION
 
+#: What each column of the panel is.
+CONTAMINATION_DESCRIPTIONS: dict[str, str] = CONTAMINATION.descriptions()
 DEFAULT_REFRACTORY_PERIOD_MS = 1.5
 MAX_REFRACTORY_PERIOD_MS = 100.0
 # candidates of the estimated refractory period

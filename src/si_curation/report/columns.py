@@ -9,29 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from si_curation import variables
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.quality.contamination import contamination_panel
-from si_curation.quality.contamination_columns import CONTAMINATION_DESCRIPTIONS
-from si_curation.quality.metrics.registry import METRIC_DESCRIPTIONS
 from si_curation.quality.unit_table import make_unit_table
 from si_curation.report.context import GROUP_PROPERTY, ReportContext
 from si_curation.report.encode import plain
 
-_AMPLITUDE = "amplitude"
-# title: (unit, description)
-_UNIT_COLUMNS = {
-    "group": ("", "label that the curator gave (phy's group)"),
-    "num_spikes": ("count", "number of spikes"),
-    "firing_rate_hz": ("Hz", "spikes per duration of the recording"),
-    "template_id": ("", "template that most of its spikes came from; -1 without spikes"),
-    "template_purity": ("1", "share of the spikes that came from that template"),
-    "num_templates": ("count", "templates that the unit has spikes of"),
-    "best_channel": ("", "id of the channel on which its template is largest, peak to peak"),
-    "depth_um": ("µm", "y of the best channel"),
-    "shank": ("", "shank of the best channel"),
-    "amplitude": (_AMPLITUDE, "largest peak-to-peak of its most frequent template"),
-}
-_LINEAGE = "what was done to the sorter's templates: unchanged, merged, split or both"
 _HIDDEN_UNIT_COLUMNS = {"template_id", "shank"}
 _SHOWN_METRICS = {"presence_ratio", "amplitude_cutoff", "isolation_distance", "d_prime"}
 _SHOWN_CONTAMINATION = {"isi_violations_ratio", "rp_contamination"}
@@ -113,15 +97,20 @@ def _units(context: ReportContext) -> tuple[list[Column], list[str]]:
         table["group"] = context.groups
     columns = []
     for name in table.columns:
-        unit, description = _UNIT_COLUMNS[name]
-        unit = context.amplitude_unit if unit == _AMPLITUDE else unit
+        what = variables.UNITS[name]
+        unit, description = _unit_text(what, context), what.description
         values = plain(table[name].to_numpy()[context.rows])
         shown = name not in _HIDDEN_UNIT_COLUMNS
         columns.append(Column(name, name, UNITS, unit, description, values, None, shown))
     if context.extension("template_assignment") is not None:
         events = reconstruct_lineage(analyzer)["event"].to_numpy()[context.rows].tolist()
-        columns.append(Column("lineage", "lineage", UNITS, "", _LINEAGE, events, None, True))
+        text = variables.LINEAGE["event"].description
+        columns.append(Column("lineage", "lineage", UNITS, "", text, events, None, True))
     return columns, notes
+
+
+def _unit_text(variable: variables.Variable, context: ReportContext) -> str:
+    return {"amplitude": context.amplitude_unit, "um": "µm"}.get(variable.unit, variable.unit)
 
 
 def _metrics(context: ReportContext, notes: list[str]) -> list[Column]:
@@ -132,10 +121,10 @@ def _metrics(context: ReportContext, notes: list[str]) -> list[Column]:
     table, reasons = extension.get_data(), extension.get_data(reasons=True)
     columns = []
     for name in table.columns:
-        if name in _UNIT_COLUMNS:
+        if name in variables.UNITS:
             continue  # the same number
-        what = METRIC_DESCRIPTIONS[name]
-        unit = {"amplitude": context.amplitude_unit, "um": "µm"}.get(what.unit, what.unit)
+        what = variables.METRICS[name]
+        unit = _unit_text(what, context)
         values = plain(table[name].to_numpy()[context.rows])
         why = [str(text) for text in reasons[name].to_numpy()[context.rows]]
         text = f"{what.description} ({what.source})"
@@ -153,7 +142,7 @@ def _contamination(context: ReportContext) -> list[Column]:
             name,
             CONTAMINATION,
             "ms" if name.endswith("_ms") else "",
-            CONTAMINATION_DESCRIPTIONS[name],
+            str(variables.CONTAMINATION[name]),
             plain(table[name].to_numpy()[context.rows]),
             None,
             name in _SHOWN_CONTAMINATION,

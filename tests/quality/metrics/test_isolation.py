@@ -19,7 +19,8 @@ from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
 from si_curation.kernels.isolation import inverse_cholesky, mahalanobis_squared, moments_of
 from si_curation.kernels.nearest_neighbours import nearest_neighbours
 from si_curation.quality.metrics import isolation_features, isolation_units
-from si_curation.quality.metrics.isolation import DESCRIPTIONS, compute_isolation
+from si_curation.quality.metrics.isolation import compute_isolation
+from si_curation.variables import ISOLATION
 
 PCA_METRICS = ["mahalanobis", "d_prime", "nearest_neighbor", "silhouette"]
 RTOL = {"l_ratio": 1e-4}  # its exponent makes much of the float32 means of SpikeInterface
@@ -245,7 +246,7 @@ def test_a_merge_and_a_split(analyzer):
     check_equal(curated)
     from_file = compute_isolation(curated, spikes="all")
     injected = compute_isolation(curated)
-    for name in DESCRIPTIONS:
+    for name in ISOLATION:
         np.testing.assert_array_equal(from_file.values[name], injected.values[name])
 
 
@@ -273,7 +274,7 @@ def test_threads_blocks_and_files(analyzer, threads, monkeypatch):
     for count in {1, min(3, numba.config.NUMBA_NUM_THREADS)}:
         threads(count)
         found = compute_isolation(analyzer)
-        for name in DESCRIPTIONS:
+        for name in ISOLATION:
             np.testing.assert_array_equal(found.values[name], expected.values[name])
             np.testing.assert_array_equal(found.reasons[name], expected.reasons[name])
 
@@ -283,7 +284,7 @@ def test_from_disk(analyzer, tmp_path):
     for format in ("binary_folder", "zarr"):
         saved = analyzer.save_as(folder=tmp_path / format, format=format)
         found = compute_isolation(saved)
-        for name in DESCRIPTIONS:
+        for name in ISOLATION:
             np.testing.assert_array_equal(found.values[name], expected.values[name])
 
 
@@ -419,7 +420,7 @@ def test_errors(analyzer):
 
 
 def test_descriptions(analyzer):
-    assert list(compute_isolation(analyzer).values) == list(DESCRIPTIONS)
-    for description in DESCRIPTIONS.values():
+    assert list(compute_isolation(analyzer).values) == list(ISOLATION)
+    for description in ISOLATION.values():
         assert description.description
         assert description.source

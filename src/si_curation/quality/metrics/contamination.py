@@ -17,11 +17,7 @@ from si_curation.quality.contamination import (
     make_panel,
     samples_of,
 )
-from si_curation.quality.contamination_columns import (
-    COMPARABLE_CONTAMINATION_COLUMNS,
-    CONTAMINATION_DESCRIPTIONS,
-)
-from si_curation.quality.metrics.result import MetricDescription, MetricValues
+from si_curation.quality.metrics.result import MetricValues
 
 _DEFAULTS: dict[str, Any] = {
     "refractory_period_ms": None,
@@ -42,6 +38,8 @@ METRICS: dict[str, tuple[str, ...]] = {
     "rp_contamination_one_neuron": _with_interval("rp_contamination_one_neuron"),
     "kilosort_refractoriness": ("kilosort_r12", "kilosort_q12"),
 }
+#: All columns.
+COLUMNS: tuple[str, ...] = tuple(column for columns in METRICS.values() for column in columns)
 #: Periods of the metrics that SpikeInterface has are SpikeInterface's; of others, each unit's own.
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "isi_violation": {"isi_threshold_ms": 1.5, "min_isi_ms": 0.0, "confidence_level": 0.95},
@@ -56,18 +54,6 @@ DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "kilosort_refractoriness": {"confidence_level": 0.95},
 }
 _SAME = {"isi_threshold_ms": "refractory_period_ms", "min_isi_ms": "censored_period_ms"}
-
-
-def _described(column: str) -> MetricDescription:
-    text, _, source = CONTAMINATION_DESCRIPTIONS[column].rpartition(" (")
-    return MetricDescription(text, "1", source.rstrip(")"))
-
-
-DESCRIPTIONS: dict[str, MetricDescription] = {
-    column: _described(column)
-    for column in COMPARABLE_CONTAMINATION_COLUMNS
-    if column != "firing_rate_hz"  # the column firing_rate
-}
 
 
 def compute_contamination(
@@ -89,7 +75,7 @@ def compute_contamination(
     unit_ids : sequence, optional
         All by default.
     metric_names : sequence of str, optional
-        Columns, of `DESCRIPTIONS`; all by default.
+        Columns, of `COLUMNS`; all by default.
     metric_params : mapping, optional
         {metric: {parameter: value}}, see `DEFAULT_PARAMS`.
 
@@ -110,7 +96,7 @@ def compute_contamination(
     >>> found.values["isi_violations_ratio"].round(2)
     array([0.81])
     """
-    columns = list(DESCRIPTIONS) if metric_names is None else list(metric_names)
+    columns = list(COLUMNS) if metric_names is None else list(metric_names)
     params = complete_params(metric_params)
     wanted = sorting_analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
     rows = sorting_analyzer.sorting.ids_to_indices(wanted)

@@ -11,44 +11,10 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError
 from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
-from si_curation.quality.metrics.result import MetricDescription, MetricValues
+from si_curation.quality.metrics.result import MetricValues
 from si_curation.reading.probe import shanks_of
+from si_curation.variables import IDENTITY
 
-_PHY = "phy 2.1.0, ClusterView"
-DESCRIPTIONS: dict[str, MetricDescription] = {
-    "best_channel_id": MetricDescription(
-        "id of the channel on which the most frequent template is largest, peak to peak",
-        "",
-        f"{_PHY}, ch",
-    ),
-    "depth_um": MetricDescription("y of the best channel", "um", f"{_PHY}, depth"),
-    "shank": MetricDescription("shank of the best channel", "", f"{_PHY}, sh"),
-    "amp": MetricDescription(
-        "largest peak-to-peak amplitude of the most frequent template, in the units of the "
-        "templates (µV where a gain is known, else the sorter's); phy's with unwhiten='phy'",
-        "amplitude",
-        f"{_PHY}, amp",
-    ),
-    "template_id": MetricDescription(
-        "template that most spikes of the unit came from; -1 for a unit without spikes",
-        "",
-        "phy 2.1.0, get_template_for_cluster",
-    ),
-    "template_purity": MetricDescription(
-        "share of the unit's spikes that came from its most frequent template", "1", "si_curation"
-    ),
-    "num_templates": MetricDescription(
-        "templates that the unit has spikes of", "count", "si_curation"
-    ),
-    "KSLabel": MetricDescription(
-        "label that the sorter gave the unit before curation", "", "Kilosort, cluster_KSLabel.tsv"
-    ),
-    "ContamPct": MetricDescription(
-        "contamination that the sorter estimated for the unit before curation",
-        "percent",
-        "Kilosort, cluster_ContamPct.tsv",
-    ),
-}
 METRICS: dict[str, tuple[str, ...]] = {
     "best_channel": ("best_channel_id", "depth_um", "shank"),
     "amp": ("amp",),
@@ -73,7 +39,7 @@ def compute_identity(
     unit_ids : sequence, optional
         All by default.
     metric_names : sequence of str, optional
-        Columns, of `DESCRIPTIONS`; all by default.
+        Columns, of `si_curation.variables.IDENTITY`; all by default.
 
     Returns
     -------
@@ -91,7 +57,7 @@ def compute_identity(
     """
     analyzer = sorting_analyzer
     wanted = analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
-    columns = list(DESCRIPTIONS) if metric_names is None else list(metric_names)
+    columns = list(IDENTITY) if metric_names is None else list(metric_names)
     units = analyzer.sorting.ids_to_indices(wanted)
     found = MetricValues({}, {}, {})
     sources: dict[str, str] = {}

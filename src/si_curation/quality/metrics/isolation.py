@@ -23,47 +23,8 @@ from si_curation.quality.metrics.isolation_units import (
     nearest_neighbour,
     silhouette,
 )
-from si_curation.quality.metrics.result import MetricDescription, MetricValues
-
-_SCHMITZER = "Schmitzer-Torbert et al. 2005, Neuroscience 131:1"
-_CHUNG = "Chung et al. 2017, Neuron 95:1381"
-_SI = "SpikeInterface 0.105.3"
-
-DESCRIPTIONS: dict[str, MetricDescription] = {
-    "isolation_distance": MetricDescription(
-        "squared Mahalanobis distance from the unit within which there are as many spikes of "
-        "neighbouring units as the unit has",
-        "",
-        f"{_SCHMITZER}; {_SI}, mahalanobis",
-    ),
-    "l_ratio": MetricDescription(
-        "spikes of neighbouring units that the unit's Gaussian would claim, per spike of the unit",
-        "",
-        f"{_SCHMITZER}; {_SI}, mahalanobis",
-    ),
-    "d_prime": MetricDescription(
-        "distance of the unit from the spikes of neighbouring units along the linear discriminant, "
-        "in standard deviations",
-        "",
-        f"Hill et al. 2011, J. Neurosci. 31:8699; {_SI}, d_prime",
-    ),
-    "nn_hit_rate": MetricDescription(
-        "share of the nearest neighbours of the unit's spikes that are the unit's own",
-        "",
-        f"{_CHUNG}; {_SI}, nearest_neighbor",
-    ),
-    "nn_miss_rate": MetricDescription(
-        "share of the nearest neighbours of spikes of neighbouring units that are the unit's",
-        "",
-        f"{_CHUNG}; {_SI}, nearest_neighbor",
-    ),
-    "silhouette": MetricDescription(
-        "how much nearer the unit's spikes are to its center than to that of the next unit, -1 to "
-        "1 (simplified silhouette)",
-        "",
-        f"Hruschka et al. 2004; {_SI}, silhouette",
-    ),
-}
+from si_curation.quality.metrics.result import MetricValues
+from si_curation.variables import ISOLATION
 
 
 class _Parameters(NamedTuple):
@@ -108,7 +69,7 @@ def compute_isolation(
     unit_ids : sequence, optional
         Units to compute for; all others are their context. All by default.
     metric_names : sequence of str, optional
-        Names of `DESCRIPTIONS`; all by default.
+        Names of `si_curation.variables.ISOLATION`; all by default.
     spikes : {"principal_components", "all"} or int, default: "principal_components"
         Which spikes are used: those of the extension `principal_components`; or, from the
         ``pc_features.npy`` of the folder that the analyzer was read from, all, or at most so many
@@ -149,7 +110,7 @@ def compute_isolation(
     >>> sorted(found.values), found.values["d_prime"].shape
     (['d_prime', 'silhouette'], (2,))
     """
-    names = list(DESCRIPTIONS) if metric_names is None else list(metric_names)
+    names = list(ISOLATION) if metric_names is None else list(metric_names)
     parameters = _Parameters(spikes, feature_channels, max_spikes, n_neighbors)
     _check(names, parameters)
     wanted = sorting_analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
@@ -170,9 +131,9 @@ def compute_isolation(
 
 def _check(names: list[str], parameters: _Parameters) -> None:
     problems = [
-        f"metric_names has {name!r}, expected some of {', '.join(DESCRIPTIONS)}"
+        f"metric_names has {name!r}, expected some of {', '.join(ISOLATION)}"
         for name in names
-        if name not in DESCRIPTIONS
+        if name not in ISOLATION
     ]
     spikes, channels, max_spikes, n_neighbors = parameters
     if spikes not in ("principal_components", "all") and not _is_count(spikes):

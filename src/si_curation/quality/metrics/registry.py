@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.analyzer_extension_core import BaseMetric
 
+from si_curation import variables
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -67,14 +68,8 @@ def _all_metrics() -> dict[str, Metric]:
 METRICS: dict[str, Metric] = _all_metrics()
 #: What every column is, in which unit, and after whom.
 METRIC_DESCRIPTIONS: dict[str, MetricDescription] = {
-    column: {
-        **identity.DESCRIPTIONS,
-        **stability.DESCRIPTIONS,
-        **isolation.DESCRIPTIONS,
-        **contamination.DESCRIPTIONS,
-    }[column]
-    for metric in METRICS.values()
-    for column in metric.columns
+    name: MetricDescription(one.description, one.unit, one.source)
+    for name, one in variables.METRICS.items()
 }
 _TEXT_COLUMNS = ("KSLabel",)
 

@@ -12,7 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.errors import ParameterError
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
-from si_curation.quality.metrics.result import MetricDescription, MetricValues
+from si_curation.quality.metrics.result import MetricValues
 from si_curation.quality.metrics.spike_values import SpikeValues, amplitudes_of, positions_of
 from si_curation.quality.metrics.stability_units import (
     METRICS,
@@ -22,64 +22,8 @@ from si_curation.quality.metrics.stability_units import (
     part_of_unit,
 )
 from si_curation.quality.metrics.windows import PeriodsByUnit, segment_samples_of, spans_of
+from si_curation.variables import STABILITY
 
-_SI = "SpikeInterface 0.105.3"
-DESCRIPTIONS: dict[str, MetricDescription] = {
-    "num_spikes": MetricDescription("number of spikes", "count", f"{_SI}, num_spikes"),
-    "firing_rate": MetricDescription(
-        "spikes per duration of the recording (or of the periods)", "Hz", f"{_SI}, firing_rate"
-    ),
-    "presence_ratio": MetricDescription(
-        "share of the bins (60 s) in which the unit fires", "1", f"{_SI}, presence_ratio"
-    ),
-    "firing_range": MetricDescription(
-        "5th to 95th percentile of the firing rate in bins of 5 s", "Hz", f"{_SI}, firing_range"
-    ),
-    "amplitude_median": MetricDescription(
-        "median of the spike amplitudes, in the units of the extension spike_amplitudes (µV where "
-        "a gain is known, else the sorter's)",
-        "amplitude",
-        f"IBL, brainbox single_units; {_SI}, amplitude_median",
-    ),
-    "amplitude_cv_median": MetricDescription(
-        "median over time bins (50 spikes on average) of the deviation of the amplitudes over "
-        "their mean",
-        "1",
-        f"{_SI}, amplitude_cv",
-    ),
-    "amplitude_cv_range": MetricDescription(
-        "5th to 95th percentile over time bins of the deviation of the amplitudes over their mean",
-        "1",
-        f"{_SI}, amplitude_cv",
-    ),
-    "amplitude_cutoff": MetricDescription(
-        "estimated share of spikes that are missing because they were too small, 0 to 0.5",
-        "1",
-        f"Hill et al. 2011, J. Neurosci. 31:8699; {_SI}, amplitude_cutoff",
-    ),
-    "noise_cutoff": MetricDescription(
-        "how far the histogram of amplitudes is above its upper tail at the smallest amplitudes, "
-        "in standard deviations of that tail",
-        "1",
-        f"IBL 2024; {_SI}, noise_cutoff",
-    ),
-    "noise_ratio": MetricDescription(
-        "height of the histogram of amplitudes at the smallest amplitudes over its peak",
-        "1",
-        f"IBL 2024; {_SI}, noise_cutoff",
-    ),
-    "drift_ptp": MetricDescription(
-        "range of the median position in intervals of 60 s", "um", f"{_SI}, drift"
-    ),
-    "drift_std": MetricDescription(
-        "standard deviation of the median position in intervals of 60 s", "um", f"{_SI}, drift"
-    ),
-    "drift_mad": MetricDescription(
-        "median absolute deviation of the median position in intervals of 60 s",
-        "um",
-        f"{_SI}, drift",
-    ),
-}
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "num_spikes": {},
     "firing_rate": {},
@@ -136,7 +80,7 @@ def compute_stability(
     unit_ids : sequence, optional
         All by default.
     metric_names : sequence of str, optional
-        Columns, of `DESCRIPTIONS`; all by default.
+        Columns, of `si_curation.variables.STABILITY`; all by default.
     metric_params : mapping, optional
         {metric: {parameter: value}}; SpikeInterface's names and defaults (`DEFAULT_PARAMS`).
     periods : dict, optional
@@ -161,7 +105,7 @@ def compute_stability(
     """
     analyzer = sorting_analyzer
     wanted = analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
-    columns = list(DESCRIPTIONS) if metric_names is None else list(metric_names)
+    columns = list(STABILITY) if metric_names is None else list(metric_names)
     params = complete_params(metric_params)
     metrics = [name for name, its in METRICS.items() if set(its) & set(columns)]
     units = analyzer.sorting.ids_to_indices(wanted)
