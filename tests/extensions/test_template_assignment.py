@@ -1,4 +1,4 @@
-"""`template_assignment` and `template_best_channels`, on Kilosort analyzers and on any other."""
+"""`template_assignment`, on Kilosort analyzers and on any other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import warnings
-from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,9 @@ from scipy import sparse
 from spikeinterface.core import load_sorting_analyzer
 
 import si_curation as sic
+from helpers.assignments import ASSIGNMENT, BEST, TABLE, extension, naive_ranking, ranked
 from oracles import folders as naive
 
-ASSIGNMENT, BEST = "template_assignment", "template_best_channels"
 BOTH = [ASSIGNMENT, BEST]
 COLUMNS = {
     "template_id": np.int64,
@@ -27,54 +26,6 @@ COLUMNS = {
     "template_purity": np.float64,
     "num_templates": np.int64,
 }
-TABLE = ["unit_id", "rank", "channel_id", "channel_index", "amplitude", "x_um", "y_um", "shank"]
-
-
-@pytest.fixture(scope="module")
-def folder(simulate):
-    """A small curated folder on two shanks, in which units share templates."""
-    return simulate(
-        num_templates=10,
-        num_channels=24,
-        num_spikes=900,
-        num_shanks=2,
-        num_raw_channels=30,
-        curation=[("merge", [1, 2]), ("split", 3, 3), ("merge", [10, 11]), ("label", [4], "good")],
-        write_features=False,
-        seed=4,
-    )
-
-
-@pytest.fixture(scope="module")
-def read_only_analyzer(folder):
-    analyzer = sic.read_kilosort_as_analyzer(folder.folder)
-    analyzer.compute(BEST)
-    return analyzer
-
-
-@pytest.fixture
-def analyzer(folder):
-    """An analyzer in memory to change."""
-    analyzer = sic.read_kilosort_as_analyzer(folder.folder)
-    analyzer.compute(BEST)
-    return analyzer
-
-
-def extension(analyzer, name=ASSIGNMENT):
-    return analyzer.get_extension(name)
-
-
-def ranked(analyzer):
-    return extension(analyzer, BEST).get_data(outputs="dataframe")
-
-
-def naive_ranking(truth, template_id, **kwargs):
-    return naive.rank_channels_dense(
-        truth.templates_unwhitened[template_id],
-        truth.channel_positions,
-        truth.channel_shanks,
-        **kwargs,
-    )
 
 
 # ---------------------------------------------------------------------------- what data are given
@@ -194,223 +145,13 @@ def test_a_parameter_that_does_not_exist_does_not_cost_the_data(analyzer):
     assert extension(analyzer).get_data().equals(expected)
 
 
-def test_best_channels_in_every_form(folder, read_only_analyzer):
-    analyzer, truth = read_only_analyzer, folder
-    best = extension(analyzer, BEST)
-    ids, indices = best.get_data(), best.get_data(outputs="indices")
-    table = best.get_data(outputs="dataframe")
-    assert list(ids) == list(indices) == analyzer.unit_ids.tolist()
-    assert list(table.columns) == TABLE
-    assert table["amplitude"].dtype == np.float64
-    for name in ("unit_id", "rank", "channel_index", "shank"):
-        assert table[name].dtype == np.int64
-    assert table["unit_id"].unique().tolist() == analyzer.unit_ids.tolist()
-    expected = naive.most_frequent_template(truth.spike_templates, truth.spike_clusters)
-    for unit_id, answer in expected.items():
-        channels, amplitudes = naive_ranking(truth, answer["template_id"])
-        assert indices[unit_id].tolist() == channels
-        assert ids[unit_id].tolist() == truth.channel_map[channels].tolist()
-        assert best.get_best_channels(unit_id).tolist() == ids[unit_id].tolist()
-        assert best.get_best_channel(unit_id) == ids[unit_id][0]
-        rows = table[table["unit_id"] == unit_id]
-        assert rows["rank"].tolist() == list(range(len(channels)))
-        assert rows["channel_index"].tolist() == channels
-        assert rows["channel_id"].tolist() == truth.channel_map[channels].tolist()
-        np.testing.assert_allclose(rows["amplitude"], amplitudes, rtol=1e-12)
-        np.testing.assert_array_equal(rows[["x_um", "y_um"]], truth.channel_positions[channels])
-        assert rows["shank"].tolist() == truth.channel_shanks[channels].tolist()
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"num_channels": 3},
-        {"num_channels": 1},
-        {"num_channels": 1000},
-        {"amplitude_threshold": 0.4},
-        {"amplitude_threshold": 1},
-        {"same_shank": False},
-        {"num_channels": np.int64(20), "amplitude_threshold": 0.2, "same_shank": np.False_},
-    ],
-)
-def test_parameters_of_best_channels(folder, params):
-    analyzer = sic.read_kilosort_as_analyzer(folder.folder)
-    found = analyzer.compute(BEST, **params).get_data(outputs="indices")
-    names = {"amplitude_threshold": "threshold"}
-    options = {names.get(name, name): value for name, value in params.items()}
-    template_ids = extension(analyzer).get_data()["template_id"]
-    for unit_id, template_id in template_ids.items():
-        channels, _ = naive_ranking(folder, template_id, **options)
-        assert found[unit_id].tolist() == channels
-    assert {name: extension(analyzer, BEST).params[name] for name in params} == params
-
-
 def test_default_parameters():
     defaults = sc.get_default_analyzer_extension_params(BEST)
     assert defaults == {"num_channels": 12, "amplitude_threshold": 0.0, "same_shank": True}
     assert sc.get_default_analyzer_extension_params(ASSIGNMENT) == {}
 
 
-@pytest.mark.parametrize(
-    ("params", "words"),
-    [
-        ({"num_channels": 0}, ["num_channels", "0"]),
-        ({"num_channels": -3}, ["num_channels"]),
-        ({"num_channels": 2.5}, ["num_channels", "2.5"]),
-        ({"num_channels": True}, ["num_channels"]),
-        ({"num_channels": None}, ["num_channels"]),
-        ({"amplitude_threshold": -0.1}, ["amplitude_threshold"]),
-        ({"amplitude_threshold": 1.1}, ["amplitude_threshold"]),
-        ({"amplitude_threshold": np.nan}, ["amplitude_threshold"]),
-        ({"amplitude_threshold": "all"}, ["amplitude_threshold", "all"]),
-        ({"same_shank": "yes"}, ["same_shank", "yes"]),
-        ({"same_shank": None}, ["same_shank"]),
-        (
-            {"num_channels": 0, "amplitude_threshold": 7, "same_shank": 3},
-            ["num_channels", "amplitude_threshold", "same_shank"],
-        ),
-    ],
-)
-def test_wrong_parameters_all_in_one_error(analyzer, params, words):
-    with pytest.raises(sic.ParameterError) as caught:
-        analyzer.compute(BEST, **params)
-    for word in words:
-        assert word in str(caught.value)
-    assert isinstance(caught.value, ValueError)
-    assert extension(analyzer) is not None
-
-
-def test_sparse_templates_have_their_own_channels(simulate):
-    truth = simulate("kilosort1", num_templates=8, num_channels=40, num_spikes=300, num_shanks=2)
-    analyzer = sic.read_kilosort_as_analyzer(truth.folder)
-    found = analyzer.compute(BEST).get_data(outputs="dataframe")
-    columns = np.load(truth.folder / "template_ind.npy")
-    stored = np.load(truth.folder / "templates.npy")
-    inverse = np.load(truth.folder / "whitening_mat_inv.npy")
-    few = analyzer.compute(BEST, num_channels=5).get_data(outputs="indices")
-    lengths = set()
-    for unit_id in analyzer.unit_ids:
-        channels, amplitudes = naive.rank_channels_sparse(
-            stored[unit_id], columns[unit_id], inverse
-        )
-        rows = found[found["unit_id"] == unit_id]
-        assert rows["channel_index"].tolist() == channels
-        np.testing.assert_allclose(rows["amplitude"], amplitudes, rtol=1e-9)
-        assert few[unit_id].tolist() == channels[:5]
-        lengths.add(len(channels))
-    assert max(lengths) > 12, "phy's limit of 12 channels is not for these"
-
-
-# ------------------------------------------------------------------------------------- as phylib
-
-
-def test_channels_are_phylibs_in_every_dialect(curated_folder, tmp_path):
-    model_module = pytest.importorskip("phylib.io.model")
-    analyzer = sic.read_kilosort_as_analyzer(curated_folder.folder, unwhiten="phy")
-    table = analyzer.compute(BEST).get_data(outputs="dataframe")
-    copy = tmp_path / "copy"
-    shutil.copytree(curated_folder.folder, copy)  # phylib writes into what it opens
-    with closing(model_module.load_model(copy / "params.py")) as model:
-        for unit_id in analyzer.unit_ids:
-            counts = model.get_template_counts(unit_id)
-            template_id = counts.argmax()
-            assert extension(analyzer).get_data().loc[unit_id, "template_id"] == template_id
-            theirs = model.get_template(template_id)
-            ours = table[table["unit_id"] == unit_id]
-            assert ours["channel_index"].tolist() == theirs.channel_ids.tolist()
-            assert ours["channel_index"].iloc[0] == theirs.best_channel
-            amplitudes = np.ptp(theirs.template, axis=0)
-            np.testing.assert_array_equal(ours["amplitude"].to_numpy(), amplitudes)
-
-
-@pytest.mark.parametrize("dialect", ["kilosort1", "kilosort1_all_channels", "kilosort2"])
-def test_equally_large_channels_are_phylibs(simulate, tmp_path, dialect):
-    # phylib's order of equal amplitudes is that of np.argsort over the columns as they are stored
-    model_module = pytest.importorskip("phylib.io.model")
-    truth = simulate(dialect, num_channels=40, num_spikes=500, whitening=np.eye(40))
-    templates = np.load(truth.folder / "templates.npy")
-    np.save(truth.folder / "templates.npy", np.round(templates * 20) / 20)
-    analyzer = sic.read_kilosort_as_analyzer(truth.folder, unwhiten="phy")
-    found = analyzer.compute(BEST).get_data(outputs="indices")
-    copy = tmp_path / "copy"
-    shutil.copytree(truth.folder, copy)
-    with closing(model_module.load_model(copy / "params.py")) as model:
-        for unit_id in analyzer.unit_ids:
-            assert found[unit_id].tolist() == model.get_template(unit_id).channel_ids.tolist()
-
-
-def test_equally_near_channels_are_phylibs(simulate, tmp_path):
-    # positions that float32 holds only nearly: equal distances are equal in float32, or not
-    model_module = pytest.importorskip("phylib.io.model")
-    truth = simulate(num_templates=40, num_channels=60, num_spikes=2000, write_features=False)
-    positions = (truth.channel_positions * 1.1 + 0.3).astype(np.float32)
-    np.save(truth.folder / "channel_positions.npy", positions)
-    analyzer = sic.read_kilosort_as_analyzer(truth.folder, unwhiten="phy")
-    found = analyzer.compute(BEST).get_data(outputs="indices")
-    copy = tmp_path / "copy"
-    shutil.copytree(truth.folder, copy)
-    with closing(model_module.load_model(copy / "params.py")) as model:
-        for unit_id in analyzer.unit_ids:
-            assert found[unit_id].tolist() == model.get_template(unit_id).channel_ids.tolist()
-
-
 # --------------------------------------------------------------------- analyzers of other sorters
-
-
-@pytest.fixture(scope="module", params=["strings, sparse", "strings, dense", "integers, sparse"])
-def other(request):
-    """An analyzer that did not come from Kilosort, with templates; not changed."""
-    recording, sorting = sc.generate_ground_truth_recording(
-        durations=[5.0, 3.0], num_channels=32, num_units=6, seed=0
-    )
-    if request.param.startswith("integers"):
-        sorting = sorting.rename_units([3, 14, 15, 92, 65, 35])
-        probe = recording.get_probe()
-        probe.set_shank_ids(np.where(probe.contact_positions[:, 0] > 20, "right", "left"))
-        recording.set_probe(probe)
-    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse="sparse" in request.param)
-    analyzer.compute(["random_spikes", "templates"], progress_bar=False)
-    return analyzer
-
-
-def other_amplitudes(analyzer):
-    """Peak-to-peak amplitude (n_units, n_channels), 0 outside the sparsity, and its limits."""
-    amplitudes = np.ptp(extension(analyzer, "templates").get_data(), axis=1)
-    inside = amplitudes > 0
-    if analyzer.sparsity is not None:
-        inside &= analyzer.sparsity.mask
-    return amplitudes * inside, inside
-
-
-def other_ranking(analyzer, unit_index):
-    amplitudes, inside = other_amplitudes(analyzer)
-    template = np.stack([np.zeros_like(amplitudes[unit_index]), amplitudes[unit_index]])
-    shanks = analyzer.get_probe().shank_ids
-    shanks = np.zeros(analyzer.get_num_channels()) if shanks is None else shanks
-    channels, values = naive.rank_channels_dense(template, analyzer.get_channel_locations(), shanks)
-    keep = [inside[unit_index, c] for c in channels]
-    return np.array(channels)[keep], np.array(values)[keep]
-
-
-@pytest.mark.parametrize("with_assignment", [False, True])
-def test_best_channels_of_any_sorter(other, with_assignment):
-    analyzer = other.copy()
-    if with_assignment:
-        analyzer.compute(ASSIGNMENT)
-    best = analyzer.compute(BEST)
-    assert analyzer.has_extension(ASSIGNMENT) == with_assignment
-    table = best.get_data(outputs="dataframe")
-    for unit_index, unit_id in enumerate(analyzer.unit_ids):
-        channels, amplitudes = other_ranking(analyzer, unit_index)
-        assert channels.size > 1
-        rows = table[table["unit_id"] == unit_id]
-        np.testing.assert_array_equal(rows["channel_index"], channels)
-        np.testing.assert_array_equal(rows["channel_id"], analyzer.channel_ids[channels])
-        np.testing.assert_allclose(rows["amplitude"], amplitudes, rtol=1e-6)
-        np.testing.assert_array_equal(
-            best.get_best_channels(unit_id), analyzer.channel_ids[channels]
-        )
-        assert best.get_best_channel(unit_id) == analyzer.channel_ids[channels[0]]
 
 
 def test_units_of_any_sorter_are_the_templates(other):
@@ -493,19 +234,6 @@ def test_lineage_of_any_sorter_is_kept(other, tmp_path, format):
     # computing again does not start anew
     split.compute(BOTH)
     assert extension(split).get_data().equals(table)
-
-
-def test_best_channels_alone_follow_the_templates(other):
-    analyzer = other.copy()
-    analyzer.compute(BEST)
-    new_id = "merged" if isinstance(analyzer.unit_ids[0], str) else 1000
-    merged = analyzer.merge_units(
-        [analyzer.unit_ids[:2].tolist()], new_unit_ids=[new_id], sparsity_overlap=0.0
-    )
-    assert not merged.has_extension(ASSIGNMENT)
-    found = ranked(merged)
-    merged.compute(BEST)
-    assert found.equals(ranked(merged))
 
 
 def test_without_templates(other):
@@ -616,17 +344,6 @@ def test_a_lost_assignment_of_changed_units_is_not_made_up(folder, analyzer, cha
     with pytest.raises(sic.MissingDataError) as caught:
         changed.compute(ASSIGNMENT)
     assert str(folder.folder.resolve()) in str(caught.value)
-
-
-def test_best_channels_of_a_lost_assignment_are_not_those_of_the_mean(analyzer):
-    # phy ranks the channels of the most frequent template, which nothing tells any more
-    expected = ranked(analyzer)
-    analyzer.delete_extension(ASSIGNMENT)
-    try:
-        analyzer.compute(BEST)
-    except sic.MissingDataError:
-        return
-    assert ranked(analyzer).equals(expected)
 
 
 def test_hard_merges_keep_the_lineage_or_refuse(folder):
@@ -994,22 +711,3 @@ def test_spikeinterfaces_extensions_run_without_a_recording(folder, analyzer):
     # and ours are still there
     assert extension(analyzer).get_data()["num_spikes"].tolist() == counts.tolist()
     assert extension(analyzer, BEST) is not None
-
-
-def test_what_needs_the_assignment_leaves_the_ranked_channels(tmp_path):
-    recording, sorting = sc.generate_ground_truth_recording(
-        durations=[10.0], num_channels=8, num_units=4, seed=0
-    )
-    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=False)
-    analyzer.compute(["random_spikes", "templates"], progress_bar=False)
-    before = analyzer.compute("template_best_channels", num_channels=5).get_data()
-    analyzer.compute("unit_similarity")
-    analyzer.compute("template_features", progress_bar=False)
-    sic.CurationSession(analyzer)
-    assert analyzer.has_extension("unit_similarity")
-    after = analyzer.get_extension("template_best_channels")
-    assert after is not None
-    assert after.params["num_channels"] == 5
-    assert {u: c.tolist() for u, c in after.get_data().items()} == {
-        u: c.tolist() for u, c in before.items()
-    }
