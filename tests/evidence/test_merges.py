@@ -23,7 +23,6 @@ from si_curation.evidence.continuity import (
     time_profile,
 )
 from si_curation.evidence.cross_refractoriness import (
-    at_least,
     choose_refractory_periods,
     count_lags,
     cross_refractoriness,
@@ -37,6 +36,7 @@ from si_curation.evidence.merge_score import (
 )
 from si_curation.evidence.merges import MergeSuggestions, suggest_merges
 from si_curation.kernels.coincidences import count_coincident_spikes
+from si_curation.kernels.poisson import poisson_at_least
 
 FS = 20000.0
 TERMS = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
@@ -552,7 +552,7 @@ def test_small_functions():
     rng = np.random.default_rng(0)
     draws = rng.poisson(3.0, 20000)
     for count in (0, 1, 5):
-        chance = at_least(np.array([count]), np.array([3.0]))[0]
+        chance = poisson_at_least(np.array([count]), np.array([3.0]))[0]
         assert chance == pytest.approx((draws >= count).mean(), abs=0.02)
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 from spikeinterface.core import NumpySorting
 from spikeinterface.metrics.quality.misc_metrics import (
     compute_isi_violations,
@@ -23,8 +19,6 @@ from spikeinterface.metrics.quality.misc_metrics import (
 
 import si_curation as sic
 from si_curation.errors import ParameterError, UnknownIdError
-from si_curation.kernels import contamination as formulas
-from si_curation.kernels import refractory
 from si_curation.quality.contamination import (
     CONTAMINATION_DESCRIPTIONS,
     contamination_of_spikes,
@@ -102,52 +96,6 @@ def two_segments():
     return Analyzer(segments, int(500 * FS), unit_ids=[f"u{i}" for i in range(7)])
 
 
-# ----------------------------------------------------------------------------- counts
-
-
-def brute_counts(samples, units, segments, num_units, max_lag, bin_of_lag, num_bins):
-    pairs = np.zeros((num_units, max_lag + 1), dtype=np.int64)
-    adjacent, binned = pairs.copy(), np.zeros((num_units, num_bins), dtype=np.int64)
-    for unit in range(num_units):
-        for segment in set(segments):
-            rows = (units == unit) & (segments == segment)
-            train = sorted(samples[rows].tolist())
-            for i in range(len(train)):
-                for j in range(i + 1, len(train)):
-                    lag = train[j] - train[i]
-                    if lag <= max_lag:
-                        pairs[unit, lag] += 1
-                        adjacent[unit, lag] += j == i + 1
-                    if lag < len(bin_of_lag):
-                        binned[unit, bin_of_lag[lag]] += 1
-    return pairs, adjacent, binned
-
-
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    size=st.integers(0, 60),
-    num_units=st.integers(1, 20),
-    num_segments=st.integers(1, 3),
-    max_lag=st.integers(0, 30),
-    num_lags=st.integers(0, 60),
-    is_sorted=st.booleans(),
-)
-def test_count_short_lags(seed, size, num_units, num_segments, max_lag, num_lags, is_sorted):
-    rng = np.random.default_rng(seed)
-    samples = rng.integers(-20, 60, size)
-    units = rng.integers(0, num_units, size)
-    segments = rng.integers(0, num_segments, size)
-    if is_sorted:
-        order = np.lexsort((samples, segments))
-        samples, units, segments = samples[order], units[order], segments[order]
-    bin_of_lag = np.sort(rng.integers(0, 9, num_lags))
-    counts = refractory.count_short_lags(samples, units, segments, num_units, max_lag, bin_of_lag)
-    num_bins = bin_of_lag.max() + 1 if num_lags else 0
-    expected = brute_counts(samples, units, segments, num_units, max_lag, bin_of_lag, num_bins)
-    for found, wanted in zip(counts, expected, strict=True):
-        np.testing.assert_array_equal(found, wanted)
-
-
 def test_threads_do_not_matter(threads, two_segments):
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("one thread only")
@@ -156,108 +104,6 @@ def test_threads_do_not_matter(threads, two_segments):
         threads(count)
         tables.append(contamination_panel(two_segments))
     assert tables[0].equals(tables[1])
-
-
-# ----------------------------------------------------------------------------- formulas
-
-
-def test_poisson_interval_is_that_of_chi_squared():
-    counts = np.array([0, 1, 2, 17, 5000])
-    for level in (0.5, 0.95, 0.999):
-        lower, upper = formulas.poisson_interval(counts, level)
-        tail = (1 - level) / 2
-        np.testing.assert_allclose(lower[1:], stats.chi2.ppf(tail, 2 * counts[1:]) / 2, rtol=1e-9)
-        assert lower[0] == 0
-        np.testing.assert_allclose(upper, stats.chi2.isf(tail, 2 * counts + 2) / 2, rtol=1e-9)
-        # by definition: at the ends a count this extreme has the probability of the tail
-        np.testing.assert_allclose(stats.poisson.cdf(counts, upper), tail, rtol=1e-6)
-
-
-@given(share=st.floats(0, 1))
-def test_models_undo_the_expected_violations(share):
-    many = formulas.contamination_by_many_neurons(np.array([share * (2 - share)]))
-    np.testing.assert_allclose(many, [share], atol=1e-7)
-    one = formulas.contamination_by_one_neuron(np.array([2 * share * (1 - share)]))
-    np.testing.assert_allclose(one, [min(share, 1 - share)], atol=1e-7)
-
-
-@given(
-    count=st.integers(0, 300),
-    expected=st.floats(0.01, 1000),
-    level=st.sampled_from([0.8, 0.95, 0.99]),
-    model=st.sampled_from(["ums", "many", "one"]),
-)
-def test_interval_holds_the_value_and_nan_has_its_cause(count, expected, level, model):
-    function, most = {
-        "ums": (formulas.ums2000_ratio, np.inf),
-        "many": (formulas.contamination_by_many_neurons, np.inf),
-        "one": (formulas.contamination_by_one_neuron, 0.5),
-    }[model]
-    found = formulas.estimate_contamination(
-        np.array([count]), np.array([expected]), function, level, most
-    )
-    value, lower, upper, unknown, refuted = (field[0] for field in found)
-    tail = (1 - level) / 2
-    largest = expected * min(1.0, most)
-    assert unknown == (count == 0 and -math.log(tail) >= largest)
-    # refuted: a count this large has less than the probability of the tail at the model's most
-    if count and most < np.inf:
-        assert refuted == (stats.poisson.sf(count - 1, expected * most) < tail)
-    else:
-        assert not refuted
-    assert np.isnan(value) == (unknown or refuted)
-    assert np.isnan(lower) == np.isnan(upper) == refuted
-    if not np.isnan(value):
-        assert lower <= value <= upper
-
-
-def brute_kilosort(train_s):
-    """R12 and Q12 written out from Kilosort 4's documentation of its correlogram."""
-    histogram = {}
-    for i, a in enumerate(train_s):
-        for j, b in enumerate(train_s):
-            if i != j and abs(b - a) < 0.5:
-                lag = int(np.round((b - a) / 0.001))
-                histogram[lag] = histogram.get(lag, 0) + 1
-    at = lambda lags: [histogram.get(lag, 0) for lag in lags]  # noqa: E731
-    far = np.mean(at([*range(-499, -250), *range(250, 500)]))
-    shoulder = max(far, np.mean(at(range(-50, -10))), np.mean(at(range(10, 50))))
-    ratios, chances = [], []
-    for i in range(1, 11):
-        inside = sum(at([lag for lag in range(-i, i + 1) if lag]))
-        ratios.append(inside / (2 * i) / shoulder)
-        z = (inside / 2 - shoulder * i) / math.sqrt(2 * shoulder * i + 1e-10)
-        chances.append(0.5 * (1 + math.erf(z)))
-    return min(ratios), min(chances)
-
-
-@pytest.mark.parametrize(("seed", "refractory_ms"), [(0, 2.0), (1, 0.0), (2, 0.5)])
-def test_kilosort_by_brute_force(seed, refractory_ms):
-    rng = np.random.default_rng(seed)
-    # whole thirds of a millisecond: no lag is halfway between two bins
-    train = np.cumsum(10 * rng.integers(3 * refractory_ms + 1, 200, 400))
-    panel = contamination_panel(Analyzer([[train]], 10**6))
-    found = panel.loc[0, ["kilosort_r12", "kilosort_q12"]].tolist()
-    np.testing.assert_allclose(found, brute_kilosort(train / FS), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("seed", "rate", "dead", "r12", "q12"),
-    [
-        (1, 20, 60, 0.0, 0.0),
-        (2, 5, 90, 0.0, 0.004206277087258514),
-        (3, 60, 30, 0.26236025529584406, 0.0),
-    ],
-)
-def test_kilosort_as_kilosort_4_1_7_computed_it(seed, rate, dead, r12, q12):
-    rng = np.random.default_rng(seed)
-    train = np.cumsum(rng.integers(dead, 2 * 30000 // rate - dead, 60 * rate))
-    counts = refractory.count_short_lags(
-        train, np.zeros_like(train), np.zeros_like(train), 1, 0, refractory.kilosort_bin_of_lag(FS)
-    )
-    found = refractory.kilosort_refractoriness(counts.binned_pairs)
-    # Kilosort bins floating-point seconds: lags halfway between bins may go either way
-    np.testing.assert_allclose([found.r12[0], found.q12[0]], [r12, q12], rtol=0.02, atol=1e-6)
 
 
 def test_kilosort_as_kilosort_wrote_it(shared_data):

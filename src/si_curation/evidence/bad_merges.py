@@ -13,14 +13,14 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.checks import Checks, unit_indices_of
 from si_curation.errors import MissingDataError
 from si_curation.evidence.cross_refractoriness import (
-    MAX_CANDIDATE_MS,
-    at_least,
     check_periods,
     choose_refractory_periods,
     count_lags,
     cross_refractoriness,
 )
 from si_curation.extensions.template_assignment import TemplateAssignment
+from si_curation.kernels.poisson import poisson_at_least
+from si_curation.kernels.refractory import MAX_CANDIDATE_MS
 from si_curation.variables import BAD_MERGES, UnitIndices
 
 #: What each column of the table is.
@@ -135,7 +135,7 @@ def find_bad_merges(
         period = np.full(len(pairs), round(refractory_period_ms * fs * 1e-3))
     found = cross_refractoriness(counts, pairs, period, censored, fs, confidence_level)
     allowed = np.maximum(found.ratio_if_one, 1.0 - (1.0 - max_contamination) ** 2)
-    p_value = at_least(found.observed, found.expected * allowed)
+    p_value = poisson_at_least(found.observed, found.expected * allowed)
     lower = np.nan_to_num(found.lower)
     a, b = pairs.T
     table = pd.DataFrame(
@@ -244,9 +244,9 @@ def _power(
     low, high = np.zeros(mean.size), np.ceil(mean + 20.0 * np.sqrt(mean) + 30.0)
     while np.any(high - low > 1):
         middle = np.floor(0.5 * (low + high))
-        is_rare = at_least(middle, mean) <= significance
+        is_rare = poisson_at_least(middle, mean) <= significance
         low, high = np.where(is_rare, low, middle), np.where(is_rare, middle, high)
-    return at_least(high, expected)
+    return poisson_at_least(high, expected)
 
 
 def _reason(row: Any) -> str:

@@ -6,7 +6,7 @@ the templates that one unit came from.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy
@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from scipy import special
 
 from si_curation.checks import Checks
-from si_curation.kernels.contamination import poisson_interval
 from si_curation.kernels.correlogram_bins import LagCells
 from si_curation.kernels.correlograms import count_chosen_pairs
-from si_curation.kernels.refractory import estimate_refractory_period
+from si_curation.kernels.poisson import poisson_at_most, poisson_interval
+from si_curation.kernels.refractory import (
+    MAX_CANDIDATE_MS,
+    RefractoryPeriods,
+    estimate_refractory_periods,
+)
 
-# candidates of the estimated refractory period and its default, as in `contamination_panel`
-DEFAULT_REFRACTORY_PERIOD_MS = 1.5
-CANDIDATE_STEP_MS, MAX_CANDIDATE_MS, MIN_WINDOW_MS = 0.25, 5.0, 0.5
 BASELINE_START_MS, BASELINE_LENGTH_MS = 10.0, 40.0
 # lags at which the second spike of a burst comes
 BURST_END_MS = 15.0
@@ -163,7 +164,7 @@ def count_lags(
 
 def choose_refractory_periods(
     counts: LagCounts, pairs: NDArray[np.integer], censored: int, sampling_frequency: float
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+) -> RefractoryPeriods:
     """Estimate the refractory period of each pair of units.
 
     As `contamination_panel` does, from the sum of both autocorrelograms. Where the two units
@@ -180,27 +181,14 @@ def choose_refractory_periods(
 
     Returns
     -------
-    period : array (n_pairs,) int64
-        In samples; the default of 1.5 ms where the spikes are too few, or too contaminated, to
-        estimate it.
-    is_estimated : array (n_pairs,) bool
+    RefractoryPeriods
+        One for each pair.
     """
-    fs = sampling_frequency
-    steps = np.arange(CANDIDATE_STEP_MS, MAX_CANDIDATE_MS + 1e-9, CANDIDATE_STEP_MS)
-    candidates = np.unique(np.rint(steps * fs * 1e-3).astype(np.int64))
-    candidates = candidates[candidates >= max(censored + MIN_WINDOW_MS * fs * 1e-3, censored + 1)]
-    default = max(round(DEFAULT_REFRACTORY_PERIOD_MS * fs * 1e-3), censored + 1)
-    if candidates.size == 0:
-        return np.full(len(pairs), default), np.zeros(len(pairs), dtype=bool)
     both = counts.autos[pairs[:, 0]] + counts.autos[pairs[:, 1]]
     fine = both[:, : counts.num_fine].copy()
     fine[:, : censored + 1] = 0
-    chosen = estimate_refractory_period(
-        np.cumsum(fine, axis=1)[:, candidates],
-        (candidates - censored).astype(np.float64),
-        counts.baseline_rate(both, fs),
-    )
-    return np.where(chosen >= 0, candidates[chosen], default), chosen >= 0
+    baseline = counts.baseline_rate(both, sampling_frequency)
+    return estimate_refractory_periods(fine, baseline, censored, sampling_frequency)
 
 
 class CrossRefractoriness(NamedTuple):
@@ -302,8 +290,8 @@ def cross_refractoriness(
     some = np.where(expected > 0, expected, np.nan)
     # the largest count that is a significant dip, -1 where none is
     most = scipy.stats.poisson.ppf(SIGNIFICANCE, expected)
-    most = np.where(_at_most(most, expected) > SIGNIFICANCE, most - 1, most)
-    power = np.where(most >= 0, _at_most(np.maximum(most, 0), expected * ratio_if_one), 0.0)
+    most = np.where(poisson_at_most(most, expected) > SIGNIFICANCE, most - 1, most)
+    power = np.where(most >= 0, poisson_at_most(np.maximum(most, 0), expected * ratio_if_one), 0.0)
     return CrossRefractoriness(
         observed,
         expected,
@@ -311,7 +299,7 @@ def cross_refractoriness(
         low / some,
         high / some,
         ratio_if_one,
-        _at_most(observed, expected),
+        poisson_at_most(observed, expected),
         np.where(expected > 0, power, 0.0),
         log_odds_of_one_neuron(np.minimum(observed, expected), expected, ratio_if_one, shape),
         np.stack(autos, axis=1),
@@ -337,21 +325,3 @@ def log_odds_of_one_neuron(
         counts, mean / (shape + mean)
     )
     return one - (special.xlogy(counts, expected) - expected)
-
-
-def _at_most(counts: NDArray[Any], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probability of at most this count, of a Poisson distribution."""
-    return special.gammaincc(np.asarray(counts, dtype=np.float64) + 1.0, mean)
-
-
-def at_least(counts: NDArray[Any], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probability of at least this count, of a Poisson distribution.
-
-    Examples
-    --------
-    >>> at_least(np.array([0, 1]), np.array([1.0, 1.0])).round(3)
-    array([1.   , 0.632])
-    """
-    counts = np.asarray(counts, dtype=np.float64)
-    some = counts > 0
-    return np.where(some, special.gammainc(np.where(some, counts, 1.0), mean), 1.0)

@@ -27,7 +27,6 @@ from si_curation.evidence.continuity import (
     time_profile,
 )
 from si_curation.evidence.cross_refractoriness import (
-    MAX_CANDIDATE_MS,
     CrossRefractoriness,
     LagCounts,
     check_periods,
@@ -51,6 +50,7 @@ from si_curation.kernels.contamination import (
     estimate_contamination,
     expected_pairs,
 )
+from si_curation.kernels.refractory import MAX_CANDIDATE_MS
 from si_curation.phy.writing import replace_file
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.curation.lineage import reconstruct_lineage
+from si_curation.kernels.channels import channel_spacing
 
 MAX_TEMPLATES = 6
 _TIME_SHARE, _HEIGHT_SHARE = 0.84, 1.6  # of the distance of columns and of rows of the probe
@@ -110,7 +111,7 @@ def get_constituents(
     templates = sorting_analyzer.get_extension("template_assignment").get_templates()
     best_channels = sorting_analyzer.get_extension("template_best_channels")
     positions = sorting_analyzer.get_channel_locations()[:, :2]
-    width, height = _spacing(positions)
+    width, height = channel_spacing(positions)
     found = []
     for unit_id in unit_ids:
         row = lineage.loc[unit_id]
@@ -189,16 +190,3 @@ def _joined(lines: NDArray) -> NDArray[np.float64]:
     """Put lines (k, n) one behind the other, with NaN between them."""
     gaps = np.full((len(lines), 1), np.nan)
     return np.hstack([lines, gaps]).ravel()
-
-
-def _spacing(positions: NDArray) -> tuple[float, float]:
-    """Smallest distance of columns and of rows of the probe, for the size of a waveform."""
-
-    def smallest(values: NDArray) -> float:
-        steps = np.diff(np.unique(np.round(values, 3)))
-        return float(steps.min()) if steps.size else 0.0
-
-    width, height = smallest(positions[:, 0]), smallest(positions[:, 1])
-    width = width or height or 20.0
-    height = height or width
-    return max(width, 0.5 * height), max(height, 0.25 * width)

@@ -1,4 +1,4 @@
-"""Channels of each template, ranked by decreasing amplitude, as phy ranks them."""
+"""Channels: those of each template, ranked as phy ranks them, and their distances."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def nearest_channels(
     positions: NDArray[np.floating], channels: NDArray[np.integer], num_channels: int
 ) -> NDArray[np.int64]:
-    """Find the channels nearest to each given channel, itself first.
+    """Return the channels nearest to each given channel, itself first.
 
     Squared distance in the precision of the positions, in ``np.argsort`` order
     (phylib ``get_closest_channels``).
@@ -34,6 +34,36 @@ def nearest_channels(
     return np.argsort(distance, axis=1)[:, :num_channels]
 
 
+def channel_spacing(positions: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the room that a waveform has in a drawing of the probe.
+
+    The smallest distance of columns and of rows, each at least a share of the other.
+
+    Parameters
+    ----------
+    positions : array (n_channels, 2) in µm
+
+    Returns
+    -------
+    width, height : float
+        In µm.
+
+    Examples
+    --------
+    >>> channel_spacing(np.array([[0.0, 0.0], [0.0, 20.0], [32.0, 40.0]]))
+    (32.0, 20.0)
+    """
+
+    def smallest(values: NDArray[np.floating]) -> float:
+        steps = np.diff(np.unique(np.round(values, 3)))
+        return float(steps.min()) if steps.size else 0.0
+
+    width, height = smallest(positions[:, 0]), smallest(positions[:, 1])
+    width = width or height or 20.0
+    height = height or width
+    return max(width, 0.5 * height), max(height, 0.25 * width)
+
+
 def neighbourhood(
     amplitudes: NDArray[np.floating],
     positions: NDArray[np.floating],
@@ -41,7 +71,7 @@ def neighbourhood(
     num_channels: int = 12,
     same_shank: bool = True,
 ) -> NDArray[np.bool_]:
-    """Find the channels near the peak channel of each dense template.
+    """Return the channels near the peak channel of each dense template.
 
     Parameters
     ----------

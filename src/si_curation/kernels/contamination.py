@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from si_curation.kernels.poisson import poisson_above, poisson_interval
+
 # Contaminations that the sliding refractory period tries: 0.5, 1, ... 35 % (Steinmetz lab, IBL)
 SLIDING_CONTAMINATIONS = np.arange(1, 71) * 0.005
 SLIDING_REFERENCE = 0.1
@@ -50,39 +52,6 @@ class Estimate(NamedTuple):
     upper: NDArray[np.float64]
     cannot_be_told: NDArray[np.bool_]
     is_refuted: NDArray[np.bool_]
-
-
-def poisson_interval(
-    counts: ArrayLike, confidence_level: float = 0.95
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Exact two-sided confidence interval of the mean of a Poisson count.
-
-    Parameters
-    ----------
-    counts : array of int
-    confidence_level : float in (0, 1)
-        Shared equally by both sides.
-
-    Returns
-    -------
-    lower, upper : array float64
-
-    Notes
-    -----
-    Garwood, Biometrika 28, 437 (1936): quantiles of chi-squared distributions, here written as
-    those of gamma distributions. UltraMegaSort2000 does the same for its violations.
-
-    Examples
-    --------
-    >>> lower, upper = poisson_interval(np.array([0, 10]))
-    >>> lower.round(2), upper.round(2)
-    (array([0. , 4.8]), array([ 3.69, 18.39]))
-    """
-    counts = np.asarray(counts, dtype=np.float64)
-    tail = (1.0 - confidence_level) / 2.0
-    some = counts > 0
-    lower = np.where(some, special.gammaincinv(np.where(some, counts, 1.0), tail), 0.0)
-    return lower, special.gammainccinv(counts + 1.0, tail)
 
 
 def expected_pairs(
@@ -314,8 +283,8 @@ def sliding_refractory_period(
     best = np.full(len(violations), np.nan)
     for contamination in SLIDING_CONTAMINATIONS[::-1]:
         best[_pairs_with(contamination, spikes[:, 0]) > needed] = contamination
-    confidence = _confidence(violations, expected(SLIDING_REFERENCE)).max(axis=1)
-    at_best = _confidence(violations, expected(np.where(np.isnan(best), 0.0, best)[:, None]))
+    confidence = poisson_above(violations, expected(SLIDING_REFERENCE)).max(axis=1)
+    at_best = poisson_above(violations, expected(np.where(np.isnan(best), 0.0, best)[:, None]))
     period = np.where(np.isnan(best), np.nan, periods[at_best.argmax(axis=1)])
     return SlidingEstimate(best, period, confidence)
 
@@ -326,8 +295,3 @@ def _pairs_with(
     """Pairs of two spikes of which at least one is a contaminating one."""
     n_c = num_spikes * contamination
     return n_c * (num_spikes - n_c + (n_c - 1.0) / 2.0)
-
-
-def _confidence(violations: NDArray, expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability that a Poisson count of mean `expected` exceeds the observed one."""
-    return special.gammainc(violations + 1.0, np.maximum(expected, 0.0))

@@ -1,8 +1,7 @@
-"""What a correlogram would be without its fast features, and how unlikely those are by chance.
+"""The slow baseline of a correlogram: what it would be without its fast features.
 
-The slow baseline of a cross-correlogram is its convolution with a Gaussian whose centre is partly
-hollowed out, so that a sharp peak adds little to its own baseline. Counts are then compared with
-the baseline as with the mean of a Poisson distribution. Sources: Stark & Abeles, J. Neurosci.
+It is the convolution with a Gaussian whose centre is partly hollowed out, so that a sharp peak adds
+little to its own baseline. Sources: Stark & Abeles, J. Neurosci.
 Methods 179, 90 (2009); English et al., Neuron 96, 505 (2017).
 """
 
@@ -10,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from si_curation.errors import ParameterError
 from si_curation.kernels.parallel import njit
@@ -171,61 +169,3 @@ def expected_counts(
     out = np.zeros((counts.shape[0], matrix.shape[0]))
     _multiply(counts, np.ascontiguousarray(matrix.T), out)
     return out
-
-
-def poisson_excess_p(counts: ArrayLike, expected: ArrayLike) -> NDArray[np.float64]:
-    """Probability of a count as high as this one or higher by chance, with continuity correction.
-
-    Parameters
-    ----------
-    counts : array of int
-        Not negative.
-    expected : array of float
-        Mean of the Poisson distribution; NaN gives NaN.
-
-    Returns
-    -------
-    array float64
-        ``P(X > n) + P(X = n) / 2``, which is ``1 - sum_{x<n} P(x) - P(n) / 2`` of the papers
-        without the loss of digits. 0.5 for a count of 0 where 0 is expected.
-
-    Notes
-    -----
-    Stark & Abeles 2009, with one half of the probability of the count itself. English et al. 2017
-    use it twice: P_fast with the convolved correlogram as the mean, P_causal with the largest
-    count at the lags of the other sign.
-
-    Examples
-    --------
-    >>> poisson_excess_p([0, 9], [0.0, 3.0]).round(5)
-    array([0.5   , 0.00245])
-    """
-    n, mean = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    return special.pdtrc(n, mean) + 0.5 * _poisson_pmf(n, mean)
-
-
-def poisson_deficit_p(counts: ArrayLike, expected: ArrayLike) -> NDArray[np.float64]:
-    """Probability of a count as low as this one or lower by chance, with continuity correction.
-
-    Parameters
-    ----------
-    counts, expected
-        As of `poisson_excess_p`.
-
-    Returns
-    -------
-    array float64
-        ``P(X < n) + P(X = n) / 2``: 1 less `poisson_excess_p`, without the loss of digits.
-
-    Examples
-    --------
-    >>> poisson_deficit_p([0, 9], [4.0, 3.0]).round(5)
-    array([0.00916, 0.99755])
-    """
-    n, mean = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    below = np.where(n > 0, special.pdtr(np.maximum(n - 1.0, 0.0), mean), 0.0)
-    return below + 0.5 * _poisson_pmf(n, mean)
-
-
-def _poisson_pmf(n: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.exp(special.xlogy(n, mean) - mean - special.gammaln(n + 1.0))

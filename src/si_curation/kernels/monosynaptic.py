@@ -24,11 +24,10 @@ from si_curation.kernels.correlograms import assemble_pairs, count_pairs, prepar
 from si_curation.kernels.hollow_gaussian import (
     expected_counts,
     hollow_gaussian,
-    poisson_deficit_p,
-    poisson_excess_p,
     predictor_matrix,
 )
 from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.poisson import poisson_deficit_p, poisson_excess_p
 
 MAX_BYTES = 1 << 28  # of the correlograms that are held at a time
 EXCESS, DEFICIT = 0, 1  # last axis of the arrays of PairTests

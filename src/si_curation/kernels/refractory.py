@@ -13,10 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from si_curation.kernels.contamination import poisson_interval
 from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.poisson import poisson_at_most, poisson_interval
 
 _UNITS_PER_BLOCK = 8
+
+# candidates of the refractory period; the default is that of SpikeInterface's isi_threshold_ms
+CANDIDATE_STEP_MS, MAX_CANDIDATE_MS = 0.25, 5.0
+MIN_WINDOW_MS = 0.5  # from the end of the censored period to a candidate
+DEFAULT_REFRACTORY_PERIOD_MS = 1.5
 
 KILOSORT_NUM_BINS = 500  # bins of 1 ms on each side, of which the last is not used
 KILOSORT_MAX_REFRACTORY_BINS = 10
@@ -230,19 +235,82 @@ def kilosort_refractoriness(binned_pairs: NDArray[np.integer]) -> KilosortEstima
     )
 
 
-def estimate_refractory_period(
+class RefractoryPeriods(NamedTuple):
+    """Refractory periods of autocorrelograms.
+
+    Attributes
+    ----------
+    samples : array (n_units,) int64
+        The default of 1.5 ms where the spikes are too few, or too contaminated, to estimate it.
+    is_estimated : array (n_units,) bool
+        False where it is the default.
+    """
+
+    samples: NDArray[np.int64]
+    is_estimated: NDArray[np.bool_]
+
+
+def estimate_refractory_periods(
+    pairs_at_lag: NDArray[np.integer],
+    plateau: NDArray[np.float64],
+    censored: int,
+    sampling_frequency: float,
+) -> RefractoryPeriods:
+    """Estimate the refractory period of each autocorrelogram, or take the default.
+
+    Parameters
+    ----------
+    pairs_at_lag : array (n_units, n_lags) integer
+        Pairs of spikes by lag in samples from 0 to at least 5 ms, 0 at lags that do not count.
+    plateau : array (n_units,) float64
+        Pairs per sample of lag where there is no refractoriness.
+    censored : int
+        Lags, in samples, at which the sorter finds no spikes.
+    sampling_frequency : float
+
+    Returns
+    -------
+    RefractoryPeriods
+
+    See Also
+    --------
+    choose_candidate : how one of the candidates, 0.5 to 5 ms in steps of 0.25 ms, is chosen
+
+    Examples
+    --------
+    >>> pairs = np.full((2, 101), 10)
+    >>> pairs[0, :50] = 0
+    >>> estimate_refractory_periods(pairs, np.array([10.0, 10.0]), 0, 20_000.0)
+    RefractoryPeriods(samples=array([50, 30]), is_estimated=array([ True, False]))
+    """
+    fs = sampling_frequency
+    steps_ms = np.arange(CANDIDATE_STEP_MS, MAX_CANDIDATE_MS + 1e-9, CANDIDATE_STEP_MS)
+    # multiplied as SpikeInterface does, so that halves round alike
+    candidates = np.unique(np.rint(steps_ms * fs * 1e-3).astype(np.int64))
+    shortest = max(censored + MIN_WINDOW_MS * fs * 1e-3, censored + 1)
+    candidates = candidates[candidates >= shortest]
+    default = max(round(DEFAULT_REFRACTORY_PERIOD_MS * fs * 1e-3), censored + 1)
+    num_units = len(pairs_at_lag)
+    if candidates.size == 0:
+        return RefractoryPeriods(np.full(num_units, default), np.zeros(num_units, dtype=bool))
+    violations = np.cumsum(pairs_at_lag, axis=1)[:, candidates]
+    chosen = choose_candidate(violations, (candidates - censored).astype(np.float64), plateau)
+    return RefractoryPeriods(np.where(chosen >= 0, candidates[chosen], default), chosen >= 0)
+
+
+def choose_candidate(
     violations: NDArray[np.integer],
     windows: NDArray[np.float64],
     plateau: NDArray[np.float64],
     confidence_level: float = 0.999,
     significance: float = 1e-3,
 ) -> NDArray[np.int64]:
-    """Choose the refractory period that bounds the rate of violations most tightly.
+    """Choose the candidate refractory period that bounds the rate of violations most tightly.
 
     A period that is too short leaves few expected pairs and a wide interval; one that is too long
     counts the neuron's own intervals. In between the upper end of the confidence interval of
-    violations per time is lowest, and that candidate is taken. It cannot be told where the pairs
-    within it are not significantly fewer than the plateau of the autocorrelogram lets expect.
+    violations per time is lowest, and that candidate is taken. None is taken where the pairs within
+    it are not significantly fewer than the plateau of the autocorrelogram lets expect.
 
     Parameters
     ----------
@@ -261,7 +329,7 @@ def estimate_refractory_period(
     Returns
     -------
     array (n_units,) int64
-        Index of the candidate; -1 where it cannot be told.
+        Index of the candidate; -1: too few or too contaminated spikes to choose one.
 
     Notes
     -----
@@ -272,12 +340,11 @@ def estimate_refractory_period(
     --------
     >>> violations = np.array([[0, 0, 0, 40], [1, 2, 3, 4]])
     >>> windows = np.array([0.5, 1.0, 1.5, 2.0])
-    >>> estimate_refractory_period(violations, windows, plateau=np.array([50.0, 2.0]))
+    >>> choose_candidate(violations, windows, plateau=np.array([50.0, 2.0]))
     array([ 2, -1])
     """
     _, upper = poisson_interval(violations, confidence_level)
     chosen = (upper / windows).argmin(axis=1)
     rows = np.arange(len(violations))
-    # P(X <= n) of a Poisson count
-    chance = special.gammaincc(violations[rows, chosen] + 1.0, plateau * windows[chosen])
+    chance = poisson_at_most(violations[rows, chosen], plateau * windows[chosen])
     return np.where(chance < significance, chosen, -1)

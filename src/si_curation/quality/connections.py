@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
-from si_curation.kernels.contamination import poisson_interval
 from si_curation.kernels.hollow_gaussian import KERNEL_REACH_SIGMAS
 from si_curation.kernels.monosynaptic import (
     DEFICIT,
@@ -21,6 +20,7 @@ from si_curation.kernels.monosynaptic import (
     examine_pairs,
     synaptic_bins,
 )
+from si_curation.kernels.poisson import poisson_interval
 from si_curation.quality.connection_flags import (
     add_contamination,
     add_places,

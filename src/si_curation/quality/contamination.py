@@ -23,9 +23,11 @@ from si_curation.kernels.contamination import (
     ums2000_ratio,
 )
 from si_curation.kernels.refractory import (
+    DEFAULT_REFRACTORY_PERIOD_MS,
+    MAX_CANDIDATE_MS,
     ShortLagCounts,
     count_short_lags,
-    estimate_refractory_period,
+    estimate_refractory_periods,
     kilosort_bin_of_lag,
     kilosort_refractoriness,
 )
@@ -33,10 +35,7 @@ from si_curation.variables import CONTAMINATION
 
 #: What each column of the panel is.
 CONTAMINATION_DESCRIPTIONS: dict[str, str] = CONTAMINATION.descriptions()
-DEFAULT_REFRACTORY_PERIOD_MS = 1.5
 MAX_REFRACTORY_PERIOD_MS = 100.0
-# candidates of the estimated refractory period
-CANDIDATE_STEP_MS, MAX_CANDIDATE_MS, MIN_WINDOW_MS = 0.25, 5.0, 0.5
 # as SpikeInterface's sliding_rp_violation has them by default
 SLIDING_BIN_MS, SLIDING_MIN_MS, SLIDING_MAX_MS = 0.25, 0.5, 10.0
 
@@ -302,27 +301,13 @@ def make_panel(
 
 def _estimate_periods(spikes: _Spikes, t_c: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     fs = spikes.sampling_frequency
-    steps_ms = np.arange(
-        CANDIDATE_STEP_MS, MAX_CANDIDATE_MS + 0.5 * CANDIDATE_STEP_MS, CANDIDATE_STEP_MS
-    )
-    candidates = np.unique([samples_of(period, fs) for period in steps_ms])
-    shortest = max(t_c + MIN_WINDOW_MS * fs / 1000.0, t_c + 1)
-    candidates = candidates[candidates >= shortest]
-    default = samples_of(DEFAULT_REFRACTORY_PERIOD_MS, fs)
-    num_units = spikes.num_spikes.size
-    if candidates.size == 0:
-        return np.full(num_units, default), np.full(num_units, "default", dtype=object)
     pairs = spikes.counts.all_pairs.copy()
     pairs[:, :t_c] = 0
     binned = spikes.counts.binned_pairs
     plateau = np.maximum(binned[:, 10:50].mean(axis=1), binned[:, 250:].mean(axis=1))
-    chosen = estimate_refractory_period(
-        np.cumsum(pairs, axis=1)[:, candidates],
-        (candidates - t_c).astype(np.float64),
-        plateau * 1000.0 / fs,
-    )
-    source = np.where(chosen >= 0, "autocorrelogram", "default").astype(object)
-    return np.where(chosen >= 0, candidates[chosen], default), source
+    periods = estimate_refractory_periods(pairs, plateau * 1000.0 / fs, t_c, fs)
+    source = np.where(periods.is_estimated, "autocorrelogram", "default").astype(object)
+    return periods.samples, source
 
 
 def _tabulate(

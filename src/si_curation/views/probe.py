@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
+from si_curation.kernels.channels import channel_spacing
+
 _GREY = "0.78"
 _MARGIN_UM = 15.0
 _SHARE = 0.84  # of the distance of two columns that a waveform takes
@@ -47,7 +49,7 @@ def probe_scale(
     channel_indices : array (k,) integer
     positions : array (n_channels, 2) in µm
     """
-    width, height = _spacing(positions)
+    width, height = channel_spacing(positions)
     largest = max(float(np.ptp(one[:, channel_indices], axis=0).max()) for one in templates)
     per_amplitude = 1.6 * height / largest if largest > 0 else 1.0
     return ProbeScale(width, height, per_amplitude, len(templates[0]))
@@ -169,16 +171,3 @@ def _round_down(value: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return max(step for step in (1.0, 2.0, 5.0) if step * power <= value * (1 + 1e-9)) * power
-
-
-def _spacing(positions: NDArray[np.floating]) -> tuple[float, float]:
-    """Smallest distance of columns and of rows of the probe, for the size of a waveform."""
-
-    def smallest(values: NDArray) -> float:
-        steps = np.diff(np.unique(np.round(values, 3)))
-        return float(steps.min()) if steps.size else 0.0
-
-    width, height = smallest(positions[:, 0]), smallest(positions[:, 1])
-    width = width or height or 20.0
-    height = height or width
-    return max(width, 0.5 * height), max(height, 0.25 * width)
