@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import si_curation as sic
-from si_curation.cli.metrics import cluster_info, metrics
+from si_curation.cli.cluster_info import cluster_info
+from si_curation.cli.metrics import metrics
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
 from si_curation.quality.metrics.cluster_info import make_cluster_info
 from si_curation.quality.metrics.extension import compute_curation_metrics

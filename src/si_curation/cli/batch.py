@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
+import pandas as pd
 
-_HELP = {"help_option_names": ["-h", "--help"]}
-_WIDTH = 100  # of an error on the screen; the files have all of it
+from si_curation.cli.options import PATH
+from si_curation.cli.tables import format_numbers, shorten
 
 
-@click.command(context_settings=_HELP)
-@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.command()
+@click.argument("recipe", type=PATH, required=False)
 @click.argument("folders", metavar="[FOLDER|PATTERN|TABLE.csv]...", nargs=-1)
-@click.option("--output", type=click.Path(path_type=Path), help="New folder, or one to go on with.")
-@click.option("--workers", type=int, help="Processes; 0: this one. Default: as there are cores.")
-@click.option("--threads", type=int, help="Of each session. Default: as its worker has.")
+@click.option("--output", type=PATH, help="New folder, or one to go on with.")
+@click.option("--workers", type=int, help="Processes; 0: only this one. Default: one per core.")
+@click.option("--threads", type=int, help="Threads of each session. Default: as its worker has.")
 @click.option("--scheduler", help="Address of a Dask scheduler, such as tcp://node1:8786.")
 @click.option("--retry-failed", is_flag=True, help="Compute again what failed before.")
 @click.option(
@@ -37,10 +37,10 @@ def batch(
     overwrite: bool,
     example_recipe: bool,
 ) -> None:
-    """Do what RECIPE says with each of many sessions, on Dask.
+    """Run the steps of RECIPE on each of many sessions, with Dask.
 
-    Called again, it goes on where it was: sessions are known by the content of their files. The
-    exit code is 1 if a session failed.
+    Called again, it goes on where it stopped: sessions are recognized by the content of their
+    files. The exit code is 1 if a session failed.
 
     A table of sessions has the columns folder and optionally session, reading options of the
     recipe, t_start, nwb_metadata and source_nwb.
@@ -58,7 +58,7 @@ def batch(
     ]
     if missing or recipe is None or output is None:
         raise click.UsageError(f"{', '.join(missing)} missing; --example-recipe prints a recipe")
-    # Dask says where its workers are; it sets the level itself, so that ours comes too early
+    # Dask logs where its workers are, and sets its level itself, after ours was set
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     result = run_batch(
         list(folders),
@@ -77,10 +77,10 @@ def batch(
     context.exit(1 if len(result.failed) else 0)
 
 
-def _as_text(table: Any) -> str:
+def _as_text(table: pd.DataFrame) -> str:
     shown = table[["session", "status", "num_units", "num_spikes", "seconds", "error"]].copy()
-    shown["error"] = [e if len(e) <= _WIDTH else e[: _WIDTH - 3] + "..." for e in shown["error"]]
+    shown["error"] = [shorten(error) for error in shown["error"]]
     if not shown["error"].any():
         shown = shown.drop(columns="error")
-    text = shown.to_string(index=False, na_rep="-", float_format="{:.1f}".format)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    lines = format_numbers(shown, "{:.1f}").splitlines()
+    return "\n".join(line.rstrip() for line in lines)

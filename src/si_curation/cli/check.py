@@ -1,4 +1,4 @@
-"""The command ``si-curation check``: findings of one or many folders, as text or JSON."""
+"""The command that checks folders: findings of one or many, as text or JSON."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import Any
 
 import click
 
+from si_curation.cli.options import sampling_frequency_option
 from si_curation.errors import Finding
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 _SEVERITIES = ("info", "warning", "error")
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 _WIDTH = 100
 _MANY = 5
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the evidence in figures.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the evidence as numbers.")
 @click.option(
     "--min-severity",
     type=click.Choice(_SEVERITIES),
     default="info",
     show_default=True,
-    help="Leave out what is less; the exit code stays the same.",
+    help="Leave out findings below this; the exit code stays the same.",
 )
-@click.option("--sampling-frequency", type=float, help="In Hz; for folders without a params.py.")
+@sampling_frequency_option
 @click.pass_context
 def check(
     context: click.Context,
@@ -48,7 +48,7 @@ def check(
     Nothing is written, and nothing in a folder is run.
 
     Exit code: 0 nothing above info, 1 warnings, 2 errors (a folder that cannot be read, a path that
-    is none).
+    is no folder).
     """
     from tqdm import tqdm
 
@@ -80,10 +80,10 @@ def _at_least(found: Iterable[Finding], severity: str) -> list[Finding]:
 
 
 def expand_paths(paths: Sequence[str]) -> list[str]:
-    """Give the folders that paths and patterns stand for, each once, in order.
+    """Return the folders that paths and patterns stand for, each once, in order.
 
-    A pattern gives folders, and folders of ``params.py`` files; one that nothing matches is kept as
-    it is, so that it becomes a finding. Windows does not expand patterns itself.
+    A pattern stands for folders, and for the folders of ``params.py`` files. One that nothing
+    matches is kept as it is, so that it becomes a finding. Windows does not expand patterns itself.
     """
     folders: dict[str, None] = {}
     for path in paths:
@@ -105,9 +105,9 @@ def _counts(found: Iterable[Finding]) -> dict[str, int]:
 
 
 def _counts_text(found: Iterable[Finding]) -> str:
-    words = {"error": "errors", "warning": "warnings", "info": "info"}
+    plurals = {"error": "errors", "warning": "warnings", "info": "info"}
     texts = [
-        f"{count} {severity if count == 1 else words[severity]}"
+        f"{count} {severity if count == 1 else plurals[severity]}"
         for severity, count in _counts(found).items()
         if count
     ]
@@ -115,7 +115,7 @@ def _counts_text(found: Iterable[Finding]) -> str:
 
 
 def describe(folder: str, shown: Sequence[Finding], found: Sequence[Finding]) -> str:
-    """Give the summary line of a folder and a table of its findings, within 100 columns."""
+    """Return the summary line of a folder and a table of its findings, 100 columns wide."""
     lines = [click.style(f"{folder}: {_counts_text(found)}", bold=True)]
     width = min(max((len(_where(finding, folder)) for finding in shown), default=0), 28)
     indent = 2 + 8 + width + 2

@@ -7,20 +7,19 @@ from typing import Any
 
 import click
 
-from si_curation.cli.phy import open_source
+from si_curation.cli.analyzers import open_source
+from si_curation.cli.options import PATH, sampling_frequency_option, source_argument
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command(context_settings=_HELP)
-@click.argument("source", metavar="ANALYZER_OR_FOLDER", type=click.Path(path_type=Path))
+@click.command()
+@source_argument
 @click.option(
     "--curation-json",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Go on from this curation file, and save into it.",
 )
 @click.option("--web", is_flag=True, help="In the browser instead of a window.")
-@click.option("--sampling-frequency", type=float, help="In Hz; for a folder without params.py.")
+@sampling_frequency_option
 def gui(
     source: Path, curation_json: Path | None, web: bool, sampling_frequency: float | None
 ) -> None:

@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+from spikeinterface.core import SortingAnalyzer
 
-from si_curation.cli.phy import open_source
+from si_curation.cli.analyzers import open_source
+from si_curation.cli.options import PATH, gain_option, sampling_frequency_option, source_argument
 from si_curation.errors import ParameterError
+from si_curation.reading.saving import is_saved_analyzer
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command("export-nwb", context_settings=_HELP)
-@click.argument("source", metavar="FOLDER_OR_ANALYZER", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT.nwb", type=click.Path(path_type=Path))
+@click.command("export-nwb")
+@source_argument
+@click.argument("output", metavar="OUT.nwb", type=PATH)
 @click.option(
     "--metadata",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="YAML or JSON: NWBFile (session_start_time at least, in a new file), Subject, Ecephys.",
 )
 @click.option(
@@ -29,7 +30,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 )
 @click.option(
     "--source-nwb",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="NWB file of the recording: its clock, electrodes and metadata are used.",
 )
 @click.option(
@@ -46,8 +47,8 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 )
 @click.option("--units-name", default="units", show_default=True, help="Name of the table.")
 @click.option("--no-waveforms", is_flag=True, help="Leave out waveform_mean.")
-@click.option("--gain-to-uv", type=float, help="uV per unit of the raw data, of a folder.")
-@click.option("--sampling-frequency", type=float, help="In Hz; for a folder without params.py.")
+@gain_option
+@sampling_frequency_option
 @click.option("--overwrite", is_flag=True, help="Replace OUT.nwb once the new file is complete.")
 def export_nwb(
     source: Path,
@@ -88,13 +89,9 @@ def export_nwb(
     )
 
 
-def _open(source: Path, gain_to_uv: float | None, sampling_frequency: float | None) -> Any:
-    if gain_to_uv is None:
-        return open_source(source, sampling_frequency)
-    if source.suffix == ".zarr" or (source / "recording_info").is_dir():
+def _open(
+    source: Path, gain_to_uv: float | None, sampling_frequency: float | None
+) -> SortingAnalyzer:
+    if gain_to_uv is not None and is_saved_analyzer(source):
         raise ParameterError(f"--gain-to-uv is for a folder, and {source} is an analyzer")
-    from si_curation.reading.reader import read_kilosort_as_analyzer
-
-    return read_kilosort_as_analyzer(
-        source, gain_to_uV=gain_to_uv, sampling_frequency=sampling_frequency
-    )
+    return open_source(source, sampling_frequency, gain_to_uv)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
+from spikeinterface.core import SortingAnalyzer
 
-from si_curation.cli.phy import open_source
+from si_curation.cli.analyzers import compute_available, open_source
+from si_curation.cli.options import PATH, sampling_frequency_option, source_argument
+from si_curation.errors import SiCurationError
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 #: What costs little beside reading the folder.
 CHEAP_EXTENSIONS = (
     "template_assignment",
@@ -18,16 +19,15 @@ CHEAP_EXTENSIONS = (
     "cross_correlograms",
     "curation_metrics",
 )
-
 _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 
 
-@click.command(context_settings=_HELP)
-@click.argument("source", metavar="ANALYZER_OR_FOLDER", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT.html", type=click.Path(path_type=Path))
+@click.command()
+@source_argument
+@click.argument("output", metavar="OUT.html", type=PATH)
 @click.option("--title", help="Default: the name of the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
-@click.option("--sampling-frequency", type=float, help="In Hz; for a folder without params.py.")
+@sampling_frequency_option
 def report(
     source: Path, output: Path, title: str | None, overwrite: bool, sampling_frequency: float | None
 ) -> None:
@@ -43,18 +43,11 @@ def report(
     click.echo(f"Wrote {written}: {len(analyzer.unit_ids)} units, {size:.1f} MB")
 
 
-def _compute_missing(analyzer: Any) -> None:
-    """Compute what is cheap and not there, in memory; say what cannot be had."""
-    import si_curation  # noqa: F401  (registers the extensions)
-    from si_curation.errors import SiCurationError
-
+def _compute_missing(analyzer: SortingAnalyzer) -> None:
+    """Compute in memory what is cheap and not there; note what the folder lacks data for."""
     there = {name for name in CHEAP_EXTENSIONS if analyzer.get_extension(name) is not None}
     if analyzer.format != "memory" and there & _ON_TEMPLATE_ASSIGNMENT:
-        # SpikeInterface would delete these from the disk before it computes what they hang on
+        # SpikeInterface would delete these from the disk before it computes what they depend on
         there.add("template_assignment")
-    for name in CHEAP_EXTENSIONS:
-        if name not in there:
-            try:
-                analyzer.compute(name, save=False)
-            except SiCurationError as fault:
-                click.echo(f"No {name}: {fault}", err=True)
+    missing = [name for name in CHEAP_EXTENSIONS if name not in there]
+    compute_available(analyzer, missing, unavailable=SiCurationError, save=False)

@@ -1,17 +1,18 @@
-"""Tables that commands write to a file that the user names."""
+"""The tables of commands: printed, or written to the file that the user names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
+import pandas as pd
 
 from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.phy.writing import replace_file
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_TEXT_WIDTH = 100  # of a column of text on the screen; files have all of it
 
 
 def check_table_output(output: Path | None, problems: Sequence[str] = ()) -> None:
@@ -20,9 +21,9 @@ def check_table_output(output: Path | None, problems: Sequence[str] = ()) -> Non
     Parameters
     ----------
     output : Path or None
-        None: it is printed.
+        None: the table is printed.
     problems : sequence of str
-        What else is wrong, to be told in the same error.
+        What else is wrong with the arguments, for the same error.
 
     Raises
     ------
@@ -37,11 +38,37 @@ def check_table_output(output: Path | None, problems: Sequence[str] = ()) -> Non
         raise OutputExistsError(f"{output} exists; give another --output")
 
 
-def write_table(table: Any, output: Path) -> None:
-    """Write a table with all its columns, in one step, and say so."""
+def write_table(table: pd.DataFrame, output: Path) -> None:
+    """Write a table with all its columns, in one step, and print what was written."""
     if output.suffix == ".json":
         text = table.to_json(orient="records", indent=2, double_precision=15)
     else:
         text = table.to_csv(index=False, sep=_SEPARATORS[output.suffix], lineterminator="\n")
     replace_file(output, text.encode("utf-8"))
     click.echo(f"Wrote {output}: {len(table)} rows")
+
+
+def write_or_print(table: pd.DataFrame, output: Path | None, shown: Sequence[str]) -> None:
+    """Write all columns of a table, or print those to look at, the last of which is text."""
+    if output is not None:
+        write_table(table, output)
+    else:
+        click.echo(_with_text_column(table[list(shown)]) if len(table) else "none")
+
+
+def format_numbers(table: pd.DataFrame, float_format: str = "{:.4g}") -> str:
+    """Return a table for the screen, missing values as "-"."""
+    return table.to_string(index=False, na_rep="-", float_format=float_format.format)
+
+
+def shorten(text: str) -> str:
+    """Return a text that is short enough for a column on the screen."""
+    return text if len(text) <= _TEXT_WIDTH else text[: _TEXT_WIDTH - 3] + "..."
+
+
+def _with_text_column(table: pd.DataFrame) -> str:
+    """Return a table for the screen, its last column of text to the left and shortened."""
+    *numbers, last = table.columns
+    lines = format_numbers(table[numbers]).splitlines()
+    texts = [last, *map(shorten, table[last])]
+    return "\n".join(f"{line}  {text}".rstrip() for line, text in zip(lines, texts, strict=True))

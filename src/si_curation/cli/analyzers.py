@@ -1,0 +1,78 @@
+"""The analyzers of commands: read or loaded, computed, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from spikeinterface.core import SortingAnalyzer, load_sorting_analyzer
+
+from si_curation.errors import FolderNotFoundError, MissingDataError, SiCurationError
+
+#: What ``demo`` and ``compute`` compute.
+DEFAULT_EXTENSIONS = (
+    "template_assignment",
+    "template_best_channels",
+    "template_features",
+    "unit_similarity",
+    "cross_correlograms",
+)
+
+
+def open_source(
+    source: Path, sampling_frequency: float | None = None, gain_to_uv: float | None = None
+) -> SortingAnalyzer:
+    """Load a saved analyzer, or read a Kilosort/phy folder."""
+    if not source.is_dir():
+        raise FolderNotFoundError(f"{source} does not exist, expected an analyzer or a folder")
+    from si_curation.reading.saving import is_saved_analyzer
+
+    if is_saved_analyzer(source):
+        return load_sorting_analyzer(source)
+    from si_curation.reading.reader import read_kilosort_as_analyzer
+
+    return read_kilosort_as_analyzer(
+        source, sampling_frequency=sampling_frequency, gain_to_uV=gain_to_uv
+    )
+
+
+def read_folder(
+    folder: Path,
+    unwhiten: Literal["auto", "phy", "none"],
+    sampling_frequency: float | None,
+    gain_to_uv: float | None,
+    exclude_groups: Iterable[str],
+) -> SortingAnalyzer:
+    """Read a Kilosort/phy folder as `si_curation.cli.options.reading_options` say."""
+    from si_curation.reading.reader import read_kilosort_as_analyzer
+
+    return read_kilosort_as_analyzer(
+        folder,
+        unwhiten=False if unwhiten == "none" else unwhiten,
+        sampling_frequency=sampling_frequency,
+        gain_to_uV=gain_to_uv,
+        exclude_groups=list(exclude_groups) or None,
+    )
+
+
+def compute_available(
+    analyzer: SortingAnalyzer,
+    names: Iterable[str] = DEFAULT_EXTENSIONS,
+    unavailable: type[SiCurationError] = MissingDataError,
+    **compute_kwargs: Any,
+) -> None:
+    """Compute extensions; note on standard error those that raise `unavailable`."""
+    for name in names:
+        try:
+            analyzer.compute(name, **compute_kwargs)
+        except unavailable as fault:
+            click.echo(f"No {name}: {fault}", err=True)
+
+
+def save(analyzer: SortingAnalyzer, target: Path) -> SortingAnalyzer:
+    """Save an analyzer as zarr where the target ends in .zarr, else as a folder."""
+    from si_curation.reading.saving import save_analyzer
+
+    return save_analyzer(analyzer, "zarr" if target.suffix == ".zarr" else "binary_folder", target)

@@ -1,0 +1,42 @@
+"""The command that estimates the contamination of units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from si_curation.cli.analyzers import open_source
+from si_curation.cli.options import sampling_frequency_option, source_argument, table_output_option
+from si_curation.cli.tables import check_table_output, write_or_print
+
+
+@click.command()
+@source_argument
+@table_output_option
+@click.option("--refractory-period-ms", type=float, help="Default: from each autocorrelogram.")
+@sampling_frequency_option
+def contamination(
+    source: Path,
+    output: Path | None,
+    refractory_period_ms: float | None,
+    sampling_frequency: float | None,
+) -> None:
+    """Estimate how contaminated each unit is, by every common method."""
+    from si_curation.quality.contamination import contamination_panel
+
+    check_table_output(output)
+    analyzer = open_source(source, sampling_frequency)
+    table = contamination_panel(analyzer, refractory_period_ms=refractory_period_ms)
+    shown = [
+        "num_spikes",
+        "firing_rate_hz",
+        "refractory_period_ms",
+        "isi_violations_ratio",
+        "rp_contamination",
+        "rp_contamination_lower",
+        "rp_contamination_upper",
+        "sliding_rp_violation",
+        "reason",
+    ]
+    write_or_print(table.rename_axis("unit_id").reset_index(), output, ["unit_id", *shown])

@@ -1,0 +1,146 @@
+"""The command that shows on one folder what the package does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.cli.analyzers import compute_available, read_folder, save
+from si_curation.cli.options import PATH, reading_options
+from si_curation.errors import OutputExistsError
+
+_OUTPUT = "si_curation_demo"
+_EXPORT_LIMIT_BYTES = 2_000_000_000
+
+
+@click.command()
+@click.option("--folder", type=PATH, help="Default: the packaged example.")
+@click.option("--output", type=PATH, help=f"New folder for what is made; default: {_OUTPUT}.")
+@reading_options
+def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
+    """Read a Kilosort/phy folder, show its units, save an analyzer and a figure."""
+    from si_curation.quality.unit_table import make_unit_table
+    from si_curation.simulation.example import example_folder
+
+    source = folder or example_folder()
+    target = _new_folder(output)
+    analyzer = read_folder(source, **reading)
+    compute_available(analyzer, progress_bar=False)
+    click.echo(f"{source}\n{_describe(analyzer)}\n")
+    click.echo(_format_units(make_unit_table(analyzer)))
+    click.echo(_amplitude_note(analyzer))
+    target.mkdir(parents=True, exist_ok=True)
+    figures = _save_figures(analyzer, target)
+    analyzer_folder = target / "analyzer"
+    save(analyzer, analyzer_folder)
+    curated = _curate_in_code(analyzer, Path(source), target / "phy")
+    if curated:
+        click.echo(f"\n{curated}")
+    click.echo(
+        f"\nSaved the analyzer to {analyzer_folder} and the templates on the probe to "
+        f"{figures[0]}{f' and {len(figures) - 1} more' if len(figures) > 1 else ''}.\n"
+        "Next: look at the figure; try your own folder with\n"
+        "    si-curation demo --folder PATH_TO_YOUR_KILOSORT_FOLDER\n"
+        "and go on in Python:\n"
+        "    import spikeinterface as si, si_curation as sic\n"
+        f"    analyzer = si.load_sorting_analyzer({str(analyzer_folder)!r})\n"
+        '    analyzer.get_extension("template_best_channels").get_data(outputs="dataframe")'
+    )
+
+
+def _new_folder(output: Path | None) -> Path:
+    if output is not None:
+        if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+            raise OutputExistsError(f"{output} exists; give another --output")
+        return output
+    number = 1
+    while (path := Path(_OUTPUT if number == 1 else f"{_OUTPUT}-{number}")).exists():
+        number += 1
+    return path
+
+
+def _describe(analyzer: SortingAnalyzer) -> str:
+    annotation = analyzer.sorting.get_annotation
+    sorter = " ".join(filter(None, [annotation("sorter"), annotation("sorter_version")]))
+    return (
+        f"{sorter} (known by: {annotation('sorter_evidence')})\n"
+        f"{len(analyzer.unit_ids)} units, {analyzer.sorting.to_spike_vector().size} spikes, "
+        f"{analyzer.get_num_channels()} channels, {analyzer.get_total_duration():.1f} s at "
+        f"{analyzer.sampling_frequency:g} Hz; templates unwhitened: {annotation('unwhitening')}"
+    )
+
+
+def _format_units(table: pd.DataFrame) -> str:
+    decimals = {
+        "firing_rate_hz": "{:.2f}".format,
+        "template_purity": "{:.3f}".format,
+        "depth_um": "{:g}".format,
+        "amplitude": "{:.2f}".format,
+    }
+    return table.reset_index().to_string(index=False, formatters=decimals, na_rep="-")
+
+
+def _amplitude_note(analyzer: SortingAnalyzer) -> str:
+    units = analyzer.get_extension("template_assignment").info["units"]
+    text = {
+        "uV": "uV",
+        "raw": "units of the raw data (give --gain-to-uv for uV)",
+        "sorter": "units of the sorter's templates (give --gain-to-uv for uV)",
+        "whitened": "units of the whitened templates",
+    }[units]
+    return f"\nAmplitudes are peak-to-peak, in {text}."
+
+
+def _save_figures(analyzer: SortingAnalyzer, target: Path) -> list[Path]:
+    from tqdm import tqdm
+
+    from si_curation.views.best_channels import UNITS_PER_PAGE, draw_best_channels_pages
+
+    pages = -(-len(analyzer.unit_ids) // UNITS_PER_PAGE)
+    paths = []
+    bar = tqdm(
+        draw_best_channels_pages(analyzer), "figures", max(pages, 1), disable=pages < 3, leave=False
+    )
+    for number, figure in enumerate(bar, 1):
+        name = "best_channels.png" if number == 1 else f"best_channels-{number}.png"
+        figure.savefig(target / name, dpi=150)
+        paths.append(target / name)
+    return paths
+
+
+def _curate_in_code(analyzer: SortingAnalyzer, source: Path, output: Path) -> str | None:
+    """Merge the two most similar units and export that to phy; return what was done.
+
+    Returns
+    -------
+    str or None
+        None where there are less than two units.
+    """
+    from si_curation.curation.session import CurationSession
+    from si_curation.exporters.phy.export import export_to_phy
+
+    session = CurationSession(analyzer, decided_by="si-curation demo")
+    best = [
+        (similar.iloc[0], unit_id, similar.index[0])
+        for unit_id in session.unit_ids
+        if len(similar := session.get_similarity(unit_id))
+    ]
+    if not best:
+        return None
+    similarity, first, second = max(best, key=lambda found: found[0])
+    merged = session.merge([first, second], reason=f"similarity {similarity:.2f}")
+    session.label([merged], "good")
+    num_spikes = session.get_spikes(merged).size
+    text = (
+        f"Curated in code, as an example: units {first} and {second} (similarity "
+        f"{similarity:.2f}) merged into {merged}, {num_spikes} spikes, labelled good"
+    )
+    size = sum(path.stat().st_size for path in source.iterdir() if path.is_file())
+    if size > _EXPORT_LIMIT_BYTES:
+        return f"{text}; the folder is too large to export a copy of in a demo."
+    export_to_phy(session.apply(), output)
+    return f"{text};\nexported to {output}, which phy opens; the source folder is as it was."

@@ -1,0 +1,54 @@
+"""The command that suggests merges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from si_curation.cli.analyzers import open_source
+from si_curation.cli.options import (
+    PATH,
+    sampling_frequency_option,
+    source_argument,
+    table_output_option,
+)
+from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.errors import OutputExistsError
+
+
+@click.command()
+@source_argument
+@table_output_option
+@click.option("--threshold", type=float, help="Smallest score of a suggested merge.")
+@click.option(
+    "--curation-json",
+    type=PATH,
+    help="Write the suggested merges as SpikeInterface's curation file.",
+)
+@sampling_frequency_option
+def merges(
+    source: Path,
+    output: Path | None,
+    threshold: float | None,
+    curation_json: Path | None,
+    sampling_frequency: float | None,
+) -> None:
+    """Suggest units to merge, best first, with the evidence for each pair."""
+    from si_curation.evidence.merges import suggest_merges
+
+    check_table_output(output)
+    if curation_json is not None and curation_json.exists():
+        raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
+    analyzer = open_source(source, sampling_frequency)
+    if threshold is None:
+        found = suggest_merges(analyzer)
+    else:
+        found = suggest_merges(analyzer, score_threshold=threshold)
+    shown = ["unit_id_a", "unit_id_b", "score", "similarity", "one_neuron_probability"]
+    write_or_print(found.table, output, [*shown, "amplitude_term", "depth_term", "reason"])
+    groups = found.groups()
+    named = "; ".join(" + ".join(map(str, group)) for group in groups) or "none"
+    click.echo(f"\nSuggested merges (score of {found.score_threshold:g} or more): {named}")
+    if curation_json is not None:
+        click.echo(f"Wrote {found.to_curation_json(curation_json)}")

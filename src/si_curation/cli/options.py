@@ -1,0 +1,46 @@
+"""Arguments and options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+#: Of the group; its commands inherit them.
+GROUP_SETTINGS = {"help_option_names": ["-h", "--help"]}
+PATH = click.Path(path_type=Path)
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+folder_argument = click.argument("folder", type=PATH)
+source_argument = click.argument("source", metavar="ANALYZER_OR_FOLDER", type=PATH)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+table_output_option = click.option(
+    "--output", type=PATH, help="New .csv, .tsv or .json file; default: print the main columns."
+)
+sampling_frequency_option = click.option(
+    "--sampling-frequency", type=float, help="In Hz; needed for a folder without params.py."
+)
+gain_option = click.option(
+    "--gain-to-uv", type=float, help="For a folder: uV per unit of its raw data, if known."
+)
+_unwhiten_option = click.option(
+    "--unwhiten",
+    type=click.Choice(["auto", "phy", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto: the sorter's orientation; phy: as phy shows; none: as stored.",
+)
+_exclude_group_option = click.option(
+    "--exclude-group", "exclude_groups", multiple=True, help="Leave out a phy group."
+)
+
+
+def reading_options(function: _Function) -> _Function:
+    """Add the options for `si_curation.cli.analyzers.read_folder`."""
+    # the last that is added is listed first
+    for option in (_exclude_group_option, gain_option, sampling_frequency_option, _unwhiten_option):
+        function = option(function)
+    return function
