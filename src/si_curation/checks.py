@@ -54,6 +54,17 @@ def is_boolean(value: object) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
+def plain_id(unit_id: Any) -> Any:
+    """Return an id of a unit or channel as an int or str of Python.
+
+    Examples
+    --------
+    >>> plain_id(np.int64(3)), plain_id(np.str_("a")), plain_id(7)
+    (3, 'a', 7)
+    """
+    return unit_id.item() if isinstance(unit_id, np.generic) else unit_id
+
+
 class Checks:
     """Collects what is wrong with the arguments of one call, and raises it as one error.
 
@@ -230,7 +241,7 @@ def unit_indices_of(
     if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
         raise ParameterError(f"unit_ids is {unit_ids!r}, expected a list of unit ids")
     index_of = {unit_id: i for i, unit_id in enumerate(np.asarray(all_ids).tolist())}
-    wanted = [one.item() if isinstance(one, np.generic) else one for one in unit_ids]
+    wanted = [plain_id(one) for one in unit_ids]
     try:
         unknown = [one for one in wanted if one not in index_of]
     except TypeError:

@@ -305,7 +305,7 @@ def cut_parts(lines):
 
 DAMAGED = {
     "empty": (lambda lines: [], "is not a journal"),
-    "text": (lambda lines: [b"hello", b"you"], "line 1 is no journal entry"),
+    "text": (lambda lines: [b"hello", b"you"], "line 1 is not a journal entry"),
     "json of something else": (lambda lines: [b"[1, 2]"], "is not a journal"),
     "number": (lambda lines: [b"7", *lines[1:]], "is not a journal"),
     "other format": (lambda lines: changed(lines, 0, format="labels"), "is not a journal"),

@@ -595,7 +595,7 @@ def test_string_ids_empty_units_and_units_with_one_spike(recorded):
     assert session.get_spikes(merged).size == 1
     with pytest.raises(ParameterError, match="part"):
         session.split(merged, [0])
-    with pytest.raises(ParameterError, match="no split"):
+    with pytest.raises(ParameterError, match="at least 2 parts"):
         session.split(merged, [[0]])
     assert session.merge(["a", merged]) == "unit9"
     assert session.split_by_template("unit9") == ["unit10", "unit11"]
@@ -751,7 +751,7 @@ def test_errors_name_what_is_wrong(analyzer):
     with pytest.raises(UnknownIdError, match=r"units \[1000, 'x'\]"):
         session.merge([1000, "x"])
     unit_id = session.unit_ids[0]
-    with pytest.raises(ParameterError, match=r"list 0 is empty; list 2 .* named before"):
+    with pytest.raises(ParameterError, match=r"list 0 is empty; list 2 .* in a list already"):
         session.split(unit_id, [[], [0], [0]])
     with pytest.raises(ParameterError, match=r"field is '\*'.*; the label is"):
         session.label([unit_id], {}, "*")

@@ -1,4 +1,4 @@
-"""Checks of what is asked of a session, before anything changes."""
+"""Validators of the arguments of a curation session: units, labels, parts of a split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.curation.units import as_plain
+from si_curation.checks import Checks, plain_id
 from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.phy.tables import GROUPS
 
@@ -25,18 +25,18 @@ _TAKEN = ("cluster_id", "id", "quality", "main_channel_id", "original_cluster_id
 
 
 def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int) -> list[Any]:
-    """Give unit ids as plain values in the order given.
+    """Return unit ids as plain values, in the order given.
 
     Raises
     ------
     UnknownIdError
-        Some do not exist.
+        Some do not exist; all of them are named.
     ParameterError
-        They are too few, or named twice.
+        There are fewer than `at_least`, or one is given twice.
     """
     if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
         raise ParameterError(f"unit ids are {unit_ids!r}, expected a list of unit ids")
-    ids = [as_plain(i) for i in unit_ids]
+    ids = [plain_id(i) for i in unit_ids]
     try:
         unknown = [i for i in ids if i not in units or isinstance(i, bool | float)]
         twice = sorted({str(i) for i in ids if ids.count(i) > 1})
@@ -45,46 +45,49 @@ def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int
     if unknown:
         raise UnknownIdError(f"there are no units {unknown}; see .unit_ids")
     if twice:
-        raise ParameterError(f"units {', '.join(twice)} are named twice")
+        raise ParameterError(f"units {', '.join(twice)} are given twice")
     if len(ids) < at_least:
         raise ParameterError(f"{len(ids)} units are given, expected at least {at_least}")
     return ids
 
 
 def check_label(field: Any, value: Any) -> Any:
-    """Give a label as a plain value.
+    """Return a label as a plain value: a text, a number, a boolean or None.
 
     Raises
     ------
     ParameterError
+        The field or the label cannot be used; all problems at once.
     """
-    problems = []
+    checks = Checks()
     if not isinstance(field, str) or not field.strip() or set(field) & set('\t\r\n/\\:*?"<>|'):
-        problems.append(f"field is {field!r}, expected a name that can be the name of a file")
+        checks.add(f"field is {field!r}, expected a name that can be the name of a file")
     elif field in _TAKEN:
-        problems.append(f"field {field!r} is the name of something else; labels are in 'group'")
-    value = value.item() if isinstance(value, np.generic) else value
+        checks.add(f"field {field!r} is taken by another column; labels are in 'group'")
+    value = plain_id(value)
     if value is not None and not isinstance(value, str | int | float | bool):
-        problems.append(f"the label is {value!r}, expected a text, a number or None")
+        checks.add(f"the label is {value!r}, expected a text, a number or None")
     elif field == "group" and value not in (*GROUPS, None):
-        problems.append(f"the group is {value!r}, expected one of {', '.join(GROUPS)}")
+        checks.add(f"the group is {value!r}, expected one of {', '.join(GROUPS)}")
     elif isinstance(value, str) and (set(value) & set("\t\r\n") or not value.strip()):
-        problems.append(f"the label is {value!r}, expected a text without tabs and line ends")
+        checks.add(f"the label is {value!r}, expected a text without tabs and line breaks")
     elif isinstance(value, float) and not math.isfinite(value):
-        problems.append(f"the label is {value!r}; None takes a label away")
-    if problems:
-        raise ParameterError("; ".join(problems))
+        checks.add(f"the label is {value!r}, expected a finite number; None removes a label")
+    checks.finish()
     return value
 
 
 def part_of_spikes(parts: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[np.int64], int]:
-    """Give the part of each spike of a unit, from labels or from lists of indices.
+    """Return the part of each spike of a unit, from labels or from lists of indices.
 
     Parameters
     ----------
     parts : sequence of int, or sequence of sequences of int
+        A label for each spike, or a list of spike indices for each part; spikes in no list are one
+        more part.
     num_spikes : int
-    unit_id
+        Number of spikes of the unit.
+    unit_id : int or str
         For the message.
 
     Returns
@@ -116,7 +119,7 @@ def part_of_spikes(parts: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[n
     return (_from_lists if is_nested else _from_labels)(parts, num_spikes, unit_id)
 
 
-def _from_labels(labels, num_spikes, unit_id):
+def _from_labels(labels: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[np.int64], int]:
     try:
         values = np.asarray(labels)
     except ValueError:  # labels and lists mixed
@@ -127,11 +130,11 @@ def _from_labels(labels, num_spikes, unit_id):
         raise _refusal(unit_id, [f"{values.size} labels are given for {num_spikes} spikes"])
     names, part = np.unique(values, return_inverse=True)
     if names.size < 2:
-        raise _refusal(unit_id, [f"all spikes have the same label; that is {names.size} part"])
+        raise _refusal(unit_id, ["all spikes have the same label, expected at least 2 parts"])
     return part.astype(np.int64).reshape(-1), int(names.size)
 
 
-def _from_lists(lists, num_spikes, unit_id):
+def _from_lists(lists: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[np.int64], int]:
     problems = []
     part = np.full(num_spikes, -1, dtype=np.int64)
     for number, entry in enumerate(lists):
@@ -146,7 +149,7 @@ def _from_lists(lists, num_spikes, unit_id):
             problems.append(f"list {number} has indices outside 0 to {num_spikes - 1}")
             continue
         if np.unique(indices).size < indices.size or np.any(part[indices] >= 0):
-            problems.append(f"list {number} names a spike that is named before")
+            problems.append(f"list {number} has a spike that is in a list already")
         part[indices] = number
     if problems:
         raise _refusal(unit_id, problems)
@@ -156,7 +159,7 @@ def _from_lists(lists, num_spikes, unit_id):
         part[rest] = num_parts
         num_parts += 1
     if num_parts < 2:
-        raise _refusal(unit_id, ["one list names all spikes; that is no split"])
+        raise _refusal(unit_id, ["one list has all spikes, expected at least 2 parts"])
     return part, num_parts
 
 

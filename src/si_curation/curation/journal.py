@@ -1,4 +1,8 @@
-"""A journal on disk: one JSON line per step, written at once, forgiving a torn last line."""
+"""The journal of a curation session on disk: one JSON line for each step.
+
+A line is on disk before the step returns. If the program was killed while it wrote one, the
+incomplete last line is dropped when the journal is read.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,12 @@ VERSION = 1
 
 
 def fingerprint(analyzer: SortingAnalyzer, spike_template_ids: NDArray[np.integer]) -> str:
-    """Hash of the spikes that a journal belongs to: times, units and templates.
+    """Return a hash of the spikes that a journal belongs to: times, units and templates.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    spike_template_ids : array (n_spikes,) integer
 
     Returns
     -------
@@ -49,25 +58,29 @@ class Journal:
     Parameters
     ----------
     path : Path
-        Must not exist, unless it is continued.
+        Must not exist, unless `continued_at` is given.
     belongs_to : str
         Fingerprint of the spikes.
     continued_at : int, optional
-        Go on with an existing file after so many bytes. What comes after them, a line that was
-        torn by a kill, is cut off.
+        Continue an existing file after this many bytes. The rest, an incomplete line, is cut off.
+
+    Raises
+    ------
+    OutputExistsError
+        The file exists, and `continued_at` is not given.
 
     Warns
     -----
     SiCurationWarning
-        The last line was torn; it is dropped.
+        The last line was incomplete; it is dropped.
     """
 
-    def __init__(self, path: Path, belongs_to: str, continued_at: int | None = None):
+    def __init__(self, path: Path, belongs_to: str, continued_at: int | None = None) -> None:
         self.path = path
         if continued_at is not None:
             if path.stat().st_size > continued_at:
                 warnings.warn(
-                    f"{path}: the last line was not written to its end; the step in it is dropped",
+                    f"{path}: the last line is incomplete; the step in it is dropped",
                     SiCurationWarning,
                     stacklevel=3,
                 )
@@ -75,7 +88,7 @@ class Journal:
             return
         if path.exists():
             raise OutputExistsError(
-                f"{path} exists; go on with CurationSession.resume, or give another journal="
+                f"{path} exists; continue it with CurationSession.resume, or give another journal="
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         self.append({"format": FORMAT, "version": VERSION, "fingerprint": belongs_to})
@@ -91,29 +104,31 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
-                os.truncate(self.path, size)  # not half a line before the next one
+                os.truncate(self.path, size)  # no incomplete line in the middle of the file
                 raise
 
 
 def read_journal(path: str | Path, belongs_to: str) -> tuple[list[dict[str, Any]], int]:
-    """Read the steps of a journal, without a last line that was torn by a kill.
+    """Read the steps of a journal, without an incomplete last line.
 
     Parameters
     ----------
     path : str or Path
     belongs_to : str
-        Fingerprint of the spikes at hand.
+        Fingerprint of the spikes that the steps will be applied to.
 
     Returns
     -------
     entries : list of dict
     size : int
-        Bytes of the whole lines.
+        Bytes of all complete lines.
 
     Raises
     ------
-    FolderNotFoundError, ParameterError
-        There is no such file, it is no journal, or it belongs to other spikes.
+    FolderNotFoundError
+        The file does not exist.
+    ParameterError
+        It is not a journal, or it belongs to other spikes.
     """
     path = Path(path)
     if not path.is_file():
@@ -126,7 +141,7 @@ def read_journal(path: str | Path, belongs_to: str) -> tuple[list[dict[str, Any]
             entries.append(json.loads(line))
         except ValueError as fault:
             raise ParameterError(
-                f"{path}: line {number} is no journal entry ({fault}); restore the file"
+                f"{path}: line {number} is not a journal entry ({fault}); restore the file"
             ) from None
     if not entries or not isinstance(entries[0], dict) or entries[0].get("format") != FORMAT:
         raise ParameterError(f"{path} is not a journal of a curation session")
@@ -137,13 +152,13 @@ def read_journal(path: str | Path, belongs_to: str) -> tuple[list[dict[str, Any]
     if entries[0].get("fingerprint") != belongs_to:
         raise ParameterError(
             f"{path} belongs to other spikes (times, units or templates differ); "
-            "give the analyzer that the session began with"
+            "give the analyzer that the session started with"
         )
     return entries[1:], len(whole) + len(end)
 
 
 def pack_parts(part_of_spike: NDArray[np.integer]) -> dict[str, Any]:
-    """Pack the part of each spike as text."""
+    """Return the part of each spike as text that JSON can hold."""
     dtype = np.min_scalar_type(int(part_of_spike.max(initial=0)))
     packed = zlib.compress(part_of_spike.astype(dtype.newbyteorder("<")).tobytes())
     return {
@@ -154,7 +169,7 @@ def pack_parts(part_of_spike: NDArray[np.integer]) -> dict[str, Any]:
 
 
 def unpack_parts(packed: dict[str, Any]) -> NDArray[np.int64]:
-    """Unpack what `pack_parts` made.
+    """Return the part of each spike from the text of `pack_parts`.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Rules that label units by their metrics: data with presets, read from files and checked at once.
+"""Rules that label units by their metrics: a table, with presets, that can be read from files.
 
-A rule is one row of a table: metric, comparison, threshold, label. The rules are asked in order,
-and the first one that holds decides. To demand several things of a "good" unit, write what each of
-them forbids, and ``otherwise: good``.
+A rule is one row of the table: metric, comparison, threshold, label. The rules are applied in
+order, and the first one that holds decides. For a "good" unit that must meet several conditions,
+write one rule for each condition that rejects the units which fail it, and ``otherwise: good``.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
+from si_curation.checks import Checks, is_number, plain_id
 from si_curation.errors import FolderNotFoundError, ParameterError
 
 COMPARISONS = (">", ">=", "<", "<=", "==", "!=")
 UNDECIDED = "unsorted"
+_REQUIRED = ("metric", "comparison", "threshold", "label")
 _NAN = ("undecided", "holds")
 _UNITS = ("", "uV")
 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """One row of the table: units whose metric compares so to the threshold get the label.
+    """One row of the table: units for which the comparison holds get the label.
 
     Parameters
     ----------
@@ -36,17 +37,17 @@ class LabelRule:
         Name of a column of the metrics, or of a property of the units such as "KSLabel".
     comparison : {">", ">=", "<", "<=", "==", "!="}
     threshold : float or str
-        Texts can only be equal or not.
+        A text can only be compared by "==" and "!=".
     label : str
     absolute : bool, default: False
         Compare the absolute value. ("amplitude_median" of SpikeInterface is negative for negative
         peaks.)
     nan : {"undecided", "holds"}
-        What an unknown metric (NaN) means: nothing is decided, or it counts as if the rule held,
-        for metrics where NaN is a result ("sliding_rp_violation": no contamination could be ruled
-        out). There is no way to let an unknown metric pass.
+        What happens where the metric is NaN. "undecided": the rule cannot decide. "holds": the rule
+        holds, for metrics where NaN is a result ("sliding_rp_violation": no contamination could be
+        ruled out). No option lets a unit pass whose metric is NaN.
     unit : {"", "uV"}
-        "uV": the threshold is in µV, and the rule decides nothing where amplitudes are not.
+        "uV": the threshold is in µV; the rule cannot decide where amplitudes are in another unit.
 
     Examples
     --------
@@ -71,17 +72,17 @@ class LabelRule:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Rules in the order in which they are asked, and what they are.
+    """Rules in the order in which they are applied, with a name and a source.
 
     Attributes
     ----------
     rules : tuple of LabelRule
     otherwise : str
-        Label of units for which no rule holds; "unsorted" leaves them as they are.
+        Label of units for which no rule holds; "unsorted" leaves their labels unchanged.
     name : str
-        For the history.
+        Written into the history of a session.
     source : str
-        Where the numbers come from.
+        Where the thresholds come from.
     """
 
     rules: tuple[LabelRule, ...]
@@ -101,7 +102,7 @@ class RuleSet:
         return "; ".join([*lines, f"otherwise -> {self.otherwise}"])
 
 
-# What the sources keep is "good"; what they reject is "mua". Each rule says what is rejected.
+# Units that the source keeps are "good", units that it rejects are "mua". Each rule rejects.
 LABEL_PRESETS: dict[str, RuleSet] = {
     "allen_default": RuleSet(
         (
@@ -166,7 +167,7 @@ LABEL_PRESETS: dict[str, RuleSet] = {
 
 
 def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
-    """Give rules as a checked `RuleSet`, from data, a file or the name of a preset.
+    """Return checked rules from data, a file or the name of a preset.
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
         or tuples in that order; or a mapping with ``rules`` and optionally ``otherwise``,
         ``name``, ``source``. Files hold such a mapping or, in JSON and YAML, a list of rules.
     otherwise : str, optional
-        Label of units for which no rule holds; by default what the rules say, else "unsorted".
+        Label of units for which no rule holds; by default the one in `rules`, else "unsorted".
 
     Returns
     -------
@@ -185,8 +186,10 @@ def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
 
     Raises
     ------
-    FolderNotFoundError, ParameterError
-        There is no such file; or all problems of the rules at once.
+    FolderNotFoundError
+        The file does not exist.
+    ParameterError
+        The file or the rules are invalid; all problems of the rules at once.
 
     Notes
     -----
@@ -262,40 +265,42 @@ def _read_toml(text: str) -> Any:
 
 
 def _is_empty(key: Any, value: Any) -> bool:
-    """Whether an optional cell of a table was left empty."""
-    required = ("metric", "comparison", "threshold", "label")
-    return key not in required and (value is None or (isinstance(value, float) and value != value))
+    """Return whether an optional cell of a table was left empty."""
+    return key not in _REQUIRED and (value is None or (isinstance(value, float) and value != value))
 
 
 def _checked(content: Mapping[str, Any]) -> RuleSet:
-    problems = []
+    checks = Checks(str(content.get("name", "rules")))
     names = [field.name for field in fields(RuleSet)]
     unknown = [key for key in content if key not in names]
-    if unknown:
-        problems.append(f"keys {unknown} are not known, expected {names}")
+    checks.require(not unknown, f"keys {unknown} are not known, expected {names}")
     for key in ("otherwise", "name", "source"):
         value = content.get(key, "")
         if not isinstance(value, str) or (key == "otherwise" and key in content and not value):
-            problems.append(f"{key} is {value!r}, expected a text")
-    rules = content.get("rules", ())
-    if isinstance(rules, str) or not isinstance(rules, Iterable):
-        problems.append(f"rules are {rules!r}, expected a list")
-        rules = ()
-    checked = []
-    for number, row in enumerate(rules, 1):
-        rule, found = _rule(row)
-        problems += [f"rule {number}: {problem}" for problem in found]
+            checks.add(f"{key} is {value!r}, expected a text")
+    rows = content.get("rules", ())
+    if isinstance(rows, str) or not isinstance(rows, Iterable):
+        checks.add(f"rules are {rows!r}, expected a list")
+        rows = ()
+    rules = []
+    for number, row in enumerate(rows, 1):
+        rule, problems = _rule(row)
+        for problem in problems:
+            checks.add(f"rule {number}: {problem}")
         if rule is not None:
-            checked.append(rule)
-    if not checked and not problems:
-        problems.append("there are no rules")
-    if problems:
-        name = content.get("name", "rules")
-        raise ParameterError(f"{name}: " + "; ".join(problems))
-    return RuleSet(tuple(checked), **{k: v for k, v in content.items() if k != "rules"})
+            rules.append(rule)
+    checks.require(rules or checks.problems, "there are no rules")
+    checks.finish()
+    return RuleSet(
+        tuple(rules),
+        content.get("otherwise", UNDECIDED),
+        content.get("name", "rules"),
+        content.get("source", ""),
+    )
 
 
 def _rule(row: Any) -> tuple[LabelRule | None, list[str]]:
+    """Return the rule of a row, or None with what is wrong with it."""
     names = [field.name for field in fields(LabelRule)]
     if isinstance(row, LabelRule):
         given = {name: getattr(row, name) for name in names}
@@ -304,36 +309,47 @@ def _rule(row: Any) -> tuple[LabelRule | None, list[str]]:
     elif isinstance(row, tuple | list) and len(row) <= len(names):
         given = dict(zip(names, row, strict=False))
     else:
-        return None, [f"it is {row!r}, expected a mapping with {', '.join(names[:4])}"]
+        return None, [f"it is {row!r}, expected a mapping with {', '.join(_REQUIRED)}"]
     problems = [
         f"{key!r} is not known, expected {', '.join(names)}" for key in given if key not in names
     ]
-    missing = [name for name in names[:4] if name not in given]
+    missing = [name for name in _REQUIRED if name not in given]
     if missing:
         return None, [*problems, f"{', '.join(missing)} missing"]
-    given = {key: v.item() if isinstance(v, np.generic) else v for key, v in given.items()}
+    given = {key: plain_id(value) for key, value in given.items()}
+    problems += _problems_of(given)
+    if problems:
+        return None, problems
+    rule = LabelRule(
+        given["metric"],
+        given["comparison"],
+        given["threshold"],
+        given["label"],
+        bool(given.get("absolute", False)),
+        given.get("nan", "undecided"),
+        given.get("unit", ""),
+    )
+    return rule, []
+
+
+def _problems_of(given: Mapping[str, Any]) -> list[str]:
+    checks = Checks()
     for name in ("metric", "label"):
         if not isinstance(given[name], str) or not given[name].strip():
-            problems.append(f"the {name} is {given[name]!r}, expected a text")
-    problems += _problems_of_threshold(given["comparison"], given["threshold"])
-    choices = {"absolute": (False, True), "nan": _NAN, "unit": _UNITS}
-    for name, allowed in choices.items():
-        if name in given and not any(given[name] is a or given[name] == a for a in allowed):
-            problems.append(f"{name} is {given[name]!r}, expected one of {list(allowed)}")
-    if given.get("absolute") and isinstance(given["threshold"], str):
-        problems.append("a text has no absolute value")
-    return (None, problems) if problems else (LabelRule(**given), [])
-
-
-def _problems_of_threshold(comparison: Any, threshold: Any) -> list[str]:
-    problems = []
-    if comparison not in COMPARISONS:
-        problems.append(f"the comparison is {comparison!r}, expected one of {list(COMPARISONS)}")
+            checks.add(f"the {name} is {given[name]!r}, expected a text")
+    comparison, threshold = given["comparison"], given["threshold"]
+    checks.choice("the comparison", comparison, COMPARISONS)
     if isinstance(threshold, str):
         if comparison in COMPARISONS[:4]:
-            problems.append(f"the threshold is {threshold!r}: texts can only be equal or not")
-    elif isinstance(threshold, bool) or not isinstance(threshold, int | float):
-        problems.append(f"the threshold is {threshold!r}, expected a number or a text")
+            checks.add(f"the threshold is {threshold!r}: a text can only be compared by == or !=")
+        if given.get("absolute"):
+            checks.add("absolute is True, expected False where the threshold is a text")
+    elif not is_number(threshold):
+        checks.add(f"the threshold is {threshold!r}, expected a number or a text")
     elif math.isnan(threshold):
-        problems.append("the threshold is NaN, expected a number")
-    return problems
+        checks.add("the threshold is NaN, expected a number")
+    choices = {"absolute": (False, True), "nan": _NAN, "unit": _UNITS}
+    for name, allowed in choices.items():
+        if name in given and not any(given[name] is one or given[name] == one for one in allowed):
+            checks.add(f"{name} is {given[name]!r}, expected one of {list(allowed)}")
+    return checks.problems

@@ -1,4 +1,4 @@
-"""`label_units`: labels by rules on metrics, with the rule that decided each."""
+"""`label_units`: labels of units by rules on their metrics, with the rule that decided each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import Checks, plain_id
 from si_curation.curation.checks import check_label
 from si_curation.curation.label_rules import UNDECIDED, LabelRule, RuleSet, read_label_rules
 from si_curation.curation.session import CurationSession
-from si_curation.curation.units import as_plain
 from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
 
 METRIC_EXTENSIONS = ("curation_metrics", "quality_metrics")
@@ -36,12 +36,16 @@ class UnitLabels:
     Attributes
     ----------
     table : pandas.DataFrame
-        Indexed by unit id. ``label``; ``decided`` (False where nothing is said of the unit, whose
-        label is "unsorted" then: a metric that is needed is not known, or no rule holds and the
-        rules say nothing of such units); ``rule`` (number of the rule that decided, from 1; 0
-        where none holds; -1 where a metric is missing); ``reason`` (the rule in words, with the
-        value).
+        Indexed by unit id, with the columns
+
+        - ``label``: "unsorted" for undecided units;
+        - ``decided``: False where a metric that a rule needs is NaN, or where no rule holds and the
+          rules have no label for such units;
+        - ``rule``: number of the rule that decided, from 1; 0 where no rule holds; -1 where a
+          metric is missing;
+        - ``reason``: text: the rule, with the value of its metric.
     rules : RuleSet
+        The rules that were applied.
     """
 
     table: pd.DataFrame
@@ -59,29 +63,30 @@ class UnitLabels:
         field: str = "group",
         decided_by: str | None = None,
     ) -> int:
-        """Label the units of a session, one step for each rule that decided any.
+        """Label the units of a session, one step for each rule that decided any unit.
 
-        The reason of a step is the name of the rules and the rule, so that the history, the journal
-        and what is exported tell it. Undecided units are left as they are.
+        The reason of a step is the name of the rules and the rule; it is in the history, the
+        journal and the exports. Undecided units keep their labels.
 
         Parameters
         ----------
         session : CurationSession
         field : str, default: "group"
-            The field "group" takes "good", "mua", "noise" and "unsorted" only.
+            Label field. "group" takes "good", "mua", "noise" and "unsorted" only.
         decided_by : str, optional
-            ``label_units: <name of the rules>`` by default.
+            Written into the history; ``label_units: <name of the rules>`` by default.
 
         Returns
         -------
         int
-            Number of steps: so often `CurationSession.undo` takes everything back.
+            Number of steps: as many calls of `CurationSession.undo` revert everything.
 
         Raises
         ------
-        ParameterError, UnknownIdError
-            A label cannot be used in that field, or a unit is not in the session any more. Nothing
-            has changed then.
+        ParameterError
+            A label cannot be used in that field. No unit was labelled.
+        UnknownIdError
+            A unit is no longer in the session. No unit was labelled.
         """
         decided = self.table[self.table["decided"]]
         problems = []
@@ -93,23 +98,24 @@ class UnitLabels:
         if problems:
             raise ParameterError("; ".join(dict.fromkeys(problems)))
         known = set(session.unit_ids)
-        unknown = [as_plain(i) for i in decided.index if as_plain(i) not in known]
+        unknown = [plain_id(i) for i in decided.index if plain_id(i) not in known]
         if unknown:
-            raise UnknownIdError(f"there are no units {unknown} in the session; label them anew")
-        steps = [*range(1, len(self.rules.rules) + 1), 0]
+            raise UnknownIdError(
+                f"there are no units {unknown} in the session; label the units it has now"
+            )
         count = 0
-        for number in steps:
+        for number in [*range(1, len(self.rules.rules) + 1), 0]:
             rows = decided[decided["rule"] == number]
             if len(rows) == 0:
                 continue
-            ids = [as_plain(i) for i in rows.index]
+            ids = [plain_id(i) for i in rows.index]
             who = f"label_units: {self.rules.name}" if decided_by is None else decided_by
-            reason = f"{self.rules.name}: {self._rule_in_words(number)}"
+            reason = f"{self.rules.name}: {self._rule_text(number)}"
             session.label(ids, rows["label"].iloc[0], field, reason=reason, decided_by=who)
             count += 1
         return count
 
-    def _rule_in_words(self, number: int) -> str:
+    def _rule_text(self, number: int) -> str:
         if number:
             return str(self.rules.rules[number - 1])
         return "none of " + ", ".join(str(rule) for rule in self.rules.rules)
@@ -125,14 +131,14 @@ def label_units(
 ) -> UnitLabels:
     """Label units by rules on their metrics.
 
-    The rules are asked in order, and the first one that holds decides. **Unknown metrics never
-    pass**: where a rule needs a metric that is NaN, it cannot decide, and the unit is left
-    "unsorted" with the reason named, unless all labels that it may still get are the same.
+    The rules are applied in order, and the first one that holds decides. **A metric that is NaN
+    never lets a unit pass**: the rule that needs it cannot decide, and the unit is left "unsorted"
+    with the reason, unless all labels that the unit could get are the same.
 
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer or None
-        None with `metrics` only.
+        None if all metrics are in `metrics`.
     rules : str, Path, RuleSet, pandas.DataFrame, mapping or sequence
         See `si_curation.curation.label_rules.read_label_rules`. Presets, named after their source
         (exact numbers and sources: ``LABEL_PRESETS[name].source``):
@@ -148,13 +154,13 @@ def label_units(
         Units that they keep are "good", others "mua".
     metrics : pandas.DataFrame, optional
         Indexed by unit id; the extension "curation_metrics" by default, else SpikeInterface's
-        "quality_metrics". What it has no column for is looked up in the properties of the units
+        "quality_metrics". A metric without a column is taken from the properties of the units
         (such as "KSLabel").
     otherwise : str, optional
-        Label of units for which no rule holds; by default what the rules say, else "unsorted".
+        Label of units for which no rule holds; by default the one of the rules, else "unsorted".
     amplitudes_in_uV : bool, optional
-        Whether amplitudes are in µV: what the analyzer says by default, and True without one.
-        Rules in µV decide nothing where they are not.
+        Whether amplitudes are in µV: by default `return_in_uV` of the analyzer, and True without
+        one. Rules in µV cannot decide where amplitudes are in another unit.
 
     Returns
     -------
@@ -166,12 +172,13 @@ def label_units(
     MissingDataError
         There are no metrics.
     ParameterError
-        All problems of the rules at once, metrics that are not there among them.
+        A rule is invalid, or a metric does not exist; all problems at once.
 
     See Also
     --------
     spikeinterface.curation.bombcell_label_units, spikeinterface.curation.unitrefine_label_units :
-        work on the same analyzer; give their labels to `CurationSession.label`.
+        label the units of the same analyzer by a model; pass their labels to
+        `CurationSession.label`.
 
     Examples
     --------
@@ -185,8 +192,10 @@ def label_units(
     unit_ids, columns = _columns(sorting_analyzer, rule_set, metrics)
     if amplitudes_in_uV is None:
         amplitudes_in_uV = sorting_analyzer is None or bool(sorting_analyzer.return_in_uV)
-    asked = [_ask(rule, columns[rule.metric], amplitudes_in_uV) for rule in rule_set.rules]
-    rows = [_decide(rule_set, asked, columns, i) for i in range(len(unit_ids))]
+    outcomes = [
+        _apply_rule(rule, columns[rule.metric], amplitudes_in_uV) for rule in rule_set.rules
+    ]
+    rows = [_decide(rule_set, outcomes, columns, i) for i in range(len(unit_ids))]
     index = pd.Index(unit_ids, name="unit_id")
     table = pd.DataFrame(rows, columns=["label", "decided", "rule", "reason"], index=index)
     return UnitLabels(table.astype({"decided": bool, "rule": np.int64}), rule_set)
@@ -194,14 +203,14 @@ def label_units(
 
 def _columns(
     analyzer: SortingAnalyzer | None, rule_set: RuleSet, metrics: pd.DataFrame | None
-) -> tuple[list[Any], dict[str, NDArray]]:
-    """Give the unit ids and the values of each metric that the rules need."""
+) -> tuple[list[Any], dict[str, NDArray[Any]]]:
+    """Return the unit ids and the values of each metric that the rules need."""
     names = list(dict.fromkeys(rule.metric for rule in rule_set.rules))
     if metrics is not None and not isinstance(metrics, pd.DataFrame):
         raise ParameterError(f"metrics are {type(metrics).__name__}, expected a DataFrame")
     if metrics is None:
         if analyzer is None:
-            raise MissingDataError("there is neither an analyzer nor a table of metrics")
+            raise MissingDataError("there is neither an analyzer nor a table of metrics; give one")
         metrics = _metrics_of(analyzer, names)
     if metrics.index.has_duplicates:
         raise ParameterError("metrics: a unit has two rows, expected one row for each unit")
@@ -214,7 +223,7 @@ def _columns(
     missing = [name for name in names if name not in metrics.columns and name not in properties]
     if missing:
         raise ParameterError(
-            f"{rule_set.name}: metrics {missing} are not there, expected some of "
+            f"{rule_set.name}: metrics {missing} do not exist, expected some of "
             f"{[*metrics.columns, *properties]}; compute them or leave the rules out"
         )
     columns = {
@@ -238,35 +247,39 @@ def _metrics_of(analyzer: SortingAnalyzer, names: list[str]) -> pd.DataFrame:
     )
 
 
-def _properties(analyzer: SortingAnalyzer) -> dict[str, NDArray]:
+def _properties(analyzer: SortingAnalyzer) -> dict[str, NDArray[Any]]:
     sorting = analyzer.sorting
     found = {key: np.asarray(sorting.get_property(key)) for key in sorting.get_property_keys()}
     return {key: values for key, values in found.items() if values.ndim == 1}
 
 
-def _values(column: pd.Series) -> NDArray:
-    """Give a column as an array; pandas' own numbers, which can be NA, as float64."""
+def _values(column: pd.Series) -> NDArray[Any]:
+    """Return a column as an array; numeric ones, which may have NA, as float64."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return column.to_numpy(dtype=object)
 
 
-def _is_text(values: NDArray) -> bool:
+def _is_text(values: NDArray[Any]) -> bool:
     return values.dtype.kind not in "biuf"
 
 
-def _check_kinds(rule_set: RuleSet, columns: dict[str, NDArray]) -> None:
-    problems = []
+def _check_kinds(rule_set: RuleSet, columns: dict[str, NDArray[Any]]) -> None:
+    checks = Checks(rule_set.name)
     for number, rule in enumerate(rule_set.rules, 1):
-        kinds = ("texts", "a number") if _is_text(columns[rule.metric]) else ("numbers", "a text")
-        if _is_text(columns[rule.metric]) != isinstance(rule.threshold, str):
-            problems.append(f"rule {number}: {rule.metric} holds {kinds[0]}, not {kinds[1]}")
-    if problems:
-        raise ParameterError(f"{rule_set.name}: " + "; ".join(problems))
+        is_text = _is_text(columns[rule.metric])
+        held, compared = ("texts", "a number") if is_text else ("numbers", "a text")
+        checks.require(
+            is_text == isinstance(rule.threshold, str),
+            f"rule {number}: {rule.metric} holds {held}, its threshold is {compared}",
+        )
+    checks.finish()
 
 
-def _ask(rule: LabelRule, values: NDArray, in_uV: bool) -> tuple[NDArray, NDArray]:
-    """Give whether the rule holds, and whether it can be told, for each unit."""
+def _apply_rule(
+    rule: LabelRule, values: NDArray[Any], in_uV: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether the rule holds, and whether its metric is known, for each unit."""
     if _is_text(values):
         known = ~(pd.isna(values) | np.isin(values.astype(str), ["", "nan"]))
         return np.asarray(_COMPARE[rule.comparison](values, rule.threshold)) & known, known
@@ -281,10 +294,15 @@ def _ask(rule: LabelRule, values: NDArray, in_uV: bool) -> tuple[NDArray, NDArra
     return holds, known
 
 
-def _decide(rule_set, asked, columns, i: int) -> tuple[str, bool, int, str]:
-    """Label one unit: three-valued logic over the rules in order."""
+def _decide(
+    rule_set: RuleSet,
+    outcomes: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    columns: dict[str, NDArray[Any]],
+    i: int,
+) -> tuple[str, bool, int, str]:
+    """Label one unit, by three-valued logic over the rules in order."""
     open_rules: list[LabelRule] = []
-    for number, (rule, (holds, known)) in enumerate(zip(rule_set.rules, asked, strict=True), 1):
+    for number, (rule, (holds, known)) in enumerate(zip(rule_set.rules, outcomes, strict=True), 1):
         if not known[i]:
             open_rules.append(rule)
         elif holds[i]:

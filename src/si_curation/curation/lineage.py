@@ -1,4 +1,4 @@
-"""What happened to the sorter's templates: which went into which unit."""
+"""Lineage of the units: the sorter's templates that each unit came from."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import plain_id
 from si_curation.errors import MissingDataError
 from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
@@ -21,9 +23,9 @@ EVENTS = ("unchanged", "merged", "split", "merged and split")
 def reconstruct_lineage(
     source: str | Path | SortingAnalyzer, *, sampling_frequency: float | None = None
 ) -> pd.DataFrame:
-    """Tell of each unit which templates it came from, and what was done to it.
+    """Find the templates that each unit came from, and whether it was merged or split.
 
-    From spike templates, which never change, against units: no history is needed.
+    Compares the spike templates, which never change, with the units. No history is needed.
 
     Parameters
     ----------
@@ -35,25 +37,28 @@ def reconstruct_lineage(
     Returns
     -------
     pandas.DataFrame
-        Indexed by unit id: ``event`` ("unchanged": all spikes of one template and no others;
-        "merged": all spikes of several templates; "split": a part of one template's spikes;
-        "merged and split": spikes of several templates, of one at least a part only;
-        "empty": no spikes), ``num_spikes``, ``template_id`` (most frequent; -1 for none),
-        ``templates`` (tuple of (template id, spikes of the unit from it), most spikes first) and
-        ``shares_templates_with`` (tuple of the other units that have spikes of its templates).
+        Indexed by unit id, with the columns
+
+        - ``event``: "unchanged" (all spikes of one template and no others), "merged" (all spikes of
+          several templates), "split" (a part of one template's spikes), "merged and split" (spikes
+          of several templates, and of at least one of them only a part) or "empty" (no spikes);
+        - ``num_spikes``;
+        - ``template_id``: the most frequent template; -1 for none;
+        - ``templates``: tuple of (template id, number of the unit's spikes from it), most spikes
+          first;
+        - ``shares_templates_with``: tuple of the other units that have spikes from its templates.
 
     Raises
     ------
     MissingDataError
-        The analyzer has no "template_assignment".
+        The analyzer has no extension "template_assignment".
     PhyFolderError, FolderNotFoundError
-        The folder cannot be read.
+        The folder does not exist or cannot be read.
 
     Notes
     -----
-    A unit of which all spikes were in another one before and came back by a split is told from its
-    templates alone: "unchanged" means that its spikes are those of one template, however they got
-    there.
+    The steps themselves are not known. A unit that was merged and then split off again is
+    "unchanged" if its spikes are all spikes of one template.
 
     Examples
     --------
@@ -78,7 +83,7 @@ def reconstruct_lineage(
         return _table(counts[small], folder.cluster_ids)
 
 
-def _table(counts: sparse.csr_array, unit_ids: Any) -> pd.DataFrame:
+def _table(counts: sparse.csr_array, unit_ids: NDArray[Any]) -> pd.DataFrame:
     by_template = sparse.csc_array(counts)
     per_template = np.asarray(counts.sum(axis=0)).ravel()
     found = most_frequent_templates(counts)
@@ -98,7 +103,7 @@ def _table(counts: sparse.csr_array, unit_ids: Any) -> pd.DataFrame:
                 "num_spikes": int(numbers.sum()),
                 "template_id": int(found.template_ids[i]),
                 "templates": tuple((int(ids[j]), int(numbers[j])) for j in order),
-                "shares_templates_with": tuple(_plain(unit_ids[j]) for j in sorted(others)),
+                "shares_templates_with": tuple(plain_id(unit_ids[j]) for j in sorted(others)),
             }
         )
     columns = ["event", "num_spikes", "template_id", "templates", "shares_templates_with"]
@@ -110,7 +115,3 @@ def _event(num_templates: int, has_all: bool) -> str:
         return "empty"
     merged, split = num_templates > 1, not has_all
     return EVENTS[int(merged) + 2 * int(split)]
-
-
-def _plain(unit_id: Any) -> Any:
-    return unit_id.item() if isinstance(unit_id, np.generic) else unit_id

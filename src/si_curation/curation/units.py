@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.checks import plain_id
 
-def as_plain(unit_id: Any) -> Any:
-    """Give a unit id as an int or a str of Python."""
-    return unit_id.item() if isinstance(unit_id, np.generic) else unit_id
+as_plain = plain_id
 
 
 @dataclass(frozen=True, eq=False)
