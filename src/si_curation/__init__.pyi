@@ -29,7 +29,6 @@ from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges
 from .exporters.nwb.export import export_to_nwb as export_to_nwb
 from .exporters.nwb.units import add_units_to_nwbfile as add_units_to_nwbfile
-from .exporters.phy.backup import restore_phy_folder as restore_phy_folder
 from .exporters.phy.export import export_to_phy as export_to_phy
 from .exporters.phy.inplace import update_phy_folder as update_phy_folder
 from .exporters.phy.inplace import write_phy_columns as write_phy_columns
@@ -48,6 +47,7 @@ from .extensions.template_features import compute_template_features as compute_t
 from .extensions.unit_similarity import UnitSimilarity as UnitSimilarity
 from .extensions.unit_similarity import compute_unit_similarity as compute_unit_similarity
 from .gui.opening import open_gui as open_gui
+from .phy.backup import restore_phy_folder as restore_phy_folder
 from .phy.folder import PhyFolder as PhyFolder
 from .phy.folder import read_phy_folder as read_phy_folder
 from .quality.connections import MONOSYNAPTIC_DESCRIPTIONS as MONOSYNAPTIC_DESCRIPTIONS

@@ -21,7 +21,7 @@ from si_curation.batch.session import FAILED_STATUS, Options
 from si_curation.batch.state import BatchFolder, to_json, versions
 from si_curation.batch.summary import write_summary
 from si_curation.errors import MissingDataError, OutputExistsError, ParameterError
-from si_curation.phy.writing import replace_file
+from si_curation.files import replace_file
 
 logger = logging.getLogger(__name__)
 

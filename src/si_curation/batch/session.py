@@ -32,7 +32,8 @@ from si_curation.errors import (
     ParameterError,
     SiCurationError,
 )
-from si_curation.exporters.phy.new_folder import check_apart, new_folder
+from si_curation.exporters.phy.curated import check_apart
+from si_curation.files import new_folder
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

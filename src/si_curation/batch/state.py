@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -19,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from si_curation.batch.inputs import SessionInput
-from si_curation.exporters.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
+from si_curation.files import is_temporary, replace_file, unfinished_folders
 from si_curation.phy.arrays import Findings
+from si_curation.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.params import data_paths_of, read_params
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
-from si_curation.phy.writing import is_temporary, replace_file
 from si_curation.reading.saving import is_saved_analyzer
 
 DONE = "done.json"
@@ -148,11 +147,8 @@ class BatchFolder:
 
     def remove_unfinished(self, name: str) -> None:
         """Remove what a killed process left of a session under temporary names."""
-        pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.tmp")
-        if self.sessions.is_dir():
-            for path in self.sessions.iterdir():
-                if pattern.fullmatch(path.name):
-                    shutil.rmtree(path, ignore_errors=True)
+        for path in unfinished_folders(self.outputs_of(name)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

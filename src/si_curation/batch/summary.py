@@ -16,7 +16,7 @@ from si_curation.batch.recipe import Effect, Recipe
 from si_curation.batch.session import FAILED_STATUS
 from si_curation.batch.state import BatchFolder
 from si_curation.errors import ParameterError
-from si_curation.phy.writing import replace_file
+from si_curation.files import replace_file
 from si_curation.quality.effect.effect_vs_quality import EffectVsQuality, effect_vs_quality
 
 logger = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ def cluster_info(
     folder: Path, output: Path | None, overwrite: bool, sampling_frequency: float | None
 ) -> None:
     """Write phy's cluster_info.tsv without opening phy."""
-    from si_curation.exporters.phy.backup import replace_files
-    from si_curation.phy.writing import replace_file
+    from si_curation.files import replace_file
+    from si_curation.phy.backup import replace_files
     from si_curation.quality.metrics.cluster_info import make_cluster_info
 
     if not folder.is_dir():

@@ -59,7 +59,7 @@ def export_phy(
 @click.option("--backup", help="Name of a backup in .si_curation_backup; default: the last.")
 def restore(folder: Path, backup: str | None) -> None:
     """Put back what this package last replaced in a phy folder. Close phy first."""
-    from si_curation.exporters.phy.backup import restore_phy_folder
+    from si_curation.phy.backup import restore_phy_folder
 
     restored = restore_phy_folder(folder, backup)
     click.echo(f"Restored in {folder}: {', '.join(path.name for path in restored) or 'nothing'}")

@@ -32,10 +32,10 @@ def report(
     source: Path, output: Path, title: str | None, overwrite: bool, sampling_frequency: float | None
 ) -> None:
     """Write one HTML page of a sorting that opens offline, to look at and to send."""
+    from si_curation.files import check_output_file
     from si_curation.report.export import export_report
-    from si_curation.report.output import check_output_file
 
-    check_output_file(output, overwrite)
+    check_output_file(output, overwrite, kind="an .html file")
     analyzer = open_source(source, sampling_frequency)
     _compute_missing(analyzer)
     written = export_report(analyzer, output, title=title, overwrite=overwrite)

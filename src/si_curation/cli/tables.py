@@ -9,7 +9,7 @@ import click
 import pandas as pd
 
 from si_curation.errors import OutputExistsError, ParameterError
-from si_curation.phy.writing import replace_file
+from si_curation.files import replace_file
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _TEXT_WIDTH = 100  # of a column of text on the screen; files have all of it

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.registry import check, first_of, listed, plural
-from si_curation.exporters.phy.backup import BACKUP_FOLDER, unfinished_backups
+from si_curation.files import is_temporary, unfinished_folders
 from si_curation.phy.arrays import Findings
-from si_curation.phy.writing import is_temporary
+from si_curation.phy.backup import BACKUP_FOLDER, unfinished_backups
 
 _UNFINISHED = re.compile(r".*(\.tmp|\.part|\.partial|\.crdownload|\.filepart|\.swp|~)$", re.I)
 _IN_USE = re.compile(r"(\.~lock\..*#|~\$.*|\.nfs[0-9a-f]+|\.fuse_hidden.*)$")
@@ -47,8 +46,7 @@ def check_interrupted(facts: FolderFacts, findings: Findings) -> None:
                 "a backup that was never completed; nothing was changed then",
                 "remove it",
             )
-    pattern = re.compile(re.escape(f".{facts.folder.name}.") + r"[0-9a-f]{8}\.tmp")
-    beside = [n for n in _names_beside(facts.folder) if pattern.fullmatch(n)]
+    beside = [path.name for path in unfinished_folders(facts.folder)]
     if beside:
         findings.info(
             f"../{beside[0]}",
@@ -56,13 +54,6 @@ def check_interrupted(facts: FolderFacts, findings: Findings) -> None:
             "remove it",
             folders=beside,
         )
-
-
-def _names_beside(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder.parent))
-    except OSError:  # one may be allowed to look into the folder, and not around it
-        return []
 
 
 @check("zero_byte_files")

@@ -18,7 +18,6 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
 from si_curation.checks import Checks, is_number, unit_indices_of
-from si_curation.errors import OutputExistsError
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
     Continuity,
@@ -44,6 +43,7 @@ from si_curation.evidence.merge_score import (
 )
 from si_curation.evidence.unit_locations import unit_distances
 from si_curation.extensions.unit_similarity import get_unit_similarity
+from si_curation.files import check_output_file, replace_file
 from si_curation.kernels.coincidences import count_coincident_spikes
 from si_curation.kernels.contamination import (
     contamination_by_many_neurons,
@@ -51,7 +51,6 @@ from si_curation.kernels.contamination import (
     expected_pairs,
 )
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
-from si_curation.phy.writing import replace_file
 
 if TYPE_CHECKING:
     from spikeinterface.curation.curation_model import Curation
@@ -356,9 +355,7 @@ class MergeSuggestions:
         OutputExistsError
             The file exists, and `overwrite` is not True.
         """
-        target = Path(path).expanduser()
-        if target.exists() and not overwrite:
-            raise OutputExistsError(f"{target} exists; give another path, or overwrite=True")
+        target = check_output_file(path, overwrite)
         model = self.to_curation_model(threshold)
         replace_file(target, model.model_dump_json(indent=2).encode("utf-8"))
         return target

@@ -31,15 +31,14 @@ from si_curation.extensions.cross_correlograms_tables import (
     cells_of,
     check_parameters,
     make_table,
-    new_file,
     normalize,
     refuse_unknown,
 )
 from si_curation.extensions.template_assignment import unit_position
+from si_curation.files import check_output_file, replace_file
 from si_curation.kernels.correlogram_bins import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlograms import assemble, assemble_pairs
 from si_curation.kernels.isi import isi_histogram
-from si_curation.phy.writing import replace_file
 
 Convention = Literal["spikeinterface", "phy", "centered"]
 Normalization = Literal["counts", "hz", "probability"]
@@ -408,7 +407,7 @@ class CrossCorrelograms(AnalyzerExtension):
         OutputExistsError
             The file exists, and `overwrite` is not True.
         """
-        target = new_file(path, overwrite)
+        target = check_output_file(path, overwrite)
         values, bins = self.get_data(convention=convention, normalization=normalization)
         table = make_table(values, bins, self.get_pairs())
         text = table.to_csv(index=False, lineterminator="\n")
@@ -429,7 +428,7 @@ class CrossCorrelograms(AnalyzerExtension):
         OutputExistsError
             The file exists, and `overwrite` is not True.
         """
-        target = new_file(path, overwrite)
+        target = check_output_file(path, overwrite)
         values, bins = self.get_data(convention=convention, normalization=normalization)
         file = io.BytesIO()
         np.savez_compressed(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from si_curation.errors import OutputExistsError, ParameterError
+from si_curation.errors import ParameterError
 from si_curation.kernels.correlogram_bins import (
     CONVENTIONS,
     BinCells,
@@ -129,11 +128,3 @@ def make_table(values: NDArray, bins_ms: NDArray[np.float64], pairs: NDArray) ->
     table.insert(0, "unit_a", pairs[:, 0])
     table.insert(1, "unit_b", pairs[:, 1])
     return table
-
-
-def new_file(path: str | Path, overwrite: bool) -> Path:
-    """Give a path to write to; raise `OutputExistsError` where a file is not to be overwritten."""
-    target = Path(path)
-    if target.exists() and not overwrite:
-        raise OutputExistsError(f"{target} exists; give another path or overwrite=True")
-    return target

@@ -10,7 +10,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.curation.spikeinterface_format import read_curation
 from si_curation.errors import FolderNotFoundError, ParameterError
-from si_curation.phy.writing import replace_file
+from si_curation.files import replace_file
 
 # the GUI has keys for these labels (g, m, n; c takes one away) if they are these ones and no others
 _LABELS = {"good": "good", "noise": "noise", "mua": "MUA"}

@@ -1,24 +1,15 @@
-"""The folder format, written as phy writes it: tables, ``params.py``, whole files at once."""
+"""The text of the folder format's tables and ``params.py``, as phy writes it."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import os
-import shutil
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-#: What a file is to hold: bytes as they are, or an array in the ``.npy`` format.
-Content = bytes | NDArray
-
-_TEMPORARY = ".si_curation.tmp"
 _RESERVED_COLUMNS = {
     "cluster_id": "it is the key of the tables",
     "id": "it is the key of the tables",
@@ -128,104 +119,3 @@ def format_params(values: Mapping[str, Any], comments: Sequence[str] = ()) -> by
     lines = [f"# {' '.join(comment.split())}" for comment in comments]
     lines += [f"{name} = {value!r}" for name, value in values.items()]
     return ("\n".join(lines) + "\n").encode("utf-8")
-
-
-def write_content(file: BinaryIO, content: Content) -> None:
-    """Write bytes, or an array in the ``.npy`` format, to an open file."""
-    if isinstance(content, bytes):
-        file.write(content)
-    else:
-        np.save(file, content, allow_pickle=False)
-
-
-def write_file(path: Path, content: Content, *, sync: bool = False) -> None:
-    """Write a file that does not exist yet; with `sync` it is on the disk when this returns."""
-    with open(path, "xb") as file:
-        write_content(file, content)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def temporary_name(path: Path) -> Path:
-    """Give a hidden name beside a file that no program takes for data."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_TEMPORARY}")
-
-
-def is_temporary(name: str) -> bool:
-    """Tell whether a file is one of ours, or of phy's, that was never finished.
-
-    Examples
-    --------
-    >>> is_temporary(".spike_clusters.npy.0123456789ab.si_curation.tmp"), is_temporary("a.npy")
-    (True, False)
-    """
-    return name.startswith(".") and name.endswith(".tmp")
-
-
-def stage_file(path: Path, content: Content) -> Path:
-    """Write what is to replace a file under a temporary name beside it, down to the disk.
-
-    Parameters
-    ----------
-    path : Path
-        The file to be replaced; it may not exist. Its permissions are taken over.
-    content : bytes or array
-
-    Returns
-    -------
-    Path
-        The temporary file, for ``os.replace``.
-    """
-    staged = temporary_name(path)
-    try:
-        write_file(staged, content, sync=True)
-        if path.exists():
-            shutil.copymode(path, staged)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-    return staged
-
-
-def replace_file(path: Path, content: Content) -> None:
-    r"""Replace (or make) a file in one step: whoever reads it sees the old one or the new one.
-
-    Parameters
-    ----------
-    path : Path
-    content : bytes or array
-
-    Raises
-    ------
-    OSError
-        It could not be written; the file is as before.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "params.py"
-    >>> replace_file(path, b"offset = 0\n")
-    >>> path.read_bytes(), len(list(path.parent.iterdir()))
-    (b'offset = 0\n', 1)
-    """
-    staged = stage_file(path, content)
-    try:
-        os.replace(staged, path)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass  # some file systems cannot; the files themselves are on the disk
-    finally:
-        os.close(handle)

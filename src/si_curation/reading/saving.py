@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from pathlib import Path
 
 from spikeinterface.core import BaseRecording, SortingAnalyzer, load_sorting_analyzer
 
 from si_curation._spikeinterface import without_provenance_warnings
 from si_curation.errors import OutputExistsError, ParameterError
+from si_curation.files import new_folder
 
 
 def check_output(format: str, folder: str | Path | None) -> Path | None:
@@ -59,17 +58,9 @@ def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) ->
     target = check_output(format, folder)
     if target is None:
         raise ParameterError("an analyzer in memory is not saved")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
     recording = analyzer.recording if analyzer.has_recording() else None
-    try:
-        with without_provenance_warnings():
-            analyzer.save_as(format=format, folder=part)
-        if target.exists():
-            raise OutputExistsError(f"{target} exists; give another folder or remove it")
-        part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with new_folder(target, make=False) as part, without_provenance_warnings():
+        analyzer.save_as(format=format, folder=part)
     return load_sorting_analyzer(target) if recording is None else _reload(target, recording)
 
 

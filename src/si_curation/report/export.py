@@ -15,10 +15,10 @@ from tqdm.auto import tqdm
 from si_curation.checks import unit_indices_of
 from si_curation.errors import ParameterError
 from si_curation.evidence.merge_score import MERGE_DESCRIPTIONS
+from si_curation.files import check_output_file, write_pieces
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
 from si_curation.report.merges import bad_merges, merge_candidates
-from si_curation.report.output import check_output_file, write_in_one_step
 from si_curation.report.page import check_installed, render_page
 from si_curation.report.probe_map import probe_map
 from si_curation.report.provenance import (
@@ -102,13 +102,13 @@ def export_report(
     >>> path.read_text(encoding="utf-8")[:15]
     '<!DOCTYPE html>'
     """
-    target = check_output_file(path, overwrite)
+    target = check_output_file(path, overwrite, kind="an .html file")
     check_installed()
     rows = np.unique(unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True))
     if rows.size == 0:
         raise ParameterError("there are no units to report on: give some in unit_ids")
     values = _gather(ReportContext(sorting_analyzer, rows), title, progress_bar)
-    write_in_one_step(target, render_page(values), overwrite)
+    write_pieces(target, render_page(values), overwrite)
     return target
 
 

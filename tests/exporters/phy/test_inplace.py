@@ -13,8 +13,8 @@ from phylib.io.model import load_model
 
 import si_curation as sic
 from helpers.phy_folders import Faults, state_of, tables_of
-from si_curation.exporters.phy.backup import list_backups, restore_phy_folder
 from si_curation.exporters.phy.inplace import update_phy_folder, write_phy_columns
+from si_curation.phy.backup import list_backups, restore_phy_folder
 from si_curation.phy.writing import format_value
 
 

@@ -16,17 +16,11 @@ from packaging.version import Version
 from si_curation.errors import (
     FolderNotFoundError,
     NwbExportError,
-    OutputExistsError,
     ParameterError,
     SiCurationError,
 )
 from si_curation.exporters.nwb.sink import Sink
-from si_curation.phy.writing import sync_folder, temporary_name
-
-try:
-    import fcntl
-except ImportError:  # Windows, where an open file cannot be replaced anyway
-    fcntl = None  # type: ignore[assignment]
+from si_curation.files import check_output_file, is_locked, replaced_file
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +36,9 @@ def resolve_target(path: str | Path, *, must_be_there: bool, overwrite: bool) ->
     OutputExistsError, FolderNotFoundError, ParameterError
     """
     target = Path(path).expanduser().resolve()
-    if target.is_dir():
-        raise ParameterError(f"{target} is a folder, expected the name of an NWB file")
-    if target.suffix != ".nwb":
-        raise ParameterError(f"{target} does not end in .nwb, expected the name of an NWB file")
-    if must_be_there:
-        if not target.is_file():
-            raise FolderNotFoundError(
-                f"{target} does not exist, expected the NWB file to append to"
-            )
-    elif target.exists() and not overwrite:
-        raise OutputExistsError(f"{target} exists; give another path, or overwrite=True")
+    check_output_file(target, overwrite or must_be_there, kind="an NWB file", suffixes=(".nwb",))
+    if must_be_there and not target.is_file():
+        raise FolderNotFoundError(f"{target} does not exist, expected the NWB file to append to")
     folder = target.parent
     if not folder.is_dir():
         raise FolderNotFoundError(f"{folder} does not exist, expected the folder to write to")
@@ -72,20 +58,17 @@ def check_not_open(path: Path) -> None:
         raise NwbExportError(f"{path} cannot be written: it is read-only")
     if not h5py.is_hdf5(path):
         return  # nothing that HDF5 could hold open
-    try:
-        if fcntl is None:
+    locked = is_locked(path)
+    if locked is None:  # Windows, where HDF5 cannot open a file that is open elsewhere
+        try:
             with h5py.File(path, "r+"):
                 return
-        # HDF5 locks what it opens in this way, in this process too; no byte is touched
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as fault:
-        if fcntl is not None and not isinstance(fault, BlockingIOError):
-            return  # a file system without locks
+        except OSError:
+            locked = True
+    if locked:
         raise NwbExportError(
-            f"{path} is open elsewhere ({' '.join(str(fault).split())}); close it in all programs "
-            "and notebooks first"
-        ) from None
+            f"{path} is open elsewhere; close it in all programs and notebooks first"
+        )
 
 
 @contextmanager
@@ -107,15 +90,9 @@ def replaced(target: Path, *, overwrite: bool) -> Iterator[Path]:
     NwbExportError
         It could not be written, or not be given its name; the file that was there is as it was.
     """
-    part = temporary_name(target)
     try:
-        yield part
-        if target.exists():
-            if not overwrite:
-                raise OutputExistsError(f"{target} has come to be meanwhile; give another path")
-            check_not_open(target)
-            os.chmod(part, target.stat().st_mode & 0o7777)
-        os.replace(part, target)
+        with replaced_file(target, overwrite, check=check_not_open) as part:
+            yield part
     except (SiCurationError, KeyboardInterrupt):
         raise
     except Exception as fault:
@@ -123,9 +100,6 @@ def replaced(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise NwbExportError(
             f"{target} could not be written, nothing was changed: {text}"
         ) from fault
-    finally:
-        part.unlink(missing_ok=True)
-    sync_folder(target.parent)
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from si_curation.errors import MissingDataError, PhyFolderError
-from si_curation.exporters.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
+from si_curation.files import Content, is_temporary, write_file
 from si_curation.phy.arrays import Findings, open_array
+from si_curation.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.params import NAME as PARAMS
 from si_curation.phy.params import data_paths_of, read_params
 from si_curation.phy.raw import resolve_data_paths
-from si_curation.phy.writing import Content, format_params, is_temporary, write_file
+from si_curation.phy.writing import format_params
 
 logger = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +23,10 @@ from si_curation.exporters.phy.clusters import (
     whole_ids,
 )
 from si_curation.exporters.phy.tables import ClusterTables
+from si_curation.files import Content
 from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
 from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, read_tables
-from si_curation.phy.writing import Content
 from si_curation.reading.reader import property_name
 
 CLUSTERS_FILE = "spike_clusters.npy"
@@ -148,6 +149,35 @@ def check_source(source: Path) -> None:
             f"{source}, which the analyzer was read from, is not there any more; the export needs "
             "its files. Put it back, or read it from where it is now with read_kilosort_as_analyzer"
         )
+
+
+def check_apart(target: Path, source: Path) -> None:
+    """Raise if an output folder is the folder that was read, is in it, or holds it.
+
+    Parameters
+    ----------
+    target : Path
+        Links resolved.
+    source : Path
+
+    Raises
+    ------
+    ParameterError
+    """
+    source = source.resolve()
+    both_exist = target.exists() and source.exists()
+    if target == source or (both_exist and os.path.samefile(target, source)):
+        where = "is"
+    elif source in target.parents:
+        where = "is inside"
+    elif target in source.parents:
+        where = "holds"
+    else:
+        return
+    raise ParameterError(
+        f"output_folder {target} {where} the folder that the analyzer was read from, {source}: "
+        "give a folder beside it, or use update_phy_folder to change it in place"
+    )
 
 
 def _open_spikes(source: Path, findings: Findings) -> SourceSpikes | None:

@@ -12,11 +12,16 @@ from spikeinterface.core import SortingAnalyzer
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
 from si_curation.errors import ParameterError
 from si_curation.exporters.phy.copy import copy_curated
-from si_curation.exporters.phy.curated import check_source, plan_curation, source_folder_of
+from si_curation.exporters.phy.curated import (
+    check_apart,
+    check_source,
+    plan_curation,
+    source_folder_of,
+)
 from si_curation.exporters.phy.from_analyzer import write_phy_files
-from si_curation.exporters.phy.new_folder import check_apart, new_folder, resolve_output
 from si_curation.exporters.phy.tables import texts_by_id
 from si_curation.exporters.phy.template_features import write_template_features
+from si_curation.files import check_output_folder, new_folder
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +131,7 @@ def export_to_phy(
     array([ 4,  7, 10, 11, 12, 13, 14])
     """
     _check_parameters(sorting_analyzer, curation, columns, link, copy_recording, overwrite)
-    target = resolve_output(output_folder, overwrite)
+    target = check_output_folder(Path(output_folder).expanduser().resolve(), overwrite)
     unit_ids = sorting_analyzer.unit_ids
     texts = {} if columns is None else texts_by_id(columns, unit_ids.tolist(), "unit")
     source = source_folder_of(sorting_analyzer)

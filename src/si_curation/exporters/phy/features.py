@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
+from si_curation.files import write_file
 from si_curation.kernels.parallel import blocks
-from si_curation.phy.writing import write_file
 
 logger = logging.getLogger(__name__)
 

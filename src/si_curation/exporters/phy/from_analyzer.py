@@ -20,8 +20,9 @@ from si_curation.exporters.phy.features import padded_channels, write_features
 from si_curation.exporters.phy.raw_recording import RawFile, raw_file_of
 from si_curation.exporters.phy.template_features import write_template_features
 from si_curation.extensions.template_assignment import ensure_template_assignment
+from si_curation.files import write_file
 from si_curation.phy.tables import UNSORTED
-from si_curation.phy.writing import format_params, format_table, write_file
+from si_curation.phy.writing import format_params, format_table
 from si_curation.reading.probe import shanks_of
 from si_curation.reading.unit_templates import cosine_similarity
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
+from si_curation.files import write_file
 from si_curation.kernels.parallel import blocks
 from si_curation.phy.feature_files import open_spike_templates
-from si_curation.phy.writing import write_file
 from si_curation.reading.template_projections import projections_from_pc_features
 
 logger = logging.getLogger(__name__)

@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
-from si_curation.phy.writing import (
+from si_curation.files import (
     Content,
+    copy_to_disk,
     is_temporary,
+    replace_with_copy,
     stage_file,
+    sync_file,
     sync_folder,
-    temporary_name,
     write_file,
 )
 
@@ -112,9 +114,7 @@ def _make_backup(
             entry: dict[str, Any] = {"name": name, "existed": original.exists()}
             if original.exists():
                 copied = part / "files" / name
-                shutil.copyfile(original, copied)
-                shutil.copymode(original, copied)
-                _sync(copied)
+                copy_to_disk(original, copied)
                 entry |= {"size": copied.stat().st_size, "sha256": _sha256(copied)}
             if name in staged:
                 entry |= {
@@ -202,10 +202,9 @@ def restore_phy_folder(folder: str | Path, backup: str | Path | None = None) -> 
     --------
     >>> import shutil, tempfile
     >>> import si_curation as sic
-    >>> from si_curation.exporters import restore_phy_folder, write_phy_columns
     >>> folder = shutil.copytree(sic.example_folder(), tempfile.mkdtemp() + "/copy")
-    >>> backup = write_phy_columns(folder, {"note": {4: "look again"}})
-    >>> [path.name for path in restore_phy_folder(folder)]
+    >>> backup = sic.write_phy_columns(folder, {"note": {4: "look again"}})
+    >>> [path.name for path in sic.restore_phy_folder(folder)]
     ['cluster_note.tsv']
     """
     path = Path(folder).expanduser()
@@ -254,19 +253,11 @@ def _put_back(folder: Path, backup: Path, entry: Mapping[str, Any], aside: Path)
     if now is not None and now not in (entry.get("sha256"), entry.get("new_sha256")):
         aside.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, aside / path.name)
-        _sync(aside / path.name)
+        sync_file(aside / path.name)
     if not entry["existed"]:
         path.unlink(missing_ok=True)
     elif now != entry["sha256"]:
-        staged = temporary_name(path)
-        try:
-            shutil.copyfile(backup / "files" / path.name, staged)
-            shutil.copymode(backup / "files" / path.name, staged)
-            _sync(staged)
-            os.replace(staged, path)
-        except BaseException:
-            staged.unlink(missing_ok=True)
-            raise
+        replace_with_copy(path, backup / "files" / path.name)
 
 
 def _read_manifest(backup: Path) -> dict[str, Any]:
@@ -319,7 +310,7 @@ def _remove_backup(backup: Path) -> None:
 def _remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left: new files, and backups that were not complete."""
     for path in folder.iterdir():
-        if is_temporary(path.name) and path.name.endswith(".si_curation.tmp") and path.is_file():
+        if is_temporary(path.name, own=True) and path.is_file():
             path.unlink(missing_ok=True)
     for path in (folder / BACKUP_FOLDER).iterdir():
         if is_temporary(path.name) and path.is_dir():
@@ -336,8 +327,3 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    with open(path, "r+b") as file:
-        os.fsync(file.fileno())

@@ -1,0 +1,491 @@
+"""Files and folders that are written whole or not at all.
+
+What is written gets a temporary name beside its target, goes down to the disk, and is then renamed.
+Another program sees the old content or the new one, never a part of it. After any failure nothing
+has changed. What a killed process leaves has a name that `is_temporary` recognizes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.errors import OutputExistsError, ParameterError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
+
+#: What a file is to hold: bytes as they are, or an array in the ``.npy`` format.
+Content = bytes | NDArray
+
+_OWN_TEMPORARY = ".si_curation.tmp"
+
+
+# where to write
+
+
+def check_output_file(
+    path: str | Path,
+    overwrite: bool = False,
+    *,
+    kind: str = "a file",
+    suffixes: tuple[str, ...] = (),
+    advice: str = "give another path or overwrite=True",
+) -> Path:
+    """Return the file that will be written, or raise if it cannot be.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``~`` is expanded.
+    overwrite : bool
+        False: the file must not exist.
+    kind : str
+        What the file is, for the error: ``"an NWB file"``.
+    suffixes : tuple of str
+        Those that the name may end in; empty: any.
+    advice : str
+        What to do where the file exists, for the error.
+
+    Raises
+    ------
+    OutputExistsError
+        The file exists, and `overwrite` is False.
+    ParameterError
+        It is a folder, is below a file, or ends in another suffix.
+    """
+    target = Path(path).expanduser()
+    if target.is_dir():
+        raise ParameterError(f"{target} is a folder, expected the name of {kind}")
+    if suffixes and target.suffix not in suffixes:
+        expected = " or ".join(suffixes)
+        raise ParameterError(f"{target} does not end in {expected}, expected the name of {kind}")
+    if target.exists() and not overwrite:
+        raise OutputExistsError(f"{target} exists; {advice}")
+    _check_parents(target)
+    return target
+
+
+def check_output_folder(
+    path: str | Path,
+    overwrite: bool = False,
+    *,
+    advice: str = "give another folder, or overwrite=True (it is then kept as a backup)",
+) -> Path:
+    """Return the folder that will be written, or raise if it cannot be.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``~`` is expanded.
+    overwrite : bool
+        False: the folder must not exist.
+    advice : str
+        What to do where the folder exists, for the error.
+
+    Raises
+    ------
+    OutputExistsError
+        The folder exists, and `overwrite` is False.
+    ParameterError
+        It is a file, or is below one.
+    """
+    target = Path(path).expanduser()
+    if target.exists() and not target.is_dir():
+        raise ParameterError(f"{target} is a file, expected the name of a folder")
+    if target.exists() and not overwrite:
+        raise OutputExistsError(f"{target} exists; {advice}")
+    if not target.name:
+        raise ParameterError(f"{target} cannot be an output folder")
+    _check_parents(target)
+    return target
+
+
+def _check_parents(target: Path) -> None:
+    parent = next((folder for folder in target.absolute().parents if folder.exists()), None)
+    if parent is not None and not parent.is_dir():
+        raise ParameterError(f"{parent} is a file, expected a folder to write {target.name} to")
+
+
+# names
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a new hidden name beside a file, which no program takes for data."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_OWN_TEMPORARY}")
+
+
+def is_temporary(name: str, *, own: bool = False) -> bool:
+    """Return whether a name is that of a file or folder that was not finished.
+
+    Parameters
+    ----------
+    name : str
+    own : bool
+        Only files of this package; otherwise phy's too.
+
+    Examples
+    --------
+    >>> is_temporary(".spike_clusters.npy.0123456789ab.si_curation.tmp"), is_temporary("a.npy")
+    (True, False)
+    """
+    return name.startswith(".") and name.endswith(_OWN_TEMPORARY if own else ".tmp")
+
+
+def unfinished_folders(target: Path) -> list[Path]:
+    """Return what `new_folder` left beside a target when its process was killed, sorted.
+
+    Empty where the folder around the target does not exist or may not be listed.
+    """
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp(\.\w+)?")
+    try:
+        names = sorted(os.listdir(target.parent))
+    except OSError:
+        return []
+    return [target.with_name(name) for name in names if pattern.fullmatch(name)]
+
+
+def backup_name(target: Path) -> Path:
+    """Return a new name for what will be replaced: ``<name>.backup-YYYYmmdd-HHMMSS``.
+
+    Where that exists, ``-2``, ``-3``, ... is added.
+    """
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = target.with_name(f"{target.name}.backup-{stamp}")
+    count = 1
+    while name.exists():
+        count += 1
+        name = target.with_name(f"{target.name}.backup-{stamp}-{count}")
+    return name
+
+
+# one file
+
+
+def write_file(path: Path, content: Content, *, sync: bool = False) -> None:
+    """Write a file that does not exist yet, at its own name.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes or array
+    sync : bool
+        Wait until it is on the disk.
+
+    Raises
+    ------
+    FileExistsError
+    """
+    with open(path, "xb") as file:
+        _write_content(file, content)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _write_content(file: BinaryIO, content: Content) -> None:
+    if isinstance(content, bytes):
+        file.write(content)
+    else:
+        np.save(file, content, allow_pickle=False)
+
+
+@contextmanager
+def replaced_file(
+    target: Path,
+    overwrite: bool = True,
+    *,
+    make_folders: bool = False,
+    check: Callable[[Path], None] | None = None,
+) -> Iterator[Path]:
+    """Write a file under a temporary name beside its target, then rename it.
+
+    The permissions of a file that is replaced are taken over. After any failure the file that was
+    there is as before, and neither the temporary file nor a folder that was made is left.
+
+    Parameters
+    ----------
+    target : Path
+        It may exist.
+    overwrite : bool
+        False: it must not exist when the block ends.
+    make_folders : bool
+        Make the folders that are missing.
+    check : callable, optional
+        Called with the target before it is replaced; what it raises stops that.
+
+    Yields
+    ------
+    Path
+        The temporary file: to be made by the block.
+
+    Raises
+    ------
+    OutputExistsError
+        Another program made the target meanwhile, and `overwrite` is False.
+    OSError
+        It could not be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "table.csv"
+    >>> with replaced_file(path) as part:
+    ...     _ = part.write_text("a,b")
+    >>> [found.name for found in path.parent.iterdir()]
+    ['table.csv']
+    """
+    made = _make_folders(target.parent) if make_folders else []
+    part = temporary_name(target)
+    try:
+        yield part
+        sync_file(part)
+        if target.exists():
+            if not overwrite:
+                raise _created_meanwhile(target, "path")
+            if check is not None:
+                check(target)
+            shutil.copymode(target, part)
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        _remove_folders(made)
+        raise
+    sync_folder(target.parent)
+
+
+def stage_file(path: Path, content: Content) -> Path:
+    """Write what will replace a file under a temporary name beside it, down to the disk.
+
+    For several files that are replaced together; `replace_file` does one.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be replaced, which may not exist. Its permissions are taken over.
+    content : bytes or array
+
+    Returns
+    -------
+    Path
+        The temporary file, for ``os.replace``.
+    """
+    part = temporary_name(path)
+    try:
+        write_file(part, content, sync=True)
+        if path.exists():
+            shutil.copymode(path, part)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return part
+
+
+def replace_file(path: Path, content: Content) -> None:
+    r"""Replace a file, or make it, in one step.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes or array
+
+    Raises
+    ------
+    OSError
+        It could not be written; the file is as before.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "params.py"
+    >>> replace_file(path, b"offset = 0\n")
+    >>> path.read_bytes(), len(list(path.parent.iterdir()))
+    (b'offset = 0\n', 1)
+    """
+    part = stage_file(path, content)
+    try:
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def replace_with_copy(path: Path, source: Path) -> None:
+    """Replace a file by a copy of another one, content and permissions, in one step."""
+    part = temporary_name(path)
+    try:
+        copy_to_disk(source, part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_pieces(target: Path, pieces: Iterable[str], overwrite: bool = False) -> None:
+    """Write a text in UTF-8, piece by piece, in one step; see `replaced_file`.
+
+    Folders that are missing are made. A half of a surrogate pair, which a unit's name can have and
+    UTF-8 cannot, becomes ``?``.
+    """
+    with (
+        replaced_file(target, overwrite, make_folders=True) as part,
+        part.open("x", encoding="utf-8", errors="replace", newline="\n") as file,
+    ):
+        file.writelines(pieces)
+
+
+def copy_to_disk(source: Path, target: Path) -> None:
+    """Copy a file, content and permissions, and wait until it is on the disk."""
+    shutil.copyfile(source, target)
+    shutil.copymode(source, target)
+    sync_file(target)
+
+
+# a folder
+
+
+@contextmanager
+def new_folder(target: Path, overwrite: bool = False, *, make: bool = True) -> Iterator[Path]:
+    """Write a folder under a temporary name beside its target, then rename it.
+
+    After any failure the temporary folder is removed and nothing else has changed. A folder that is
+    replaced gets the name of `backup_name`, and is kept.
+
+    Parameters
+    ----------
+    target : Path
+    overwrite : bool
+        False: it must not exist when the block ends.
+    make : bool
+        False: the block makes the folder, for programs that refuse one that exists. Its temporary
+        name then ends as the target's does, for programs that want a certain suffix.
+
+    Yields
+    ------
+    Path
+        The folder to write to. Close all memory maps of its files before the block ends.
+
+    Raises
+    ------
+    OutputExistsError
+        Another program made the target meanwhile, and `overwrite` is False.
+    """
+    made = _make_folders(target.parent)
+    suffix = "" if make else target.suffix
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp{suffix}")
+    try:
+        if make:
+            os.mkdir(part)
+        yield part
+        _rename_folder(part, target, overwrite)
+        made = []
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        _remove_folders(made)
+    sync_folder(target.parent)
+
+
+def _rename_folder(part: Path, target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        os.rename(part, target)
+        return
+    if not overwrite:
+        raise _created_meanwhile(target, "folder")
+    backup = backup_name(target)
+    os.rename(target, backup)
+    try:
+        os.rename(part, target)
+    except BaseException:
+        os.rename(backup, target)
+        raise
+    logger.info("%s was replaced; what was there is now %s", target, backup)
+
+
+def _created_meanwhile(target: Path, another: str) -> OutputExistsError:
+    return OutputExistsError(
+        f"{target} was created by another program while this ran; give another {another}"
+    )
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make the folders that are missing; return them, the innermost first."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ParameterError(f"{folder} is a file, expected a folder")
+    for one in reversed(missing):
+        os.mkdir(one)
+    return missing
+
+
+def _remove_folders(made: list[Path]) -> None:
+    """Remove folders that were made, the innermost first, up to one that others write to."""
+    with suppress(OSError):
+        for folder in made:
+            folder.rmdir()
+
+
+# the disk
+
+
+def sync_file(path: Path) -> None:
+    """Wait until what was written to a file is on the disk."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some file systems cannot; the files themselves are on the disk
+    finally:
+        os.close(handle)
+
+
+# locks
+
+
+def is_locked(path: Path) -> bool | None:
+    """Return whether a program holds a lock on a file, as HDF5 does on what it has open.
+
+    The file is not changed.
+
+    Returns
+    -------
+    bool or None
+        True for a lock of this process too. False where the file system has no locks. None where
+        the operating system has none.
+    """
+    if fcntl is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -1,0 +1,326 @@
+"""Files and folders are written whole or not at all, whatever fails on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import si_curation as sic
+from helpers.phy_folders import Faults
+from si_curation import files
+
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions and locks of POSIX")
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*"))
+
+
+def without_unfinished(folder):
+    return [name for name in names(folder) if not any(map(files.is_temporary, name.split("/")))]
+
+
+def write_by_block(target, overwrite=True, **options):
+    with files.replaced_file(target, overwrite, **options) as part:
+        part.write_bytes(b"new")
+
+
+WRITERS = {
+    "bytes": lambda target: files.replace_file(target, b"new"),
+    "array": lambda target: files.replace_file(target, np.arange(3)),
+    "block": write_by_block,
+    "pieces": lambda target: files.write_pieces(target, ["n", "ew"], overwrite=True),
+}
+
+
+# ----------------------------------------------------------------------------------- where to write
+
+
+def test_output_file(tmp_path, monkeypatch):
+    there = tmp_path / "a.csv"
+    there.write_text("mine")
+    assert files.check_output_file(str(tmp_path / "b.csv")) == tmp_path / "b.csv"
+    assert files.check_output_file(there, overwrite=True) == there
+    with pytest.raises(sic.OutputExistsError, match=r"a\.csv exists; give another path or overw"):
+        files.check_output_file(there)
+    with pytest.raises(sic.OutputExistsError, match="exists; give another --output"):
+        files.check_output_file(there, advice="give another --output")
+    with pytest.raises(sic.ParameterError, match="is a folder, expected the name of a table"):
+        files.check_output_file(tmp_path, kind="a table")
+    with pytest.raises(sic.ParameterError, match=r"a\.csv does not end in \.nwb or \.h5"):
+        files.check_output_file(there, overwrite=True, suffixes=(".nwb", ".h5"))
+    with pytest.raises(sic.ParameterError, match=r"a\.csv is a file, expected a folder to write"):
+        files.check_output_file(there / "deep" / "b.csv")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.check_output_file("~/new/b.csv") == tmp_path / "new" / "b.csv"
+    assert names(tmp_path) == ["a.csv"]
+
+
+def test_output_folder(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "there").mkdir()
+    assert files.check_output_folder(tmp_path / "x" / "new") == tmp_path / "x" / "new"
+    assert files.check_output_folder(tmp_path / "there", overwrite=True) == tmp_path / "there"
+    with pytest.raises(sic.OutputExistsError, match="kept as a backup"):
+        files.check_output_folder(tmp_path / "there")
+    for overwrite in (False, True):
+        with pytest.raises(sic.ParameterError, match="is a file"):
+            files.check_output_folder(tmp_path / "file", overwrite)
+    with pytest.raises(sic.ParameterError, match="is a file, expected a folder"):
+        files.check_output_folder(tmp_path / "file" / "new")
+    with pytest.raises(sic.ParameterError, match="cannot be an output folder"):
+        files.check_output_folder(tmp_path.anchor, overwrite=True)
+    assert names(tmp_path) == ["file", "there"]
+
+
+# ----------------------------------------------------------------------------------------- one file
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("kill", [False, True])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_file_is_old_or_new_whatever_fails(tmp_path, writer, exists, kill):
+    home = tmp_path / "home"
+    target = home / "file"
+    home.mkdir()
+
+    def prepare():
+        for path in home.iterdir():
+            path.unlink()
+        if exists:
+            target.write_bytes(b"old")
+
+    prepare()
+    WRITERS[writer](target)
+    new = target.read_bytes()
+
+    def check(failed):
+        left = without_unfinished(home) if kill else names(home)
+        assert left == (["file"] if exists or target.exists() else [])
+        content = target.read_bytes() if target.exists() else None
+        assert content in (new, b"old" if exists else None)
+        assert failed or content == new
+
+    assert Faults(kill).each(prepare, lambda: WRITERS[writer](target), check) >= 3
+
+
+@posix
+@pytest.mark.parametrize("writer", WRITERS)
+def test_permissions_are_taken_over(tmp_path, writer):
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    WRITERS[writer](target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+def test_block_that_fails_leaves_nothing(tmp_path):
+    target = tmp_path / "new" / "deep" / "file"
+
+    def write_half(fault):
+        with files.replaced_file(target, make_folders=True) as part:
+            part.write_bytes(b"half")
+            raise fault
+
+    for fault in (ValueError, KeyboardInterrupt, SystemExit):
+        with pytest.raises(fault):
+            write_half(fault)
+        assert names(tmp_path) == []
+    with pytest.raises(FileNotFoundError), files.replaced_file(target, make_folders=True):
+        pass  # the block did not write
+    assert names(tmp_path) == []
+    with pytest.raises(FileNotFoundError):
+        write_by_block(target)
+    write_by_block(target, make_folders=True)
+    assert names(tmp_path) == ["new", "new/deep", "new/deep/file"]
+
+
+def test_folders_that_others_use_meanwhile_stay(tmp_path):
+    target = tmp_path / "new" / "deep" / "file"
+
+    def write():
+        with files.replaced_file(target, make_folders=True):
+            (tmp_path / "new" / "theirs").write_text("theirs")
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        write()
+    assert names(tmp_path) == ["new", "new/theirs"]
+
+
+def test_target_that_another_program_makes_meanwhile_is_kept(tmp_path):
+    target = tmp_path / "file"
+
+    def write():
+        with files.replaced_file(target, overwrite=False) as part:
+            part.write_bytes(b"new")
+            target.write_bytes(b"theirs")
+
+    with pytest.raises(sic.OutputExistsError, match="created by another program"):
+        write()
+    assert target.read_bytes() == b"theirs"
+    assert names(tmp_path) == ["file"]
+
+
+def test_check_before_replacing_stops_it(tmp_path):
+    target = tmp_path / "file"
+    seen = []
+    write_by_block(target, check=seen.append)
+    assert seen == []  # nothing is replaced
+
+    def refuse(path):
+        raise sic.ParameterError(f"{path} is in use")
+
+    with pytest.raises(sic.ParameterError, match="in use"):
+        write_by_block(target, check=refuse)
+    assert names(tmp_path) == ["file"]
+    write_by_block(target, check=seen.append)
+    assert seen == [target]
+
+
+def test_content_and_copies(tmp_path):
+    files.write_file(tmp_path / "bytes", b"a\r\n")
+    files.write_file(tmp_path / "array.npy", np.arange(4, dtype=np.uint16), sync=True)
+    assert (tmp_path / "bytes").read_bytes() == b"a\r\n"
+    assert np.load(tmp_path / "array.npy").dtype == np.uint16
+    with pytest.raises(FileExistsError):
+        files.write_file(tmp_path / "bytes", b"other")
+    with pytest.raises(ValueError):
+        files.write_file(tmp_path / "objects.npy", np.array([{}]))
+    (tmp_path / "bytes").chmod(0o600)
+    files.replace_with_copy(tmp_path / "array.npy", tmp_path / "bytes")
+    assert (tmp_path / "array.npy").read_bytes() == b"a\r\n"
+    assert (tmp_path / "array.npy").stat().st_mode == (tmp_path / "bytes").stat().st_mode
+    with pytest.raises(FileNotFoundError):
+        files.replace_with_copy(tmp_path / "array.npy", tmp_path / "gone")
+    assert (tmp_path / "array.npy").read_bytes() == b"a\r\n"
+    files.write_pieces(tmp_path / "text", ["é\n", "\ud800"])
+    assert (tmp_path / "text").read_bytes() == "é\n?".encode()
+    assert names(tmp_path) == ["array.npy", "bytes", "objects.npy", "text"]
+
+
+# ----------------------------------------------------------------------------------------- a folder
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("kill", [False, True])
+def test_folder_is_old_or_new_whatever_fails(tmp_path, exists, kill):
+    home = tmp_path / "home"
+    target = home / "deep" / "out"
+
+    def prepare():
+        for path in sorted(home.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        home.mkdir(exist_ok=True)
+        if exists:
+            target.mkdir(parents=True)
+            (target / "old").write_text("old")
+
+    def run():
+        with files.new_folder(target, overwrite=True) as part:
+            files.write_file(part / "new", b"new", sync=True)
+
+    def check(failed):
+        left = without_unfinished(home) if kill else names(home)
+        backups = [name for name in left if ".backup-" in name]
+        current = [name for name in left if name.startswith("deep/out/")]
+        if current == ["deep/out/new"]:
+            assert [name.split("/")[2:] for name in backups] == [[], ["old"]] * exists
+        elif backups:  # killed between the two renames
+            assert kill
+            assert exists
+            assert current == []
+        else:
+            assert failed
+            assert current == ["deep/out/old"] * exists
+            assert kill or left == ["deep", "deep/out", "deep/out/old"] * exists
+        assert failed or current == ["deep/out/new"]
+
+    assert Faults(kill).each(prepare, run, check) >= 4
+
+
+def test_folder_that_is_replaced_is_kept(tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    moment = datetime(2024, 2, 29, 23, 5, 9)
+    monkeypatch.setattr(files, "datetime", type("Clock", (), {"now": lambda: moment}))
+    for content in "abc":
+        with files.new_folder(target, overwrite=True) as part:
+            assert part.parent == tmp_path
+            assert files.is_temporary(part.name)
+            (part / content).touch()
+    assert names(tmp_path) == [
+        "out",
+        "out.backup-20240229-230509",
+        "out.backup-20240229-230509-2",
+        "out.backup-20240229-230509-2/b",
+        "out.backup-20240229-230509/a",
+        "out/c",
+    ]
+
+
+def test_folder_that_another_program_makes_meanwhile_is_kept(tmp_path):
+    target = tmp_path / "new" / "out"
+
+    def write():
+        with files.new_folder(target) as part:
+            (part / "mine").touch()
+            target.mkdir()
+            (target / "theirs").touch()
+
+    with pytest.raises(sic.OutputExistsError, match="created by another program"):
+        write()
+    assert names(tmp_path) == ["new", "new/out", "new/out/theirs"]
+
+
+def test_folder_that_the_block_makes(tmp_path):
+    target = tmp_path / "new" / "analyzer.zarr"
+    with files.new_folder(target, make=False) as part:
+        assert not part.exists()
+        assert part.suffix == ".zarr"
+        part.mkdir()
+        assert files.unfinished_folders(target) == [part]
+    assert names(tmp_path) == ["new", "new/analyzer.zarr"]
+    with pytest.raises(FileNotFoundError), files.new_folder(tmp_path / "x" / "out", make=False):
+        pass  # the block did not make it
+    assert names(tmp_path) == ["new", "new/analyzer.zarr"]
+
+
+def test_unfinished_folders(tmp_path):
+    target = tmp_path / "ou.t"
+    others = ["ou.t", ".oubt.0123abcd.tmp", ".ou.t.0123.tmp", ".ou.t.0123abcd.si_curation.tmp"]
+    for name in [".ou.t.ffffffff.tmp", ".ou.t.0123abcd.tmp", *others]:
+        (tmp_path / name).mkdir()
+    found = [path.name for path in files.unfinished_folders(target)]
+    assert found == [".ou.t.0123abcd.tmp", ".ou.t.ffffffff.tmp"]
+    assert files.unfinished_folders(tmp_path / "gone" / "out") == []
+
+
+def test_temporary_names():
+    own = files.temporary_name(Path("a") / "b.npy")
+    assert own.parent == Path("a")
+    assert files.is_temporary(own.name)
+    assert files.is_temporary(own.name, own=True)
+    assert own != files.temporary_name(Path("a") / "b.npy")
+    assert files.is_temporary(".phy.tmp")
+    assert not files.is_temporary(".phy.tmp", own=True)
+    assert not files.is_temporary("b.si_curation.tmp")
+
+
+# -------------------------------------------------------------------------------------------- locks
+
+
+@posix
+def test_locks(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w"):
+        assert files.is_locked(path) is True
+    before = path.read_bytes()
+    assert files.is_locked(path) is False
+    assert path.read_bytes() == before
+    assert files.is_locked(tmp_path / "gone") is False
