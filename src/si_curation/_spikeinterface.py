@@ -1,8 +1,9 @@
-"""The only file that touches private SpikeInterface names, or leans on how it works inside."""
+"""The only file that touches private names of SpikeInterface and of spikeinterface-gui."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ INJECTED_RUN_INFO = {"run_completed": True, "runtime_s": 0.0}
 
 
 def register_extension(extension_class: type[AnalyzerExtension]) -> None:
-    """Register an extension, and let SpikeInterface import the package when it meets its name.
+    """Register an extension, so that SpikeInterface imports the package when it meets the name.
 
     SpikeInterface has no plug-in hook: its list of built-in extensions is what makes
     ``get_computable_extensions`` and the automatic import of saved extensions work.
@@ -73,7 +74,7 @@ def use_stored_main_channels(analyzer: SortingAnalyzer) -> None:
     """Make an analyzer without recording use the main channels that it stores.
 
     SpikeInterface 0.105 looks at the stored ``main_channel_id`` only where there is a recording;
-    otherwise it takes the analyzer for one of an older version, warns and estimates them.
+    otherwise it treats the analyzer as one of an older version, warns and estimates them.
     """
     if getattr(analyzer, "_main_channel_indices", 0) is not None or analyzer.has_recording():
         return
@@ -83,13 +84,13 @@ def use_stored_main_channels(analyzer: SortingAnalyzer) -> None:
 
 
 def recording_of(analyzer: SortingAnalyzer) -> BaseRecording | None:
-    """Give the recording of an analyzer, a temporary one too, or None."""
+    """Return the recording of an analyzer, a temporary one too, or None."""
     has_one = analyzer.has_recording() or analyzer.has_temporary_recording()
     return analyzer.recording if has_one else None
 
 
 def rec_attributes_of(analyzer: SortingAnalyzer) -> dict[str, Any]:
-    """Give a copy of what an analyzer knows of its recording."""
+    """Return a copy of the attributes that an analyzer keeps of its recording."""
     return dict(analyzer.rec_attributes)
 
 
@@ -101,7 +102,7 @@ def copy_annotations(source: BaseSorting, target: BaseSorting) -> None:
 def inject_extension(
     analyzer: SortingAnalyzer, name: str, data: dict[str, Any], params: Mapping[str, Any]
 ) -> None:
-    """Give an in-memory analyzer an extension with ready data."""
+    """Add an extension whose data are ready to an in-memory analyzer."""
     extension = get_extension_class(name)(analyzer)
     extension.params = dict(params)
     extension.run_info = dict(INJECTED_RUN_INFO)
@@ -110,7 +111,7 @@ def inject_extension(
 
 
 def loaded_extensions(analyzer: SortingAnalyzer) -> dict[str, AnalyzerExtension]:
-    """Give the extensions that an analyzer holds now, without loading others."""
+    """Return the extensions that an analyzer has in memory, without loading others."""
     return analyzer.extensions
 
 
@@ -121,8 +122,21 @@ def forget_run_times(analyzer: SortingAnalyzer) -> None:
             extension.run_info["runtime_s"] = 0.0
 
 
+def extension_parameters(name: str) -> dict[str, inspect.Parameter]:
+    """Return the parameters that ``analyzer.compute(name, ...)`` takes, by name."""
+    signature = inspect.signature(get_extension_class(name)._set_params)
+    return {key: value for key, value in signature.parameters.items() if key != "self"}
+
+
+def gui_background_color() -> str:
+    """Return the background colour of spikeinterface-gui's pages in the browser."""
+    from spikeinterface_gui.utils_panel import _bg_color
+
+    return _bg_color
+
+
 def result_destination(extension: AnalyzerExtension, name: str) -> dict[str, Any]:
-    """Tell where the result of an extension that is being computed goes.
+    """Return where the result of an extension that is being computed is written.
 
     Returns
     -------
@@ -141,13 +155,13 @@ def result_destination(extension: AnalyzerExtension, name: str) -> dict[str, Any
 
 
 def as_array(values: Any) -> NDArray:
-    """Give extension data as an array, whether it is one, a memory map or a zarr array."""
+    """Return extension data (an array, a memory map or a zarr array) as an array."""
     return values if isinstance(values, np.ndarray) else np.asarray(values[:])
 
 
 @contextmanager
 def without_provenance_warnings() -> Iterator[None]:
-    """Silence SpikeInterface's remarks that there is no recording or original, as intended."""
+    """Silence SpikeInterface's warnings about a missing recording, where none is intended."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The extractor is not serializable")
         warnings.filterwarnings("ignore", message="Recording not provided")

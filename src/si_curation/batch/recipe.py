@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +23,7 @@ from spikeinterface.core.sortinganalyzer import (
 
 import si_curation.extensions
 import si_curation.quality.metrics.extension  # noqa: F401  (both register extensions)
+from si_curation._spikeinterface import extension_parameters
 from si_curation.batch.tables import TABLES
 from si_curation.curation.label_rules import read_label_rules
 from si_curation.errors import ParameterError
@@ -236,10 +236,9 @@ def _problems_of(name: str, params: dict[str, Any]) -> list[str]:
     extension = get_extension_class(name)
     if extension.need_recording:
         return [f"{name} needs the recording, which a batch does not read"]
-    signature = inspect.signature(extension._set_params)
-    if any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+    allowed = extension_parameters(name)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in allowed.values()):
         return []
-    allowed = [parameter for parameter in signature.parameters if parameter != "self"]
     return [
         f"{name} has no parameter {key!r}, expected some of {', '.join(allowed)}"
         for key in params

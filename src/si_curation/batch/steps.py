@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from spikeinterface.core import SortingAnalyzer, load_sorting_analyzer
-from spikeinterface.core.sortinganalyzer import get_extension_class
 
-from si_curation._spikeinterface import forget_run_times
+from si_curation._spikeinterface import extension_parameters, forget_run_times
 from si_curation.batch.inputs import SessionInput
 from si_curation.batch.recipe import Labels, Merges, Reading
 from si_curation.batch.tables import TABLES, make_units
@@ -75,9 +73,8 @@ def suggest_and_merge(analyzer: SortingAnalyzer, merges: Merges, part: Path) -> 
 
 
 def compute(analyzer: SortingAnalyzer, name: str, params: dict[str, Any]) -> None:
-    """Compute an extension; what it would draw at random, with a seed."""
-    signature = inspect.signature(get_extension_class(name)._set_params)
-    seed = signature.parameters.get("seed")
+    """Compute an extension, with a seed where it draws at random."""
+    seed = extension_parameters(name).get("seed")
     if seed is not None and seed.default is None:
         params = {"seed": 0, **params}
     analyzer.compute({name: dict(params)}, n_jobs=1, progress_bar=False)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from spikeinterface_gui.view_base import ViewBase
 
+from si_curation._spikeinterface import gui_background_color
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.gui.constituents import (
     MAX_TEMPLATES,
@@ -16,6 +17,19 @@ from si_curation.gui.constituents import (
     missing_text,
     shades,
 )
+
+_HELP_TEXT = """
+## Lineage
+
+The sorter's templates of each selected unit, on its best channels at their places on the probe:
+after merges and splits in phy a unit is made of several templates, or of a part of one. The most
+frequent template has the unit's colour and lies on top; the thicker a line, the more of the unit's
+spikes the template found.
+
+- **merged**: all spikes of several templates
+- **split**: a part of the spikes of one template, which other units share
+- **unchanged**: all spikes of one template, and no others
+"""
 
 
 class LineageView(ViewBase):
@@ -29,7 +43,8 @@ class LineageView(ViewBase):
 
     id = "lineage"
     _supported_backend: ClassVar[list[str]] = ["qt", "panel"]
-    _depend_on = None  # what is missing is said in the view
+    _depend_on = None  # the view shows what is missing
+    _gui_help_txt = _HELP_TEXT
     _settings: ClassVar[list[dict[str, Any]]] = [
         {"name": "ncols", "type": "int", "value": 2},
         {"name": "max_templates", "type": "int", "value": MAX_TEMPLATES},
@@ -151,13 +166,13 @@ class LineageView(ViewBase):
     def _panel_draw(self, unit: UnitConstituents) -> Any:
         from bokeh.models.annotations import Legend, Title
         from bokeh.plotting import figure
-        from spikeinterface_gui.utils_panel import _bg_color
 
+        background = gui_background_color()
         fig = figure(
             tools="pan,wheel_zoom,reset",
             active_scroll="wheel_zoom",
-            background_fill_color=_bg_color,
-            border_fill_color=_bg_color,
+            background_fill_color=background,
+            border_fill_color=background,
             outline_line_color="white",
         )
         fig.grid.visible = False
@@ -169,7 +184,7 @@ class LineageView(ViewBase):
             items.insert(0, (one.label, [line]))
         legend = Legend(
             items=items,
-            background_fill_color=_bg_color,
+            background_fill_color=background,
             border_line_color=None,
             label_text_color="white",
             label_text_font_size="8pt",
@@ -179,17 +194,3 @@ class LineageView(ViewBase):
         for words in (unit.subtitle, unit.title):
             fig.add_layout(Title(text=words, text_color="white", text_font_size="9pt"), "above")
         return fig
-
-
-LineageView._gui_help_txt = """
-## Lineage
-
-The sorter's templates of each selected unit, on its best channels at their places on the probe:
-after merges and splits in phy a unit is made of several templates, or of a part of one. The most
-frequent template has the unit's colour and lies on top; the thicker a line, the more of the unit's
-spikes the template found.
-
-- **merged**: all spikes of several templates
-- **split**: a part of the spikes of one template, which other units share
-- **unchanged**: all spikes of one template, and no others
-"""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface_gui.view_base import ViewBase
 
+from si_curation._spikeinterface import gui_background_color
 from si_curation.gui.pair_points import (
     MAX_SPIKES_PER_UNIT,
     PairPoints,
@@ -17,6 +18,22 @@ from si_curation.gui.pair_points import (
 )
 
 _GREY = "#969696"
+
+
+_HELP_TEXT = """
+## Template features
+
+Each point is a spike: its projection onto the first unit (x) and the second one (y) of the units
+that are selected, as in phy's TemplateFeatureView. One unit is shown against the most similar one,
+in grey.
+
+### Controls
+- **select**: draw a lasso to select spikes of the selected units, drawn or not (shift: more)
+- **split**: split the one selected unit into selected spikes and the others
+- **double click**: show all points
+
+At most `max_spikes_per_unit` spikes of a unit are drawn, evenly spaced in time.
+"""
 
 
 class TemplateFeatureView(ViewBase):
@@ -29,7 +46,8 @@ class TemplateFeatureView(ViewBase):
 
     id = "templatefeature"
     _supported_backend: ClassVar[list[str]] = ["qt", "panel"]
-    _depend_on = None  # what is missing is said in the view
+    _depend_on = None  # the view shows what is missing
+    _gui_help_txt = _HELP_TEXT
     _settings: ClassVar[list[dict[str, Any]]] = [
         {"name": "max_spikes_per_unit", "type": "int", "value": MAX_SPIKES_PER_UNIT},
         {"name": "scatter_size", "type": "float", "value": 3.0, "step": 0.5},
@@ -191,16 +209,16 @@ class TemplateFeatureView(ViewBase):
         import panel as pn
         from bokeh.models import ColumnDataSource, LassoSelectTool
         from bokeh.plotting import figure
-        from spikeinterface_gui.utils_panel import _bg_color
 
         self.source = ColumnDataSource({"x": [], "y": [], "color": [], "spike_index": []})
         self.lasso_tool = LassoSelectTool(continuous=False)
+        background = gui_background_color()
         self.figure = figure(
             sizing_mode="stretch_both",
             tools="pan,wheel_zoom,reset",
             active_scroll="wheel_zoom",
-            background_fill_color=_bg_color,
-            border_fill_color=_bg_color,
+            background_fill_color=background,
+            border_fill_color=background,
             outline_line_color="white",
         )
         self.figure.toolbar.logo = None
@@ -276,19 +294,3 @@ def _are_same(known: list[Any], now: list[Any]) -> bool:
         a is b or (isinstance(a, int | str | np.generic) and a == b)
         for a, b in zip(known, now, strict=True)
     )
-
-
-TemplateFeatureView._gui_help_txt = """
-## Template features
-
-Each point is a spike: its projection onto the first unit (x) and the second one (y) of the units
-that are selected, as in phy's TemplateFeatureView. One unit is shown against the most similar one,
-in grey.
-
-### Controls
-- **select**: draw a lasso to select spikes of the selected units, drawn or not (shift: more)
-- **split**: split the one selected unit into selected spikes and the others
-- **double click**: show all points
-
-At most `max_spikes_per_unit` spikes of a unit are drawn, evenly spaced in time.
-"""
