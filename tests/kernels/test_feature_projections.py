@@ -15,6 +15,8 @@ from si_curation.kernels.feature_basis import (
 )
 from si_curation.kernels.feature_channels import sorted_feature_channels
 from si_curation.kernels.feature_projections import (
+    Traces,
+    TraceTemplates,
     gather_features,
     project_features,
     project_traces,
@@ -103,7 +105,13 @@ def test_project_traces(seed, num_templates, num_samples, num_channels, num_out,
     first = rng.integers(0, 30 - num_samples + 1, 9)
     ids = rng.integers(0, num_templates, 9)
     out = np.full((9, num_out), 777, dtype=np.float32)
-    project_traces(traces, low, high, first, ids, index, templates, span, gains, offsets, out)
+    project_traces(
+        Traces(traces, low, high, gains, offsets),
+        first,
+        ids,
+        TraceTemplates(templates, span, index),
+        out,
+    )
     scaled = traces.astype(float) * gains + offsets
     scaled[:low] = scaled[high:] = 0
     expected = naive.project_traces(scaled, first, ids, index, templates, before=0)

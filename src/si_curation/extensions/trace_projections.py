@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import BaseRecording, NumpySorting
 from spikeinterface.core.node_pipeline import PipelineNode, SpikeRetriever, run_node_pipeline
 
-from si_curation.kernels.feature_projections import project_traces
+from si_curation.kernels.feature_projections import Traces, TraceTemplates, project_traces
 
 
 class TemplateProjection(PipelineNode):
@@ -44,10 +44,9 @@ class TemplateProjection(PipelineNode):
         num_channels = recording.get_num_channels()
         segments = range(recording.get_num_segments())
         self._num_samples = [recording.get_num_samples(segment) for segment in segments]
-        self._templates = np.ascontiguousarray(templates, dtype=np.float32)
-        self._index = template_index
+        values = np.ascontiguousarray(templates, dtype=np.float32)
+        self._onto = TraceTemplates(values, channel_spans(values), template_index)
         self._before = num_samples_before
-        self._span = channel_spans(self._templates)
         self._gains, self._offsets = np.ones(num_channels), np.zeros(num_channels)
         if scaled:
             self._gains = np.asarray(recording.get_channel_gains(), dtype=np.float64)
@@ -56,7 +55,7 @@ class TemplateProjection(PipelineNode):
 
     def get_margin(self) -> int:
         """Give the number of samples needed on each side of a chunk."""
-        return max(self._before, self._templates.shape[1] - self._before)
+        return max(self._before, self._onto.values.shape[1] - self._before)
 
     def get_dtype(self) -> np.dtype:
         """Give the dtype of the output."""
@@ -66,20 +65,20 @@ class TemplateProjection(PipelineNode):
         self, traces, start_frame, end_frame, segment_index, max_margin, peaks
     ) -> NDArray[np.float32]:
         """Project the spikes of one chunk, whose samples are rows of `traces`."""
-        out = np.empty((peaks.size, self._index.shape[1]), dtype=np.float32)
+        out = np.empty((peaks.size, self._onto.neighbours.shape[1]), dtype=np.float32)
         first_frame = start_frame - max_margin  # of the traces, which are padded beyond the ends
         num_samples = self._num_samples[segment_index]
         project_traces(
-            np.ascontiguousarray(traces),
-            max(-first_frame, 0),
-            min(num_samples - first_frame, len(traces)),
+            Traces(
+                np.ascontiguousarray(traces),
+                max(-first_frame, 0),
+                min(num_samples - first_frame, len(traces)),
+                self._gains,
+                self._offsets,
+            ),
             peaks["sample_index"] - self._before,
             peaks["unit_index"].astype(np.int64),
-            self._index,
-            self._templates,
-            self._span,
-            self._gains,
-            self._offsets,
+            self._onto,
             out,
         )
         return out

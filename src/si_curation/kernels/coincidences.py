@@ -12,7 +12,9 @@ _PAIRS_PER_BLOCK = 16
 
 
 @njit
-def _with_partner(times, others, window):  # both ascending
+def _with_partner(
+    times: NDArray[np.int64], others: NDArray[np.int64], window: int
+) -> int:  # both ascending
     count = 0
     first = 0
     for i in range(times.size):

@@ -76,18 +76,18 @@ class Spikes(NamedTuple):
 
 @njit
 def _flatten(
-    samples: NDArray[np.int64],  # (n,)
+    samples: NDArray[np.integer],  # (n,)
     units: NDArray[np.integer],  # (n,)
     segments: NDArray[np.integer],  # (n,)
     start: int,
     stop: int,
     num_units: int,
-    gap: np.uint64,
-    time: NDArray[np.uint32],  # (n + 1,), filled from start to stop
-    unit: NDArray[np.int32],  # (n,), filled from start to stop
+    spikes: Spikes,  # filled from start to stop
 ) -> tuple[bool, bool, int]:
     # times count from the spike before the block. No branches: a step is never the same as the
     # one before
+    time, unit = spikes.time, spikes.unit
+    gap = np.uint64(spikes.max_lag + 1)
     is_unsorted = False
     is_bad = False
     now = np.uint64(0)
@@ -199,12 +199,12 @@ def prepare_spikes(
     if sample_index.dtype != np.int64:
         sample_index = sample_index.astype(np.int64)
     n = sample_index.size
-    time, unit = np.empty(n + 1, dtype=np.uint32), np.empty(n, dtype=np.int32)
-    gap = np.uint64(max_lag + 1)
+    time = np.empty(n + 1, dtype=np.uint32)
+    spikes = Spikes(time, np.empty(n, dtype=np.int32), int(max_lag))
     pieces = blocks(n, _SPIKES_PER_BLOCK)
     found = run_blocks(
         lambda b: _flatten(
-            sample_index, unit_index, segment_index, b.start, b.stop, num_units, gap, time, unit
+            sample_index, unit_index, segment_index, b.start, b.stop, num_units, spikes
         ),
         pieces,
     )
@@ -214,7 +214,7 @@ def prepare_spikes(
         time[piece] += np.uint32(start % (1 << 32))
         start += int(length)
     time[n] = (start + max_lag + 1) % (1 << 32)
-    return Spikes(time, unit, int(max_lag))
+    return spikes
 
 
 def _refuse_bad_spikes(found: _Problems, unit_index: NDArray[np.integer], num_units: int) -> None:
@@ -236,8 +236,7 @@ def _refuse_bad_spikes(found: _Problems, unit_index: NDArray[np.integer], num_un
 @njit
 def _count(
     earlier: NDArray[np.integer],  # (n_earlier,): positions of the earlier spikes
-    time: NDArray[np.uint32],  # (n + 1,)
-    unit: NDArray[np.int32],  # (n,)
+    spikes: Spikes,
     offset: NDArray[np.uint32],  # (n,): where the cells of the unit of each spike start in a row
     cell_of_lag: NDArray[np.uint32],
     first_unit: int,
@@ -246,6 +245,7 @@ def _count(
     overruns: NDArray[np.int64],  # (n_rows * width,)
 ) -> bool:
     # unsigned: an index that may be negative would cost a test for each pair
+    time, unit = spikes.time, spikes.unit
     limit = np.uint32(cell_of_lag.size - 1)
     one = np.uint64(1)
     any_overruns = False
@@ -388,8 +388,7 @@ def count_pairs(spikes: Spikes, num_units: int, cells: LagCells) -> NDArray[np.i
         table = tables.take(group)
         table.any_overruns |= _count(
             earlier[piece],
-            spikes.time,
-            spikes.unit,
+            spikes,
             offset,
             cell_of_lag,
             first_unit,

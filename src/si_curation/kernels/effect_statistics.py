@@ -57,7 +57,10 @@ def nested_subsets(
 
 
 def bootstrap_counts(
-    num_resamples: int, group_of_unit: NDArray[np.int64] | None, num_units: int, rng
+    num_resamples: int,
+    group_of_unit: NDArray[np.int64] | None,
+    num_units: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """How often each unit is drawn in each resample with replacement.
 
@@ -86,7 +89,9 @@ def bootstrap_counts(
     return counts
 
 
-def _draws(draws_per_row: NDArray[np.int64], num_boxes: int, rng) -> NDArray[np.float64]:
+def _draws(
+    draws_per_row: NDArray[np.int64], num_boxes: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Throw so many balls into boxes at random, and count them: array (R, num_boxes) float64."""
     rows = np.repeat(np.arange(draws_per_row.size), draws_per_row)
     boxes = rng.integers(num_boxes, size=rows.size)
@@ -95,7 +100,10 @@ def _draws(draws_per_row: NDArray[np.int64], num_boxes: int, rng) -> NDArray[np.
 
 
 def shuffles(
-    num_permutations: int, group_of_unit: NDArray[np.int64] | None, num_units: int, rng
+    num_permutations: int,
+    group_of_unit: NDArray[np.int64] | None,
+    num_units: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Orders of the units at random, within groups where there are any.
 

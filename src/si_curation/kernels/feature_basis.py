@@ -103,13 +103,20 @@ def recover_basis(
     return FeatureBasis(waveforms, condition_number(values), explained, by_chance)
 
 
-def _procrustes(features, templates, weights):
+def _procrustes(
+    features: NDArray[np.floating], templates: NDArray[np.floating], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     cross = np.einsum("t,tsc,tpc->sp", weights, templates, features, optimize=True)
     left, values, right = np.linalg.svd(cross, full_matrices=False)
     return (left @ right).T, values
 
 
-def _explained(features, templates, weights, waveforms) -> float:
+def _explained(
+    features: NDArray[np.float64],
+    templates: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    waveforms: NDArray[np.float64],
+) -> float:
     """Fraction of the variance of the features explained, each template scaled as fits best."""
     expected = np.einsum("ps,tsc->tpc", waveforms, templates, optimize=True)
     overlap = np.maximum((features * expected).sum(axis=(1, 2)), 0)

@@ -7,6 +7,7 @@ taken in, it is a short one: over the stored channels and components.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,15 @@ _AHEAD = 32  # spikes
 
 
 @njit
-def project_features(features, rows, template_ids, groups, pair_of, weights, out):
+def project_features(
+    features: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    template_ids: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    pair_of: NDArray[np.integer],
+    weights: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
     """Project spikes from their features onto the templates next to their own.
 
     Sums run over the features in order, whatever the block or thread.
@@ -63,45 +72,69 @@ def project_features(features, rows, template_ids, groups, pair_of, weights, out
                 projections[k] += x0 * w[f, k]
 
 
+class Traces(NamedTuple):
+    """A piece of a recording.
+
+    Attributes
+    ----------
+    values : array (n_samples, n_channels)
+    low_row, high_row : int
+        Rows from `low_row` to before `high_row` are in the recording; others count as zero in the
+        units of the templates.
+    gains, offsets : array (n_channels,) float64
+        ``values * gains + offsets`` are in the units of the templates.
+    """
+
+    values: NDArray
+    low_row: int
+    high_row: int
+    gains: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+
+
+class TraceTemplates(NamedTuple):
+    """Templates that traces are projected onto.
+
+    Attributes
+    ----------
+    values : array (n_templates, n_template_samples, n_channels) float32
+    span : array (n_templates, 2) integer
+        First channel of each template with signal, and the one after the last.
+    neighbours : array (n_templates, K) integer
+        The templates that spikes of each template are projected onto; -1 gives 0.
+    """
+
+    values: NDArray[np.float32]
+    span: NDArray[np.integer]
+    neighbours: NDArray[np.integer]
+
+
 @njit
 def project_traces(
-    traces,
-    low_row,
-    high_row,
-    first_samples,
-    template_ids,
-    index,
-    templates,
-    span,
-    gains,
-    offsets,
-    out,
-):
+    traces: Traces,
+    first_samples: NDArray[np.integer],
+    template_ids: NDArray[np.integer],
+    onto: TraceTemplates,
+    out: NDArray[np.float32],
+) -> None:
     """Project spikes from the traces around them onto the templates next to their own.
 
     Parameters
     ----------
-    traces : array (n_samples, n_channels)
-    low_row, high_row : int
-        Rows of `traces` from `low_row` to before `high_row` are in the recording; others count as
-        zero in the units of the templates.
+    traces : Traces
     first_samples : array (n_spikes,) integer
-        Row of `traces` that the first sample of a template falls on.
+        Row of the traces that the first sample of a template falls on.
     template_ids : array (n_spikes,) integer
-    index : array (n_templates, K) integer
-        The templates to project onto; -1 gives 0.
-    templates : array (n_templates, n_template_samples, n_channels) float32
-    span : array (n_templates, 2) integer
-        First channel of each template with signal, and the one after the last.
-    gains, offsets : array (n_channels,) float64
-        ``traces * gains + offsets`` are in the units of the templates.
+    onto : TraceTemplates
     out : array (n_spikes, K) float32
     """
-    sums = np.empty(traces.shape[1], dtype=np.float64)
+    values, gains, offsets = traces.values, traces.gains, traces.offsets
+    templates, index, span = onto.values, onto.neighbours, onto.span
+    sums = np.empty(values.shape[1], dtype=np.float64)
     for i in range(first_samples.size):
         start = first_samples[i]
-        first = max(low_row - start, 0)
-        stop = min(high_row - start, templates.shape[1])
+        first = max(traces.low_row - start, 0)
+        stop = min(traces.high_row - start, templates.shape[1])
         for k in range(index.shape[1]):
             template = index[template_ids[i], k]
             if template < 0:
@@ -113,7 +146,7 @@ def project_traces(
                 sums[c] = 0
             for s in range(first, stop):
                 for c in range(low, high):
-                    value = traces[start + s, c] * gains[c] + offsets[c]
+                    value = values[start + s, c] * gains[c] + offsets[c]
                     sums[c] += value * templates[template, s, c]
             total = 0.0
             for c in range(low, high):
@@ -122,7 +155,13 @@ def project_traces(
 
 
 @njit
-def _gather_spike(features, row, channels, places, out):  # channels (n_loc,), out (n_pcs, n_places)
+def _gather_spike(
+    features: NDArray[np.floating],
+    row: int,
+    channels: NDArray[np.integer],
+    places: NDArray[np.integer],
+    out: NDArray[np.floating],
+) -> None:  # channels (n_loc,), out (n_pcs, n_places)
     for j in range(channels.size):
         if channels[j] < 0:
             continue
@@ -134,7 +173,15 @@ def _gather_spike(features, row, channels, places, out):  # channels (n_loc,), o
 
 
 @njit
-def gather_features(features, rows, groups, feature_channels, places, place_rows, out):
+def gather_features(
+    features: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    feature_channels: NDArray[np.integer],
+    places: NDArray[np.integer],
+    place_rows: NDArray[np.integer],
+    out: NDArray[np.floating],
+) -> float:
     """Put the features of spikes on the channels asked for.
 
     Parameters

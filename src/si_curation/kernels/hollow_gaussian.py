@@ -133,7 +133,9 @@ def predictor_matrix(
 
 
 @njit
-def _multiply(counts, columns, out):
+def _multiply(
+    counts: NDArray[np.integer], columns: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
     # counts (n, n_bins); columns (n_bins, n_rows); out (n, n_rows), zero
     for i in range(counts.shape[0]):
         for j in range(counts.shape[1]):

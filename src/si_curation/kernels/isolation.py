@@ -27,7 +27,14 @@ class Moments(NamedTuple):
 
 
 @njit
-def _add_outer_products(values, columns, mean, x, rest, scatter):
+def _add_outer_products(
+    values: NDArray[np.floating],
+    columns: NDArray[np.integer],
+    mean: NDArray[np.float64],
+    x: NDArray[np.float64],
+    rest: NDArray[np.float64],
+    scatter: NDArray[np.float64],
+) -> None:
     # values (n, width), columns, mean and rest (n_features,), x (4, n_features), scatter lower half
     num_features = columns.size
     for start in range(0, values.shape[0], 4):
@@ -104,7 +111,11 @@ def join_moments(
 
 
 @njit
-def _inverse_cholesky(matrix):  # (n, n); the inverse of its lower Cholesky factor, and if there is
+def _inverse_cholesky(
+    matrix: NDArray[np.float64],
+) -> tuple[
+    NDArray[np.float64], bool
+]:  # (n, n); the inverse of its lower Cholesky factor, and if there is
     size = len(matrix)
     upper = matrix.copy()  # becomes the transposed factor, row by row
     for k in range(size):
@@ -237,7 +248,16 @@ def whitening(
 
 
 @njit
-def _squared(values, columns, center, transform, num_used, base, cutoff, out):
+def _squared(
+    values: NDArray[np.floating],
+    columns: NDArray[np.integer],
+    center: NDArray[np.float64],
+    transform: NDArray[np.float64],
+    num_used: NDArray[np.int64],
+    base: NDArray[np.float64],
+    cutoff: float,
+    out: NDArray[np.float64],
+) -> None:
     # values (n, width), columns and center (n_present,), transform (n_features, n_present),
     # num_used and base (n_features,), out (n,)
     num_features = base.size

@@ -226,7 +226,12 @@ def examine_pairs(
         )
         counts = count_pairs(spikes, units.size, setup.cells)
 
-        def test(row, units=units, local=local, counts=counts):
+        def test(
+            row: tuple[int, NDArray[np.int64]],
+            units: NDArray[np.int64] = units,
+            local: NDArray[np.int64] = local,
+            counts: NDArray[np.integer] = counts,
+        ) -> PairTests:
             a, others = row
             ab, ba = counts[local[a], local[others]], counts[local[others], local[a]]
             # in this order the lag is that of the others after a
@@ -262,7 +267,13 @@ def _blocks_of_units(
             yield np.concatenate([blocks[i], blocks[j]]), [row for row in rows if row[1].size]
 
 
-def _test_row(a, others, counts, setup, ignores_centre) -> PairTests:
+def _test_row(
+    a: int,
+    others: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    setup: SynapticBins,
+    ignores_centre: NDArray[np.bool_],
+) -> PairTests:
     # others (n,); counts (n, n_bins): lag of the others after a; ignores_centre (n,)
     expected = expected_counts(counts, setup.predictor)
     if ignores_centre.any():
@@ -284,7 +295,9 @@ def _test_row(a, others, counts, setup, ignores_centre) -> PairTests:
     return PairTests(*(np.concatenate(values) for values in zip(*rows, strict=True)))
 
 
-def _test_direction(counts, expected, setup) -> dict[str, Any]:
+def _test_direction(
+    counts: NDArray[np.int64], expected: NDArray[np.float64], setup: SynapticBins
+) -> dict[str, Any]:
     """Give the fields of `PairTests` that one direction has of its own."""
     # counts (n, n_bins); expected (n, n_causal)
     causal = counts[:, setup.causal]
@@ -308,7 +321,7 @@ def _test_direction(counts, expected, setup) -> dict[str, Any]:
     }
 
 
-def _two_tails(observed, expected):
+def _two_tails(observed: NDArray[np.int64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack(
         [
             poisson_excess_p(observed[:, EXCESS], expected[:, EXCESS]),

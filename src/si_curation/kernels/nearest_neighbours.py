@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,34 +15,61 @@ _STEP = 8  # features that are added up between two looks at the sum
 _SPARE = 2  # neighbours that are kept beyond those asked for, in case rounding leaves them open
 
 
-def _cut_into_tiles(starts):  # first and last row of each tile; tiles of each group
+class _Tiles(NamedTuple):
+    """Spikes cut into tiles, a few tiles for each group, and the boxes around them."""
+
+    starts: NDArray[np.int64]  # (n_groups + 1,): first tile of each group
+    firsts: NDArray[np.int64]  # (n_tiles,): first spike of each tile
+    lasts: NDArray[np.int64]  # (n_tiles,): the one after its last
+    values: NDArray[np.floating]  # (n_tiles, n_features, 64)
+    lows: NDArray[np.floating]  # (n_tiles, n_features)
+    highs: NDArray[np.floating]  # (n_tiles, n_features)
+
+
+def _cut_into_tiles(rows: NDArray[np.floating], starts: NDArray[np.int64]) -> _Tiles:
     firsts, lasts, tile_starts = [], [], [0]
     for low, high in pairwise(starts.tolist()):
         for first in range(low, high, _TILE):
             firsts.append(first)
             lasts.append(min(first + _TILE, high))
         tile_starts.append(len(firsts))
-    return np.array(firsts), np.array(lasts), np.array(tile_starts)
+    num_features = rows.shape[1]
+    tiles = _Tiles(
+        np.array(tile_starts),
+        np.array(firsts),
+        np.array(lasts),
+        np.zeros((len(firsts), num_features, _TILE), dtype=rows.dtype),
+        np.empty((len(firsts), num_features), dtype=rows.dtype),
+        np.empty((len(firsts), num_features), dtype=rows.dtype),
+    )
+    _fill_tiles(rows, tiles)
+    return tiles
 
 
 @njit
-def _fill_tiles(rows, firsts, lasts, tiles, lows, highs):
-    # rows (n, n_features), tiles (n_tiles, n_features, 64), lows and highs (n_tiles, n_features)
+def _fill_tiles(rows: NDArray[np.floating], tiles: _Tiles) -> None:  # rows (n, n_features)
+    firsts, lasts, values = tiles.firsts, tiles.lasts, tiles.values
     for t in range(firsts.size):
         for f in range(rows.shape[1]):
             low = high = rows[firsts[t], f]
             for i in range(firsts[t], lasts[t]):
                 value = rows[i, f]
-                tiles[t, f, i - firsts[t]] = value
+                values[t, f, i - firsts[t]] = value
                 low = min(low, value)
                 high = max(high, value)
-            lows[t, f] = low
-            highs[t, f] = high
+            tiles.lows[t, f] = low
+            tiles.highs[t, f] = high
 
 
 @njit
-def _outside(row_low, row_high, low, high, limit):
-    """Tell whether two boxes are farther apart than the square root of the limit."""
+def _outside(
+    row_low: NDArray[np.floating],
+    row_high: NDArray[np.floating],
+    low: NDArray[np.floating],
+    high: NDArray[np.floating],
+    limit: float,
+) -> bool:
+    """Return whether two boxes are farther apart than the square root of the limit."""
     s0 = s1 = s2 = s3 = low[0] - low[0]  # 0 in the precision of the data
     zero = s0
     whole = low.size - low.size % _STEP
@@ -64,7 +92,12 @@ def _outside(row_low, row_high, low, high, limit):
 
 
 @njit
-def _center(rows, center, out, norms):  # rows and out (n, n_features), norms (n,)
+def _center(
+    rows: NDArray[np.floating],
+    center: NDArray[np.floating],
+    out: NDArray[np.floating],
+    norms: NDArray[np.floating],
+) -> None:  # rows and out (n, n_features), norms (n,)
     for i in range(out.shape[0]):
         total = 0.0
         for f in range(center.size):
@@ -75,7 +108,12 @@ def _center(rows, center, out, norms):  # rows and out (n, n_features), norms (n
 
 
 @njit
-def _center_tile(tile, center, out, norms):  # tile and out (n_features, 64), norms (64,)
+def _center_tile(
+    tile: NDArray[np.floating],
+    center: NDArray[np.floating],
+    out: NDArray[np.floating],
+    norms: NDArray[np.floating],
+) -> None:  # tile and out (n_features, 64), norms (64,)
     for r in range(_TILE):
         norms[r] = 0
     for f in range(center.size):
@@ -86,7 +124,12 @@ def _center_tile(tile, center, out, norms):  # tile and out (n_features, 64), no
 
 
 @njit
-def _products(queries, tile, some, out):
+def _products(
+    queries: NDArray[np.floating],
+    tile: NDArray[np.floating],
+    some: NDArray[np.floating],
+    out: NDArray[np.floating],
+) -> None:
     """Dot products, in pieces so small that BLAS does not start threads of its own."""
     num_features = queries.shape[1]
     if num_features <= _TILE:
@@ -102,7 +145,7 @@ def _products(queries, tile, some, out):
 
 
 @njit
-def _exact(a, b):
+def _exact(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Squared distance in float64."""
     s0 = s1 = s2 = s3 = 0.0
     whole = a.size - a.size % 4
@@ -122,7 +165,9 @@ def _exact(a, b):
 
 
 @njit
-def _insert(distances, found, distance, spike):  # both (n,), ascending; the distance that falls out
+def _insert(
+    distances: NDArray[np.floating], found: NDArray[np.int64], distance: float, spike: int
+) -> float:  # both (n,), ascending; the distance that falls out
     last = distances.size - 1
     if distance >= distances[last]:
         return distance
@@ -137,7 +182,13 @@ def _insert(distances, found, distance, spike):  # both (n,), ascending; the dis
 
 
 @njit
-def _nearest_of(rows, keys, query, spikes, found):
+def _nearest_of(
+    rows: NDArray[np.floating],
+    keys: NDArray[np.integer],
+    query: int,
+    spikes: NDArray[np.int64],
+    found: NDArray[np.int64],
+) -> None:
     """Of some spikes the nearest ones to a query: by exact distance, then by key."""
     k = found.size
     distances = np.full(k, np.inf)
@@ -163,7 +214,16 @@ def _nearest_of(rows, keys, query, spikes, found):
 
 
 @njit
-def _choose(rows, keys, query, distances, candidates, fallen, limit, found):
+def _choose(
+    rows: NDArray[np.floating],
+    keys: NDArray[np.integer],
+    query: int,
+    distances: NDArray[np.floating],
+    candidates: NDArray[np.int64],
+    fallen: float,
+    limit: float,
+    found: NDArray[np.int64],
+) -> None:
     """Take the nearest of the candidates, or of all spikes where rounding leaves it open."""
     k = found.size
     if fallen <= limit:
@@ -175,32 +235,88 @@ def _choose(rows, keys, query, distances, candidates, fallen, limit, found):
 
 
 @njit
-def _boxes_of_groups(tile_starts, lows, highs):
-    num_groups, num_features = tile_starts.size - 1, lows.shape[1]
+def _boxes_of_groups(tiles: _Tiles) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    starts, lows, highs = tiles.starts, tiles.lows, tiles.highs
+    num_groups, num_features = starts.size - 1, lows.shape[1]
     group_low = np.empty((num_groups, num_features), dtype=lows.dtype)
     group_high = np.empty((num_groups, num_features), dtype=lows.dtype)
     for g in range(num_groups):
         for f in range(num_features):
-            group_low[g, f] = lows[tile_starts[g] : tile_starts[g + 1], f].min()
-            group_high[g, f] = highs[tile_starts[g] : tile_starts[g + 1], f].max()
+            group_low[g, f] = lows[starts[g] : starts[g + 1], f].min()
+            group_high[g, f] = highs[starts[g] : starts[g + 1], f].max()
     return group_low, group_high
 
 
 @njit
+def _within_reach(
+    queries: NDArray[np.floating],
+    among: NDArray[np.int64],
+    low: NDArray[np.floating],
+    high: NDArray[np.floating],
+    limits: NDArray[np.floating],
+    out: NDArray[np.int64],
+) -> int:
+    """List those among the queries that a box may hold a neighbour of; return how many."""
+    num = 0
+    for i in among:
+        if not _outside(queries[i], queries[i], low, high, limits[i]):
+            out[num] = i
+            num += 1
+    return num
+
+
+@njit
+def _work_arrays(
+    rows: NDArray[np.floating],
+) -> tuple[
+    NDArray[np.floating],
+    NDArray[np.floating],
+    NDArray[np.floating],
+    NDArray[np.floating],
+    NDArray[np.floating],
+]:
+    """Return room for a centered tile, its norms, some queries, and two tables of products."""
+    num_features = rows.shape[1]
+    return (
+        np.empty((num_features, _TILE), dtype=rows.dtype),
+        np.empty(_TILE, dtype=rows.dtype),
+        np.empty((_TILE, num_features), dtype=rows.dtype),
+        np.empty((_TILE, _TILE), dtype=rows.dtype),
+        np.empty((_TILE, _TILE), dtype=rows.dtype),
+    )
+
+
+@njit
+def _no_candidates(
+    rows: NDArray[np.floating], num_queries: int, num_kept: int
+) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.floating], NDArray[np.floating]]:
+    """Return distances, spikes, the smallest distance that was dropped, and the limit so far."""
+    return (
+        np.full((num_queries, num_kept), np.inf, dtype=rows.dtype),
+        np.full((num_queries, num_kept), -1),
+        np.full(num_queries, np.inf, dtype=rows.dtype),
+        np.full(num_queries, np.inf, dtype=rows.dtype),
+    )
+
+
+@njit
 def _search(
-    rows, keys, starts, centers, nearest, tile_starts, firsts, lasts, tiles, lows, highs, error,
-    found,
-):  # fmt: skip
+    rows: NDArray[np.floating],
+    keys: NDArray[np.integer],
+    starts: NDArray[np.int64],
+    centers: NDArray[np.floating],
+    nearest: NDArray[np.int64],
+    tiles: _Tiles,
+    error: np.floating,
+    found: NDArray[np.int64],
+) -> None:
     # keys (n,), starts (n_groups + 1,), centers (n_groups, n_features), nearest (n_groups,
     # n_groups), found (n, k); error: relative rounding of a dot product
-    k, num_features = found.shape[1], rows.shape[1]
+    k = found.shape[1]
     two = rows.dtype.type(2)
-    tile = np.empty((num_features, _TILE), dtype=rows.dtype)
-    tile_norms = np.empty(_TILE, dtype=rows.dtype)
-    block = np.empty((_TILE, num_features), dtype=rows.dtype)
-    products = np.empty((_TILE, _TILE), dtype=rows.dtype)
-    some = np.empty((_TILE, _TILE), dtype=rows.dtype)
-    group_low, group_high = _boxes_of_groups(tile_starts, lows, highs)
+    tile, tile_norms, block, products, some = _work_arrays(rows)
+    firsts, lasts = tiles.firsts, tiles.lasts
+    group_low, group_high = _boxes_of_groups(tiles)
     for group in range(nearest.shape[0]):
         first_query = starts[group]
         num_queries = starts[group + 1] - first_query
@@ -209,31 +325,25 @@ def _search(
         # products are exact enough next to the center only
         queries, norms = np.empty_like(own), np.empty(num_queries, dtype=rows.dtype)
         _center(own, center, queries, norms)
-        distances = np.full((num_queries, k + _SPARE), np.inf, dtype=rows.dtype)
-        candidates = np.full((num_queries, k + _SPARE), -1)
-        fallen = np.full(num_queries, np.inf, dtype=rows.dtype)
-        limits = np.full(num_queries, np.inf, dtype=rows.dtype)
-        near, active = np.empty(num_queries, np.int64), np.empty(num_queries, np.int64)
+        distances, candidates, fallen, limits = _no_candidates(rows, num_queries, k + _SPARE)
+        every = np.arange(num_queries)
+        near, active = np.empty_like(every), np.empty_like(every)
         for other in nearest[group]:  # its own group first: then the limits are low
             low, high = group_low[other], group_high[other]
             if _outside(group_low[group], group_high[group], low, high, limits.max()):
                 continue
-            num_near = 0
-            for i in range(num_queries):
-                if not _outside(own[i], own[i], low, high, limits[i]):
-                    near[num_near] = i
-                    num_near += 1
+            num_near = _within_reach(own, every, low, high, limits, near)
             mixed = other == group
-            for t in range(tile_starts[other], tile_starts[other + 1]):
-                num_active = 0
-                for i in near[:num_near]:
-                    if mixed or not _outside(own[i], own[i], lows[t], highs[t], limits[i]):
-                        active[num_active] = i
-                        num_active += 1
+            for t in range(tiles.starts[other], tiles.starts[other + 1]):
+                num_active, active[:num_near] = num_near, near[:num_near]
+                if not mixed:
+                    num_active = _within_reach(
+                        own, near[:num_near], tiles.lows[t], tiles.highs[t], limits, active
+                    )
                 if num_active == 0:
                     continue
                 mixed = 2 * num_active > num_near  # more boxes would not spare more
-                _center_tile(tiles[t], center, tile, tile_norms)
+                _center_tile(tiles.values[t], center, tile, tile_norms)
                 for start in range(0, num_active, _TILE):
                     num = min(_TILE, num_active - start)
                     for j in range(num):
@@ -268,7 +378,7 @@ def nearest_neighbours(
     num_neighbours: int,
     keys: NDArray[np.integer],
 ) -> NDArray[np.int64]:
-    """Nearest neighbours of each spike, itself left out, by Euclidean distance.
+    """Return the nearest neighbours of each spike, itself left out, by Euclidean distance.
 
     Nothing is approximate: groups of spikes and tiles of 64 spikes are left out where their
     bounding boxes are too far away; distances to the others come from dot products in the precision
@@ -297,21 +407,14 @@ def nearest_neighbours(
     array([1, 2, 1, 2])
     """
     rows, num_features = np.ascontiguousarray(rows), rows.shape[1]
-    starts = np.asarray(starts, dtype=np.int64)
-    firsts, lasts, tile_starts = _cut_into_tiles(starts)
-    tiles = np.zeros((firsts.size, num_features, _TILE), dtype=rows.dtype)
-    lows = np.empty((firsts.size, num_features), dtype=rows.dtype)
-    highs = np.empty_like(lows)
-    _fill_tiles(rows, firsts, lasts, tiles, lows, highs)
-    centers = np.add.reduceat(rows, starts[:-1], axis=0, dtype=np.float64)
-    centers /= np.diff(starts)[:, None]
+    first_rows = np.asarray(starts, dtype=np.int64)
+    tiles = _cut_into_tiles(rows, first_rows)
+    centers = np.add.reduceat(rows, first_rows[:-1], axis=0, dtype=np.float64)
+    centers /= np.diff(first_rows)[:, None]
     apart = ((centers[:, None] - centers[None]) ** 2).sum(axis=2)
     np.fill_diagonal(apart, -1)
     nearest = np.argsort(apart, axis=1, kind="stable")
     error = rows.dtype.type((num_features + 16) * float(np.finfo(rows.dtype).eps))
     found = np.empty((len(rows), num_neighbours), dtype=np.int64)
-    _search(
-        rows, keys, starts, centers.astype(rows.dtype), nearest, tile_starts, firsts, lasts, tiles,
-        lows, highs, error, found,
-    )  # fmt: skip
+    _search(rows, keys, first_rows, centers.astype(rows.dtype), nearest, tiles, error, found)
     return found

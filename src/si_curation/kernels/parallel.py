@@ -10,24 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
 B = TypeVar("B")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def njit(function: Callable[..., Any]) -> Callable[..., Any]:
+def njit(function: F) -> F:
     """Compile a kernel with the options that all kernels share.
 
     Where nothing can be written, neither beside the package nor in the user's cache folder, it is
     compiled anew in every process.
     """
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        compiled = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba: "no locator available"
-        return numba.njit(nogil=True)(function)
+        compiled = numba.njit(nogil=True)(function)
+    return cast(F, compiled)
 
 
 def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:

@@ -47,7 +47,7 @@ class ShortLagCounts(NamedTuple):
 
 
 @njit
-def _is_ascending(sample_index, segment_index):
+def _is_ascending(sample_index: NDArray[np.integer], segment_index: NDArray[np.integer]) -> bool:
     for i in range(1, sample_index.size):
         segment, before = segment_index[i], segment_index[i - 1]
         if segment < before or (segment == before and sample_index[i] < sample_index[i - 1]):
@@ -56,7 +56,14 @@ def _is_ascending(sample_index, segment_index):
 
 
 @njit
-def _place(sample_index, unit_index, segment_index, shift, next_place, times):
+def _place(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    shift: NDArray[np.int64],
+    next_place: NDArray[np.int64],
+    times: NDArray[np.int64],
+) -> None:
     # shift (n_segments,): segments one after the other; next_place (n_units,); times (n,)
     for i in range(sample_index.size):
         unit = unit_index[i]
@@ -65,7 +72,13 @@ def _place(sample_index, unit_index, segment_index, shift, next_place, times):
 
 
 @njit
-def _count(times, bin_of_lag, all_pairs, adjacent_pairs, binned_pairs):
+def _count(
+    times: NDArray[np.int64],
+    bin_of_lag: NDArray[np.int32],
+    all_pairs: NDArray[np.int64],
+    adjacent_pairs: NDArray[np.int64],
+    binned_pairs: NDArray[np.int64],
+) -> None:
     # times (n,) of one unit, ascending; bin_of_lag (num_lags,)
     max_lag = all_pairs.size - 1
     longest = max(max_lag, bin_of_lag.size - 1)

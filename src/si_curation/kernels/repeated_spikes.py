@@ -30,7 +30,16 @@ class RepeatedSpikes(NamedTuple):
 
 
 @njit
-def _scan(samples, units, templates, window, last, last_template, same, near):
+def _scan(
+    samples: NDArray[np.int64],
+    units: NDArray[np.integer],
+    templates: NDArray[np.integer],
+    window: int,
+    last: NDArray[np.int64],
+    last_template: NDArray[np.int64],
+    same: NDArray[np.int64],
+    near: NDArray[np.int64],
+) -> None:
     # samples, units, templates (n,); last, last_template (n_units,); same, near (2, n_units)
     for i in range(samples.size):
         unit = units[i]

@@ -22,7 +22,7 @@ class ValueRange(NamedTuple):
 
 
 @njit
-def _range_of_block(values):  # values (n,), n >= 1
+def _range_of_block(values: NDArray[np.integer]) -> tuple[int, int, bool]:  # values (n,), n >= 1
     smallest = values[0]
     largest = values[0]
     num_falls = 0  # counted, not branched on: the loop stays a vector loop
@@ -62,7 +62,7 @@ def value_range(values: NDArray[np.integer]) -> ValueRange:
 
 
 @njit
-def _mark_present(values, present):
+def _mark_present(values: NDArray[np.integer], present: NDArray[np.bool_]) -> None:
     # writing only what is new keeps the threads out of each other's caches; and that two may
     # write the same True is no race that matters
     for i in range(values.size):

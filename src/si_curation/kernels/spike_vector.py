@@ -13,7 +13,12 @@ SPIKE_DTYPE = np.dtype(
 
 
 @njit
-def _fill(samples, ids, unit_of_id, out):  # out (n, 3): sample, unit, segment
+def _fill(
+    samples: NDArray[np.integer],
+    ids: NDArray[np.integer],
+    unit_of_id: NDArray[np.int32],
+    out: NDArray[np.int64],
+) -> None:  # out (n, 3): sample, unit, segment
     for i in range(samples.size):
         out[i, 0] = samples[i]
         out[i, 1] = unit_of_id[ids[i]]
@@ -21,7 +26,13 @@ def _fill(samples, ids, unit_of_id, out):  # out (n, 3): sample, unit, segment
 
 
 @njit
-def _fill_rows(samples, ids, unit_of_id, rows, out):  # out (n_rows, 3)
+def _fill_rows(
+    samples: NDArray[np.integer],
+    ids: NDArray[np.integer],
+    unit_of_id: NDArray[np.int32],
+    rows: NDArray[np.integer],
+    out: NDArray[np.int64],
+) -> None:  # out (n_rows, 3)
     for i in range(rows.size):
         row = rows[i]
         out[i, 0] = samples[row]
@@ -104,7 +115,13 @@ def take_rows(
 
 
 @njit
-def _select_by_gaps(unit_index, gaps, next_gap, countdown, out):
+def _select_by_gaps(
+    unit_index: NDArray[np.integer],
+    gaps: NDArray[np.int64],
+    next_gap: NDArray[np.int64],
+    countdown: NDArray[np.int64],
+    out: NDArray[np.int64],
+) -> None:
     # gaps: of all units, one after the other, spikes to skip before the next chosen one and a
     # huge one at the end; next_gap[u]: position of unit u's next gap; countdown[u]: the one now
     count = 0
@@ -168,13 +185,24 @@ def choose_random_spikes(
 
 
 @njit
-def _scale_by_template(values, template_ids, scale, out):
+def _scale_by_template(
+    values: NDArray[np.floating],
+    template_ids: NDArray[np.integer],
+    scale: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
     for i in range(values.size):
         out[i] = values[i] * scale[template_ids[i]]
 
 
 @njit
-def _scale_rows_by_template(values, rows, template_ids, scale, out):
+def _scale_rows_by_template(
+    values: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    template_ids: NDArray[np.integer],
+    scale: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
     for i in range(rows.size):
         out[i] = values[rows[i]] * scale[template_ids[i]]
 

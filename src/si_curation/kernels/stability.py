@@ -153,7 +153,9 @@ def firing_range(counts: NDArray[np.integer], size_s: float, percentiles: Sequen
 
 
 @njit
-def variation_in_bins(values, first, stop, mean):
+def variation_in_bins(
+    values: NDArray[np.floating], first: NDArray[np.int64], stop: NDArray[np.int64], mean: float
+) -> NDArray[np.float64]:
     """Coefficient of variation of the values in each bin: their deviation over a common mean.
 
     Parameters
@@ -187,7 +189,9 @@ def variation_in_bins(values, first, stop, mean):
 
 
 @njit
-def medians_in_bins(values, first, stop, min_spikes):
+def medians_in_bins(
+    values: NDArray[np.floating], first: NDArray[np.int64], stop: NDArray[np.int64], min_spikes: int
+) -> NDArray[np.float64]:
     """Median of the values in each bin; NaN where a bin has too few spikes.
 
     Parameters

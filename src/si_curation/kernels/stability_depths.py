@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import njit
 
 
 @njit
-def depths_of_features(features, rows, groups, channels, depths, out):
+def depths_of_features(
+    features: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    channels: NDArray[np.integer],
+    depths: NDArray[np.floating],
+    out: NDArray[np.floating],
+) -> None:
     """Mean depth of the channels, weighted by the square of the first component where positive.
 
     Parameters

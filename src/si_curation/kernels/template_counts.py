@@ -21,7 +21,9 @@ _EMPTY = np.int64(-1)
 
 
 @njit
-def _count_dense(rows, cols, num_cols, table):  # rows, cols (n,); table (num_rows * num_cols,)
+def _count_dense(
+    rows: NDArray[np.integer], cols: NDArray[np.integer], num_cols: int, table: NDArray[np.uint32]
+) -> None:  # rows, cols (n,); table (num_rows * num_cols,)
     # unsigned: an index that may be negative would cost a test for each spike
     width = np.uint64(num_cols)
     for i in range(rows.size):
@@ -29,7 +31,7 @@ def _count_dense(rows, cols, num_cols, table):  # rows, cols (n,); table (num_ro
 
 
 @njit
-def _slot(keys, key):
+def _slot(keys: NDArray[np.int64], key: np.int64) -> int:
     # linear probing from a multiplicative hash (Knuth, TAOCP 3, section 6.4); size a power of 2
     mask = keys.size - 1
     slot = ((key * np.int64(0x9E3779B97F4A7C1)) >> np.int64(17)) & mask
@@ -39,7 +41,15 @@ def _slot(keys, key):
 
 
 @njit
-def _count_until_half_full(rows, cols, num_cols, start, used, keys, counts):
+def _count_until_half_full(
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    num_cols: int,
+    start: int,
+    used: int,
+    keys: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> tuple[int, int]:
     # keys, counts (size,): gives the row it came to and the number of keys
     for i in range(start, rows.size):
         key = np.int64(rows[i]) * num_cols + np.int64(cols[i])
@@ -54,7 +64,12 @@ def _count_until_half_full(rows, cols, num_cols, start, used, keys, counts):
 
 
 @njit
-def _move(keys, counts, new_keys, new_counts):
+def _move(
+    keys: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    new_keys: NDArray[np.int64],
+    new_counts: NDArray[np.int64],
+) -> None:
     for j in range(keys.size):
         if keys[j] != _EMPTY:
             slot = _slot(new_keys, keys[j])
@@ -62,7 +77,9 @@ def _move(keys, counts, new_keys, new_counts):
             new_counts[slot] = counts[j]
 
 
-def _count_hashed(rows, cols, num_cols):
+def _count_hashed(
+    rows: NDArray[np.integer], cols: NDArray[np.integer], num_cols: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     keys, counts = np.full(1 << 14, _EMPTY), np.zeros(1 << 14, dtype=np.int64)
     done = used = 0
     while done < rows.size:
@@ -75,7 +92,9 @@ def _count_hashed(rows, cols, num_cols):
     return keys[filled], counts[filled]
 
 
-def _count_pairs(rows, cols, num_rows, num_cols):
+def _count_pairs(
+    rows: NDArray[np.integer], cols: NDArray[np.integer], num_rows: int, num_cols: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sorted keys (row * num_cols + col) that occur, and how often."""
     if num_rows * num_cols <= _MAX_DENSE_CELLS:
         # a block and a table for each thread: sums of integers do not depend on their borders

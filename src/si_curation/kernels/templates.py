@@ -35,7 +35,9 @@ class UnwhitenedTemplates(NamedTuple):
 
 
 @njit
-def _largest_of_template(template, largest):  # template (t, c) -> largest magnitude (c,)
+def _largest_of_template(
+    template: NDArray[np.floating], largest: NDArray[np.floating]
+) -> None:  # template (t, c) -> largest magnitude (c,)
     num_samples, num_channels = template.shape
     largest[:] = 0
     for t in range(num_samples):
@@ -44,7 +46,9 @@ def _largest_of_template(template, largest):  # template (t, c) -> largest magni
 
 
 @njit
-def _support(templates, support):  # templates (k, t, c), support (k, c)
+def _support(
+    templates: NDArray[np.floating], support: NDArray[np.bool_]
+) -> None:  # templates (k, t, c), support (k, c)
     largest = np.zeros(templates.shape[2], dtype=templates.dtype)
     for k in range(templates.shape[0]):
         _largest_of_template(templates[k], largest)
@@ -54,7 +58,14 @@ def _support(templates, support):  # templates (k, t, c), support (k, c)
 
 
 @njit
-def _unwhiten_block(templates, matrix, restrict, out, amplitudes, support):
+def _unwhiten_block(
+    templates: NDArray[np.floating],
+    matrix: NDArray[np.float64],
+    restrict: bool,
+    out: NDArray[np.float32],
+    amplitudes: NDArray[np.float64],
+    support: NDArray[np.bool_],
+) -> None:
     # templates, out (k, t, c), matrix (c, c), amplitudes, support (k, c)
     num_templates, num_samples, num_channels = templates.shape
     largest = np.zeros(num_channels, dtype=templates.dtype)
@@ -100,7 +111,9 @@ def _unwhiten_block(templates, matrix, restrict, out, amplitudes, support):
 
 
 @njit
-def _peak_to_peak(templates, amplitudes):  # templates (k, t, c), amplitudes (k, c)
+def _peak_to_peak(
+    templates: NDArray[np.floating], amplitudes: NDArray[np.floating]
+) -> None:  # templates (k, t, c), amplitudes (k, c)
     num_templates, num_samples, num_channels = templates.shape
     for k in range(num_templates):
         low = templates[k, 0].copy()
@@ -234,8 +247,8 @@ def unwhiten_templates(
         support = signal_channels(templates)
         if restrict_to_support:
             templates = templates * support[:, None, :]
-        amplitudes = peak_to_peak(templates.astype(np.float64))
-        return UnwhitenedTemplates(templates.astype(np.float32), amplitudes, support)
+        in_float64 = templates.astype(np.float64)
+        return UnwhitenedTemplates(templates.astype(np.float32), peak_to_peak(in_float64), support)
     weights = np.ascontiguousarray(matrix, dtype=np.float64)
     out = np.empty(templates.shape, dtype=np.float32)
     num_templates, _, num_channels = templates.shape
