@@ -95,7 +95,7 @@ def test_pages_of_numbers_hold_every_column(pages_from_code):
         "metrics": sic.METRIC_DESCRIPTIONS,
         "contamination": sic.CONTAMINATION_DESCRIPTIONS,
         "connections": sic.MONOSYNAPTIC_DESCRIPTIONS,
-        "merges": pages_from_code.MERGE_DESCRIPTIONS,
+        "merges": pages_from_code.MERGES,
         "labels": sic.LABEL_PRESETS,
     }
     assert pages.keys() == tables.keys()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import si_curation as sic
-from si_curation.evidence.merge_score import MERGE_DESCRIPTIONS
+from si_curation.variables import MERGES
 
 
 class Group(NamedTuple):
@@ -211,7 +211,7 @@ def number_pages() -> dict[str, str]:
         "merges": _page(
             "Evidence for merges",
             "The columns of `suggest_merges(...).table`.",
-            _table(("column", "what it is"), MERGE_DESCRIPTIONS.items()),
+            _table(("column", "what it is"), MERGES.descriptions().items()),
         ),
         "connections": _page(
             "Monosynaptic connections",

@@ -384,6 +384,15 @@ _MERGE_REASONS = (
         "{independent:.3g} if independent",
     ),
 )
+_LABEL_REASONS = (
+    # `rule` and `metric`: texts, such as "snr < 5" and "snr"
+    ("label_rule", "{rule}"),
+    ("label_rule_value", "{rule} (it is {value:.4g})"),
+    ("label_rule_nan", "{rule} (it is not known, which this rule counts)"),
+    ("label_no_rule", "no rule holds"),
+    ("label_metric_missing", "{metric} is not known, which {rule} needs"),
+    ("label_amplitudes_not_in_uv", "amplitudes are not in µV, which {rule} needs"),
+)
 _CONNECTION_REASONS = (
     ("connection_excitatory", "excitatory"),
     ("connection_inhibitory", "inhibitory"),
@@ -452,6 +461,7 @@ REASONS: dict[str, Reason] = _declare(
     _METRIC_REASONS,
     _CONTAMINATION_REASONS,
     _MERGE_REASONS,
+    _LABEL_REASONS,
     _CONNECTION_REASONS,
     _EFFECT_REASONS,
 )

@@ -16,7 +16,7 @@ from spikeinterface.generation import NoiseGeneratorRecording
 import si_curation as sic
 from oracles import merges as naive
 from si_curation._spikeinterface import inject_extension
-from si_curation.evidence.bad_merges import BAD_MERGE_DESCRIPTIONS, find_bad_merges
+from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.continuity import (
     continuity_of_pairs,
     time_overlap,
@@ -29,7 +29,6 @@ from si_curation.evidence.cross_refractoriness import (
     log_odds_of_one_neuron,
 )
 from si_curation.evidence.merge_score import (
-    MERGE_DESCRIPTIONS,
     burst_asymmetry,
     merge_score,
     probability_of_one_neuron,
@@ -37,6 +36,7 @@ from si_curation.evidence.merge_score import (
 from si_curation.evidence.merges import MergeSuggestions, suggest_merges
 from si_curation.kernels.coincidences import count_coincident_spikes
 from si_curation.kernels.poisson import poisson_at_least
+from si_curation.variables import BAD_MERGES, MERGES
 
 FS = 20000.0
 TERMS = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
@@ -145,7 +145,7 @@ def test_nothing_but_terms_makes_the_score(simulated):
     np.testing.assert_allclose(table["score"], np.prod(np.clip(terms, 0, 1), axis=1), rtol=1e-12)
     assert table["score"].is_monotonic_decreasing
     assert ((terms >= 0) & (terms <= 1 + 1e-6)).all()
-    assert list(table.columns) == list(MERGE_DESCRIPTIONS)
+    assert list(table.columns) == list(MERGES)
     assert all(isinstance(text, str) and text for text in table["reason"])
 
 
@@ -328,7 +328,7 @@ def test_empty_single_and_few():
     one = suggest_merges(make_analyzer([(samples, 50.0, 80.0)], 10.0))
     assert len(one.table) == 0
     assert one.groups() == []
-    assert list(one.table.columns) == list(MERGE_DESCRIPTIONS)
+    assert list(one.table.columns) == list(MERGES)
     units = [(samples, 50.0, 80.0), (empty, 50.0, 80.0), (samples[:1] + 7, 50.0, 80.0)]
     few = suggest_merges(make_analyzer(units, 10.0, ids=["a", "b", "c"]))
     assert few.table[["unit_id_a", "unit_id_b"]].values.tolist() == [["a", "c"]]
@@ -580,7 +580,7 @@ def merged():
 
 def test_bad_merges_are_found_and_good_ones_are_not(merged):
     table = find_bad_merges(merged)
-    assert list(table.columns) == list(BAD_MERGE_DESCRIPTIONS)
+    assert list(table.columns) == list(BAD_MERGES)
     assert table["unit_id"].tolist() == [91]
     row = table.iloc[0]
     assert sorted([row["template_id_a"], row["template_id_b"]]) == [2, 3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from si_curation.curation.checks import check_label
 from si_curation.curation.label_rules import UNDECIDED, LabelRule, RuleSet, read_label_rules
 from si_curation.curation.session import CurationSession
 from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
+from si_curation.variables import LABELS, Explanation, explanations_text
 
 METRIC_EXTENSIONS = ("curation_metrics", "quality_metrics")
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -195,10 +196,22 @@ def label_units(
     outcomes = [
         _apply_rule(rule, columns[rule.metric], amplitudes_in_uV) for rule in rule_set.rules
     ]
-    rows = [_decide(rule_set, outcomes, columns, i) for i in range(len(unit_ids))]
-    index = pd.Index(unit_ids, name="unit_id")
-    table = pd.DataFrame(rows, columns=["label", "decided", "rule", "reason"], index=index)
+    decisions = [_decide(rule_set, outcomes, columns, i) for i in range(len(unit_ids))]
+    table = pd.DataFrame(
+        [(one.label, one.decided, one.rule, explanations_text(one.why)) for one in decisions],
+        columns=list(LABELS),
+        index=pd.Index(unit_ids, name="unit_id"),
+    )
     return UnitLabels(table.astype({"decided": bool, "rule": np.int64}), rule_set)
+
+
+class _Decision(NamedTuple):
+    """The label of one unit, as in the columns of `UnitLabels.table`."""
+
+    label: str
+    decided: bool
+    rule: int
+    why: list[Explanation]
 
 
 def _columns(
@@ -299,7 +312,7 @@ def _decide(
     outcomes: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
     columns: dict[str, NDArray[Any]],
     i: int,
-) -> tuple[str, bool, int, str]:
+) -> _Decision:
     """Label one unit, by three-valued logic over the rules in order."""
     open_rules: list[LabelRule] = []
     for number, (rule, (holds, known)) in enumerate(zip(rule_set.rules, outcomes, strict=True), 1):
@@ -307,23 +320,26 @@ def _decide(
             open_rules.append(rule)
         elif holds[i]:
             if all(other.label == rule.label for other in open_rules):
-                return rule.label, True, number, _in_words(rule, columns[rule.metric][i])
+                why = [_why_decided(rule, columns[rule.metric][i])]
+                return _Decision(rule.label, True, number, why)
             break
     else:
         if not open_rules or all(rule.label == rule_set.otherwise for rule in open_rules):
-            return rule_set.otherwise, rule_set.otherwise != UNDECIDED, 0, "no rule holds"
-    return UNDECIDED, False, -1, "; ".join(_why_open(r, columns[r.metric][i]) for r in open_rules)
+            decided = rule_set.otherwise != UNDECIDED
+            return _Decision(rule_set.otherwise, decided, 0, [Explanation("label_no_rule")])
+    why = [_why_open(rule, columns[rule.metric][i]) for rule in open_rules]
+    return _Decision(UNDECIDED, False, -1, why)
 
 
-def _in_words(rule: LabelRule, value: Any) -> str:
+def _why_decided(rule: LabelRule, value: Any) -> Explanation:
     if isinstance(value, str):
-        return str(rule)
+        return Explanation("label_rule", rule=str(rule))
     if np.isnan(value):
-        return f"{rule} (it is not known, which this rule counts)"
-    return f"{rule} (it is {value:.4g})"
+        return Explanation("label_rule_nan", rule=str(rule))
+    return Explanation("label_rule_value", rule=str(rule), value=float(value))
 
 
-def _why_open(rule: LabelRule, value: Any) -> str:
+def _why_open(rule: LabelRule, value: Any) -> Explanation:
     if rule.unit == "uV" and not pd.isna(value):
-        return f"amplitudes are not in µV, which {rule} needs"
-    return f"{rule.metric} is not known, which {rule} needs"
+        return Explanation("label_amplitudes_not_in_uv", rule=str(rule))
+    return Explanation("label_metric_missing", metric=rule.metric, rule=str(rule))

@@ -18,13 +18,11 @@ from si_curation.evidence.cross_refractoriness import (
     count_lags,
     cross_refractoriness,
 )
+from si_curation.evidence.explain import explain_bad_merges
 from si_curation.extensions.template_assignment import TemplateAssignment
 from si_curation.kernels.poisson import poisson_at_least
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
 from si_curation.variables import BAD_MERGES, UnitIndices
-
-#: What each column of the table is.
-BAD_MERGE_DESCRIPTIONS: dict[str, str] = BAD_MERGES.descriptions()
 
 
 def find_bad_merges(
@@ -72,7 +70,7 @@ def find_bad_merges(
     -------
     pandas.DataFrame
         A row for each bad pair of templates of one unit, the largest ``ratio_lower`` first. The
-        columns are described in `si_curation.evidence.bad_merges.BAD_MERGE_DESCRIPTIONS`. Empty
+        columns are described in `si_curation.variables.BAD_MERGES`. Empty
         where every unit came from one template.
 
     Raises
@@ -157,10 +155,10 @@ def find_bad_merges(
             "is_bad": (p_value <= significance) & (lower > allowed),
         }
     )
-    table["reason"] = [_reason(row) for row in table.itertuples(index=False)]
+    table["reason"] = [str(verdict) for verdict in explain_bad_merges(table)]
     # bad pairs first, then the largest ratio; ties in the order of units and templates
     order = np.lexsort((b, a, -lower, ~table["is_bad"].to_numpy(dtype=bool)))
-    table = table.iloc[order][list(BAD_MERGE_DESCRIPTIONS)]
+    table = table.iloc[order][list(BAD_MERGES)]
     return (table if all_pairs else table[table["is_bad"]]).reset_index(drop=True)
 
 
@@ -247,15 +245,3 @@ def _power(
         is_rare = poisson_at_least(middle, mean) <= significance
         low, high = np.where(is_rare, low, middle), np.where(is_rare, middle, high)
     return poisson_at_least(high, expected)
-
-
-def _reason(row: Any) -> str:
-    counts = (
-        f"{row.observed} coincidences, {row.expected * row.ratio_allowed:.3g} explained by "
-        f"contamination, {row.expected:.3g} if independent"
-    )
-    if row.is_bad:
-        return f"not one neuron: {counts}"
-    if row.power < 0.8:
-        return f"cannot be told, too few are expected: {counts}"
-    return f"refractory: {counts}"

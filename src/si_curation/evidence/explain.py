@@ -1,68 +1,116 @@
-"""The evidence of a pair of units in plain words."""
+"""The reasons of merge evidence: codes with values, made from the columns of the tables.
+
+The codes and their texts are declared in `si_curation.variables`.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-# power that is called enough
+from si_curation.evidence.continuity import MIN_SPIKES
+from si_curation.evidence.cross_refractoriness import SIGNIFICANCE
+from si_curation.variables import Explanation
+
+# thresholds of the statements in the texts
 ENOUGH_POWER = 0.8
+MAX_RATIO_IF_ONE = 0.7
+LIKELY, UNLIKELY = 0.5, 0.2
+LOW_OVERLAP = 0.25
+MIN_BURST_ASYMMETRY = 0.1
+MIN_EXTRA_DUPLICATES = 0.05
+CONTINUOUS_DISTANCE = 1.0
 
 
-def reasons(table: pd.DataFrame) -> list[str]:
-    """Say of each pair what speaks for and against a merge, and what cannot be told.
+def explain_merges(table: pd.DataFrame) -> list[list[Explanation]]:
+    """Return the evidence for and against a merge of each pair, and what is unknown.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        With the columns of `si_curation.evidence.merge_score.MERGE_DESCRIPTIONS`.
+        With the columns of `si_curation.variables.MERGES`, "reason" excepted.
 
     Returns
     -------
-    list of str
+    list of list of Explanation
+        One list for each row: the cross-correlogram, amplitude and depth always; a shared template,
+        different times, bursts and duplicates where there are any.
     """
     names = [name for name in table.columns if name != "reason"]
     columns = [table[name].tolist() for name in names]
-    return [_reason(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+    return [
+        _explain_merge(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)
+    ]
 
 
-def _reason(row: dict) -> str:
-    parts = [_coincidences(row)]
+def explain_bad_merges(table: pd.DataFrame) -> list[Explanation]:
+    """Return the verdict on each pair of templates of one unit.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns of `si_curation.variables.BAD_MERGES`, "reason" excepted.
+
+    Returns
+    -------
+    list of Explanation
+        "bad_merge", "good_merge", or "bad_merge_unknown" where too few coincidences are expected.
+    """
+    return [_explain_bad_merge(row) for row in table.to_dict("records")]
+
+
+def _explain_bad_merge(row: dict[str, Any]) -> Explanation:
+    if row["is_bad"]:
+        code = "bad_merge"
+    else:
+        code = "bad_merge_unknown" if row["power"] < ENOUGH_POWER else "good_merge"
+    explained = row["expected"] * row["ratio_allowed"]
+    return Explanation(
+        code, observed=row["observed"], explained=explained, independent=row["expected"]
+    )
+
+
+def _explain_merge(row: dict[str, Any]) -> list[Explanation]:
+    found = [_explain_coincidences(row)]
     if row["shared_templates"]:
-        parts.append("they share a template of the sorter, so a curator may have split them")
-    if row["time_overlap"] < 0.25:
-        parts.append(f"they fire at different times ({row['time_overlap']:.0%} in common)")
-    parts.append(_continuity(row, "amplitude", "spike_amplitudes"))
-    if np.isfinite(row["burst_asymmetry"]) and row["burst_asymmetry"] > 0.1:
-        parts.append("the smaller unit follows the larger one, as in bursts")
-    parts.append(_continuity(row, "depth", "spike_locations"))
-    extra = row["duplicate_fraction"] - row["duplicate_fraction_by_chance"]
-    if extra > 0.05:
-        parts.append(
-            f"{row['duplicate_fraction']:.0%} of the spikes of the smaller unit were found twice: "
-            "remove the duplicates when merging"
-        )
-    return "; ".join(parts)
+        found.append(Explanation("merge_shared_template"))
+    if row["time_overlap"] < LOW_OVERLAP:
+        found.append(Explanation("merge_different_times", overlap=row["time_overlap"]))
+    found.append(_explain_continuity(row, "amplitude", "spike_amplitudes"))
+    if row["burst_asymmetry"] > MIN_BURST_ASYMMETRY:
+        found.append(Explanation("merge_burst"))
+    found.append(_explain_continuity(row, "depth", "spike_locations"))
+    share = row["duplicate_fraction"]
+    if share - row["duplicate_fraction_by_chance"] > MIN_EXTRA_DUPLICATES:
+        found.append(Explanation("merge_duplicates", share=share))
+    return found
 
 
-def _coincidences(row: dict) -> str:
-    counts = f"{row['refractory_observed']} of {row['refractory_expected']:.3g} coincidences"
-    if row["refractory_ratio_if_one"] > 0.7:
-        return f"cross-correlogram cannot be told: both units are contaminated ({counts})"
+def _explain_coincidences(row: dict[str, Any]) -> Explanation:
     probability = row["one_neuron_probability"]
-    if row["refractory_chance"] <= 0.05 and probability >= 0.5:
-        return f"the cross-correlogram has a dip ({counts})"
-    if probability < 0.2:
-        return f"the cross-correlogram has no dip deep enough for one neuron ({counts})"
-    if row["refractory_power"] >= ENOUGH_POWER:
-        return f"cross-correlogram cannot be told: a shallow dip ({counts})"
-    return f"cross-correlogram cannot be told: too few coincidences are expected ({counts})"
+    if row["refractory_ratio_if_one"] > MAX_RATIO_IF_ONE:
+        code = "merge_both_contaminated"
+    elif row["refractory_chance"] <= SIGNIFICANCE and probability >= LIKELY:
+        code = "merge_dip"
+    elif probability < UNLIKELY:
+        code = "merge_no_dip"
+    elif row["refractory_power"] >= ENOUGH_POWER:
+        code = "merge_shallow_dip"
+    else:
+        code = "merge_too_few_coincidences"
+    return Explanation(
+        code, observed=row["refractory_observed"], expected=row["refractory_expected"]
+    )
 
 
-def _continuity(row: dict, name: str, extension: str) -> str:
-    distance = row[f"{name}_distance"]
-    if np.isnan(distance):
-        too_few = min(row["num_spikes_a"], row["num_spikes_b"]) < 10
-        why = "fewer than 10 spikes" if too_few else f"no values in extension {extension!r}"
-        return f"{name} cannot be told: {why}"
-    return f"{name} {'goes on' if distance < 1.0 else f'differs by {distance:.1f} sd'}"
+def _explain_continuity(row: dict[str, Any], value: str, extension: str) -> Explanation:
+    distance = row[f"{value}_distance"]
+    if np.isfinite(distance):
+        if distance < CONTINUOUS_DISTANCE:
+            return Explanation("merge_continuous", value=value)
+        return Explanation("merge_discontinuous", value=value, distance=distance)
+    if min(row["num_spikes_a"], row["num_spikes_b"]) < MIN_SPIKES:
+        return Explanation("merge_value_few_spikes", value=value)
+    return Explanation("merge_value_missing", value=value, extension=extension)

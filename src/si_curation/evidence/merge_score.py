@@ -1,4 +1,4 @@
-"""The score of a pair of units, its terms, and what each column of the table of pairs is."""
+"""The score of a pair of units and its terms."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from si_curation.variables import MERGES
-
 # prior log odds (20 to 1) of one neuron where two units never fire at the same time: a neuron whose
 # waveform changed
 APART_LOG_ODDS = 3.0
 # overlap in time from which the prior odds are even
 APART_OVERLAP = 0.5
 APART_MIN_SPIKES = 50
-
-#: What each column of the table of pairs is.
-MERGE_DESCRIPTIONS: dict[str, str] = MERGES.descriptions()
 
 
 def probability_of_one_neuron(

@@ -33,9 +33,8 @@ from si_curation.evidence.cross_refractoriness import (
     count_lags,
     cross_refractoriness,
 )
-from si_curation.evidence.explain import reasons
+from si_curation.evidence.explain import explain_merges
 from si_curation.evidence.merge_score import (
-    MERGE_DESCRIPTIONS,
     burst_asymmetry,
     continuity_term,
     merge_score,
@@ -51,6 +50,7 @@ from si_curation.kernels.contamination import (
     expected_pairs,
 )
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
+from si_curation.variables import MERGES, Explanation, explanations_text
 
 if TYPE_CHECKING:
     from spikeinterface.curation.curation_model import Curation
@@ -112,7 +112,7 @@ def suggest_merges(
     -------
     MergeSuggestions
         ``.table`` has a row for each candidate, best first; its columns are described in
-        `si_curation.evidence.merge_score.MERGE_DESCRIPTIONS`. ``.groups()`` returns merge groups
+        `si_curation.variables.MERGES`. ``.groups()`` returns merge groups
         for SpikeInterface.
 
     Raises
@@ -253,7 +253,7 @@ class MergeSuggestions:
     ----------
     table : pandas.DataFrame
         One row per candidate pair; the columns are described in
-        `si_curation.evidence.merge_score.MERGE_DESCRIPTIONS`.
+        `si_curation.variables.MERGES`.
     unit_ids : array
         All units of the analyzer.
     score_threshold : float
@@ -271,6 +271,11 @@ class MergeSuggestions:
             f"MergeSuggestions: {len(self.table)} candidate pairs of {len(self.unit_ids)} units, "
             f"{good} with a score of {self.score_threshold:g} or more"
         )
+
+    @property
+    def explanations(self) -> list[list[Explanation]]:
+        """The reasons of each row of the table, as codes with values."""
+        return explain_merges(self.table)
 
     def pairs(self, threshold: float | None = None) -> list[tuple[Any, Any]]:
         """Return the pairs of unit ids with a score of at least the threshold, best first."""
@@ -393,7 +398,7 @@ def tabulate_pairs(
     Returns
     -------
     pandas.DataFrame
-        With the columns of `MERGE_DESCRIPTIONS`, in the order of `pairs`.
+        With the columns of `si_curation.variables.MERGES`, in the order of `pairs`.
     """
     fs = analyzer.sampling_frequency
     spikes = analyzer.sorting.to_spike_vector()
@@ -453,8 +458,8 @@ def tabulate_pairs(
     table = pd.DataFrame(columns)
     terms = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
     table["score"] = merge_score(*(table[name].to_numpy(dtype=np.float64) for name in terms))
-    table["reason"] = reasons(table)
-    return table[list(MERGE_DESCRIPTIONS)]
+    table["reason"] = [explanations_text(found) for found in explain_merges(table)]
+    return table[list(MERGES)]
 
 
 def _shared_templates(analyzer: SortingAnalyzer, pairs: NDArray[np.int64]) -> NDArray[np.int64]:

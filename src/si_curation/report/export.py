@@ -14,7 +14,6 @@ from tqdm.auto import tqdm
 
 from si_curation.checks import unit_indices_of
 from si_curation.errors import ParameterError
-from si_curation.evidence.merge_score import MERGE_DESCRIPTIONS
 from si_curation.files import check_output_file, write_pieces
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
@@ -29,6 +28,7 @@ from si_curation.report.provenance import (
 )
 from si_curation.report.summary import session_charts, session_facts
 from si_curation.report.unit_panel import UnitPanels
+from si_curation.variables import MERGES
 
 _FEW_UNITS = 50
 
@@ -132,7 +132,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "notes": panels.notes,
         "session": session_charts(context, columns),
         "pairs": pairs,
-        "evidence": list(MERGE_DESCRIPTIONS.items()),
+        "evidence": list(MERGES.descriptions().items()),
         "colours": _colour_map(),
     }
     return {

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from si_curation.errors import MissingDataError
-from si_curation.evidence.bad_merges import BAD_MERGE_DESCRIPTIONS, find_bad_merges
-from si_curation.evidence.merge_score import MERGE_DESCRIPTIONS
+from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.merges import suggest_merges
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value
 from si_curation.report.unit_panel import UnitPanels
+from si_curation.variables import BAD_MERGES, MERGES, Table
 
 MAX_CANDIDATES = 300
 CANDIDATE_COLUMNS = (
@@ -76,11 +76,11 @@ def merge_candidates(
                 positions[values["unit_id_a"]], positions[values["unit_id_b"]]
             ),
             "refractory_ms": values["refractory_period_ms"],
-            "evidence": [format_value(plain(values[name])) for name in MERGE_DESCRIPTIONS],
+            "evidence": [format_value(plain(values[name])) for name in MERGES],
         }
         for values in table.to_dict(orient="records")
     ]
-    return _evidence(table, CANDIDATE_COLUMNS, MERGE_DESCRIPTIONS, note), pairs
+    return _evidence(table, CANDIDATE_COLUMNS, MERGES, note), pairs
 
 
 def bad_merges(context: ReportContext) -> EvidenceTable:
@@ -89,10 +89,12 @@ def bad_merges(context: ReportContext) -> EvidenceTable:
         table = find_bad_merges(context.analyzer, unit_ids=context.unit_ids)
     except MissingDataError as fault:
         return EvidenceTable([], [], f"Bad merges cannot be told: {fault}.")
-    return _evidence(table, BAD_MERGE_COLUMNS, BAD_MERGE_DESCRIPTIONS, "")
+    return _evidence(table, BAD_MERGE_COLUMNS, BAD_MERGES, "")
 
 
-def _evidence(table: pd.DataFrame, names, descriptions, note: str) -> EvidenceTable:
+def _evidence(
+    table: pd.DataFrame, names: tuple[str, ...], variables: Table, note: str
+) -> EvidenceTable:
     values = [plain(table[name].to_numpy()) for name in names]
     rows = [[(format_value(value), value) for value in row] for row in zip(*values, strict=True)]
-    return EvidenceTable([(name, descriptions[name]) for name in names], rows, note)
+    return EvidenceTable([(name, str(variables[name])) for name in names], rows, note)
