@@ -11,6 +11,7 @@ from si_curation.variables import REASONS, TABLES, Explanation, explanations_tex
 
 DTYPES = {
     "float64": "float64",
+    "float32": "float32",
     "int64": "int64",
     "bool": "bool",
     "Int64": "Int64",

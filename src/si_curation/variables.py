@@ -258,6 +258,8 @@ _METRIC_REASONS = (
     ("no_signal", "the template has no signal"),
     ("no_extension", "there is no extension {name}"),
     ("no_amplitudes", "there is no extension {names} (the folder has no amplitudes.npy)"),
+    ("no_direction", "spike_locations have no direction {direction!r}"),
+    ("only_depth", "there is no extension spike_locations, and features only tell the depth (y)"),
     ("no_positions", "there is no extension spike_locations, nor features: {error}"),
     ("missing_data", "{error}"),
     ("no_sorter_value", "the sorter's value is not known for this unit"),
@@ -326,7 +328,7 @@ _CONTAMINATION_REASONS = (
     ),
     ("no_shoulders", "the autocorrelogram has no shoulders"),
     ("too_few_in_centre", "no pairs in the centre and too few expected"),
-    ("no_sliding_bins", "too few spikes to tell"),
+    ("no_estimate", "too few spikes to tell"),
 )
 _MERGE_REASONS = (
     # the cross-correlogram: one of these for each pair
@@ -1266,7 +1268,16 @@ BEST_CHANNELS = Table(
 SIMILARITY = Table(
     "unit_similarity",
     "another unit, most similar first",
-    [Variable("similarity", "similarity of the templates", "1", values="-1 to 1", source=_PHY)],
+    [
+        Variable(
+            "similarity",
+            "similarity of the templates",
+            "1",
+            "float32",
+            values="-1 to 1",
+            source="phy 2.1.0, SimilarityView",
+        )
+    ],
 )
 
 SPIKE_AMPLITUDES = Table(

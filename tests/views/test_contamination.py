@@ -1,4 +1,4 @@
-"""`plot_contamination` shows the estimates of the panel, and what cannot be told."""
+"""`plot_contamination` shows the estimates of the panel, and why there is none."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def marks(axes):
         return {s[0, 1]: (s[0, 0], s[1, 0]) for s in map(np.asarray, spans[name].get_segments())}
 
     values = {y: x for x, y in found["estimate"]}
-    return values, by_row("interval"), set(found["nothing"][:, 1]), by_row("cannot be told")
+    return values, by_row("interval"), set(found["nothing"][:, 1]), by_row("not enough spikes")
 
 
 def check_column(axes, panel, column):
@@ -46,7 +46,7 @@ def test_drawn_estimates_are_those_of_the_panel():
     for axes, column in zip(widget.axes, ESTIMATES, strict=True):
         check_column(axes, panel, column)
     assert [t.get_text() for t in widget.ax.get_yticklabels()] == [str(u) for u in panel.index]
-    assert panel["hill_contamination"].isna().any(), "nothing that cannot be told"
+    assert panel["hill_contamination"].isna().any(), "every value is there"
     given = sic.plot_contamination(analyzer, [13, 4], refractory_period_ms=1.5)
     expected = sic.contamination_panel(analyzer, unit_ids=[13, 4], refractory_period_ms=1.5)
     check_column(given.axes[2], expected, "rp_contamination")
@@ -66,7 +66,7 @@ def test_one_unit_has_one_panel_with_the_numbers():
                 ends = [row.get(f"{column}_{end}", row[column]) for end in ("lower", "upper")]
                 assert intervals[place] == tuple(np.minimum(ends, 1.0))
             else:
-                assert words[place] in ("cannot be told", "refuted", "not below 35 %")
+                assert words[place] in ("not enough spikes", "refuted", "not below 35 %")
         count = f"{int(row.num_spikes):,} spikes"
         assert count in texts(widget.ax)
         assert f"unit {unit_id}" in texts(widget.ax)

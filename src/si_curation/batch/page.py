@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -45,8 +46,9 @@ def make_page(
     quantiles: pd.DataFrame,
     effect: EffectVsQuality | None,
     notes: list[str],
+    warnings: Mapping[str, Sequence[str]],
 ) -> str:
-    """Give the page as text.
+    """Return the page as text.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def make_page(
         As in the files of these names.
     effect : EffectVsQuality, optional
     notes : list of str
+    warnings : mapping of str to sequence of str
+        Of each session.
 
     Returns
     -------
@@ -72,7 +76,10 @@ def make_page(
         num_sessions=len(sessions),
         num_units=int(sessions["num_units"].sum()),
         num_spikes=int(sessions["num_spikes"].sum()),
-        rows=[_row(batch, row, groups) for row in sessions.to_dict("records")],
+        rows=[
+            _row(batch, row, groups, warnings[row["session"]])
+            for row in sessions.to_dict("records")
+        ],
         labels=list(groups.columns),
         failed=sessions[sessions["status"] == FAILED_STATUS].to_dict("records"),
         metrics=_metrics(quantiles),
@@ -83,7 +90,9 @@ def make_page(
     )
 
 
-def _row(batch: BatchFolder, row: dict[str, Any], groups: pd.DataFrame) -> dict[str, Any]:
+def _row(
+    batch: BatchFolder, row: dict[str, Any], groups: pd.DataFrame, warnings: Sequence[str]
+) -> dict[str, Any]:
     name = row["session"]
     folder = batch.outputs_of(name)
     links = {}
@@ -96,8 +105,7 @@ def _row(batch: BatchFolder, row: dict[str, Any], groups: pd.DataFrame) -> dict[
             if (folder / file).exists()
         }
     by_label = groups.loc[name].tolist() if name in groups.index else [""] * len(groups.columns)
-    warned = [text for text in row["warnings"].split("; ") if text]
-    return {**row, "links": links, "by_label": by_label, "warned": warned}
+    return {**row, "links": links, "by_label": by_label, "warned": list(warnings)}
 
 
 def _metrics(quantiles: pd.DataFrame) -> dict[str, Any]:

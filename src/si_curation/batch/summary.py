@@ -53,7 +53,8 @@ def write_summary(
         _write(batch.folder / "effect_vs_quality.csv", effect.summary.reset_index())
         _write(batch.folder / "effect_vs_quality_thresholds.csv", effect.table)
         notes += effect.notes
-    page = make_page(batch, recipe, sessions, units, quantiles, effect, notes)
+    warnings = {row["session"]: row["warnings"] for row in rows}
+    page = make_page(batch, recipe, sessions, units, quantiles, effect, notes, warnings)
     replace_file(batch.folder / "summary.html", page.encode("utf-8"))
     return sessions, units, notes
 

@@ -15,6 +15,7 @@ from si_curation.errors import MissingDataError
 from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
 from si_curation.kernels.monosynaptic import PairTests
 from si_curation.reading.probe import shanks_of
+from si_curation.variables import Explanation, explanations_text
 
 logger = logging.getLogger(__name__)
 
@@ -101,44 +102,68 @@ def add_contamination(
     table["contaminated"] = pre | post  # true where one is, whatever the other
 
 
-_FLAGS = {
-    "shares_channels": "the units share channels (overlapping spikes)",
-    "contaminated": "a unit is contaminated",
-    "zero_lag_peak": "peak at lag 0 (common input, or the same spikes in both units)",
-    "both_directions": "the reverse direction stands out as well (common input, or one neuron)",
-    "too_few_spikes": "few pairs of spikes",
-}
-_UNKNOWN = {
-    "shares_channels": "not known whether the units share channels",
-    "contaminated": "contamination is not known",
-}
+_FLAGS = ("shares_channels", "contaminated", "zero_lag_peak", "both_directions", "too_few_spikes")
 
 
-def verdicts(table: pd.DataFrame) -> NDArray[np.object_]:
-    """Put each row into words; rows with the same flags have the same words."""
-    code = np.zeros(len(table), dtype=np.int64)
-    phrases: list[str] = []
-    for name, text in _FLAGS.items():
-        code |= table[name].fillna(False).to_numpy(dtype=bool) << len(phrases)
-        phrases.append(text)
-    for name, text in _UNKNOWN.items():
-        code |= table[name].isna().to_numpy() << len(phrases)
-        phrases.append(text)
-    code |= (~table["passes_english2017"].to_numpy()).astype(np.int64) << len(phrases)
-    phrases.append("not beyond the lags of the other sign (p_causal)")
+def explain(table: pd.DataFrame) -> tuple[list[list[Explanation]], NDArray[np.intp]]:
+    """Explain each row: what was found, and for a connection what speaks against it.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns of `si_curation.variables.CONNECTIONS`, but for the verdict.
+
+    Returns
+    -------
+    explanations : list of list of Explanation
+        The different ones: what was found, and then the flags.
+    which : array (n_rows,) int
+        The one of each row.
+    """
+    flags = {f"flag_{name}": table[name].fillna(False).to_numpy(dtype=bool) for name in _FLAGS}
+    flags |= {
+        "flag_channels_unknown": table["shares_channels"].isna().to_numpy(),
+        "flag_contamination_unknown": table["contaminated"].isna().to_numpy(),
+        "flag_not_causal": ~table["passes_english2017"].to_numpy(dtype=bool),
+    }
+    kind = table["connection_type"].to_numpy(dtype=object)
+    found = np.select(
+        [kind == "excitatory", kind == "inhibitory", table["p_fast"].isna().to_numpy(),
+         table["passes_stark2009"].to_numpy(dtype=bool)],
+        range(4),
+        default=4,
+    )  # fmt: skip
+    code = found.astype(np.int64) << len(flags)
+    for bit, is_set in enumerate(flags.values()):
+        code |= (is_set & (kind != "")).astype(np.int64) << bit
     different, which = np.unique(code, return_inverse=True)
-    words = [
-        "; ".join(text for bit, text in enumerate(phrases) if value >> bit & 1)
+    explanations = [
+        [
+            Explanation(_FOUND[value >> len(flags)]),
+            *(Explanation(flag) for bit, flag in enumerate(flags) if value >> bit & 1),
+        ]
         for value in different.tolist()
     ]
-    verdict = np.where(
-        table["passes_stark2009"].to_numpy(),
-        "no connection: not beyond the lags of the other sign (p_causal)",
-        "no connection: no lag stands out (p_fast)",
-    ).astype(object)
-    verdict[table["p_fast"].isna().to_numpy()] = "not tested: a unit has no spikes"
-    kind = table["connection_type"].to_numpy(dtype=object)
-    for row in np.flatnonzero(kind != "").tolist():
-        flags = words[which[row]]
-        verdict[row] = f"{kind[row]}, but: {flags}" if flags else f"{kind[row]}, no flag"
-    return verdict
+    return explanations, which
+
+
+_FOUND = (
+    "connection_excitatory",
+    "connection_inhibitory",
+    "connection_not_tested",
+    "connection_not_causal",
+    "connection_not_fast",
+)
+
+
+def verdict_texts(table: pd.DataFrame) -> NDArray[np.object_]:
+    """Write each row in words: what was found, and what speaks against a connection."""
+    explanations, which = explain(table)
+    texts = np.array([_verdict_text(*one) for one in explanations], dtype=object)
+    return texts[which] if len(table) else np.zeros(0, dtype=object)
+
+
+def _verdict_text(found: Explanation, *flags: Explanation) -> str:
+    if found.code not in _FOUND[:2]:
+        return str(found)
+    return f"{found}, but: {explanations_text(flags)}" if flags else f"{found}, no flag"

@@ -26,7 +26,7 @@ from si_curation.quality.connection_flags import (
     add_places,
     places_of,
     shared_channels,
-    verdicts,
+    verdict_texts,
 )
 from si_curation.quality.contamination import contamination_panel
 from si_curation.variables import CONNECTIONS
@@ -221,7 +221,7 @@ def find_monosynaptic_connections(
     table["too_few_spikes"] = few
     add_places(table, tests, places)
     add_contamination(table, tests, panel["rp_contamination"].to_numpy(), max_contamination)
-    table["verdict"] = verdicts(table)
+    table["verdict"] = verdict_texts(table)
     table.insert(0, "pre_unit_id", analyzer.unit_ids[units[tests.pre]])
     table.insert(1, "post_unit_id", analyzer.unit_ids[units[tests.post]])
     return table[list(MONOSYNAPTIC_DESCRIPTIONS)]

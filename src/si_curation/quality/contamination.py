@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.checks import Checks, unit_indices_of
 from si_curation.kernels.contamination import (
     SLIDING_CONFIDENCE,
     SLIDING_CONTAMINATIONS,
@@ -31,7 +31,7 @@ from si_curation.kernels.refractory import (
     kilosort_bin_of_lag,
     kilosort_refractoriness,
 )
-from si_curation.variables import CONTAMINATION
+from si_curation.variables import CONTAMINATION, Explanation
 
 #: What each column of the panel is.
 CONTAMINATION_DESCRIPTIONS: dict[str, str] = CONTAMINATION.descriptions()
@@ -40,7 +40,9 @@ MAX_REFRACTORY_PERIOD_MS = 100.0
 SLIDING_BIN_MS, SLIDING_MIN_MS, SLIDING_MAX_MS = 0.25, 0.5, 10.0
 
 
-class _Spikes(NamedTuple):
+class SpikePairs(NamedTuple):
+    """Pairs of spikes at short lags of each unit or group."""
+
     num_spikes: NDArray[np.int64]  # (n_units,)
     duration: float  # samples, of all segments
     sampling_frequency: float
@@ -145,12 +147,10 @@ def contamination_panel(
     >>> panel.loc[13, ["num_spikes", "rp_violations", "rp_contamination"]].tolist()
     [1330.0, 58.0, 1.0]
     """
-    rows = _rows_of(sorting_analyzer, unit_ids)
-    periods = (refractory_period_ms, censored_period_ms)
-    fs = sorting_analyzer.sampling_frequency
-    check_periods(fs, *periods, confidence_level)
-    longest = None if refractory_period_ms is None else samples_of(refractory_period_ms, fs)
-    table = make_panel(count_violations(sorting_analyzer, longest), *periods, confidence_level)
+    rows = unit_indices_of(sorting_analyzer, unit_ids)
+    table = estimate_panel(
+        sorting_analyzer, None, refractory_period_ms, censored_period_ms, confidence_level
+    ).table
     table.index = pd.Index(sorting_analyzer.unit_ids, name="unit_id")
     return table.iloc[rows]
 
@@ -194,70 +194,105 @@ def contamination_of_spikes(
     >>> contamination_of_spikes(analyzer, [together]).num_spikes.tolist()
     [383]
     """
-    periods = (refractory_period_ms, censored_period_ms)
+    return estimate_panel(
+        sorting_analyzer, groups, refractory_period_ms, censored_period_ms, confidence_level
+    ).table
+
+
+class ContaminationPanel(NamedTuple):
+    """The panel, and why values of it are missing.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        With the columns of `CONTAMINATION_DESCRIPTIONS`.
+    reasons : dict of str to array (n_rows,) of object
+        By column of the estimates: an `Explanation` where nothing is estimated, else None.
+    """
+
+    table: pd.DataFrame
+    reasons: dict[str, NDArray[np.object_]]
+
+
+def estimate_panel(
+    sorting_analyzer: SortingAnalyzer,
+    groups: Sequence[NDArray[np.integer]] | None,
+    refractory_period_ms: float | None,
+    censored_period_ms: float,
+    confidence_level: float,
+) -> ContaminationPanel:
+    """Estimate the contamination of all units, or of groups of spikes.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+    groups : sequence of array, optional
+        Positions in the spike vector; the units by default.
+    refractory_period_ms, censored_period_ms, confidence_level
+        As of `contamination_panel`.
+
+    Returns
+    -------
+    ContaminationPanel
+
+    Raises
+    ------
+    ParameterError
+        A period or the confidence level cannot be used.
+    """
     fs = sorting_analyzer.sampling_frequency
-    check_periods(fs, *periods, confidence_level)
+    check_periods(fs, refractory_period_ms, censored_period_ms, confidence_level)
     longest = None if refractory_period_ms is None else samples_of(refractory_period_ms, fs)
     return make_panel(
-        count_violations(sorting_analyzer, longest, groups), *periods, confidence_level
+        count_violations(sorting_analyzer, longest, groups),
+        refractory_period_ms,
+        censored_period_ms,
+        confidence_level,
     )
 
 
 def samples_of(period_ms: float, sampling_frequency: float) -> int:
-    """Give a period in samples; multiplied as SpikeInterface does, so that halves round alike."""
+    """Return a period in samples; multiplied as SpikeInterface does, so that halves round alike."""
     return round(period_ms * sampling_frequency * 1e-3)
-
-
-def _rows_of(analyzer: SortingAnalyzer, unit_ids: Sequence[Any] | None) -> NDArray[np.int64]:
-    position = {unit_id: row for row, unit_id in enumerate(analyzer.unit_ids.tolist())}
-    if unit_ids is None:
-        return np.arange(len(position))
-    wanted = np.asarray(unit_ids).tolist()
-    unknown = [unit_id for unit_id in wanted if unit_id not in position]
-    if unknown:
-        raise UnknownIdError(
-            f"there are no units {unknown}; the analyzer has {len(position)} units, see .unit_ids"
-        )
-    if len(set(wanted)) < len(wanted):
-        raise ParameterError(f"unit_ids has units more than once: {wanted}; give each once")
-    return np.array([position[unit_id] for unit_id in wanted], dtype=np.int64)
 
 
 def check_periods(
     fs: float, refractory_ms: float | None, censored_ms: float, confidence_level: float
 ) -> None:
-    """Raise unless the parameters of the panel can be used."""
-    problems = []
-    if not 0.0 < confidence_level < 1.0:
-        problems.append(f"confidence_level is {confidence_level!r}: give a number between 0 and 1")
-    if not 0.0 <= censored_ms <= MAX_REFRACTORY_PERIOD_MS:
-        problems.append(f"censored_period_ms is {censored_ms!r}: give 0 or a few tenths of a ms")
-    elif refractory_ms is None and censored_ms >= DEFAULT_REFRACTORY_PERIOD_MS:
-        problems.append(
-            f"censored_period_ms is {censored_ms!r}: give less than the default refractory period "
-            f"of {DEFAULT_REFRACTORY_PERIOD_MS} ms, or give refractory_period_ms"
+    """Raise unless the parameters of the panel can be used.
+
+    Raises
+    ------
+    ParameterError
+        All problems at once.
+    """
+    checks = Checks()
+    longest, default = MAX_REFRACTORY_PERIOD_MS, DEFAULT_REFRACTORY_PERIOD_MS
+    checks.number("confidence_level", confidence_level, above=0, below=1)
+    checks.number("censored_period_ms", censored_ms, at_least=0, at_most=longest)
+    checks.number("refractory_period_ms", refractory_ms, above=0, at_most=longest, optional=True)
+    checks.finish()
+    if refractory_ms is None:
+        checks.require(
+            censored_ms < default,
+            f"censored_period_ms is {censored_ms!r}, expected less than the default refractory "
+            f"period of {default} ms; or give refractory_period_ms",
         )
-    if refractory_ms is not None and not 0.0 < refractory_ms <= MAX_REFRACTORY_PERIOD_MS:
-        problems.append(
-            f"refractory_period_ms is {refractory_ms!r}: give None to estimate it, or a number "
-            f"above 0 and up to {MAX_REFRACTORY_PERIOD_MS:g}"
+    shortest = default if refractory_ms is None else refractory_ms
+    if not checks.problems:
+        checks.require(
+            samples_of(shortest, fs) > samples_of(censored_ms, fs),
+            f"the refractory period of {shortest!r} ms is not longer than the censored period of "
+            f"{censored_ms!r} ms by at least one sample at {fs:g} Hz; give a longer one",
         )
-    if not problems:
-        shortest = DEFAULT_REFRACTORY_PERIOD_MS if refractory_ms is None else refractory_ms
-        if samples_of(shortest, fs) <= samples_of(censored_ms, fs):
-            problems.append(
-                f"the refractory period of {shortest!r} ms is not longer than the censored period "
-                f"of {censored_ms!r} ms by at least one sample at {fs:g} Hz: give a longer one"
-            )
-    if problems:
-        raise ParameterError("; ".join(problems))
+    checks.finish()
 
 
 def count_violations(
     analyzer: SortingAnalyzer,
     longest: int | None,
     groups: Sequence[NDArray[np.integer]] | None = None,
-) -> _Spikes:
+) -> SpikePairs:
     """Count the pairs of each unit, or of each of some groups of positions in the spike vector."""
     fs = analyzer.sampling_frequency
     spikes = analyzer.sorting.to_spike_vector()
@@ -277,29 +312,29 @@ def count_violations(
         kilosort_bin_of_lag(fs),
     )
     num_spikes = np.bincount(units, minlength=num_units).astype(np.int64)
-    return _Spikes(num_spikes, float(analyzer.get_total_samples()), fs, counts)
+    return SpikePairs(num_spikes, float(analyzer.get_total_samples()), fs, counts)
 
 
 def make_panel(
-    spikes: _Spikes,
+    spikes: SpikePairs,
     refractory_period_ms: float | None,
     censored_period_ms: float,
     confidence_level: float,
-) -> pd.DataFrame:
-    """Make the table of `contamination_panel` from counted violations."""
-    t_c = samples_of(censored_period_ms, spikes.sampling_frequency)
+) -> ContaminationPanel:
+    """Make the panel from counted violations."""
+    fs = spikes.sampling_frequency
+    t_c = samples_of(censored_period_ms, fs)
     if refractory_period_ms is None:
         t_r, source = _estimate_periods(spikes, t_c)
     else:
-        t_r = np.full(
-            spikes.num_spikes.size,
-            samples_of(refractory_period_ms, spikes.sampling_frequency),
-        )
+        t_r = np.full(spikes.num_spikes.size, samples_of(refractory_period_ms, fs))
         source = np.full(t_r.size, "given", dtype=object)
     return _tabulate(spikes, t_r, source, t_c, confidence_level)
 
 
-def _estimate_periods(spikes: _Spikes, t_c: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+def _estimate_periods(
+    spikes: SpikePairs, t_c: int
+) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     fs = spikes.sampling_frequency
     pairs = spikes.counts.all_pairs.copy()
     pairs[:, :t_c] = 0
@@ -311,12 +346,12 @@ def _estimate_periods(spikes: _Spikes, t_c: int) -> tuple[NDArray[np.int64], NDA
 
 
 def _tabulate(
-    spikes: _Spikes,
+    spikes: SpikePairs,
     t_r: NDArray[np.int64],
     source: NDArray[np.object_],
     t_c: int,
     confidence_level: float,
-) -> pd.DataFrame:
+) -> ContaminationPanel:
     num_spikes, duration, fs, counts = spikes
     units = np.arange(num_spikes.size)
     adjacent = np.cumsum(counts.adjacent_pairs, axis=1)[units, t_r - 1]
@@ -358,11 +393,12 @@ def _tabulate(
     columns["kilosort_r12"] = np.where(too_few, np.nan, kilosort.r12)
     columns["kilosort_q12"] = kilosort.q12
     table = pd.DataFrame(columns)
-    table["reason"] = _reasons(table, estimates, np.isnan(expected))
-    return table
+    reasons = _explain(table, estimates)
+    table["reason"] = _reason_texts(reasons, len(table))
+    return ContaminationPanel(table, reasons)
 
 
-def _sliding(spikes: _Spikes, cumulative: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def _sliding(spikes: SpikePairs, cumulative: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     fs = spikes.sampling_frequency
     step = max(samples_of(SLIDING_BIN_MS, fs), 1)
     ends = np.arange(step, int(SLIDING_MAX_MS * fs / 1000.0) + 1, step)
@@ -386,42 +422,76 @@ def _sliding(spikes: _Spikes, cumulative: NDArray[np.int64]) -> dict[str, NDArra
     }
 
 
-def _reasons(
-    table: pd.DataFrame, estimates: dict[str, Estimate], is_filled: NDArray[np.bool_]
-) -> list[str]:
-    """Say for each unit which columns are NaN and why."""
-    most = f"{SLIDING_CONTAMINATIONS[-1]:.0%}"
-    counts, pairs = table["num_spikes"].tolist(), table["expected_pairs"].tolist()
-    no_sliding = table["sliding_rp_violation"].isna().tolist()
-    no_r12, no_q12 = table["kilosort_r12"].isna().tolist(), table["kilosort_q12"].isna().tolist()
-    reasons = []
-    for row, num_spikes in enumerate(counts):
-        parts = []
-        too_few = [name for name, found in estimates.items() if found.cannot_be_told[row]]
-        refuted = [name for name, found in estimates.items() if found.is_refuted[row]]
-        no_pairs = num_spikes <= 1
-        if no_pairs:
-            parts.append(f"all estimates: {'one spike' if num_spikes else 'no spikes'}")
-        elif is_filled[row]:
-            parts.append(
-                "estimates from violations: the recording is not longer than the censored periods "
-                "of the spikes"
-            )
-        if too_few:
-            parts.append(
-                f"{', '.join(too_few)}: no violation and only {pairs[row]:.2g} expected, any "
-                "contamination is possible"
-            )
-        if refuted:
-            parts.append(f"{', '.join(refuted)}: more violations than one other neuron can make")
-        if not no_pairs and no_sliding[row]:
-            parts.append(
-                "sliding_rp_violation, sliding_rp_period_ms: no contamination up to "
-                f"{most} is ruled out with {SLIDING_CONFIDENCE:.0%} confidence"
-            )
-        if not no_pairs and no_q12[row]:
-            parts.append("kilosort_r12, kilosort_q12: the autocorrelogram has no shoulders")
-        elif not no_pairs and no_r12[row]:
-            parts.append("kilosort_r12: no pairs in the centre and too few expected")
-        reasons.append("; ".join(parts))
+_SLIDING_COLUMNS = ("sliding_rp_violation", "sliding_rp_period_ms", "sliding_rp_confidence")
+_KILOSORT_COLUMNS = ("kilosort_r12", "kilosort_q12")
+# the subject of a reason that holds for many columns
+_SUBJECTS = {
+    "no_spikes": "all estimates",
+    "one_spike": "all estimates",
+    "recording_too_short": "estimates from violations",
+}
+_NOT_WRITTEN = "no_estimate"
+
+
+def _explain(
+    table: pd.DataFrame, estimates: Mapping[str, Estimate]
+) -> dict[str, NDArray[np.object_]]:
+    """Explain for each column of the estimates where nothing is estimated."""
+    num_spikes, expected = table["num_spikes"].to_numpy(), table["expected_pairs"].to_numpy()
+    columns = (*estimates, *_SLIDING_COLUMNS, *_KILOSORT_COLUMNS)
+    general = np.full(len(table), Explanation(_NOT_WRITTEN), dtype=object)
+    general[np.isnan(expected)] = Explanation("recording_too_short")
+    general[num_spikes == 1] = Explanation("one_spike")
+    general[num_spikes == 0] = Explanation("no_spikes")
+    is_missing = {name: table[name].isna().to_numpy() for name in columns}
+    reasons = {name: general.copy() for name in columns}
+    for name in columns:
+        reasons[name][~is_missing[name]] = None
+    some = num_spikes > 1
+    for name, estimate in estimates.items():
+        reasons[name][estimate.is_refuted] = Explanation("model_refuted")
+        for row in np.flatnonzero(estimate.cannot_be_told):
+            found = Explanation("too_few_expected", expected=float(expected[row]))
+            reasons[name][row] = found
+    none_ruled_out = Explanation(
+        "nothing_ruled_out",
+        most=float(SLIDING_CONTAMINATIONS[-1]),
+        confidence=SLIDING_CONFIDENCE,
+    )
+    for name in _SLIDING_COLUMNS[:2]:
+        reasons[name][is_missing["sliding_rp_violation"] & some] = none_ruled_out
+    no_shoulders = is_missing["kilosort_q12"] & some
+    for name in _KILOSORT_COLUMNS:
+        reasons[name][no_shoulders] = Explanation("no_shoulders")
+    too_few = is_missing["kilosort_r12"] & some & ~no_shoulders
+    reasons["kilosort_r12"][too_few] = Explanation("too_few_in_centre")
     return reasons
+
+
+def _reason_texts(reasons: Mapping[str, NDArray[np.object_]], num_rows: int) -> list[str]:
+    """Write the text of each row: the columns that are NaN for a reason, and the reason."""
+    texts = []
+    for row in range(num_rows):
+        columns: dict[str, tuple[Explanation, list[str]]] = {}
+        for name, explanations in reasons.items():
+            found = explanations[row]
+            if found is not None and found.code != _NOT_WRITTEN:
+                columns.setdefault(found.code, (found, []))[1].append(name)
+        ordered = sorted(columns, key=_ORDER.index)
+        texts.append(
+            "; ".join(
+                f"{_SUBJECTS.get(code, ', '.join(columns[code][1]))}: {columns[code][0]}"
+                for code in ordered
+            )
+        )
+    return texts
+
+
+_ORDER = [
+    *_SUBJECTS,
+    "too_few_expected",
+    "model_refuted",
+    "nothing_ruled_out",
+    "no_shoulders",
+    "too_few_in_centre",
+]

@@ -1,4 +1,4 @@
-"""Contamination of units by every usual formula, with intervals, and what cannot be told."""
+"""Contamination of units by every usual formula, with intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
+from si_curation.quality.contamination import estimate_panel
 from si_curation.views.colors import ACCENTS
 from si_curation.views.style import (
     QUIET,
@@ -34,12 +34,13 @@ ESTIMATES = {
 }
 _COLOR, _UNKNOWN = ACCENTS[0], "0.82"
 _MOST_NAMES = 40
-# beginnings of the parts of the panel's `reason`, and what is written instead
+# what is written in the figure for a longer reason
 _SHORT_REASONS = {
-    "no violation and only": "cannot be told",
-    "no pairs in the centre": "cannot be told",
-    "more violations than": "refuted",
-    "no contamination up to": "not below 35 %",
+    "too_few_expected": "not enough spikes",
+    "too_few_in_centre": "not enough spikes",
+    "no_estimate": "not enough spikes",
+    "model_refuted": "refuted",
+    "nothing_ruled_out": "not below 35 %",
 }
 
 
@@ -47,9 +48,10 @@ class ContaminationWidget(FigureWidget):
     """Draw the estimates of `contamination_panel` with their intervals.
 
     One unit has one panel with all estimates; several have a panel for each estimate, with a unit
-    in each row. The pale bands are estimates that cannot be told, as wide as what is possible; a
-    cross is one of which nothing can be said: without spikes, or "refuted" because there are more
-    violations than one other neuron can make. `contamination_panel` has the full reasons.
+    in each row. A pale band without a point: not enough spikes to estimate; the band covers the
+    contaminations that are possible. A cross: no estimate and no interval, because there are no
+    spikes, or because the model is "refuted": there are more violations than one other neuron can
+    make. `contamination_panel` has the full reasons.
 
     Parameters
     ----------
@@ -95,19 +97,16 @@ class ContaminationWidget(FigureWidget):
         **figure_arguments: Any,
     ):
         units = resolve_units(sorting_analyzer, unit_ids, {})
-        periods: dict[str, Any] = {
-            "refractory_period_ms": refractory_period_ms,
-            "censored_period_ms": censored_period_ms,
-            "confidence_level": confidence_level,
-        }
-        if unit_ids is None:
-            table = contamination_panel(sorting_analyzer, **periods)
-        else:
-            spikes = [unit.spikes(sorting_analyzer) for unit in units]
-            table = contamination_of_spikes(sorting_analyzer, spikes, **periods)
-        self.table = table.set_axis([unit.label for unit in units], axis="index")
+        groups = None
+        if unit_ids is not None:
+            groups = [unit.spikes(sorting_analyzer) for unit in units]
+        panel = estimate_panel(
+            sorting_analyzer, groups, refractory_period_ms, censored_period_ms, confidence_level
+        )
+        self.table = panel.table.set_axis([unit.label for unit in units], axis="index")
         data = {
             "table": self.table,
+            "reasons": panel.reasons,
             "title": unit_title(sorting_analyzer, units[0]) if len(units) == 1 else "",
             "level": confidence_level,
         }
@@ -124,8 +123,8 @@ class ContaminationWidget(FigureWidget):
         if len(data["table"]) == 1:
             return [figure.subplots()]
         figure.supxlabel(
-            f"share of the spikes or ratio, {100 * data['level']:g} % intervals; pale: cannot be "
-            "told, as wide as what is possible; ×: nothing can be said",
+            f"share of the spikes or ratio, {100 * data['level']:g} % intervals; pale: not enough "
+            "spikes to estimate, everything in the band is possible; ×: no estimate",
             fontsize=8,
         )
         return list(figure.subplots(1, len(ESTIMATES), sharey=True))
@@ -161,7 +160,7 @@ def _draw_estimates(axes: Axes, y: NDArray, value: NDArray, lower: NDArray, uppe
     is_known, has_interval = np.isfinite(value), np.isfinite(lower) & np.isfinite(upper)
     size = 4 if len(y) <= _MOST_NAMES else 2
     for chosen, color, width, name in (
-        (~is_known & has_interval, _UNKNOWN, 1.6 * size, "cannot be told"),
+        (~is_known & has_interval, _UNKNOWN, 1.6 * size, "not enough spikes"),
         (is_known, _COLOR, 0.3 * size, "interval"),
     ):
         axes.hlines(
@@ -189,13 +188,15 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
     y = np.arange(len(ESTIMATES), dtype=np.float64)
     _draw_estimates(axes, y, *np.minimum(found, 1.0).T)
     for place, (column, (value, lower, upper)) in enumerate(zip(ESTIMATES, found, strict=True)):
-        words = _short_reason(row["reason"], column)
         if np.isfinite(value):
-            words = _number(value)
+            text = _number(value)
             if f"{column}_lower" in table:
-                words += f" [{_number(lower)}, {_number(upper)}]"
+                text += f" [{_number(lower)}, {_number(upper)}]"
+        else:
+            reason = data["reasons"][column][0]
+            text = _SHORT_REASONS.get(reason.code, str(reason))
         axes.annotate(
-            words, (1.0, place), (4, 0), xycoords=axes.get_yaxis_transform(),
+            text, (1.0, place), (4, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", va="center", fontsize=7, color=QUIET, annotation_clip=False,
         )  # fmt: skip
     axes.set_xlim(-0.05, 1.05)
@@ -220,13 +221,3 @@ def _draw_unit(axes: Axes, row: pd.Series, data: dict[str, Any]) -> None:
 
 def _number(value: float) -> str:
     return f"{value:.2f}" if value < 10.0 else f"{value:.0f}"  # ratios have no upper limit
-
-
-def _short_reason(reason: str, column: str) -> str:
-    """Say in few words why a column is NaN."""
-    for part in reason.split("; "):
-        names, _, why = part.partition(": ")
-        if names.startswith(("all estimates", "estimates")) or column in names.split(", "):
-            short = (text for start, text in _SHORT_REASONS.items() if why.startswith(start))
-            return next(short, why)
-    return "cannot be told"

@@ -9,7 +9,7 @@ from scipy import stats
 import si_curation as sic
 from si_curation.quality.effect.directions import QUALITY_DIRECTIONS
 from si_curation.quality.effect.effect_vs_quality import effect_vs_quality
-from si_curation.quality.effect.verdict import Evidence, give_verdict
+from si_curation.quality.effect.verdict import Evidence, judge_effect, verdict_text
 from si_curation.views.effect_vs_quality import plot_effect_vs_quality
 
 FAST = {"num_bootstraps": 200, "num_permutations": 199}
@@ -48,9 +48,9 @@ def evidence(effect, lower, upper, z, p):
         ([1, 0.9], [0.8, -0.1], [1.2, 1.9], [0, 1], [1, 0.3], "stable", "too few to exclude"),
         ([0, 0.1], [-0.2, -0.1], [0.2, 0.3], [0, 1], [1, 0.3], "stable", "no clear effect"),
         ([1, 0.5], [0.8, 0.3], [1.2, 0.7], [0, -4], [1, 0.01], "shrinks", "beyond random"),
-        ([1, 0.5], [0.8, -0.1], [1.2, 1.1], [0, -4], [1, 0.01], "shrinks", "cannot be told"),
-        ([1, 0.1], [0.8, -0.1], [1.2, 0.3], [0, -4], [1, 0.01], "vanishes", "told from 0"),
-        ([-1, -0.1], [-1.2, -0.3], [-0.8, 0.1], [0, 4], [1, 0.01], "vanishes", "told from 0"),
+        ([1, 0.5], [0.8, -0.1], [1.2, 1.1], [0, -4], [1, 0.01], "shrinks", "may vanish"),
+        ([1, 0.1], [0.8, -0.1], [1.2, 0.3], [0, -4], [1, 0.01], "vanishes", "from 0"),
+        ([-1, -0.1], [-1.2, -0.3], [-0.8, 0.1], [0, 4], [1, 0.01], "vanishes", "from 0"),
         ([1, -0.3], [0.8, -0.5], [1.2, -0.1], [0, -4], [1, 0.01], "vanishes", "-0.3 [-0.5, -0.1]"),
         ([1, 1.5], [0.8, 1.3], [1.2, 1.7], [0, 4], [1, 0.01], "grows", "beyond random"),
         ([-1, -2], [-1.2, -2.2], [-0.8, -1.8], [0, -4], [1, 0.01], "grows", "p = 0.01"),
@@ -58,12 +58,13 @@ def evidence(effect, lower, upper, z, p):
     ],
 )
 def test_verdict(effect, lower, upper, z, p, verdict, words):
-    found, reason = give_verdict(evidence(effect, lower, upper, z, p), 0.0, 0.05)
+    found, reasons = judge_effect(evidence(effect, lower, upper, z, p), 0.0, 0.05)
+    reason = verdict_text(reasons)
     assert found == verdict
     assert words in reason
     assert reason.startswith(f"{effect[0]:.3g} with all 100 units")
     shifted = [np.array(a, dtype=float) + 7 for a in (effect, lower, upper)]
-    assert give_verdict(evidence(*shifted, z, p), 7.0, 0.05)[0] == verdict
+    assert judge_effect(evidence(*shifted, z, p), 7.0, 0.05)[0] == verdict
 
 
 # the whole
@@ -245,7 +246,7 @@ def test_covariates_with_gaps_and_the_metric_itself():
     alone = effect_vs_quality(noise, metrics, covariates=(), **FAST).summary
     assert alone["partial_rho"].isna().all()
     assert not alone["explained"].any()
-    assert alone["reason"].str.contains("cannot be told: none is there").all()
+    assert alone["reason"].str.contains("given covariates: none is there").all()
     constant = effect_vs_quality(noise * 0 + 2, metrics, **FAST).summary
     assert set(constant["verdict"]) == {"stable"}
     assert constant["reason"].str.contains("the effect is the same for all units").all()

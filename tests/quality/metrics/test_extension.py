@@ -14,6 +14,7 @@ from si_curation.errors import MissingDataError, ParameterError, SiCurationError
 from si_curation.quality.metrics import contamination, registry, stability
 from si_curation.quality.metrics.extension import CurationMetrics, compute_curation_metrics
 from si_curation.quality.metrics.registry import METRIC_DESCRIPTIONS, METRICS
+from si_curation.variables import REASONS
 
 FOLDERS = ("ks4_fresh", "ks4_phy_curated", "ks1_phy_curated", "np1_without_params")
 GROUPS = ("identity", "stability", "isolation", "contamination")
@@ -333,3 +334,14 @@ def test_errors(analyzer, computed):
 
     with pytest.raises(SiCurationError, match="amp cannot be computed in windows"):
         compute_metrics_in_windows(analyzer, window_s=10, metric_names=["amp"])
+
+
+def test_reasons_of_analyzers_that_version_0_1_0_saved(shared_data):
+    analyzer = sic.read_kilosort_as_analyzer(shared_data / "ks1_phy_curated")
+    extension = analyzer.compute("curation_metrics", window_s=60)
+    before = [extension.get_data(reasons=True, windows=windows) for windows in (False, True)]
+    codes = extension.data["table"].pop("reason_codes")  # it stored the texts alone
+    assert len(codes) == len(extension.data["table"]["reasons"]) > 3
+    assert {code for code, _ in codes[1:]} <= set(REASONS)
+    for windows, expected in zip((False, True), before, strict=True):
+        pd.testing.assert_frame_equal(extension.get_data(reasons=True, windows=windows), expected)

@@ -21,23 +21,11 @@ from si_curation.kernels.effect_statistics import (
 from si_curation.quality.effect.directions import Direction
 from si_curation.quality.effect.inputs import EffectInputs, gather_inputs
 from si_curation.quality.effect.measures import make_measure
-from si_curation.quality.effect.verdict import Evidence, give_verdict
+from si_curation.quality.effect.verdict import Evidence, judge_effect, verdict_text
+from si_curation.variables import EFFECT_THRESHOLDS, Explanation
 
 DEFAULT_KEEP = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 DEFAULT_COVARIATES = ("firing_rate", "amplitude_median")
-_TABLE = (
-    "metric",
-    "comparison",
-    "threshold",
-    "n_units",
-    "effect",
-    "lower",
-    "upper",
-    "removed_lower",
-    "removed_upper",
-    "p_random_removal",
-    "p_adjusted",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +226,7 @@ def effect_vs_quality(
     }
     every = np.ones((1, len(inputs.index)), dtype=bool)
     return EffectVsQuality(
-        pd.DataFrame(rows, columns=list(_TABLE)),
+        pd.DataFrame(rows, columns=list(EFFECT_THRESHOLDS)),
         summary,
         float(measure.observe(np.arange(len(inputs.index)), every)[0]),
         pd.Series(measure.values, index=inputs.index, name="effect"),
@@ -302,7 +290,9 @@ def _test_metric(
     quality = direction.quality(values[units])
     summary: dict[str, Any] = {
         "verdict": "too few units",
-        "reason": f"{units.size} units have the metric, expected {settings.min_units} or more",
+        "reason": str(
+            Explanation("effect_too_few_units", num_units=units.size, min_units=settings.min_units)
+        ),
         "n_units": units.size,
         **dict.fromkeys(("rho", "p_rho", "partial_rho", "p_partial"), np.nan),
         "covariates": ", ".join(inputs.covariates_for(name)),
@@ -312,7 +302,8 @@ def _test_metric(
     if units.size < settings.min_units:
         return [], summary
     if np.ptp(quality) == 0:
-        summary |= {"verdict": "untested", "reason": f"it is {values[units[0]]:g} for all units"}
+        reason = Explanation("effect_constant_metric", value=float(values[units[0]]))
+        summary |= {"verdict": "untested", "reason": str(reason)}
         return [], summary
     # one stream for the metric by its name, so that other metrics do not change its numbers
     rng = np.random.default_rng([seed, *name.encode()])
@@ -330,39 +321,35 @@ def _test_metric(
     num_units = members.sum(axis=1)
     shown = [cuts, num_units, observed, lower, upper, low, high, p, p_adjusted]
     rows = [
-        dict(zip(_TABLE, (name, direction.comparison, *row), strict=True))
+        dict(zip(EFFECT_THRESHOLDS, (name, direction.comparison, *row), strict=True))
         for row in zip(*(column.tolist() for column in shown), strict=True)
     ]
     if len(cuts) < 2:
-        summary["reason"] = f"no threshold leaves {settings.min_units} units and removes some"
+        summary["reason"] = str(Explanation("effect_no_threshold", min_units=settings.min_units))
         return rows, summary
     evidence = Evidence(num_units, observed, lower, upper, standardised, p_adjusted)
-    summary["verdict"], reason = give_verdict(evidence, settings.null_value, settings.alpha)
+    summary["verdict"], reasons = judge_effect(evidence, settings.null_value, settings.alpha)
     summary["p_removal"] = float(p_adjusted[1:].min())
-    summary["explained"], more = _about_correlations(summary, settings.alpha)
-    summary["reason"] = reason + more
+    more = _judge_correlations(summary, settings.alpha)
+    summary["explained"] = any(one.code == "effect_explained" for one in more)
+    summary["reason"] = verdict_text([*reasons, *more])
     return rows, summary
 
 
-def _about_correlations(summary: Mapping[str, Any], alpha: float) -> tuple[bool, str]:
-    """Tell whether the covariates explain the rank correlation, and what to add to the reason."""
+def _judge_correlations(summary: Mapping[str, Any], alpha: float) -> list[Explanation]:
+    """Explain missing correlations, or by which covariates the rank correlation is explained."""
     rho, partial, names = summary["rho"], summary["partial_rho"], summary["covariates"]
     if np.isnan(rho):
-        return False, "; the effect is the same for all units, which gives no correlation"
+        return [Explanation("effect_constant")]
+    if np.isnan(partial) and names:
+        return [Explanation("effect_no_partial", covariates=names)]
     if np.isnan(partial):
-        why = (
-            f"{names} determine the metric, or too few units have them"
-            if names
-            else "none is there"
-        )
-        return False, f"; the correlation given covariates cannot be told: {why}"
+        return [Explanation("effect_no_covariates")]
     significant, left = summary["p_rho"] < alpha, summary["p_partial"] < alpha
     if left or not significant or abs(partial) >= 0.5 * abs(rho):
-        return False, ""
-    return True, (
-        f"; its rank correlation with the metric, {rho:.2g}, is {partial:.2g} "
-        f"(p = {summary['p_partial']:.2g}) given {names}"
-    )
+        return []
+    p = summary["p_partial"]
+    return [Explanation("effect_explained", rho=rho, partial=partial, p=p, covariates=names)]
 
 
 def _subsets(

@@ -1,17 +1,18 @@
-"""The verdict on one metric, by a stated rule, and its reason in words."""
+"""The verdict on one metric, by a stated rule, and its reasons."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-VERDICTS = ("stable", "shrinks", "grows", "vanishes", "too few units", "untested")
+from si_curation.variables import Explanation, explanations_text
 
 
 class Evidence(NamedTuple):
-    """What the thresholds of one metric gave: arrays (J,), the first one of all units.
+    """The results at the thresholds of one metric: arrays (J,), the first one of all units.
 
     Attributes
     ----------
@@ -32,15 +33,17 @@ class Evidence(NamedTuple):
     p_adjusted: NDArray[np.float64]
 
 
-def give_verdict(evidence: Evidence, null_value: float, alpha: float) -> tuple[str, str]:
-    """Tell what stricter thresholds do to an effect.
+def judge_effect(
+    evidence: Evidence, null_value: float, alpha: float
+) -> tuple[str, list[Explanation]]:
+    """Judge what stricter thresholds do to an effect.
 
     Parameters
     ----------
     evidence : Evidence
         Of at least two thresholds.
     null_value : float
-        What the effect is where there is none.
+        The effect where there is none.
     alpha : float
 
     Returns
@@ -52,18 +55,24 @@ def give_verdict(evidence: Evidence, null_value: float, alpha: float) -> tuple[s
           deviations the effect is farther from `null_value` than that of all units, or nearer;
         - "vanishes": it shrinks, and at the strictest threshold the interval excludes the effect of
           all units and reaches `null_value` or beyond.
-    reason : str
-        In words, with the numbers.
+    reasons : list of Explanation
+        The effects first, then how it was judged.
     """
     last = len(evidence.effect) - 1
     largest = int(np.abs(evidence.standardised).argmax())
     p = float(evidence.p_adjusted[1:].min())
     whole = float(evidence.effect[0])
-    at_last = (
-        f"{whole:.3g} with all {evidence.num_units[0]} units, {evidence.effect[last]:.3g} "
-        f"[{evidence.lower[last]:.3g}, {evidence.upper[last]:.3g}] with the best "
-        f"{evidence.num_units[last]}"
-    )
+    reasons = [
+        Explanation(
+            "effect_at_strictest",
+            whole=whole,
+            num_units=int(evidence.num_units[0]),
+            strictest=float(evidence.effect[last]),
+            lower=float(evidence.lower[last]),
+            upper=float(evidence.upper[last]),
+            num_left=int(evidence.num_units[last]),
+        )
+    ]
     side = np.sign(whole - null_value) or 1.0
     # on an axis where the effect of all units is positive
     ends = sorted(side * (np.array([evidence.lower[last], evidence.upper[last]]) - null_value))
@@ -71,24 +80,24 @@ def give_verdict(evidence: Evidence, null_value: float, alpha: float) -> tuple[s
     may_be_null = not ends[0] > 0.0
     excludes_whole = ends[1] < size
     if p >= alpha:
-        verdict, more = "stable", f"no more than random removal (p = {p:.2g})"
-        began = evidence.lower[0] <= null_value <= evidence.upper[0]
-        if began:
-            more += f"; there is no clear effect to begin with, {null_value:g} is in its interval"
+        reasons.append(Explanation("effect_no_more_than_random", p=p))
+        if evidence.lower[0] <= null_value <= evidence.upper[0]:
+            reasons.append(Explanation("effect_unclear_to_begin_with", null_value=null_value))
         elif may_be_null:
-            more += "; the units left at the strictest threshold are too few to exclude that "
-            more += "nothing is left"
-    else:
-        reached = evidence.effect[largest] - null_value
-        more = f"beyond random removal (p = {p:.2g})"
-        if abs(reached) > abs(size):
-            verdict = "grows"
-        elif may_be_null and excludes_whole:
-            verdict = "vanishes"
-            more += f", down to what cannot be told from {null_value:g}"
-        else:
-            verdict = "shrinks"
-            if may_be_null:
-                more += f"; whether it vanishes cannot be told, {null_value:g} and the effect of "
-                more += "all units are both in the interval"
-    return verdict, f"{at_last}: {more}"
+            reasons.append(Explanation("effect_too_few_left"))
+        return "stable", reasons
+    reasons.append(Explanation("effect_beyond_random", p=p))
+    if abs(evidence.effect[largest] - null_value) > abs(size):
+        return "grows", reasons
+    if may_be_null and excludes_whole:
+        reasons.append(Explanation("effect_down_to_null", null_value=null_value))
+        return "vanishes", reasons
+    if may_be_null:
+        reasons.append(Explanation("effect_may_vanish", null_value=null_value))
+    return "shrinks", reasons
+
+
+def verdict_text(reasons: Sequence[Explanation]) -> str:
+    """Write the reasons of a verdict: the effects, and after a colon the rest."""
+    first, *rest = reasons
+    return f"{first}: {explanations_text(rest)}" if rest else str(first)

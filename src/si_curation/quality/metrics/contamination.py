@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
 from si_curation.quality.contamination import (
+    ContaminationPanel,
     check_periods,
     count_violations,
     make_panel,
@@ -110,7 +110,7 @@ def compute_contamination(
     periods = [of.get("refractory_period_ms") for of in given.values()]
     longest = max((samples_of(period, fs) for period in periods if period is not None), default=0)
     spikes = count_violations(sorting_analyzer, longest)
-    panels: dict[tuple, pd.DataFrame] = {}
+    panels: dict[tuple[tuple[str, Any], ...], ContaminationPanel] = {}
     values: dict[str, NDArray] = {}
     reasons: dict[str, NDArray] = {}
     # those without a period of their own take the panel of another metric
@@ -119,11 +119,15 @@ def compute_contamination(
         found = next((k for k in panels if set(key) <= set(k)), None)
         if found is None:
             found = key
-            panels[key] = make_panel(spikes, **{**_DEFAULTS, **given[name]}).iloc[rows]
+            panels[key] = make_panel(spikes, **{**_DEFAULTS, **given[name]})
         for column in asked[name]:
             if column in columns:
-                values[column] = panels[found][column].to_numpy(np.float64)
-                reasons[column] = _reasons(column, values[column], panels[found]["reason"])
+                panel = panels[found]
+                values[column] = panel.table[column].to_numpy(np.float64)[rows]
+                # the ends of an interval are missing for the reason of their estimate
+                why = panel.reasons.get(column, panel.reasons[asked[name][0]])[rows]
+                reasons[column] = why.copy()
+                reasons[column][~np.isnan(values[column])] = None
     return MetricValues(values, reasons, dict.fromkeys(values, "spike times"))
 
 
@@ -147,15 +151,3 @@ def complete_params(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, 
     if problems:
         raise ParameterError("; ".join(problems))
     return params
-
-
-def _reasons(column: str, values: NDArray[np.float64], texts: pd.Series) -> NDArray:
-    """Take the part of the panel's reason that is of a column."""
-    out = np.full(values.size, "", dtype=object)
-    base = column.removesuffix("_lower").removesuffix("_upper")
-    for row in np.flatnonzero(np.isnan(values)):
-        parts = [part.partition(": ") for part in texts.iloc[row].split("; ")]
-        own = [why for names, _, why in parts if base in names.split(", ")]
-        of_all = [why for names, _, why in parts if names.startswith(("all est", "estimates"))]
-        out[row] = next(iter(own + of_all), "too few spikes to tell")
-    return out

@@ -11,9 +11,14 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError
 from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
-from si_curation.quality.metrics.result import MetricValues
+from si_curation.quality.metrics.result import (
+    MetricValues,
+    missing_values,
+    no_reasons,
+    reasons_where,
+)
 from si_curation.reading.probe import shanks_of
-from si_curation.variables import IDENTITY
+from si_curation.variables import IDENTITY, Explanation
 
 METRICS: dict[str, tuple[str, ...]] = {
     "best_channel": ("best_channel_id", "depth_um", "shank"),
@@ -21,7 +26,6 @@ METRICS: dict[str, tuple[str, ...]] = {
     "template": ("template_id", "template_purity", "num_templates"),
     "sorter": ("KSLabel", "ContamPct"),
 }
-NO_SPIKES = "no spikes"
 
 
 def compute_identity(
@@ -86,13 +90,15 @@ def _place(analyzer, units) -> tuple[MetricValues, str]:
             analyzer, PHY_NUM_CHANNELS, 0.0, True
         )
     except MissingDataError as fault:
-        return _nothing(names, len(units), str(fault)), source
+        return missing_values(
+            names, len(units), Explanation("missing_data", error=str(fault))
+        ), source
     templates = template_of_unit[units]
-    reasons = np.full(len(units), "", dtype=object)
-    reasons[templates < 0] = NO_SPIKES
+    reasons = no_reasons(len(units))
+    reasons[templates < 0] = Explanation("no_spikes")
     best = np.full(len(units), -1)
     best[templates >= 0] = ranked[templates[templates >= 0], 0]
-    reasons[(templates >= 0) & (best < 0)] = "the template has no signal"
+    reasons[(templates >= 0) & (best < 0)] = Explanation("no_signal")
     told = best >= 0
     values: dict[str, NDArray] = {
         "best_channel_id": _take(analyzer.channel_ids, best),
@@ -115,12 +121,12 @@ def _templates(analyzer, units) -> tuple[MetricValues, str]:
     source = "template_assignment"
     assignment = analyzer.get_extension(source)
     if assignment is None:
-        reason = "there is no extension template_assignment"
-        return _nothing(METRICS["template"], len(units), reason), source
+        reason = Explanation("no_extension", name=source)
+        return missing_values(METRICS["template"], len(units), reason), source
     table = assignment.get_data().iloc[units]
     values = {name: table[name].to_numpy(np.float64) for name in METRICS["template"]}
-    none = np.full(len(units), "", dtype=object)
-    purity = np.where(np.isnan(values["template_purity"]), NO_SPIKES, none)
+    none = no_reasons(len(units))
+    purity = reasons_where(np.isnan(values["template_purity"]), Explanation("no_spikes"))
     return MetricValues(
         values, {"template_id": none, "template_purity": purity, "num_templates": none}
     ), source
@@ -132,9 +138,9 @@ def _sorter(analyzer, units) -> tuple[MetricValues, str]:
     for name in METRICS["sorter"]:
         is_text = name == "KSLabel"
         known = analyzer.sorting.get_property(name)
-        reason = "the sorter's value is not known for this unit"
+        reason = Explanation("no_sorter_value")
         if known is None:
-            reason = f"there is no unit property {name} (the sorter wrote no cluster_{name}.tsv)"
+            reason = Explanation("no_sorter_property", name=name)
             of_units = np.full(len(units), "" if is_text else np.nan, dtype=object)
         else:
             of_units = known[units]
@@ -144,7 +150,7 @@ def _sorter(analyzer, units) -> tuple[MetricValues, str]:
         else:
             values[name] = np.array([_number(v) for v in of_units], dtype=np.float64)
             missing = np.isnan(values[name])
-        reasons[name] = np.where(missing, reason, "").astype(object)
+        reasons[name] = reasons_where(missing, reason)
     return MetricValues(values, reasons), ""
 
 
@@ -153,10 +159,3 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return np.nan
-
-
-def _nothing(names: Sequence[str], count: int, reason: str) -> MetricValues:
-    return MetricValues(
-        {name: np.full(count, np.nan) for name in names},
-        {name: np.full(count, reason, dtype=object) for name in names},
-    )

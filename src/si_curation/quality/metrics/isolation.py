@@ -17,13 +17,12 @@ from si_curation.quality.metrics.isolation_features import (
     injected_features,
 )
 from si_curation.quality.metrics.isolation_units import (
-    MetricResult,
     d_prime,
     mahalanobis,
     nearest_neighbour,
     silhouette,
 )
-from si_curation.quality.metrics.result import MetricValues
+from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
 from si_curation.variables import ISOLATION
 
 
@@ -125,7 +124,9 @@ def compute_isolation(
         features = folder_features(sorting_analyzer, spikes, feature_channels)  # type: ignore[arg-type]
     found = run_blocks(lambda unit: _measure(features, unit, names, parameters), units)
     values = {name: np.array([of[name].value for of in found], dtype=np.float64) for name in names}
-    reasons = {name: np.array([of[name].reason for of in found], dtype=np.str_) for name in names}
+    reasons = {name: no_reasons(len(units)) for name in names}
+    for name in names:
+        reasons[name][:] = [of[name].reason for of in found]
     return MetricValues(values, reasons)
 
 

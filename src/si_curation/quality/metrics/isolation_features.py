@@ -69,8 +69,8 @@ class UnitFeatures:
         """The values, (n_rows, n_pcs * n_columns)."""
         return self.values.reshape(len(self.values), -1)
 
-    def of(self, unit: int) -> NDArray[np.floating]:
-        """Features of a unit, (n_spikes of the unit, n_pcs * n_columns)."""
+    def features_of(self, unit: int) -> NDArray[np.floating]:
+        """Return the features of a unit, (n_spikes of the unit, n_pcs * n_columns)."""
         return self.flat[self.starts[unit] : self.stops[unit]]
 
     def count(self, unit: int) -> int:
@@ -87,7 +87,7 @@ class UnitFeatures:
         return np.flatnonzero(near)
 
     def columns_on(self, unit: int, channels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Columns of `of` for all components on some channels; -1 where the unit has none."""
+        """Return the columns of `features_of` on some channels, all components; -1: none."""
         num_pcs, width = self.values.shape[1:]
         own = self.channels[unit]
         if own.size == 0:
@@ -101,7 +101,7 @@ class UnitFeatures:
         """Moments of the spikes of a unit on its channels; kept for sparse features."""
         known = self._moments.get(unit)
         if known is None:
-            known = moments_of(self.of(unit), self.columns_on(unit, self.channels[unit]))
+            known = moments_of(self.features_of(unit), self.columns_on(unit, self.channels[unit]))
             self._means[unit] = known.mean
             if not self.is_dense:
                 self._moments[unit] = known
@@ -144,7 +144,7 @@ class UnitFeatures:
                 self._total = np.zeros((size, size))
                 for unit in range(self.num_units):
                     columns = self.columns_on(unit, self.channels[unit])
-                    self._total += moments_of(self.of(unit), columns).scatter
+                    self._total += moments_of(self.features_of(unit), columns).scatter
             return self._total
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,12 @@ from si_curation.kernels.isolation import (
 )
 from si_curation.kernels.nearest_neighbours import nearest_neighbours
 from si_curation.quality.metrics.isolation_features import UnitFeatures
+from si_curation.quality.metrics.result import MetricResult
+from si_curation.variables import Explanation
 
-NO_SPIKES = "no spikes with features"
-ALONE = "no other unit with spikes has its main channel on the channels of this unit"
 # what all spikes that are left out may add to an L-ratio, relative to it
 _NEGLIGIBLE = 1e-13
 _SMALLEST = 1e-300
-
-
-class MetricResult(NamedTuple):
-    """A value, or NaN and why."""
-
-    value: float
-    reason: str = ""
 
 
 def mahalanobis(
@@ -43,16 +36,16 @@ def mahalanobis(
     """
     count = features.count(unit)
     if count == 0:
-        return _both(NO_SPIKES)
+        return _both("no_spikes_with_features")
     if neighbours.size == 0:
-        return _both(ALONE)
+        return _both("no_neighbours")
     num_others = sum(features.count(other) for other in neighbours)
     num_features = features.channels[unit].size * features.values.shape[1]
     if min(count, num_others) < 2:
-        return _both("fewer than 2 spikes of the unit or of its neighbours")
-    singular = f"the covariance of its {count} spikes in {num_features} features is singular"
+        return _both("two_spikes_needed")
+    singular = {"num_spikes": count, "num_features": num_features}
     if count <= num_features:
-        return _both(singular)
+        return _both("singular_covariance", **singular)
     channels, own = features.channels[unit], features.own_moments(unit)
     means = np.array([features.mean_on(other, channels) for other in neighbours])
     variances = np.diag(own.scatter)
@@ -61,7 +54,7 @@ def mahalanobis(
     # features on which the neighbours differ come first: then their sums soon are large
     transform, order = whitening(own, np.argsort(-apart, kind="stable"))
     if transform is None:
-        return _both(singular)
+        return _both("singular_covariance", **singular)
     center = own.mean[order]
     away = (((means[:, order] - center) @ transform.T) ** 2).sum(axis=1)
     distance, survival = _nearest_and_survival(
@@ -71,8 +64,13 @@ def mahalanobis(
     return MetricResult(distance), MetricResult(survival / count)
 
 
-def _both(reason: str) -> tuple[MetricResult, MetricResult]:
-    return MetricResult(np.nan, reason), MetricResult(np.nan, reason)
+def _missing(code: str, **values: Any) -> MetricResult:
+    return MetricResult(np.nan, Explanation(code, **values))
+
+
+def _both(code: str, **values: Any) -> tuple[MetricResult, MetricResult]:
+    nothing = _missing(code, **values)
+    return nothing, nothing
 
 
 def _nearest_and_survival(
@@ -87,7 +85,9 @@ def _nearest_and_survival(
         smallest = max(_NEGLIGIBLE * survival / num_left, _SMALLEST)
         cutoff = max(farthest, 2 * gammainccinv(half, smallest))
         columns = features.columns_on(other, channels)[order]
-        squared = mahalanobis_squared(features.of(other), columns, center, transform, cutoff)
+        squared = mahalanobis_squared(
+            features.features_of(other), columns, center, transform, cutoff
+        )
         near = squared[squared < np.inf]
         survival += float(gammaincc(half, near / 2).sum())
         kept = np.concatenate([kept, near])
@@ -100,30 +100,30 @@ def _nearest_and_survival(
 def d_prime(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]) -> MetricResult:
     """Discriminability d', from the moments of the units alone."""
     if features.count(unit) == 0:
-        return MetricResult(np.nan, NO_SPIKES)
+        return _missing("no_spikes_with_features")
     if neighbours.size == 0:
-        return MetricResult(np.nan, ALONE)
+        return _missing("no_neighbours")
     channels, own = features.channels[unit], features.own_moments(unit)
     counts = np.array([features.count(other) for other in neighbours])
     if own.num_spikes + counts.sum() <= 2:
-        return MetricResult(np.nan, "two spikes only")
+        return _missing("two_spikes_only")
     means = np.array([features.mean_on(other, channels) for other in neighbours])
     scatter = features.scatter_of_others(unit, neighbours, own)
     value = discriminability(own, join_moments(counts, means, scatter))
     if np.isnan(value):
-        return MetricResult(value, "neither the unit nor its neighbours vary where they are apart")
+        return _missing("no_variance")
     return MetricResult(value)
 
 
 def silhouette(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]) -> MetricResult:
     """Mean simplified silhouette of the spikes of a unit."""
     if features.count(unit) == 0:
-        return MetricResult(np.nan, NO_SPIKES)
+        return _missing("no_spikes_with_features")
     if neighbours.size == 0:
-        return MetricResult(np.nan, ALONE)
+        return _missing("no_neighbours")
     channels = features.channels[unit]
     others = np.array([features.mean_on(other, channels) for other in neighbours])
-    values = features.of(unit)
+    values = features.features_of(unit)
     columns = features.columns_on(unit, channels)
     if not np.array_equal(columns, np.arange(values.shape[1])):
         values = values[:, columns]
@@ -140,22 +140,22 @@ def nearest_neighbour(
     """Hit and miss rate of nearest neighbours."""
     count = features.count(unit)
     if count == 0:
-        return _both(NO_SPIKES)
+        return _both("no_spikes_with_features")
     if neighbours.size == 0:
         return MetricResult(1.0), MetricResult(0.0)  # the best, as SpikeInterface
     rows, num_own = _rows_searched(features, unit, neighbours, max_spikes)
     if num_own == 0:
-        return _both(f"none of its {count} spikes is among max_spikes={max_spikes}")
+        return _both("none_searched", num_spikes=count, max_spikes=max_spikes)
     if rows.size <= n_neighbors:
-        return _both(f"{rows.size} spikes in all, fewer than n_neighbors={n_neighbors} others")
+        return _both("too_few_searched", num_spikes=rows.size, n_neighbors=n_neighbors)
     keys = np.argsort(rows, kind="stable")  # in the order of units; the unit's own keys are lowest
     values, starts = _matrix(features, unit, np.append(neighbours, unit), rows[keys])
     found = nearest_neighbours(values, starts, n_neighbors, keys)
     own = keys < num_own
     is_own = own[found]
     if own.all():
-        reason = f"no spike of its neighbours is among max_spikes={max_spikes}"
-        return MetricResult(float(is_own.mean())), MetricResult(np.nan, reason)
+        nothing = _missing("no_neighbour_searched", max_spikes=max_spikes)
+        return MetricResult(float(is_own.mean())), nothing
     return MetricResult(float(is_own[own].mean())), MetricResult(float(is_own[~own].mean()))
 
 

@@ -18,9 +18,10 @@ from si_curation.errors import (
     PhyFolderError,
 )
 from si_curation.quality.metrics import contamination, identity, isolation, stability
-from si_curation.quality.metrics.result import MetricDescription, MetricValues
+from si_curation.quality.metrics.result import MetricDescription, MetricValues, missing_values
 from si_curation.quality.metrics.table import join_columns, order_columns
 from si_curation.quality.metrics.windows import PeriodsByUnit
+from si_curation.variables import Explanation
 
 _FEATURES = {"spikes": "principal_components", "feature_channels": "file"}
 _ISOLATION: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -181,9 +182,8 @@ def _isolation(analyzer, unit_ids, metric_params) -> MetricValues:
         try:
             part = isolation.compute_isolation(analyzer, unit_ids, columns, **params)
         except (MissingDataError, FolderNotFoundError, PhyFolderError) as fault:
-            nothing = np.full(len(unit_ids), np.nan)
-            reason = np.full(len(unit_ids), str(fault), dtype=object)
-            part = MetricValues(dict.fromkeys(columns, nothing), dict.fromkeys(columns, reason))
+            reason = Explanation("missing_data", error=str(fault))
+            part = missing_values(columns, len(unit_ids), reason)
         else:
             from_file = features != ("principal_components", "file")
             source = "pc_features.npy" if from_file else "principal_components"

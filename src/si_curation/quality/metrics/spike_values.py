@@ -15,6 +15,7 @@ from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_f
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.stability_depths import depths_of_features
 from si_curation.reading.features import open_window
+from si_curation.variables import Explanation
 
 _SPIKES_PER_BLOCK = 1 << 16
 _DATA_OF = {"spike_amplitudes": "amplitudes", "amplitude_scalings": "amplitude_scalings"}
@@ -33,16 +34,18 @@ class SpikeValues(NamedTuple):
     source: str
 
 
-def amplitudes_of(analyzer: SortingAnalyzer, extensions: Sequence[str]) -> SpikeValues | str:
-    """Give the amplitudes of the first extension that there is, or why there are none."""
+def amplitudes_of(
+    analyzer: SortingAnalyzer, extensions: Sequence[str]
+) -> SpikeValues | Explanation:
+    """Return the amplitudes of the first extension that there is, or why there are none."""
     for name in extensions:
         extension = analyzer.get_extension(name)
         if extension is not None:
             return SpikeValues(as_array(extension.data[_DATA_OF[name]]), name)
-    return f"there is no extension {' or '.join(extensions)} (the folder has no amplitudes.npy)"
+    return Explanation("no_amplitudes", names=" or ".join(extensions))
 
 
-def positions_of(analyzer: SortingAnalyzer, direction: str) -> SpikeValues | str:
+def positions_of(analyzer: SortingAnalyzer, direction: str) -> SpikeValues | Explanation:
     """Give the position of every spike along a direction, in µm, or why there is none.
 
     From the extension `spike_locations`; without it, the depth that phy computes from the principal
@@ -52,14 +55,14 @@ def positions_of(analyzer: SortingAnalyzer, direction: str) -> SpikeValues | str
     if extension is not None:
         locations = as_array(extension.data["spike_locations"])
         if direction not in (locations.dtype.names or ()):
-            return f"spike_locations have no direction {direction!r}"
+            return Explanation("no_direction", direction=direction)
         return SpikeValues(np.ascontiguousarray(locations[direction]), "spike_locations")
     if direction != "y":
-        return "there is no extension spike_locations, and features only tell the depth (y)"
+        return Explanation("only_depth")
     try:
         return SpikeValues(depths_from_features(analyzer), "pc_features.npy")
     except (MissingDataError, FolderNotFoundError, PhyFolderError) as fault:
-        return f"there is no extension spike_locations, nor features: {fault}"
+        return Explanation("no_positions", error=str(fault))
 
 
 def depths_from_features(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float32]:

@@ -12,17 +12,16 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.errors import ParameterError
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
-from si_curation.quality.metrics.result import MetricValues
+from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
 from si_curation.quality.metrics.spike_values import SpikeValues, amplitudes_of, positions_of
 from si_curation.quality.metrics.stability_units import (
     METRICS,
-    MetricResult,
     Series,
     measure_unit,
     part_of_unit,
 )
 from si_curation.quality.metrics.windows import PeriodsByUnit, segment_samples_of, spans_of
-from si_curation.variables import STABILITY
+from si_curation.variables import STABILITY, Explanation
 
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "num_spikes": {},
@@ -111,7 +110,7 @@ def compute_stability(
     units = analyzer.sorting.ids_to_indices(wanted)
     samples, rows = _spikes_of(analyzer, units)
     found = {name: _values_for(analyzer, name, params[name]) for name in metrics}
-    missing = {name: text for name, text in found.items() if isinstance(text, str)}
+    missing = {name: text for name, text in found.items() if isinstance(text, Explanation)}
     spans = spans_of(analyzer, wanted, periods)
     parts = _absolute(analyzer, windows)
 
@@ -127,7 +126,7 @@ def compute_stability(
     results = run_blocks(measure, list(range(len(units))))
     shape = (len(units),) if windows is None else (len(units), len(windows))
     values = {c: np.full(shape, np.nan) for c in columns}
-    reasons = {c: np.full(shape, "", dtype=object) for c in columns}
+    reasons = {c: no_reasons(shape) for c in columns}
     for c in columns:
         flat = [window[c] for unit in results for window in unit]
         values[c] = np.array([value for value, _ in flat], dtype=np.float64).reshape(shape)
@@ -201,7 +200,7 @@ def _spikes_of(analyzer, units) -> tuple[list[NDArray[np.int64]], list[NDArray[n
     return [samples[of] for of in rows], rows
 
 
-def _values_for(analyzer, name: str, params: Mapping[str, Any]) -> SpikeValues | str | None:
+def _values_for(analyzer, name: str, params: Mapping[str, Any]) -> SpikeValues | Explanation | None:
     """Values of all spikes that a metric needs, why there are none, or None if it needs none."""
     if name in _OF_TIMES:
         return None

@@ -21,9 +21,10 @@ from si_curation.kernels.stability import (
     rows_of_bins,
     variation_in_bins,
 )
+from si_curation.quality.metrics.result import MetricResult
 from si_curation.quality.metrics.windows import Span
+from si_curation.variables import Explanation
 
-MetricResult = tuple[float, str]  # a value, or NaN and why
 METRICS: dict[str, tuple[str, ...]] = {
     "num_spikes": ("num_spikes",),
     "firing_rate": ("firing_rate",),
@@ -35,8 +36,6 @@ METRICS: dict[str, tuple[str, ...]] = {
     "noise_cutoff": ("noise_cutoff", "noise_ratio"),
     "drift": ("drift_ptp", "drift_std", "drift_mad"),
 }
-NO_SPIKES = "no spikes"
-NO_PERIODS = "outside the periods of this unit"
 
 
 class Series(NamedTuple):
@@ -81,7 +80,7 @@ def measure_unit(
     unit: UnitSpikes,
     metrics: Sequence[str],
     params: Mapping[str, Mapping[str, Any]],
-    missing: Mapping[str, str],
+    missing: Mapping[str, Explanation],
 ) -> dict[str, MetricResult]:
     """Measure one unit.
 
@@ -98,60 +97,61 @@ def measure_unit(
     Returns
     -------
     dict
-        {column: (value, "" or why it is NaN)}
+        By column.
     """
     out: dict[str, MetricResult] = {}
     for name in metrics:
-        reason = missing.get(name, "")
-        if not reason and name != "num_spikes" and unit.span.num_samples == 0:
-            reason = NO_PERIODS
-        if not reason and name in unit.series and unit.series[name].values.size == 0:
-            reason = NO_SPIKES if unit.samples.size == 0 else "no spike with a value"
-        if reason:
-            out |= dict.fromkeys(METRICS[name], (np.nan, reason))
+        reason = missing.get(name)
+        if reason is None and name != "num_spikes" and unit.span.num_samples == 0:
+            reason = Explanation("outside_periods")
+        if reason is None and name in unit.series and unit.series[name].values.size == 0:
+            reason = Explanation("no_spike_with_value" if unit.samples.size else "no_spikes")
+        if reason is not None:
+            out |= dict.fromkeys(METRICS[name], MetricResult(np.nan, reason))
         else:
             measured = _FUNCTIONS[name](unit, params[name])
             out |= dict(zip(METRICS[name], measured, strict=True))
     return out
 
 
-def _all(reason: str, count: int) -> list[MetricResult]:
-    return [(np.nan, reason)] * count
+def _missing(count: int, code: str, **values: Any) -> list[MetricResult]:
+    """Return the results of a metric of so many columns that has no value."""
+    return [MetricResult(np.nan, Explanation(code, **values))] * count
 
 
-def _num_spikes(unit: UnitSpikes, p) -> list[MetricResult]:
-    return [(float(unit.samples.size), "")]
+def _num_spikes(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    return [MetricResult(float(unit.samples.size))]
 
 
-def _firing_rate(unit: UnitSpikes, p) -> list[MetricResult]:
-    return [(unit.samples.size / unit.span.duration_s, "")]
+def _firing_rate(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    return [MetricResult(unit.samples.size / unit.span.duration_s)]
 
 
-def _presence(unit: UnitSpikes, p) -> list[MetricResult]:
+def _presence(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     size = unit.span.size_of(p["bin_duration_s"])
     bins = unit.span.bins(size)
     if unit.span.num_samples < size or bins.starts.size == 0:
-        return _all(f"shorter than a bin of {p['bin_duration_s']:g} s", 1)
+        return _missing(1, "shorter_than_bin", bin_s=p["bin_duration_s"])
     rate = unit.samples.size / unit.span.duration_s
     threshold = np.floor(rate * p["bin_duration_s"] * p["mean_fr_ratio_thresh"])
-    return [(presence_ratio(count_in_bins(unit.samples, bins), threshold), "")]
+    return [MetricResult(presence_ratio(count_in_bins(unit.samples, bins), threshold))]
 
 
-def _firing_range(unit: UnitSpikes, p) -> list[MetricResult]:
+def _firing_range(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     size = unit.span.size_of(p["bin_size_s"])
     bins = unit.span.bins(size)
     if unit.span.num_samples < size or bins.starts.size == 0:
-        return _all(f"shorter than a bin of {p['bin_size_s']:g} s", 1)
+        return _missing(1, "shorter_than_bin", bin_s=p["bin_size_s"])
     counts = count_in_bins(unit.samples, bins)
-    return [(firing_range(counts, p["bin_size_s"], p["percentiles"]), "")]
+    return [MetricResult(firing_range(counts, p["bin_size_s"], p["percentiles"]))]
 
 
-def _amplitude_median(unit: UnitSpikes, p) -> list[MetricResult]:
+def _amplitude_median(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     ordered = _ordered(unit, unit.series["amplitude_median"].values)
-    return [(float(np.median(ordered)), "")]
+    return [MetricResult(float(np.median(ordered)))]
 
 
-def _amplitude_cv(unit: UnitSpikes, p) -> list[MetricResult]:
+def _amplitude_cv(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     samples, values = unit.series["amplitude_cv"]
     per_bin = p["average_num_spikes_per_bin"]
     rate = unit.samples.size / unit.span.duration_s
@@ -168,9 +168,10 @@ def _amplitude_cv(unit: UnitSpikes, p) -> list[MetricResult]:
         found.append(variation_in_bins(values, first, stop, mean))
     spread = np.concatenate(found) if found else np.zeros(0)
     if spread.size < p["min_num_bins"]:
-        return _all(f"fewer than {p['min_num_bins']} time bins of about {per_bin:g} spikes", 2)
+        least = p["min_num_bins"]
+        return _missing(2, "too_few_time_bins", num_bins=least, spikes_per_bin=per_bin)
     low, high = np.percentile(spread, p["percentiles"])
-    return [(float(np.median(spread)), ""), (float(high - low), "")]
+    return [MetricResult(float(np.median(spread))), MetricResult(float(high - low))]
 
 
 def _ordered(unit: UnitSpikes, values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -191,44 +192,48 @@ def _histogram(unit: UnitSpikes, values: NDArray[np.floating], num_bins: int) ->
     return unit.known[key]
 
 
-def _amplitude_cutoff(unit: UnitSpikes, p) -> list[MetricResult]:
+def _amplitude_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     values = unit.series["amplitude_cutoff"].values
     num_bins, ratio = p["num_histogram_bins"], p["amplitudes_bins_min_ratio"]
     if values.size / num_bins < ratio:
-        return _all(f"fewer than {num_bins * ratio:g} spikes", 1)
+        return _missing(1, "fewer_spikes_than", num_spikes=num_bins * ratio)
     _, histogram, _ = _histogram(unit, values, num_bins)
-    return [(fraction_missing(histogram, values.size, p["histogram_smoothing_value"]), "")]
+    smoothing = p["histogram_smoothing_value"]
+    return [MetricResult(fraction_missing(histogram, values.size, smoothing))]
 
 
-def _noise_cutoff(unit: UnitSpikes, p) -> list[MetricResult]:
+def _noise_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     values, histogram, edges = _histogram(unit, unit.series["noise_cutoff"].values, p["n_bins"])
     low = np.quantile(values, p["low_quantile"])
     high = np.quantile(values, 1 - p["high_quantile"])
     cutoff, ratio = noise_cutoff(histogram, edges, low, high)
     if np.isnan(ratio):
-        return _all("no bin of the histogram is below the low quantile of the amplitudes", 2)
-    reason = "less than two bins, or all equal, above the high quantile of the amplitudes"
-    return [(cutoff, reason if np.isnan(cutoff) else ""), (ratio, "")]
+        return _missing(2, "histogram_low_empty")
+    reason = Explanation("histogram_high_flat") if np.isnan(cutoff) else None
+    return [MetricResult(cutoff, reason), MetricResult(ratio)]
 
 
-def _drift(unit: UnitSpikes, p) -> list[MetricResult]:
+def _drift(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     samples, values = unit.series["drift"]
     found, least = [], p["min_num_bins"]
     for bins in unit.span.segment_bins(unit.span.size_of(p["interval_s"])):
         if bins.starts.size < least:
-            return _all(f"fewer than {least} intervals of {p['interval_s']:g} s", 3)
+            interval_s = p["interval_s"]
+            return _missing(3, "too_few_intervals", num_intervals=least, interval_s=interval_s)
         first, stop = rows_of_bins(samples, bins)
         found.append(medians_in_bins(values, first, stop, p["min_spikes_per_interval"]))
     positions = np.concatenate(found) - float(np.median(values))
-    untold = int(np.isnan(positions).sum())
+    unknown = int(np.isnan(positions).sum())
     share = p["min_fraction_valid_intervals"]
-    if untold > share * positions.size or untold == positions.size:
-        return _all(
-            f"more than {share:.0%} of the intervals of {p['interval_s']:g} s have fewer than "
-            f"{p['min_spikes_per_interval']} spikes",
+    if unknown > share * positions.size or unknown == positions.size:
+        return _missing(
             3,
+            "too_few_spikes_in_intervals",
+            share=share,
+            interval_s=p["interval_s"],
+            num_spikes=p["min_spikes_per_interval"],
         )
-    return [(value, "") for value in drift_of_positions(positions)]
+    return [MetricResult(value) for value in drift_of_positions(positions)]
 
 
 _FUNCTIONS: dict[str, Callable[[UnitSpikes, Mapping[str, Any]], list[MetricResult]]] = {

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from si_curation._spikeinterface import as_array
-from si_curation.quality.metrics.result import MetricValues
+from si_curation.quality.metrics.result import MetricValues, no_reasons
+from si_curation.variables import Explanation
 
 _WIDTH = 64  # of texts; zarr cuts strings that are set later to the width of the first ones
 #: Columns that hold whole numbers where they are numbers; missing ones are pandas' NA.
@@ -81,7 +82,7 @@ def empty_like(found: MetricValues, num_units: int) -> MetricValues:
         shape = (num_units, *of.shape[1:])
         is_text = of.dtype.kind == "U"
         values[c] = np.full(shape, "", of.dtype) if is_text else np.full(shape, np.nan)
-        reasons[c] = np.full(shape, "", dtype=object)
+        reasons[c] = no_reasons(shape)
     return found._replace(values=values, reasons=reasons)
 
 
@@ -99,12 +100,14 @@ def pack(found: MetricValues, windows: Windows | None, kept: Mapping[str, Any]) 
     -------
     dict
         ``numbers`` (n_units, n_columns) float64, ``texts`` (n_units, n_columns) str, ``reasons``
-        (n_units, n_columns) int32, ``table`` with the names of the columns and the texts of the
-        reasons; ``windows``, ``window_numbers`` and ``window_reasons`` alike.
+        (n_units, n_columns) int32, ``table`` with the names of the columns; ``windows``,
+        ``window_numbers`` and ``window_reasons`` alike. The numbers in ``reasons`` are positions in
+        the lists ``reason_codes`` (code and values of each) and ``reasons`` (its text, for version
+        0.1.0) of ``table``; 0 where there is a value.
     """
     texts = [c for c, v in found.values.items() if v.dtype.kind == "U"]
     numbers = [c for c in found.values if c not in texts]
-    codes: dict[str, int] = {"": 0}
+    known: dict[Explanation, int] = {}
     data: dict[str, Any] = {}
     if numbers:
         stacked = np.stack([found.values[c] for c in numbers], axis=-1)
@@ -113,7 +116,7 @@ def pack(found: MetricValues, windows: Windows | None, kept: Mapping[str, Any]) 
         stacked = np.stack([found.values[c] for c in texts], axis=-1)
         width = max(_WIDTH, stacked.dtype.itemsize // 4)
         data["texts"] = stacked.astype(f"U{width}")
-    data["reasons"] = _encode([found.reasons[c] for c in numbers + texts], codes)
+    data["reasons"] = _encode([found.reasons[c] for c in numbers + texts], known)
     window_columns: list[str] = []
     if windows is not None:
         window_columns = list(windows.values.values)
@@ -121,13 +124,14 @@ def pack(found: MetricValues, windows: Windows | None, kept: Mapping[str, Any]) 
         data["window_numbers"] = np.stack(
             [windows.values.values[c] for c in window_columns], axis=-1
         )
-        data["window_reasons"] = _encode([windows.values.reasons[c] for c in window_columns], codes)
+        data["window_reasons"] = _encode([windows.values.reasons[c] for c in window_columns], known)
     data["table"] = {
         "columns": list(found.values),
         "numbers": numbers,
         "texts": texts,
         "window_columns": window_columns,
-        "reasons": list(codes),
+        "reasons": ["", *map(str, known)],
+        "reason_codes": [["", {}], *([one.code, one.values] for one in known)],
         "sources": {c: str(found.sources.get(c, "")) for c in found.values},
         **kept,
     }
@@ -141,10 +145,10 @@ def unpack(data: Mapping[str, Any]) -> tuple[MetricValues, Windows | None]:
     for name in ("numbers", "texts"):
         for i, column in enumerate(table[name]):
             values[column] = as_array(data[name])[..., i].copy()
-    texts = np.array(table["reasons"], dtype=object)
-    codes = as_array(data["reasons"])
+    explanations = _stored_explanations(table)
+    which = as_array(data["reasons"])
     stored = [*table["numbers"], *table["texts"]]
-    reasons = {c: texts[codes[..., i]] for i, c in enumerate(stored)}
+    reasons = {c: explanations[which[..., i]] for i, c in enumerate(stored)}
     found = MetricValues(
         {c: values[c] for c in table["columns"]},
         {c: reasons[c] for c in table["columns"]},
@@ -152,29 +156,52 @@ def unpack(data: Mapping[str, Any]) -> tuple[MetricValues, Windows | None]:
     )
     if not table["window_columns"]:
         return found, None
-    numbers, codes = as_array(data["window_numbers"]), as_array(data["window_reasons"])
+    numbers, which = as_array(data["window_numbers"]), as_array(data["window_reasons"])
     columns = list(enumerate(table["window_columns"]))
     inside = MetricValues(
         {c: numbers[..., i].copy() for i, c in columns},
-        {c: texts[codes[..., i]] for i, c in columns},
+        {c: explanations[which[..., i]] for i, c in columns},
     )
     return found, Windows(as_array(data["windows"]), inside)
 
 
-def _encode(columns: list[NDArray], codes: dict[str, int]) -> NDArray[np.int32]:
+def _encode(columns: list[NDArray[np.object_]], known: dict[Explanation, int]) -> NDArray[np.int32]:
+    """Return the number of each explanation, from 1 in the order of `known`; 0 for None."""
     out = []
     for reasons in columns:
-        known, which = np.unique(reasons.astype(np.str_), return_inverse=True)
-        numbers = [codes.setdefault(str(text), len(codes)) for text in known]
-        out.append(np.array(numbers, dtype=np.int32)[which.reshape(reasons.shape)])
+        numbers = [
+            0 if one is None else known.setdefault(one, len(known) + 1) for one in reasons.flat
+        ]
+        out.append(np.array(numbers, dtype=np.int32).reshape(reasons.shape))
     return np.stack(out, axis=-1)
+
+
+def _stored_explanations(table: Mapping[str, Any]) -> NDArray[np.object_]:
+    """Return the explanations by number; version 0.1.0 stored their texts alone."""
+    stored = table.get("reason_codes")
+    if stored is None:
+        stored = [("saved_text", {"text": text}) for text in table["reasons"]]
+    out = no_reasons(len(stored))
+    for number, (code, values) in enumerate(stored):
+        if number > 0:
+            out[number] = Explanation(code, **values)
+    return out
+
+
+def reason_texts(reasons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return the text of each explanation; "" for None."""
+    out = np.full(reasons.shape, "", dtype=object)
+    for place, one in enumerate(reasons.flat):
+        if one is not None:
+            out.flat[place] = str(one)
+    return out
 
 
 def to_frame(found: MetricValues, unit_ids: NDArray, reasons: bool = False) -> pd.DataFrame:
     """Give a table indexed by unit id, of values or of the reasons why they are missing."""
     if reasons:
-        of = {c: v.astype(object) for c, v in found.reasons.items()}
-        return pd.DataFrame(of, index=pd.Index(unit_ids))
+        texts = {c: reason_texts(v) for c, v in found.reasons.items()}
+        return pd.DataFrame(texts, index=pd.Index(unit_ids))
     return pd.DataFrame(
         {c: _typed(c, v) for c, v in found.values.items()}, index=pd.Index(unit_ids)
     )
@@ -202,8 +229,10 @@ def to_long_frame(
     """Give a long table: a row for each unit and window."""
     num_units, num_windows = len(unit_ids), len(windows.edges)
     segment, start, stop = (np.tile(of, num_units) for of in windows.edges.T)
-    found = windows.values.reasons if reasons else windows.values.values
-    columns = {c: v.reshape(-1) for c, v in found.items()}
+    if reasons:
+        columns = {c: reason_texts(v).reshape(-1) for c, v in windows.values.reasons.items()}
+    else:
+        columns = {c: v.reshape(-1) for c, v in windows.values.values.items()}
     if not reasons and "num_spikes" in columns:
         columns["num_spikes"] = columns["num_spikes"].astype(np.int64)
     return pd.DataFrame(
