@@ -15,6 +15,7 @@ from spikeinterface.generation import NoiseGeneratorRecording
 
 import si_curation as sic
 from oracles import merges as naive
+from oracles.coincidences import with_partner
 from si_curation._spikeinterface import inject_extension
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.continuity import (
@@ -34,7 +35,6 @@ from si_curation.evidence.merge_score import (
     probability_of_one_neuron,
 )
 from si_curation.evidence.merges import MergeSuggestions, suggest_merges
-from si_curation.kernels.coincidences import count_coincident_spikes
 from si_curation.kernels.poisson import poisson_at_least
 from si_curation.variables import BAD_MERGES, MERGES
 
@@ -165,7 +165,7 @@ def test_counts_are_brute_force(simulated):
         baseline = naive.pairs_between(a, b, round(10 * fs_ms) - 1, round(50 * fs_ms) - 1)
         expected = baseline / round(40 * fs_ms) * (high - low)
         assert row.refractory_expected == pytest.approx(expected)
-        assert row.duplicate_fraction == naive.with_partner(b, a, low) / b.size
+        assert row.duplicate_fraction == with_partner(b, a, low) / b.size
         bins = [np.minimum(t * 40 // analyzer.get_num_samples(0), 39) for t in (a, b)]
         assert row.time_overlap == pytest.approx(naive.overlap_of_active_times(*bins, 40))
 
@@ -476,7 +476,6 @@ def test_evidence_is_brute_force(seed):
     fs, censored, period = 1000.0, 1, 4
     counts = count_lags(samples, units, segments, 3, pairs, fs)
     found = cross_refractoriness(counts, pairs, np.full(3, period), censored, fs)
-    partners = count_coincident_spikes(samples, units, segments, 3, pairs, 2)
 
     def trains(unit):
         return [samples[(units == unit) & (segments == s)] for s in (0, 1)]
@@ -487,8 +486,6 @@ def test_evidence_is_brute_force(seed):
         assert found.observed[row] == observed
         baseline = sum(naive.pairs_between(s, t, 9, 49) for s, t in both)
         assert found.expected[row] == pytest.approx(baseline / 40 * (period - censored))
-        assert partners[row, 0] == sum(naive.with_partner(s, t, 2) for s, t in both)
-        assert partners[row, 1] == sum(naive.with_partner(t, s, 2) for s, t in both)
         own = sum(naive.pairs_between(s, s, censored, period) for s in trains(a)) / 2
         assert found.auto_observed[row, 0] == own
     periods, _ = choose_refractory_periods(counts, pairs, censored, fs)

@@ -186,17 +186,6 @@ def test_no_pairs_across_the_range_of_int64():
     assert not cross_correlograms(samples, units[:3], 2, linear_cells(4, 1)).any()
 
 
-@pytest.mark.parametrize(
-    ("half_window", "width", "message"),
-    [(10, 0, "smaller|expected at least 1"), (3, 4, "whole bin"), (2**30, 10, "less than")],
-)
-def test_windows_that_cannot_be(half_window, width, message):
-    with pytest.raises(ParameterError, match=message):
-        linear_cells(half_window, width)
-    with pytest.raises(ParameterError, match=message):
-        log_cells(half_window, width)
-
-
 def test_bad_input_is_refused():
     cells = linear_cells(4, 1)
     samples, units = np.array([3, 1]), np.array([0, 1])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from oracles import effect as naive
+from oracles import effect_statistics as naive
 from si_curation.kernels import effect_statistics as kernels
 
 small = st.integers(-3, 3).map(float)

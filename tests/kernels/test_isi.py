@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracles import correlograms as naive
+from oracles import isi as naive
 from si_curation.errors import ParameterError
 from si_curation.kernels.isi import isi_histogram
 

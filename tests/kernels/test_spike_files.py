@@ -15,7 +15,6 @@ from si_curation.kernels.spike_files import (
     value_range,
     with_small_ids,
 )
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
 
 DTYPES = ["int32", "int64", "uint16", "uint32", "uint64"]
 
@@ -117,13 +116,3 @@ def test_has_nan(small_blocks, size, where, value, also, block):
         values[where % size, 1] = value
     with small_blocks(block, num_threads=2):
         assert has_nan(values) == bool(np.isnan(values).any())
-
-
-@given(values=integers(maximum=6), more=st.integers(0, 2))
-def test_spikes_by_unit(values, more):
-    num_units = max(values.tolist(), default=-1) + 1 + more
-    found = spikes_by_unit(values.astype(np.int64), num_units)
-    assert len(found) == num_units
-    for unit, positions in enumerate(found):
-        assert positions.dtype == np.int64
-        np.testing.assert_array_equal(positions, np.flatnonzero(values == unit))

@@ -6,7 +6,6 @@ Nothing here is imported from the package.
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 
@@ -68,17 +67,6 @@ def logarithmic(samples, units, num_units, edges, segments=None):
         k = sum(abs(lag) >= edge for edge in edges)
         if k <= half:
             out[a, b, half + (k if lag > 0 else -k)] += 1
-    return out
-
-
-def isi_counts(trains, num_bins, width):
-    """Intervals of each train in bins [k w, (k + 1) w)."""
-    out = [0] * num_bins
-    for train in trains:
-        for before, after in pairwise(train):
-            k = (int(after) - int(before)) // width
-            if k < num_bins:
-                out[k] += 1
     return out
 
 

@@ -16,8 +16,6 @@ from spikeinterface.metrics import compute_quality_metrics
 import si_curation as sic
 from oracles import isolation as naive_isolation
 from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
-from si_curation.kernels.isolation import inverse_cholesky, mahalanobis_squared, moments_of
-from si_curation.kernels.nearest_neighbours import nearest_neighbours
 from si_curation.quality.metrics import isolation_features, isolation_units
 from si_curation.quality.metrics.isolation import compute_isolation
 from si_curation.variables import ISOLATION
@@ -54,83 +52,6 @@ def check_equal(analyzer, max_spikes=10_000):
         np.testing.assert_allclose(
             values[told], expected[told], rtol=RTOL.get(name, 1e-5), atol=1e-9, err_msg=name
         )
-
-
-# ------------------------------------------------------------------------------------- kernels
-
-
-@given(st.data())
-def test_nearest_neighbours(data):
-    """Any precision, ties, copies, groups far and near, more features than a tile is wide."""
-    rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
-    sizes = data.draw(st.lists(st.integers(1, 90), min_size=1, max_size=4))
-    num_features = data.draw(st.sampled_from([1, 3, 8, 17, 70]))
-    on_grid = data.draw(st.booleans())
-    spread = data.draw(st.sampled_from([0.0, 1.0, 30.0, 1e4]))
-    centers = rng.normal(size=(len(sizes), num_features)) * spread
-    x = np.repeat(centers, sizes, axis=0) + rng.normal(size=(sum(sizes), num_features))
-    x = (np.round(x) if on_grid else x).astype(data.draw(st.sampled_from(["f4", "f8"])))
-    k = data.draw(st.integers(1, 6))
-    if len(x) <= k:
-        return
-    keys = rng.permutation(len(x))
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    found = nearest_neighbours(x, starts, k, keys)
-    exact = x.astype(np.float64)
-    in_key_order = np.argsort(keys)
-    for query in range(len(x)):
-        squared = ((exact - exact[query]) ** 2).sum(axis=1)
-        squared[query] = np.inf
-        expected = np.sort(squared)[:k]
-        np.testing.assert_allclose(np.sort(squared[found[query]]), expected, rtol=1e-12)
-        assert len(set(found[query])) == k
-        if on_grid and spread < 1e4:  # exact: the lowest keys of equally near ones
-            order = in_key_order[np.argsort(squared[in_key_order], kind="stable")]
-            assert set(found[query]) == set(order[:k].tolist())
-
-
-@given(st.integers(1, 9), st.integers(1, 80), st.integers(0, 10**6))
-def test_mahalanobis_squared(num_features, num_spikes, seed):
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=(num_spikes, 12)).astype(np.float32)
-    columns = rng.permutation(12)[:num_features]
-    columns[rng.random(num_features) < 0.3] = -1
-    center, transform = rng.normal(size=num_features), np.tril(rng.normal(size=(num_features,) * 2))
-    x = np.where(columns >= 0, values[:, columns], 0.0) - center
-    expected = ((x @ transform.T) ** 2).sum(axis=1)
-    found = mahalanobis_squared(values, columns, center, transform)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
-    cutoff = float(np.median(found))
-    some = mahalanobis_squared(values, columns, center, transform, cutoff)
-    np.testing.assert_array_equal(some, np.where(found <= cutoff, found, np.inf))
-
-
-@given(st.integers(0, 40), st.integers(1, 9), st.integers(0, 10**6))
-def test_moments(num_spikes, num_features, seed):
-    rng = np.random.default_rng(seed)
-    x = (rng.normal(size=(num_spikes, 10)) + 100).astype(np.float32)
-    x[:, 3] = 7.1
-    columns = rng.permutation(10)[:num_features]
-    found = moments_of(x, columns)
-    assert found.num_spikes == num_spikes
-    if num_spikes:
-        picked = x[:, columns].astype(np.float64)
-        np.testing.assert_allclose(found.mean, picked.mean(axis=0), rtol=1e-12)
-        expected = np.cov(picked.T, bias=True).reshape((num_features,) * 2) * num_spikes
-        np.testing.assert_allclose(found.scatter, expected, rtol=1e-8, atol=1e-8)
-    assert not found.scatter[columns == 3].any()
-
-
-@given(st.integers(1, 12), st.integers(0, 10**6))
-def test_inverse_cholesky(size, seed):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(3 * size, size))
-    found = inverse_cholesky(x.T @ x, 0.0)
-    np.testing.assert_allclose(found @ (x.T @ x) @ found.T, np.eye(size), atol=1e-7)
-    smallest = np.linalg.eigvalsh(x.T @ x)[0]
-    assert inverse_cholesky(x.T @ x, 1.001 * smallest) is None
-    x = np.column_stack([x, x @ np.ones(size)])
-    assert inverse_cholesky(x.T @ x, 1e-9) is None
 
 
 # -------------------------------------------------------------------------------- brute force

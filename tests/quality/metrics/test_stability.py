@@ -6,17 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import spikeinterface.metrics as sm
-from hypothesis import given
-from hypothesis import strategies as st
 from spikeinterface.core import NumpySorting, create_sorting_analyzer
 from spikeinterface.core.base import unit_period_dtype
 from spikeinterface.generation import NoiseGeneratorRecording
 
 import si_curation as sic
-from oracles import metrics as naive
+from oracles import spike_depths as naive
 from si_curation._spikeinterface import inject_extension
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.kernels import stability as kernel
 from si_curation.quality.metrics import stability
 from si_curation.quality.metrics.extension import compute_metrics_in_windows
 from si_curation.quality.metrics.spike_values import depths_from_features
@@ -293,80 +290,6 @@ def test_depths_by_hand(simulate):
         )
     rows = analyzer.get_extension("template_assignment").get_spike_rows()
     np.testing.assert_allclose(depths_from_features(analyzer), expected[rows], rtol=1e-5)
-
-
-# ---------------------------------------------------------------------------------------- kernels
-
-spike_trains = st.lists(st.integers(0, 200), max_size=60).map(sorted)
-PERIODS = [(0, 70), (80, 81), (90, 201)]
-
-
-@given(spike_trains, st.integers(1, 60), st.integers(0, 3))
-def test_counts_by_hand(train, size, threshold):
-    samples = np.array(train, dtype=np.int64)
-    bins = kernel.bins_in_periods(np.array(PERIODS), size)
-    counts = kernel.count_in_bins(samples, bins)
-    assert counts.tolist() == naive.counts(train, naive.whole_bins(PERIODS, size))
-    assert kernel.presence_ratio(counts, threshold) == pytest.approx(
-        naive.presence_ratio(train, PERIODS, size, threshold)
-    )
-    assert kernel.firing_range(counts, 2.0, (5, 95)) == pytest.approx(
-        naive.firing_range(train, PERIODS, size, 2.0, 5, 95)
-    )
-
-
-@given(spike_trains, st.integers(1, 60), st.integers(0, 4), st.integers(0, 1000))
-def test_values_in_bins_by_hand(train, size, least, seed):
-    samples = np.array(train, dtype=np.int64)
-    values = np.random.default_rng(seed).normal(5, 2, samples.size).astype(np.float32)
-    bins = kernel.bins_in_periods(np.array(PERIODS), size)
-    first, stop = kernel.rows_of_bins(samples, bins)
-    np.testing.assert_allclose(
-        kernel.variation_in_bins(values, first, stop, 5.0),
-        naive.variations(train, values, PERIODS, size, 5.0),
-        rtol=1e-5,
-        atol=1e-9,
-    )
-    expected = naive.medians(train, values, naive.whole_bins(PERIODS, size), least)
-    medians = kernel.medians_in_bins(values, first, stop, least)
-    np.testing.assert_allclose(medians, expected, rtol=1e-6)
-    if np.isfinite(expected).any():
-        np.testing.assert_allclose(
-            kernel.drift_of_positions(medians), naive.drift(expected), rtol=1e-5, atol=1e-6
-        )
-
-
-@given(
-    st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50),
-    st.integers(1, 40),
-    st.sampled_from(["f4", "f8"]),
-)
-def test_histogram_is_numpys(values, num_bins, dtype):
-    values = np.array(values, dtype=dtype)
-    try:
-        expected = np.histogram(values, num_bins)
-    except ValueError:  # numpy: too many bins for the range of values
-        return
-    found = kernel.histogram_of_sorted(np.sort(values), num_bins)
-    np.testing.assert_array_equal(found[1], expected[1])
-    np.testing.assert_array_equal(found[0], expected[0])
-
-
-@given(st.integers(0, 10_000), st.integers(2, 40), st.integers(3, 200))
-def test_noise_cutoff_by_hand(seed, num_bins, num_spikes):
-    values = np.random.default_rng(seed).gamma(3, 1, num_spikes)
-    histogram, edges = np.histogram(values, num_bins)
-    low, high = np.quantile(values, [0.1, 0.75])
-    found = kernel.noise_cutoff(histogram, edges, low, high)
-    np.testing.assert_allclose(found, naive.noise_cutoff(values, 0.1, 0.25, num_bins), rtol=1e-9)
-
-
-@pytest.mark.parametrize("cut", [0.0, 0.1, 0.25])
-def test_amplitude_cutoff_finds_the_lost_share(cut):
-    amplitudes = np.sort(np.random.default_rng(1).normal(10, 1, 40_000))
-    amplitudes = amplitudes[int(cut * amplitudes.size) :]
-    histogram = np.histogram(amplitudes, 100)[0]
-    assert kernel.fraction_missing(histogram, amplitudes.size, 3) == pytest.approx(cut, abs=0.03)
 
 
 # ----------------------------------------------------------------------------------------- errors

@@ -13,7 +13,7 @@ from si_curation._spikeinterface import as_array
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
 from si_curation.kernels.parallel import blocks, run_blocks
-from si_curation.kernels.stability_depths import depths_of_features
+from si_curation.kernels.spike_depths import depths_of_features
 from si_curation.reading.features import open_window
 from si_curation.variables import Explanation
 

@@ -86,17 +86,3 @@ def noise_cutoff(values, low_quantile, high_quantile, num_bins):
     if len(high) < 2 or statistics.pstdev(high) == 0:
         return math.nan, ratio
     return (statistics.fmean(low) - statistics.fmean(high)) / statistics.pstdev(high), ratio
-
-
-def depths(features, templates, channels, positions):
-    """Depth of each spike: features (n, n_pcs, n_loc), channels by template, -1 for none."""
-    out = []
-    for spike, template in enumerate(templates):
-        total = weight = 0.0
-        for column, channel in enumerate(channels[template]):
-            value = max(float(features[spike, 0, column]), 0.0)
-            if channel >= 0:
-                total += positions[channel][1] * value**2
-                weight += value**2
-        out.append(total / weight if weight > 0 else math.nan)
-    return np.array(out)

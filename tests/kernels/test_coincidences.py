@@ -1,0 +1,29 @@
+"""Spikes with a partner in another unit against brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oracles.coincidences import with_partner
+from si_curation.kernels.coincidences import count_coincident_spikes
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 6))
+def test_spikes_with_a_partner(seed, window):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(0, 60))
+    segments = np.sort(rng.integers(0, 2, n))
+    samples = np.concatenate([np.sort(rng.integers(0, 200, (segments == s).sum())) for s in (0, 1)])
+    units = rng.integers(0, 3, n)
+    pairs = np.array([[0, 1], [2, 1], [0, 2]])
+    found = count_coincident_spikes(samples, units, segments, 3, pairs, window)
+
+    def trains(unit):
+        return [samples[(units == unit) & (segments == s)] for s in (0, 1)]
+
+    for row, (a, b) in enumerate(pairs):
+        both = list(zip(trains(a), trains(b), strict=True))
+        assert found[row, 0] == sum(with_partner(s, t, window) for s, t in both)
+        assert found[row, 1] == sum(with_partner(t, s, window) for s, t in both)

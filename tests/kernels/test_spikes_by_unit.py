@@ -1,0 +1,41 @@
+"""Spikes of each unit and of groups of units against numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from si_curation.kernels import spikes_by_unit as kernel
+from si_curation.kernels.spikes_by_unit import positions_by_group, spikes_by_unit
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.integers(0, 60),
+    num_units=st.integers(1, 8),
+    num_groups=st.integers(1, 4),
+    block=st.integers(1, 50),
+)
+def test_positions(seed, size, num_units, num_groups, block):
+    rng = np.random.default_rng(seed)
+    units = rng.integers(0, num_units, size)
+    groups = rng.integers(0, num_groups, num_units)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "_SPIKES_PER_BLOCK", block)
+        positions, start = positions_by_group(units, groups, num_groups)
+        by_unit = spikes_by_unit(units, num_units)
+    assert positions.dtype == np.int32
+    for group in range(num_groups):
+        found = positions[start[group] : start[group + 1]]
+        np.testing.assert_array_equal(found, np.flatnonzero(groups[units] == group))
+    assert len(by_unit) == num_units
+    for unit, found in enumerate(by_unit):
+        assert found.dtype == np.int64
+        np.testing.assert_array_equal(found, np.flatnonzero(units == unit))
+
+
+def test_no_units():
+    nothing = np.zeros(0, dtype=np.int64)
+    assert spikes_by_unit(nothing, 0) == []
