@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.registry import check, first_of, listed, plural
-from si_curation.doctor.table_files import rows_of_read_phy
 from si_curation.phy.arrays import Findings
 from si_curation.phy.tables import SNAPSHOT, ClusterTable, Value
 
@@ -36,7 +37,7 @@ def check_table_ids(facts: FolderFacts, findings: Findings) -> None:
         missing = sorted(clusters - ids)
         if gone:
             _report_stale(facts, findings, name, gone, missing)
-        elif missing and set(table.columns) & set(SORTER_COLUMNS):
+        elif missing and set(table.header) & set(SORTER_COLUMNS):
             findings.warning(
                 name,
                 f"has no row for {plural(len(missing), 'cluster')} "
@@ -88,7 +89,7 @@ def check_other_readers(facts: FolderFacts, findings: Findings) -> None:
     """
     if facts.cluster_ids is None:
         return
-    kept, files, is_snapshot = rows_of_read_phy(facts.folder)
+    kept, files, is_snapshot = _rows_of_read_phy(facts.folder)
     if kept is None:
         return
     lost = sorted(set(facts.cluster_sizes) - kept)
@@ -115,6 +116,47 @@ def check_other_readers(facts: FolderFacts, findings: Findings) -> None:
         num_spikes=total,
         files=files,
     )
+
+
+def _rows_of_read_phy(folder: Path) -> tuple[set[int] | None, list[str], bool]:
+    """Return the ids that SpikeInterface's ``read_phy`` keeps.
+
+    Returns
+    -------
+    set of int or None
+        None: it keeps all, or it fails on a table.
+    list of str
+        The tables that it joins.
+    bool
+        Whether that is one ``cluster_info`` file.
+    """
+    paths = [p for p in sorted(folder.iterdir()) if p.suffix in (".csv", ".tsv") and p.is_file()]
+    snapshots = [p for p in paths if SNAPSHOT in p.name]
+    if len(snapshots) == 1:
+        ids = _ids_as_pandas(snapshots[0], ("cluster_id", "id"))
+        return ids, [snapshots[0].name], True
+    kept: set[int] | None = None
+    files = []
+    for path in paths:
+        ids = _ids_as_pandas(path, ("cluster_id",))
+        if ids is not None:
+            kept = ids if kept is None else kept & ids
+            files.append(path.name)
+    return kept, files, False
+
+
+def _ids_as_pandas(path: Path, id_columns: tuple[str, ...]) -> set[int] | None:
+    delimiter = "\t" if path.suffix == ".tsv" else ","  # by the suffix, whatever the content
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = [r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r]
+        column = next((name for name in id_columns if rows and name in rows[0]), None)
+        if column is None:
+            return None
+        place = rows[0].index(column)
+        return {int(float(row[place])) for row in rows[1:] if len(row) > place and row[place]}
+    except (ValueError, OverflowError, csv.Error):
+        return None
 
 
 @check("blank_columns")
@@ -172,7 +214,7 @@ def _differences(
 ) -> dict[str, tuple[str, list[int]]]:
     """Give in which ids a snapshot is wrong, with the words for it."""
     sizes, found = facts.cluster_sizes, {}
-    counts = table.columns.get("n_spikes", {})
+    counts = table.values("n_spikes")
     gone = sorted(set(table.ids) - set(sizes))
     missing = sorted(set(sizes) - set(table.ids))
     wrong = [i for i, n in counts.items() if i in sizes and n != sizes[i]]
@@ -186,7 +228,8 @@ def _differences(
         shown = listed([f"{i} ({counts[i]} for {sizes[i]})" for i in wrong])
         found["other_n_spikes"] = (f"n_spikes wrong in {plural(len(wrong), 'row')}: {shown}", wrong)
     present = set(table.ids) & set(sizes)
-    for name, values in table.columns.items():
+    for name in table.column_names:
+        values = table.values(name)
         column = facts.parts.columns.get(name)
         if column is None or column.file == file or name == "n_spikes":
             continue

@@ -1,19 +1,24 @@
-"""Cluster tables: every column of every ``.tsv`` and ``.csv`` file, keyed by cluster id."""
+"""Cluster tables: every column of every ``.tsv`` and ``.csv`` file, keyed by cluster id.
+
+`ClusterTable` is one file. `read_tables` gives the columns of a folder as phy sees them,
+`ClusterTables` changes its files cell by cell.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.errors import ParameterError
 from si_curation.phy.arrays import Findings, one_line, shortened
+from si_curation.phy.writing import format_table
 
 Value = int | float | str
 SNAPSHOT = "cluster_info"  # written by phy for people to read; phy itself does not read it
@@ -46,7 +51,7 @@ class ClusterColumn:
     file: str
 
     def to_array(self, cluster_ids: NDArray[np.integer]) -> NDArray:
-        """Give the values of some clusters.
+        """Return the values of some clusters.
 
         Returns
         -------
@@ -71,8 +76,8 @@ class ClusterColumn:
         return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
 
 
-def _fits_int64(values: list) -> bool:
-    return all(-(2**63) <= value < 2**63 for value in values)
+def _fits_int64(values: Sequence[Value]) -> bool:
+    return all(-(2**63) <= int(value) < 2**63 for value in values)
 
 
 def _cast(text: str) -> Value:
@@ -107,8 +112,10 @@ def read_tables(folder: Path, findings: Findings) -> dict[str, ClusterColumn]:
     columns: dict[str, ClusterColumn] = {}
     for path in table_paths(folder):
         table = read_table(path, findings)
-        for name, values in {} if table is None else table.columns.items():
-            column = ClusterColumn(name, values, path.name)
+        if table is None:
+            continue
+        for name in table.column_names:
+            column = ClusterColumn(name, table.values(name), path.name)
             known = columns.get(column.name)
             if known is None:
                 columns[column.name] = column
@@ -126,21 +133,61 @@ def read_tables(folder: Path, findings: Findings) -> dict[str, ClusterColumn]:
 
 
 def table_paths(folder: Path) -> list[Path]:
-    """Give the files that may be cluster tables, ``cluster_info`` last."""
+    """Return the files that may be cluster tables, ``cluster_info`` last."""
     paths = [p for suffix in (".tsv", ".csv") for p in folder.glob(f"*{suffix}") if p.is_file()]
     paths = [p for p in paths if not p.name.startswith(".")]
     return sorted(paths, key=lambda p: (p.stem == SNAPSHOT, p.name))
 
 
-class ClusterTable(NamedTuple):
-    """One file: the ids that have a row, and its columns without the blank fields."""
+@dataclass
+class ClusterTable:
+    """One table file, as text.
 
-    ids: tuple[int, ...]
-    columns: dict[str, dict[int, Value]]
+    Attributes
+    ----------
+    header : list of str
+        Names of the columns other than the id.
+    rows : dict of int to list of str
+        The cells of each cluster, "" where there is none, in the order of the file.
+    id_name : {"cluster_id", "id"}
+    delimiter : str
+    """
+
+    header: list[str]
+    rows: dict[int, list[str]]
+    id_name: str = "cluster_id"
+    delimiter: str = "\t"
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids that have a row, in the order of the file."""
+        return tuple(self.rows)
+
+    @property
+    def column_names(self) -> list[str]:
+        """The name of every column, once."""
+        return list(dict.fromkeys(self.header))
+
+    def cells(self, column: str) -> dict[int, str]:
+        """Return the text of a column by cluster id, without blank cells.
+
+        Of columns of one name the last one that has text counts.
+        """
+        positions = [i for i, name in enumerate(self.header) if name == column]
+        return {i: row[p] for i, row in self.rows.items() for p in positions if row[p]}
+
+    def values(self, column: str) -> dict[int, Value]:
+        """Return the values of a column by cluster id, without blank cells."""
+        return {cluster_id: _cast(text) for cluster_id, text in self.cells(column).items()}
+
+    def to_bytes(self) -> bytes:
+        """Return the file as phy would write it, ids ascending."""
+        rows = [[str(i), *self.rows[i]] for i in sorted(self.rows)]
+        return format_table([self.id_name, *self.header], rows, self.delimiter)
 
 
 def read_table(path: Path, findings: Findings) -> ClusterTable | None:
-    """Read one table; None, mostly with a finding, where it is none or cannot be read."""
+    """Read one table; None where it is no cluster table or cannot be read, with a finding."""
     is_cluster_table = path.name.startswith("cluster_")
     report = findings.error if is_cluster_table else findings.warning
     try:
@@ -184,11 +231,12 @@ def read_table(path: Path, findings: Findings) -> ClusterTable | None:
         else:
             findings.info(path.name, "has no cluster_id column and is no cluster table")
         return None
-    return _columns(path.name, header, header.index(id_column), rows[1:], report)
+    table = ClusterTable([], {}, id_column, delimiter)
+    return table if _fill(table, path.name, header, rows[1:], report) else None
 
 
 def _numbered_rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Give the rows that are not blank, each with the number of its first line."""
+    """Return the rows that are not blank, each with the number of its first line."""
     # strict: a quotation mark that is never closed would swallow the rest of the file
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     rows = []
@@ -203,11 +251,18 @@ def _numbered_rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _columns(name, header, id_position, rows, report) -> ClusterTable | None:
-    ids: dict[int, int] = {}
-    tables: dict[str, dict[int, Value]] = {
-        column: {} for i, column in enumerate(header) if i != id_position and column
-    }
+def _fill(
+    table: ClusterTable,
+    name: str,
+    header: list[str],
+    rows: list[tuple[int, list[str]]],
+    report: Callable[[str, str, str], None],
+) -> bool:
+    """Fill a table with rows; False, with a finding, where one of them is wrong."""
+    id_position = header.index(table.id_name)
+    positions = [i for i, column in enumerate(header) if i != id_position and column]
+    table.header = [header[i] for i in positions]
+    lines: dict[int, int] = {}
     for number, row in rows:
         if len(row) > len(header) and any(field.strip() for field in row[len(header) :]):
             report(
@@ -215,8 +270,9 @@ def _columns(name, header, id_position, rows, report) -> ClusterTable | None:
                 f"line {number} has {len(row)} fields, expected {len(header)}",
                 "correct the line; a field that holds the delimiter needs quotation marks",
             )
-            return None
-        text = row[id_position].strip() if id_position < len(row) else ""
+            return False
+        row = [*row, *[""] * (len(header) - len(row))]
+        text = row[id_position].strip()
         match = _CLUSTER_ID.fullmatch(text)
         if match is None:
             report(
@@ -224,18 +280,132 @@ def _columns(name, header, id_position, rows, report) -> ClusterTable | None:
                 f"line {number} has cluster id {shortened(text, 40)!r}, expected a whole number",
                 "correct the line, or rename the file if it is no table of clusters",
             )
-            return None
+            return False
         cluster_id = int(match[1])
-        if cluster_id in ids:
+        if cluster_id in lines:
             report(
                 name,
-                f"cluster id {cluster_id} is in lines {ids[cluster_id]} and {number}, "
+                f"cluster id {cluster_id} is in lines {lines[cluster_id]} and {number}, "
                 "expected each id once",
                 "keep one of the lines",
             )
-            return None
-        ids[cluster_id] = number
-        for column, field in zip(header, row, strict=False):
-            if column in tables and field.strip():
-                tables[column][cluster_id] = _cast(field.strip())
-    return ClusterTable(tuple(ids), tables)
+            return False
+        lines[cluster_id] = number
+        table.rows[cluster_id] = [row[i].strip() for i in positions]
+    return True
+
+
+class ClusterTables:
+    """All cluster tables of a folder but phy's snapshot (``cluster_info``).
+
+    Parameters
+    ----------
+    folder : Path
+        Its tables must be readable (see `read_tables`); what is no cluster table is left alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        paths = table_paths(folder)
+        self._snapshots = [path.name for path in paths if path.stem == SNAPSHOT]
+        read = {p.name: read_table(p, Findings()) for p in paths if p.stem != SNAPSHOT}
+        self._files = {name: table for name, table in read.items() if table is not None}
+        self._original_names = set(self._files)
+        self._changed: set[str] = set()
+
+    @property
+    def column_names(self) -> list[str]:
+        """Every column of every file, once."""
+        return list(dict.fromkeys(c for table in self._files.values() for c in table.header))
+
+    def files_with(self, column: str) -> list[str]:
+        """Return the names of the files that have a column; the one that counts is first."""
+        own = f"cluster_{column}"
+        found = [name for name, table in self._files.items() if column in table.header]
+        return sorted(found, key=lambda name: (Path(name).stem != own, name))
+
+    def cells(self, column: str) -> dict[int, str]:
+        """Return a column's text by cluster id, from the file that counts; {} where it is none."""
+        files = self.files_with(column)
+        return self._files[files[0]].cells(column) if files else {}
+
+    def cluster_ids(self) -> list[int]:
+        """Return the ids that have a row in any file, ascending."""
+        return sorted({i for table in self._files.values() for i in table.rows})
+
+    def drop_clusters(self, cluster_ids: Iterable[int]) -> None:
+        """Remove the rows of some clusters from all files."""
+        gone = {int(i) for i in cluster_ids}
+        for name, table in self._files.items():
+            kept = {i: row for i, row in table.rows.items() if i not in gone}
+            if len(kept) < len(table.rows):
+                table.rows = kept
+                self._changed.add(name)
+
+    def drop_column(self, column: str, but_in: str | None = None) -> None:
+        """Remove a column from all files (but one); a file without any other column is removed."""
+        for name in self.files_with(column):
+            if name == but_in:
+                continue
+            table = self._files[name]
+            position = table.header.index(column)
+            del table.header[position]
+            for row in table.rows.values():
+                del row[position]
+            self._changed.add(name)
+            if not table.header:
+                del self._files[name]
+
+    def update(self, column: str, texts: Mapping[int, str | None]) -> None:
+        """Change some cells of a column in every file that has it."""
+        for name in self.files_with(column):
+            table = self._files[name]
+            position = table.header.index(column)
+            for cluster_id, text in texts.items():
+                row = table.rows.get(cluster_id)
+                if row is None and not text:
+                    continue
+                if row is None:
+                    row = table.rows[cluster_id] = [""] * len(table.header)
+                if row[position] != (text or ""):
+                    row[position] = text or ""
+                    self._changed.add(name)
+                    if not any(row):
+                        del table.rows[cluster_id]
+
+    def set_column(self, column: str, texts: Mapping[int, str | None]) -> None:
+        """Add a column, or change some of its cells, in a file of its own as phy writes it.
+
+        phy reads every table, so that the column is removed from all other files. Other columns
+        that the file has now get files of their own if no other file has them.
+        """
+        before = self.cells(column)
+        after = {i: text for i, text in {**before, **texts}.items() if text}
+        if column in self.column_names and after == before:
+            return
+        own = f"cluster_{column}.tsv"
+        others = [name for name in self._original_names if name.lower() == own.lower()]
+        if own not in others and others:
+            raise ParameterError(
+                f"column {column!r} would be the file {own}, but there is {others[0]}: the same "
+                "file on many systems; use the name that is there"
+            )
+        self.drop_column(column, but_in=own)
+        old = self._files.pop(own, ClusterTable([], {}))
+        self._files[own] = ClusterTable([column], {i: [after[i]] for i in sorted(after)})
+        self._changed.add(own)
+        for other in old.column_names:
+            if other != column and other not in self.column_names:
+                self.set_column(other, old.cells(other))
+
+    def changed_files(self) -> dict[str, bytes | None]:
+        """Return the files that are to be written (their content) or removed (None)."""
+        return {
+            name: self._files[name].to_bytes() if name in self._files else None
+            for name in sorted(self._changed)
+            if name in self._files or name in self._original_names
+        }
+
+    @property
+    def snapshots(self) -> list[str]:
+        """Names of phy's snapshot files (``cluster_info``), which phy writes and does not read."""
+        return list(self._snapshots)

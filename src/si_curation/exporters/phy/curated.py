@@ -22,11 +22,10 @@ from si_curation.exporters.phy.clusters import (
     spike_table,
     whole_ids,
 )
-from si_curation.exporters.phy.tables import ClusterTables
 from si_curation.files import Content
 from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
-from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, read_tables
+from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, ClusterTables, read_tables
 from si_curation.reading.reader import property_name
 
 CLUSTERS_FILE = "spike_clusters.npy"

@@ -11,6 +11,7 @@ from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
 from si_curation.errors import ParameterError
+from si_curation.exporters.phy.columns import texts_by_id
 from si_curation.exporters.phy.copy import copy_curated
 from si_curation.exporters.phy.curated import (
     check_apart,
@@ -19,7 +20,6 @@ from si_curation.exporters.phy.curated import (
     source_folder_of,
 )
 from si_curation.exporters.phy.from_analyzer import write_phy_files
-from si_curation.exporters.phy.tables import texts_by_id
 from si_curation.exporters.phy.template_features import write_template_features
 from si_curation.files import check_output_folder, new_folder
 

@@ -17,12 +17,12 @@ from si_curation.errors import (
     ParameterError,
     PhyFolderError,
 )
+from si_curation.exporters.phy.columns import texts_by_id
 from si_curation.exporters.phy.curated import plan_curation, source_folder_of
-from si_curation.exporters.phy.tables import ClusterTables, texts_by_id
 from si_curation.kernels.spike_files import unique_ids
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.backup import replace_files
-from si_curation.phy.tables import UNSORTED, read_tables
+from si_curation.phy.tables import UNSORTED, ClusterTables, read_tables
 
 
 def write_phy_columns(
