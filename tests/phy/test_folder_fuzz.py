@@ -241,7 +241,7 @@ def test_any_bytes_as_a_table(scratch, content):
     (folder / "cluster_a.tsv").write_bytes(content)
     findings = Findings()
     columns = read_tables(folder, findings)
-    assert columns == {} or not findings.of("error")
+    assert columns == {} or not findings.with_severity("error")
     for finding in findings:
         assert finding.where == "cluster_a.tsv"
         assert len(str(finding).splitlines()) == 1

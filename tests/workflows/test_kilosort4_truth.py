@@ -89,12 +89,13 @@ def test_repaired_channels_are_those_that_kilosort_took_the_features_on(analyzer
     assignment = analyzer.get_extension("template_assignment")
     from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
 
-    found = feature_files_of(assignment).of(spikes_of_folder(assignment), "repaired")
+    files, of_folder = feature_files_of(assignment), spikes_of_folder(assignment)
+    found = files.features_of_spikes(of_folder, "repaired")
     channels = found.channels[found.groups]
     expected = truth["feature_channels"]
     stored = expected >= 0
     np.testing.assert_array_equal(channels[stored], expected[stored])
-    listed = feature_files_of(assignment).of(spikes_of_folder(assignment), "file")
+    listed = files.features_of_spikes(of_folder, "file")
     wrong = (listed.channels[listed.groups] != expected) & stored
     assert wrong.any(axis=1).mean() > 0.3
 
@@ -103,11 +104,11 @@ def test_repaired_channels_are_those_that_kilosort_took_the_features_on(analyzer
     all_channels = np.arange(analyzer.get_num_channels())
     as_phy = sic.get_spike_features(analyzer, spikes, all_channels)
     repaired = sic.get_spike_features(analyzer, spikes, all_channels, feature_channels="repaired")
-    files = np.load(FOLDER / "pc_features.npy")
+    in_file = np.load(FOLDER / "pc_features.npy")
     for i, spike in enumerate(spikes):
         for column in np.flatnonzero(stored[spike]):
             channel = expected[spike, column]
-            np.testing.assert_array_equal(repaired[i, channel], files[spike, :, column])
+            np.testing.assert_array_equal(repaired[i, channel], in_file[spike, :, column])
     assert not np.array_equal(as_phy, repaired)
 
 

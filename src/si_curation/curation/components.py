@@ -48,7 +48,7 @@ def _features_of(analyzer: SortingAnalyzer) -> SorterFeatures | None:
     try:
         files = feature_files_of(assignment)
         files.check(spikes.rows, spikes.template_ids)
-        return files.of(spikes, "file")
+        return files.features_of_spikes(spikes, "file")
     except SiCurationError as fault:
         logger.info("principal_components cannot be read again: %s", fault)
         return None

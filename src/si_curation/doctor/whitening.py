@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.registry import check, first_of, listed, plural
@@ -63,14 +64,13 @@ def _is_one(matrix: np.ndarray) -> bool:
 def check_shape(facts: FolderFacts, findings: Findings) -> None:
     """Tell what a diagonal or asymmetric matrix does to amplitudes and best channels."""
     part, templates = facts.parts.whitening, facts.dense_templates
-    if templates is None or (part.whitening is None and part.whitening_inv is None):
-        return
-    if part.is_identity:
+    inverse = part.whitening_inv
+    matrix = part.whitening if inverse is None else inverse
+    if templates is None or matrix is None or part.is_identity:
         return
     if part.is_diagonal:
-        _report_diagonal(facts, findings)
+        _report_diagonal(facts, findings, templates, matrix, inverse is not None)
         return
-    inverse = part.whitening_inv
     if inverse is None:
         try:
             inverse = np.linalg.inv(np.asarray(part.whitening, dtype=np.float64))
@@ -79,13 +79,19 @@ def check_shape(facts: FolderFacts, findings: Findings) -> None:
     largest = float(np.abs(inverse).max())
     asymmetry = float(np.abs(inverse - inverse.T).max()) / largest if largest else 0.0
     if asymmetry > _SYMMETRIC:
-        _report_asymmetric(facts, findings, np.asarray(inverse), asymmetry)
+        _report_asymmetric(facts, findings, templates, np.asarray(inverse), asymmetry)
 
 
-def _report_asymmetric(facts: FolderFacts, findings: Findings, inverse, asymmetry: float) -> None:
-    templates, sparse = facts.dense_templates, facts.parts.templates.template_channels is not None
-    left = unwhiten_templates(templates, inverse.T, sparse).amplitudes  # type: ignore[arg-type]
-    right = unwhiten_templates(templates, inverse, sparse).amplitudes  # type: ignore[arg-type]
+def _report_asymmetric(
+    facts: FolderFacts,
+    findings: Findings,
+    templates: NDArray[np.floating],
+    inverse: NDArray[np.floating],
+    asymmetry: float,
+) -> None:
+    sparse = facts.parts.templates.template_channels is not None
+    left = unwhiten_templates(templates, inverse.T, sparse).amplitudes
+    right = unwhiten_templates(templates, inverse, sparse).amplitudes
     as_phy_does = not facts.sorter.whitens_channels_first
     sorters = right if as_phy_does else left
     other = left if as_phy_does else right
@@ -122,12 +128,17 @@ def _report_asymmetric(facts: FolderFacts, findings: Findings, inverse, asymmetr
         )
 
 
-def _report_diagonal(facts: FolderFacts, findings: Findings) -> None:
-    part, templates = facts.parts.whitening, facts.dense_templates
-    inverse = part.whitening_inv
+def _report_diagonal(
+    facts: FolderFacts,
+    findings: Findings,
+    templates: NDArray[np.floating],
+    matrix: NDArray[np.floating],
+    is_inverse: bool,
+) -> None:
+    part = facts.parts.whitening
     with np.errstate(divide="ignore"):
-        scale = np.diagonal(1 / part.whitening if inverse is None else inverse)
-    amplitudes = peak_to_peak(templates)  # type: ignore[arg-type]
+        scale = np.diagonal(matrix if is_inverse else 1 / matrix)
+    amplitudes = peak_to_peak(templates)
     scaled, units = amplitudes * np.abs(scale), _units(facts)
     moved = [unit for unit, row in units if amplitudes[row].argmax() != scaled[row].argmax()]
     low, high = float(np.abs(scale).min()), float(np.abs(scale).max())

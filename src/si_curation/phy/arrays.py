@@ -42,8 +42,8 @@ class Findings(list[Finding]):
         where, what, advice = (" ".join(text.splitlines()) for text in (where, what, advice))
         self.append(Finding(severity, what, where, advice, self.check, evidence))
 
-    def of(self, severity: str) -> list[Finding]:
-        """Give the findings of one severity."""
+    def with_severity(self, severity: str) -> list[Finding]:
+        """Return the findings of one severity."""
         return [finding for finding in self if finding.severity == severity]
 
 

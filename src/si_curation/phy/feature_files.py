@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from si_curation.errors import FolderNotFoundError, PhyFolderError
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
-from si_curation.phy.file_groups import MIXED_RUNS, RESTORE, Part, index_table
+from si_curation.phy.file_groups import MIXED_RUNS, RESTORE, index_table
 
 
-@dataclass
-class Features(Part):
-    """Feature files."""
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Feature files; see `si_curation.phy.folder.PhyFolder` for the attributes."""
 
-    pc_features: Any = None
-    pc_feature_channels: Any = None
-    pc_feature_rows: Any = None
-    template_features: Any = None
-    template_feature_templates: Any = None
-    template_feature_rows: Any = None
+    pc_features: NDArray[np.floating] | None
+    pc_feature_channels: NDArray[np.int64] | None
+    pc_feature_rows: NDArray[np.int64] | None
+    template_features: NDArray[np.floating] | None
+    template_feature_templates: NDArray[np.int64] | None
+    template_feature_rows: NDArray[np.int64] | None
 
 
 def read_features(
@@ -35,33 +35,38 @@ def read_features(
     findings: Findings,
 ) -> Features:
     """Read the feature files; the features themselves stay on disk."""
-    part = Features()
-    part.pc_features, part.pc_feature_rows = _feature_rows(
+    channels, templates = None, None
+    components, component_rows = _feature_rows(
         folder, "pc_features.npy", "pc_feature_spike_ids.npy", 3, num_spikes, findings
     )
-    if part.pc_features is not None:
-        part.pc_feature_channels = index_table(
-            folder,
-            "pc_feature_ind.npy",
-            (num_templates, part.pc_features.shape[2]),
-            num_channels,
-            findings,
-        )
-    part.template_features, part.template_feature_rows = _feature_rows(
+    if components is not None:
+        shape = (num_templates, components.shape[2])
+        channels = index_table(folder, "pc_feature_ind.npy", shape, num_channels, findings)
+    projections, projection_rows = _feature_rows(
         folder, "template_features.npy", "template_feature_spike_ids.npy", 2, num_spikes, findings
     )
-    if part.template_features is not None:
-        part.template_feature_templates = index_table(
-            folder,
-            "template_feature_ind.npy",
-            (num_templates, part.template_features.shape[1]),
-            num_templates,
-            findings,
-        )
-    return part
+    if projections is not None:
+        shape = (num_templates, projections.shape[1])
+        templates = index_table(folder, "template_feature_ind.npy", shape, num_templates, findings)
+    return Features(
+        pc_features=components,
+        pc_feature_channels=channels,
+        pc_feature_rows=component_rows,
+        template_features=projections,
+        template_feature_templates=templates,
+        template_feature_rows=projection_rows,
+    )
 
 
-def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
+def _feature_rows(
+    folder: Path,
+    name: str,
+    rows_name: str,
+    ndim: int,
+    num_spikes: int | None,
+    findings: Findings,
+) -> tuple[NDArray[np.floating] | None, NDArray[np.int64] | None]:
+    """Open a feature file, and read which spike each of its rows belongs to (None: all)."""
     features = open_array(folder, name, findings)
     if features is None:
         return None, None
@@ -75,11 +80,11 @@ def _feature_rows(folder, name, rows_name, ndim, num_spikes, findings):
             RESTORE,
         )
         return None, None
-    rows = open_array(folder, rows_name, findings)
-    rows = as_vector(rows, rows_name, findings, len(features), name)
-    rows = as_integers(rows, rows_name, findings)
+    stored = open_array(folder, rows_name, findings)
+    stored = as_vector(stored, rows_name, findings, len(features), name)
+    stored = as_integers(stored, rows_name, findings)
+    rows = None if stored is None else stored.astype(np.int64)
     if rows is not None:
-        rows = rows.astype(np.int64)
         if rows.size and num_spikes is not None and (rows.min() < 0 or rows.max() >= num_spikes):
             findings.error(
                 rows_name, f"holds rows up to {rows.max()} of {num_spikes} spikes", MIXED_RUNS
@@ -125,8 +130,8 @@ def open_features(folder: Path, num_templates: int, num_channels: int) -> Featur
     samples = open_array(folder, "spike_times.npy", findings)
     count = None if samples is None else samples.size
     features = read_features(folder, count, num_templates, num_channels, findings)
-    if findings.of("error"):
-        raise PhyFolderError(folder, findings.of("error"))
+    if findings.with_severity("error"):
+        raise PhyFolderError(folder, findings.with_severity("error"))
     return features
 
 
@@ -143,7 +148,7 @@ def open_spike_templates(folder: Path) -> NDArray[np.integer]:
     values = as_vector(open_array(folder, name, findings), name, findings)
     values = as_integers(values, name, findings)
     if values is None:
-        raise PhyFolderError(folder, findings.of("error"))
+        raise PhyFolderError(folder, findings.with_severity("error"))
     return values
 
 

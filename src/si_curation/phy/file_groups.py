@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from si_curation.kernels.spike_files import has_nan, unique_ids, value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
@@ -16,35 +17,39 @@ MIXED_RUNS = "files of different runs are mixed; copy the whole folder again"
 RESTORE = "restore the file that the sorter wrote"
 
 
-class Part:
-    """A group of files."""
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """Per-spike files; see `si_curation.phy.folder.PhyFolder` for the attributes.
 
-    def fields(self) -> dict[str, Any]:
-        """Give the attributes that become attributes of the folder."""
-        return {k: v for k, v in vars(self).items() if k != "count" and not k.startswith("_")}
-
-
-@dataclass
-class Spikes(Part):
-    """Per-spike files."""
+    What is missing or has a fault is None. `count` is the number of spikes.
+    """
 
     count: int | None
-    spike_samples: Any = None
-    spike_templates: Any = None
-    spike_clusters: Any = None
-    cluster_ids: Any = None
-    spikes_are_sorted: bool = True
-    first_sample: int = 0
-    last_sample: int = -1
-    amplitudes: Any = None
-    spike_positions: Any = None
+    spike_samples: NDArray[np.int64] | None
+    spike_templates: NDArray[np.integer] | None
+    spike_clusters: NDArray[np.integer] | None
+    cluster_ids: NDArray[np.int64] | None
+    spikes_are_sorted: bool
+    first_sample: int
+    last_sample: int
+    amplitudes: NDArray[np.floating] | None
+    spike_positions: NDArray[np.floating] | None
+
+
+class _Samples(NamedTuple):
+    """Sample indices and their order; of no spikes, they go from 0 to -1."""
+
+    values: NDArray[np.int64] | None
+    first: int = 0
+    last: int = -1
+    are_sorted: bool = True
 
 
 def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> Spikes:
     """Read the per-spike files; lengths must agree, templates must exist."""
-    samples = _required_vector(folder, "spike_times.npy", findings)
-    count = None if samples is None else samples.size
-    samples = as_integers(samples, "spike_times.npy", findings)
+    times = _required_vector(folder, "spike_times.npy", findings)
+    count = None if times is None else times.size
+    times = as_integers(times, "spike_times.npy", findings)
     templates = _required_vector(folder, "spike_templates.npy", findings, count)
     templates = as_integers(templates, "spike_templates.npy", findings)
     clusters_name = "spike_clusters.npy"
@@ -56,52 +61,62 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
             open_array(folder, clusters_name, findings), clusters_name, findings, count
         )
         clusters = as_integers(clusters, clusters_name, findings)
-    part = Spikes(count, spike_templates=templates, spike_clusters=clusters)
-    part.spike_samples = _check_samples(samples, part, findings)
+    samples = _check_samples(times, findings)
     largest = _check_ids(templates, "spike_templates.npy", num_templates, findings)
     if clusters is not templates:
         largest = _check_ids(clusters, clusters_name, None, findings)
-    if not findings.of("error") and clusters is not None:
-        part.cluster_ids = unique_ids(clusters, largest)
-    part.amplitudes = _floating(
-        as_vector(
-            open_array(folder, "amplitudes.npy", findings), "amplitudes.npy", findings, count
-        ),
-        "amplitudes.npy",
-        findings,
+    cluster_ids = None
+    if not findings.with_severity("error") and clusters is not None:
+        cluster_ids = unique_ids(clusters, largest)
+    amplitudes = open_array(folder, "amplitudes.npy", findings)
+    amplitudes = as_vector(amplitudes, "amplitudes.npy", findings, count)
+    amplitudes = _floating(amplitudes, "amplitudes.npy", findings)
+    positions = open_array(folder, "spike_positions.npy", findings)
+    return Spikes(
+        count=count,
+        spike_samples=samples.values,
+        spike_templates=templates,
+        spike_clusters=clusters,
+        cluster_ids=cluster_ids,
+        spikes_are_sorted=samples.are_sorted,
+        first_sample=samples.first,
+        last_sample=samples.last,
+        amplitudes=amplitudes,
+        spike_positions=_check_positions(positions, count, findings),
     )
-    part.spike_positions = _check_positions(
-        open_array(folder, "spike_positions.npy", findings), count, findings
-    )
-    return part
 
 
-def _required_vector(folder, name, findings, length=None):
+def _required_vector(
+    folder: Path, name: str, findings: Findings, length: int | None = None
+) -> NDArray | None:
     if not (folder / name).exists():
         findings.error(name, "is missing", "it is needed; copy it from the sorter's output")
         return None
     return as_vector(open_array(folder, name, findings), name, findings, length)
 
 
-def _check_samples(samples, part: Spikes, findings: Findings):
-    if samples is None or samples.size == 0:
-        return None if samples is None else samples.astype(np.int64)
-    low, high, is_sorted = value_range(samples)
+def _check_samples(samples: NDArray[np.integer] | None, findings: Findings) -> _Samples:
+    if samples is None:
+        return _Samples(None)
+    if samples.size == 0:
+        return _Samples(samples.astype(np.int64))
+    low, high, are_sorted = value_range(samples)
     if high > np.iinfo(np.int64).max // 2:
         findings.error(
             "spike_times.npy",
             f"holds {high}, which is no sample index (a negative number stored unsigned?)",
             RESTORE,
         )
-        return None
-    part.first_sample, part.last_sample, part.spikes_are_sorted = low, high, is_sorted
+        return _Samples(None)
     if samples.dtype == np.uint64:
-        return samples.view(np.int64)  # no copy: the values fit
-    return samples if samples.dtype == np.int64 else samples.astype(np.int64)
+        return _Samples(samples.view(np.int64), low, high, are_sorted)  # no copy: the values fit
+    return _Samples(samples.astype(np.int64, copy=False), low, high, are_sorted)
 
 
-def _check_ids(ids, name: str, num_templates: int | None, findings: Findings) -> int:
-    """Check ids and give the largest."""
+def _check_ids(
+    ids: NDArray[np.integer] | None, name: str, num_templates: int | None, findings: Findings
+) -> int:
+    """Check ids and return the largest, -1 where there are none."""
     if ids is None or ids.size == 0:
         return -1
     low, high, _ = value_range(ids)
@@ -124,14 +139,16 @@ def _check_ids(ids, name: str, num_templates: int | None, findings: Findings) ->
     return high
 
 
-def _floating(values, name: str, findings: Findings):
+def _floating(values: NDArray | None, name: str, findings: Findings) -> NDArray[np.floating] | None:
     if values is None or values.dtype.kind == "f":
         return values
     findings.error(name, f"has dtype {values.dtype}, expected float32 or float64", RESTORE)
     return None
 
 
-def _check_positions(positions, count: int | None, findings: Findings):
+def _check_positions(
+    positions: NDArray | None, count: int | None, findings: Findings
+) -> NDArray[np.floating] | None:
     name = "spike_positions.npy"
     if positions is None:
         return None
@@ -149,14 +166,14 @@ def _check_positions(positions, count: int | None, findings: Findings):
     return positions
 
 
-@dataclass
-class Templates(Part):
-    """Template files."""
+@dataclass(frozen=True, eq=False)
+class Templates:
+    """Template files; `count` is the number of templates."""
 
     count: int | None
-    templates: Any = None
-    template_channels: Any = None
-    similar_templates: Any = None
+    templates: NDArray[np.floating] | None = None
+    template_channels: NDArray[np.int64] | None = None
+    similar_templates: NDArray[np.floating] | None = None
 
 
 def read_templates(folder: Path, num_channels: int | None, findings: Findings) -> Templates:
@@ -179,8 +196,7 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
         templates = None
     if templates is None:
         return Templates(None)
-    part = Templates(templates.shape[0], templates)
-    part.template_channels = index_table(
+    template_channels = index_table(
         folder, "template_ind.npy", (templates.shape[0], templates.shape[2]), num_channels, findings
     )
     has_columns = (folder / "template_ind.npy").exists()
@@ -190,19 +206,24 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
             f"has {templates.shape[2]} channels, channel_map.npy has {num_channels}",
             MIXED_RUNS + ", or put template_ind.npy back if the templates are sparse",
         )
-    part.similar_templates = _square(
-        folder, "similar_templates.npy", templates.shape[0], findings, "templates"
-    )
-    return part
+    similar = _square(folder, "similar_templates.npy", len(templates), findings, "templates")
+    return Templates(len(templates), templates, template_channels, similar)
 
 
-def index_table(folder, name, shape, num_targets, findings):
+def index_table(
+    folder: Path,
+    name: str,
+    shape: tuple[int | None, int],
+    num_targets: int | None,
+    findings: Findings,
+) -> NDArray[np.int64] | None:
     """Read a table of indices, -1 for none; a finding where it does not fit."""
     table = open_array(folder, name, findings)
-    if table is None or shape[0] is None:  # what it must fit has a fault of its own
+    num_rows, num_columns = shape
+    if table is None or num_rows is None:  # what it must fit has a fault of its own
         return None
-    if table.ndim == 1 and table.size == shape[0] * shape[1]:
-        table = table.reshape(shape)
+    if table.ndim == 1 and table.size == num_rows * num_columns:
+        table = table.reshape(num_rows, num_columns)
     if table.shape != shape or table.dtype.kind not in "iuf":
         findings.error(
             name, f"has shape {table.shape} and dtype {table.dtype}, expected {shape}", MIXED_RUNS
@@ -225,7 +246,9 @@ def index_table(folder, name, shape, num_targets, findings):
     return table
 
 
-def _square(folder, name, size, findings, of_what):
+def _square(
+    folder: Path, name: str, size: int | None, findings: Findings, of_what: str
+) -> NDArray[np.floating] | None:
     matrix = open_array(folder, name, findings)
     if matrix is None or size is None:  # what it must fit has a fault of its own
         return None
@@ -242,40 +265,49 @@ def _square(folder, name, size, findings, of_what):
     return matrix
 
 
-@dataclass
-class Channels(Part):
-    """Channel files."""
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Channel files; `count` is the number of channels."""
 
     count: int | None
-    channel_map: Any = None
-    channel_positions: Any = None
-    channel_shanks: Any = None
-    channel_probes: Any = None
+    channel_map: NDArray[np.int64] | None
+    channel_positions: NDArray[np.floating] | None
+    channel_shanks: NDArray[np.int64] | None
+    channel_probes: NDArray[np.int64] | None
 
 
 def read_channels(folder: Path, params: Mapping[str, Any], findings: Findings) -> Channels:
     """Read the channel files."""
-    channel_map = _required_vector(folder, "channel_map.npy", findings)
-    channel_map = as_integers(channel_map, "channel_map.npy", findings)
-    count = None if channel_map is None else channel_map.size
-    part = Channels(count)
+    columns = _required_vector(folder, "channel_map.npy", findings)
+    columns = as_integers(columns, "channel_map.npy", findings)
+    count = None if columns is None else columns.size
+    channel_map = None if columns is None else columns.astype(np.int64)
     if channel_map is not None:
-        part.channel_map = channel_map.astype(np.int64)
-        _check_channel_map(part.channel_map, params.get("n_channels_dat"), findings)
-    part.channel_positions = _read_channel_positions(folder, count, findings)
-    for name in ("channel_shanks", "channel_probe"):
-        file = f"{name}.npy"
-        values = open_array(folder, file, findings)
-        values = as_vector(values, file, findings, count, "channel_map.npy")
-        values = as_integers(values, file, findings)
-        if values is None and count is not None:
-            values = np.zeros(count, dtype=np.int64)
-        target = "channel_probes" if name == "channel_probe" else name
-        setattr(part, target, None if values is None else values.astype(np.int64))
-    return part
+        _check_channel_map(channel_map, params.get("n_channels_dat"), findings)
+    return Channels(
+        count=count,
+        channel_map=channel_map,
+        channel_positions=_read_channel_positions(folder, count, findings),
+        channel_shanks=_read_channel_groups(folder, "channel_shanks.npy", count, findings),
+        channel_probes=_read_channel_groups(folder, "channel_probe.npy", count, findings),
+    )
 
 
-def _check_channel_map(channel_map, num_raw_channels, findings: Findings) -> None:
+def _read_channel_groups(
+    folder: Path, name: str, count: int | None, findings: Findings
+) -> NDArray[np.int64] | None:
+    """Read the shank or probe of each channel; zeros where there is no file."""
+    values = open_array(folder, name, findings)
+    values = as_vector(values, name, findings, count, "channel_map.npy")
+    values = as_integers(values, name, findings)
+    if values is None:
+        return None if count is None else np.zeros(count, dtype=np.int64)
+    return values.astype(np.int64)
+
+
+def _check_channel_map(
+    channel_map: NDArray[np.int64], num_raw_channels: Any, findings: Findings
+) -> None:
     name = "channel_map.npy"
     if channel_map.size == 0:
         findings.error(name, "has no channel", RESTORE)
@@ -298,7 +330,9 @@ def _check_channel_map(channel_map, num_raw_channels, findings: Findings) -> Non
         )
 
 
-def _read_channel_positions(folder, count, findings: Findings):
+def _read_channel_positions(
+    folder: Path, count: int | None, findings: Findings
+) -> NDArray[np.floating] | None:
     name = "channel_positions.npy"
     if not (folder / name).exists():
         findings.error(name, "is missing", "it is needed; copy it from the sorter's output")
@@ -340,18 +374,20 @@ def _read_channel_positions(folder, count, findings: Findings):
     return positions
 
 
-@dataclass
-class Whitening(Part):
+@dataclass(frozen=True, eq=False)
+class Whitening:
     """Whitening files."""
 
-    whitening: Any = None
-    whitening_inv: Any = None
-    _is_diagonal: bool | None = None
+    whitening: NDArray[np.floating] | None = None
+    whitening_inv: NDArray[np.floating] | None = None
 
     @property
     def is_diagonal(self) -> bool | None:
         """Whether the whitening only scales channels; None where there is none."""
-        return self._is_diagonal
+        matrix = self.whitening if self.whitening_inv is None else self.whitening_inv
+        if matrix is None:
+            return None
+        return matrix.size > 1 and not np.any(matrix[~np.eye(len(matrix), dtype=bool)])
 
     @property
     def is_identity(self) -> bool:
@@ -362,16 +398,17 @@ class Whitening(Part):
 
 def read_whitening(folder: Path, num_channels: int | None, findings: Findings) -> Whitening:
     """Read the whitening matrix and its inverse."""
-    part = Whitening()
-    for name in ("whitening", "whitening_inv"):
-        file = f"{name.replace('whitening', 'whitening_mat')}.npy"
-        matrix = _square(folder, file, num_channels, findings, "channels")
-        if matrix is not None and not np.isfinite(matrix).all():
-            findings.error(file, "has NaN or infinite entries", RESTORE)
-            matrix = None
-        if matrix is not None:
-            setattr(part, name, matrix)
-            part._is_diagonal = matrix.size > 1 and not np.any(
-                matrix[~np.eye(len(matrix), dtype=bool)]
-            )
-    return part
+    return Whitening(
+        _read_matrix(folder, "whitening_mat.npy", num_channels, findings),
+        _read_matrix(folder, "whitening_mat_inv.npy", num_channels, findings),
+    )
+
+
+def _read_matrix(
+    folder: Path, name: str, num_channels: int | None, findings: Findings
+) -> NDArray[np.floating] | None:
+    matrix = _square(folder, name, num_channels, findings, "channels")
+    if matrix is not None and not np.isfinite(matrix).all():
+        findings.error(name, "has NaN or infinite entries", RESTORE)
+        return None
+    return matrix

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_r
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
 from si_curation.phy.sorter import SorterIdentity, identify_sorter, samples_before_peak
 from si_curation.phy.tables import UNSORTED, ClusterColumn, read_tables
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,33 +222,66 @@ def read_phy_folder(
         )
     findings = Findings()
     parts = read_parts(path, findings, sampling_frequency)
-    if findings.of("error"):
-        raise PhyFolderError(path, findings.of("error"))
+    if findings.with_severity("error"):
+        raise PhyFolderError(path, findings.with_severity("error"))
 
+    return _folder_of_parts(path, parts, findings)
+
+
+def _folder_of_parts(path: Path, parts: FolderParts, findings: Findings) -> PhyFolder:
+    """Return the folder whose parts were read without errors."""
+    spikes, channels, features = parts.spikes, parts.channels, parts.features
+    templates = _needed(parts.templates.templates)
     sorter = parts.identify_sorter(path)
-    before, before_evidence = samples_before_peak(sorter, parts.ops, parts.templates.templates)
+    before, before_evidence = samples_before_peak(sorter, parts.ops, templates)
     data_paths = resolve_data_paths(path, data_paths_of(parts.params))
     return PhyFolder(
         folder=path,
         sorter=sorter,
-        sampling_frequency=float(parts.sampling_frequency),  # type: ignore[arg-type]
+        sampling_frequency=float(_needed(parts.sampling_frequency)),
+        spike_samples=_needed(spikes.spike_samples),
+        spike_templates=_needed(spikes.spike_templates),
+        spike_clusters=_needed(spikes.spike_clusters),
+        cluster_ids=_needed(spikes.cluster_ids),
+        spikes_are_sorted=spikes.spikes_are_sorted,
+        last_sample=spikes.last_sample,
+        first_sample=spikes.first_sample,
+        amplitudes=spikes.amplitudes,
+        spike_positions=spikes.spike_positions,
+        templates=templates,
+        template_channels=parts.templates.template_channels,
         num_samples_before=before,
         num_samples_before_evidence=before_evidence,
+        similar_templates=parts.templates.similar_templates,
+        whitening=parts.whitening.whitening,
+        whitening_inv=parts.whitening.whitening_inv,
+        channel_map=_needed(channels.channel_map),
+        channel_positions=_needed(channels.channel_positions),
+        channel_shanks=_needed(channels.channel_shanks),
+        channel_probes=_needed(channels.channel_probes),
+        pc_features=features.pc_features,
+        pc_feature_channels=features.pc_feature_channels,
+        pc_feature_rows=features.pc_feature_rows,
+        template_features=features.template_features,
+        template_feature_templates=features.template_feature_templates,
+        template_feature_rows=features.template_feature_rows,
+        columns=parts.columns,
         ops=parts.ops,
         params=parts.params,
-        columns=parts.columns,
         data_paths=data_paths,
         raw_num_samples=raw_num_samples(data_paths, parts.params),
         findings=tuple(findings),
-        **parts.spikes.fields(),
-        **parts.templates.fields(),
-        **parts.channels.fields(),
-        **parts.whitening.fields(),
-        **parts.features.fields(),
     )
 
 
-@dataclass
+def _needed(value: T | None) -> T:
+    """Return what every folder without errors has."""
+    if value is None:
+        raise RuntimeError("a file that is needed was not read, and no error says so")
+    return value
+
+
+@dataclass(frozen=True, eq=False)
 class FolderParts:
     """What could be read of a folder; what has a fault is None or empty."""
 
@@ -292,7 +327,8 @@ def read_parts(
     findings.check = "params"
     params = read_params(path, findings)
     rate = sampling_frequency or sample_rate_of(params, findings)
-    if rate is None and not any(finding.where == "params.py" for finding in findings.of("error")):
+    errors = findings.with_severity("error")
+    if rate is None and not any(finding.where == "params.py" for finding in errors):
         missing = "has no sample_rate" if (path / "params.py").exists() else "is missing"
         findings.error(
             "params.py", missing, "pass sampling_frequency= (in Hz), or put the file back"

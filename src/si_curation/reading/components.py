@@ -174,14 +174,20 @@ def sorter_components(
     return SorterComponents(_on_channels(features, chosen, unit_index, filled), filled)
 
 
-def _on_channels(features: SorterFeatures, chosen, unit_index, mask) -> NDArray[np.float32]:
+def _on_channels(
+    features: SorterFeatures,
+    chosen: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    mask: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """Return the features of some spikes on the channels of their unit in a mask."""
     places = np.where(mask, np.cumsum(mask, axis=1) - 1, -1)
     num_pcs = features.values.shape[1]
     out = np.zeros((chosen.size, num_pcs, int(mask.sum(axis=1).max(initial=0))), dtype=np.float32)
 
     def fill(piece: slice) -> None:
         spikes = chosen[piece]
-        window, found = open_window(features.values, features.rows.of(spikes))
+        window, found = open_window(features.values, features.rows.rows_of_spikes(spikes))
         groups, units = features.groups[spikes], unit_index[piece].astype(np.int64)
         gather_features(window, found, groups, features.channels, places, units, out[piece])
 

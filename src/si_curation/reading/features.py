@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,8 @@ class FeatureRows:
             self._table = np.full(size, -1, dtype=np.int64)
             self._table[stored] = np.arange(stored.size)
 
-    def of(self, piece: Any) -> NDArray[np.int64]:
-        """Give the rows of some spikes (a slice or indices); -1 where there is none."""
+    def rows_of_spikes(self, piece: slice | NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the row of some spikes (a slice or indices); -1 where there is none."""
         rows = self._rows[piece].astype(np.int64, copy=False)
         return rows if self._table is None else self._table[rows]
 
@@ -148,8 +148,10 @@ class FeatureFiles:
             )
             raise PhyFolderError(self.folder, [finding])
 
-    def of(self, spikes: SpikesOfFolder, channels_from: FeatureChannels) -> SorterFeatures:
-        """Say where the features of some spikes are.
+    def features_of_spikes(
+        self, spikes: SpikesOfFolder, channels_from: FeatureChannels
+    ) -> SorterFeatures:
+        """Return where the features of some spikes are.
 
         Parameters
         ----------
@@ -163,21 +165,30 @@ class FeatureFiles:
         MissingDataError
             There is no ``pc_features.npy``.
         """
-        values = self.features.pc_features
-        if values is None:
-            raise MissingDataError(f"{self.folder} has no pc_features.npy")
+        values = self.components
         rows = FeatureRows(spikes.rows, self.features.pc_feature_rows)
         if channels_from == "repaired" and self._repaired is not None:
             detection, channels = self._repaired
             return SorterFeatures(values, rows, detection[spikes.rows], channels, "repaired")
         return SorterFeatures(values, rows, spikes.template_ids, self._listed, "file")
 
+    @property
+    def components(self) -> NDArray[np.floating]:
+        """The content of ``pc_features.npy``, memory-mapped (n_rows, n_pcs, n_loc).
+
+        Raises
+        ------
+        MissingDataError
+            There is no ``pc_features.npy``.
+        """
+        if self.features.pc_features is None:
+            raise MissingDataError(f"{self.folder} has no pc_features.npy")
+        return self.features.pc_features
+
     @cached_property
     def _listed(self) -> NDArray[np.int64]:
-        features = self.features
-        return feature_channels_of(
-            features.pc_features, features.pc_feature_channels, self.num_templates
-        )
+        listed = self.features.pc_feature_channels
+        return feature_channels_of(self.components, listed, self.num_templates)
 
     @cached_property
     def _repaired(self) -> tuple[NDArray[np.integer], NDArray[np.int64]] | None:
@@ -189,7 +200,7 @@ class FeatureFiles:
         length = self.spike_templates.size
         detection = as_vector(open_array(self.folder, name, findings), name, findings, length)
         detection = as_integers(detection, name, findings)
-        if findings.of("error") or detection is None or near is None or main is None:
+        if findings.with_severity("error") or detection is None or near is None or main is None:
             return None
         near, main = np.asarray(near), np.asarray(main)
         fits = (

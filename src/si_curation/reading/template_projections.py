@@ -95,7 +95,7 @@ def projections_from_file(files: FeatureFiles, spikes: SpikesOfFolder) -> Projec
     rows = FeatureRows(spikes.rows, features.template_feature_rows)
 
     def fill(piece: slice, out: NDArray[np.float32]) -> None:
-        window, found = open_window(values, rows.of(piece))
+        window, found = open_window(values, rows.rows_of_spikes(piece))
         if window.shape[0] and window.dtype == out.dtype:
             np.take(window, found, axis=0, out=out, mode="wrap")  # -1: any row
         elif window.shape[0]:
@@ -160,11 +160,11 @@ def projections_from_pc_features(
         There is no ``pc_features.npy``, or its basis cannot be known.
     PhyFolderError
     """
-    features = files.of(spikes, "file")
+    features = files.features_of_spikes(spikes, "file")
     sample = _sample_of_spikes(files, spikes)
     model = _model(files, sample)
     if feature_channels == "repaired" and _is_better_repaired(files, model, sample):
-        features = files.of(spikes, "repaired")
+        features = files.features_of_spikes(spikes, "repaired")
     index = template_neighbours(similarity, model.norms > 0, num_templates)
     pair_of, pairs = _pairs(spikes.template_ids, features)
     weights = projection_weights(
@@ -174,7 +174,7 @@ def projections_from_pc_features(
     num_features = values.shape[1] * values.shape[2]
 
     def fill(piece: slice, out: NDArray[np.float32]) -> None:
-        window, found = open_window(values, features.rows.of(piece))
+        window, found = open_window(values, features.rows.rows_of_spikes(piece))
         flat = np.ascontiguousarray(window).reshape(-1, num_features)
         project_features(
             flat, found, spikes.template_ids[piece], features.groups[piece], pair_of, weights, out
@@ -191,8 +191,10 @@ def projections_from_pc_features(
     return ProjectionSource(index, model.norms.astype(np.float32), details, fill)
 
 
-def _pairs(template_ids: NDArray[np.integer], features: SorterFeatures):
-    """Give a number to the pairs of template and group that can occur.
+def _pairs(
+    template_ids: NDArray[np.integer], features: SorterFeatures
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return a number for each pair of template and group that can occur.
 
     Returns
     -------
@@ -230,10 +232,10 @@ def _model(files: FeatureFiles, sample: SpikesOfFolder) -> _Model:
     findings = Findings()
     part = read_templates(files.folder, sample.num_channels, findings)
     ops = read_ops(files.folder, findings)
-    if findings.of("error"):
-        raise PhyFolderError(files.folder, findings.of("error"))
+    if findings.with_severity("error") or part.templates is None:
+        raise PhyFolderError(files.folder, findings.with_severity("error"))
     templates = densify_templates(part.templates, part.template_channels, sample.num_channels)
-    num_pcs, num_samples = files.features.pc_features.shape[1], templates.shape[1]
+    num_pcs, num_samples = files.components.shape[1], templates.shape[1]
     basis, origin = None, "ops.npy (wPCA)"
     if ops is not None and ops.get("wPCA") is not None:
         waveforms = np.asarray(ops["wPCA"], dtype=np.float64)
@@ -243,12 +245,15 @@ def _model(files: FeatureFiles, sample: SpikesOfFolder) -> _Model:
         else:
             logger.info("%s: ops.npy: wPCA does not fit pc_features.npy", files.folder)
     if basis is None or not np.isfinite(basis.condition_number):
-        basis, origin = _recover(templates, files.of(sample, "file"), sample), "recovered"
+        features = files.features_of_spikes(sample, "file")
+        basis, origin = _recover(templates, features, sample), "recovered"
     norms = _norms(templates)
     return _Model(templates_in_basis(templates, basis.waveforms), norms, basis, origin)
 
 
-def _recover(templates, features: SorterFeatures, sample: SpikesOfFolder) -> FeatureBasis:
+def _recover(
+    templates: NDArray[np.floating], features: SorterFeatures, sample: SpikesOfFolder
+) -> FeatureBasis:
     """Recover the basis from the mean features of the spikes of each template.
 
     Raises
@@ -294,7 +299,7 @@ def _mean_features(
     """Mean features of the spikes of each template, on all channels, and their number."""
     num_templates, num_pcs = sample.num_templates, features.values.shape[1]
     sums = np.zeros((num_templates, num_pcs, num_channels + 1))  # the last channel is for -1
-    values = read_rows(features.values, features.rows.of(slice(None)))
+    values = read_rows(features.values, features.rows.rows_of_spikes(slice(None)))
     counts = np.bincount(sample.template_ids, minlength=num_templates)
     key = sample.template_ids.astype(np.int64) * len(features.channels) + features.groups
     for pair in np.unique(key):
@@ -307,12 +312,13 @@ def _mean_features(
 
 def _is_better_repaired(files: FeatureFiles, model: _Model, sample: SpikesOfFolder) -> bool:
     """Tell whether the mean features are more like the templates on the repaired channels."""
-    if model.origin == "recovered" or files.of(sample, "repaired").channels_from == "file":
+    repaired = files.features_of_spikes(sample, "repaired")
+    if model.origin == "recovered" or repaired.channels_from == "file":
         return False
     misfit: dict[FeatureChannels, float] = {}
     choices: tuple[FeatureChannels, ...] = ("file", "repaired")
     for name in choices:
-        one = files.of(sample, name)
+        one = files.features_of_spikes(sample, name)
         means, counts = _mean_features(one, sample, model.coefficients.shape[2])
         expected = np.where(means != 0, model.coefficients, 0)
         misfit[name] = float((counts[:, None, None] * (means - expected) ** 2).sum())

@@ -242,8 +242,8 @@ def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> N
     findings = Findings()
     name = "amplitudes.npy"
     values = as_vector(open_array(whole.folder, name, findings), name, findings)
-    if findings.of("error"):
-        raise PhyFolderError(whole.folder, findings.of("error"))
+    if findings.with_severity("error"):
+        raise PhyFolderError(whole.folder, findings.with_severity("error"))
     if values is None:
         raise MissingDataError(f"{whole.folder} has no {name}")
     if rows.size and int(rows.max()) >= values.size:

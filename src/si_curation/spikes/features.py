@@ -114,7 +114,7 @@ def _read(
     spikes = whole._replace(rows=whole.rows[asked], template_ids=whole.template_ids[asked])
     files = feature_files_of(assignment)
     files.check(spikes.rows, spikes.template_ids)
-    features = files.of(spikes, channels_from)
+    features = files.features_of_spikes(spikes, channels_from)
     folder_channels = as_array(assignment.data["folder_channels"])
     places = np.full((1, spikes.num_channels), -1, dtype=np.int64)
     places[0, folder_channels[channels]] = np.arange(channels.size)
@@ -122,7 +122,7 @@ def _read(
     out = np.zeros((asked.size, channels.size, values.shape[1]), dtype=np.float32)
 
     def fill(piece: slice) -> None:
-        rows = features.rows.of(piece)
+        rows = features.rows.rows_of_spikes(piece)
         one_list = np.zeros(rows.size, dtype=np.int64)
         groups = features.groups[piece]
         target = out[piece].transpose(0, 2, 1)

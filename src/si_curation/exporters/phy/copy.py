@@ -67,8 +67,8 @@ def copy_curated(
     """
     findings = Findings()
     params = read_params(source, findings)
-    if findings.of("error"):
-        raise PhyFolderError(source, findings.of("error"))
+    if findings.with_severity("error"):
+        raise PhyFolderError(source, findings.with_severity("error"))
     raw = [path.resolve() for path in resolve_data_paths(source, data_paths_of(params))]
     copied_raw = _names_of_raw(source, raw) if copy_recording else {}
     new_params = _new_params(source, target, params, raw, copied_raw, sampling_frequency)

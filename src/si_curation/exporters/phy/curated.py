@@ -103,8 +103,8 @@ def plan_curation(
     findings = Findings()
     spikes = _open_spikes(source, findings)
     known = read_tables(source, findings)
-    if findings.of("error") or spikes is None:
-        raise PhyFolderError(source, findings.of("error"))
+    if findings.with_severity("error") or spikes is None:
+        raise PhyFolderError(source, findings.with_severity("error"))
     table = spike_table(sorting_analyzer)
     rows = sorting_analyzer.get_extension("template_assignment").get_spike_rows()
     num_units = len(sorting_analyzer.unit_ids)

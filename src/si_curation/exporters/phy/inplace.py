@@ -81,8 +81,8 @@ def write_phy_columns(
     findings = Findings()
     clusters = _open_clusters(path, findings)
     read_tables(path, findings)
-    if findings.of("error") or clusters is None:
-        raise PhyFolderError(path, findings.of("error"))
+    if findings.with_severity("error") or clusters is None:
+        raise PhyFolderError(path, findings.with_severity("error"))
     known = unique_ids(clusters, int(clusters.max(initial=0)))
     del clusters  # a map of the file
     texts = texts_by_id(table, known.tolist(), "cluster")

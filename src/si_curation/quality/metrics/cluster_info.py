@@ -106,8 +106,8 @@ def _as_written(phy: PhyFolder, name: str, otherwise: NDArray) -> NDArray:
         return otherwise
     findings = Findings()
     values = as_vector(open_array(phy.folder, name, findings), name, findings)
-    if findings.of("error") or values is None:
-        raise PhyFolderError(phy.folder, findings.of("error"))
+    if findings.with_severity("error") or values is None:
+        raise PhyFolderError(phy.folder, findings.with_severity("error"))
     return np.array(values)
 
 

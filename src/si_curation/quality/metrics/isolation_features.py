@@ -225,7 +225,7 @@ def folder_features(
     assignment = assignment_of(analyzer)
     files, of_folder = feature_files_of(assignment), spikes_of_folder(assignment)
     files.check(of_folder.rows, of_folder.template_ids)
-    features = files.of(of_folder, feature_channels)
+    features = files.features_of_spikes(of_folder, feature_channels)
     unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
     main_channels = np.asarray(analyzer.get_main_channels(outputs="index"))
     num_units, num_channels = len(analyzer.unit_ids), analyzer.get_num_channels()
@@ -240,7 +240,7 @@ def folder_features(
     shape = (features.values.shape[1], int(mask.sum(axis=1).max(initial=0)))
 
     def fill(piece: slice, out: NDArray[np.floating]) -> None:
-        window, found = open_window(features.values, features.rows.of(chosen[piece]))
+        window, found = open_window(features.values, features.rows.rows_of_spikes(chosen[piece]))
         groups = features.groups[chosen[piece]]
         gather_features(window, found, groups, features.channels, places, units[piece], out)
 
@@ -268,8 +268,8 @@ def _choose(analyzer, spikes, unit_index, features: SorterFeatures) -> NDArray[n
                 "this analyzer does not have; take spikes='all' or a number"
             )
         chosen = np.asarray(extension.get_data())
-        return chosen[features.rows.of(chosen) >= 0]
-    stored = np.flatnonzero(features.rows.of(slice(None)) >= 0)
+        return chosen[features.rows.rows_of_spikes(chosen) >= 0]
+    stored = np.flatnonzero(features.rows.rows_of_spikes(slice(None)) >= 0)
     if spikes == "all":
         return stored
     picked = []

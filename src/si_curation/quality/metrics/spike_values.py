@@ -98,7 +98,7 @@ def depths_from_features(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float3
         raise MissingDataError("this analyzer was not read from a Kilosort folder")
     spikes = spikes_of_folder(assignment)
     files = feature_files_of(assignment)
-    features = files.of(spikes, "file")
+    features = files.features_of_spikes(spikes, "file")
     files.check(spikes.rows, spikes.template_ids)
     depths = np.full(spikes.num_channels, np.nan)
     positions = as_array(assignment.data["channel_positions"])
@@ -106,7 +106,7 @@ def depths_from_features(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float3
     out = np.empty(spikes.rows.size, dtype=np.float32)
 
     def fill(piece: slice) -> None:
-        window, rows = open_window(features.values, features.rows.of(piece))
+        window, rows = open_window(features.values, features.rows.rows_of_spikes(piece))
         depths_of_features(
             np.asarray(window), rows, features.groups[piece], features.channels, depths, out[piece]
         )
