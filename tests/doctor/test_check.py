@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -13,6 +18,7 @@ import pytest
 import si_curation as sic
 from helpers import broken_folders
 from helpers.broken_folders import FAULTS, make_clean_folders
+from si_curation import doctor
 from si_curation.doctor.check import CHECKS
 from si_curation.doctor.safety import foreign_globals
 from si_curation.simulation.simulate import DIALECT_NAMES
@@ -272,6 +278,56 @@ def test_a_check_that_fails_does_not_hide_the_others(clean, monkeypatch):
     assert {"code", "whitening_shape"} <= {finding.check for finding in findings}
     (failed,) = [finding for finding in findings if finding.check == "code"]
     assert failed.evidence == {"failed": "code"}
+
+
+def test_every_check_is_in_the_list_once():
+    folder = Path(doctor.__file__).parent
+    modules = [f"si_curation.doctor.{path.stem}" for path in folder.glob("[a-z]*.py")]
+    found = [
+        function
+        for module in map(importlib.import_module, modules)
+        for name, function in vars(module).items()
+        if name.startswith("check_") and function.__module__ == module.__name__
+    ]
+    found.remove(sic.check_phy_folder)
+    assert len(CHECKS) == len(set(CHECKS.values())) == len(found)
+    assert set(CHECKS.values()) == set(found)
+
+
+def test_order_of_imports_changes_no_finding(clean, tmp_path):
+    """The order of the checks is the list; what is imported first must not matter."""
+    folder = shutil.copytree(clean["ks4_curated"], tmp_path / "folder")
+    for name in (
+        "truncated_file_nobody_reads",
+        "kept_spikes_of_another_run",
+        "amplitudes_with_nan",
+        "spikes_out_of_order",
+        "negative_times",
+        "two_tables_that_differ",
+        "misspelt_group",
+        "stale_rows",
+        "similarity_with_nan",
+        "wrong_inverse",
+    ):
+        FAULTS[name].break_folder(folder)
+    names = sorted(path.stem for path in Path(doctor.__file__).parent.glob("[a-z]*.py"))
+    code = """
+import importlib, json, sys
+for name in sys.argv[2:]:
+    importlib.import_module("si_curation.doctor." + name)
+from si_curation.doctor.check import check_phy_folder
+found = check_phy_folder(sys.argv[1])
+print(json.dumps([[f.check, f.severity, str(f), f.evidence] for f in found]))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(doctor.__file__).parents[2])}
+    results = []
+    for seed in range(3):
+        shuffled = np.random.default_rng(seed).permutation(names).tolist()
+        command = [sys.executable, "-c", code, str(folder), *shuffled]
+        done = subprocess.run(command, env=environment, capture_output=True, check=True)
+        results.append(json.loads(done.stdout))
+    assert len({found[0] for found in results[0]}) > 10
+    assert results[0] == results[1] == results[2]
 
 
 def test_globals_of_pickles(tmp_path):

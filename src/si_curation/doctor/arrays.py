@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check
 from si_curation.phy.arrays import Findings, one_line, read_npy_header
 
 _COPY_AGAIN = "copy the file again from where it was written"
@@ -18,7 +17,6 @@ _PER_SPIKE = {
 }
 
 
-@check("array_files")
 def check_array_files(facts: FolderFacts, findings: Findings) -> None:
     """Check that every ``.npy`` file has the length that its header promises."""
     for name in facts.names:
@@ -68,7 +66,6 @@ def _check_length(path: Path, findings: Findings) -> None:
         )
 
 
-@check("per_spike_lengths")
 def check_per_spike_lengths(facts: FolderFacts, findings: Findings) -> None:
     """Check that files that the reader does not open have as many rows as there are spikes."""
     count = facts.parts.spikes.count
@@ -86,7 +83,6 @@ def check_per_spike_lengths(facts: FolderFacts, findings: Findings) -> None:
             )
 
 
-@check("id_dtypes")
 def check_id_dtypes(facts: FolderFacts, findings: Findings) -> None:
     """Check that ids are stored as integers."""
     for name in ("spike_clusters.npy", "spike_templates.npy"):

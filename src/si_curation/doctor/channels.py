@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, plural
+from si_curation.doctor.wording import first_of, plural
 from si_curation.phy.arrays import Findings
 
 _MIXED = "files of different runs are mixed; copy the whole folder again"
 _MIN_EXTENT_UM, _MAX_EXTENT_UM = 1.0, 200_000.0
 
 
-@check("channel_positions")
 def check_positions(facts: FolderFacts, findings: Findings) -> None:
     """Check that positions can be in µm."""
     positions, name = facts.parts.channels.channel_positions, "channel_positions.npy"
@@ -30,7 +29,6 @@ def check_positions(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("channel_map_and_ops")
 def check_ops(facts: FolderFacts, findings: Findings) -> None:
     """Check that channel map, channel count and rate are those that Kilosort 4 was run with."""
     ops, params = facts.parts.ops, facts.parts.params

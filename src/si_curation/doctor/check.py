@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-# the modules register their checks
-from si_curation.doctor import (  # noqa: F401
+from si_curation.doctor import (
     arrays,
     channels,
     clusters,
@@ -25,7 +25,6 @@ from si_curation.doctor import (  # noqa: F401
     whitening,
 )
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import CHECKS
 from si_curation.errors import Finding, ParameterError
 from si_curation.phy.arrays import Findings, one_line
 from si_curation.phy.folder import read_parts
@@ -36,6 +35,57 @@ logger = logging.getLogger(__name__)
 SEVERITIES = ("error", "warning", "info")
 _CORE = ("spike_times.npy", "spike_templates.npy", "spike_clusters.npy", "templates.npy")
 _MAX_SUBFOLDERS = 10_000
+
+Check = Callable[[FolderFacts, Findings], None]
+#: Every check by its name, which its findings have too, in the order in which they are run: a check
+#: may ask what was found before it.
+CHECKS: dict[str, Check] = {
+    "array_files": arrays.check_array_files,
+    "per_spike_lengths": arrays.check_per_spike_lengths,
+    "id_dtypes": arrays.check_id_dtypes,
+    "channel_positions": channels.check_positions,
+    "channel_map_and_ops": channels.check_ops,
+    "cluster_ids_reused": clusters.check_reused_ids,
+    "cluster_ids_large": clusters.check_large_ids,
+    "spike_clusters_missing": clusters.check_clusters_missing,
+    "templates_overwritten": clusters.check_templates_overwritten,
+    "phy_cache": clusters.check_phy_cache,
+    "detection_templates": clusters.check_detection_templates,
+    "feature_files": features.check_feature_files,
+    "unknown_groups": labels.check_groups,
+    "groups_against_sorter": labels.check_against_sorter,
+    "labels_on_few_spikes": labels.check_few_spikes,
+    "contamination_range": labels.check_contamination,
+    "interrupted_save": leftovers.check_interrupted,
+    "zero_byte_files": leftovers.check_zero_bytes,
+    "broken_links": leftovers.check_links,
+    "other_files": leftovers.check_others,
+    "sampling_rate": params.check_rate,
+    "params_missing": params.check_params_missing,
+    "raw_params": raw.check_raw_params,
+    "raw_paths": raw.check_raw_paths,
+    "raw_size": raw.check_raw_size,
+    "pickles": safety.check_pickles,
+    "code": safety.check_code,
+    "spike_count": spikes.check_spike_count,
+    "spike_order": spikes.check_order,
+    "spikes_before_start": spikes.check_negative,
+    "spikes_beyond_end": spikes.check_beyond_end,
+    "repeated_spikes": spikes.check_repeated,
+    "amplitudes": spikes.check_amplitudes,
+    "kept_spikes": spikes.check_kept_spikes,
+    "table_ids": tables.check_table_ids,
+    "other_readers": tables.check_other_readers,
+    "blank_columns": tables.check_blank_columns,
+    "cluster_info": tables.check_cluster_info,
+    "columns_after_merges": tables.check_columns_after_merges,
+    "empty_templates": templates.check_empty,
+    "templates_without_spikes": templates.check_without_spikes,
+    "similar_templates": templates.check_similarity,
+    "template_shape": templates.check_shape,
+    "whitening_inverse": whitening.check_inverse,
+    "whitening_shape": whitening.check_shape,
+}
 
 
 def check_phy_folder(

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.phy.arrays import Findings, open_array
 
 _CLUSTERS = "spike_clusters.npy"
@@ -15,7 +15,6 @@ _LARGE_ID = 1_000_000
 _GAP = 10_000
 
 
-@check("cluster_ids_reused")
 def check_reused_ids(facts: FolderFacts, findings: Findings) -> None:
     """Check that a cluster whose id is that of a template holds spikes of that template.
 
@@ -56,7 +55,6 @@ def check_reused_ids(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("cluster_ids_large")
 def check_large_ids(facts: FolderFacts, findings: Findings) -> None:
     """Check that ids are not far above their number."""
     ids = facts.cluster_ids
@@ -84,7 +82,6 @@ def check_large_ids(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("spike_clusters_missing")
 def check_clusters_missing(facts: FolderFacts, findings: Findings) -> None:
     """Check that ``spike_clusters.npy`` is there, or phy has never opened the folder."""
     if facts.has(_CLUSTERS) or facts.parts.spikes.count is None:
@@ -102,7 +99,6 @@ def check_clusters_missing(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("templates_overwritten")
 def check_templates_overwritten(facts: FolderFacts, findings: Findings) -> None:
     """Check that ``spike_templates.npy`` still is what the sorter wrote."""
     templates, clusters = facts.parts.spikes.spike_templates, facts.parts.spikes.spike_clusters
@@ -118,7 +114,6 @@ def check_templates_overwritten(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("phy_cache")
 def check_phy_cache(facts: FolderFacts, findings: Findings) -> None:
     """Check that phy's cache, which it trusts blindly, does not make it give an id twice."""
     name, ids = ".phy/new_cluster_id.json", facts.cluster_ids
@@ -144,7 +139,6 @@ def check_phy_cache(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("detection_templates")
 def check_detection_templates(facts: FolderFacts, findings: Findings) -> None:
     """Check that Kilosort 4's detection templates have ids."""
     name = "spike_detection_templates.npy"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, plural
+from si_curation.doctor.wording import first_of, plural
 from si_curation.phy.arrays import Findings
 
 _ROWS_LOOKED_AT = 200
 
 
-@check("feature_files")
 def check_feature_files(facts: FolderFacts, findings: Findings) -> None:
     """Check that features have their index, and were written to the end."""
     part = facts.parts.features

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.phy.arrays import Findings, shortened
 from si_curation.phy.tables import GROUPS
 
@@ -16,7 +16,6 @@ _REFRACTORY_S = 0.002
 _HANDFUL = 20
 
 
-@check("unknown_groups")
 def check_groups(facts: FolderFacts, findings: Findings) -> None:
     """Check that groups are phy's, or at least not misspelt ones."""
     column = facts.parts.columns.get("group")
@@ -49,7 +48,6 @@ def check_groups(facts: FolderFacts, findings: Findings) -> None:
             )
 
 
-@check("groups_against_sorter")
 def check_against_sorter(facts: FolderFacts, findings: Findings) -> None:
     """Tell where the curator and the sorter disagree."""
     group, label = facts.parts.columns.get("group"), facts.parts.columns.get("KSLabel")
@@ -71,7 +69,6 @@ def check_against_sorter(facts: FolderFacts, findings: Findings) -> None:
     )
 
 
-@check("labels_on_few_spikes")
 def check_few_spikes(facts: FolderFacts, findings: Findings) -> None:
     """Check that no unit is called good on so few spikes that it could not fail.
 
@@ -110,7 +107,6 @@ def check_few_spikes(facts: FolderFacts, findings: Findings) -> None:
     )
 
 
-@check("contamination_range")
 def check_contamination(facts: FolderFacts, findings: Findings) -> None:
     """Check that percentages are numbers from 0 on, and not called good where they are large."""
     column, label = facts.parts.columns.get("ContamPct"), facts.parts.columns.get("KSLabel")

@@ -6,7 +6,7 @@ import os
 import re
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.files import is_temporary, unfinished_folders
 from si_curation.phy.arrays import Findings
 from si_curation.phy.backup import BACKUP_FOLDER, unfinished_backups
@@ -17,7 +17,6 @@ _OLD = re.compile(r".*\.(bak|orig|old|backup)$", re.I)
 _COPY = re.compile(r".*( \(\d+\)| - Copy| copy|conflicted copy.*|_conflict.*)\.\w+$", re.I)
 
 
-@check("interrupted_save")
 def check_interrupted(facts: FolderFacts, findings: Findings) -> None:
     """Check that every save was finished."""
     temporary = [n for n in facts.names if is_temporary(n) or _UNFINISHED.fullmatch(n)]
@@ -56,7 +55,6 @@ def check_interrupted(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("zero_byte_files")
 def check_zero_bytes(facts: FolderFacts, findings: Findings) -> None:
     """Check that no file is empty (arrays and tables are looked at elsewhere)."""
     empty = [
@@ -76,7 +74,6 @@ def check_zero_bytes(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("broken_links")
 def check_links(facts: FolderFacts, findings: Findings) -> None:
     """Check that links lead somewhere."""
     for name in facts.names:
@@ -89,7 +86,6 @@ def check_links(facts: FolderFacts, findings: Findings) -> None:
             )
 
 
-@check("other_files")
 def check_others(facts: FolderFacts, findings: Findings) -> None:
     """Check that nothing lies about that other programs would read."""
     forks = [n for n in facts.names if n.startswith("._") and n.endswith((".tsv", ".csv"))]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check
 from si_curation.phy.arrays import Findings
 
 _NAME = "params.py"
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 2_000.0, 200_000.0
-_MAX_PARTS_PER_MILLION = 1_000
 
 
-@check("sampling_rate")
 def check_rate(facts: FolderFacts, findings: Findings) -> None:
     """Check that the rate can be one; tell what one that is not a whole number costs."""
     rate = facts.parts.sampling_frequency
@@ -39,7 +36,6 @@ def check_rate(facts: FolderFacts, findings: Findings) -> None:
     )
 
 
-@check("params_missing")
 def check_params_missing(facts: FolderFacts, findings: Findings) -> None:
     """Check that there is a ``params.py``, which phy needs also where the rate is given."""
     if facts.has(_NAME) or facts.is_faulty(_NAME) or facts.parts.sampling_frequency is None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check
 from si_curation.phy.arrays import Findings, shortened
 from si_curation.phy.params import data_paths_of
 from si_curation.phy.raw import itemsize_of
@@ -21,7 +20,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ONLY_TRACES = "only traces and waveforms need it: phy shows none, and this package does without; "
 
 
-@check("raw_params")
 def check_raw_params(facts: FolderFacts, findings: Findings) -> None:
     """Check that channels, dtype and offset of the raw data make sense."""
     params = facts.parts.params
@@ -59,7 +57,6 @@ def check_raw_params(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("raw_paths")
 def check_raw_paths(facts: FolderFacts, findings: Findings) -> None:
     """Check that the raw file that is named is there."""
     entries = data_paths_of(facts.parts.params)
@@ -115,7 +112,6 @@ def _why_missing(entry: str) -> tuple[str, str]:
     return "", "put it beside the folder's files, or correct dat_path"
 
 
-@check("raw_size")
 def check_raw_size(facts: FolderFacts, findings: Findings) -> None:
     """Check that the raw file holds whole frames of ``n_channels_dat`` channels."""
     params: Mapping[str, Any] = facts.parts.params

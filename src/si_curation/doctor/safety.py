@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.phy.arrays import Findings, read_npy_header, shortened
 
 _PICKLES = (".pkl", ".pickle", ".joblib", ".p")
@@ -34,7 +34,6 @@ _WRITTEN_GLOBAL = re.compile(
 )
 
 
-@check("pickles")
 def check_pickles(facts: FolderFacts, findings: Findings) -> None:
     """Check that pickles ask for nothing but data."""
     for path in _candidates(facts.folder):
@@ -75,7 +74,6 @@ def check_pickles(facts: FolderFacts, findings: Findings) -> None:
             )
 
 
-@check("code")
 def check_code(facts: FolderFacts, findings: Findings) -> None:
     """Name the files that are programs."""
     found = [

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.kernels.parallel import blocks
 from si_curation.kernels.repeated_spikes import find_repeated_spikes
 from si_curation.phy.arrays import Findings, open_array
@@ -27,14 +27,12 @@ def _rows_where(values: Any, condition: Any) -> tuple[int, list[int]]:
     return count, rows
 
 
-@check("spike_count")
 def check_spike_count(facts: FolderFacts, findings: Findings) -> None:
     """Check that there are spikes."""
     if facts.parts.spikes.count == 0:
         findings.warning(_TIMES, "holds no spike", "look whether the sorting failed")
 
 
-@check("spike_order")
 def check_order(facts: FolderFacts, findings: Findings) -> None:
     """Check that spike times never fall."""
     samples = facts.samples
@@ -57,7 +55,6 @@ def check_order(facts: FolderFacts, findings: Findings) -> None:
     )
 
 
-@check("spikes_before_start")
 def check_negative(facts: FolderFacts, findings: Findings) -> None:
     """Check that no spike is before sample 0."""
     samples = facts.samples
@@ -75,7 +72,6 @@ def check_negative(facts: FolderFacts, findings: Findings) -> None:
     )
 
 
-@check("spikes_beyond_end")
 def check_beyond_end(facts: FolderFacts, findings: Findings) -> None:
     """Check that no spike is after the end of the recording."""
     samples = facts.samples
@@ -135,7 +131,6 @@ def _recording_end(facts: FolderFacts) -> tuple[int | None, str, bool]:
         return None, "", False
 
 
-@check("repeated_spikes")
 def check_repeated(facts: FolderFacts, findings: Findings) -> None:
     """Check that no unit has two spikes within 0.3 ms, beyond what chance would give."""
     samples, rate = facts.samples, facts.parts.sampling_frequency
@@ -216,7 +211,6 @@ def _report_near(facts: FolderFacts, findings: Findings, near, window: int, rows
         findings.info(_TIMES, what, "not clearly more than chance gives", **evidence)
 
 
-@check("amplitudes")
 def check_amplitudes(facts: FolderFacts, findings: Findings) -> None:
     """Check that amplitudes are positive numbers."""
     amplitudes, name = facts.parts.spikes.amplitudes, "amplitudes.npy"
@@ -244,7 +238,6 @@ def check_amplitudes(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("kept_spikes")
 def check_kept_spikes(facts: FolderFacts, findings: Findings) -> None:
     """Check that Kilosort 4's ``kept_spikes.npy`` keeps as many spikes as there are."""
     name, count = "kept_spikes.npy", facts.parts.spikes.count

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.phy.arrays import Findings
 from si_curation.phy.tables import SNAPSHOT, ClusterTable, Value
 
@@ -20,7 +20,6 @@ def _spikes_of(facts: FolderFacts, ids) -> int:
     return sum(facts.cluster_sizes.get(i, 0) for i in ids)
 
 
-@check("table_ids")
 def check_table_ids(facts: FolderFacts, findings: Findings) -> None:
     """Check that tables have rows for the clusters, not for templates that were merged."""
     if facts.cluster_ids is None or facts.template_sizes is None:
@@ -80,7 +79,6 @@ def _report_stale(facts, findings, name: str, gone: list[int], missing: list[int
         )
 
 
-@check("other_readers")
 def check_other_readers(facts: FolderFacts, findings: Findings) -> None:
     """Check that SpikeInterface's ``read_phy`` keeps every cluster.
 
@@ -159,7 +157,6 @@ def _ids_as_pandas(path: Path, id_columns: tuple[str, ...]) -> set[int] | None:
         return None
 
 
-@check("blank_columns")
 def check_blank_columns(facts: FolderFacts, findings: Findings) -> None:
     """Check that columns have values."""
     for name, column in facts.parts.columns.items():
@@ -191,7 +188,6 @@ def check_blank_columns(facts: FolderFacts, findings: Findings) -> None:
             )
 
 
-@check("cluster_info")
 def check_cluster_info(facts: FolderFacts, findings: Findings) -> None:
     """Check that phy's snapshot still says what the files say that phy reads."""
     for name, table in facts.tables.items():
@@ -250,7 +246,6 @@ def _same(shown: Value | None, value: Value | None) -> bool:
     return abs(shown - value) <= 1e-6 * max(1.0, abs(value)) or (shown != shown and value != value)
 
 
-@check("columns_after_merges")
 def check_columns_after_merges(facts: FolderFacts, findings: Findings) -> None:
     """Tell which values the sorter computed for templates that clusters came of."""
     counts, ids = facts.template_counts, facts.cluster_ids

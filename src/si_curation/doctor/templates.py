@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.kernels.parallel import blocks
 from si_curation.phy.arrays import Findings
 
 
-@check("empty_templates")
 def check_empty(facts: FolderFacts, findings: Findings) -> None:
     """Check that templates with spikes have a waveform."""
     templates = facts.parts.templates.templates
@@ -51,7 +50,6 @@ def check_empty(facts: FolderFacts, findings: Findings) -> None:
             )
 
 
-@check("templates_without_spikes")
 def check_without_spikes(facts: FolderFacts, findings: Findings) -> None:
     """Tell which templates found nothing."""
     sizes = facts.template_sizes
@@ -67,7 +65,6 @@ def check_without_spikes(facts: FolderFacts, findings: Findings) -> None:
     )
 
 
-@check("similar_templates")
 def check_similarity(facts: FolderFacts, findings: Findings) -> None:
     """Check that the similarity is a number for every template that has a waveform."""
     similarity, name = facts.parts.templates.similar_templates, "similar_templates.npy"
@@ -95,7 +92,6 @@ def check_similarity(facts: FolderFacts, findings: Findings) -> None:
         )
 
 
-@check("template_shape")
 def check_shape(facts: FolderFacts, findings: Findings) -> None:
     """Check that templates are as long as Kilosort 4 says."""
     ops, templates = facts.parts.ops, facts.parts.templates.templates

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.doctor.facts import FolderFacts
-from si_curation.doctor.registry import check, first_of, listed, plural
+from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.kernels.templates import peak_to_peak, unwhiten_templates
 from si_curation.phy.arrays import Findings
 
@@ -15,7 +15,6 @@ _TOLERANCE = 0.01  # of W W⁻¹ = 1; float32 files of real folders: 1e-4
 _SYMMETRIC = 1e-4  # of the largest entry; real ones that are meant to be symmetric: 2e-6
 
 
-@check("whitening_inverse")
 def check_inverse(facts: FolderFacts, findings: Findings) -> None:
     """Check that the inverse is the inverse."""
     matrix, inverse = facts.parts.whitening.whitening, facts.parts.whitening.whitening_inv
@@ -60,7 +59,6 @@ def _is_one(matrix: np.ndarray) -> bool:
     return bool(np.abs(matrix - np.eye(len(matrix))).max() <= _TOLERANCE)
 
 
-@check("whitening_shape")
 def check_shape(facts: FolderFacts, findings: Findings) -> None:
     """Tell what a diagonal or asymmetric matrix does to amplitudes and best channels."""
     part, templates = facts.parts.whitening, facts.dense_templates
