@@ -46,10 +46,15 @@ def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:
     ]
 
 
+def num_threads() -> int:
+    """Return the number of threads that work on blocks."""
+    return numba.get_num_threads()
+
+
 def run_blocks(function: Callable[[B], T], pieces: list[B]) -> list[T]:
-    """Call a function on each block, on ``numba.get_num_threads()`` threads; results in order."""
-    num_threads = min(numba.get_num_threads(), len(pieces))
-    if num_threads <= 1:
+    """Call a function on each block, on `num_threads` threads; results in order."""
+    num_workers = min(num_threads(), len(pieces))
+    if num_workers <= 1:
         return [function(piece) for piece in pieces]
-    with ThreadPoolExecutor(num_threads) as pool:
+    with ThreadPoolExecutor(num_workers) as pool:
         return list(pool.map(function, pieces))

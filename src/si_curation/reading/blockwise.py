@@ -6,13 +6,12 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core.node_pipeline import GatherToNpy, GatherToZarr
 from tqdm.auto import tqdm
 
-from si_curation.kernels.parallel import blocks, run_blocks
+from si_curation.kernels.parallel import blocks, num_threads, run_blocks
 
 ROWS_PER_BLOCK = 1 << 16
 
@@ -67,7 +66,7 @@ def collect_blocks(
 
         engine = GatherToZarr if destination["gather_mode"] == "zarr" else GatherToNpy
         gather = engine(destination["dest"], destination["names"])
-        at_once = 4 * numba.get_num_threads()
+        at_once = 4 * num_threads()
         for start in range(0, len(pieces), at_once):
             for block in run_blocks(compute_new, pieces[start : start + at_once]):
                 gather((block,))

@@ -14,15 +14,17 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.exporters.phy.clusters import (
-    assign_clusters,
-    changed_clusters,
     cluster_ids_of_units,
-    compare_with_files,
     dtype_for_ids,
     spike_table,
     whole_ids,
 )
 from si_curation.files import Content
+from si_curation.kernels.spike_clusters import (
+    assign_clusters,
+    changed_clusters,
+    compare_with_files,
+)
 from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
 from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, ClusterTables, read_tables
