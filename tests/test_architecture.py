@@ -195,13 +195,14 @@ def test_private_attributes_are_used_where_they_are_defined():
             continue
         here = defined_in(tree)
         for node in ast.walk(tree):
-            name = owner = None
+            owner, name = None, None
             if isinstance(node, ast.Attribute):
-                name, owner = node.attr, ast.unparse(node.value)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) in by_name:
-                owner, name = ast.unparse(node.args[0]), getattr(node.args[1], "value", None)
+                owner, name = node.value, node.attr
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in by_name:
+                owner, name = node.args[0], getattr(node.args[1], "value", None)
             if not isinstance(name, str) or not is_private(name) or name in named_tuple:
                 continue
+            owner = ast.unparse(owner)
             own = owner in ("self", "cls", "super()")
             if name not in (anywhere if own else here):
                 wrong.append(f"{where(file, node)} {owner}.{name}")
