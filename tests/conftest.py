@@ -13,17 +13,24 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import si_curation as sic
+from helpers import needs
 from si_curation.kernels import parallel, spike_files, spike_vector, template_counts, templates
 from si_curation.simulation.simulate import DIALECT_NAMES
 
-settings.register_profile(
-    "si_curation",
-    derandomize=True,
-    deadline=None,
-    max_examples=40,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("si_curation")
+HYPOTHESIS = {
+    "derandomize": True,
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+settings.register_profile("fast", max_examples=8, **HYPOTHESIS)
+settings.register_profile("everything", max_examples=40, **HYPOTHESIS)
+
+
+def pytest_configure(config):
+    """Fewer examples in the tests that a plain ``pytest`` runs, without the slow ones."""
+    without_slow = config.option.markexpr == "not slow"
+    settings.load_profile("fast" if without_slow else "everything")
+
 
 KERNEL_MODULES = (spike_files, spike_vector, template_counts, templates)
 
@@ -36,10 +43,7 @@ def shared_data() -> Path:
         or Path(__file__).resolve().parents[2] / "shared" / "data"
     )
     if not folder.is_dir():
-        reason = f"{folder} is not there; SI_CURATION_TEST_DATA names the folder of the real data"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        needs.skip(f"{folder} is not there; SI_CURATION_TEST_DATA names the real data")
     return folder
 
 

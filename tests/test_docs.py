@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import si_curation as sic
+from helpers.needs import need
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
@@ -40,21 +41,12 @@ def words(text):
     return [line.split() for line in text.strip().splitlines()]
 
 
-def needs(name):
-    """Skip without an optional package; where CI promises all of them, fail."""
-    if find_spec(name) is None:
-        reason = f"{name} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, capsys):
     if page.stem == "nwb":
-        needs("pynwb")
+        need("pynwb")
     if page.stem == "views_and_report":
-        needs("jinja2")
+        need("jinja2")
     blocks = blocks_of(page)
     assert blocks or page.stem == "gui", "nothing runs on this page"
     monkeypatch.chdir(tmp_path)
@@ -106,8 +98,7 @@ def test_pages_of_numbers_hold_every_column(pages_from_code):
 
 def test_it_builds_without_a_warning(tmp_path):
     """Links and references that lead nowhere, faulty docstrings and lost pages are warnings."""
-    for package in ("sphinx", "myst_parser", "furo", "sphinx_click"):
-        needs(package)
+    need("sphinx", "myst_parser", "furo", "sphinx_click")
     source = str(Path(sic.__file__).parents[1])
     done = subprocess.run(
         [
@@ -128,8 +119,8 @@ def test_it_builds_without_a_warning(tmp_path):
 
 
 def test_the_calls_of_the_migration_run(tmp_path, monkeypatch):
-    needs("pynwb")
-    needs("jinja2")
+    need("pynwb")
+    need("jinja2")
     from pynwb.testing.mock.file import mock_NWBFile
 
     text = (DOCS / "migration.md").read_text(encoding="utf-8")

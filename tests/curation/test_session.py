@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -16,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import si_curation as sic
+from helpers import needs
 from oracles import folders as naive
 from si_curation.curation.checks import part_of_spikes
 from si_curation.curation.units import IdSource
@@ -371,14 +370,7 @@ print("STATES " + json.dumps(states))
 @pytest.fixture(scope="module")
 def phy_states():
     """Give the clusters and groups after each step in phy's own classes."""
-    python = os.environ.get("SI_CURATION_PHY_PYTHON")
-    if not python:
-        if importlib.util.find_spec("phy") is None:
-            reason = "phy is not importable; SI_CURATION_PHY_PYTHON names a Python that has it"
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        python = sys.executable
+    python = needs.python_with("phy")
 
     def run(clusters, groups, steps):
         task = json.dumps({"clusters": clusters, "groups": groups, "steps": steps})

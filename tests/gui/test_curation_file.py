@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from spikeinterface.core import load_sorting_analyzer
 
 import si_curation as sic
-from helpers.gui_windows import gui, layout_of, need, opened, process_events, select  # noqa: F401
+from helpers.gui_windows import gui, layout_of, opened, process_events, select  # noqa: F401
+from helpers.needs import need
 from si_curation.cli import cli
 from si_curation.gui.opening import OUR_VIEWS, compute_for_gui, gui_layout
 

@@ -5,7 +5,8 @@ import pytest
 from spikeinterface.core import NumpyRecording, NumpySorting, create_sorting_analyzer
 
 import si_curation as sic
-from helpers.gui_windows import entry_points_of_project, gui, layout_of, need, opened, select  # noqa: F401
+from helpers.gui_windows import entry_points_of_project, gui, layout_of, opened, select  # noqa: F401
+from helpers.needs import need
 from si_curation.gui.constituents import get_constituents
 from si_curation.gui.pair_points import evenly_spaced
 

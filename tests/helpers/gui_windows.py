@@ -6,28 +6,19 @@ import importlib.metadata
 import os
 import re
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from helpers.needs import need
+
 GROUP = "spikeinterface_gui.views"
 tab20 = colormaps["tab20"]
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 ZONES = [f"zone{i}" for i in range(1, 9)]
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
-
-
-def need(*packages):
-    """Skip where a package is not installed; the job that decides has them all."""
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        reason = f"{', '.join(missing)} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 def entry_points_of_project():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 
 import numpy as np
 import pytest
 
 import si_curation as sic
+from helpers import needs
 from helpers.browser import ENTER, SPACE, TAB, Browser, find_programs
 from helpers.hostile_analyzer import EXTENSIONS, HOSTILE, compute_all, hostile_analyzer
 
@@ -17,10 +17,7 @@ from helpers.hostile_analyzer import EXTENSIONS, HOSTILE, compute_all, hostile_a
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     if find_programs() is None:
-        reason = "chromium and chromedriver are not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        needs.skip("chromium and chromedriver are not installed")
     one = Browser(tmp_path_factory.mktemp("browser") / "profile")
     yield one
     one.quit()

@@ -15,19 +15,14 @@ import pytest
 import spikeinterface.core as sc
 
 import si_curation as sic
-from helpers import read_figures
+from helpers import needs, read_figures
 
 DRIVER = Path(__file__).parents[1] / "helpers" / "drive_phy.py"
 
 
 @pytest.fixture(scope="module")
 def phy():
-    python = os.environ.get("SI_CURATION_PHY_PYTHON")
-    if not python:
-        message = "no interpreter with phy: SI_CURATION_PHY_PYTHON is not set"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    python = needs.python_with("phy")
 
     def run(folder, operations=()):
         arguments = [python, str(DRIVER), str(folder)]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import si_curation as sic
+from helpers import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 SORTERS = ("spykingcircus2", "tridesclous2", "kilosort4")
@@ -21,12 +22,7 @@ NUM_UNITS = 8
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    python = os.environ.get("SI_CURATION_SORTERS_PYTHON")
-    if not python:
-        message = "no interpreter with sorters: SI_CURATION_SORTERS_PYTHON is not set"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    python = needs.python_with("sorters")
     output = tmp_path_factory.mktemp("sorters") / "run"
     script = ROOT / "benchmarks" / "bench_sorters.py"
     arguments = [python, str(script), str(output), "--duration", "30", "--units", str(NUM_UNITS)]
@@ -90,11 +86,7 @@ def test_matched_units_share_their_best_channels(result):
 
 
 def test_real_phy_opens_them(result):
-    python = os.environ.get("SI_CURATION_PHY_PYTHON")
-    if not python:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no interpreter with phy: SI_CURATION_PHY_PYTHON is not set")
-        pytest.skip("no interpreter with phy: SI_CURATION_PHY_PYTHON is not set")
+    python = needs.python_with("phy")
     for row in result["rows"]:
         environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
         done = subprocess.run(
