@@ -17,6 +17,10 @@ from helpers import needs
 from si_curation.kernels import parallel, spike_files, spike_vector, template_counts, templates
 from si_curation.simulation.simulate import DIALECT_NAMES
 
+# other processes that tests start import the source too
+SOURCE = str(Path(__file__).resolve().parents[1] / "src")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+
 HYPOTHESIS = {
     "derandomize": True,
     "deadline": None,
@@ -58,7 +62,13 @@ def simulate(tmp_path_factory):
     return make
 
 
-@pytest.fixture(scope="session", params=DIALECT_NAMES)
+def dialects(*quick: str) -> list:
+    """The dialects as parameters; those not named are slow."""
+    slow = pytest.mark.slow
+    return [one if one in quick else pytest.param(one, marks=slow) for one in DIALECT_NAMES]
+
+
+@pytest.fixture(scope="session", params=dialects("kilosort1", "kilosort4"))
 def curated_folder(request, simulate) -> sic.SimulatedFolder:
     """A curated folder of each dialect, with everything that a folder can have; not written to."""
     return simulate(

@@ -96,6 +96,7 @@ def test_pages_of_numbers_hold_every_column(pages_from_code):
             assert column in pages[name]
 
 
+@pytest.mark.slow
 def test_it_builds_without_a_warning(tmp_path):
     """Links and references that lead nowhere, faulty docstrings and lost pages are warnings."""
     need("sphinx", "myst_parser", "furo", "sphinx_click")
@@ -118,6 +119,7 @@ def test_it_builds_without_a_warning(tmp_path):
         assert f"si-curation {name}" in re.sub(r"<[^>]+>", "", commands) or name in commands
 
 
+@pytest.mark.slow
 def test_the_calls_of_the_migration_run(tmp_path, monkeypatch):
     need("pynwb")
     need("jinja2")

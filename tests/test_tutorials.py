@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "tutorials").is_dir():
     pytest.skip("the tutorials are not beside the tests", allow_module_level=True)

@@ -96,6 +96,7 @@ class Killer(threading.Thread):
         return [p.name for p in self.folder.iterdir() if p.name.startswith(".") == hidden]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process for a moment")
 def test_thirty_sessions_three_broken_and_a_worker_killed(
     sessions, client, tmp_path, hash_files, caplog
@@ -145,6 +146,7 @@ def test_thirty_sessions_three_broken_and_a_worker_killed(
         assert (out / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_session_that_kills_its_workers_is_given_up(sessions, tmp_path):
     recipe = sic.read_recipe(SMALL)
     names = ["s00", "s01", "s02"]

@@ -263,6 +263,7 @@ def test_labels_can_replace_those_of_a_person(tmp_path, folder):
     assert set(result.units["group"]) == {"mua"}
 
 
+@pytest.mark.slow
 def test_analyzers_of_other_sorters(tmp_path, hash_files):
     recording, sorting = generate_ground_truth_recording(
         durations=[20.0], num_channels=8, num_units=3, seed=0
@@ -284,6 +285,7 @@ def test_analyzers_of_other_sorters(tmp_path, hash_files):
     assert "gain_to_uV" in result.table["error"].iloc[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kwargs",
     [
@@ -333,6 +335,7 @@ def test_done_is_known_by_content(tmp_path, folder):
     assert (inodes(out / "sessions"), inodes(out / "records")) == before
 
 
+@pytest.mark.slow
 def test_what_has_changed_is_computed_again_only_if_asked(tmp_path, folder, hash_files):
     out = tmp_path / "out"
     run([folder], SMALL, out)
@@ -358,6 +361,7 @@ def test_what_has_changed_is_computed_again_only_if_asked(tmp_path, folder, hash
     assert run([folder], SMALL, out).table["status"].tolist() == ["skipped: already done"]
 
 
+@pytest.mark.slow
 def test_what_the_fingerprint_counts(tmp_path, folder):
     def fingerprint(recipe, name="x"):
         return make_fingerprint(gather_sessions({name: folder}, sic.read_recipe(recipe))[0])
@@ -516,6 +520,7 @@ def test_command(many, tmp_path):
     assert "FOLDER, --output missing" in wrong.output
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_nothing_half(many, tmp_path, hash_files):
     out = tmp_path / "out"
     recipe = tmp_path / "recipe.yaml"
@@ -564,6 +569,7 @@ def test_what_is_missing_is_told_before_anything_is_done(tmp_path, folder, monke
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_nwb_and_report(tmp_path, folder):
     import pynwb
 

@@ -627,7 +627,7 @@ def test_string_ids_that_are_numbers(make_recorded):
     ids=st.lists(st.integers(0, 10**6), min_size=1, unique=True) | st.lists(st.text(), unique=True),
     counts=st.lists(st.integers(1, 4), max_size=5),
 )
-@settings(max_examples=100)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_ids_are_never_used_twice(ids, counts):
     source = IdSource(ids)
     used = set(ids)

@@ -231,7 +231,7 @@ def test_any_sequence_of_steps(analyzer, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda _: None)  # thousands of steps
     run_state_machine_as_test(
         Curation,
-        settings=settings(max_examples=40, stateful_step_count=25, derandomize=True, deadline=None),
+        settings=settings(settings.default, stateful_step_count=25),
     )
 
 

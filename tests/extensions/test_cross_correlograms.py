@@ -289,6 +289,7 @@ def test_split(folder, pairs):
     assert_same(split, fresh(split))
 
 
+@pytest.mark.slow
 def test_neighbours_are_inherited_where_best_channels_are_gone(folder):
     analyzer = read(folder, pairs="neighbours")
     before = {tuple(pair) for pair in extension(analyzer).get_pairs()}

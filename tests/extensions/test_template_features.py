@@ -167,6 +167,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_other_ways_to_write_the_file(kilosort2, tmp_path, change):
     folder = copied(kilosort2, tmp_path / "folder")
@@ -303,6 +304,7 @@ def hostile(truth, folder):
     resave(folder, "spike_times", lambda x: np.where(np.arange(len(x))[:, None] % 50 == 7, -3, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["kilosort4", "kilosort3", "kilosort1"])
 def test_hostile_folders(make, tmp_path, dialect):
     dtypes = {"spike_times": "int64"}
@@ -368,6 +370,7 @@ def random_features(features):
     return np.random.default_rng(0).standard_normal(features.shape).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [

@@ -14,6 +14,8 @@ import si_curation as sic
 from oracles import features as naive
 from si_curation.reading import blockwise as streaming
 
+pytestmark = pytest.mark.slow
+
 NAME = "template_features"
 SOURCES = {"kilosort2": "file", "kilosort4": "pc_features"}
 

@@ -46,7 +46,7 @@ def strange():
     return analyzer
 
 
-@pytest.fixture(params=["desktop", "web"])
+@pytest.fixture(params=["desktop", pytest.param("web", marks=pytest.mark.slow)])
 def mode(request):
     need(*PACKAGES[request.param])
     return request.param

@@ -13,6 +13,8 @@ from helpers import needs
 from helpers.browser import ENTER, SPACE, TAB, Browser, find_programs
 from helpers.hostile_analyzer import EXTENSIONS, HOSTILE, compute_all, hostile_analyzer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):

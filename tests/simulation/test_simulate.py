@@ -679,7 +679,7 @@ def test_both_oracles_do_what_phy_did():
         assert values == naive.read_table(folder / f"cluster_{field}.tsv")[field]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_curation_agrees_with_the_oracle(data):
     clusters = np.array(data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=25)))

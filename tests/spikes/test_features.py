@@ -106,6 +106,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_other_ways_to_write_features(make, tmp_path, change):
     truth = make()

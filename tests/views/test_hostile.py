@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 import si_curation as sic
 from helpers.read_figures import draw, points, steps, texts, waveforms
 
+pytestmark = pytest.mark.slow
+
 EACH = [
     sic.plot_best_channels,
     sic.plot_unit_templates_by_source,

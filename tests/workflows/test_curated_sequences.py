@@ -15,6 +15,8 @@ from spikeinterface.extractors import read_kilosort_as_analyzer, read_phy
 import si_curation as sic
 from oracles import folders as naive
 
+pytestmark = pytest.mark.slow
+
 FOLDER = {"num_templates": 7, "num_channels": 10, "num_spikes": 250, "write_features": False}
 
 
@@ -62,7 +64,7 @@ def fresh_folder(simulate):
     return give
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_any_sequence_of_operations(fresh_folder, data):
     dialect = data.draw(st.sampled_from(["kilosort1", "kilosort2", "kilosort3", "kilosort4"]))

@@ -17,6 +17,8 @@ import spikeinterface.core as sc
 import si_curation as sic
 from helpers import needs, read_figures
 
+pytestmark = pytest.mark.slow
+
 DRIVER = Path(__file__).parents[1] / "helpers" / "drive_phy.py"
 
 

@@ -15,6 +15,8 @@ import pytest
 import si_curation as sic
 from helpers import needs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SORTERS = ("spykingcircus2", "tridesclous2", "kilosort4")
 NUM_UNITS = 8

@@ -17,6 +17,8 @@ from spikeinterface.sorters import run_sorter
 
 import si_curation as sic
 
+pytestmark = pytest.mark.slow
+
 OURS = {
     "template_assignment",
     "template_best_channels",

@@ -261,6 +261,7 @@ def test_dropped_column_is_logged(tmp_path, caplog):
      "description", "colnames", "columns", "parent", "a/b", "waveforms", "resolution", "data",
      "waveform_rate", "object_id", ".", "ünï", "a b", "", "waveform_unit", "fields"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_names_of_columns_that_mean_something(tmp_path, name):
     """Refused with its name, or written so that everything else reads back and its values too."""
     values = [11.5, 12.5, 13.5, 14.5, 15.5]

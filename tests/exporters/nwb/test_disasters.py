@@ -18,7 +18,7 @@ import si_curation as sic
 from helpers.nwb_analyzers import make_analyzer, small_analyzer
 from helpers.nwb_sources import FULL_METADATA, content_of, make_source
 
-pytestmark = pytest.mark.usefixtures("quiet_pynwb")
+pytestmark = [pytest.mark.usefixtures("quiet_pynwb"), pytest.mark.slow]
 
 TESTS = Path(__file__).parents[2]
 MODES = ["new", "sidecar", "export", "append"]

@@ -72,6 +72,7 @@ def read_units(path, name=None):
 # ------------------------------------------------------------------- folders of Kilosort
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [None, 0.195])
 @pytest.mark.parametrize("name", REAL)
 def test_real_folders(name, gain, shared_data, tmp_path):
@@ -192,6 +193,7 @@ def test_without_the_folder_the_history_tells_the_clusters(tmp_path):
 # ------------------------------------------------------------------------ other sorters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["memory", "binary_folder", "zarr"])
 def test_another_sorter_in_every_format(format, tmp_path):
     recording, sorting = sc.generate_ground_truth_recording(
@@ -437,6 +439,7 @@ def test_ids_of_0_and_1_stay_ids():
     assert normalise(np.array([0, 1]))[0].dtype == bool
 
 
+@pytest.mark.slow
 def test_rate_does_not_stop_pynapple(tmp_path):
     import pynapple as nap
 
@@ -550,6 +553,7 @@ def test_a_sink_goes_on_after_an_error_and_tells_it(tmp_path):
     assert path.read_bytes() == b"abcdef"
 
 
+@pytest.mark.slow
 def test_the_package_needs_no_nwb_library():
     code = "import sys; sys.modules.update(dict.fromkeys(['pynwb', 'hdmf', 'h5py', 'yaml'])); "
     code += "import si_curation as sic; sic.export_to_nwb(None, 'x.nwb')"

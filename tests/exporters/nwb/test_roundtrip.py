@@ -33,7 +33,7 @@ from helpers.nwb_sources import (
 )
 from si_curation.cli import main
 
-pytestmark = pytest.mark.usefixtures("quiet_pynwb")
+pytestmark = [pytest.mark.usefixtures("quiet_pynwb"), pytest.mark.slow]
 
 RATES = [20_000.0, 25_000.0, 30_000.0, 32_000.0, 29_999.757]
 CLOCKS = [0.0, 12.345678901, 1.7e9]

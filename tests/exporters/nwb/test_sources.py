@@ -29,7 +29,7 @@ from helpers.nwb_sources import (
     make_source,
 )
 
-pytestmark = pytest.mark.usefixtures("quiet_pynwb")
+pytestmark = [pytest.mark.usefixtures("quiet_pynwb"), pytest.mark.slow]
 
 
 # ------------------------------------------------------------------------------------- electrodes

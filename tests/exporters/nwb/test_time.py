@@ -37,6 +37,7 @@ def test_every_frame_comes_back(rate, t_start, tmp_path):
         np.testing.assert_array_equal(back.get_unit_spike_train(str(unit)), own)
 
 
+@pytest.mark.slow
 def test_pynapple_reads_the_same_times(tmp_path):
     import pynapple as nap
 

@@ -183,6 +183,7 @@ def test_curated_real_folder(real_folder, tmp_path):
     assert np.array_equal(clusters_of(out)[left], clusters_of(real_folder)[left])
 
 
+@pytest.mark.slow
 def test_spikeinterface_reads_the_same_spikes(curated_folder, tmp_path):
     curated = curate(read(curated_folder.folder))
     out = export_to_phy(curated, tmp_path / "out")
