@@ -14,7 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.checks import plain_id
 from si_curation.errors import MissingDataError
 from si_curation.kernels.spike_files import with_small_ids
-from si_curation.kernels.template_counts import count_templates, most_frequent_templates
+from si_curation.kernels.template_counts import contingency_table, most_frequent_templates
 from si_curation.phy.folder import read_phy_folder
 
 EVENTS = ("unchanged", "merged", "split", "merged and split")
@@ -79,7 +79,7 @@ def reconstruct_lineage(
     with read_phy_folder(source, sampling_frequency=sampling_frequency) as folder:
         clusters, small = with_small_ids(folder.spike_clusters, folder.cluster_ids)
         num_rows = int(small.max(initial=-1)) + 1
-        counts = count_templates(clusters, folder.spike_templates, num_rows, folder.num_templates)
+        counts = contingency_table(clusters, folder.spike_templates, num_rows, folder.num_templates)
         return _table(counts[small], folder.cluster_ids)
 
 

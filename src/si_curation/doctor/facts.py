@@ -25,6 +25,7 @@ from si_curation.phy.params import data_paths_of
 from si_curation.phy.raw import resolve_data_paths
 from si_curation.phy.sorter import SorterIdentity
 from si_curation.phy.tables import ClusterTable, read_table, table_paths
+from si_curation.variables import UnitIndices
 
 _MAX_ID = np.iinfo(np.int32).max
 
@@ -144,7 +145,9 @@ class FolderFacts:
         if templates.size != clusters.size or self.unit_index is None:
             return None
         rows = positions_of_ids(self.slots, int(self.slots[-1]))
-        return count_templates(rows[self.unit_index], templates, ids.size, num_templates)
+        return count_templates(
+            UnitIndices(rows[self.unit_index]), templates, ids.size, num_templates
+        )
 
     @cached_property
     def main_templates(self) -> NDArray[np.int64] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.variables import ChannelIndices
+
 
 def nearest_channels(
-    positions: NDArray[np.floating], channels: NDArray[np.integer], num_channels: int
-) -> NDArray[np.int64]:
+    positions: NDArray[np.floating], channels: ChannelIndices, num_channels: int
+) -> ChannelIndices:
     """Return the channels nearest to each given channel, itself first.
 
     Squared distance in the precision of the positions, in ``np.argsort`` order
@@ -31,7 +33,7 @@ def nearest_channels(
     """
     x, y = positions[:, 0], positions[:, 1]
     distance = (x - x[channels, None]) ** 2 + (y - y[channels, None]) ** 2
-    return np.argsort(distance, axis=1)[:, :num_channels]
+    return ChannelIndices(np.argsort(distance, axis=1)[:, :num_channels])
 
 
 def channel_spacing(positions: NDArray[np.floating]) -> tuple[float, float]:
@@ -100,7 +102,7 @@ def neighbourhood(
         return mask
     peak = amplitudes.argmax(axis=1)
     peaks, which = np.unique(peak, return_inverse=True)
-    near = nearest_channels(positions, peaks, num_channels)[which]
+    near = nearest_channels(positions, ChannelIndices(peaks), num_channels)[which]
     np.put_along_axis(mask, near, True, axis=1)
     if same_shank:
         mask &= shanks[None, :] == shanks[peak][:, None]

@@ -1,4 +1,4 @@
-"""How many spikes of one unit have a spike of another one close by: the same spike found twice."""
+"""Spikes of one unit with a spike of another one close by: mostly one spike found twice."""
 
 from __future__ import annotations
 

@@ -33,15 +33,15 @@ SLIDING_CONFIDENCE = 0.9
 
 
 class Estimate(NamedTuple):
-    """A contamination with its confidence interval, and where it cannot be told.
+    """A contamination with its confidence interval, and where it is not known.
 
     Attributes
     ----------
     value : array (n_units,) float64
-        NaN where `cannot_be_told` or `is_refuted`.
+        NaN where `is_unknown` or `is_refuted`.
     lower, upper : array (n_units,) float64
         Ends of the confidence interval; NaN where there is none.
-    cannot_be_told : array (n_units,) bool
+    is_unknown : array (n_units,) bool
         No violation, and so few expected that zero is compatible with any contamination.
     is_refuted : array (n_units,) bool
         More violations than the model can make with any contamination.
@@ -50,14 +50,14 @@ class Estimate(NamedTuple):
     value: NDArray[np.float64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
-    cannot_be_told: NDArray[np.bool_]
+    is_unknown: NDArray[np.bool_]
     is_refuted: NDArray[np.bool_]
 
 
 def expected_pairs(
     num_spikes: ArrayLike, window: ArrayLike, duration: float, censored: float = 0.0
 ) -> NDArray[np.float64]:
-    """Pairs of spikes within the window, were all spikes independent: ``E`` of this module.
+    """Return the pairs within the window if all spikes were independent: ``E`` of this module.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def expected_pairs(
 
 
 def ums2000_ratio(violations_per_expected: ArrayLike) -> NDArray[np.float64]:
-    """Rate of violations over the rate of spikes: ``n T / (2 N**2 t_r)``.
+    """Return the rate of violations over the rate of spikes: ``n T / (2 N**2 t_r)``.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def ums2000_ratio(violations_per_expected: ArrayLike) -> NDArray[np.float64]:
 
 
 def contamination_by_many_neurons(violations_per_expected: ArrayLike) -> NDArray[np.float64]:
-    """Contamination by spikes that are independent of each other: ``1 - sqrt(1 - n / E)``.
+    """Return the contamination by independent spikes: ``1 - sqrt(1 - n / E)``.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def contamination_by_many_neurons(violations_per_expected: ArrayLike) -> NDArray
 
 
 def contamination_by_one_neuron(violations_per_expected: ArrayLike) -> NDArray[np.float64]:
-    """Contamination by one other neuron: ``(1 - sqrt(1 - 2 n / E)) / 2``.
+    """Return the contamination by one other neuron: ``(1 - sqrt(1 - 2 n / E)) / 2``.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def estimate_contamination(
     confidence_level: float = 0.95,
     refuted_above: float = np.inf,
 ) -> Estimate:
-    """Put a count of violations and the ends of its interval through a formula.
+    """Estimate the contamination and its interval from a count of violations.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def estimate_contamination(
     expected : array (n_units,) float64
         Pairs expected were all spikes independent; NaN or 0 where there are none.
     model : callable
-        Gives the contamination for violations / expected; never falls.
+        Returns the contamination for violations / expected; never falls.
     confidence_level : float in (0, 1)
     refuted_above : float
         Violations / expected that the model cannot exceed (0.5 for one other neuron). The model is
@@ -201,14 +201,14 @@ def estimate_contamination(
     """
     expected = np.where(expected > 0, expected, np.nan)
     lower, upper = poisson_interval(violations, confidence_level)
-    # one spike for every pair that is expected: nothing is known
+    # the interval reaches one violation for every pair that is expected
     with np.errstate(invalid="ignore"):
-        cannot_be_told = (violations == 0) & (upper >= expected * min(1.0, refuted_above))
+        is_unknown = (violations == 0) & (upper >= expected * min(1.0, refuted_above))
         is_refuted = lower > expected * refuted_above
     value, low, high = (model(count / expected) for count in (violations, lower, upper))
-    value[cannot_be_told | is_refuted] = np.nan
+    value[is_unknown | is_refuted] = np.nan
     low[is_refuted], high[is_refuted] = np.nan, np.nan
-    return Estimate(value, low, high, cannot_be_told, is_refuted)
+    return Estimate(value, low, high, is_unknown, is_refuted)
 
 
 class SlidingEstimate(NamedTuple):
@@ -237,7 +237,7 @@ def sliding_refractory_period(
     duration: float,
     confidence_level: float = SLIDING_CONFIDENCE,
 ) -> SlidingEstimate:
-    """Smallest contamination that any refractory period rules out with enough confidence.
+    """Return the smallest contamination that some refractory period rules out.
 
     Parameters
     ----------
@@ -292,6 +292,6 @@ def sliding_refractory_period(
 def _pairs_with(
     contamination: float | NDArray[np.float64], num_spikes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Pairs of two spikes of which at least one is a contaminating one."""
+    """Return the pairs of spikes of which at least one is a contaminating one."""
     n_c = num_spikes * contamination
     return n_c * (num_spikes - n_c + (n_c - 1.0) / 2.0)

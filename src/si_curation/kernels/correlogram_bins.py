@@ -45,12 +45,12 @@ class LagCells(NamedTuple):
 
     @property
     def num_cells(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
         return self.first_lag.size - 1
 
     @property
     def max_lag(self) -> int:
-        """Largest lag that is counted, in samples."""
+        """Return the largest lag that is counted, in samples."""
         return self.cell_of_lag.size - 1
 
 
@@ -80,7 +80,7 @@ class BinCells(NamedTuple):
 
     @property
     def num_bins(self) -> int:
-        """Number of bins."""
+        """Return the number of bins."""
         return self.ab_start.size
 
 

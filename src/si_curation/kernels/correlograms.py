@@ -10,7 +10,7 @@ some earlier units (of some of their spikes, where these are many) and all later
 bytes that stays in the cache of a core; a byte that runs over adds to a second table, which is
 hardly ever touched. Whole numbers are added up, so the order in which tasks end does not matter.
 Sources of what is counted: SpikeInterface 0.105 ``correlogram_for_one_segment`` and phylib 2.7
-``correlograms``, of which these counts give both; the way of counting is new.
+``correlograms``, from both of which these counts are the same; the way of counting is new.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Spikes(NamedTuple):
 
     @property
     def num_pairs(self) -> int:
-        """Number of pairs within the largest lag."""
+        """Return the number of pairs within the largest lag."""
         pieces = blocks(self.unit.size, _SPIKES_PER_BLOCK)
         limit = np.uint32(self.max_lag)
         return sum(run_blocks(lambda b: _num_pairs(self.time, limit, b.start, b.stop), pieces))

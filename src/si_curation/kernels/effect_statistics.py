@@ -1,4 +1,4 @@
-"""Numerics of effects at stricter and stricter thresholds: resampling, ranks, permutations.
+"""Statistics of effects at stricter and stricter thresholds: resampling, ranks, permutations.
 
 Arrays in, arrays out. Axes: ``n`` units, ``J`` nested subsets of units, ``R`` resamples, ``K``
 covariates. Everything that is random takes a generator, so that a seed gives the same bits.
@@ -25,7 +25,7 @@ _TINY = 1e-9
 def nested_subsets(
     quality: NDArray[np.float64], keep: NDArray[np.float64], min_units: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Thresholds at quantiles of the quality, and the units at or above each.
+    """Return thresholds at quantiles of the quality, and the units at or above each.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def bootstrap_counts(
     num_units: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """How often each unit is drawn in each resample with replacement.
+    """Return how often each unit is drawn in each resample with replacement.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def bootstrap_counts(
 def _draws(
     draws_per_row: NDArray[np.int64], num_boxes: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Throw so many balls into boxes at random, and count them: array (R, num_boxes) float64."""
+    """Count so many random draws of each row by box: array (R, num_boxes) float64."""
     rows = np.repeat(np.arange(draws_per_row.size), draws_per_row)
     boxes = rng.integers(num_boxes, size=rows.size)
     counts = np.bincount(rows * num_boxes + boxes, minlength=draws_per_row.size * num_boxes)
@@ -105,7 +105,7 @@ def shuffles(
     num_units: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Orders of the units at random, within groups where there are any.
+    """Return random orders of the units, within groups where there are any.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def shuffles(
 def weighted_means(
     values: NDArray[np.float64], counts: NDArray[np.float64], members: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Mean of each subset in each resample.
+    """Return the mean of each subset in each resample.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def weighted_means(
 def weighted_medians(
     values: NDArray[np.float64], counts: NDArray[np.float64], members: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Median of each subset in each resample; as `weighted_means`.
+    """Return the median of each subset in each resample; as `weighted_means`.
 
     Of an even number of units the mean of the middle two, as `numpy.median`.
     """
@@ -168,7 +168,7 @@ def weighted_medians(
 def shuffled_means(
     values: NDArray[np.float64], orders: NDArray[np.int64], members: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Mean of each subset after shuffling the values: array (R, J) float64."""
+    """Return the mean of each subset after shuffling the values: array (R, J) float64."""
     inside = members.T / members.sum(axis=1)
     result = np.empty((orders.shape[0], members.shape[0]))
     for rows in _pieces(orders.shape[0], orders.shape[1]):
@@ -179,7 +179,7 @@ def shuffled_means(
 def shuffled_medians(
     values: NDArray[np.float64], orders: NDArray[np.int64], members: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Median of each subset after shuffling the values: array (R, J) float64."""
+    """Return the median of each subset after shuffling the values: array (R, J) float64."""
     result = np.empty((orders.shape[0], members.shape[0]))
     for rows in _pieces(orders.shape[0], orders.shape[1]):
         shuffled = values[orders[rows]]
@@ -191,7 +191,7 @@ def shuffled_medians(
 def removal_p_values(
     observed: NDArray[np.float64], removed: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """P values of effects against random removal, at each threshold and over all of them.
+    """Return P values of effects against random removal, at each threshold and over all of them.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def partial_rank_correlation(
     group_of_unit: NDArray[np.int64] | None,
     orders: NDArray[np.int64],
 ) -> tuple[float, float]:
-    """Rank correlation given the ranks of covariates, and its two-sided permutation P value.
+    """Return the rank correlation given covariates, and its two-sided permutation P value.
 
     Parameters
     ----------
@@ -284,7 +284,7 @@ def partial_rank_correlation(
 def _orthonormal(
     covariates: NDArray[np.float64], group_of_unit: NDArray[np.int64] | None, num_units: int
 ) -> NDArray[np.float64]:
-    """Orthonormal basis of the constant, the groups and the ranks of the covariates."""
+    """Return an orthonormal basis of the constant, the groups and the ranks of the covariates."""
     columns = [np.ones((num_units, 1))]
     if group_of_unit is not None:
         columns.append(group_of_unit[:, None] == np.arange(group_of_unit.max(initial=0) + 1))

@@ -37,7 +37,7 @@ class FeatureBasis(NamedTuple):
 
 
 def condition_number(singular_values: NDArray[np.floating]) -> float:
-    """Give the ratio of the first to the last of descending singular values; inf if that is zero.
+    """Return the ratio of the first to the last of descending singular values; inf if that is zero.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def _explained(
     weights: NDArray[np.float64],
     waveforms: NDArray[np.float64],
 ) -> float:
-    """Fraction of the variance of the features explained, each template scaled as fits best."""
+    """Return the fraction of the variance explained, each template scaled as fits best."""
     expected = np.einsum("ps,tsc->tpc", waveforms, templates, optimize=True)
     overlap = np.maximum((features * expected).sum(axis=(1, 2)), 0)
     power = (expected**2).sum(axis=(1, 2))
@@ -129,7 +129,7 @@ def _explained(
 def templates_in_basis(
     templates: NDArray[np.floating], waveforms: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Coefficients of templates in a basis, by least squares.
+    """Return the coefficients of templates in a basis, by least squares.
 
     With them the dot product of a waveform and a template is the dot product of the waveform's
     features and the coefficients, exactly where the template lies in the span of the basis.

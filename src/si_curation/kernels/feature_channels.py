@@ -3,9 +3,9 @@
 Kilosort 4 takes the features of a spike on the channels next to its *detection* template, and then
 sorts them, cluster by cluster and in place, into the order that ``pc_feature_ind.npy`` lists for
 the cluster. Where clusters share a detection template, the features of its spikes are sorted again
-for each of them, each time in the belief that they are still in their first order. The values are
-right; the channels that the file lists are wrong for such spikes. Doing the same steps again, with
-the channels beside the values, tells the right ones.
+for each of them, each time as if they were still in their first order. The values are
+right; the channels that the file lists are wrong for such spikes. Repeating the same steps on the
+channels instead of the values finds the right ones.
 """
 
 from __future__ import annotations

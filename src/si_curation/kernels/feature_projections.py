@@ -101,7 +101,7 @@ class TraceTemplates(NamedTuple):
     span : array (n_templates, 2) integer
         First channel of each template with signal, and the one after the last.
     neighbours : array (n_templates, K) integer
-        The templates that spikes of each template are projected onto; -1 gives 0.
+        The templates that spikes of each template are projected onto; -1: the projection is 0.
     """
 
     values: NDArray[np.float32]
@@ -217,7 +217,7 @@ def gather_features(
 def template_neighbours(
     similarity: NDArray[np.floating], has_signal: NDArray[np.bool_], num_templates: int
 ) -> NDArray[np.int32]:
-    """List the templates most similar to each template, itself first.
+    """Return the templates most similar to each template, itself first.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def projection_weights(
     template_index: NDArray[np.integer],
     feature_channels: NDArray[np.integer],
 ) -> NDArray[np.float32]:
-    """Weights by which the stored features of a spike add up to its projections.
+    """Return the weights by which the stored features of a spike add up to its projections.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def weighted_mean_projections(
     weights: Sequence[NDArray[np.integer]],
     missing: float = 0.0,
 ) -> NDArray[np.float64]:
-    """Mean projections of spikes onto several templates, weighted by counts.
+    """Return the mean projections of spikes onto several templates, weighted by counts.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ def _add_outer_products(
 
 
 def moments_of(values: NDArray[np.floating], columns: NDArray[np.integer]) -> Moments:
-    """Moments of some columns, a few thousand rows at a time, in float64.
+    """Return the moments of some columns, a few thousand rows at a time, in float64.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def moments_of(values: NDArray[np.floating], columns: NDArray[np.integer]) -> Mo
 def join_moments(
     counts: NDArray[np.integer], means: NDArray[np.float64], scatter: NDArray[np.float64]
 ) -> Moments:
-    """Moments of several clouds together.
+    """Return the moments of several clouds together.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _inverse_cholesky(
 
 
 def inverse_cholesky(matrix: NDArray[np.float64], smallest: float) -> NDArray[np.float64] | None:
-    """Inverse of the Cholesky factor of a symmetric matrix.
+    """Return the inverse of the Cholesky factor of a symmetric matrix.
 
     Without LAPACK, whose threads make small matrices slow where threads are many.
 
@@ -171,7 +171,7 @@ def inverse_cholesky(matrix: NDArray[np.float64], smallest: float) -> NDArray[np
 
 
 def discriminability(own: Moments, others: Moments) -> float:
-    """d': distance of two clouds along Fisher's linear discriminant, in mean standard deviations.
+    """Return d', the distance of two clouds along Fisher's discriminant, in standard deviations.
 
     The discriminant is that of scikit-learn's ``LinearDiscriminantAnalysis(solver="svd")``: of the
     covariance within the clouds, without the directions in which the features, each scaled to
@@ -223,7 +223,7 @@ def discriminability(own: Moments, others: Moments) -> float:
 def whitening(
     own: Moments, order: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.integer]]:
-    """Triangular matrix that whitens the spikes of a cloud.
+    """Return a triangular matrix that whitens the spikes of a cloud.
 
     Parameters
     ----------
@@ -308,7 +308,7 @@ def mahalanobis_squared(
     transform: NDArray[np.float64],
     cutoff: float = np.inf,
 ) -> NDArray[np.float64]:
-    """Squared Mahalanobis distance of spikes from a center.
+    """Return the squared Mahalanobis distance of spikes from a center.
 
     Parameters
     ----------
@@ -351,7 +351,9 @@ def mahalanobis_squared(
 def silhouettes(
     values: NDArray[np.floating], own: NDArray[np.float64], others: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Simplified silhouette of each spike: how much nearer its own center is than another unit's.
+    """Return the simplified silhouette of each spike.
+
+    It compares the distances to its own center and to the nearest other one.
 
     The other unit is the one whose center has the smallest mean distance from all these spikes.
 

@@ -34,7 +34,7 @@ EXCESS, DEFICIT = 0, 1  # last axis of the arrays of PairTests
 
 
 class SynapticBins(NamedTuple):
-    """Where in a correlogram to look, and what to expect there.
+    """The bins of a correlogram that are tested, and what predicts their counts.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class SynapticBins(NamedTuple):
 
 
 class PairTests(NamedTuple):
-    """What was found in each ordered pair; arrays of length n_pairs.
+    """Test results of each ordered pair; arrays of length n_pairs.
 
     Arrays with two columns have the bin of largest excess in the first and that of largest deficit
     in the second.
@@ -185,7 +185,7 @@ def examine_pairs(
     ignores_centre : array (num_units, num_units) bool
         Pairs whose expected counts are not made from the centre bin. Symmetric.
     select : callable
-        Gives the rows to keep, array (n_pairs,) bool; called with some pairs at a time.
+        Returns which rows to keep, array (n_pairs,) bool; called with some pairs at a time.
     max_bytes : int
         About the memory of the correlograms that are held at a time; units are taken in blocks
         where all of them need more.
@@ -247,9 +247,9 @@ def examine_pairs(
 def _blocks_of_units(
     num_units: int, num_cells: int, max_bytes: int
 ) -> Iterator[tuple[NDArray[np.int64], list[tuple[int, NDArray[np.int64]]]]]:
-    """Cut the units into blocks; give each two of them with the pairs that are theirs to test.
+    """Cut the units into blocks; yield the units of two blocks and the pairs to test in them.
 
-    Pairs are given as one unit and those after it. Every pair is given once.
+    A row is a unit and those that it is paired with. Every pair of units comes once.
     """
     most = max(2, int(np.sqrt(max_bytes / (4 * num_cells))))
     if num_units <= most:
@@ -298,7 +298,7 @@ def _test_row(
 def _test_direction(
     counts: NDArray[np.int64], expected: NDArray[np.float64], setup: SynapticBins
 ) -> dict[str, Any]:
-    """Give the fields of `PairTests` that one direction has of its own."""
+    """Return the fields of `PairTests` that differ between the two directions."""
     # counts (n, n_bins); expected (n, n_causal)
     causal = counts[:, setup.causal]
     excess = causal - expected
@@ -336,7 +336,7 @@ def _take(tests: PairTests, rows: NDArray[np.integer]) -> PairTests:
 
 
 def _no_pairs() -> PairTests:
-    """Give a result of no pairs."""
+    """Return the results of no pairs."""
     whole, number = np.zeros(0, dtype=np.int64), np.zeros(0)
     two = np.zeros((0, 2))
     return PairTests(

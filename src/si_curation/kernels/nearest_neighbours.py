@@ -1,4 +1,4 @@
-"""How many of the nearest neighbours of each spike are of one group."""
+"""Exact nearest neighbours of spikes in the space of their features."""
 
 from __future__ import annotations
 

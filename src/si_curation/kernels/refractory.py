@@ -1,4 +1,4 @@
-"""Pairs of spikes of one unit at short lags, and what they say of its refractory period.
+"""Pairs of spikes of one unit at short lags, and estimates of its refractory period.
 
 Pairs are counted in one pass over the spikes. Lags are whole samples: a pair is counted at the
 exact difference of its two sample indices, and in coarse bins of about one millisecond for longer
@@ -181,7 +181,7 @@ class KilosortEstimate(NamedTuple):
 
 
 def kilosort_bin_of_lag(sampling_frequency: float) -> NDArray[np.int64]:
-    """Bin of 1 ms, centred on whole milliseconds, of each lag in samples from 0 on.
+    """Return the bin of 1 ms, centred on whole milliseconds, of each lag in samples from 0 on.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def kilosort_bin_of_lag(sampling_frequency: float) -> NDArray[np.int64]:
 
 
 def kilosort_refractoriness(binned_pairs: NDArray[np.integer]) -> KilosortEstimate:
-    """Kilosort's R12 and Q12 of autocorrelograms.
+    """Return Kilosort's R12 and Q12 of autocorrelograms.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Spikes of a unit that follow another one of the same unit so soon that both cannot be real."""
+"""Spikes within a short window after another spike of the same unit."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def depths_of_features(
     depths: NDArray[np.floating],
     out: NDArray[np.floating],
 ) -> None:
-    """Mean depth of the channels, weighted by the square of the first component where positive.
+    """Compute the mean depth of the channels, weighted by the square of positive components.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a per-spike file holds: range and order in one pass, and the ids that occur."""
+"""Facts of per-spike files: range and order in one pass, and the ids that occur."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _range_of_block(values: NDArray[np.integer]) -> tuple[int, int, bool]:  # va
 
 
 def value_range(values: NDArray[np.integer]) -> ValueRange:
-    """Give minimum, maximum and order of an integer array in one pass.
+    """Return minimum, maximum and order of an integer array in one pass.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def _mark_present(values: NDArray[np.integer], present: NDArray[np.bool_]) -> No
 
 
 def unique_ids(values: NDArray[np.integer], maximum: int) -> NDArray[np.int64]:
-    """Give the sorted ids that occur in an array of non-negative ids.
+    """Return the sorted ids that occur in an array of non-negative ids.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def unique_ids(values: NDArray[np.integer], maximum: int) -> NDArray[np.int64]:
 
 
 def positions_of_ids(ids: NDArray[np.integer], maximum: int) -> NDArray[np.int32]:
-    """Make the table id -> position in `ids`; -1 for ids that are not in it.
+    """Return the table id -> position in `ids`; -1 for ids that are not in it.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def with_small_ids(
 
 
 def has_nan(values: NDArray[np.floating]) -> bool:
-    """Tell whether a large array of floats holds a NaN.
+    """Return whether a large array of floats holds a NaN.
 
     Examples
     --------

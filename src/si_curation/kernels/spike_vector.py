@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.variables import FileRows, TemplateIds
 
 SPIKE_DTYPE = np.dtype(
     [("sample_index", "int64"), ("unit_index", "int64"), ("segment_index", "int64")]
@@ -44,7 +45,7 @@ def make_spike_vector(
     samples: NDArray[np.integer],
     ids: NDArray[np.integer],
     unit_of_id: NDArray[np.int32],
-    rows: NDArray[np.integer] | None = None,
+    rows: FileRows | None = None,
 ) -> NDArray[np.void]:
     """Make the one-segment spike vector of the given rows.
 
@@ -82,7 +83,7 @@ def make_spike_vector(
 
 
 def take_rows(
-    values: NDArray, rows: NDArray[np.integer] | None, dtype: np.typing.DTypeLike | None = None
+    values: NDArray, rows: FileRows | None, dtype: np.typing.DTypeLike | None = None
 ) -> NDArray:
     """Copy a per-spike file into memory, permuted like the spikes.
 
@@ -209,8 +210,8 @@ def _scale_rows_by_template(
 
 def scale_by_template(
     values: NDArray[np.floating],
-    rows: NDArray[np.integer] | None,
-    template_ids: NDArray[np.integer],
+    rows: FileRows | None,
+    template_ids: TemplateIds,
     scale: NDArray[np.floating],
 ) -> NDArray[np.float32]:
     """Multiply one value per spike by a number of its template.

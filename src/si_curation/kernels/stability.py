@@ -1,4 +1,4 @@
-"""How steady one unit is: its spikes in time bins, its amplitudes, its position.
+"""Stability of one unit: spikes in time bins, amplitudes and positions.
 
 All functions take the spikes of one unit in the order of time, on one clock: the sample index plus
 the lengths of the segments before. A *period* is a pair of samples, ``[start, stop)``, within one
@@ -101,7 +101,7 @@ def bins_of_segments(segment_samples: ArrayLike, size: int) -> list[Bins]:
 
 
 def rows_of_bins(samples: NDArray[np.int64], bins: Bins) -> tuple[NDArray, NDArray]:
-    """First spike of each bin, and the one after its last.
+    """Return the first spike of each bin, and the one after its last.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def count_in_bins(samples: NDArray[np.int64], bins: Bins) -> NDArray[np.int64]:
 
 
 def presence_ratio(counts: NDArray[np.integer], threshold: float) -> float:
-    """Share of the bins that have more spikes than a threshold; NaN without bins.
+    """Return the share of the bins that have more spikes than a threshold; NaN without bins.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def presence_ratio(counts: NDArray[np.integer], threshold: float) -> float:
 
 
 def firing_range(counts: NDArray[np.integer], size_s: float, percentiles: Sequence[float]) -> float:
-    """Range of the firing rate in bins, between two percentiles, in Hz; NaN without bins.
+    """Return the range of the firing rate between two percentiles, in Hz; NaN without bins.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def firing_range(counts: NDArray[np.integer], size_s: float, percentiles: Sequen
 def variation_in_bins(
     values: NDArray[np.floating], first: NDArray[np.int64], stop: NDArray[np.int64], mean: float
 ) -> NDArray[np.float64]:
-    """Coefficient of variation of the values in each bin: their deviation over a common mean.
+    """Return the coefficient of variation of each bin: its deviation over a common mean.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def variation_in_bins(
 def medians_in_bins(
     values: NDArray[np.floating], first: NDArray[np.int64], stop: NDArray[np.int64], min_spikes: int
 ) -> NDArray[np.float64]:
-    """Median of the values in each bin; NaN where a bin has too few spikes.
+    """Return the median of the values in each bin; NaN where a bin has too few spikes.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def medians_in_bins(
 def histogram_of_sorted(
     values: NDArray[np.floating], num_bins: int
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Histogram of sorted values, the same as `numpy.histogram` gives, by bisection.
+    """Return the histogram of sorted values, equal to `numpy.histogram`, by bisection.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def histogram_of_sorted(
 def fraction_missing(
     histogram: NDArray[np.integer], num_amplitudes: int, smoothing: float
 ) -> float:
-    """Share of the spikes below the detection threshold, from the missing tail of amplitudes.
+    """Estimate the share of spikes below the detection threshold from the tail of amplitudes.
 
     The histogram of amplitudes is smoothed; what its right side has beyond the last bin that is as
     high as the first is what its left side lacks (Hill et al. 2011, J. Neurosci. 31:8699).
@@ -278,7 +278,7 @@ def noise_cutoff(
     low_value: float,
     high_value: float,
 ) -> tuple[float, float]:
-    """How far the smallest amplitudes stand out from what the largest ones let expect.
+    """Compare the number of the smallest amplitudes with that of the largest ones.
 
     Parameters
     ----------
@@ -316,15 +316,15 @@ def noise_cutoff(
 
 
 def drift_of_positions(positions: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Range, standard deviation and median absolute deviation of positions; NaN are left out.
+    """Return range, standard deviation and median absolute deviation of positions without NaN.
 
     Examples
     --------
     >>> drift_of_positions(np.array([0.0, 2.0, np.nan, 4.0]))[0]
     4.0
     """
-    told = positions[~np.isnan(positions)]
-    if told.size == 0:
+    known = positions[~np.isnan(positions)]
+    if known.size == 0:
         return np.nan, np.nan, np.nan
-    deviation = np.median(np.abs(told - np.median(told)))
-    return float(np.ptp(told)), float(told.std()), float(deviation)
+    deviation = np.median(np.abs(known - np.median(known)))
+    return float(np.ptp(known)), float(known.std()), float(deviation)

@@ -1,4 +1,4 @@
-"""How many spikes of each unit came from each template, and the most frequent one.
+"""Counts of the spikes of each unit by template, and the most frequent template.
 
 phy calls ``np.unique`` on the spike templates of one cluster at a time; here all units are counted
 in one pass over the spikes, without sorting: into a table of all pairs where that is small, else
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.variables import UnitIndices
 
 _MAX_DENSE_CELLS = 1 << 22  # a table of every possible pair, where it stays small
 _EMPTY = np.int64(-1)
@@ -50,7 +51,7 @@ def _count_until_half_full(
     keys: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> tuple[int, int]:
-    # keys, counts (size,): gives the row it came to and the number of keys
+    # keys, counts (size,); returns the row it came to and the number of keys
     for i in range(start, rows.size):
         key = np.int64(rows[i]) * num_cols + np.int64(cols[i])
         slot = _slot(keys, key)
@@ -119,8 +120,38 @@ def _count_pairs(
     return keys, counts
 
 
+def contingency_table(
+    rows: NDArray[np.integer], columns: NDArray[np.integer], num_rows: int, num_columns: int
+) -> sparse.csr_array:
+    """Count how often each pair of a row and a column occurs.
+
+    Parameters
+    ----------
+    rows : array (n,) integer, values in [0, num_rows)
+    columns : array (n,) integer, values in [0, num_columns)
+    num_rows, num_columns : int
+
+    Returns
+    -------
+    scipy CSR array (num_rows, num_columns) int64
+        Columns sorted, no explicit zeros.
+
+    Examples
+    --------
+    >>> contingency_table(np.array([0, 0, 1]), np.array([2, 2, 0]), 2, 3).toarray()
+    array([[0, 0, 2],
+           [1, 0, 0]])
+    """
+    if rows.size == 0:
+        return sparse.csr_array((num_rows, num_columns), dtype=np.int64)
+    keys, counts = _count_pairs(rows, columns, num_rows, num_columns)
+    row_of_key, column_of_key = np.divmod(keys, max(num_columns, 1))
+    start = np.searchsorted(row_of_key, np.arange(num_rows + 1))
+    return sparse.csr_array((counts, column_of_key, start), shape=(num_rows, num_columns))
+
+
 def count_templates(
-    unit_index: NDArray[np.integer],
+    unit_index: UnitIndices,
     template_ids: NDArray[np.integer],
     num_units: int,
     num_templates: int,
@@ -140,20 +171,26 @@ def count_templates(
 
     Examples
     --------
-    >>> count_templates(np.array([0, 0, 1]), np.array([2, 2, 0]), 2, 3).toarray()
+    >>> units, templates = UnitIndices(np.array([0, 0, 1])), TemplateIds(np.array([2, 2, 0]))
+    >>> count_templates(units, templates, 2, 3).toarray()
     array([[0, 0, 2],
            [1, 0, 0]])
     """
-    if unit_index.size == 0:
-        return sparse.csr_array((num_units, num_templates), dtype=np.int64)
-    keys, counts = _count_pairs(unit_index, template_ids, num_units, num_templates)
-    rows, columns = np.divmod(keys, max(num_templates, 1))
-    start = np.searchsorted(rows, np.arange(num_units + 1))
-    return sparse.csr_array((counts, columns, start), shape=(num_units, num_templates))
+    return contingency_table(unit_index, template_ids, num_units, num_templates)
 
 
 class MostFrequentTemplates(NamedTuple):
-    """Per unit, arrays of length n_units."""
+    """The most frequent template of each unit.
+
+    Attributes
+    ----------
+    template_ids : array (n_units,) int64
+        -1 for a unit without spikes.
+    template_spike_counts, num_spikes : array (n_units,) int64
+        Spikes of that template, and all spikes.
+    num_templates : array (n_units,) int64
+        Templates with spikes of the unit.
+    """
 
     template_ids: NDArray[np.int64]
     template_spike_counts: NDArray[np.int64]
@@ -162,7 +199,7 @@ class MostFrequentTemplates(NamedTuple):
 
 
 def most_frequent_templates(counts: sparse.csr_array) -> MostFrequentTemplates:
-    """Find the template that most spikes of each unit came from.
+    """Return the template that most spikes of each unit came from.
 
     Ties go to the lowest template id, as in phy (``np.unique`` then ``argmax``). A unit without
     spikes gets template -1 and zero counts.
@@ -193,5 +230,8 @@ def most_frequent_templates(counts: sparse.csr_array) -> MostFrequentTemplates:
     template_spike_counts[has_spikes] = counts.data[first]
     num_spikes = np.asarray(counts.sum(axis=1)).ravel().astype(np.int64)
     return MostFrequentTemplates(
-        template_ids, template_spike_counts, num_spikes, np.diff(counts.indptr).astype(np.int64)
+        template_ids,
+        template_spike_counts,
+        num_spikes,
+        np.diff(counts.indptr).astype(np.int64),
     )

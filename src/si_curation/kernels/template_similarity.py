@@ -27,7 +27,7 @@ _ROWS_PER_BLOCK = 1 << 12
 def lagged_cosine_similarity(
     templates: NDArray[np.floating], max_lag: int | None = None
 ) -> NDArray[np.float32]:
-    """Cosine similarity of all pairs of templates at the lag at which it is largest.
+    """Return the cosine similarity of all pairs of templates at the lag at which it is largest.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def lagged_cosine_similarity(
 
 
 def _normalized(templates: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Templates of norm 1, or 0; what is not finite is 0."""
+    """Return templates of norm 1, or 0; what is not finite is 0."""
     finite = np.nan_to_num(templates, nan=0.0, posinf=0.0, neginf=0.0)
     # the largest value first, so that squares neither overflow nor vanish
     peak = np.abs(finite).max(axis=(1, 2), initial=0.0).astype(np.float64)
@@ -120,7 +120,7 @@ def _normalized(templates: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def _support(energy: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Channels that are not negligible: energy is (n_templates, n_channels), 1 in all."""
+    """Return the channels that matter: energy is (n_templates, n_channels), 1 in all."""
     order = np.argsort(energy, axis=1)
     cumulative = np.cumsum(np.take_along_axis(energy, order, axis=1), axis=1)
     support = np.zeros(energy.shape, dtype=bool)
@@ -131,7 +131,7 @@ def _support(energy: NDArray[np.float64]) -> NDArray[np.bool_]:
 def similarity_of_groups(
     similarity: NDArray[np.floating], counts: sparse.csr_array
 ) -> NDArray[np.float32]:
-    """Similarity of groups of templates: that of the two most similar templates of both.
+    """Return the similarity of groups of templates: that of the two most similar templates of both.
 
     Parameters
     ----------

@@ -127,7 +127,7 @@ def _peak_to_peak(
 
 
 def peak_to_peak(templates: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Peak-to-peak amplitude of each template on each channel.
+    """Return the peak-to-peak amplitude of each template on each channel.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def peak_to_peak(templates: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def signal_channels(templates: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Find the channels on which each template has signal (> 1e-6 of its largest value; phylib).
+    """Return the channels on which each template has signal (> 1e-6 of its largest value; phylib).
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def unwhiten_templates_as_phy(
 def extremum_on_channel(
     templates: NDArray[np.floating], channels: NDArray[np.integer]
 ) -> NDArray[np.floating]:
-    """Signed value of largest magnitude of each template on one channel of its own.
+    """Return the signed value of largest magnitude of each template on one channel of its own.
 
     Parameters
     ----------

@@ -450,7 +450,7 @@ def _explain(
     some = num_spikes > 1
     for name, estimate in estimates.items():
         reasons[name][estimate.is_refuted] = Explanation("model_refuted")
-        for row in np.flatnonzero(estimate.cannot_be_told):
+        for row in np.flatnonzero(estimate.is_unknown):
             found = Explanation("too_few_expected", expected=float(expected[row]))
             reasons[name][row] = found
     none_ruled_out = Explanation(

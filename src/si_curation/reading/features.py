@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from si_curation.errors import Finding, MissingDataError, PhyFolderError
 from si_curation.kernels.feature_channels import sorted_feature_channels
 from si_curation.kernels.parallel import blocks, run_blocks
-from si_curation.kernels.template_counts import count_templates
+from si_curation.kernels.template_counts import contingency_table
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.feature_files import (
     Features,
@@ -216,7 +216,7 @@ class FeatureFiles:
         )
         if not fits:
             return None
-        counts = count_templates(self.spike_templates, detection, self.num_templates, main.size)
+        counts = contingency_table(self.spike_templates, detection, self.num_templates, main.size)
         return detection, sorted_feature_channels(self._listed, near[:, main].T, counts.toarray())
 
 

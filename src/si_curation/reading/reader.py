@@ -22,7 +22,7 @@ from si_curation.kernels.spike_vector import (
     scale_by_template,
     take_rows,
 )
-from si_curation.kernels.template_counts import count_templates
+from si_curation.kernels.template_counts import contingency_table
 from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reading.components import (
@@ -237,7 +237,7 @@ def _build(
     # counted by cluster, which lie side by side in the file, unlike the spike vector's fields
     if selection.rows is not None:
         clusters = take_rows(clusters, selection.rows)
-    counts_by_id = count_templates(clusters, template_ids, unit_of_id.size, phy.num_templates)
+    counts_by_id = contingency_table(clusters, template_ids, unit_of_id.size, phy.num_templates)
     counts = counts_by_id[ids]
     templates = make_sorter_templates(phy, mode, gains)
     main = main_channels(counts, templates.amplitudes)

@@ -14,6 +14,7 @@ from spikeinterface.core import BaseRecording
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.folder import PhyFolder
 from si_curation.phy.tables import GROUPS
+from si_curation.variables import FileRows
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class SpikeSelection:
     """
 
     unit_ids: NDArray[np.int64]
-    rows: NDArray[np.int64] | None
+    rows: FileRows | None
     dropped_rows: NDArray[np.int64]
     num_samples: int
 
@@ -89,7 +90,7 @@ def select_spikes(
     if not phy.spikes_are_sorted:
         logger.info("%s: spike_times.npy is not in ascending order; sorted", phy.folder)
         rows = rows[np.argsort(samples[rows], kind="stable")]
-    return SpikeSelection(unit_ids, rows, dropped, num_samples)
+    return SpikeSelection(unit_ids, FileRows(rows), dropped, num_samples)
 
 
 def warn_of_dropped(phy: PhyFolder, selection: SpikeSelection) -> None:

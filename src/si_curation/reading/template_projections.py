@@ -28,7 +28,7 @@ from si_curation.kernels.feature_projections import (
 )
 from si_curation.kernels.parallel import blocks
 from si_curation.kernels.spike_vector import choose_random_spikes
-from si_curation.kernels.template_counts import count_templates
+from si_curation.kernels.template_counts import contingency_table
 from si_curation.kernels.templates import densify_templates
 from si_curation.phy.arrays import Findings, open_array
 from si_curation.phy.file_groups import read_templates
@@ -208,7 +208,7 @@ def _pairs(
         every = np.arange(num_groups)
         return every.astype(np.int32)[:, None], np.stack([every, every], axis=1)
     num_templates = int(template_ids.max(initial=-1)) + 1
-    counts = count_templates(template_ids, features.groups, num_templates, num_groups)
+    counts = contingency_table(template_ids, features.groups, num_templates, num_groups)
     numbers = np.full(counts.shape, -1, dtype=np.int32)
     pairs = np.stack(counts.nonzero(), axis=1).astype(np.int64)
     numbers[pairs[:, 0], pairs[:, 1]] = np.arange(len(pairs))

@@ -18,7 +18,7 @@ from si_curation.kernels.feature_projections import gather_features
 from si_curation.kernels.isolation import Moments, moments_of
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
-from si_curation.kernels.template_counts import count_templates
+from si_curation.kernels.template_counts import contingency_table
 from si_curation.reading.features import FeatureChannels, SorterFeatures, open_window
 
 MAX_BYTES_IN_MEMORY = 1_000_000_000
@@ -286,7 +286,7 @@ def _mostly_stored(
     num_groups = len(features.channels)
     stored = np.zeros((num_groups, num_channels + 1), dtype=np.int64)  # the last one for -1
     stored[np.arange(num_groups)[:, None], features.channels] = 1
-    counts = count_templates(units, features.groups[chosen], num_units, num_groups)
+    counts = contingency_table(units, features.groups[chosen], num_units, num_groups)
     with_features = np.asarray(counts @ stored[:, :-1])
     return (with_features > 0) & (
         2 * with_features >= np.bincount(units, minlength=num_units)[:, None]
