@@ -65,7 +65,7 @@ def agrees(best):
 
 
 def ours(folder):
-    """Give the row of this package."""
+    """Return the row of this package."""
     analyzer = sic.read_kilosort_as_analyzer(folder)
     analyzer.compute("template_best_channels")
     ranked = analyzer.get_extension("template_best_channels").get_data(outputs="indices")
@@ -79,7 +79,7 @@ def ours(folder):
 
 
 def phylib(folder):
-    """Give the row of phylib, as phy calls it."""
+    """Return the row of phylib, as phy calls it."""
     from phylib.io.model import load_model
 
     model = load_model(folder / "params.py")
@@ -97,7 +97,7 @@ def phylib(folder):
 
 
 def read_phy(folder):
-    """Give the row of SpikeInterface's `read_phy`."""
+    """Return the row of SpikeInterface's `read_phy`."""
     from spikeinterface.extractors import read_phy as read
 
     sorting = read(folder)
@@ -114,7 +114,7 @@ def read_phy(folder):
 
 
 def read_kilosort_as_analyzer(folder):
-    """Give the row of SpikeInterface's function of that name."""
+    """Return the row of SpikeInterface's function of that name."""
     from spikeinterface.extractors import read_kilosort_as_analyzer as read
 
     analyzer = read(folder)
@@ -122,7 +122,7 @@ def read_kilosort_as_analyzer(folder):
 
 
 def neuroconv(folder):
-    """Give the row of neuroconv's interface of phy."""
+    """Return the row of neuroconv's interface of phy."""
     from neuroconv.datainterfaces import PhySortingInterface
 
     sorting = PhySortingInterface(folder_path=folder).sorting_extractor
@@ -134,7 +134,7 @@ def neuroconv(folder):
 
 
 def bombcell(folder, python):
-    """Give the row of bombcell."""
+    """Return the row of bombcell."""
     output = folder.parent / "bombcell"
     before = {path.name for path in folder.iterdir()}
     done = subprocess.run(

@@ -65,7 +65,7 @@ def median(function, before=None, runs=RUNS):
 
 
 def choose(session):
-    """Give two units of middling size to merge, and the largest unit to split."""
+    """Return two units of medium size to merge, and the largest unit to split."""
     sizes = session.table["num_spikes"].sort_values()
     middle = len(sizes) // 2
     return [int(i) for i in sorted(sizes.index[middle : middle + 2])], int(sizes.index[-1])

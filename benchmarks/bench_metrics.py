@@ -3,7 +3,7 @@
     python benchmarks/bench_metrics.py [--spikes 10000000] [--units 500] [--runs 3] [--only NAME]
 
 Prints markdown. Times are medians after a warm-up. Each contender runs in a process of its own, so
-that its peak memory can be told; the data (spikes, amplitudes, positions, templates, principal
+that its peak memory can be measured; the data (spikes, amplitudes, positions, templates, principal
 components of 500 spikes of each unit on 12 of 384 channels) are the same. The second part takes
 SpikeInterface's generators: true units are merged, lose their smallest spikes, fall silent, drift.
 """

@@ -131,7 +131,7 @@ def make_recording(folder, *, duration, num_units, num_channels=32, seed=0):
 
 
 def make_analyzer(name, recording, folder, sorting):
-    """Give an analyzer with every extension; of Kilosort from the files that it wrote."""
+    """Return an analyzer with every extension; of Kilosort from the files that it wrote."""
     if name.startswith("kilosort4"):
         # SpikeInterface hands Kilosort a file of its own, which has the channels in order
         analyzer = sic.read_kilosort_as_analyzer(folder / "sorter_output", gain_to_uV=GAIN_UV)
@@ -159,7 +159,7 @@ def complete(curated):
 
 
 def agreement(truth, sorting):
-    """Tell how many simulated units are found, and what is redundant."""
+    """Return the number of simulated units that are found, and of redundant ones."""
     found = compare_sorter_to_ground_truth(truth, sorting, exhaustive_gt=True, delta_time=0.4)
     accuracy = found.get_performance(output="dict")["accuracy"]
     return {

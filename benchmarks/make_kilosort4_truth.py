@@ -18,7 +18,7 @@ Needs kilosort, torch and SpikeInterface; runs on the processor. Writes into OUT
 - ``template_index`` (n_templates, K).
 - ``spike_rows`` (n_spikes,): rows of the folder ``kilosort4``.
 - ``feature_channels`` (n_spikes, n_loc): the channel that each column of ``pc_features.npy`` really
-  holds, -1 where it holds zeros, found by looking its values up in the features before Kilosort
+  holds, -1 where it holds zeros, found by comparing its values in the features before Kilosort
   reordered them (``tF.npy``). Kilosort 4.1.7 labels the channels of a template wrongly where a
   detection template found spikes of several templates.
 - ``is_overlapped`` (n_spikes,): whether another spike of the folder lies in the same samples on the
@@ -207,7 +207,7 @@ def project(traces, starts, spike_templates, templates, template_index, channels
 
 
 def match_units(true_samples, true_units, samples, templates, num_templates, tolerance=12):
-    """Give the simulated unit of every spike, and each template's best match with its accuracy."""
+    """Return the simulated unit of each spike, and each template's best match and accuracy."""
     num_units = int(true_units.max()) + 1
     agreement = np.zeros((num_templates, num_units), dtype=np.int64)
     found = np.zeros((samples.size, num_units), dtype=bool)
@@ -273,7 +273,7 @@ def _smaller(dtype):
 
 
 def find_channels(features, original, original_channels):
-    """Give the channel of each column (spikes, pcs, columns) by looking its values up."""
+    """Return the channel of each column (spikes, pcs, columns) by comparing its values."""
     same = (features[:, :, :, None] == original[:, :, None, :]).all(axis=1)
     channels = np.take_along_axis(original_channels, same.argmax(axis=2), axis=1)
     return np.where(same.any(axis=2), channels, -1).astype(np.int32)

@@ -2,7 +2,7 @@
 
     python slurm_batch.py recipe.yaml sessions.csv --output results --jobs 40
 
-Adapt partition, memory and time. Run again, it goes on where it was.
+Adapt partition, memory and time. Run again, it continues where it stopped.
 """
 
 import argparse
@@ -16,12 +16,12 @@ import si_curation as sic
 
 
 def main() -> int:
-    """Start the workers, run the batch, and give the exit code."""
+    """Start the workers, run the batch, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe")
     parser.add_argument("sessions", nargs="+", help="folders, quoted patterns, or a table")
     parser.add_argument("--output", required=True, help="on a file system that all nodes share")
-    parser.add_argument("--jobs", type=int, default=10, help="most jobs at a time")
+    parser.add_argument("--jobs", type=int, default=10, help="largest number of jobs at a time")
     arguments = parser.parse_args()
 
     dask.config.set({"distributed.scheduler.allowed-failures": 2})

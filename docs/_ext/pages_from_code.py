@@ -1,4 +1,4 @@
-"""Pages that are made from the package at every build, so that they cannot lag behind it.
+"""Pages that are made from the package at every build.
 
 ``api/``: the public names by group. ``numbers/``: what every column of the tables means.
 """
@@ -58,7 +58,7 @@ GROUPS: dict[str, Group] = {
     ),
     "curation": Group(
         "Curation",
-        "Merge, split, label, undo; what each unit came from; what may belong together.",
+        "Merge, split, label, undo; lineage of the units; suggested and bad merges.",
         (
             "CurationSession",
             "reconstruct_lineage",
@@ -75,7 +75,7 @@ GROUPS: dict[str, Group] = {
     ),
     "metrics": Group(
         "Metrics and results",
-        "Quality of units, connections, and whether a result survives stricter quality.",
+        "Quality of units, connections, and whether a result holds under stricter quality.",
         (
             "compute_curation_metrics",
             "CurationMetrics",
@@ -92,7 +92,7 @@ GROUPS: dict[str, Group] = {
     ),
     "exports": Group(
         "Exports",
-        "To phy, to NWB, to one page, to a graphical interface.",
+        "To phy, to NWB, to an HTML page, to a graphical interface.",
         (
             "export_to_phy",
             "update_phy_folder",
@@ -106,17 +106,17 @@ GROUPS: dict[str, Group] = {
     ),
     "views": Group(
         "Views",
-        "Figures in matplotlib; each gives its data too. Every `plot_*` is listed here.",
+        "Figures in matplotlib, with their data. Every `plot_*` is listed here.",
         ("plot_*",),
     ),
     "batch": Group(
         "Many sessions",
-        "The same recipe over many sessions.",
+        "One recipe for many sessions.",
         ("run_batch", "BatchResult", "Recipe", "read_recipe", "example_recipe"),
     ),
     "errors": Group(
         "Errors",
-        "Each is a `SiCurationError` and also the builtin that one would catch.",
+        "Each is a `SiCurationError`, and also the builtin error of its kind.",
         (
             "SiCurationError",
             "ParameterError",
@@ -143,7 +143,7 @@ CONSTANTS = {
 
 
 def names_of(group: Group) -> list[str]:
-    """Give the names of a group that the package has; ``prefix_*`` stands for all of them."""
+    """Return the names of a group that the package has; ``prefix_*`` stands for all of them."""
     names: list[str] = []
     for name in group.names:
         if name.endswith("*"):
@@ -154,7 +154,7 @@ def names_of(group: Group) -> list[str]:
 
 
 def api_page(group: Group) -> str:
-    """Write the page of a group as reStructuredText."""
+    """Return the page of a group as reStructuredText."""
     names = names_of(group)
     text = group.text.replace("`", "``")
     lines = [group.title, "=" * len(group.title), "", text, ""]
@@ -190,7 +190,7 @@ def _members(value: type) -> list[str]:
 
 
 def number_pages() -> dict[str, str]:
-    """Write the pages of the columns of every table, as Markdown by name."""
+    """Return the pages of the columns of every table, as Markdown by name."""
     metrics = [
         (name, one.unit if one.unit != "1" else "", one.description, one.source)
         for name, one in sic.METRIC_DESCRIPTIONS.items()
@@ -204,8 +204,8 @@ def number_pages() -> dict[str, str]:
         ),
         "contamination": _page(
             "Contamination",
-            "The columns of `contamination_panel`. The last words tell the unit, and in brackets "
-            "the source.",
+            "The columns of `contamination_panel`. Each description ends with the unit and, in "
+            "brackets, the source.",
             _table(("column", "what it is"), sic.CONTAMINATION_DESCRIPTIONS.items()),
         ),
         "merges": _page(
@@ -252,7 +252,7 @@ def _cell(text: str) -> str:
 
 
 def write_pages(app: Any) -> None:
-    """Write what has changed."""
+    """Write the pages that have changed."""
     source = Path(app.srcdir)
     pages = {f"api/{key}.rst": api_page(group) for key, group in GROUPS.items() if names_of(group)}
     pages |= {f"numbers/{key}.md": text for key, text in number_pages().items()}
@@ -264,6 +264,6 @@ def write_pages(app: Any) -> None:
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """Make the pages before Sphinx looks for sources."""
+    """Connect the making of the pages to Sphinx."""
     app.connect("builder-inited", write_pages)
     return {"version": sic.__version__, "parallel_read_safe": True}

@@ -1,6 +1,6 @@
 """The folder doctor on random damage: it always answers, and agrees with the reader.
 
-``SI_CURATION_FUZZ_EXAMPLES=5000 pytest tests/test_doctor_fuzz.py`` looks further.
+``SI_CURATION_FUZZ_EXAMPLES=5000 pytest tests/doctor/test_check_fuzz.py`` looks further.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Random damage to any file of a folder, and random content for the readers of each format.
 
-``SI_CURATION_FUZZ_EXAMPLES=5000 pytest tests/test_phy_fuzz.py`` looks further, at other examples
-each time.
+``SI_CURATION_FUZZ_EXAMPLES=5000 pytest tests/phy/test_folder_fuzz.py`` looks further, at other
+examples each time.
 """
 
 from __future__ import annotations
