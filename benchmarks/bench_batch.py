@@ -1,10 +1,10 @@
-"""Throughput of a batch on 1 and 2 worker processes, and what a resume costs.
+"""Throughput of a batch on 1 and 2 worker processes, and the time of a resume.
 
     python benchmarks/bench_batch.py [--sessions 20] [--spikes 100000] [--units 100]
 
 Prints markdown. Sessions are simulated Kilosort 4 folders without features; the recipe is the
 packaged example: merge suggestions, four extensions with all metrics, labels, phy folder, analyzer
-in zarr. "here" is one process without Dask. Workers are started anew for each row; the seconds of
+in zarr. "here" is one process without Dask. Workers are started for each row; the seconds of
 the whole call include that. Each row is one run: outputs are compared, and must be the same bits.
 """
 

@@ -1,10 +1,10 @@
-"""What other programs make of the packaged folder, which phy left curated; beside this package.
+"""Other programs and this package on the packaged folder, which was curated in phy.
 
     python benchmarks/bench_comparison.py [--bombcell-python PATH] [--speed]
 
 Prints markdown. `PATH` is the Python of an environment with bombcell, which is no dependency of the
 tests; with ``--speed`` its default metrics and ours are timed on one simulated folder. Every
-program reads a copy of its own. The truth are phy's own answers (`phy_oracle.json`).
+program reads its own copy. The reference are phy's results (`phy_oracle.json`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ print(json.dumps(found))
 
 
 def agrees(best):
-    """How many units have phy's best channel."""
+    """Return how many units have phy's best channel."""
     return f"{sum(best[unit] == channel for unit, channel in BEST.items())} of {len(BEST)}"
 
 

@@ -1,4 +1,4 @@
-"""The contamination panel beside SpikeInterface's metrics, and its bias and coverage.
+"""The contamination panel compared with SpikeInterface's metrics, and its bias and coverage.
 
     python benchmarks/bench_contamination.py [--spikes 1200000] [--units 500] [--repeats 300]
 

@@ -5,12 +5,12 @@
         [--other-runs 1] [--most-seconds 180] [--skip numpy phylib] [--lost-counts]
 
 All contenders run in one process on the same spikes, after a warm-up on few spikes, in turn;
-medians of several runs, and the least CPU time of all threads, which says more where other programs
-run too. Programs that would take longer than `--most-seconds` by their time per
-pair of the case before are left out. Memory is touched before each case, so that no run waits for
-the machine to find it; the load is that of the last minute. The spikes are drawn uniformly over a
-recording in which units fire at `--rate`. Answers are compared: SpikeInterface's and phylib's are
-to be equal to ours, except those of SpikeInterface's ``fast_mode``, whose threads overwrite each
+medians of several runs, and the smallest CPU time of all threads, which is more reliable when other
+programs run. Programs that would take longer than `--most-seconds`, by their time per pair in the
+case before, are left out. Memory is allocated before each case, so that no run waits for it; the
+load is that of the last minute. The spikes are drawn uniformly over a
+recording in which units fire at `--rate`. Results are compared: SpikeInterface's and phylib's must
+equal ours, except those of SpikeInterface's ``fast_mode``, whose threads overwrite each
 other's counts: the table says how many it lost, and ``--lost-counts`` shows it on few units, where
 it loses most. ``--memory`` adds the peak memory of ours in a process of its own (Linux).
 """
@@ -47,7 +47,7 @@ def draw_spikes(num_spikes, num_units, rate_hz, seed=0):
 
 
 def seconds_of(function, runs):
-    """Median seconds, least CPU seconds of all threads, and what the last run gave."""
+    """Return median seconds, least CPU seconds of all threads, and the last result."""
     seconds, cpu, found = [], [], None
     for _ in range(runs):
         del found

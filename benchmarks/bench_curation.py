@@ -1,4 +1,4 @@
-"""Steps of a curation session beside one pass over the spikes, and beside phy's Clustering.
+"""Steps of a curation session compared with one pass over the spikes, and with phy's Clustering.
 
     python benchmarks/bench_curation.py [--folder FOLDER] [--spikes 10000000] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""The folder doctor: many ordinary folders, and one large folder, beside reading it.
+"""The folder doctor: many ordinary folders, and one large folder, compared with reading it.
 
 python benchmarks/bench_doctor.py [--folders 100] [--spikes 10_000_000] [--json FILE]
 

@@ -1,10 +1,10 @@
-"""How often `effect_vs_quality` says what is so, in simulated populations; and how long it takes.
+"""How often the verdicts of `effect_vs_quality` are correct in simulated populations; its time.
 
     python benchmarks/bench_effect_vs_quality.py [--runs 200] [--units 200]
 
 Prints markdown. Populations: contamination is exponential (mean 0.1), firing rates and amplitudes
 are log-normal, and every metric is a noisy measurement of its cause. The effect of a unit has a
-standard deviation of 1 beside what the scenario adds.
+standard deviation of 1, plus what the scenario adds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Export to phy beside a plain copy of the folder, and columns beside SpikeInterface's exporter.
+"""Export to phy compared with a copy of the folder, and columns with SpikeInterface's exporter.
 
 python benchmarks/bench_export.py [--folder FOLDER] [--spikes N] [--json FILE]
 """

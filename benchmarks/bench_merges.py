@@ -1,10 +1,10 @@
-"""Precision and recall of `suggest_merges` beside SpikeInterface's presets, and how long it takes.
+"""Precision, recall and time of `suggest_merges` compared with SpikeInterface's presets.
 
     python benchmarks/bench_merges.py [--seeds 3] [--units 50] [--duration 240] [--spikes 2000000]
 
 Prints markdown. Units of a simulated ground truth (SpikeInterface's generator) are split at random:
 into two or three parts that alternate in time, and into parts that follow each other. Some units
-get a twin: a neighbour whose template is mostly theirs. A pair of parts of one unit is right; all
+get a twin: a neighbour whose template is mostly theirs. A pair of parts of one unit is correct; all
 other pairs are wrong. Every contender gets the same analyzer.
 """
 

@@ -1,4 +1,4 @@
-"""The extension `curation_metrics`: time and memory beside SpikeInterface, and truth.
+"""The extension `curation_metrics`: time and memory compared with SpikeInterface, and accuracy.
 
     python benchmarks/bench_metrics.py [--spikes 10000000] [--units 500] [--runs 3] [--only NAME]
 

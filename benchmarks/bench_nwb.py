@@ -1,4 +1,4 @@
-"""Units to NWB beside neuroconv's writer, on the same analyzer: time, size and peak memory.
+"""Units to NWB compared with neuroconv's writer, on the same analyzer: time, size, peak memory.
 
     python benchmarks/bench_nwb.py [--spikes 10000000] [--units 500] [--channels 384] [--json FILE]
 
@@ -93,7 +93,7 @@ def write(writer, analyzer, path):
 
 
 def peak_mb():
-    """Largest memory of this process so far; where Linux tells it, since it was last cleared."""
+    """Largest memory of this process so far; on Linux, since it was last cleared."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))

@@ -1,13 +1,13 @@
-"""The whole pipeline: read, all extensions, metrics, phy, report; beside SpikeInterface.
+"""The whole pipeline: read, all extensions, metrics, phy, report; compared with SpikeInterface.
 
     python benchmarks/bench_pipeline.py [--spikes 100000 1000000 10000000] [--features]
     python benchmarks/bench_pipeline.py --spikes 50000000 --ours-only    # memory
 
 Prints markdown. Each contender runs in a process of its own, so that its peak memory can be
 measured, on the same simulated Kilosort 4 folder, which nobody curated: SpikeInterface cannot read
-curated ones. SpikeInterface does what it can without a recording: read, correlograms, template
-similarity, unit locations, the quality metrics that need no traces, export to phy. Everything runs
-once on a small folder first, so that compiling is not timed.
+curated ones. SpikeInterface does the steps that it can without a recording: read, correlograms,
+template similarity, unit locations, the quality metrics that need no traces, export to phy.
+Everything runs once on a small folder first, so that compiling is not timed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page of a session: seconds per unit, size and memory, and SpikeInterface's report beside it.
+"""The report of a session: seconds per unit, size and memory, compared with SpikeInterface's.
 
 python benchmarks/bench_report.py [--spikes 1000000] [--units 500] [--folder FOLDER] [--si-units 4]
 

@@ -1,4 +1,4 @@
-"""Several sorters on one recording with known truth, each through the whole package.
+"""Several sorters on one recording with ground truth, each through the whole package.
 
     python benchmarks/bench_sorters.py [OUTPUT] [--sorters ...] [--duration 120] [--units 20]
 
@@ -68,7 +68,7 @@ WELL_DETECTED = 0.8  # accuracy
 
 
 def make_recording(folder, *, duration, num_units, num_channels=32, seed=0):
-    """Save an int16 recording whose units drift in amplitude and burst; give it and its truth."""
+    """Save an int16 recording whose units drift in amplitude and burst; return both."""
     rng = np.random.default_rng(seed)
     recording, sorting = sc.generate_ground_truth_recording(
         durations=[duration],

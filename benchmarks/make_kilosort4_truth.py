@@ -1,4 +1,4 @@
-"""Kilosort 4 on a simulated recording, and what its template features must be.
+"""Kilosort 4 on a simulated recording, and the true values of its template features.
 
     python benchmarks/make_kilosort4_truth.py OUTPUT [--duration 90] [--units 14] [--seed 0]
 
@@ -84,7 +84,7 @@ def make_probe(num_rows=NUM_CHANNELS // 2, column_um=32.0, row_um=20.0):
 
 
 def simulate(path, probe, num_units, duration, rates, seed):
-    """Write an int16 recording; give the simulated spikes (samples, units)."""
+    """Write an int16 recording; return the simulated spikes (samples, units)."""
     from spikeinterface.core import write_binary_recording
     from spikeinterface.core.generate import (
         InjectTemplatesRecording,

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 1. I curated in phy, now what?
 #
-# You sorted with Kilosort and spent an afternoon in phy. Now a script needs the spikes, the
-# labels and the channels of each unit as phy showed them.
+# You sorted with Kilosort and curated in phy. Now a script needs the spikes, the labels and the
+# channels of each unit as phy showed them.
 #
-# The trap: phy writes your merges and splits into `spike_clusters.npy` and leaves all the rest as
-# the sorter wrote it. From then on a cluster id is no longer a row of `templates.npy`, and a
-# script that takes it for one gives some units another unit's waveform and channels. Ten lines do
-# it right, without the raw recording. The folder is read, never changed.
+# phy writes merges and splits into `spike_clusters.npy` and leaves the other arrays as the
+# sorter wrote them. From then on a cluster id is no longer a row of `templates.npy`. A script
+# that uses it as one assigns some units the waveform and channels of another unit. The ten
+# lines below read the folder correctly, without the raw recording. The folder is not changed.
 
 # %%
 import pandas as pd
@@ -28,23 +28,23 @@ best = analyzer.get_extension("template_best_channels")
 print("best channels of unit 13:", best.get_best_channels(13)[:3].tolist())
 
 # %% [markdown]
-# These are phy's clusters under phy's ids, and the group of a cluster that nobody labelled is
-# `unsorted`, as in phy. `analyzer` is SpikeInterface's `SortingAnalyzer`: whatever works on one
-# works here.
+# The units are phy's clusters with phy's ids. The group of a cluster without a label is
+# `unsorted`, as in phy. `analyzer` is a SpikeInterface `SortingAnalyzer`, so all functions of
+# SpikeInterface that take one work.
 #
-# ## What has been done to each unit
+# ## Which units were merged or split
 #
-# The sorter's templates are never rewritten, so that the folder still tells what was merged and
-# what was split, whoever did it and when.
+# phy never rewrites the sorter's templates. So the folder still shows which units were merged
+# and which were split.
 
 # %%
 lineage = sic.reconstruct_lineage(analyzer)
 print(lineage[["event", "num_spikes", "templates"]].to_string())
 
 # %% [markdown]
-# Units **10** and **13** were merged by hand; **11** and **12** are the parts of template 3. Unit
-# 13 consists of the spikes of templates 1, 0 and 2, most of them from template 1, which is the
-# one that phy shows for it. The row 13 of `templates.npy` does not even exist.
+# Units **10** and **13** were merged by hand; **11** and **12** are the parts of template 3.
+# Unit 13 consists of the spikes of templates 1, 0 and 2. Most are from template 1, which phy
+# shows for this unit. `templates.npy` has no row 13.
 
 # %%
 lineage_figure = sic.plot_lineage(analyzer)
@@ -52,10 +52,10 @@ lineage_figure.figure.savefig("lineage.png", dpi=150)
 lineage_figure
 
 # %% [markdown]
-# ## See it
+# ## Figures
 #
-# Each view of phy is one call that starts with `sic.plot_`. A figure is saved by
-# `.figure.savefig("name.pdf")`; a notebook shows the last value of a cell.
+# Functions that start with `sic.plot_` draw phy's views. `.figure.savefig("name.pdf")` saves a
+# figure; a notebook shows the last value of a cell.
 
 # %%
 templates_figure = sic.plot_best_channels(analyzer)
@@ -63,11 +63,11 @@ templates_figure.figure.savefig("best_channels.png", dpi=150)
 templates_figure
 
 # %% [markdown]
-# ## Go on
+# ## Next steps
 #
-# - Save it: `analyzer.save_as(format="zarr", folder="curated.zarr")`. Where it is loaded again,
-#   `import si_curation` first.
-# - Leave noise out: `sic.read_kilosort_as_analyzer(folder, exclude_groups=["noise"])`.
+# - Save it: `analyzer.save_as(format="zarr", folder="curated.zarr")`. Before you load it again,
+#   `import si_curation`.
+# - Without noise: `sic.read_kilosort_as_analyzer(folder, exclude_groups=["noise"])`.
 # - Amplitudes in µV: give the gain of the recording, `gain_to_uV=`.
 # - One page to send to a colleague: `sic.export_report(analyzer, "session.html")`.
-# - Whether unit 13 deserves its label `good` is the matter of tutorial 3.
+# - Tutorial 3 examines whether unit 13 deserves its label `good`.

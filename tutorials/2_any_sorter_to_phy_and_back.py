@@ -1,11 +1,10 @@
 # %% [markdown]
 # # 2. From any sorter to phy and back
 #
-# phy was made for Kilosort, but merging and splitting by eye is needed after every sorter. Here a
-# simulated recording is sorted by a sorter that SpikeInterface brings along, the obvious part of
-# the curation is done in code, the rest is left to phy, and what was decided there is read back.
-# With your data only the first cell changes: `"simple"` becomes `"kilosort4"`,
-# `"spykingcircus2"`...
+# phy was made for Kilosort, but the result of every sorter needs manual curation. Here a
+# simulated recording is sorted by a sorter that is part of SpikeInterface. The clear merges are
+# done in code, the rest is left to phy, and the result of phy is read back. With your data only
+# the first cell changes: `"simple"` becomes `"kilosort4"`, `"spykingcircus2"`...
 
 # %%
 import tempfile
@@ -35,14 +34,13 @@ sorting = run_sorter(
 print(f"{len(sorting.unit_ids)} units found, {len(truth.unit_ids)} neurons simulated")
 
 # %% [markdown]
-# A sorter that is told to make ten clusters makes ten, also of six neurons: some are in two
-# pieces.
+# The sorter was set to ten clusters, but there are six neurons: some are split in two.
 #
-# ## What phy would show
+# ## What phy shows
 #
-# SpikeInterface computes templates and amplitudes; the extensions of this package follow. For a
-# sorter that is not Kilosort the units at this moment are the templates, and their lineage is
-# kept from here.
+# SpikeInterface computes templates and amplitudes; the extensions of this package follow. For
+# other sorters than Kilosort, the units at this point are taken as the templates, and their
+# lineage is kept from here on.
 
 # %%
 analyzer = si.create_sorting_analyzer(sorting, recording, sparse=True)
@@ -62,14 +60,14 @@ for row in suggestions.table.head(3).itertuples():
     print(f"{row.unit_id_a} and {row.unit_id_b}, score {row.score:.2f}: {row.reason}")
 
 # %% [markdown]
-# Each suggestion comes with its reasons. Where the cross-correlogram has a dip, two units avoid
-# each other's refractory period, as the pieces of one neuron do and two neurons do not. Where it
-# cannot be told because the spikes are few, the reason says so, and the score stays lower.
+# Each suggestion has its reasons. A dip in the cross-correlogram means that the spikes of two
+# units respect a common refractory period, as the parts of one neuron do and two neurons do
+# not. Where there are too few spikes to see a dip, the reason says so, and the score is lower.
 #
-# ## Merge what is clear
+# ## Apply the clear merges
 #
-# Steps are recorded with a reason; `undo()` takes any back. Nothing changes in `analyzer`:
-# `apply()` makes a new one.
+# Each step is recorded with its reason; `undo()` reverts the last one. `analyzer` does not
+# change: `apply()` returns a new analyzer.
 
 # %%
 session = sic.CurationSession(analyzer, decided_by="tutorial")
@@ -84,13 +82,13 @@ before, after = (
 print(f"mean accuracy against the truth: {before:.2f} before, {after:.2f} after")
 
 # %% [markdown]
-# The accuracy of the six neurons rises, because the pieces of a neuron are together now.
+# The accuracy of the six neurons rises, because the parts of each neuron are merged.
 #
 # ## To phy
 #
-# The folder has what the sorter wrote and what was curated. With `principal_components` phy shows
-# its FeatureView, and with `template_features` its TemplateFeatureView, which no sorter but
-# Kilosort 1 and 2 ever wrote a file for.
+# The folder has the result of the sorter and the curation. With `principal_components` phy
+# shows its FeatureView, and with `template_features` its TemplateFeatureView, for which only
+# Kilosort 1 and 2 write a file.
 
 # %%
 curated.compute(
@@ -108,8 +106,8 @@ print(sorted(path.name for path in phy_folder.glob("cluster_*.tsv")))
 #
 # ## And back
 #
-# Say that in phy you called one unit good, and saved. phy writes that into `cluster_group.tsv`,
-# which is done by hand here.
+# Suppose that you labelled one unit good in phy, and saved. phy writes the label into
+# `cluster_group.tsv`; here the file is written by the script.
 
 # %%
 good = int(curated.unit_ids[-1])
@@ -124,7 +122,7 @@ print("same number of spikes:", num_spikes[0] == num_spikes[1])
 print(f"unit {good} is", groups[good])
 
 # %% [markdown]
-# Ids, spikes and labels are those that phy showed. Had you merged or split there, the new units
-# would be here, and `sic.reconstruct_lineage(back)` would tell from what. To write labels and
-# metrics into a folder that phy has already been used on, see `sic.update_phy_folder` and
+# Ids, spikes and labels are those of phy. Units that you merge or split in phy are read in the
+# same way, and `sic.reconstruct_lineage(back)` shows which templates they came from. To write
+# labels and metrics into an existing phy folder, see `sic.update_phy_folder` and
 # `sic.write_phy_columns`.

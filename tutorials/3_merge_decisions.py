@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 3. Merge decisions with evidence
 #
-# "Is it the same neuron?" is the question of every curator, and a wrong yes is worse than a wrong
-# no: it makes a cell that responds to everything. What speaks for and against is in the folder
-# that the sorter wrote; no recording is needed. The example was curated in phy, not well, and on
-# purpose.
+# A curator decides whether two units are the same neuron. A wrong merge is worse than a missing
+# one: the merged unit responds to whatever any of its neurons responds to. The evidence is in
+# the folder that the sorter wrote; no recording is needed. The example was curated in phy, with
+# deliberate mistakes.
 
 # %%
 import pandas as pd
@@ -17,11 +17,11 @@ analyzer.compute(
 )
 
 # %% [markdown]
-# ## Merges that should not have been
+# ## Wrong merges
 #
-# phy forgets what a merged cluster was made of. The files do not: each spike keeps the template
-# that found it. If the spikes of two templates came from one neuron, they would hardly ever be
-# closer to each other than its refractory period.
+# phy does not show what a merged cluster was made of, but the files do: each spike keeps the
+# template that found it. If the spikes of two templates come from one neuron, they are hardly
+# ever closer to each other than its refractory period.
 
 # %%
 bad = sic.find_bad_merges(analyzer)
@@ -34,11 +34,12 @@ shown = ["num_spikes", "rp_violations", "expected_pairs", "rp_contamination"]
 print(contamination.loc[[10, 13], shown].round(2).to_string())
 
 # %% [markdown]
-# Both merges fail. In each pair of templates the spikes meet within the refractory period about
-# as often as those of two independent neurons are expected to (**20** times where **14.50** are
-# expected, **19** where **20.48** are), while one neuron could explain less than a fifth of that
-# (`ratio_allowed`). The curator rightly called unit 10 `mua`, but 13 `good`: it has **58**
-# refractory violations, and a random train of its rate would have **33.17**.
+# Both merges are wrong. In each pair of templates, spikes coincide within the refractory period
+# about as often as those of two independent neurons (**20** times where **14.50** are expected,
+# **19** where **20.48** are), while contamination of one neuron would explain less than a fifth
+# of that (`ratio_allowed`). The curator correctly labelled unit 10 `mua`, but labelled unit 13
+# `good`: it has **58** refractory violations, and a random train of its rate would have
+# **33.17**.
 
 # %%
 unit_page = sic.plot_unit_overview(analyzer, 13)
@@ -46,11 +47,12 @@ unit_page.figure.savefig("unit_overview.png", dpi=150)
 unit_page
 
 # %% [markdown]
-# All on one page: three templates of different size and place, amplitudes in three bands, a peak
-# in the autocorrelogram where a neuron has a gap. `sic.plot_unit_templates_by_source`,
-# `sic.plot_cross_correlograms`, `sic.plot_contamination` and the others give each panel alone.
+# The page shows three templates of different amplitude and location, amplitudes in three bands,
+# and a peak in the autocorrelogram where a neuron has a gap.
+# `sic.plot_unit_templates_by_source`, `sic.plot_cross_correlograms`, `sic.plot_contamination`
+# and others draw each panel alone.
 #
-# ## Splits that should not have been
+# ## Wrong splits
 
 # %%
 suggestions = sic.suggest_merges(analyzer)
@@ -62,9 +64,9 @@ print("next best score:", round(suggestions.table.score[1], 4))
 
 # %% [markdown]
 # One pair stands out. Read the reasons before the score: these units fire so rarely that only
-# about one coincidence was to be expected, so that the cross-correlogram says nothing either way.
-# What speaks for a merge is that the sorter had found them as one template and that amplitude and
-# depth go on. Look at the pair:
+# about one coincidence is expected, so the cross-correlogram is no evidence for or against a
+# merge. The evidence for a merge is that the sorter found both with one template, and that
+# amplitude and depth are continuous. Look at the pair:
 
 # %%
 pair_page = sic.plot_pair_overview(analyzer, 11, 12)
@@ -72,12 +74,13 @@ pair_page.figure.savefig("pair_overview.png", dpi=150)
 pair_page
 
 # %% [markdown]
-# The amplitudes of both are one band that was cut in the middle, the templates lie on each other,
-# and the autocorrelogram of both together keeps its gap. Somebody split a neuron by amplitude.
+# The amplitudes of both form one band that was cut in the middle, the templates are equal, and
+# the autocorrelogram of both together keeps its gap. One neuron was split by amplitude.
 #
-# ## Decide, and keep the reasons
+# ## Apply the decisions, with reasons
 #
-# With a journal each step is on disk at once, and `CurationSession.resume` goes on next week.
+# With `journal=`, each step is written to disk at once, and `CurationSession.resume` continues
+# later.
 
 # %%
 session = sic.CurationSession(analyzer, decided_by="me")
@@ -93,11 +96,12 @@ print("bad merges left:", len(sic.find_bad_merges(curated)))
 print(session.history[["operation", "inputs", "outputs", "reason"]].to_string(index=False))
 
 # %% [markdown]
-# The parts of 13 and 10 have next to no violations, and no merge is left that the spikes speak
-# against. The upper ends say how much is known: **295** and **548** spikes are too few to rule
-# much out (`rp_contamination_upper` of **1.00**), and a contamination of NaN is one that cannot
-# be told. A number alone would have looked like a clean unit.
+# The parts of 13 and 10 have almost no violations, and no bad merge is left. The upper ends of
+# the intervals show the uncertainty: **295** and **548** spikes are too few to rule out any
+# contamination (`rp_contamination_upper` of **1.00**), and a contamination of NaN means that
+# there are not enough spikes to estimate it. The estimate alone would look like that of a clean
+# unit.
 #
-# `sic.export_to_phy(curated, "for_phy")` writes a folder for phy, `sic.update_phy_folder` writes
-# into the one that was read (with a backup), and `session.to_spikeinterface_curation()` gives the
-# steps in SpikeInterface's format.
+# `sic.export_to_phy(curated, "for_phy")` writes a folder for phy, `sic.update_phy_folder`
+# writes into the folder that was read (with a backup), and
+# `session.to_spikeinterface_curation()` returns the steps in SpikeInterface's format.

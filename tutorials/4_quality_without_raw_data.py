@@ -1,9 +1,9 @@
 # %% [markdown]
-# # 4. Quality without raw data, and does the result survive?
+# # 4. Quality without raw data, and whether a result holds
 #
-# The recording of last year's mouse is on tape. Its quality metrics can be had nevertheless,
-# since what they need is in the sorter's files; and what they are good for is a question about
-# your result: would it be the same with good units only?
+# Quality metrics can be computed when the recording is not at hand, since the data that they
+# need are in the sorter's files. Their use is to answer a question about your result: would it
+# be the same with good units only?
 #
 # ## Metrics, and why some are missing
 
@@ -28,27 +28,27 @@ names = [
 print(metrics[names].round(3).to_string())
 
 # %% [markdown]
-# Kilosort says of every unit that **0.0** % of its spikes are contamination (`ContamPct`), also
-# of unit 13, which is three neurons (tutorial 3): that number belongs to one of its templates.
-# `rp_contamination` is **1.000**. Most other units have too few spikes to tell, so that the upper
-# ends of their intervals are high, or there is no value at all.
+# Kilosort estimates for every unit that **0.0** % of its spikes are contamination
+# (`ContamPct`), also for unit 13, which is three neurons (tutorial 3): that number belongs to
+# one of its templates. `rp_contamination` is **1.000**. Most other units have too few spikes
+# for an estimate: the upper ends of their intervals are high, or the value is NaN.
 #
 # (Tutorial 3 found 0.28 for unit 10: `contamination_panel` estimates the refractory period of
-# each unit, the metrics take the period that SpikeInterface takes, to be comparable with it.)
+# each unit, the metrics use SpikeInterface's period, to be comparable with it.)
 #
-# A NaN always has a reason:
+# Every NaN has a reason:
 
 # %%
 reasons = extension.get_data(reasons=True)
 for unit in (7, 13):
-    told = reasons.loc[unit]
-    print(unit, told[["rp_contamination", "amplitude_cutoff", "isolation_distance"]].to_dict())
+    of_unit = reasons.loc[unit]
+    print(unit, of_unit[["rp_contamination", "amplitude_cutoff", "isolation_distance"]].to_dict())
 
 # %% [markdown]
 # ## Labels by rules
 #
-# Rules of the Allen Institute, the IBL and Kilosort are there by name; your own are a table. A
-# unit of which a needed metric is not known is left `unsorted` instead of passing.
+# Rules of the Allen Institute, the IBL and Kilosort have names; your own rules are a table. A
+# unit is left `unsorted`, and does not pass, if a metric that the rules need is NaN.
 
 # %%
 labels = sic.label_units(analyzer, "allen_documented")
@@ -57,16 +57,16 @@ for unit in (7, 13):
     print(unit, labels.table.reason[unit])
 
 # %% [markdown]
-# Take such labels for what they are. Unit 10 passes, although it is two neurons (tutorial 3):
-# their violations stay below what the rule allows. `labels.apply_to(session)` puts the labels
-# into a `CurationSession`, with the rule as the reason.
+# Such labels have limits. Unit 10 passes, although it is two neurons (tutorial 3): its
+# violations are below the threshold of the rule. `labels.apply_to(session)` labels the units of
+# a `CurationSession`, with the rule as the reason.
 #
-# ## Does the result survive?
+# ## Does a result hold?
 #
-# No threshold is right by itself. What can be asked is whether *your result* depends on it. To
-# have a truth to compare with, 60 units are simulated: they fire more while the mouse runs, and
-# do *not* respond to reward. But the valve that gives the reward makes an artefact, and in some
-# of the units the sorter took artefacts for spikes.
+# No threshold is correct in itself. The question is whether *your result* depends on it. For a
+# comparison with ground truth, 60 units are simulated. They fire more while the mouse runs, and
+# do *not* respond to reward. But the valve that releases the reward makes an artefact, and in
+# some of the units the sorter detected artefacts as spikes.
 
 # %%
 rng = np.random.default_rng(1)
@@ -84,7 +84,7 @@ share_artefact = rng.exponential(0.1, num_units).clip(max=0.4) * (rng.random(num
 
 
 def is_running(times_s):
-    """Tell whether the mouse runs, which it does every second minute."""
+    """Return whether the mouse runs; it runs every second minute."""
     return times_s // 60.0 % 2 == 1
 
 
@@ -97,18 +97,19 @@ for unit, at_rest, artefact in zip(neurons.unit_ids, share_at_rest, share_artefa
     trains_s[unit] = np.sort(np.concatenate([times_s, after_reward_s]))
 
 # %% [markdown]
-# Two results, one number for each unit: how much more it fires while running, and after reward.
+# Two results, each one number per unit: the change of its firing rate while running, and after
+# reward.
 
 # %%
 
 
 def running_effect(times_s):
-    """Give (running - rest) / (running + rest), of spike counts."""
+    """Return (running - rest) / (running + rest), of spike counts."""
     return 2.0 * is_running(times_s).mean() - 1.0
 
 
 def reward_effect(times_s):
-    """Give the rate in the 300 ms after reward over the mean rate, minus 1."""
+    """Return the rate in the 300 ms after reward over the mean rate, minus 1."""
     since_reward_s = times_s % 5.0
     rate_hz = (since_reward_s < 0.3).sum() / (0.3 * reward_times_s.size)
     return rate_hz / (times_s.size / duration_s) - 1.0
@@ -119,9 +120,9 @@ reward = pd.Series({unit: reward_effect(times_s) for unit, times_s in trains_s.i
 print(f"running {running.mean():.2f}, reward {reward.mean():.2f}")
 
 # %% [markdown]
-# Both look like results: **running 0.16, reward 0.82**. Now the quality of the units.
-# (SpikeInterface wants a recording for an analyzer; this one is made up and nothing is read from
-# it.)
+# Both look like effects: **running 0.16, reward 0.82**. Now the quality of the units.
+# (SpikeInterface needs a recording to create an analyzer; this one is a dummy that is not
+# read.)
 
 # %%
 rate_hz = neurons.sampling_frequency
@@ -144,17 +145,16 @@ for name, effect in {"running": running, "reward": reward}.items():
 figure
 
 # %% [markdown]
-# To the right of each panel the threshold is stricter and fewer units are left. The grey band is
-# what happens if as many units are removed at random: an effect has to leave it to depend on
-# quality.
+# In each panel the threshold becomes stricter, and the units fewer, to the right. The grey band
+# is the effect when as many units are removed at random: an effect that depends on quality
+# leaves the band.
 #
-# - *Reward* **vanishes**: **0.816 with all 60 units**, and nothing that could be told from 0 with
-#   the best **24**. It was the artefact. No test of reward against baseline would have shown
-#   that.
-# - *Running* is **stable** against refractory violations, as a real effect should be. Against the
-#   other metric it **shrinks**, and here the reason has to be read to its end: that metric can
-#   only be small for units that fire much, and **given firing_rate** the correlation is gone.
-#   Good units differ from bad ones in more than their quality; that is what the covariates are
-#   for.
+# - *Reward* **vanishes**: **0.816 with all 60 units**, and not different from 0 with the best
+#   **24**. It was the artefact. A test of reward against baseline would not have shown this.
+# - *Running* is **stable** against refractory violations, as a real effect should be. Against
+#   the other metric it **shrinks**. Here the whole reason has to be read: that metric can only
+#   be small for units with a high firing rate, and **given firing_rate** the correlation
+#   disappears. Good units differ from bad ones not only in quality; the covariates account for
+#   this.
 #
-# With several animals or sessions give `groups=`, since units of one session are not independent.
+# With several animals or sessions, pass `groups=`: units of one session are not independent.

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 5. To NWB and DANDI
 #
-# Journals and funders ask for the data in NWB, and the DANDI archive takes nothing else. Units
-# that come out of phy lose much on the usual way there: labels, channels, and the history of what
-# was merged. One call keeps it, and reads the file back before it gives it its name.
+# Journals and funders ask for data in NWB, and DANDI is an archive for NWB files. On the usual
+# way from phy to NWB, labels, channels and the history of merges are lost. `export_to_nwb`
+# keeps them, and reads the file back before it gets its name.
 #
 # ## Curate, then describe the session
 #
-# What the sorter's folder cannot know is when, who, and which animal. Keep that in a YAML file
-# beside the data (`metadata="session.yaml"`), or in a dict; its form is that of neuroconv.
+# The sorter's folder does not contain the date, the experimenter and the animal. Keep them in a
+# YAML file beside the data (`metadata="session.yaml"`), or in a dict, in neuroconv's format.
 
 # %%
 import tempfile
@@ -54,9 +54,9 @@ metadata = {
 # %% [markdown]
 # ## Write it
 #
-# The clock matters most, and is never guessed: `t_start` is the time of the first sample on the
-# clock of the session. With the recording's own NWB file, `source_nwb="recording.nwb"`, clock,
-# electrodes and metadata are taken from it.
+# The clock is never guessed: `t_start` is the time of the first sample on the clock of the
+# session. With the recording's own NWB file, `source_nwb="recording.nwb"`, clock, electrodes
+# and metadata are taken from it.
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -64,9 +64,9 @@ path = sic.export_to_nwb(curated, folder / "mouse1-day1.nwb", metadata=metadata,
 print(path.name, f"{path.stat().st_size / 1e6:.1f} MB")
 
 # %% [markdown]
-# ## Would DANDI take it?
+# ## Would DANDI accept it?
 #
-# DANDI runs the NWB Inspector, with a configuration of its own. Run it yourself first.
+# DANDI runs the NWB Inspector with its own configuration. Run it before the upload.
 
 # %%
 from nwbinspector import Importance, inspect_nwbfile, load_config
@@ -75,15 +75,15 @@ found = list(inspect_nwbfile(nwbfile_path=path, config=load_config("dandi")))
 for message in found:
     print(message.importance.name, message.check_function_name, "-", message.message)
 critical = [message for message in found if message.importance.value >= Importance.CRITICAL.value]
-print(len(critical), "of", len(found), "messages would keep DANDI from taking it")
+print(len(critical), "of", len(found), "messages would make DANDI reject it")
 
 # %% [markdown]
-# Nothing is found, because the metadata above are whole. Leave out the subject's `age` or the
-# `experimenter` and run it again to see what is asked for.
+# There are no messages, because the metadata above are complete. Leave out the subject's `age`
+# or the `experimenter` and run it again to see a message.
 #
 # ## Read it back
 #
-# As a colleague would, who has pynwb and nothing of ours:
+# With pynwb alone, as a colleague would who does not have this package:
 
 # %%
 from pynwb import NWBHDF5IO
@@ -99,12 +99,12 @@ print(units[["quality", "num_spikes", "template_ids", "original_cluster_ids"]].t
 print(log[["operation", "inputs", "outputs", "templates", "decided_by"]].to_string())
 
 # %% [markdown]
-# Labels, metrics and best channels are columns, `original_cluster_ids` leads back to the folder
-# that was read, and `curation_log` tells what was done, by whom and why: first what the folder
-# itself tells of the curation in phy, then the session above. The parts of 13 inherited its label
-# `good`, as in phy; label them anew where that is not meant.
+# Labels, metrics and best channels are columns, `original_cluster_ids` has the cluster ids of
+# the folder that was read, and `curation_log` has each step, by whom and why: first the
+# curation in phy, as far as the folder shows it, then the session above. The parts of 13
+# inherited its label `good`, as in phy; label them again if that is wrong.
 #
-# SpikeInterface reads the file too. Its unit ids are text:
+# SpikeInterface also reads the file. The unit ids are then texts:
 
 # %%
 from spikeinterface.extractors import read_nwb_sorting

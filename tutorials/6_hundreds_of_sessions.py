@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 6. Hundreds of sessions
 #
-# What worked for one session has to be done for all of them, in the same way, and the one broken
-# folder among three hundred must not stop the others at four in the morning. Six small sessions
-# are simulated here, sorted with three versions of Kilosort; one is then damaged.
+# The same steps have to be done for all sessions, and one broken folder must not stop the
+# others. Six small sessions are simulated here, as sorted by three versions of Kilosort; one is
+# then damaged.
 
 # %%
 import shutil
@@ -32,10 +32,10 @@ broken = data / "mouse3_day2" / "spike_clusters.npy"
 np.save(broken, np.load(broken)[:-100])
 
 # %% [markdown]
-# ## First the doctor
+# ## Check the folders
 #
-# `check_phy_folder` reads and never writes. An `error` keeps a folder from being read, a
-# `warning` may make results wrong. On the command line: `si-curation check "data/*"`.
+# `check_phy_folder` never writes. A folder with an `error` cannot be read; a `warning` may make
+# results wrong. On the command line: `si-curation check "data/*"`.
 
 # %%
 for folder in sorted(data.iterdir()):
@@ -48,15 +48,14 @@ for folder in sorted(data.iterdir()):
             print(f"        {finding.advice}")
 
 # %% [markdown]
-# The damaged folder is found before a night is lost: **5900 entries, expected 6000**. (A
-# `warning` is worth a look too: in the curated example one unit has spikes that were found twice,
-# since templates were merged.) Infos, such as a raw file that has been moved, are printed by the
-# command.
+# The damaged folder is found before the batch is run: **5900 entries, expected 6000**. (Look at
+# each `warning` too: in the curated example one unit has spikes that were found twice, since
+# templates were merged.) The command also prints infos, such as a raw file that has been moved.
 #
 # ## One recipe
 #
-# A recipe says what is done with each session. It is checked as a whole before anything is
-# computed. `si-curation batch --example-recipe` prints one with every key explained.
+# A recipe lists what is done with each session. The whole recipe is checked before anything is
+# computed. `si-curation batch --example-recipe` prints a recipe that explains every key.
 
 # %%
 recipe = data.parent / "recipe.yaml"
@@ -72,7 +71,7 @@ merges:
 labels:
   rules:
     - {metric: presence_ratio, comparison: "<", threshold: 0.9, label: mua}
-  keep_existing: true   # what was labelled by hand stays
+  keep_existing: true   # labels made by hand are kept
 exports:
   analyzer: zarr
   tables: [best_channels, lineage]
@@ -86,9 +85,9 @@ print(result.table[["session", "status", "num_units", "num_spikes"]].to_string(i
 print(result.failed.error.iloc[0].replace(str(data), "..."))
 
 # %% [markdown]
-# **7 sessions, 1 failed**: the others are done, and the row of the one that failed says why in
-# the words of the doctor. `result.table` is also in `sessions.csv`, with seconds and versions of
-# each session.
+# **7 sessions, 1 failed**: the other sessions are done, and the row of the failed one has the
+# error, as in the check above. `result.table` is also written to `sessions.csv`, with seconds
+# and versions of each session.
 #
 # ## All units of all sessions
 
@@ -98,13 +97,15 @@ print(units.groupby("session")[["num_spikes", "firing_rate"]].median().to_string
 print("written:", sorted(path.name for path in result.output_folder.iterdir()))
 
 # %% [markdown]
-# `summary.html` shows that as a page, with the metrics of each session and links to its outputs.
+# `summary.html` is a page of these tables, with the metrics of each session and links to its
+# outputs.
 #
-# ## Repair, and go on
+# ## Repair and continue
 #
-# Say the lost rows come back from a backup (here: what phy had not touched). Call it again:
-# sessions that are done are recognised by the content of their files, the recipe and the
-# versions, and only the repaired one is computed. Now from the command line, as on a server:
+# Suppose that the lost rows are restored from a backup (here: from `spike_templates.npy`). Run
+# the batch again: finished sessions are recognized by the content of their files, the recipe
+# and the versions, and only the repaired one is computed. This time from the command line, as
+# on a server:
 
 # %%
 SI_CURATION = [sys.executable, "-m", "si_curation.cli"]  # in a shell: si-curation
@@ -118,13 +119,14 @@ done = subprocess.run(
 print(done.stdout.replace(str(data.parent), "..."), "exit code", done.returncode)
 
 # %% [markdown]
-# Six sessions are **skipped: already done**, one is new, and the **exit code** is **0** now. The
-# same happens after a power cut: the outputs of a session appear as a whole or not at all.
+# Six sessions are **skipped: already done**, one is computed, and the **exit code** is **0**
+# now. The same works after a power failure: the outputs of a session appear as a whole or not
+# at all.
 #
 # ## A cluster
 #
-# Nothing changes but the workers. `client=` (on the command line `--scheduler ADDRESS`) is any
-# Dask cluster; with dask-jobqueue the workers are SLURM jobs:
+# Only the workers change. `client=` (on the command line `--scheduler ADDRESS`) is any Dask
+# cluster; with dask-jobqueue the workers are SLURM jobs:
 #
 # ```python
 # from dask_jobqueue import SLURMCluster
@@ -136,7 +138,7 @@ print(done.stdout.replace(str(data.parent), "..."), "exit code", done.returncode
 #         sic.run_batch("sessions.csv", "recipe.yaml", "results", client=client)
 # ```
 #
-# `docs/slurm_batch.py` is that as a script, and `docs/batch.md` tells the rest: tables of
-# sessions, NWB and reports for each, and whether a result survives stricter quality with sessions
-# as groups. In a script with several workers the call belongs below `if __name__ == "__main__":`,
-# as always with processes in Python.
+# `docs/slurm_batch.py` is a script that does this. `docs/batch.md` describes the rest: tables
+# of sessions, NWB files and reports for each, and whether a result holds under stricter quality
+# with sessions as groups. In a script with several workers, put the call below `if __name__ ==
+# "__main__":`, as always with processes in Python.

@@ -1,8 +1,8 @@
 """Run the tutorials, refresh the figures of the documentation, and render pages.
 
     python tutorials/run.py                          # all, as scripts
-    python tutorials/run.py 3 4                      # those that begin so
-    python tutorials/run.py --figures docs/figures   # keep what they draw
+    python tutorials/run.py 3 4                      # those whose names begin with 3 or 4
+    python tutorials/run.py --figures docs/figures   # copy their figures
     python tutorials/run.py --html OUT               # pages with outputs and figures
 
 Each runs in a fresh process and an empty temporary directory, without a display. Pages need
@@ -31,12 +31,12 @@ OFFLINE = """{% extends "lab/index.html.j2" %}
 
 
 def run_script(tutorial: Path, folder: Path) -> str:
-    """Run a tutorial in a folder and give what it prints.
+    """Run a tutorial in a folder and return its standard output.
 
     Raises
     ------
     RuntimeError
-        It failed; with the end of what it said.
+        It failed; with the end of its output.
     """
     done = subprocess.run(
         [sys.executable, str(tutorial)],
@@ -53,7 +53,7 @@ def run_script(tutorial: Path, folder: Path) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Give the environment of a tutorial, whose temporary files are in its folder."""
+    """Return the environment of a tutorial, with temporary files in its folder."""
     temporary = folder / "temporary"
     temporary.mkdir(exist_ok=True)
     names = ("TMPDIR", "TEMP", "TMP")
@@ -88,13 +88,13 @@ def render_page(tutorial: Path, folder: Path, output: Path) -> None:
 
 
 def is_noise(output: dict[str, Any]) -> bool:
-    """Tell progress bars and warnings of other packages."""
+    """Return whether an output is a progress bar or a warning."""
     is_widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
     return is_widget or output.get("name") == "stderr"
 
 
 def main() -> int:
-    """Run what the command line asks for; the exit code is 1 if a tutorial failed."""
+    """Run the chosen tutorials; return exit code 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("which", nargs="*", help="beginnings of names; all by default")
     parser.add_argument("--figures", type=Path, help="folder for the figures they draw")
