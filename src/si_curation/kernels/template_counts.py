@@ -171,7 +171,7 @@ def count_templates(
 
     Examples
     --------
-    >>> units, templates = UnitIndices(np.array([0, 0, 1])), TemplateIds(np.array([2, 2, 0]))
+    >>> units, templates = UnitIndices(np.array([0, 0, 1])), np.array([2, 2, 0])
     >>> count_templates(units, templates, 2, 3).toarray()
     array([[0, 0, 2],
            [1, 0, 0]])
