@@ -294,7 +294,7 @@ def estimate_refractory_periods(
     >>> pairs = np.full((2, 101), 10)
     >>> pairs[0, :50] = 0
     >>> estimate_refractory_periods(pairs, np.array([10.0, 10.0]), 0, 20_000.0)
-    RefractoryPeriods(samples=array([50, 30]), is_estimated=array([ True, False]))
+    RefractoryPeriods(samples=array([45, 30]), is_estimated=array([ True, False]))
     """
     fs = sampling_frequency
     steps_ms = np.arange(CANDIDATE_STEP_MS, MAX_CANDIDATE_MS + 1e-9, CANDIDATE_STEP_MS)
