@@ -40,7 +40,7 @@ class Places(NamedTuple):
 
 
 def places_of(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> Places | None:
-    """Give the best channels of the units; None where nothing tells."""
+    """Return the best channels of the units; None where there are no templates."""
     extension = analyzer.get_extension("template_best_channels")
     if extension is not None:
         ranked = as_array(extension.data["channel_indices"]).astype(np.int64)

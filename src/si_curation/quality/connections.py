@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.kernels.hollow_gaussian import KERNEL_REACH_SIGMAS
 from si_curation.kernels.monosynaptic import (
@@ -170,21 +171,20 @@ def find_monosynaptic_connections(
     (8, 56)
     """
     analyzer = sorting_analyzer
-    _check(
-        method=method,
-        correction=correction,
-        above_zero={"bin_ms": bin_ms, "sigma_ms": sigma_ms},
-        shares={
-            "hollow_fraction": hollow_fraction,
-            "alpha": alpha,
-            "alpha_causal": alpha_causal,
-            "max_contamination": max_contamination,
-            "confidence_level": confidence_level,
-        },
-        min_expected_count=min_expected_count,
-        synaptic_window_ms=synaptic_window_ms,
-        anticausal_window_ms=anticausal_window_ms,
-    )
+    checks = Checks()
+    checks.choice("method", method, METHODS)
+    checks.choice("correction", correction, CORRECTIONS)
+    checks.number("bin_ms", bin_ms, above=0)
+    checks.number("sigma_ms", sigma_ms, above=0)
+    checks.number("hollow_fraction", hollow_fraction, at_least=0, at_most=1)
+    checks.number("alpha", alpha, at_least=0, at_most=1)
+    checks.number("alpha_causal", alpha_causal, at_least=0, at_most=1)
+    checks.number("max_contamination", max_contamination, at_least=0, at_most=1)
+    checks.number("confidence_level", confidence_level, above=0, below=1)
+    checks.number("min_expected_count", min_expected_count, at_least=0)
+    _check_window(checks, "synaptic_window_ms", synaptic_window_ms, "above 0")
+    _check_window(checks, "anticausal_window_ms", anticausal_window_ms, "from 0")
+    checks.finish()
     setup, bin_ms = _setup(
         analyzer.sampling_frequency,
         bin_ms,
@@ -230,42 +230,13 @@ def find_monosynaptic_connections(
 # ---------------------------------------------------------------------------------- parameters
 
 
-def _check(
-    method: str,
-    correction: str,
-    above_zero: dict[str, float],
-    shares: dict[str, float],
-    min_expected_count: float,
-    synaptic_window_ms: tuple[float, float],
-    anticausal_window_ms: tuple[float, float],
-) -> None:
-    problems = []
-    for name, value, known in (
-        ("method", method, METHODS),
-        ("correction", correction, CORRECTIONS),
-    ):
-        if value not in known:
-            problems.append(f"{name} is {value!r}, expected one of {', '.join(map(repr, known))}")
-    for name, number in above_zero.items():
-        if not (np.isfinite(number) and number > 0):
-            problems.append(f"{name} is {number!r}, expected a number above 0")
-    for name, number in shares.items():
-        if not 0.0 <= number <= 1.0 or (number in (0.0, 1.0) and name == "confidence_level"):
-            problems.append(f"{name} is {number!r}, expected a number between 0 and 1")
-    if not min_expected_count >= 0:
-        problems.append(f"min_expected_count is {min_expected_count!r}, expected 0 or more")
-    first, last = synaptic_window_ms
-    if not (0 < first <= last and np.isfinite(last)):
-        problems.append(
-            f"synaptic_window_ms is {synaptic_window_ms!r}, expected two lags above 0 in order"
-        )
-    first, last = anticausal_window_ms
-    if not (0 <= first <= last and np.isfinite(last)):
-        problems.append(
-            f"anticausal_window_ms is {anticausal_window_ms!r}, expected two positive lags in order"
-        )
-    if problems:
-        raise ParameterError("; ".join(problems))
+def _check_window(checks: Checks, name: str, window_ms: tuple[float, float], least: str) -> None:
+    first, last = window_ms
+    starts = first > 0 if least == "above 0" else first >= 0
+    checks.require(
+        starts and first <= last and np.isfinite(last),
+        f"{name} is {window_ms!r}, expected two lags {least} in order",
+    )
 
 
 def _setup(

@@ -1,4 +1,4 @@
-"""A file that was written, read back and compared with what was meant."""
+"""A file that was written is read back, and compared with the analyzer."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def check_written(
             problems = _spike_problems(units, analyzer, added)
     if problems:
         raise NwbExportError(
-            f"{target} could not be written, nothing was changed: what was written does not read "
-            f"back as it was meant: {'; '.join(problems)}"
+            f"{target} could not be written, nothing was changed: the file does not read "
+            f"back as it was written: {'; '.join(problems)}"
         )
 
 
-def _problems(units: Any, analyzer, added: AddedUnits) -> list[str]:
+def _problems(units: Any, analyzer: SortingAnalyzer, added: AddedUnits) -> list[str]:
     problems = []
     names = added.table.colnames
     if tuple(units.colnames) != names:
@@ -68,7 +68,7 @@ def _problems(units: Any, analyzer, added: AddedUnits) -> list[str]:
     return problems
 
 
-def _spike_problems(units: Any, analyzer, added: AddedUnits) -> list[str]:
+def _spike_problems(units: Any, analyzer: SortingAnalyzer, added: AddedUnits) -> list[str]:
     index = units["spike_times"]
     if not np.array_equal(np.asarray(index.data[:]), np.cumsum(added.spikes.counts)):
         return ["units have other numbers of spikes"]

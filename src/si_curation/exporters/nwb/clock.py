@@ -47,7 +47,7 @@ class Clock:
         return self.start_s + (self.num_samples - 1) / self.rate
 
     def times_of(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Seconds of samples: ``timestamps[frame]``, else ``start_s + frame / rate``.
+        """Return the seconds of samples: ``timestamps[frame]``, else ``start_s + frame / rate``.
 
         Examples
         --------
@@ -61,7 +61,7 @@ class Clock:
         return _take(self.timestamps, frames)
 
     def frames_of(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Nearest samples of seconds; the reverse of `times_of`.
+        """Return the nearest samples of seconds; the reverse of `times_of`.
 
         Examples
         --------
@@ -74,7 +74,7 @@ class Clock:
 
 
 def _take(values: Any, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values at ascending or other positions, without all of a file in memory."""
+    """Return values at ascending or other positions, without all of a file in memory."""
     if isinstance(values, np.ndarray):
         return values[frames].astype(np.float64, copy=False)
     out = np.empty(frames.size, dtype=np.float64)

@@ -15,7 +15,7 @@ from si_curation.errors import ParameterError
 logger = logging.getLogger(__name__)
 
 _TEXT_PAIRS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("hit", "miss"))
-_WHOLE_WORDS = _TEXT_PAIRS[:2]  # which say what they mean without the other one
+_WHOLE_WORDS = _TEXT_PAIRS[:2]  # clear without the other one of the pair
 _RESERVED = {
     # columns and parts of the table
     "id", "unit_name", "spike_times", "obs_intervals", "electrodes", "electrode_group",
@@ -64,7 +64,7 @@ def make_columns(
     Raises
     ------
     ParameterError
-        Columns that cannot be written, by name, all at once.
+        Some columns are of types that NWB does not hold; all are named.
     """
     columns: list[Column] = []
     problems = []
@@ -102,7 +102,7 @@ def _reserved_names() -> Iterable[str]:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """Give a name that nothing else has, and that HDF5 and the readers can use.
+    """Return a name that nothing else has, and that HDF5 and the readers can use.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def is_empty(data: Any) -> bool:
-    """Whether no unit has a value."""
+    """Return whether no unit has a value."""
     array = np.asarray(data)
     if array.dtype.kind == "f":
         return bool(np.isnan(array).all())
@@ -134,7 +134,7 @@ def is_empty(data: Any) -> bool:
 
 
 def normalise(values: Any) -> tuple[Any, str]:
-    """Give values as numbers, booleans or texts that HDF5 can hold.
+    """Return values as numbers, booleans or texts that HDF5 can hold.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def _from_objects(array: NDArray) -> tuple[Any, str]:
 
 
 def _cell(value: Any) -> Any:
-    """Give a value of Python, None where it is missing."""
+    """Return a value of Python, None where it is missing."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(value, np.ndarray) and value.ndim == 0:
@@ -248,7 +248,7 @@ def _from_texts(cells: list[str | None]) -> tuple[Any, str]:
 
 
 def ids_column(values: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Give ids or counts in a dtype in which nobody takes them for truth values.
+    """Return ids or counts in a dtype that readers do not take for booleans.
 
     A column of nothing but 0 and 1 in one byte is not mistaken for a boolean.
     """
@@ -258,7 +258,7 @@ def ids_column(values: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def quantities(values: Any) -> Any:
-    """Give a quantity as it is, but bool never: 0 and 1 alone in one byte."""
+    """Return a quantity as it is; 0 and 1 alone as bytes, not as booleans."""
     array = np.asarray(values)
     if array.dtype.kind in "iuf" and set(np.unique(array).tolist()) == {0, 1}:
         return array.astype(np.uint8)

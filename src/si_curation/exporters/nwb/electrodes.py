@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import rec_attributes_of
+from si_curation.checks import is_whole_number
 from si_curation.errors import ParameterError
 from si_curation.exporters.nwb.series import Series
 
@@ -89,7 +90,7 @@ def match_electrodes(
     Raises
     ------
     ParameterError
-        Channels cannot be told, or are elsewhere in the file.
+        Channels are not found in the file, or are at other places there.
     """
     if electrode_map is not None:
         rows = _by_map(analyzer, electrodes, electrode_map)
@@ -114,14 +115,16 @@ def match_electrodes(
         )
     if raw_columns is not None and electrodes.positions is None:
         raise ParameterError(
-            "channels are columns of the raw data, and nothing in the file tells which electrodes "
-            "these are: give electrical_series_path= or electrode_map="
+            "channels are columns of the raw data, and the file does not say which "
+            "electrodes these are: give electrical_series_path= or electrode_map="
         )
     _check_geometry(analyzer, electrodes, found, "names")
     return found
 
 
-def _by_map(analyzer, electrodes: FileElectrodes, electrode_map) -> NDArray[np.int64]:
+def _by_map(
+    analyzer: SortingAnalyzer, electrodes: FileElectrodes, electrode_map: Any
+) -> NDArray[np.int64]:
     if not isinstance(electrode_map, Mapping):
         raise ParameterError(
             f"electrode_map is a {type(electrode_map).__name__}, expected "
@@ -149,8 +152,7 @@ def _by_map(analyzer, electrodes: FileElectrodes, electrode_map) -> NDArray[np.i
 
 
 def _is_id(value: Any, row_of_id: Mapping[int, int]) -> bool:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and int(value) in row_of_id
+    return is_whole_number(value) and int(value) in row_of_id
 
 
 def _key(channel: Any) -> str:
@@ -167,8 +169,10 @@ def _by_raw_column(columns: NDArray[np.int64], series: Series) -> NDArray[np.int
     return series.electrode_rows[columns]
 
 
-def _by_name(analyzer, electrodes: FileElectrodes, series: Series | None) -> NDArray | str:
-    """Rows by names, or what is wrong with them."""
+def _by_name(
+    analyzer: SortingAnalyzer, electrodes: FileElectrodes, series: Series | None
+) -> NDArray | str:
+    """Return the rows by names, or what is wrong with them."""
     candidates = np.arange(electrodes.ids.size)
     if series is not None:
         candidates = np.unique(series.electrode_rows)
@@ -197,7 +201,13 @@ def _by_name(analyzer, electrodes: FileElectrodes, series: Series | None) -> NDA
     return problem
 
 
-def _look_up(channels, groups, names, file_groups, candidates) -> tuple[NDArray | None, str]:
+def _look_up(
+    channels: NDArray[np.str_],
+    groups: NDArray[np.str_] | None,
+    names: NDArray[np.str_],
+    file_groups: NDArray[np.str_],
+    candidates: NDArray[np.int64],
+) -> tuple[NDArray[np.int64] | None, str]:
     place: dict[tuple[str, str], int] = {}
     twice = set()
     for row in candidates.tolist():
@@ -217,7 +227,9 @@ def _look_up(channels, groups, names, file_groups, candidates) -> tuple[NDArray 
     return np.array([place[key] for key in keys], dtype=np.int64), ""
 
 
-def _check_geometry(analyzer, electrodes: FileElectrodes, rows, how: str) -> None:
+def _check_geometry(
+    analyzer: SortingAnalyzer, electrodes: FileElectrodes, rows: NDArray[np.int64], how: str
+) -> None:
     """Positions have to agree within 1 µm, up to where each group has its origin."""
     if electrodes.positions is None:
         logger.info("the electrodes of the file have no positions: matched by %s alone", how)

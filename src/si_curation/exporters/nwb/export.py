@@ -36,7 +36,14 @@ from si_curation.exporters.nwb.metadata import check_start, make_nwbfile, read_m
 from si_curation.exporters.nwb.optional import import_pynwb
 from si_curation.exporters.nwb.provenance import sorter_of
 from si_curation.exporters.nwb.series import electrical_series_of
-from si_curation.exporters.nwb.units import AddedUnits, add_units, check_arguments
+from si_curation.exporters.nwb.units import (
+    AddedUnits,
+    Faults,
+    UnitOptions,
+    add_units,
+    check_analyzer,
+    check_options,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +77,7 @@ def export_to_nwb(
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        Of any sorter; no recording is needed if the time is told otherwise.
+        Of any sorter; no recording is needed if the time is known otherwise.
     path : str or Path
         The file. Must not exist unless `overwrite`. With ``mode="append"`` the file that is added
         to.
@@ -97,7 +104,7 @@ def export_to_nwb(
         Of the ElectricalSeries in `source_nwb` whose clock it is, such as
         ``"acquisition/ElectricalSeries"``; needed where there are several.
     electrode_map : mapping of channel id to int, optional
-        Id of the row of the file's electrodes table for each channel, where they cannot be matched.
+        Id of the row of the file's electrodes table for each channel, where names do not match.
     write_waveforms : bool
         Write ``waveform_mean``; only where the templates are in µV.
     per_spike : sequence of str
@@ -120,17 +127,17 @@ def export_to_nwb(
     Raises
     ------
     MissingDataError
-        pynwb is not installed (``pip install "si_curation[nwb]"``), or nothing tells the time of
-        the samples, or what `per_spike` asks for is not there.
+        pynwb is not installed (``pip install "si_curation[nwb]"``), or the time of the samples is
+        not known, or what `per_spike` asks for is not there.
     OutputExistsError
         `path` exists, or has units of that name already.
     FolderNotFoundError
         A file does not exist.
     ParameterError
-        What was asked for cannot be done: all problems at once.
+        Arguments are impossible or contradict each other: all problems at once.
     NwbExportError
-        The file could not be written, or does not read back as it was meant. The file that was
-        there is as it was.
+        The file could not be written, or does not read back as it was written. A file that was
+        there before is unchanged.
 
     See Also
     --------
@@ -179,30 +186,24 @@ def export_to_nwb(
     array(['4', '7', '8', '9', '10', '11', '12', '13'], dtype='<U2')
     """
     import_pynwb()
-    known: dict[str, dict[str, Any]] = {}
-    places: list[tuple[Path, Path | None]] = []
-    mode = mode_of(mode, source_nwb)
-    check_arguments(
-        sorting_analyzer,
+    mode = check_mode(mode, source_nwb)
+    check_analyzer(sorting_analyzer)
+    faults = Faults()
+    options = UnitOptions(
         t_start,
         timestamps,
+        electrical_series_path,
+        electrode_map,
+        write_waveforms,
         per_spike,
         units_name,
-        lambda: known.update(_metadata_for(metadata, mode)),
-        lambda: _check_series_path(electrical_series_path, mode),
-        lambda: places.append(_places(path, source_nwb, mode, overwrite)),
+        faults.call(_metadata_for, metadata, mode),
     )
-    target, source = places[0]
-    wanted: dict[str, Any] = {
-        "t_start": t_start,
-        "timestamps": timestamps,
-        "electrical_series_path": electrical_series_path,
-        "electrode_map": electrode_map,
-        "write_waveforms": write_waveforms,
-        "per_spike": per_spike,
-        "units_name": units_name,
-        "metadata": known,
-    }
+    check_options(sorting_analyzer, options, faults)
+    faults.call(_check_series_path, electrical_series_path, mode)
+    places = faults.call(_places, path, source_nwb, mode, overwrite)
+    faults.finish()
+    target, source = places
     if mode == "append" or target.exists():
         check_not_open(target)
     num_spikes = sorting_analyzer.sorting.to_spike_vector().size
@@ -210,7 +211,7 @@ def export_to_nwb(
     with tqdm(total=3, desc=f"NWB, {mode}", disable=hidden, leave=False) as bar:
         with (
             replaced(target, overwrite=overwrite or mode == "append") as part,
-            _WRITERS[mode](sorting_analyzer, part, source, wanted) as added,
+            _WRITERS[mode](sorting_analyzer, part, source, options) as added,
         ):
             bar.update(2)
             check_written(part, target, sorting_analyzer, added, units_name)
@@ -221,8 +222,8 @@ def export_to_nwb(
     return target
 
 
-def mode_of(mode: Any, source_nwb: Any) -> Mode:
-    """Give the mode; an error if it is none, or does not go with the source."""
+def check_mode(mode: Any, source_nwb: Any) -> Mode:
+    """Return the mode; raise if there is no such mode, or it does not go with the source."""
     if mode is None:
         mode = "new" if source_nwb is None else "sidecar"
     if not isinstance(mode, str) or mode not in _MODES:
@@ -236,9 +237,11 @@ def mode_of(mode: Any, source_nwb: Any) -> Mode:
     return mode  # type: ignore[return-value]
 
 
-def _places(*arguments: Any) -> tuple[Path, Path | None]:
+def _places(
+    path: str | Path, source_nwb: str | Path | None, mode: Mode, overwrite: bool
+) -> tuple[Path, Path | None]:
     try:
-        return _check_places(*arguments)
+        return _check_places(path, source_nwb, mode, overwrite)
     except PermissionError as fault:
         raise NwbExportError(f"{fault.filename} cannot be reached: {fault.strerror}") from None
 
@@ -285,19 +288,21 @@ def _metadata_for(metadata: Any, mode: Mode) -> dict[str, dict[str, Any]]:
     return known
 
 
-# One function per mode: each writes `part` and gives what was added, while the source, which may
+# One function per mode: each writes `part` and yields what was added, while the source, which may
 # hold the times of the samples, is open.
 
 
 @contextmanager
-def _new(analyzer, part: Path, source: None, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
+def _new(
+    analyzer: SortingAnalyzer, part: Path, source: None, options: UnitOptions
+) -> Iterator[AddedUnits]:
     sorter = " ".join(filter(None, sorter_of(analyzer)))
     defaults = {
         "session_description": f"spike sorting by {sorter}" if sorter else "spike sorting",
         "identifier": str(uuid4()),
     }
-    nwbfile = make_nwbfile(wanted["metadata"], defaults)
-    added = add_units(analyzer, nwbfile, **wanted)
+    nwbfile = make_nwbfile(options.metadata, defaults)
+    added = add_units(analyzer, nwbfile, options)
     _write(nwbfile, added, part)
     yield added
 
@@ -309,20 +314,24 @@ def _write(nwbfile: Any, added: AddedUnits, part: Path) -> None:
 
 
 @contextmanager
-def _sidecar(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
+def _sidecar(
+    analyzer: SortingAnalyzer, part: Path, source: Path, options: UnitOptions
+) -> Iterator[AddedUnits]:
     with opened(source) as io:
         original = read_nwbfile(io, source)
-        nwbfile = sidecar_of(original, wanted["metadata"])
-        added = add_units(analyzer, nwbfile, series=electrical_series_of(original), **wanted)
+        nwbfile = sidecar_of(original, options.metadata)
+        added = add_units(analyzer, nwbfile, options, electrical_series_of(original))
         _write(nwbfile, added, part)
         yield added
 
 
 @contextmanager
-def _export(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
+def _export(
+    analyzer: SortingAnalyzer, part: Path, source: Path, options: UnitOptions
+) -> Iterator[AddedUnits]:
     with opened(source) as io:
         nwbfile = read_nwbfile(io, source)
-        added = add_units(analyzer, nwbfile, **wanted)
+        added = add_units(analyzer, nwbfile, options)
         compress_columns(added.table)
         nwbfile.set_modified()
         with written(part, "w") as out:
@@ -331,11 +340,13 @@ def _export(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Itera
 
 
 @contextmanager
-def _append(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Iterator[AddedUnits]:
+def _append(
+    analyzer: SortingAnalyzer, part: Path, source: Path, options: UnitOptions
+) -> Iterator[AddedUnits]:
     with opened(source) as io:
         original = read_nwbfile(io, source)
         series = electrical_series_of(original)
-        add_units(analyzer, original, **wanted)  # in memory alone: what cannot be fails here
+        add_units(analyzer, original, options)  # in memory alone: problems show up here
         _warn_of_upgrade(source)
         free, needed = shutil.disk_usage(source.parent).free, source.stat().st_size
         if free < needed:
@@ -346,7 +357,7 @@ def _append(analyzer, part: Path, source: Path, wanted: dict[str, Any]) -> Itera
         shutil.copyfile(source, part)
         with written(part, "r+") as out:
             nwbfile = read_nwbfile(out, source)
-            added = add_units(analyzer, nwbfile, series=series, generated_by=False, **wanted)
+            added = add_units(analyzer, nwbfile, options, series, generated_by=False)
             compress_columns(added.table)
             out.write(nwbfile)
         yield added

@@ -29,7 +29,7 @@ _CHUNK_BYTES = 2**20
 
 
 def resolve_target(path: str | Path, *, must_be_there: bool, overwrite: bool) -> Path:
-    """Give the file to write, links resolved; an error if it cannot be.
+    """Return the file to write, with links resolved.
 
     Raises
     ------

@@ -145,7 +145,7 @@ def _fields(
 
 
 def _as_time(name: str, value: Any, problems: list[str]) -> datetime | None:
-    """Give a time with its offset; one without is in UTC."""
+    """Return a time with its offset; one without is in UTC."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
@@ -213,7 +213,7 @@ def _entries(name: str, value: Any, problems: list[str]) -> list[dict[str, Any]]
 
 
 def check_start(fields: Mapping[str, Any]) -> None:
-    """Raise MissingDataError where nothing tells when the session began."""
+    """Raise MissingDataError where the start of the session is not known."""
     if fields.get("session_start_time") is None:
         raise MissingDataError(
             "a new NWB file needs the time at which the session began: "

@@ -12,21 +12,13 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import rec_attributes_of
 from si_curation.errors import ParameterError
 from si_curation.exporters.nwb.optional import import_pynwb
+from si_curation.variables import NWB_ELECTRODES
 
 _UNKNOWN = "unknown"
-_DESCRIPTIONS = {
-    "location": "the location of the electrode in the subject",
-    "group": "the group that the electrode is in",
-    "group_name": "the name of that group",
-    "rel_x": "x of the electrode within its group, in micrometres",
-    "rel_y": "y of the electrode within its group, in micrometres",
-    "channel_name": "id of the channel in the sorting",
-    "shank_id": "shank of the probe that the electrode is on",
-}
 
 
 def probes_and_shanks(analyzer: SortingAnalyzer) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Probe (index) and shank (id, "0" without shanks) of each channel."""
+    """Return the probe (index) and shank (id, "0" without shanks) of each channel."""
     contacts = analyzer.get_probegroup().to_numpy(complete=True)
     contacts = contacts[np.argsort(contacts["device_channel_indices"], kind="stable")]
     names = contacts.dtype.names or ()
@@ -114,7 +106,7 @@ def add_electrodes(
     nwbfile.electrodes = pynwb.ecephys.ElectrodesTable(
         id=np.arange(len(positions)),
         columns=[
-            VectorData(name=name, description=_DESCRIPTIONS[name], data=data)
+            VectorData(name=name, description=NWB_ELECTRODES[name].meaning, data=data)
             for name, data in columns.items()
         ],
     )
@@ -129,7 +121,7 @@ def _order(key: tuple[int, str]) -> tuple[int, int, str]:
 def plan_groups(
     keys: Sequence[tuple[int, str]], ecephys: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """Name, description, location and device of each group.
+    """Return name, description, location and device of each group.
 
     Examples
     --------

@@ -28,7 +28,7 @@ def import_pynwb() -> ModuleType:
 
 
 def ecephys_module(nwbfile: Any) -> Any:
-    """Give the processing module of extracellular data, made if it is not there."""
+    """Return the processing module of extracellular data; make it where there is none."""
     if MODULE in nwbfile.processing:
         return nwbfile.processing[MODULE]
     return nwbfile.create_processing_module(

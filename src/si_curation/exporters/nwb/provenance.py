@@ -1,4 +1,4 @@
-"""Where units in an NWB file came from: programs, curation log, and a sentence about it."""
+"""Where units in an NWB file came from: programs, curation log, and a description."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from si_curation.curation.units import as_plain
 from si_curation.errors import SiCurationError
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.exporters.nwb.optional import ecephys_module
+from si_curation.variables import NWB_LOG
 
 LOG = "curation_log"
 JSON = "curation_json"
 
 
 def sorter_of(analyzer: SortingAnalyzer) -> tuple[str, str]:
-    """Name and version of the sorter, "" where they are not known."""
+    """Return name and version of the sorter, "" where they are not known."""
     annotation = analyzer.sorting.get_annotation
     name, its_version = annotation("sorter"), annotation("sorter_version")
     if name:
@@ -36,7 +37,7 @@ def sorter_of(analyzer: SortingAnalyzer) -> tuple[str, str]:
 
 
 def programs(analyzer: SortingAnalyzer) -> list[list[str]]:
-    """Give the programs that made the units, with their versions."""
+    """Return the programs that made the units, with their versions."""
     found = []
     name, its_version = sorter_of(analyzer)
     if name:
@@ -53,7 +54,7 @@ def _version_of(package: str) -> str:
 
 
 def describe_units(analyzer: SortingAnalyzer) -> str:
-    """Say which sorter and which curation units came from."""
+    """Describe the sorter and the curation that units came from."""
     name, its_version = sorter_of(analyzer)
     sorter = " ".join(filter(None, [name, its_version])) or "a sorter that is not known"
     texts = [f"{len(analyzer.unit_ids)} units sorted by {sorter}"]
@@ -124,17 +125,6 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-_LOG_COLUMNS = {
-    "operation": "what was done",
-    "inputs": "ids of the units that it was done to",
-    "outputs": "ids of the units that came out",
-    "templates": "templates of the sorter that the unit has spikes of, where it is told from these",
-    "field": "which label was given, where it is one",
-    "value": "the label",
-    "reason": "why, where it was said",
-    "decided_by": "who or what decided",
-    "time": "when, in UTC, where it is known",
-}
 _RAGGED = ("inputs", "outputs", "templates")
 
 
@@ -143,7 +133,8 @@ def _make_log(analyzer: SortingAnalyzer, name: str, units_name: str) -> Any:
 
     rows = log_rows(analyzer)
     columns: list[Any] = []
-    for key, text in _LOG_COLUMNS.items():
+    for key, variable in NWB_LOG.items():
+        text = variable.meaning
         cells = [row[key] for row in rows]
         if key not in _RAGGED:
             columns.append(VectorData(name=key, description=text, data=cells))
@@ -164,10 +155,11 @@ def _make_log(analyzer: SortingAnalyzer, name: str, units_name: str) -> Any:
 
 
 def log_rows(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
-    """Rows of the curation log.
+    """Return the rows of the curation log.
 
     The first is the sorter's run, the last the writing of the file; between them what phy did
-    (merges and splits, told from spike templates, in no known order), and the steps of sessions.
+    (merges and splits, reconstructed from spike templates, in no known order), and the steps of
+    sessions.
     """
     ids = [as_plain(unit_id) for unit_id in analyzer.unit_ids]
     steps = history_of(analyzer)
@@ -193,7 +185,7 @@ def log_rows(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
 
 
 def _row(operation: str, **known: Any) -> dict[str, Any]:
-    empty = {key: [] if key in _RAGGED else "" for key in _LOG_COLUMNS}
+    empty = {key: [] if key in _RAGGED else "" for key in NWB_LOG}
     return {**empty, "operation": operation, **known}
 
 

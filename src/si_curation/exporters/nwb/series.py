@@ -65,7 +65,7 @@ def electrical_series_of(nwbfile: Any) -> list[Series]:
 
 
 def path_of(container: Any, nwbfile: Any) -> str:
-    """Path of an object in a file, as SpikeInterface and neuroconv write it."""
+    """Return the path of an object in a file, as SpikeInterface and neuroconv write it."""
     names: list[str] = []
     while container is not None and container is not nwbfile:
         names.insert(0, container.name)
@@ -87,7 +87,7 @@ def _shape(data: Any) -> tuple[int, ...]:
 
 
 def _plain(values: Any) -> Any:
-    """Timestamps as something with a shape that can be sliced."""
+    """Return timestamps with a shape that can be sliced."""
     if values is None or hasattr(values, "shape"):
         return values
     inner = getattr(values, "data", values)

@@ -11,8 +11,8 @@ class Sink:
     """A file object for h5py that remembers the first error and goes on as if there were none.
 
     When HDF5 cannot write what it has to on closing, it leaves handles that cannot be freed, prints
-    an error for each, and the process dies at its end. So it is never told: what it writes after
-    the first error goes nowhere, and `check` raises that error once HDF5 has closed the file.
+    an error for each, and the process dies at its end. So HDF5 does not see errors: what it writes
+    after the first one goes nowhere, and `check` raises that error once HDF5 has closed the file.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Sink:
         return self._position
 
     def tell(self) -> int:
-        """Give the position."""
+        """Return the position."""
         return self._position
 
     def read(self, size: int) -> bytes:

@@ -1,9 +1,9 @@
-"""Spikes of all units, one unit after the other: times, and what is known of each spike."""
+"""Spikes of all units, one unit after the other: times, and other values of each spike."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from si_curation.exporters.nwb.clock import BLOCK, Clock
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.spikes.amplitudes import sorter_amplitudes
+from si_curation.variables import NWB_UNITS
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def order_spikes(analyzer: SortingAnalyzer) -> SpikesOfUnits:
 def spike_times(
     analyzer: SortingAnalyzer, spikes: SpikesOfUnits, clocks: Sequence[Clock]
 ) -> NDArray[np.float64]:
-    """Seconds of all spikes, units one after the other.
+    """Return the seconds of all spikes, units one after the other.
 
     Returns
     -------
@@ -150,64 +151,62 @@ def check_per_spike(wanted: Any) -> tuple[str, ...]:
 
 
 def is_in_uv(analyzer: SortingAnalyzer) -> bool:
-    """Whether templates and amplitudes of an analyzer truly are in µV."""
+    """Return whether templates and amplitudes of an analyzer are in µV, not in unknown units."""
     assignment = analyzer.get_extension("template_assignment")
     if assignment is not None and assignment.info.get("units") != "uV":
         return False
     return bool(analyzer.return_in_uV)
 
 
-def _amplitudes(analyzer) -> PerSpike:
+def _column(name: str, data: NDArray) -> PerSpike:
+    return PerSpike(name, NWB_UNITS[name].meaning, data)
+
+
+def _amplitudes(analyzer: SortingAnalyzer) -> PerSpike:
     extension = analyzer.get_extension("spike_amplitudes")
     if extension is not None and is_in_uv(analyzer):
-        return PerSpike(
+        return _column(
             "spike_amplitudes_uV",
-            "amplitude of each spike at the extremum of its template on its main channel, in "
-            "microvolts",
-            as_array(extension.data["amplitudes"]),
+            as_array(extension.get_data(copy=False)),
         )
     return _ks_amplitudes(analyzer)
 
 
-def _ks_amplitudes(analyzer) -> PerSpike:
+def _ks_amplitudes(analyzer: SortingAnalyzer) -> PerSpike:
     positions = np.arange(analyzer.sorting.to_spike_vector().size)
     try:
         values = sorter_amplitudes(analyzer, positions)
     except (FolderNotFoundError, PhyFolderError) as fault:
         raise MissingDataError(str(fault)) from None
-    return PerSpike(
+    return _column(
         "ks_amplitudes",
-        "amplitude that the sorter wrote for each spike, in its own arbitrary units "
-        "(amplitudes.npy)",
         np.asarray(values),
     )
 
 
-def _depths(analyzer) -> PerSpike:
+def _depths(analyzer: SortingAnalyzer) -> PerSpike:
     extension = analyzer.get_extension("spike_locations")
     if extension is None:
         raise MissingDataError("compute the extension 'spike_locations' first")
-    return PerSpike(
+    return _column(
         "spike_depths_um",
-        "y of each spike on the probe, in micrometres",
-        np.asarray(as_array(extension.data["spike_locations"])["y"]),
+        np.asarray(as_array(extension.get_data(copy=False))["y"]),
     )
 
 
-def _template_ids(analyzer) -> PerSpike:
+def _template_ids(analyzer: SortingAnalyzer) -> PerSpike:
     assignment = analyzer.get_extension("template_assignment")
     if assignment is None:
         raise MissingDataError("compute the extension 'template_assignment' first")
     values = assignment.get_spike_template_ids()
     small = ids_column(values)
-    return PerSpike(
+    return _column(
         "spike_template_ids",
-        "template of the sorter that found each spike",
         small if small.dtype == np.uint8 else np.asarray(values, dtype=np.int32),
     )
 
 
-_GATHER = {
+_GATHER: dict[str, Callable[[SortingAnalyzer], PerSpike]] = {
     "amplitudes": _amplitudes,
     "ks_amplitudes": _ks_amplitudes,
     "depths": _depths,

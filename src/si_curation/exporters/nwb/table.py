@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,22 +16,41 @@ from si_curation.exporters.nwb.provenance import describe_units
 from si_curation.exporters.nwb.spikes import PerSpike, SpikesOfUnits
 from si_curation.exporters.nwb.values import Ragged
 from si_curation.exporters.nwb.waveforms import Waveforms
+from si_curation.variables import NWB_UNITS
+
+
+@dataclass(frozen=True, eq=False)
+class UnitContent:
+    """What is written of the units.
+
+    Attributes
+    ----------
+    clocks : sequence of Clock
+    spikes : SpikesOfUnits
+    times : array (n_spikes,) float64
+    channels : list of array, or None
+        Channel indices of each unit, best first.
+    rows : array (n_channels,) int64
+        Row of the electrodes table of each channel.
+    waveforms : Waveforms or None
+    columns : sequence of Column or Ragged
+    values : sequence of PerSpike
+    """
+
+    clocks: Sequence[Clock]
+    spikes: SpikesOfUnits
+    times: NDArray[np.float64]
+    channels: list[NDArray[np.int64]] | None
+    rows: NDArray[np.int64]
+    waveforms: Waveforms | None
+    columns: Sequence[Column | Ragged]
+    values: Sequence[PerSpike]
 
 
 def make_table(
-    analyzer: SortingAnalyzer,
-    nwbfile: Any,
-    name: str,
-    clocks: Sequence[Clock],
-    spikes: SpikesOfUnits,
-    times: NDArray[np.float64],
-    channels: list[NDArray[np.int64]] | None,
-    rows: NDArray[np.int64],
-    waveforms: Waveforms | None,
-    columns: Sequence[Column | Ragged],
-    values: Sequence[PerSpike],
+    analyzer: SortingAnalyzer, nwbfile: Any, name: str, content: UnitContent
 ) -> tuple[Any, NDArray[np.int64] | None]:
-    """Make the units table of everything that was gathered.
+    """Make the units table.
 
     Parameters
     ----------
@@ -38,16 +58,7 @@ def make_table(
     nwbfile : pynwb.NWBFile
         With the electrodes.
     name : str
-    clocks : sequence of Clock
-    spikes : SpikesOfUnits
-    times : array (n_spikes,) float64
-    channels : list of array
-        Channel indices of each unit, best first.
-    rows : array (n_channels,) int64
-        Row of the electrodes table of each channel.
-    waveforms : Waveforms or None
-    columns : sequence of Column or Ragged
-    values : sequence of PerSpike
+    content : UnitContent
 
     Returns
     -------
@@ -55,7 +66,7 @@ def make_table(
     region : array (n,) int64 or None
         Rows of the electrodes table, units one after the other.
     """
-    from hdmf.common import DynamicTableRegion, VectorData
+    from hdmf.common import VectorData
     from pynwb.misc import Units
 
     unit_ids = analyzer.unit_ids
@@ -63,70 +74,82 @@ def make_table(
     parts: list[Any] = [
         VectorData(
             name="unit_name",
-            description="id of the unit in the sorting",
+            description=NWB_UNITS["unit_name"].meaning,
             data=[str(unit_id) for unit_id in unit_ids],
         )
     ]
-    parts += _ragged("spike_times", "the spike times for each unit in seconds", times, spikes)
-    intervals = np.array([[clock.start_s, clock.end_s] for clock in clocks])
+    parts += _ragged("spike_times", NWB_UNITS["spike_times"].meaning, content.times, content.spikes)
+    intervals = np.array([[clock.start_s, clock.end_s] for clock in content.clocks])
     observed = Ragged(
         "obs_intervals",
-        "the intervals in which the unit could be observed: the segments of the sorting",
+        NWB_UNITS["obs_intervals"].meaning,
         np.tile(intervals, (num_units, 1)),
-        np.full(num_units, len(clocks)),
+        np.full(num_units, len(content.clocks)),
     )
     parts += _indexed(observed, observed.index)
     region = None
-    if channels is not None:
-        region = np.concatenate([rows[own] for own in channels]).astype(np.int64)
-        index = np.cumsum([own.size for own in channels])
-        if region.size:
-            target = DynamicTableRegion(
-                name="electrodes",
-                description="the electrodes on which the unit is largest, by decreasing "
-                "peak-to-peak amplitude of the template that most of its spikes came from",
-                data=region,
-                table=nwbfile.electrodes,
-            )
-            parts += [_index("electrodes", target, index), target]
-        groups = nwbfile.electrodes["group"].data
-        parts.append(
-            VectorData(
-                name="electrode_group",
-                description="the electrode group of the best electrode of the unit",
-                data=[groups[int(rows[i])] for i in _peak_channels(analyzer, channels)],
-            )
-        )
-    if waveforms is not None:
+    if content.channels is not None:
+        region = np.concatenate([content.rows[own] for own in content.channels]).astype(np.int64)
+        parts += _electrode_columns(analyzer, nwbfile, content.channels, content.rows, region)
+    if content.waveforms is not None:
         parts.append(
             VectorData(
                 name="waveform_mean",
-                description="the mean waveform of the unit, in volts, on its electrodes in their "
-                "order; NaN where it has fewer electrodes than others",
-                data=waveforms.mean_v,
+                description=NWB_UNITS["waveform_mean"].meaning,
+                data=content.waveforms.mean_v,
             )
         )
-    for column in columns:
+    for column in content.columns:
         if isinstance(column, Column):
             parts.append(
                 VectorData(name=column.name, description=column.description, data=column.data)
             )
         elif len(column.data):
             parts += _indexed(column, column.index)
-    for one in values:
-        parts += _ragged(one.name, one.description, one.data, spikes)
+    for one in content.values:
+        parts += _ragged(one.name, one.description, one.data, content.spikes)
     table = Units(
         name=name,
         description=describe_units(analyzer),
         id=_ids(unit_ids),
         columns=parts,
-        resolution=1.0 / clocks[0].rate,
-        **_waveform_facts(analyzer, waveforms),
+        resolution=1.0 / content.clocks[0].rate,
+        **_waveform_facts(analyzer, content.waveforms),
     )
     return table, region
 
 
-def _waveform_facts(analyzer, waveforms: Waveforms | None) -> dict[str, float]:
+def _electrode_columns(
+    analyzer: SortingAnalyzer,
+    nwbfile: Any,
+    channels: list[NDArray[np.int64]],
+    rows: NDArray[np.int64],
+    region: NDArray[np.int64],
+) -> list[Any]:
+    from hdmf.common import DynamicTableRegion, VectorData
+
+    parts = []
+    index = np.cumsum([own.size for own in channels])
+    if region.size:
+        target = DynamicTableRegion(
+            name="electrodes",
+            description=NWB_UNITS["electrodes"].meaning,
+            data=region,
+            table=nwbfile.electrodes,
+        )
+        parts += [_index("electrodes", target, index), target]
+    groups = nwbfile.electrodes["group"].data
+    parts.append(
+        VectorData(
+            name="electrode_group",
+            description=NWB_UNITS["electrode_group"].meaning,
+            data=[groups[int(rows[i])] for i in _peak_channels(analyzer, channels)],
+        )
+    )
+    return parts
+
+
+def _waveform_facts(analyzer: SortingAnalyzer, waveforms: Waveforms | None) -> dict[str, float]:
     if waveforms is None:
         return {}
     return {
@@ -136,7 +159,7 @@ def _waveform_facts(analyzer, waveforms: Waveforms | None) -> dict[str, float]:
 
 
 def _ids(unit_ids: NDArray) -> NDArray[np.int64]:
-    """Ids of the rows: those of the units where they are whole numbers."""
+    """Return the ids of the rows: those of the units where they are whole numbers."""
     if unit_ids.dtype.kind in "iu":
         return unit_ids.astype(np.int64)
     return np.arange(len(unit_ids), dtype=np.int64)
@@ -161,8 +184,8 @@ def _index(name: str, target: Any, index: NDArray[np.int64]) -> Any:
     return VectorIndex(name=f"{name}_index", data=np.asarray(index).astype(dtype), target=target)
 
 
-def _peak_channels(analyzer, channels: list[NDArray[np.int64]]) -> list[int]:
-    """Best channel of each unit; of units without one, the channel that the analyzer has."""
+def _peak_channels(analyzer: SortingAnalyzer, channels: list[NDArray[np.int64]]) -> list[int]:
+    """Return the best channel of each unit; without one, the main channel of the analyzer."""
     main = analyzer.sorting.get_property("main_channel_id")
     out = []
     for unit, own in enumerate(channels):

@@ -16,7 +16,7 @@ from si_curation.exporters.nwb.clock import BLOCK, Clock
 from si_curation.exporters.nwb.series import Series
 
 _NO_TIME = (
-    "nothing tells the time of the samples: give t_start= (seconds, one per segment), timestamps= "
+    "the time of the samples is not known: give t_start= (seconds, one per segment), timestamps= "
     "(one per sample), a recording with times (recording.set_times or shift_times), or a "
     "source_nwb with the ElectricalSeries that was sorted"
 )
@@ -50,9 +50,9 @@ def resolve_clocks(
     Raises
     ------
     MissingDataError
-        Nothing tells the time.
+        The time of the samples is not known.
     ParameterError
-        What tells it cannot be right.
+        The times are impossible, or contradict each other.
     """
     num_segments = analyzer.get_num_segments()
     given = check_times(analyzer, t_start, timestamps)
@@ -81,12 +81,12 @@ def resolve_clocks(
 
 
 def check_times(analyzer: SortingAnalyzer, t_start: Any, timestamps: Any) -> list[Clock] | None:
-    """Give the clocks that were given explicitly, None where there are none.
+    """Return the clocks that were given explicitly, None where there are none.
 
     Raises
     ------
     ParameterError
-        They cannot be right.
+        They are impossible.
     """
     if t_start is not None and timestamps is not None:
         raise ParameterError("t_start and timestamps are both given, expected one of them")
@@ -95,7 +95,7 @@ def check_times(analyzer: SortingAnalyzer, t_start: Any, timestamps: Any) -> lis
     return None if timestamps is None else _from_timestamps(analyzer, timestamps)
 
 
-def _from_starts(analyzer, t_start) -> list[Clock]:
+def _from_starts(analyzer: SortingAnalyzer, t_start: Any) -> list[Clock]:
     count = analyzer.get_num_segments()
     try:
         given = np.asarray(t_start)
@@ -117,7 +117,7 @@ def _per_segment(count: int) -> str:
     return "one finite number" if count == 1 else f"{count} finite numbers, one per segment,"
 
 
-def _from_timestamps(analyzer, timestamps) -> list[Clock]:
+def _from_timestamps(analyzer: SortingAnalyzer, timestamps: Any) -> list[Clock]:
     count = analyzer.get_num_segments()
     parts = _arrays_in(timestamps)
     if len(parts) != count:
@@ -133,7 +133,7 @@ def _from_timestamps(analyzer, timestamps) -> list[Clock]:
 
 
 def _arrays_in(timestamps: Any) -> list[Any]:
-    """Give the arrays of several segments, or the one that was given, each with a shape."""
+    """Return the arrays of several segments, or the one that was given, each with a shape."""
     if not hasattr(timestamps, "shape"):
         if isinstance(timestamps, str | bytes) or not isinstance(timestamps, Sequence):
             raise ParameterError(f"timestamps is {timestamps!r}, expected one number per sample")
@@ -147,8 +147,8 @@ def _arrays_in(timestamps: Any) -> list[Any]:
     return [timestamps]
 
 
-def _from_recording(analyzer) -> list[Clock] | None:
-    """Clocks of the recording; None if there is none, or none of its segments has times."""
+def _from_recording(analyzer: SortingAnalyzer) -> list[Clock] | None:
+    """Return the clocks of the recording; None without a recording or without times."""
     recording = recording_of(analyzer)
     if recording is None:
         return None
@@ -197,13 +197,13 @@ def choose_series(
         return series[0]
     if series and needed:
         raise ParameterError(
-            "the file has several ElectricalSeries: say with electrical_series_path= which was "
-            "sorted, one of " + ", ".join(one.path for one in series)
+            "the file has several ElectricalSeries: give electrical_series_path= of the one that "
+            "was sorted, one of " + ", ".join(one.path for one in series)
         )
     return None
 
 
-def _clock_of_series(analyzer, one: Series) -> Clock:
+def _clock_of_series(analyzer: SortingAnalyzer, one: Series) -> Clock:
     if one.timestamps is not None:
         return _vector_clock(analyzer, 0, one.timestamps, one.path, one.num_samples)
     if one.rate is None:
@@ -213,7 +213,7 @@ def _clock_of_series(analyzer, one: Series) -> Clock:
 
 
 def rate_problem(analyzer: SortingAnalyzer, rate: float, num_samples: int, name: str) -> str | None:
-    """Tell if a rate is not the sorting's: off by more than half a sample at the end."""
+    """Return what is wrong with a rate that is off by more than half a sample at the end."""
     own = analyzer.sampling_frequency
     longest = max([num_samples, *map(int, _last_frames(analyzer) + 1)])
     if np.isfinite(rate) and rate > 0 and abs(longest * (own / rate) - longest) <= 0.5:
@@ -224,13 +224,15 @@ def rate_problem(analyzer: SortingAnalyzer, rate: float, num_samples: int, name:
     )
 
 
-def _check_rate(analyzer, rate: float, num_samples: int, name: str) -> None:
+def _check_rate(analyzer: SortingAnalyzer, rate: float, num_samples: int, name: str) -> None:
     problem = rate_problem(analyzer, rate, num_samples, name)
     if problem:
         raise ParameterError(problem)
 
 
-def _vector_rate_problem(analyzer, values: Any, size: int, name: str) -> str | None:
+def _vector_rate_problem(
+    analyzer: SortingAnalyzer, values: Any, size: int, name: str
+) -> str | None:
     """Time vectors drift against the nominal rate, which is why there are any; not by 1 %."""
     if size < 2:
         return None
@@ -244,7 +246,9 @@ def _vector_rate_problem(analyzer, values: Any, size: int, name: str) -> str | N
     )
 
 
-def _vector_clock(analyzer, segment: int, values: Any, name: str, size: int | None = None) -> Clock:
+def _vector_clock(
+    analyzer: SortingAnalyzer, segment: int, values: Any, name: str, size: int | None = None
+) -> Clock:
     if not hasattr(values, "shape"):
         values = np.asarray(values)
     problems = []
@@ -280,8 +284,8 @@ def _not_ascending(values: Any, size: int) -> int | None:
     return None if np.isfinite([values[0], values[size - 1]]).all() else 0
 
 
-def _last_frames(analyzer) -> NDArray[np.int64]:
-    """Last spike of each segment; -1 for none."""
+def _last_frames(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
+    """Return the last spike of each segment; -1 for none."""
     spikes = analyzer.sorting.to_spike_vector()
     last = np.full(analyzer.get_num_segments(), -1, dtype=np.int64)
     edges = np.searchsorted(spikes["segment_index"], np.arange(last.size + 1))
@@ -299,7 +303,7 @@ def _check_same(own: Clock, of_file: Clock) -> None:
         raise ParameterError(
             f"{own.source} begins at {own.start_s:.9g} s and ends at {own.last_s:.9g} s, but "
             f"{of_file.source} of the file at {of_file.start_s:.9g} s and {of_file.last_s:.9g} s: "
-            "say which is right with t_start= or timestamps="
+            "give the right one with t_start= or timestamps="
         )
 
 
@@ -313,7 +317,7 @@ def _check_apart(clocks: Sequence[Clock]) -> None:
             )
 
 
-def _check_spikes_inside(analyzer, clocks: Sequence[Clock]) -> None:
+def _check_spikes_inside(analyzer: SortingAnalyzer, clocks: Sequence[Clock]) -> None:
     for i, (clock, last) in enumerate(zip(clocks, _last_frames(analyzer), strict=True)):
         if last >= clock.num_samples:
             raise ParameterError(

@@ -16,27 +16,25 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.curation.history import origins_of
 from si_curation.errors import SiCurationError
 from si_curation.exporters.nwb.columns import Column, ids_column, make_columns, quantities
+from si_curation.extensions.template_assignment import TemplateAssignment
 from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.template_counts import count_templates
 from si_curation.phy.folder import read_phy_folder
 from si_curation.quality.metrics.registry import METRIC_DESCRIPTIONS
+from si_curation.variables import NWB_UNITS
 
 logger = logging.getLogger(__name__)
 
 _NOT_COLUMNS = ("main_channel_id", "phy_folder", "original_cluster_id")
 _FIRST = ("quality", "KSLabel")
-_DESCRIPTIONS = {
-    "quality": "label of the unit by curation (phy's group), or unsorted",
-    "KSLabel": "label that Kilosort gave the unit before curation",
-    "ContamPct": "contamination in percent that Kilosort estimated before curation",
-    "Amplitude": "mean amplitude that Kilosort wrote before curation, in its own units",
-}
+# of these the descriptions are our own
+_LABELS = ("quality", "KSLabel", "ContamPct", "Amplitude")
 
 
 def unit_columns(
     analyzer: SortingAnalyzer, own_descriptions: Sequence[Mapping[str, Any]] = ()
 ) -> list[Column]:
-    """Labels, metrics and other properties of the units.
+    """Return labels, metrics and other properties of the units.
 
     Metrics come from the extensions "curation_metrics", "quality_metrics" and "template_metrics",
     where they are computed.
@@ -63,7 +61,7 @@ def unit_columns(
         if name not in _NOT_COLUMNS
     }
     values = {name: properties.pop(name) for name in _FIRST if name in properties}
-    descriptions = dict(_DESCRIPTIONS)
+    descriptions = {name: NWB_UNITS[name].meaning for name in _LABELS}
     for extension in ("curation_metrics", "quality_metrics", "template_metrics"):
         table, its = _metrics_of(analyzer, extension)
         for name in table.columns:
@@ -79,7 +77,7 @@ def unit_columns(
     return make_columns(values, descriptions, len(analyzer.unit_ids))
 
 
-def _metrics_of(analyzer, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
+def _metrics_of(analyzer: SortingAnalyzer, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
     extension = analyzer.get_extension(name)
     if extension is None:
         return pd.DataFrame(index=analyzer.unit_ids), {}
@@ -94,7 +92,7 @@ def _metrics_of(analyzer, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
 
 
 def _plain(column: pd.Series) -> Any:
-    """Numbers of nullable columns as floats with NaN; the rest as it is."""
+    """Return numbers of nullable columns as floats with NaN; the rest as it is."""
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         if column.isna().any():
             return column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -121,13 +119,13 @@ class Ragged:
 
 
 def lineage_columns(analyzer: SortingAnalyzer) -> list[Column | Ragged]:
-    """Where each unit came from: clusters of the folder, and templates of the sorter.
+    """Return where each unit came from: clusters of the folder, and templates of the sorter.
 
     Returns
     -------
     list
         ``original_cluster_ids``, ``main_template_id``, ``template_ids`` and
-        ``template_spike_counts``, as far as they can be told.
+        ``template_spike_counts``, as far as they are known.
     """
     out: list[Column | Ragged] = []
     clusters = _original_clusters(analyzer)
@@ -136,8 +134,7 @@ def lineage_columns(analyzer: SortingAnalyzer) -> list[Column | Ragged]:
         out.append(
             Ragged(
                 "original_cluster_ids",
-                "clusters, or units of the sorting, that the unit's spikes were in when the "
-                "sorting was read, before it was curated here",
+                NWB_UNITS["original_cluster_ids"].meaning,
                 ids_column(ids) if ids.dtype.kind in "iu" else [str(i) for i in ids],
                 counts,
             )
@@ -149,24 +146,29 @@ def lineage_columns(analyzer: SortingAnalyzer) -> list[Column | Ragged]:
     out.append(
         Column(
             "main_template_id",
-            "template that most spikes of the unit came from; -1 for a unit without spikes",
+            NWB_UNITS["main_template_id"].meaning,
             ids_column(assignment.unit_template_ids),
         )
     )
     sizes = np.diff(by_unit.indptr)
     out.append(
-        Ragged("template_ids", "templates of the sorter that the unit has spikes of",
-               ids_column(by_unit.indices), sizes)
-    )  # fmt: skip
+        Ragged(
+            "template_ids", NWB_UNITS["template_ids"].meaning, ids_column(by_unit.indices), sizes
+        )
+    )
     out.append(
-        Ragged("template_spike_counts", "spikes of the unit from each of its template_ids",
-               ids_column(by_unit.data), sizes)
-    )  # fmt: skip
+        Ragged(
+            "template_spike_counts",
+            NWB_UNITS["template_spike_counts"].meaning,
+            ids_column(by_unit.data),
+            sizes,
+        )
+    )
     return out
 
 
-def _original_clusters(analyzer) -> tuple[NDArray, NDArray] | None:
-    """Ids of clusters, units one after the other, and how many of each unit."""
+def _original_clusters(analyzer: SortingAnalyzer) -> tuple[NDArray, NDArray] | None:
+    """Return the ids of clusters, units one after the other, and how many of each unit."""
     assignment = analyzer.get_extension("template_assignment")
     if assignment is not None and assignment.source == "identity":
         counts = assignment.get_template_counts()
@@ -188,22 +190,24 @@ def _original_clusters(analyzer) -> tuple[NDArray, NDArray] | None:
     return None
 
 
-def _clusters_in_folder(analyzer, assignment) -> tuple[NDArray, NDArray] | None:
-    """From ``spike_clusters.npy``; None where the folder is gone or another one."""
-    folder = Path(str(assignment.info.get("phy_folder", "")))
-    if not folder.is_dir():
+def _clusters_in_folder(
+    analyzer: SortingAnalyzer, assignment: TemplateAssignment
+) -> tuple[NDArray, NDArray] | None:
+    """Return the same from ``spike_clusters.npy``; None where the folder is gone or another one."""
+    folder_path = Path(str(assignment.info.get("phy_folder", "")))
+    if not folder_path.is_dir():
         return None
     try:
         rows = assignment.get_spike_rows()
         rate = analyzer.sampling_frequency
-        with read_phy_folder(folder, sampling_frequency=rate) as phy:
+        with read_phy_folder(folder_path, sampling_frequency=rate) as folder:
             spikes = analyzer.sorting.to_spike_vector()
-            if rows.max(initial=-1) >= phy.num_spikes or not np.array_equal(
-                np.asarray(phy.spike_samples)[rows], spikes["sample_index"]
+            if rows.max(initial=-1) >= folder.num_spikes or not np.array_equal(
+                np.asarray(folder.spike_samples)[rows], spikes["sample_index"]
             ):
-                logger.info("%s is not what the analyzer was read from any more", folder)
+                logger.info("%s is not what the analyzer was read from any more", folder_path)
                 return None
-            clusters, small = with_small_ids(phy.spike_clusters, phy.cluster_ids)
+            clusters, small = with_small_ids(folder.spike_clusters, folder.cluster_ids)
             counts: sparse.csr_array = count_templates(
                 spikes["unit_index"],
                 np.asarray(clusters)[rows].astype(np.int32),
@@ -211,7 +215,7 @@ def _clusters_in_folder(analyzer, assignment) -> tuple[NDArray, NDArray] | None:
                 int(small.max(initial=-1)) + 1,
             )
             id_of_small = np.zeros(int(small.max(initial=-1)) + 1, dtype=np.int64)
-            id_of_small[small] = phy.cluster_ids
+            id_of_small[small] = folder.cluster_ids
             return id_of_small[counts.indices], np.diff(counts.indptr)
     except (SiCurationError, OSError) as fault:
         logger.info("original clusters cannot be read: %s", fault)

@@ -20,7 +20,7 @@ _VOLTS_PER_UV = 1e-6
 
 
 def best_channels(analyzer: SortingAnalyzer) -> list[NDArray[np.int64]] | None:
-    """Channel indices of each unit, best first, as `template_best_channels` ranks them.
+    """Return the channel indices of each unit, best first, as `template_best_channels` ranks them.
 
     Returns
     -------
@@ -60,7 +60,7 @@ class Waveforms(NamedTuple):
 def waveforms_in_volts(
     analyzer: SortingAnalyzer, channels: list[NDArray[np.int64]] | None
 ) -> Waveforms | None:
-    """Templates of the units on their best channels; None where they are not truly in µV.
+    """Return the templates of the units on their best channels; None where they are not in µV.
 
     Parameters
     ----------

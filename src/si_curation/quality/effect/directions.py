@@ -31,7 +31,7 @@ class Direction(NamedTuple):
         return ">=" if self.better == "higher" else "<="
 
     def values(self, column: pd.Series) -> NDArray[np.float64]:
-        """Give a column as float64, as absolute values where these count; NaN where missing."""
+        """Return a column as float64, as absolute values where these count; NaN where missing."""
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return np.abs(values) if self.absolute else values
 
@@ -95,7 +95,7 @@ QUALITY_DIRECTIONS: dict[str, Direction] = {
 def resolve_directions(
     override: Mapping[str, str | Direction] | None,
 ) -> dict[str, Direction]:
-    """Give the table of directions with what a user says instead.
+    """Return the table of directions, with those that a user overrides.
 
     Parameters
     ----------

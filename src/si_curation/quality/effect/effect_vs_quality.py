@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from si_curation.errors import ParameterError
+from si_curation.checks import Checks, is_number
 from si_curation.kernels.effect_statistics import (
     bootstrap_counts,
     nested_subsets,
@@ -48,7 +48,7 @@ class EffectVsQuality:
         rank correlation is significant (below alpha), the partial one is not, and it is less than
         half as large; ``p_removal``: the smallest
         adjusted P value; ``p_removal_holm``: the same, adjusted for all metrics (Holm). NaN where
-        it cannot be told; the reason says why.
+        there is nothing to compute; the reason says why.
     effect : float
         Of all units.
     values : pandas.Series
@@ -97,7 +97,7 @@ def effect_vs_quality(
     num_permutations: int = 999,
     seed: int = 0,
 ) -> EffectVsQuality:
-    """Tell for each quality metric whether an effect survives stricter thresholds.
+    """Compute for each quality metric whether an effect survives stricter thresholds.
 
     A result that shrinks as the sorting gets better may be an artefact of bad sorting. Removing
     units changes every estimate a little, so that the change is compared with the removal of as
@@ -194,17 +194,26 @@ def effect_vs_quality(
     {'rp_contamination': 'vanishes', 'snr': 'stable'}
     """
     inputs = gather_inputs(effect, metrics, metric_names, covariates, groups, directions)
-    settings = _settings(
-        null_value,
-        min_units,
-        alpha,
-        confidence_level,
-        num_bootstraps,
-        num_permutations,
-        keep,
+    checks = Checks()
+    checks.number("alpha", alpha, above=0, below=1)
+    checks.number("confidence_level", confidence_level, above=0, below=1)
+    checks.number("null_value", null_value)
+    checks.whole_number("min_units", min_units, at_least=3)
+    checks.whole_number("num_bootstraps", num_bootstraps, at_least=20)
+    checks.whole_number("num_permutations", num_permutations, at_least=19)
+    checks.whole_number("seed", seed, at_least=0)
+    thresholds = dict(thresholds or {})
+    _check_thresholds(checks, keep, thresholds, inputs.metric_names)
+    checks.finish()
+    settings = _Settings(
+        float(null_value),
+        int(min_units),
+        float(alpha),
+        float(confidence_level),
+        int(num_bootstraps),
+        int(num_permutations),
+        np.unique(np.array([1.0, *np.asarray(keep).ravel()], dtype=np.float64))[::-1],
         thresholds,
-        seed,
-        inputs.metric_names,
     )
     measure = make_measure(inputs, statistic)
     rows: list[dict[str, Any]] = []
@@ -235,50 +244,21 @@ def effect_vs_quality(
     )
 
 
-def _settings(
-    null_value, min_units, alpha, level, bootstraps, permutations, keep, thresholds, seed, names
-) -> _Settings:
-    problems = []
-    for name, value in (("alpha", alpha), ("confidence_level", level)):
-        if not (_is_number(value) and 0.0 < value < 1.0):
-            problems.append(f"{name} is {value!r}, expected a number between 0 and 1")
-    if not (_is_number(null_value) and np.isfinite(null_value)):
-        problems.append(f"null_value is {null_value!r}, expected a number")
-    counts = {
-        "min_units": (min_units, 3),
-        "num_bootstraps": (bootstraps, 20),
-        "num_permutations": (permutations, 19),
-        "seed": (seed, 0),
-    }
-    for name, (count, least) in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
-            problems.append(f"{name} is {count!r}, expected a whole number, {least} or more")
+def _check_thresholds(
+    checks: Checks, keep: Any, thresholds: Mapping[str, Any], names: Sequence[str]
+) -> None:
     shares = np.asarray(keep, dtype=object).ravel()
-    if shares.size == 0 or not all(_is_number(s) and 0.0 < s <= 1.0 for s in shares):
-        problems.append(f"keep is {keep!r}, expected shares above 0 and up to 1")
-    for name, values in dict(thresholds or {}).items():
-        if name not in names:
-            problems.append(f"thresholds of {name!r}: the metric is not tested")
-        values = np.asarray(values, dtype=object).ravel()
-        if values.size == 0 or not all(_is_number(v) and not np.isnan(v) for v in values):
-            problems.append(f"thresholds of {name!r} are {list(values)}, expected numbers")
-    if problems:
-        raise ParameterError("; ".join(problems))
-    ordered = np.unique([1.0, *shares.astype(np.float64)])[::-1]
-    return _Settings(
-        float(null_value),
-        int(min_units),
-        float(alpha),
-        float(level),
-        int(bootstraps),
-        int(permutations),
-        ordered,
-        dict(thresholds or {}),
+    checks.require(
+        shares.size > 0 and all(is_number(one) and 0.0 < one <= 1.0 for one in shares),
+        f"keep is {keep!r}, expected shares above 0 and up to 1",
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    for name, given in thresholds.items():
+        checks.require(name in names, f"thresholds of {name!r}: the metric is not tested")
+        values = np.asarray(given, dtype=object).ravel()
+        checks.require(
+            values.size > 0 and all(is_number(one) and not np.isnan(one) for one in values),
+            f"thresholds of {name!r} are {list(values)}, expected numbers",
+        )
 
 
 def _test_metric(
@@ -367,7 +347,15 @@ def _subsets(
     return direction.quality(cuts[kept]), members[kept]
 
 
-def _correlations(name, inputs, values, quality, units, orders, rng) -> dict[str, float]:
+def _correlations(
+    name: str,
+    inputs: EffectInputs,
+    values: NDArray[np.float64],
+    quality: NDArray[np.float64],
+    units: NDArray[np.int64],
+    orders: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> dict[str, float]:
     groups = inputs.groups_of(units)
     none = np.zeros((units.size, 0))
     rho, p_rho = partial_rank_correlation(values, quality, none, groups, orders)

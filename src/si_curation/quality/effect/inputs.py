@@ -1,4 +1,4 @@
-"""What `effect_vs_quality` is given: lined up by unit, checked, and what is left out said."""
+"""The inputs of `effect_vs_quality`: aligned by unit and checked."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class EffectInputs:
         return 0 if self.group_of_unit is None else int(self.group_of_unit.max()) + 1
 
     def groups_of(self, units: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """Give the groups of some units, from 0 without gaps."""
+        """Return the groups of some units, from 0 without gaps."""
         if self.group_of_unit is None:
             return None
         return np.unique(self.group_of_unit[units], return_inverse=True)[1].reshape(-1)
@@ -132,7 +132,9 @@ def _problems(effect: Any, metrics: Any) -> list[str]:
     return problems
 
 
-def _note_missing(effect: pd.Series, metrics: pd.DataFrame, values: NDArray, notes: list) -> None:
+def _note_missing(
+    effect: pd.Series, metrics: pd.DataFrame, values: NDArray, notes: list[str]
+) -> None:
     elsewhere = int((~effect.index.isin(metrics.index)).sum())
     if elsewhere:
         notes.append(f"{elsewhere} units have an effect and no metrics; left out")
@@ -141,7 +143,12 @@ def _note_missing(effect: pd.Series, metrics: pd.DataFrame, values: NDArray, not
         notes.append(f"{missing} units have metrics and no effect; left out")
 
 
-def _choose_metrics(metrics, asked, table, notes) -> list[str]:
+def _choose_metrics(
+    metrics: pd.DataFrame,
+    asked: Sequence[str] | None,
+    table: Mapping[str, Direction],
+    notes: list[str],
+) -> list[str]:
     if asked is not None:
         names = list(dict.fromkeys(asked))
         problems = [f"{n!r} is no column" for n in names if n not in metrics.columns]
@@ -168,7 +175,7 @@ def _choose_metrics(metrics, asked, table, notes) -> list[str]:
     return names
 
 
-def _choose_covariates(metrics: pd.DataFrame, asked: Sequence[str], notes: list) -> list[str]:
+def _choose_covariates(metrics: pd.DataFrame, asked: Sequence[str], notes: list[str]) -> list[str]:
     there = [
         name
         for name in dict.fromkeys(asked)
@@ -182,7 +189,7 @@ def _choose_covariates(metrics: pd.DataFrame, asked: Sequence[str], notes: list)
     return there
 
 
-def _group_codes(groups: Any, metrics: pd.DataFrame, notes: list) -> NDArray[np.int64] | None:
+def _group_codes(groups: Any, metrics: pd.DataFrame, notes: list[str]) -> NDArray[np.int64] | None:
     if groups is None:
         if isinstance(metrics.index, pd.MultiIndex):
             notes.append(

@@ -33,15 +33,19 @@ class ArrayMeasure:
         self._shuffled = shuffled_means if mean else shuffled_medians
 
     def observe(self, units: NDArray, members: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Effect of each subset."""
+        """Return the effect of each subset."""
         return np.array([self._one(self.values[units[member]]) for member in members])
 
-    def resample(self, units, counts, members) -> NDArray[np.float64]:
-        """Effect of each subset in each resample."""
+    def resample(
+        self, units: NDArray[np.int64], counts: NDArray[np.float64], members: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the effect of each subset in each resample."""
         return self._weighted(self.values[units], counts, members)
 
-    def remove(self, units, orders, members) -> NDArray[np.float64]:
-        """Effect of as many units at random."""
+    def remove(
+        self, units: NDArray[np.int64], orders: NDArray[np.int64], members: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the effect of as many units drawn at random."""
         return self._shuffled(self.values[units], orders, members)
 
 
@@ -74,9 +78,9 @@ class FunctionMeasure:
             ) from None
 
     def _pseudo_values(self, every: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Give what each unit brings: n f(all) - (n - 1) f(all but it); for a mean, its value.
+        """Return the pseudo-value of each unit: n f(all) - (n - 1) f(all but it).
 
-        Tukey's jackknife; Efron & Tibshirani 1993, chapter 11.
+        For a mean it is the unit's value. Tukey's jackknife; Efron & Tibshirani 1993, chapter 11.
         """
         n = every.size
         whole = self._ask(every)
@@ -84,11 +88,13 @@ class FunctionMeasure:
         return n * whole - (n - 1) * np.broadcast_to(without, (n,))
 
     def observe(self, units: NDArray, members: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Effect of each subset."""
+        """Return the effect of each subset."""
         return np.array([self._finite(units[member]) for member in members])
 
-    def resample(self, units, counts, members) -> NDArray[np.float64]:
-        """Effect of each subset in each resample; NaN where the function gives none."""
+    def resample(
+        self, units: NDArray[np.int64], counts: NDArray[np.float64], members: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the effect of each subset in each resample; NaN where the function gives none."""
         result = np.full((len(counts), len(members)), np.nan)
         for r, count in enumerate(counts.astype(np.int64)):
             for j, member in enumerate(members):
@@ -97,8 +103,10 @@ class FunctionMeasure:
                     result[r, j] = self._ask(drawn)
         return result
 
-    def remove(self, units, orders, members) -> NDArray[np.float64]:
-        """Effect of as many units at random."""
+    def remove(
+        self, units: NDArray[np.int64], orders: NDArray[np.int64], members: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the effect of as many units drawn at random."""
         return np.array(
             [[self._finite(units[order[member]]) for member in members] for order in orders]
         )
@@ -114,7 +122,7 @@ class FunctionMeasure:
 
 
 def make_measure(inputs: EffectInputs, statistic: Any) -> ArrayMeasure | FunctionMeasure:
-    """Give the measure of an effect.
+    """Return the measure of an effect.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What phy's cluster table and the sorter say of units: place, size, template, label."""
+"""The columns of phy's cluster table and of the sorter: place, size, template, label."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def compute_identity(
     unit_ids: Sequence[Any] | NDArray | None = None,
     metric_names: Sequence[str] | None = None,
 ) -> MetricValues:
-    """Look up what phy's cluster table and the sorter say of units.
+    """Look up the columns of phy's cluster table and of the sorter.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def compute_identity(
     Returns
     -------
     MetricValues
-        Numbers are float64, NaN where they cannot be told; ``KSLabel``, and ids and shanks that are
-        no numbers, are str, "" where they cannot be told.
+        Numbers are float64, NaN where missing; ``KSLabel``, and ids and shanks that are no numbers,
+        are str, "" where missing.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def compute_identity(
     return found._replace(sources=sources)
 
 
-def _place(analyzer, units) -> tuple[MetricValues, str]:
+def _place(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> tuple[MetricValues, str]:
     names = ("best_channel_id", "depth_um", "shank", "amp")
     has_assignment = analyzer.get_extension("template_assignment") is not None
     source = "template_assignment" if has_assignment else "templates"
@@ -99,25 +99,25 @@ def _place(analyzer, units) -> tuple[MetricValues, str]:
     best = np.full(len(units), -1)
     best[templates >= 0] = ranked[templates[templates >= 0], 0]
     reasons[(templates >= 0) & (best < 0)] = Explanation("no_signal")
-    told = best >= 0
+    known = best >= 0
     values: dict[str, NDArray] = {
         "best_channel_id": _take(analyzer.channel_ids, best),
         "depth_um": _take(analyzer.get_channel_locations()[:, 1], best),
         "shank": _take(shanks_of(analyzer), best),
         "amp": np.full(len(units), np.nan),
     }
-    values["amp"][told] = amplitudes[templates[told]].max(axis=1)
+    values["amp"][known] = amplitudes[templates[known]].max(axis=1)
     return MetricValues(values, dict.fromkeys(names, reasons)), source
 
 
 def _take(values: NDArray, index: NDArray[np.integer]) -> NDArray:
-    """Values at some places; NaN or "" where the place is -1."""
+    """Return values at some places; NaN or "" where the place is -1."""
     if values.dtype.kind in "iufb":
         return np.append(values.astype(np.float64), np.nan)[index]
     return np.append(values.astype(np.str_), "")[index]
 
 
-def _templates(analyzer, units) -> tuple[MetricValues, str]:
+def _templates(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> tuple[MetricValues, str]:
     source = "template_assignment"
     assignment = analyzer.get_extension(source)
     if assignment is None:
@@ -132,7 +132,7 @@ def _templates(analyzer, units) -> tuple[MetricValues, str]:
     ), source
 
 
-def _sorter(analyzer, units) -> tuple[MetricValues, str]:
+def _sorter(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> tuple[MetricValues, str]:
     values: dict[str, NDArray] = {}
     reasons: dict[str, NDArray] = {}
     for name in METRICS["sorter"]:

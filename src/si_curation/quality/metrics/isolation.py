@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.checks import Checks, is_whole_number, unit_indices_of
 from si_curation.kernels.parallel import run_blocks
 from si_curation.quality.metrics.isolation_features import (
     UnitFeatures,
@@ -112,12 +112,7 @@ def compute_isolation(
     names = list(ISOLATION) if metric_names is None else list(metric_names)
     parameters = _Parameters(spikes, feature_channels, max_spikes, n_neighbors)
     _check(names, parameters)
-    wanted = sorting_analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
-    known = set(sorting_analyzer.unit_ids.tolist())
-    unknown = [unit for unit in wanted.tolist() if unit not in known]
-    if unknown:
-        raise UnknownIdError(f"units {unknown} are not in the analyzer, expected some of its units")
-    units = [int(i) for i in sorting_analyzer.sorting.ids_to_indices(wanted)]
+    units = [int(i) for i in unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True)]
     if parameters.spikes == "principal_components" and feature_channels == "file":
         features = injected_features(sorting_analyzer)
     else:
@@ -131,30 +126,22 @@ def compute_isolation(
 
 
 def _check(names: list[str], parameters: _Parameters) -> None:
-    problems = [
-        f"metric_names has {name!r}, expected some of {', '.join(ISOLATION)}"
-        for name in names
-        if name not in ISOLATION
-    ]
     spikes, channels, max_spikes, n_neighbors = parameters
-    if spikes not in ("principal_components", "all") and not _is_count(spikes):
-        problems.append(
-            f"spikes is {spikes!r}, expected 'principal_components', 'all' or a number of spikes "
-            "per unit"
+    checks = Checks()
+    for name in names:
+        checks.require(
+            name in ISOLATION,
+            f"metric_names has {name!r}, expected some of {', '.join(ISOLATION)}",
         )
-    if channels not in ("file", "repaired"):
-        problems.append(f"feature_channels is {channels!r}, expected 'file' or 'repaired'")
-    if max_spikes is not None and not _is_count(max_spikes):
-        problems.append(f"max_spikes is {max_spikes!r}, expected a whole number from 1, or None")
-    if not _is_count(n_neighbors):
-        problems.append(f"n_neighbors is {n_neighbors!r}, expected a whole number from 1")
-    if problems:
-        raise ParameterError("; ".join(problems))
-
-
-def _is_count(value: object) -> bool:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and value >= 1  # type: ignore[operator]
+    checks.require(
+        spikes in ("principal_components", "all") or (is_whole_number(spikes) and int(spikes) >= 1),
+        f"spikes is {spikes!r}, expected 'principal_components', 'all' or a number of spikes per "
+        "unit",
+    )
+    checks.choice("feature_channels", channels, ("file", "repaired"))
+    checks.whole_number("max_spikes", max_spikes, at_least=1, optional=True)
+    checks.whole_number("n_neighbors", n_neighbors, at_least=1)
+    checks.finish()
 
 
 def _measure(

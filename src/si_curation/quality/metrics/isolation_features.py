@@ -74,7 +74,7 @@ class UnitFeatures:
         return self.flat[self.starts[unit] : self.stops[unit]]
 
     def count(self, unit: int) -> int:
-        """Give the number of spikes of a unit."""
+        """Return the number of spikes of a unit."""
         return int(self.stops[unit] - self.starts[unit])
 
     def neighbours(self, unit: int) -> NDArray[np.int64]:
@@ -172,7 +172,7 @@ def injected_features(analyzer: SortingAnalyzer) -> UnitFeatures:
             "principal_components=True), or compute 'random_spikes', 'waveforms' and "
             "'principal_components'"
         )
-    data = extension.data["pca_projection"]
+    data = extension.get_data()
     spikes = analyzer.get_extension("random_spikes").get_random_spikes()
     num_pcs, width = data.shape[1], data.shape[2] if len(data.shape) == 3 else 1
     is_dense = analyzer.sparsity is None
@@ -259,7 +259,12 @@ def folder_features(
     return gathered
 
 
-def _choose(analyzer, spikes, unit_index, features: SorterFeatures) -> NDArray[np.int64]:
+def _choose(
+    analyzer: SortingAnalyzer,
+    spikes: str | int,
+    unit_index: NDArray[np.integer],
+    features: SorterFeatures,
+) -> NDArray[np.int64]:
     if spikes == "principal_components":
         extension = analyzer.get_extension("random_spikes")
         if extension is None:
@@ -280,7 +285,11 @@ def _choose(analyzer, spikes, unit_index, features: SorterFeatures) -> NDArray[n
 
 
 def _mostly_stored(
-    features: SorterFeatures, chosen, units, num_units: int, num_channels: int
+    features: SorterFeatures,
+    chosen: NDArray[np.int64],
+    units: NDArray[np.int64],
+    num_units: int,
+    num_channels: int,
 ) -> NDArray[np.bool_]:
     """Channels on which the features of at least half of the spikes of each unit are."""
     num_groups = len(features.channels)

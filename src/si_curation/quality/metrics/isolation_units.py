@@ -28,7 +28,7 @@ _SMALLEST = 1e-300
 def mahalanobis(
     features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]
 ) -> tuple[MetricResult, MetricResult]:
-    """Isolation distance and L-ratio.
+    """Return the isolation distance and the L-ratio.
 
     Spikes of neighbours are taken in the order of how far away their units are. Those that are
     surely farther than the isolation distance and add nothing to the L-ratio (less than 1e-13 of it
@@ -74,9 +74,16 @@ def _both(code: str, **values: Any) -> tuple[MetricResult, MetricResult]:
 
 
 def _nearest_and_survival(
-    features, neighbours, channels, order, center, transform, rank, num_left
+    features: UnitFeatures,
+    neighbours: NDArray[np.int64],
+    channels: NDArray[np.int64],
+    order: NDArray[np.integer],
+    center: NDArray[np.float64],
+    transform: NDArray[np.float64],
+    rank: int,
+    num_left: int,
 ) -> tuple[float, float]:
-    """Squared distance of the spike of that rank, and the sum of chi-squared survivals of all."""
+    """Return the squared distance at a rank, and the sum of the chi-squared survivals."""
     half = center.size / 2
     survival = 0.0
     kept = np.zeros(0)
@@ -98,7 +105,7 @@ def _nearest_and_survival(
 
 
 def d_prime(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]) -> MetricResult:
-    """Discriminability d', from the moments of the units alone."""
+    """Return the discriminability d', from the moments of the units alone."""
     if features.count(unit) == 0:
         return _missing("no_spikes_with_features")
     if neighbours.size == 0:
@@ -116,7 +123,7 @@ def d_prime(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]) ->
 
 
 def silhouette(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]) -> MetricResult:
-    """Mean simplified silhouette of the spikes of a unit."""
+    """Return the mean simplified silhouette of the spikes of a unit."""
     if features.count(unit) == 0:
         return _missing("no_spikes_with_features")
     if neighbours.size == 0:
@@ -137,7 +144,7 @@ def nearest_neighbour(
     max_spikes: int | None,
     n_neighbors: int,
 ) -> tuple[MetricResult, MetricResult]:
-    """Hit and miss rate of nearest neighbours."""
+    """Return the hit and miss rate of nearest neighbours."""
     count = features.count(unit)
     if count == 0:
         return _both("no_spikes_with_features")
@@ -162,10 +169,11 @@ def nearest_neighbour(
 def _rows_searched(
     features: UnitFeatures, unit: int, neighbours: NDArray[np.int64], max_spikes: int | None
 ) -> tuple[NDArray[np.int64], int]:
-    """Rows of the spikes that are searched, the unit's own first, and how many count as its own.
+    """Return the rows of the spikes that are searched, and how many of them count as own.
 
     Every n-th of the unit's spikes followed by those of all neighbours in order of time, without
-    the last spike, and the number of own ones rounded down, all as SpikeInterface.
+    the last spike, and the number of own ones rounded down, all as SpikeInterface. The unit's own
+    come first.
     """
     own = np.arange(features.starts[unit], features.stops[unit])
     others = np.concatenate(
@@ -185,9 +193,9 @@ def _rows_searched(
 def _matrix(
     features: UnitFeatures, unit: int, units: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """Features of ascending rows on the channels of a unit, and where the rows of each unit start.
+    """Return the features of ascending rows, and where the rows of each unit start.
 
-    The features in which the units differ most come first.
+    On the channels of a unit; the features in which the units differ most come first.
     """
     channels, flat = features.channels[unit], features.flat
     units = np.sort(units)

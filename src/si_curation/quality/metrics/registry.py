@@ -76,7 +76,7 @@ _TEXT_COLUMNS = ("KSLabel",)
 
 
 def spikeinterface_metrics() -> list[type[BaseMetric]]:
-    """Give all metrics as SpikeInterface lists them."""
+    """Return all metrics as SpikeInterface lists them."""
     return [
         type(
             f"_{name}",
@@ -172,7 +172,11 @@ def compute_metrics(
     return order_columns(join_columns(*parts), columns_of(list(metric_params)))
 
 
-def _isolation(analyzer, unit_ids, metric_params) -> MetricValues:
+def _isolation(
+    analyzer: SortingAnalyzer,
+    unit_ids: NDArray,
+    metric_params: Mapping[str, Mapping[str, Any]],
+) -> MetricValues:
     """Compute metrics with the same features together: these are gathered once."""
     parts = []
     for features in dict.fromkeys(_features_of(params) for params in metric_params.values()):
@@ -203,7 +207,7 @@ def units_with_new_neighbours(
     new: NDArray,
     metric_params: Mapping[str, Mapping[str, Any]],
 ) -> NDArray:
-    """Give the units whose isolation changes when other units are merged or split.
+    """Return the units whose isolation changes when other units are merged or split.
 
     Those that have the main channel of a unit that is gone or new on their channels; all units
     where the analyzer is dense, or features are put on other channels.

@@ -18,7 +18,6 @@ from si_curation.reading.features import open_window
 from si_curation.variables import Explanation
 
 _SPIKES_PER_BLOCK = 1 << 16
-_DATA_OF = {"spike_amplitudes": "amplitudes", "amplitude_scalings": "amplitude_scalings"}
 
 
 class SpikeValues(NamedTuple):
@@ -41,19 +40,19 @@ def amplitudes_of(
     for name in extensions:
         extension = analyzer.get_extension(name)
         if extension is not None:
-            return SpikeValues(as_array(extension.data[_DATA_OF[name]]), name)
+            return SpikeValues(as_array(extension.get_data(copy=False)), name)
     return Explanation("no_amplitudes", names=" or ".join(extensions))
 
 
 def positions_of(analyzer: SortingAnalyzer, direction: str) -> SpikeValues | Explanation:
-    """Give the position of every spike along a direction, in µm, or why there is none.
+    """Return the position of every spike along a direction, in µm, or why there is none.
 
     From the extension `spike_locations`; without it, the depth that phy computes from the principal
     components in the folder that the analyzer was read from.
     """
     extension = analyzer.get_extension("spike_locations")
     if extension is not None:
-        locations = as_array(extension.data["spike_locations"])
+        locations = as_array(extension.get_data(copy=False))
         if direction not in (locations.dtype.names or ()):
             return Explanation("no_direction", direction=direction)
         return SpikeValues(np.ascontiguousarray(locations[direction]), "spike_locations")

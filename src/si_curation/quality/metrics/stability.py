@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.errors import ParameterError
+from si_curation.checks import Checks
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
@@ -131,10 +131,21 @@ def compute_stability(
         flat = [window[c] for unit in results for window in unit]
         values[c] = np.array([value for value, _ in flat], dtype=np.float64).reshape(shape)
         reasons[c].reshape(-1)[:] = [reason for _, reason in flat]
-    told = {name: "spike times" if values is None else "" for name, values in found.items()}
-    told |= {n: f.source for n, f in found.items() if isinstance(f, SpikeValues)}
-    sources = {c: told[n] for n in metrics for c in METRICS[n] if c in columns}
+    source_of = {name: "spike times" if values is None else "" for name, values in found.items()}
+    source_of |= {n: f.source for n, f in found.items() if isinstance(f, SpikeValues)}
+    sources = {c: source_of[n] for n in metrics for c in METRICS[n] if c in columns}
     return MetricValues(values, reasons, sources)
+
+
+_POSITIVE = (
+    ("presence_ratio", "bin_duration_s"),
+    ("firing_range", "bin_size_s"),
+    ("amplitude_cv", "average_num_spikes_per_bin"),
+    ("amplitude_cutoff", "num_histogram_bins"),
+    ("amplitude_cutoff", "histogram_smoothing_value"),
+    ("noise_cutoff", "n_bins"),
+    ("drift", "interval_s"),
+)
 
 
 def complete_params(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
@@ -147,47 +158,30 @@ def complete_params(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, 
     """
     params = {name: {**defaults, **(given or {}).get(name, {})} for name, defaults in
               DEFAULT_PARAMS.items()}  # fmt: skip
-    problems = [
-        f"{name} has no parameter {key!r}, expected some of {', '.join(DEFAULT_PARAMS[name])}"
-        for name, its in params.items()
-        for key in its
-        if key not in DEFAULT_PARAMS[name]
-    ]
-    positive = [
-        ("presence_ratio", "bin_duration_s"),
-        ("firing_range", "bin_size_s"),
-        ("amplitude_cv", "average_num_spikes_per_bin"),
-        ("amplitude_cutoff", "num_histogram_bins"),
-        ("amplitude_cutoff", "histogram_smoothing_value"),
-        ("noise_cutoff", "n_bins"),
-        ("drift", "interval_s"),
-    ]
-    for name, key in positive:
-        if not _is_positive(params[name][key]):
-            problems.append(f"{name}: {key} is {params[name][key]!r}, expected more than 0")
-    if not params["presence_ratio"]["mean_fr_ratio_thresh"] >= 0:
-        problems.append("presence_ratio: mean_fr_ratio_thresh is below 0")
+    checks = Checks()
+    for name, its in params.items():
+        for key in its:
+            checks.require(
+                key in DEFAULT_PARAMS[name],
+                f"{name} has no parameter {key!r}, expected some of "
+                f"{', '.join(DEFAULT_PARAMS[name])}",
+            )
+    for name, key in _POSITIVE:
+        checks.number(f"{name}: {key}", params[name][key], above=0)
+    least = params["presence_ratio"]["mean_fr_ratio_thresh"]
+    checks.number("presence_ratio: mean_fr_ratio_thresh", least, at_least=0)
     extension = params["amplitude_cv"]["amplitude_extension"]
-    if extension not in ("spike_amplitudes", "amplitude_scalings"):
-        problems.append(
-            f"amplitude_cv: amplitude_extension is {extension!r}, expected 'spike_amplitudes' or "
-            "'amplitude_scalings'"
-        )
-    if params["drift"]["direction"] not in ("x", "y", "z"):
-        problems.append(
-            f"drift: direction is {params['drift']['direction']!r}, expected 'x', 'y' or 'z'"
-        )
-    if problems:
-        raise ParameterError("; ".join(problems))
+    known = ("spike_amplitudes", "amplitude_scalings")
+    checks.choice("amplitude_cv: amplitude_extension", extension, known)
+    checks.choice("drift: direction", params["drift"]["direction"], ("x", "y", "z"))
+    checks.finish()
     return params
 
 
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and bool(value > 0)
-
-
-def _spikes_of(analyzer, units) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Give the samples (on one clock) and rows of the spikes of each unit."""
+def _spikes_of(
+    analyzer: SortingAnalyzer, units: NDArray[np.int64]
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+    """Return the samples (on one clock) and rows of the spikes of each unit."""
     vector = analyzer.sorting.to_spike_vector()
     by_unit = spikes_by_unit(np.ascontiguousarray(vector["unit_index"]), len(analyzer.unit_ids))
     rows = [by_unit[i] for i in units]
@@ -200,23 +194,27 @@ def _spikes_of(analyzer, units) -> tuple[list[NDArray[np.int64]], list[NDArray[n
     return [samples[of] for of in rows], rows
 
 
-def _values_for(analyzer, name: str, params: Mapping[str, Any]) -> SpikeValues | Explanation | None:
-    """Values of all spikes that a metric needs, why there are none, or None if it needs none."""
+def _values_for(
+    analyzer: SortingAnalyzer, name: str, params: Mapping[str, Any]
+) -> SpikeValues | Explanation | None:
+    """Return the values of all spikes that a metric needs, or why there are none."""
     if name in _OF_TIMES:
         return None
     if name == "drift":
         return positions_of(analyzer, params["direction"])
-    order = ("spike_amplitudes",)
+    order: tuple[str, ...] = ("spike_amplitudes",)
     if name == "amplitude_cutoff":
-        order = ("amplitude_scalings", "spike_amplitudes")  # type: ignore[assignment]
+        order = ("amplitude_scalings", "spike_amplitudes")
     elif name == "noise_cutoff":
-        order = ("spike_amplitudes", "amplitude_scalings")  # type: ignore[assignment]
+        order = ("spike_amplitudes", "amplitude_scalings")
     elif name == "amplitude_cv":
         order = (params["amplitude_extension"],)
     return amplitudes_of(analyzer, order)
 
 
-def _absolute(analyzer, windows) -> list[tuple[int | None, int]]:
+def _absolute(
+    analyzer: SortingAnalyzer, windows: NDArray[np.int64] | None
+) -> list[tuple[int | None, int]]:
     if windows is None:
         return [(None, 0)]
     lengths = segment_samples_of(analyzer)
@@ -224,7 +222,11 @@ def _absolute(analyzer, windows) -> list[tuple[int | None, int]]:
     return [(int(offsets[s] + start), int(offsets[s] + stop)) for s, start, stop in windows]
 
 
-def _series(samples, rows, found) -> dict[str, Series]:
+def _series(
+    samples: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    found: Mapping[str, SpikeValues | Explanation | None],
+) -> dict[str, Series]:
     known: dict[int, Series] = {}
     series = {}
     for name, values in found.items():

@@ -55,7 +55,7 @@ class UnitSpikes(NamedTuple):
 
 
 def part_of_unit(samples: NDArray[np.int64], series: dict[str, Series], span: Span) -> UnitSpikes:
-    """Give the spikes of a unit that lie within a span."""
+    """Return the spikes of a unit that lie within a span."""
     if span.is_whole:
         return UnitSpikes(span, samples, series, {})
     cut = {}
@@ -68,7 +68,9 @@ def part_of_unit(samples: NDArray[np.int64], series: dict[str, Series], span: Sp
     return UnitSpikes(span, samples[_rows_within(samples, span.periods)], cut, {})
 
 
-def _rows_within(samples, periods) -> slice | NDArray[np.int64]:
+def _rows_within(
+    samples: NDArray[np.int64], periods: NDArray[np.int64]
+) -> slice | NDArray[np.int64]:
     bounds = np.searchsorted(samples, periods)
     if len(bounds) == 1:
         return slice(int(bounds[0, 0]), int(bounds[0, 1]))
@@ -92,7 +94,7 @@ def measure_unit(
     params : mapping
         Parameters of each metric.
     missing : mapping
-        Why a metric cannot be had of any unit.
+        Why a metric is missing for all units.
 
     Returns
     -------

@@ -34,7 +34,7 @@ class Windows(NamedTuple):
 
 
 def order_columns(found: MetricValues, columns: Sequence[str]) -> MetricValues:
-    """Give the columns in an order; those that are not there are left out."""
+    """Return the columns in an order; those that are not there are left out."""
     there = [c for c in columns if c in found.values]
     return MetricValues(
         {c: found.values[c] for c in there},
@@ -56,7 +56,7 @@ def join_columns(*parts: MetricValues) -> MetricValues:
 
 
 def take_units(found: MetricValues, rows: NDArray[np.integer]) -> MetricValues:
-    """Give the rows of some units."""
+    """Return the rows of some units."""
     return found._replace(
         values={c: v[rows] for c, v in found.values.items()},
         reasons={c: v[rows] for c, v in found.reasons.items()},
@@ -75,7 +75,7 @@ def put_units(into: MetricValues, found: MetricValues, rows: NDArray[np.integer]
 
 
 def empty_like(found: MetricValues, num_units: int) -> MetricValues:
-    """Give the same columns without values, for another number of units."""
+    """Return the same columns without values, for another number of units."""
     values: dict[str, NDArray] = {}
     reasons: dict[str, NDArray] = {}
     for c, of in found.values.items():
@@ -87,7 +87,7 @@ def empty_like(found: MetricValues, num_units: int) -> MetricValues:
 
 
 def pack(found: MetricValues, windows: Windows | None, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what an extension stores.
+    """Return what an extension stores.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def pack(found: MetricValues, windows: Windows | None, kept: Mapping[str, Any]) 
 
 
 def unpack(data: Mapping[str, Any]) -> tuple[MetricValues, Windows | None]:
-    """Give the metrics, and those in windows, that `pack` stored."""
+    """Return the metrics, and those in windows, that `pack` stored."""
     table = data["table"]
     values: dict[str, NDArray] = {}
     for name in ("numbers", "texts"):
@@ -198,7 +198,7 @@ def reason_texts(reasons: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def to_frame(found: MetricValues, unit_ids: NDArray, reasons: bool = False) -> pd.DataFrame:
-    """Give a table indexed by unit id, of values or of the reasons why they are missing."""
+    """Return a table indexed by unit id, of values or of the reasons why they are missing."""
     if reasons:
         texts = {c: reason_texts(v) for c, v in found.reasons.items()}
         return pd.DataFrame(texts, index=pd.Index(unit_ids))
@@ -219,14 +219,14 @@ def _typed(column: str, values: NDArray) -> Any:
 
 
 def _is_whole(values: NDArray) -> bool:
-    told = values[~np.isnan(values)]
-    return bool(np.all(told == np.round(told)))
+    known = values[~np.isnan(values)]
+    return bool(np.all(known == np.round(known)))
 
 
 def to_long_frame(
     windows: Windows, unit_ids: NDArray, sampling_frequency: float, reasons: bool = False
 ) -> pd.DataFrame:
-    """Give a long table: a row for each unit and window."""
+    """Return a long table: a row for each unit and window."""
     num_units, num_windows = len(unit_ids), len(windows.edges)
     segment, start, stop = (np.tile(of, num_units) for of in windows.edges.T)
     if reasons:

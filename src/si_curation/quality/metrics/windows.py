@@ -92,7 +92,7 @@ class Span:
         return [self.periods[segment == s] for s in np.unique(segment)]
 
     def within(self, start: int, stop: int) -> Span:
-        """Give the part of the span between two samples."""
+        """Return the part of the span between two samples."""
         cut = np.clip(self.periods, start, stop)
         cut = cut[cut[:, 1] > cut[:, 0]]
         return Span(self.segment_samples, self.sampling_frequency, cut)
@@ -108,7 +108,7 @@ def segment_samples_of(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
 def spans_of(
     analyzer: SortingAnalyzer, unit_ids: Sequence[Any] | NDArray, periods: PeriodsByUnit | None
 ) -> list[Span]:
-    """Give the span of each unit; one object for all where there are no periods."""
+    """Return the span of each unit; one object for all where there are no periods."""
     samples, fs = segment_samples_of(analyzer), analyzer.sampling_frequency
     if periods is None:
         return [Span(samples, fs)] * len(unit_ids)
