@@ -16,6 +16,7 @@ import pytest
 
 import si_curation as sic
 from helpers.needs import need
+from si_curation.variables import REASONS, TABLES
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
@@ -83,17 +84,16 @@ def test_constants_are_told_what_they_are(pages_from_code):
 
 def test_pages_of_numbers_hold_every_column(pages_from_code):
     pages = pages_from_code.number_pages()
-    tables = {
-        "metrics": sic.METRIC_DESCRIPTIONS,
-        "contamination": sic.CONTAMINATION_DESCRIPTIONS,
-        "connections": sic.MONOSYNAPTIC_DESCRIPTIONS,
-        "merges": pages_from_code.MERGES,
-        "labels": sic.LABEL_PRESETS,
-    }
-    assert pages.keys() == tables.keys()
-    for name, columns in tables.items():
-        for column in columns:
-            assert column in pages[name]
+    shown = [name for page in pages_from_code.TABLE_PAGES.values() for name in page.tables]
+    assert sorted(shown) == sorted(TABLES)
+    for key, page in pages_from_code.TABLE_PAGES.items():
+        for name in page.tables:
+            for column in TABLES[name]:
+                assert f"`{column}`" in pages[key]
+    assert all(f"`{code}`" in pages["reasons"] for code in REASONS)
+    assert all(preset in pages["labels"] for preset in sic.LABEL_PRESETS)
+    listed = (DOCS / "numbers.md").read_text(encoding="utf-8")
+    assert all(f"\nnumbers/{key}\n" in listed for key in pages)
 
 
 @pytest.mark.slow

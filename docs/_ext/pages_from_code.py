@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import si_curation as sic
-from si_curation.variables import MERGES
+from si_curation.variables import REASONS, TABLES, Table
 
 
 class Group(NamedTuple):
@@ -39,7 +39,7 @@ GROUPS: dict[str, Group] = {
     ),
     "extensions": Group(
         "Extensions",
-        "`analyzer.compute(name)` or the function; `analyzer.get_extension(name)` gives the class.",
+        "`analyzer.compute(name)` or the function; `analyzer.get_extension(name)` for the class.",
         (
             "compute_template_assignment",
             "TemplateAssignment",
@@ -189,43 +189,99 @@ def _members(value: type) -> list[str]:
     return []
 
 
+class TablePage(NamedTuple):
+    """Tables whose columns are described on one page."""
+
+    title: str
+    text: str
+    tables: tuple[str, ...]
+
+
+TABLE_PAGES: dict[str, TablePage] = {
+    "metrics": TablePage(
+        "Quality metrics",
+        "The columns of `curation_metrics`. A value that is missing has a reason: "
+        '`analyzer.get_extension("curation_metrics").get_data(reasons=True)`.',
+        ("curation_metrics", "metrics in windows"),
+    ),
+    "contamination": TablePage(
+        "Contamination",
+        "The columns of `contamination_panel`.",
+        ("contamination",),
+    ),
+    "merges": TablePage(
+        "Evidence for merges",
+        "The columns of `suggest_merges(...).table` and of `find_bad_merges`.",
+        ("suggest_merges", "find_bad_merges"),
+    ),
+    "connections": TablePage(
+        "Monosynaptic connections",
+        "The columns of `find_monosynaptic_connections`.",
+        ("find_monosynaptic_connections",),
+    ),
+    "units": TablePage(
+        "Units and templates",
+        "The columns of the tables of the extensions, of the report, and of the history.",
+        (
+            "units",
+            "template_assignment",
+            "template_best_channels",
+            "unit_similarity",
+            "get_spike_amplitudes",
+            "lineage",
+            "history",
+            "label_units",
+        ),
+    ),
+    "effect": TablePage(
+        "Effect against quality",
+        "The columns of the tables of `effect_vs_quality`.",
+        ("effect_vs_quality summary", "effect_vs_quality thresholds"),
+    ),
+    "batch": TablePage(
+        "Tables of a batch",
+        "The columns of `sessions.csv`, `units.csv` and `metrics_by_session.csv`.",
+        ("sessions", "units of all sessions", "metrics by session"),
+    ),
+    "nwb": TablePage(
+        "NWB files",
+        "The columns that `export_to_nwb` writes.",
+        ("NWB units", "NWB electrodes", "NWB curation log"),
+    ),
+}
+
+
 def number_pages() -> dict[str, str]:
     """Return the pages of the columns of every table, as Markdown by name."""
-    metrics = [
-        (name, one.unit if one.unit != "1" else "", one.description, one.source)
-        for name, one in sic.METRIC_DESCRIPTIONS.items()
+    pages = {key: _table_page(page) for key, page in TABLE_PAGES.items()}
+    pages["reasons"] = _page(
+        "Reasons",
+        "Why a value is missing, or what speaks for a result: the code that never changes, and the "
+        "text that is made from it.",
+        _table(("code", "text"), ((code, one.template) for code, one in REASONS.items())),
+    )
+    pages["labels"] = _page(
+        "Rules for labels",
+        "The rule sets of `label_units` that are built in.",
+        "\n\n".join(f"## {name}\n\n{_rules(rules)}" for name, rules in sic.LABEL_PRESETS.items()),
+    )
+    return pages
+
+
+def _table_page(page: TablePage) -> str:
+    tables = [TABLES[name] for name in page.tables]
+    if len(tables) == 1:
+        return _page(page.title, page.text, _columns(tables[0]))
+    parts = (f"## {one.name}\n\nA row is {one.meaning}.\n\n{_columns(one)}" for one in tables)
+    return _page(page.title, page.text, "\n\n".join(parts))
+
+
+def _columns(table: Table) -> str:
+    rows = [
+        (name, one.dtype, "" if one.unit == "1" else one.unit, one.description, one.source)
+        for name, one in table.items()
     ]
-    return {
-        "metrics": _page(
-            "Quality metrics",
-            "The columns of `curation_metrics`. A value that is missing has a reason: "
-            '`analyzer.get_extension("curation_metrics").get_data(reasons=True)`.',
-            _table(("column", "unit", "what it is", "source"), metrics),
-        ),
-        "contamination": _page(
-            "Contamination",
-            "The columns of `contamination_panel`. Each description ends with the unit and, in "
-            "brackets, the source.",
-            _table(("column", "what it is"), sic.CONTAMINATION_DESCRIPTIONS.items()),
-        ),
-        "merges": _page(
-            "Evidence for merges",
-            "The columns of `suggest_merges(...).table`.",
-            _table(("column", "what it is"), MERGES.descriptions().items()),
-        ),
-        "connections": _page(
-            "Monosynaptic connections",
-            "The columns of `find_monosynaptic_connections`.",
-            _table(("column", "what it is"), sic.MONOSYNAPTIC_DESCRIPTIONS.items()),
-        ),
-        "labels": _page(
-            "Rules for labels",
-            "The rule sets of `label_units` that are built in.",
-            "\n\n".join(
-                f"## {name}\n\n{_rules(rules)}" for name, rules in sic.LABEL_PRESETS.items()
-            ),
-        ),
-    }
+    return _table(("column", "dtype", "unit", "what it is", "source"), rows)
 
 
 def _rules(rules: sic.RuleSet) -> str:
