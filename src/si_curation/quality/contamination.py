@@ -125,7 +125,7 @@ def contamination_panel(
     formula. They do not cover the choice of refractory period and model. ``sliding_rp_violation``
     is itself an upper bound; Kilosort's ratio has its probability instead.
 
-    **Too little known**: a formula gives NaN where there is no violation and so few pairs were
+    **Not enough spikes**: a formula gives NaN where there is no violation and so few pairs were
     expected that the interval reaches from none to the largest contamination of the model (with 95
     %: fewer than 3.7 expected pairs, 7.4 for one contaminating neuron). The interval is then given
     all the same. ``kilosort_r12`` is NaN instead of 0 by the same measure.
@@ -133,11 +133,11 @@ def contamination_panel(
     **The estimated refractory period** is the candidate (0.5 to 5 ms in steps of 0.25 ms) with the
     lowest upper end of the 99.9 % interval of violations per time. A shorter one than the neuron's
     is often taken, never one far beyond it. Since the same spikes are counted, contamination looks
-    smaller by some hundredths of its value (``benchmarks/bench_contamination.py`` measures it). The
-    period cannot be told where the pairs within it are not significantly (0.001) fewer than the
-    autocorrelogram's plateau (the larger mean of 10 to 49 ms and 250 to 499 ms) lets expect; then
-    it is 1.5 ms, as SpikeInterface's ``isi_threshold_ms``, and ``refractory_period_source`` is
-    "default".
+    smaller by some hundredths of its value (``benchmarks/bench_contamination.py`` measures it).
+    There is no estimate where the pairs within it are not significantly (0.001) fewer than expected
+    from the plateau of the autocorrelogram (the larger mean of 10 to 49 ms and 250 to 499 ms). The
+    period is then 1.5 ms, as SpikeInterface's ``isi_threshold_ms``, and
+    ``refractory_period_source`` is "default".
 
     Examples
     --------

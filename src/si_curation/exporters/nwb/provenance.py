@@ -164,7 +164,7 @@ def log_rows(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
     ids = [as_plain(unit_id) for unit_id in analyzer.unit_ids]
     steps = history_of(analyzer)
     rows = [_row("sort", decided_by=" ".join(filter(None, sorter_of(analyzer))))]
-    rows += _told_from_templates(analyzer, bool(steps))
+    rows += _steps_before(analyzer, bool(steps))
     for step in steps:
         value = step.get("value")
         rows.append(
@@ -189,8 +189,8 @@ def _row(operation: str, **known: Any) -> dict[str, Any]:
     return {**empty, "operation": operation, **known}
 
 
-def _told_from_templates(analyzer: SortingAnalyzer, has_steps: bool) -> list[dict[str, Any]]:
-    """Rows of what was done to the folder before it was read, or to the units without a session."""
+def _steps_before(analyzer: SortingAnalyzer, has_steps: bool) -> list[dict[str, Any]]:
+    """Return rows of what was done before the first session, from the templates of the spikes."""
     assignment = analyzer.get_extension("template_assignment")
     if assignment is None:
         return []

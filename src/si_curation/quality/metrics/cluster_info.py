@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from si_curation.errors import PhyFolderError
 from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.folder.folder import PhyFolder, read_phy_folder
 from si_curation.phy.arrays import Findings, as_vector, open_array
-from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.phy.tables import SNAPSHOT
 from si_curation.phy.writing import format_table
 from si_curation.reading.reader import read_kilosort_as_analyzer
@@ -52,21 +52,21 @@ def make_cluster_info(folder_path: str | Path, *, sampling_frequency: float | No
     >>> make_cluster_info(sic.example_folder()).decode().split("\r\n")[0].split("\t")[:5]
     ['cluster_id', 'Amplitude', 'ContamPct', 'KSLabel', 'amp']
     """
-    with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy:
+    with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as folder:
         labels = {
             name: dict(column.values)
-            for name, column in phy.columns.items()
+            for name, column in folder.columns.items()
             if Path(column.file).stem != SNAPSHOT
         }
         labels.setdefault("group", {})
-        ids = phy.cluster_ids
-        num_spikes = np.unique(phy.spike_clusters, return_counts=True)[1]
+        ids = folder.cluster_ids
+        num_spikes = np.unique(folder.spike_clusters, return_counts=True)[1]
         columns: dict[str, list[Any]] = {"n_spikes": num_spikes.tolist()}
-        columns["fr"] = (num_spikes / max(1.0, _duration(phy))).tolist()
-        shanks = _as_written(phy, "channel_shanks.npy", phy.channel_shanks)
-        positions = phy.channel_positions
-        mapped = phy.params.get("show_mapped_channels", True)
-        labels_of = phy.channel_map if mapped else np.arange(phy.num_channels)
+        columns["fr"] = (num_spikes / max(1.0, _duration(folder))).tolist()
+        shanks = _as_written(folder, "channel_shanks.npy", folder.channel_shanks)
+        positions = folder.channel_positions
+        mapped = folder.params.get("show_mapped_channels", True)
+        labels_of = folder.channel_map if mapped else np.arange(folder.num_channels)
     analyzer = read_kilosort_as_analyzer(
         folder_path,
         unwhiten="phy",
@@ -93,21 +93,21 @@ def make_cluster_info(folder_path: str | Path, *, sampling_frequency: float | No
     return format_table(["cluster_id", *names], rows)
 
 
-def _duration(phy: PhyFolder) -> float:
-    """Length of the raw data; without them the time of the last spike of the file."""
-    if phy.raw_num_samples is not None:
-        return phy.raw_num_samples / phy.sampling_frequency
-    return float(phy.spike_samples[-1]) / phy.sampling_frequency if phy.num_spikes else 0.0
+def _duration(folder: PhyFolder) -> float:
+    """Return the length of the raw data; without them the time of the last spike of the file."""
+    if folder.raw_num_samples is not None:
+        return folder.raw_num_samples / folder.sampling_frequency
+    return float(folder.spike_samples[-1]) / folder.sampling_frequency if folder.num_spikes else 0.0
 
 
-def _as_written(phy: PhyFolder, name: str, otherwise: NDArray) -> NDArray:
-    """Values of a file in its own type: phy writes whole numbers of type float as decimals."""
-    if not (phy.folder / name).exists():
+def _as_written(folder: PhyFolder, name: str, otherwise: NDArray) -> NDArray:
+    """Return the values of a file in its own dtype, as phy writes them."""
+    if not (folder.folder / name).exists():
         return otherwise
     findings = Findings()
-    values = as_vector(open_array(phy.folder, name, findings), name, findings)
+    values = as_vector(open_array(folder.folder, name, findings), name, findings)
     if findings.with_severity("error") or values is None:
-        raise PhyFolderError(phy.folder, findings.with_severity("error"))
+        raise PhyFolderError(folder.folder, findings.with_severity("error"))
     return np.array(values)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.kernels.stability import (
     Bins,
@@ -58,20 +59,20 @@ class Span:
 
     @cached_property
     def num_samples(self) -> int:
-        """Length of all periods together."""
+        """Return the length of all periods together."""
         return int((self.periods[:, 1] - self.periods[:, 0]).sum())
 
     @property
     def duration_s(self) -> float:
-        """Length of all periods together."""
+        """Return the length of all periods together."""
         return self.num_samples / self.sampling_frequency
 
     def size_of(self, duration_s: float) -> int:
-        """Length of a bin in samples, at least one."""
+        """Return the length of a bin in samples, at least one."""
         return max(int(duration_s * self.sampling_frequency), 1)
 
     def bins(self, size: int) -> Bins:
-        """Bins of one size; of a whole recording as SpikeInterface cuts it."""
+        """Return the bins of one size; of a whole recording as SpikeInterface cuts it."""
         if size not in self._bins:
             self._bins[size] = (
                 bins_of_recording(self.segment_samples, size)
@@ -81,13 +82,13 @@ class Span:
         return self._bins[size]
 
     def segment_bins(self, size: int) -> list[Bins]:
-        """Bins of each segment of a whole recording; of periods, all in one."""
+        """Return the bins of each segment of a whole recording; of periods, all in one."""
         if self.is_whole:
             return bins_of_segments(self.segment_samples, size)
         return [self.bins(size)]
 
     def periods_by_segment(self) -> list[NDArray[np.int64]]:
-        """Periods of each segment that has any."""
+        """Return the periods of each segment that has any."""
         segment = np.searchsorted(self._ends, self.periods[:, 0], side="right")
         return [self.periods[segment == s] for s in np.unique(segment)]
 
@@ -99,7 +100,7 @@ class Span:
 
 
 def segment_samples_of(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
-    """Length of each segment."""
+    """Return the length of each segment in samples."""
     return np.array(
         [analyzer.get_num_samples(i) for i in range(analyzer.get_num_segments())], dtype=np.int64
     )
@@ -128,8 +129,8 @@ def normalise_periods(analyzer: SortingAnalyzer, periods: Any) -> PeriodsByUnit 
     analyzer : SortingAnalyzer
     periods : array, list or mapping, optional
         SpikeInterface's periods (``unit_period_dtype``), or rows of
-        ``(segment_index, start_sample_index, end_sample_index, unit_index)``; or what this function
-        gives. The end is the sample after the last.
+        ``(segment_index, start_sample_index, end_sample_index, unit_index)``; or the result of this
+        function. The end is the sample after the last.
 
     Returns
     -------
@@ -208,13 +209,12 @@ def windows_of(analyzer: SortingAnalyzer, window_s: float) -> NDArray[np.int64]:
     ------
     ParameterError
     """
-    fs = analyzer.sampling_frequency
-    try:
-        size = int(float(window_s) * fs)
-    except (TypeError, ValueError, OverflowError):
-        size = 0
-    if isinstance(window_s, bool) or size < 1:
-        raise ParameterError(f"window_s is {window_s!r}, expected a length in seconds, such as 600")
+    checks = Checks()
+    checks.number("window_s", window_s, above=0)
+    checks.finish()
+    size = int(min(window_s * analyzer.sampling_frequency, 2.0**62))
+    if size < 1:
+        raise ParameterError(f"window_s is {window_s!r}, expected a sample or more, such as 600")
     rows = [
         (segment, start, min(start + size, int(length)))
         for segment, length in enumerate(segment_samples_of(analyzer))
