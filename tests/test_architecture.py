@@ -127,12 +127,10 @@ def test_layers_are_the_rooms_that_exist():
     assert len(layers()) <= 12
 
 
-@not_yet
 def test_few_files_are_loose_at_the_root():
     assert {path.stem for path in PACKAGE.glob("*.py")} == LOOSE
 
 
-@not_yet
 def test_rooms_import_from_lower_layers_only():
     level = {room: number for number, rooms in enumerate(layers()) for room in rooms}
     wrong = []
@@ -166,7 +164,6 @@ def test_imports_are_absolute():
     )
 
 
-@not_yet
 def test_no_private_name_is_imported():
     gate = module_of(FOREIGN_GATE)
     wrong = []
@@ -295,7 +292,6 @@ def test_docstrings_say_what_is_returned_or_done():
     nothing(wrong)
 
 
-@not_yet
 def test_no_sentence_is_parsed():
     """Reasons and flags are codes; text is made from them and never read back."""
     methods = ("partition", "rpartition", "split", "rsplit")
@@ -340,14 +336,12 @@ def test_import_brings_no_more_than_the_extensions_need():
     assert not no_such_name
 
 
-@not_yet
 def test_every_kernel_has_its_test():
     kernels = {Path(file).stem for file in SOURCES if file.startswith("kernels/")} - {"__init__"}
     tested = {path.stem.removeprefix("test_") for path in (TESTS / "kernels").glob("test_*.py")}
     nothing(sorted(kernels - tested))
 
 
-@not_yet
 def test_tests_mirror_the_source():
     """``tests/room/test_x.py`` tests ``room/x.py``; ``test_x_hostile.py`` also tests ``x.py``."""
     stray = []
