@@ -16,7 +16,7 @@ from spikeinterface.metrics import compute_quality_metrics
 import si_curation as sic
 from oracles import isolation as naive_isolation
 from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
-from si_curation.quality.metrics import isolation_features, isolation_units
+from si_curation.quality.metrics import isolation, isolation_features
 from si_curation.quality.metrics.isolation import compute_isolation
 from si_curation.variables import ISOLATION
 
@@ -92,20 +92,20 @@ def test_against_brute_force(seed, num_units, num_spikes, spread):
     for unit in range(num_units):
         x, own = naive_isolation.cloud(values, units, mask, main, unit)
         near = features.neighbours(unit)
-        told = isolation_units.mahalanobis(features, unit, near)
+        told = isolation.mahalanobis(features, unit, near)
         expected = naive_isolation.mahalanobis(x, own)
         np.testing.assert_allclose([one.value for one in told], expected, rtol=1e-6)
-        told = isolation_units.d_prime(features, unit, near)
+        told = isolation.d_prime(features, unit, near)
         if own.any() and not own.all() and own.size > 2:
             np.testing.assert_allclose(told.value, naive_isolation.d_prime(x, own), rtol=1e-6)
             is_near = np.isin(units, [*near, unit])
-            told = isolation_units.silhouette(features, unit, near)
+            told = isolation.silhouette(features, unit, near)
             expected = naive_isolation.silhouette(x, own, units[is_near])
             np.testing.assert_allclose(told.value, expected, rtol=1e-6, atol=1e-12)
         else:
             assert np.isnan(told.value)
             assert told.reason
-        told = isolation_units.nearest_neighbour(features, unit, near, max_spikes, 3)
+        told = isolation.nearest_neighbour(features, unit, near, max_spikes, 3)
         if own.any() and not own.all() and own.size > 4:
             if own.sum() * min(1, max_spikes / own.size) < 1:
                 assert told[0].reason.code == "none_searched"
@@ -269,30 +269,30 @@ def test_reasons():
     lonely = features.neighbours(2)
     assert lonely.size == 0
     for told in [
-        *isolation_units.mahalanobis(features, 2, lonely),
-        isolation_units.d_prime(features, 2, lonely),
-        isolation_units.silhouette(features, 2, lonely),
+        *isolation.mahalanobis(features, 2, lonely),
+        isolation.d_prime(features, 2, lonely),
+        isolation.silhouette(features, 2, lonely),
     ]:
         assert np.isnan(told.value)
         assert told.reason.code == "no_neighbours"
-    told = isolation_units.nearest_neighbour(features, 2, lonely, None, 5)
+    told = isolation.nearest_neighbour(features, 2, lonely, None, 5)
     assert [one.value for one in told] == [1.0, 0.0]
     near = features.neighbours(4)
     assert near.tolist() == [0, 1, 3]
     for told in [
-        *isolation_units.mahalanobis(features, 4, near),
-        *isolation_units.nearest_neighbour(features, 4, near, None, 5),
-        isolation_units.d_prime(features, 4, near),
-        isolation_units.silhouette(features, 4, near),
+        *isolation.mahalanobis(features, 4, near),
+        *isolation.nearest_neighbour(features, 4, near, None, 5),
+        isolation.d_prime(features, 4, near),
+        isolation.silhouette(features, 4, near),
     ]:
         assert np.isnan(told.value)
         assert told.reason.code == "no_spikes_with_features"
     near = features.neighbours(3)
-    told = isolation_units.mahalanobis(features, 3, near)[0]
+    told = isolation.mahalanobis(features, 3, near)[0]
     assert str(told.reason) == "the covariance of its 3 spikes in 4 features is singular"
-    told = isolation_units.nearest_neighbour(features, 3, near, 10, 5)[0]
+    told = isolation.nearest_neighbour(features, 3, near, 10, 5)[0]
     assert str(told.reason) == "none of its 3 spikes is among max_spikes=10"
-    told = isolation_units.nearest_neighbour(features, 3, near, None, 80)[1]
+    told = isolation.nearest_neighbour(features, 3, near, None, 80)[1]
     assert "fewer than n_neighbors" in str(told.reason)
 
 
@@ -302,14 +302,14 @@ def test_still_features():
     values = np.random.default_rng(1).normal(size=values.shape).astype(np.float32)
     values[units == 0, 0, 2] = 1.25
     features = gathered(values, units, mask, main)
-    told = isolation_units.mahalanobis(features, 0, features.neighbours(0))[0]
+    told = isolation.mahalanobis(features, 0, features.neighbours(0))[0]
     assert told.reason.code == "singular_covariance"
     values[:] = units[:, None, None]
-    told = isolation_units.d_prime(gathered(values, units, mask, main), 0, np.array([1]))
+    told = isolation.d_prime(gathered(values, units, mask, main), 0, np.array([1]))
     assert told.reason.code == "no_variance"
     values[:] = 3  # all on both centers
     features = gathered(values, units, mask, main)
-    assert isolation_units.silhouette(features, 0, np.array([1])).value == 0
+    assert isolation.silhouette(features, 0, np.array([1])).value == 0
 
 
 def test_small_l_ratios():
@@ -320,7 +320,7 @@ def test_small_l_ratios():
     mask, main = np.ones((2, 2), dtype=bool), np.zeros(2, dtype=int)
     x, own = naive_isolation.cloud(values, units, mask, main, 0)
     features = gathered(values, units, mask, main)
-    told = isolation_units.mahalanobis(features, 0, np.array([1]))
+    told = isolation.mahalanobis(features, 0, np.array([1]))
     expected = naive_isolation.mahalanobis(x, own)
     assert 0 < expected[1] < 1e-30
     np.testing.assert_allclose([one.value for one in told], expected, rtol=1e-9)

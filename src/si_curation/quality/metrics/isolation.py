@@ -7,23 +7,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincc, gammainccinv
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks, is_whole_number, unit_indices_of
+from si_curation.kernels.isolation import (
+    discriminability,
+    join_moments,
+    mahalanobis_squared,
+    silhouettes,
+    whitening,
+)
+from si_curation.kernels.nearest_neighbours import nearest_neighbours
 from si_curation.kernels.parallel import run_blocks
 from si_curation.quality.metrics.isolation_features import (
     UnitFeatures,
     folder_features,
     injected_features,
 )
-from si_curation.quality.metrics.isolation_units import (
-    d_prime,
-    mahalanobis,
-    nearest_neighbour,
-    silhouette,
-)
 from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
-from si_curation.variables import ISOLATION
+from si_curation.variables import ISOLATION, Explanation
 
 
 class _Parameters(NamedTuple):
@@ -160,3 +163,197 @@ def _measure(
     if "silhouette" in names:
         found["silhouette"] = silhouette(features, unit, neighbours)
     return found
+
+
+# ---------------------------------------------------------------------------------------- one unit
+
+
+# what all spikes that are left out may add to an L-ratio, relative to it
+_NEGLIGIBLE = 1e-13
+_SMALLEST = 1e-300
+
+
+def mahalanobis(
+    features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]
+) -> tuple[MetricResult, MetricResult]:
+    """Return the isolation distance and the L-ratio.
+
+    Spikes of neighbours are taken in the order of how far away their units are. Those that are
+    surely farther than the isolation distance and add nothing to the L-ratio (less than 1e-13 of it
+    all together) are left as soon as that is seen.
+    """
+    count = features.count(unit)
+    if count == 0:
+        return _both("no_spikes_with_features")
+    if neighbours.size == 0:
+        return _both("no_neighbours")
+    num_others = sum(features.count(other) for other in neighbours)
+    num_features = features.channels[unit].size * features.values.shape[1]
+    if min(count, num_others) < 2:
+        return _both("two_spikes_needed")
+    singular = {"num_spikes": count, "num_features": num_features}
+    if count <= num_features:
+        return _both("singular_covariance", **singular)
+    channels, own = features.channels[unit], features.own_moments(unit)
+    means = np.array([features.mean_on(other, channels) for other in neighbours])
+    variances = np.diag(own.scatter)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.nan_to_num(((means - own.mean) ** 2).sum(axis=0) / variances)
+    # features on which the neighbours differ come first: then their sums soon are large
+    transform, order = whitening(own, np.argsort(-apart, kind="stable"))
+    if transform is None:
+        return _both("singular_covariance", **singular)
+    center = own.mean[order]
+    away = (((means[:, order] - center) @ transform.T) ** 2).sum(axis=1)
+    distance, survival = _nearest_and_survival(
+        features, neighbours[np.argsort(away, kind="stable")], channels, order, center, transform,
+        min(count, num_others), num_others,
+    )  # fmt: skip
+    return MetricResult(distance), MetricResult(survival / count)
+
+
+def _missing(code: str, **values: Any) -> MetricResult:
+    return MetricResult(np.nan, Explanation(code, **values))
+
+
+def _both(code: str, **values: Any) -> tuple[MetricResult, MetricResult]:
+    nothing = _missing(code, **values)
+    return nothing, nothing
+
+
+def _nearest_and_survival(
+    features: UnitFeatures,
+    neighbours: NDArray[np.int64],
+    channels: NDArray[np.int64],
+    order: NDArray[np.integer],
+    center: NDArray[np.float64],
+    transform: NDArray[np.float64],
+    rank: int,
+    num_left: int,
+) -> tuple[float, float]:
+    """Return the squared distance at a rank, and the sum of the chi-squared survivals."""
+    half = center.size / 2
+    survival = 0.0
+    kept = np.zeros(0)
+    for other in neighbours:
+        farthest = kept.max() if kept.size == rank else np.inf
+        smallest = max(_NEGLIGIBLE * survival / num_left, _SMALLEST)
+        cutoff = max(farthest, 2 * gammainccinv(half, smallest))
+        columns = features.columns_on(other, channels)[order]
+        squared = mahalanobis_squared(
+            features.features_of(other), columns, center, transform, cutoff
+        )
+        near = squared[squared < np.inf]
+        survival += float(gammaincc(half, near / 2).sum())
+        kept = np.concatenate([kept, near])
+        if kept.size > rank:
+            kept = np.partition(kept, rank - 1)[:rank]
+        num_left -= squared.size
+    return float(kept.max()), survival
+
+
+def d_prime(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]) -> MetricResult:
+    """Return the discriminability d', from the moments of the units alone."""
+    if features.count(unit) == 0:
+        return _missing("no_spikes_with_features")
+    if neighbours.size == 0:
+        return _missing("no_neighbours")
+    channels, own = features.channels[unit], features.own_moments(unit)
+    counts = np.array([features.count(other) for other in neighbours])
+    if own.num_spikes + counts.sum() <= 2:
+        return _missing("two_spikes_only")
+    means = np.array([features.mean_on(other, channels) for other in neighbours])
+    scatter = features.scatter_of_others(unit, neighbours, own)
+    value = discriminability(own, join_moments(counts, means, scatter))
+    if np.isnan(value):
+        return _missing("no_variance")
+    return MetricResult(value)
+
+
+def silhouette(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]) -> MetricResult:
+    """Return the mean simplified silhouette of the spikes of a unit."""
+    if features.count(unit) == 0:
+        return _missing("no_spikes_with_features")
+    if neighbours.size == 0:
+        return _missing("no_neighbours")
+    channels = features.channels[unit]
+    others = np.array([features.mean_on(other, channels) for other in neighbours])
+    values = features.features_of(unit)
+    columns = features.columns_on(unit, channels)
+    if not np.array_equal(columns, np.arange(values.shape[1])):
+        values = values[:, columns]
+    return MetricResult(float(silhouettes(values, features.mean_on(unit, channels), others).mean()))
+
+
+def nearest_neighbour(
+    features: UnitFeatures,
+    unit: int,
+    neighbours: NDArray[np.int64],
+    max_spikes: int | None,
+    n_neighbors: int,
+) -> tuple[MetricResult, MetricResult]:
+    """Return the hit and miss rate of nearest neighbours."""
+    count = features.count(unit)
+    if count == 0:
+        return _both("no_spikes_with_features")
+    if neighbours.size == 0:
+        return MetricResult(1.0), MetricResult(0.0)  # the best, as SpikeInterface
+    rows, num_own = _rows_searched(features, unit, neighbours, max_spikes)
+    if num_own == 0:
+        return _both("none_searched", num_spikes=count, max_spikes=max_spikes)
+    if rows.size <= n_neighbors:
+        return _both("too_few_searched", num_spikes=rows.size, n_neighbors=n_neighbors)
+    keys = np.argsort(rows, kind="stable")  # in the order of units; the unit's own keys are lowest
+    values, starts = _matrix(features, unit, np.append(neighbours, unit), rows[keys])
+    found = nearest_neighbours(values, starts, n_neighbors, keys)
+    own = keys < num_own
+    is_own = own[found]
+    if own.all():
+        nothing = _missing("no_neighbour_searched", max_spikes=max_spikes)
+        return MetricResult(float(is_own.mean())), nothing
+    return MetricResult(float(is_own[own].mean())), MetricResult(float(is_own[~own].mean()))
+
+
+def _rows_searched(
+    features: UnitFeatures, unit: int, neighbours: NDArray[np.int64], max_spikes: int | None
+) -> tuple[NDArray[np.int64], int]:
+    """Return the rows of the spikes that are searched, and how many of them count as own.
+
+    Every n-th of the unit's spikes followed by those of all neighbours in order of time, without
+    the last spike, and the number of own ones rounded down, all as SpikeInterface. The unit's own
+    come first.
+    """
+    own = np.arange(features.starts[unit], features.stops[unit])
+    others = np.concatenate(
+        [np.arange(features.starts[other], features.stops[other]) for other in neighbours]
+    )
+    total = own.size + others.size
+    if max_spikes is None or max_spikes >= total:
+        return np.concatenate([own, others]), own.size
+    ratio = max_spikes / total
+    picked = np.arange(0, total - 1, 1 / ratio).astype(np.int64)
+    in_time = others[np.argsort(features.order[others], kind="stable")]
+    num_own = np.searchsorted(picked, own.size)
+    rows = np.concatenate([own[picked[:num_own]], in_time[picked[num_own:] - own.size]])
+    return rows, int(own.size * ratio)
+
+
+def _matrix(
+    features: UnitFeatures, unit: int, units: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """Return the features of ascending rows, and where the rows of each unit start.
+
+    On the channels of a unit; the features in which the units differ most come first.
+    """
+    channels, flat = features.channels[unit], features.flat
+    units = np.sort(units)
+    means = np.array([features.mean_on(one, channels) for one in units])
+    order = np.argsort(-means.var(axis=0), kind="stable")
+    bounds = np.append(np.searchsorted(rows, features.starts[units]), rows.size)
+    values = np.zeros((rows.size, order.size), dtype=flat.dtype)
+    for i, one in enumerate(units):
+        columns = features.columns_on(one, channels)[order]
+        here = np.flatnonzero(columns >= 0)
+        piece = slice(bounds[i], bounds[i + 1])
+        values[piece, here] = flat[rows[piece]][:, columns[here]]
+    return values, np.unique(bounds)

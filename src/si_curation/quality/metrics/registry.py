@@ -142,7 +142,7 @@ def compute_metrics(
     metric_params : mapping
         {metric: its parameters}: these metrics are computed.
     periods : dict, optional
-        As `normalise_periods` gives them; for the metrics of stability.
+        As `normalise_periods` returns them; for the metrics of stability.
 
     Returns
     -------

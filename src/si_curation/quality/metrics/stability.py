@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,22 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.checks import Checks
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.kernels.stability import (
+    bins_in_periods,
+    count_in_bins,
+    drift_of_positions,
+    firing_range,
+    fraction_missing,
+    histogram_of_sorted,
+    medians_in_bins,
+    noise_cutoff,
+    presence_ratio,
+    rows_of_bins,
+    variation_in_bins,
+)
 from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
 from si_curation.quality.metrics.spike_values import SpikeValues, amplitudes_of, positions_of
-from si_curation.quality.metrics.stability_units import (
-    METRICS,
-    Series,
-    measure_unit,
-    part_of_unit,
-)
-from si_curation.quality.metrics.windows import PeriodsByUnit, segment_samples_of, spans_of
+from si_curation.quality.metrics.windows import PeriodsByUnit, Span, segment_samples_of, spans_of
 from si_curation.variables import STABILITY, Explanation
 
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
@@ -83,9 +90,9 @@ def compute_stability(
     metric_params : mapping, optional
         {metric: {parameter: value}}; SpikeInterface's names and defaults (`DEFAULT_PARAMS`).
     periods : dict, optional
-        As `normalise_periods` gives them.
+        As `normalise_periods` returns them.
     windows : array (n_windows, 3) int64, optional
-        As `windows_of` gives them: values and reasons are then (n_units, n_windows).
+        As `windows_of` returns them: values and reasons are then (n_units, n_windows).
 
     Returns
     -------
@@ -243,3 +250,232 @@ def _series(
             )
         series[name] = known[key]
     return series
+
+
+# ---------------------------------------------------------------------------------------- one unit
+
+
+METRICS: dict[str, tuple[str, ...]] = {
+    "num_spikes": ("num_spikes",),
+    "firing_rate": ("firing_rate",),
+    "presence_ratio": ("presence_ratio",),
+    "firing_range": ("firing_range",),
+    "amplitude_median": ("amplitude_median",),
+    "amplitude_cv": ("amplitude_cv_median", "amplitude_cv_range"),
+    "amplitude_cutoff": ("amplitude_cutoff",),
+    "noise_cutoff": ("noise_cutoff", "noise_ratio"),
+    "drift": ("drift_ptp", "drift_std", "drift_mad"),
+}
+
+
+class Series(NamedTuple):
+    """A value of some spikes of a unit, in the order of time."""
+
+    samples: NDArray[np.int64]
+    values: NDArray[np.floating]
+
+
+class UnitSpikes(NamedTuple):
+    """Spikes of a unit within a span."""
+
+    span: Span
+    samples: NDArray[np.int64]
+    series: dict[str, Series]  # by metric
+    known: dict[tuple, Any]  # what several metrics need of the same values
+
+
+def part_of_unit(samples: NDArray[np.int64], series: dict[str, Series], span: Span) -> UnitSpikes:
+    """Return the spikes of a unit that lie within a span."""
+    if span.is_whole:
+        return UnitSpikes(span, samples, series, {})
+    cut = {}
+    known: dict[int, Series] = {}
+    for name, one in series.items():
+        if id(one) not in known:
+            keep = _rows_within(one.samples, span.periods)
+            known[id(one)] = Series(one.samples[keep], one.values[keep])
+        cut[name] = known[id(one)]
+    return UnitSpikes(span, samples[_rows_within(samples, span.periods)], cut, {})
+
+
+def _rows_within(
+    samples: NDArray[np.int64], periods: NDArray[np.int64]
+) -> slice | NDArray[np.int64]:
+    bounds = np.searchsorted(samples, periods)
+    if len(bounds) == 1:
+        return slice(int(bounds[0, 0]), int(bounds[0, 1]))
+    pieces = [np.arange(first, stop) for first, stop in bounds]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
+
+
+def measure_unit(
+    unit: UnitSpikes,
+    metrics: Sequence[str],
+    params: Mapping[str, Mapping[str, Any]],
+    missing: Mapping[str, Explanation],
+) -> dict[str, MetricResult]:
+    """Measure one unit.
+
+    Parameters
+    ----------
+    unit : UnitSpikes
+    metrics : sequence of str
+        Names of `METRICS`.
+    params : mapping
+        Parameters of each metric.
+    missing : mapping
+        Why a metric is missing for all units.
+
+    Returns
+    -------
+    dict
+        By column.
+    """
+    out: dict[str, MetricResult] = {}
+    for name in metrics:
+        reason = missing.get(name)
+        if reason is None and name != "num_spikes" and unit.span.num_samples == 0:
+            reason = Explanation("outside_periods")
+        if reason is None and name in unit.series and unit.series[name].values.size == 0:
+            reason = Explanation("no_spike_with_value" if unit.samples.size else "no_spikes")
+        if reason is not None:
+            out |= dict.fromkeys(METRICS[name], MetricResult(np.nan, reason))
+        else:
+            measured = _FUNCTIONS[name](unit, params[name])
+            out |= dict(zip(METRICS[name], measured, strict=True))
+    return out
+
+
+def _missing(count: int, code: str, **values: Any) -> list[MetricResult]:
+    """Return the results of a metric of so many columns that has no value."""
+    return [MetricResult(np.nan, Explanation(code, **values))] * count
+
+
+def _num_spikes(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    return [MetricResult(float(unit.samples.size))]
+
+
+def _firing_rate(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    return [MetricResult(unit.samples.size / unit.span.duration_s)]
+
+
+def _presence(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    size = unit.span.size_of(p["bin_duration_s"])
+    bins = unit.span.bins(size)
+    if unit.span.num_samples < size or bins.starts.size == 0:
+        return _missing(1, "shorter_than_bin", bin_s=p["bin_duration_s"])
+    rate = unit.samples.size / unit.span.duration_s
+    threshold = np.floor(rate * p["bin_duration_s"] * p["mean_fr_ratio_thresh"])
+    return [MetricResult(presence_ratio(count_in_bins(unit.samples, bins), threshold))]
+
+
+def _firing_range(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    size = unit.span.size_of(p["bin_size_s"])
+    bins = unit.span.bins(size)
+    if unit.span.num_samples < size or bins.starts.size == 0:
+        return _missing(1, "shorter_than_bin", bin_s=p["bin_size_s"])
+    counts = count_in_bins(unit.samples, bins)
+    return [MetricResult(firing_range(counts, p["bin_size_s"], p["percentiles"]))]
+
+
+def _amplitude_median(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    ordered = _ordered(unit, unit.series["amplitude_median"].values)
+    return [MetricResult(float(np.median(ordered)))]
+
+
+def _amplitude_cv(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    samples, values = unit.series["amplitude_cv"]
+    per_bin = p["average_num_spikes_per_bin"]
+    rate = unit.samples.size / unit.span.duration_s
+    size = max(int(per_bin / rate * unit.span.sampling_frequency), 1)
+    found = []
+    for periods in unit.span.periods_by_segment():
+        bounds = np.searchsorted(samples, periods)
+        pieces = [values[first:stop] for first, stop in bounds]
+        inside = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+        mean = abs(float(inside.mean(dtype=np.float64))) if inside.size else 0.0
+        if mean == 0:
+            continue
+        first, stop = rows_of_bins(samples, bins_in_periods(periods, size))
+        found.append(variation_in_bins(values, first, stop, mean))
+    spread = np.concatenate(found) if found else np.zeros(0)
+    if spread.size < p["min_num_bins"]:
+        least = p["min_num_bins"]
+        return _missing(2, "too_few_time_bins", num_bins=least, spikes_per_bin=per_bin)
+    low, high = np.percentile(spread, p["percentiles"])
+    return [MetricResult(float(np.median(spread))), MetricResult(float(high - low))]
+
+
+def _ordered(unit: UnitSpikes, values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Amplitudes in ascending order, of either sign: sorted once for several metrics."""
+    key = ("ordered", id(values))
+    if key not in unit.known:
+        unit.known[key] = np.sort(values)
+    return unit.known[key]
+
+
+def _histogram(unit: UnitSpikes, values: NDArray[np.floating], num_bins: int) -> tuple:
+    """Positive amplitudes, ascending, and the heights and edges of their histogram."""
+    key = ("histogram", id(values), num_bins)
+    if key not in unit.known:
+        ordered = _ordered(unit, values)
+        positive = -ordered[::-1] if np.median(ordered) < 0 else ordered
+        unit.known[key] = (positive, *histogram_of_sorted(positive, num_bins))
+    return unit.known[key]
+
+
+def _amplitude_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    values = unit.series["amplitude_cutoff"].values
+    num_bins, ratio = p["num_histogram_bins"], p["amplitudes_bins_min_ratio"]
+    if values.size / num_bins < ratio:
+        return _missing(1, "fewer_spikes_than", num_spikes=num_bins * ratio)
+    _, histogram, _ = _histogram(unit, values, num_bins)
+    smoothing = p["histogram_smoothing_value"]
+    return [MetricResult(fraction_missing(histogram, values.size, smoothing))]
+
+
+def _noise_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    values, histogram, edges = _histogram(unit, unit.series["noise_cutoff"].values, p["n_bins"])
+    low = np.quantile(values, p["low_quantile"])
+    high = np.quantile(values, 1 - p["high_quantile"])
+    cutoff, ratio = noise_cutoff(histogram, edges, low, high)
+    if np.isnan(ratio):
+        return _missing(2, "histogram_low_empty")
+    reason = Explanation("histogram_high_flat") if np.isnan(cutoff) else None
+    return [MetricResult(cutoff, reason), MetricResult(ratio)]
+
+
+def _drift(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
+    samples, values = unit.series["drift"]
+    found, least = [], p["min_num_bins"]
+    for bins in unit.span.segment_bins(unit.span.size_of(p["interval_s"])):
+        if bins.starts.size < least:
+            interval_s = p["interval_s"]
+            return _missing(3, "too_few_intervals", num_intervals=least, interval_s=interval_s)
+        first, stop = rows_of_bins(samples, bins)
+        found.append(medians_in_bins(values, first, stop, p["min_spikes_per_interval"]))
+    positions = np.concatenate(found) - float(np.median(values))
+    unknown = int(np.isnan(positions).sum())
+    share = p["min_fraction_valid_intervals"]
+    if unknown > share * positions.size or unknown == positions.size:
+        return _missing(
+            3,
+            "too_few_spikes_in_intervals",
+            share=share,
+            interval_s=p["interval_s"],
+            num_spikes=p["min_spikes_per_interval"],
+        )
+    return [MetricResult(value) for value in drift_of_positions(positions)]
+
+
+_FUNCTIONS: dict[str, Callable[[UnitSpikes, Mapping[str, Any]], list[MetricResult]]] = {
+    "num_spikes": _num_spikes,
+    "firing_rate": _firing_rate,
+    "presence_ratio": _presence,
+    "firing_range": _firing_range,
+    "amplitude_median": _amplitude_median,
+    "amplitude_cv": _amplitude_cv,
+    "amplitude_cutoff": _amplitude_cutoff,
+    "noise_cutoff": _noise_cutoff,
+    "drift": _drift,
+}
