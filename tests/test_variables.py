@@ -3,10 +3,12 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import si_curation as sic
 from si_curation import variables
+from si_curation.quality.unit_table import make_unit_table
 from si_curation.variables import REASONS, TABLES, Explanation, explanations_text
 
 DTYPES = {
@@ -24,6 +26,20 @@ def analyzer():
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     analyzer.compute(["template_best_channels", "curation_metrics"])
     return analyzer
+
+
+def effect(analyzer):
+    metrics = analyzer.get_extension("curation_metrics").get_data()
+    values = pd.Series(np.arange(len(metrics), dtype=float), index=metrics.index)
+    return sic.effect_vs_quality(
+        values, metrics, ["firing_rate"], min_units=3, num_bootstraps=20, num_permutations=19
+    )
+
+
+def history(analyzer):
+    session = sic.CurationSession(analyzer)
+    session.label([4], "good")
+    return session.history
 
 
 def test_names_are_declared_once_and_described():
@@ -52,6 +68,10 @@ def test_tables_are_what_is_declared(analyzer, name):
             outputs="dataframe"
         ),
         "unit_similarity": lambda: analyzer.compute(name).get_similar_units(4),
+        "units": lambda: make_unit_table(analyzer),
+        "effect_vs_quality summary": lambda: effect(analyzer).summary,
+        "effect_vs_quality thresholds": lambda: effect(analyzer).table,
+        "history": lambda: history(analyzer),
         "lineage": lambda: sic.reconstruct_lineage(analyzer),
         "label_units": lambda: sic.label_units(analyzer, [("num_spikes", "<", 5, "noise")]).table,
     }.get(name)
