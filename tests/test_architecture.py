@@ -357,7 +357,6 @@ def test_tests_mirror_the_source():
     nothing(stray)
 
 
-@not_yet
 def test_the_map_is_true():
     """Every place that the map names exists; a name after ``:`` is defined there."""
     places = re.findall(r"`([\w/.]+\.(?:py|md|html|js))(?::([\w.]+))?`", section("The map"))
