@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from si_curation.variables import ChannelIndex, UnitIndex, UnitIndices
 _MAX_SHOWN = 10
 
 
-def is_whole_number(value: object) -> bool:
+def is_whole_number(value: object) -> TypeGuard[int]:
     """Return whether a value is a whole number of Python or numpy; bool is none.
 
     Examples
@@ -37,7 +37,7 @@ def is_whole_number(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Return whether a value is a real number of Python or numpy, NaN too; bool is none.
 
     Examples

@@ -45,7 +45,7 @@ def _check_length(path: Path, findings: Findings) -> None:
     except Exception as fault:  # numpy's header reader raises whatever the bytes lead to
         findings.warning(path.name, f"is not a readable .npy file: {one_line(fault)}", _COPY_AGAIN)
         return
-    if dtype.hasobject:  # a pickle: told by another check
+    if dtype.hasobject:  # a pickle: a finding of another check
         return
     if found < expected:
         findings.warning(

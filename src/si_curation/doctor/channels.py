@@ -1,4 +1,4 @@
-"""Channels: positions, and what Kilosort 4 says of them."""
+"""Channels: positions, and those in Kilosort 4's ``ops.npy``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from si_curation.checks import is_number
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, plural
 from si_curation.phy.arrays import Findings
@@ -61,8 +62,7 @@ def check_ops(facts: FolderFacts, findings: Findings) -> None:
 
 
 def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float | np.integer | np.floating)
-    if isinstance(value, bool) or not is_number or abs(value) > 1e15:
+    if not is_number(value) or abs(value) > 1e15:
         return None
     return float(value) if np.isfinite(float(value)) else None
 

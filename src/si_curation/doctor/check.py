@@ -91,7 +91,7 @@ CHECKS: dict[str, Check] = {
 def check_phy_folder(
     folder_path: str | Path, *, sampling_frequency: float | None = None
 ) -> list[Finding]:
-    """Find what is wrong with a folder of Kilosort or phy, and say what to do about it.
+    """Find what is wrong with a folder of Kilosort or phy, and what to do about it.
 
     Nothing is written, and nothing in the folder is run: ``params.py`` and pickles are read as
     data. The folder may be broken in any way; what cannot be opened is a finding too. Per-spike
@@ -143,7 +143,7 @@ def check_phy_folder(
 
 
 def _is_phy_folder(path: Path, findings: Findings) -> bool:
-    """Tell whether there is something to check; a finding where there is not."""
+    """Return whether there is something to check; a finding where there is not."""
     where, advice = str(path), "give the folder that holds spike_times.npy"
     if not os.path.isdir(path):
         fault = "is a file" if os.path.exists(path) else "does not exist"

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 
+from si_curation.checks import is_whole_number
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.phy.arrays import Findings, open_array
@@ -105,7 +106,7 @@ def check_templates_overwritten(facts: FolderFacts, findings: Findings) -> None:
     num_templates, name = facts.parts.templates.count, "spike_templates.npy"
     if templates is None or clusters is None or num_templates is None or not facts.has(_CLUSTERS):
         return
-    # out of range is an error already; that it is a copy of the clusters says where it came from
+    # out of range is an error already; that it is a copy of the clusters explains it
     if facts.spike_templates is None and np.array_equal(templates, clusters):
         findings.info(
             name,
@@ -128,7 +129,7 @@ def check_phy_cache(facts: FolderFacts, findings: Findings) -> None:
             name, "cannot be read as JSON", "close phy and remove the folder .phy: it is a cache"
         )
         return
-    if isinstance(next_id, int) and not isinstance(next_id, bool) and next_id <= ids[-1]:
+    if is_whole_number(next_id) and next_id <= ids[-1]:
         findings.warning(
             name,
             f"phy would give the next new cluster the id {next_id}, but there are ids up to "

@@ -56,7 +56,7 @@ class FolderFacts:
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of all entries of the folder, sorted."""
+        """The names of all entries of the folder, sorted."""
         return sorted(os.listdir(self.folder))
 
     @cached_property
@@ -93,7 +93,9 @@ class FolderFacts:
         """Template of each spike, where they are usable ids for all spikes."""
         return self._usable_ids(self.parts.spikes.spike_templates, self.parts.templates.count)
 
-    def _usable_ids(self, ids, limit: int | None):
+    def _usable_ids(
+        self, ids: NDArray[np.integer] | None, limit: int | None
+    ) -> NDArray[np.integer] | None:
         if ids is None or ids.size == 0:
             return None
         low, high, _ = value_range(ids)
@@ -157,7 +159,7 @@ class FolderFacts:
 
     @cached_property
     def is_curated(self) -> bool | None:
-        """Whether clusters and templates differ; None where that cannot be told."""
+        """Whether clusters and templates differ; None where either is unknown."""
         counts, ids = self.template_counts, self.cluster_ids
         if counts is None or ids is None or self.main_templates is None:
             return None

@@ -7,6 +7,7 @@ import numpy as np
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, plural
 from si_curation.phy.arrays import Findings
+from si_curation.variables import FileRows
 
 _ROWS_LOOKED_AT = 200
 
@@ -58,7 +59,7 @@ def check_feature_files(facts: FolderFacts, findings: Findings) -> None:
             )
 
 
-def _check_rows(findings: Findings, name: str, rows) -> None:
+def _check_rows(findings: Findings, name: str, rows: FileRows) -> None:
     repeated = rows.size - np.unique(rows).size
     if repeated:
         values, counts = np.unique(rows, return_counts=True)

@@ -10,7 +10,7 @@ from si_curation.phy.arrays import Findings, shortened
 from si_curation.phy.tables import GROUPS
 
 #: Of a train as good as random at a unit's rate, so many spikes are expected within 2 ms after
-#: another one: with less than this expected, none at all says nothing (3: 5 % by chance).
+#: another one: with fewer expected, none at all is no evidence (3: 5 % by chance).
 _MIN_EXPECTED = 3.0
 _REFRACTORY_S = 0.002
 _HANDFUL = 20
@@ -49,7 +49,7 @@ def check_groups(facts: FolderFacts, findings: Findings) -> None:
 
 
 def check_against_sorter(facts: FolderFacts, findings: Findings) -> None:
-    """Tell where the curator and the sorter disagree."""
+    """Find clusters whose group differs from the sorter's label."""
     group, label = facts.parts.columns.get("group"), facts.parts.columns.get("KSLabel")
     if group is None or label is None or group.file == label.file:
         return

@@ -87,7 +87,7 @@ def check_links(facts: FolderFacts, findings: Findings) -> None:
 
 
 def check_others(facts: FolderFacts, findings: Findings) -> None:
-    """Check that nothing lies about that other programs would read."""
+    """Find hidden, open and old files that other programs would read."""
     forks = [n for n in facts.names if n.startswith("._") and n.endswith((".tsv", ".csv"))]
     if forks:
         findings.warning(

@@ -10,7 +10,7 @@ _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 2_000.0, 200_000.0
 
 
 def check_rate(facts: FolderFacts, findings: Findings) -> None:
-    """Check that the rate can be one; tell what one that is not a whole number costs."""
+    """Check that the rate is plausible, and find rates that are not whole numbers."""
     rate = facts.parts.sampling_frequency
     if rate is None:
         return

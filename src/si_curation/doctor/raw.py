@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from si_curation.checks import is_whole_number
 from si_curation.doctor.facts import FolderFacts
 from si_curation.phy.arrays import Findings, shortened
 from si_curation.phy.params import data_paths_of
@@ -42,7 +43,7 @@ def check_raw_params(facts: FolderFacts, findings: Findings) -> None:
     count = params.get("n_channels_dat")
     if "n_channels_dat" not in params:
         findings.info(_NAME, "has no n_channels_dat", "phy needs it to show traces")
-    elif isinstance(count, bool) or not isinstance(count, int) or count <= 0:
+    elif not is_whole_number(count) or count <= 0:
         findings.warning(
             _NAME,
             f"n_channels_dat is {shortened(repr(count), 40)}, expected a number of channels",
@@ -117,7 +118,7 @@ def check_raw_size(facts: FolderFacts, findings: Findings) -> None:
     params: Mapping[str, Any] = facts.parts.params
     itemsize = itemsize_of(params.get("dtype", "int16"))
     count, offset = params.get("n_channels_dat"), params.get("offset", 0)
-    if not isinstance(count, int) or isinstance(count, bool) or count <= 0 or not itemsize:
+    if not is_whole_number(count) or count <= 0 or not itemsize:
         return
     if not isinstance(offset, int) or offset < 0:
         return

@@ -75,7 +75,7 @@ def check_pickles(facts: FolderFacts, findings: Findings) -> None:
 
 
 def check_code(facts: FolderFacts, findings: Findings) -> None:
-    """Name the files that are programs."""
+    """Find files that are programs."""
     found = [
         name
         for name in facts.names
@@ -104,12 +104,12 @@ def _holds_objects(path: Path) -> bool:
             return read_npy_header(file)[1].hasobject
     except OSError:
         raise
-    except Exception:  # no array: told by another check
+    except Exception:  # no array: a finding of another check
         return False
 
 
 def foreign_globals(path: Path, is_array: bool = False) -> list[str] | None:
-    """Name what a pickle asks for apart from plain data, by its opcodes.
+    """Return what a pickle asks for apart from plain data, by its opcodes.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def foreign_globals(path: Path, is_array: bool = False) -> list[str] | None:
 
 
 def _globals_of(content: io.BytesIO) -> tuple[set[str], bool]:
-    """Name all that a pickle looks up, and tell whether it could be followed to its end."""
+    """Return all that a pickle looks up, and whether it could be followed to its end."""
     asked: set[str] = set()
     texts = ["?", "?"]  # pushed before a STACK_GLOBAL, which takes module and name from there
     memo: dict[int, str] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
@@ -147,7 +148,8 @@ def check_repeated(facts: FolderFacts, findings: Findings) -> None:
     found = find_repeated_spikes(samples, units, templates, num_slots, window)
     same, near = found.same_count[facts.slots], found.near_count[facts.slots]
 
-    def rows(first):
+    def rows(first: NDArray[np.int64]) -> list[int]:
+        """Return the first rows of the file that some units have such a spike in."""
         positions = np.sort(first[facts.slots][first[facts.slots] >= 0])
         return first_of(positions if order is None else order[positions])
 
@@ -172,7 +174,13 @@ def check_repeated(facts: FolderFacts, findings: Findings) -> None:
         _report_near(facts, findings, near, window, rows(found.near_first))
 
 
-def _report_near(facts: FolderFacts, findings: Findings, near, window: int, rows) -> None:
+def _report_near(
+    facts: FolderFacts,
+    findings: Findings,
+    near: NDArray[np.int64],
+    window: int,
+    rows: list[int],
+) -> None:
     ids, num_spikes = facts.cluster_ids, np.array(list(facts.cluster_sizes.values()))
     span = facts.num_samples_of_spikes or 1.0
     chance = num_spikes.astype(float) ** 2 * window / span  # of a Poisson train
@@ -241,7 +249,7 @@ def check_amplitudes(facts: FolderFacts, findings: Findings) -> None:
 def check_kept_spikes(facts: FolderFacts, findings: Findings) -> None:
     """Check that Kilosort 4's ``kept_spikes.npy`` keeps as many spikes as there are."""
     name, count = "kept_spikes.npy", facts.parts.spikes.count
-    kept = open_array(facts.folder, name, Findings())  # its faults are told by another check
+    kept = open_array(facts.folder, name, Findings())  # its faults are findings of another check
     if count is None or kept is None or kept.dtype.kind != "b":
         return
     num_kept = int(np.count_nonzero(kept))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 from si_curation.doctor.facts import FolderFacts
@@ -16,7 +17,7 @@ SORTER_COLUMNS = ("KSLabel", "ContamPct", "Amplitude")
 _SAVE_IN_PHY = "open the folder in phy and save: it writes all tables anew"
 
 
-def _spikes_of(facts: FolderFacts, ids) -> int:
+def _spikes_of(facts: FolderFacts, ids: Iterable[int]) -> int:
     return sum(facts.cluster_sizes.get(i, 0) for i in ids)
 
 
@@ -49,9 +50,11 @@ def check_table_ids(facts: FolderFacts, findings: Findings) -> None:
             )
 
 
-def _report_stale(facts, findings, name: str, gone: list[int], missing: list[int]) -> None:
+def _report_stale(
+    facts: FolderFacts, findings: Findings, name: str, gone: list[int], missing: list[int]
+) -> None:
     num_templates = facts.parts.templates.count
-    are_templates = [i for i in gone if i < num_templates]
+    are_templates = [i for i in gone if num_templates is not None and i < num_templates]
     evidence = {
         "ids_without_spikes": first_of(gone),
         "num_ids_without_spikes": len(gone),
@@ -189,7 +192,7 @@ def check_blank_columns(facts: FolderFacts, findings: Findings) -> None:
 
 
 def check_cluster_info(facts: FolderFacts, findings: Findings) -> None:
-    """Check that phy's snapshot still says what the files say that phy reads."""
+    """Check that phy's snapshot agrees with the files that phy reads."""
     for name, table in facts.tables.items():
         if Path(name).stem != SNAPSHOT or not facts.cluster_sizes:
             continue
@@ -208,7 +211,7 @@ def check_cluster_info(facts: FolderFacts, findings: Findings) -> None:
 def _differences(
     facts: FolderFacts, file: str, table: ClusterTable
 ) -> dict[str, tuple[str, list[int]]]:
-    """Give in which ids a snapshot is wrong, with the words for it."""
+    """Return the ids in which a snapshot is wrong, each kind with its text."""
     sizes, found = facts.cluster_sizes, {}
     counts = table.values("n_spikes")
     gone = sorted(set(table.ids) - set(sizes))
@@ -247,7 +250,7 @@ def _same(shown: Value | None, value: Value | None) -> bool:
 
 
 def check_columns_after_merges(facts: FolderFacts, findings: Findings) -> None:
-    """Tell which values the sorter computed for templates that clusters came of."""
+    """Find columns that new clusters inherited from the sorter's templates."""
     counts, ids = facts.template_counts, facts.cluster_ids
     if counts is None or ids is None or not facts.is_curated:
         return

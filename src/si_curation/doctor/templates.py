@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from si_curation.checks import is_whole_number
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.kernels.parallel import blocks
@@ -51,7 +52,7 @@ def check_empty(facts: FolderFacts, findings: Findings) -> None:
 
 
 def check_without_spikes(facts: FolderFacts, findings: Findings) -> None:
-    """Tell which templates found nothing."""
+    """Find templates without spikes."""
     sizes = facts.template_sizes
     if sizes is None or sizes.all():
         return
@@ -93,12 +94,12 @@ def check_similarity(facts: FolderFacts, findings: Findings) -> None:
 
 
 def check_shape(facts: FolderFacts, findings: Findings) -> None:
-    """Check that templates are as long as Kilosort 4 says."""
+    """Check that templates are as long as in Kilosort 4's ``ops.npy``."""
     ops, templates = facts.parts.ops, facts.parts.templates.templates
     if ops is None or templates is None:
         return
     length = ops.get("nt")
-    if isinstance(length, int | np.integer) and length != templates.shape[1]:
+    if is_whole_number(length) and length != templates.shape[1]:
         findings.warning(
             "templates.npy",
             f"has {templates.shape[1]} samples, ops.npy says nt = {length}",

@@ -32,7 +32,7 @@ def check_inverse(facts: FolderFacts, findings: Findings) -> None:
         if np.linalg.matrix_rank(whitening) < len(whitening):
             findings.warning(
                 _MATRIX,
-                "cannot be inverted (it is singular), and whitening_mat_inv.npy is not there",
+                "cannot be inverted (it is singular), and there is no whitening_mat_inv.npy",
                 "put whitening_mat_inv.npy back, or read with unwhiten=False",
             )
         return
@@ -60,7 +60,7 @@ def _is_one(matrix: np.ndarray) -> bool:
 
 
 def check_shape(facts: FolderFacts, findings: Findings) -> None:
-    """Tell what a diagonal or asymmetric matrix does to amplitudes and best channels."""
+    """Find diagonal and asymmetric matrices, and their effect on amplitudes and best channels."""
     part, templates = facts.parts.whitening, facts.dense_templates
     inverse = part.whitening_inv
     matrix = part.whitening if inverse is None else inverse

@@ -17,6 +17,7 @@ from si_curation.extensions.template_assignment import (
 )
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.reading.features import FeatureFiles, SpikesOfFolder
+from si_curation.variables import FileRows, TemplateIds
 
 # of analyzers without template_assignment, which holds them elsewhere
 _spikes_by_unit: WeakKeyDictionary[Any, list[NDArray[np.int64]]] = WeakKeyDictionary()
@@ -53,11 +54,10 @@ def spikes_of_folder(assignment: TemplateAssignment) -> SpikesOfFolder:
     MissingDataError
         It was not read from a Kilosort folder.
     """
-    rows = assignment.get_spike_rows()
     return SpikesOfFolder(
         Path(assignment.info["phy_folder"]),
-        rows,
-        assignment.get_spike_template_ids(),
+        FileRows(assignment.get_spike_rows()),
+        TemplateIds(assignment.get_spike_template_ids()),
         assignment.template_ids.size,
         int(assignment.info["num_channels"]),
     )

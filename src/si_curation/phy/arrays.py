@@ -6,12 +6,14 @@ import io
 import re
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import Finding
+
+Severity = Literal["error", "warning", "info"]
 
 
 class Findings(list[Finding]):
@@ -37,12 +39,14 @@ class Findings(list[Finding]):
         """Add a finding that is good to know."""
         self._add("info", where, what, advice, evidence)
 
-    def _add(self, severity: Any, where: str, what: str, advice: str, evidence: dict) -> None:
+    def _add(
+        self, severity: Severity, where: str, what: str, advice: str, evidence: dict[str, Any]
+    ) -> None:
         # names of files and what is in them can hold line ends of every kind
         where, what, advice = (" ".join(text.splitlines()) for text in (where, what, advice))
         self.append(Finding(severity, what, where, advice, self.check, evidence))
 
-    def with_severity(self, severity: str) -> list[Finding]:
+    def with_severity(self, severity: Severity) -> list[Finding]:
         """Return the findings of one severity."""
         return [finding for finding in self if finding.severity == severity]
 
@@ -112,7 +116,7 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
 
 
 def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
-    """Give shape and dtype of a ``.npy`` file that is open at its start, and go to its data."""
+    """Return shape and dtype of a ``.npy`` file that is open at its start, and go to its data."""
     start = file.read(len(np.lib.format.MAGIC_PREFIX))
     if start != np.lib.format.MAGIC_PREFIX:
         raise ValueError(f"it starts with {start!r}" if start else "it has 0 bytes")
@@ -141,7 +145,7 @@ def _as_native(array: NDArray) -> NDArray:
 
 
 def one_line(fault: BaseException) -> str:
-    """Give the text of an error without line breaks and addresses of memory."""
+    """Return the text of an error without line breaks and addresses of memory."""
     text = " ".join(str(fault).split()) or type(fault).__name__
     return shortened(_ADDRESS.sub("", text))
 
@@ -164,7 +168,7 @@ def as_vector(
     length: int | None = None,
     as_in: str = "spike_times.npy",
 ) -> NDArray | None:
-    """Give (n,), (n, 1) or (1, n) numbers as (n,); a finding where they are something else.
+    """Return (n,), (n, 1) or (1, n) numbers as (n,); a finding where they are something else.
 
     Where a `length` is expected, `as_in` names the file that it comes from.
 
@@ -197,7 +201,7 @@ def as_vector(
 
 
 def as_integers(values: NDArray | None, name: str, findings: Findings) -> NDArray | None:
-    """Give whole numbers of any numeric dtype as integers; a finding where they are not whole.
+    """Return whole numbers of any numeric dtype as integers; a finding where they are not.
 
     Examples
     --------

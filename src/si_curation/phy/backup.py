@@ -35,7 +35,7 @@ from si_curation.files import (
 
 BACKUP_FOLDER = ".si_curation_backup"
 CACHE_FOLDER = ".phy"
-_GUI_STATE = "state.json"  # of phy's windows; everything else in the cache hangs on the clusters
+_GUI_STATE = "state.json"  # of phy's windows; everything else in the cache depends on the clusters
 _CLUSTERS = "spike_clusters.npy"
 _MANIFEST, _DONE, _RESTORED = "manifest.json", "done", "restored"
 _NAME = re.compile(r"\d{8}-\d{6}-(\d{4,})")
@@ -148,7 +148,7 @@ def _make_backup(
 
 
 def list_backups(folder: Path) -> list[Path]:
-    """Give the backups of a folder, the oldest first."""
+    """Return the backups of a folder, the oldest first."""
     root = folder / BACKUP_FOLDER
     if not root.is_dir():
         return []
@@ -157,7 +157,7 @@ def list_backups(folder: Path) -> list[Path]:
 
 
 def unfinished_backups(folder: Path) -> list[Path]:
-    """Give the backups of changes that were begun and neither finished nor undone."""
+    """Return the backups of changes that were begun and neither finished nor undone."""
     return [backup for backup in list_backups(folder) if not _is_finished(backup)]
 
 
@@ -278,7 +278,7 @@ def _read_manifest(backup: Path) -> dict[str, Any]:
 
 
 def _cache_entries(folder: Path) -> list[str]:
-    """Name what phy has cached that hangs on the clusters.
+    """Return the names of what phy has cached that depends on the clusters.
 
     phy 2.1.0 trusts it blindly: ``spikes_per_cluster.pkl``, ``new_cluster_id.json``, and under the
     ids of clusters ``memcache`` (templates, channels, rates) and ``joblib`` (correlograms,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from si_curation.errors import FolderNotFoundError, PhyFolderError
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.file_groups import MIXED_RUNS, RESTORE, index_table
+from si_curation.variables import FileRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +22,10 @@ class Features:
 
     pc_features: NDArray[np.floating] | None
     pc_feature_channels: NDArray[np.int64] | None
-    pc_feature_rows: NDArray[np.int64] | None
+    pc_feature_rows: FileRows | None
     template_features: NDArray[np.floating] | None
     template_feature_templates: NDArray[np.int64] | None
-    template_feature_rows: NDArray[np.int64] | None
+    template_feature_rows: FileRows | None
 
 
 def read_features(
@@ -65,7 +66,7 @@ def _feature_rows(
     ndim: int,
     num_spikes: int | None,
     findings: Findings,
-) -> tuple[NDArray[np.floating] | None, NDArray[np.int64] | None]:
+) -> tuple[NDArray[np.floating] | None, FileRows | None]:
     """Open a feature file, and read which spike each of its rows belongs to (None: all)."""
     features = open_array(folder, name, findings)
     if features is None:
@@ -83,7 +84,7 @@ def _feature_rows(
     stored = open_array(folder, rows_name, findings)
     stored = as_vector(stored, rows_name, findings, len(features), name)
     stored = as_integers(stored, rows_name, findings)
-    rows = None if stored is None else stored.astype(np.int64)
+    rows = None if stored is None else FileRows(stored.astype(np.int64))
     if rows is not None:
         if rows.size and num_spikes is not None and (rows.min() < 0 or rows.max() >= num_spikes):
             findings.error(
@@ -153,7 +154,7 @@ def open_spike_templates(folder: Path) -> NDArray[np.integer]:
 
 
 def window_of_rows(array: NDArray, start: int, stop: int) -> NDArray:
-    """Map some rows of a memory-mapped file by themselves.
+    """Return some rows of a memory-mapped file in a map of their own.
 
     The pages of a map stay in memory until the map is closed: with one map for each block of rows
     a file of any size is read in little memory.

@@ -29,6 +29,7 @@ from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_r
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
 from si_curation.phy.sorter import SorterIdentity, identify_sorter, samples_before_peak
 from si_curation.phy.tables import UNSORTED, ClusterColumn, read_tables
+from si_curation.variables import FileRows
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class PhyFolder:
     channel_positions : array (n_channels, 2) floating
         In µm.
     channel_shanks, channel_probes : array (n_channels,) int64
-        Zeros where the folder does not tell.
+        Zeros where the folder has no such file.
     pc_features : array (n_rows, n_pcs, n_loc) floating or None
     pc_feature_channels : array (n_templates, n_loc) int64 or None
         Channel index of each column, by spike template.
@@ -122,10 +123,10 @@ class PhyFolder:
     channel_probes: NDArray[np.int64]
     pc_features: NDArray[np.floating] | None
     pc_feature_channels: NDArray[np.int64] | None
-    pc_feature_rows: NDArray[np.int64] | None
+    pc_feature_rows: FileRows | None
     template_features: NDArray[np.floating] | None
     template_feature_templates: NDArray[np.int64] | None
-    template_feature_rows: NDArray[np.int64] | None
+    template_feature_rows: FileRows | None
     columns: Mapping[str, ClusterColumn]
     ops: Mapping[str, Any] | None
     params: Mapping[str, Any]
@@ -191,7 +192,7 @@ def read_phy_folder(
     ----------
     folder_path : str or Path
     sampling_frequency : float, optional
-        In Hz; needed where there is no ``params.py``, else it overrides what that says.
+        In Hz; needed where there is no ``params.py``, else it is used instead of its sample_rate.
 
     Returns
     -------
@@ -296,7 +297,7 @@ class FolderParts:
     columns: Mapping[str, ClusterColumn]
 
     def identify_sorter(self, path: Path) -> SorterIdentity:
-        """Tell from its files which sorter wrote the folder."""
+        """Return which sorter wrote the folder, by its files."""
         return identify_sorter(
             path,
             self.ops,

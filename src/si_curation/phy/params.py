@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from si_curation.checks import is_number
 from si_curation.phy.arrays import Findings, one_line, shortened
 
 NAME = "params.py"
@@ -98,7 +97,7 @@ def _refuse(findings: Findings, statement: ast.stmt, source: str) -> None:
 
 
 def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
-    """Give the sampling frequency in Hz, or None with a finding."""
+    """Return the sampling frequency in Hz, or None with a finding."""
     value = params.get("sample_rate")
     if value is None:
         return None
@@ -113,17 +112,15 @@ def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
 
 
 def is_rate(value: Any) -> bool:
-    """Tell whether something is a positive, finite number.
+    """Return whether something is a positive, finite number.
 
     Examples
     --------
     >>> is_rate(30000), is_rate(float("nan")), is_rate("30000"), is_rate(True)
     (True, False, False, False)
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        return False
     try:
-        return math.isfinite(value) and bool(value > 0)
+        return is_number(value) and math.isfinite(value) and bool(value > 0)
     except OverflowError:
         return False
 
@@ -136,7 +133,7 @@ def _shown(value: Any) -> str:
 
 
 def data_paths_of(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Give the raw data paths as they are written: a string, a list of strings or nothing.
+    """Return the raw data paths as they are written: a string, a list of strings or nothing.
 
     Examples
     --------

@@ -13,8 +13,8 @@ import numpy as np
 def resolve_data_paths(folder: Path, data_paths: tuple[str, ...]) -> tuple[Path, ...]:
     """Resolve ``dat_path`` entries against the folder, as phy does.
 
-    An absolute path of another system (of Windows, read on Linux) that is not there is looked
-    for by its file name in the folder.
+    An absolute path of another system (of Windows, read on Linux) that does not exist is
+    looked for by its file name in the folder.
     """
     return tuple(_resolve(folder, entry) for entry in data_paths)
 
@@ -32,7 +32,7 @@ def _resolve(folder: Path, entry: str) -> Path:
 
 
 def raw_num_samples(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> int | None:
-    """Give the length of the raw data in samples, None where it cannot be told.
+    """Return the length of the raw data in samples, None where files or parameters are missing.
 
     ``offset`` bytes are skipped in each file, as phy does.
     """
@@ -50,7 +50,7 @@ def raw_num_samples(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> 
 
 
 def itemsize_of(dtype: Any) -> int:
-    """Give the bytes of one value of a numeric dtype by its name, 0 for anything else."""
+    """Return the bytes of one value of a numeric dtype by its name, 0 for anything else."""
     try:
         found = np.dtype(dtype) if isinstance(dtype, str) else np.dtype("V")
     except (TypeError, ValueError, SyntaxError):

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.checks import is_number, is_whole_number
+
 Sorter = Literal[
     "kilosort1", "kilosort2", "kilosort2.5", "kilosort3", "kilosort4", "spikeinterface", "unknown"
 ]
@@ -54,7 +56,7 @@ def identify_sorter(
     templates_are_sparse: bool,
     whitening_is_identity: bool = True,
 ) -> SorterIdentity:
-    """Tell from its files which sorter wrote a folder.
+    """Return which sorter wrote a folder, by its files.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def identify_sorter(
             "kilosort2", "2", "cluster_KSLabel.tsv or cluster_ContamPct.tsv, full whitening matrix"
         )
     if has("templates_ind.npy") or has("pc_feature_ind.npy"):
-        # the same files and the same conventions: 1 and 2 cannot be told apart without labels
+        # the same files and the same conventions: 1 and 2 differ in nothing but labels
         return SorterIdentity(
             "kilosort2", None, "Kilosort 1 or 2: dense templates with feature index files"
         )
@@ -123,7 +125,7 @@ def _kilosort4_version(folder: Path, ops: Mapping[str, Any] | None) -> str | Non
 def samples_before_peak(
     sorter: SorterIdentity, ops: Mapping[str, Any] | None, templates: NDArray[np.floating]
 ) -> tuple[int, str]:
-    """Tell which sample of the templates is the spike time, and how that is known.
+    """Return which sample of the templates is the spike time, and how that is known.
 
     Kilosort 4 writes it (``nt0min``). Kilosort 1 to 3 pad 61 samples to 82 with 21 zeros in front,
     which puts the peak at sample 40. For anything else it is measured: the sample at which most
@@ -159,8 +161,6 @@ def samples_before_peak(
 
 
 def _whole(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        return None
-    if isinstance(value, int | np.integer):
+    if is_whole_number(value):
         return int(value)
-    return int(value) if float(value).is_integer() else None
+    return int(value) if is_number(value) and float(value).is_integer() else None

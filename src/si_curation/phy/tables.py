@@ -407,5 +407,5 @@ class ClusterTables:
 
     @property
     def snapshots(self) -> list[str]:
-        """Names of phy's snapshot files (``cluster_info``), which phy writes and does not read."""
+        """The names of phy's snapshots (``cluster_info``), which phy writes and does not read."""
         return list(self._snapshots)

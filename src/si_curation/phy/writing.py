@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from si_curation.checks import is_boolean, is_whole_number
+
 _RESERVED_COLUMNS = {
     "cluster_id": "it is the key of the tables",
     "id": "it is the key of the tables",
@@ -19,7 +21,7 @@ _FORBIDDEN = set('\\/:*?"<>|')  # in file names, on one system or another
 
 
 def column_name_problem(name: object) -> str | None:
-    """Tell why something cannot be the name of a column, None if it can.
+    """Return why something cannot be the name of a column, None if it can.
 
     The column ``x`` is the file ``cluster_x.tsv``, so that it must be a file name everywhere.
 
@@ -31,7 +33,7 @@ def column_name_problem(name: object) -> str | None:
     "column 'a/b': its name has '/', which a file name cannot have"
     """
     if not isinstance(name, str):
-        return f"column {name!r}: its name is no text"
+        return f"column {name!r}: its name is not text"
     if name.lower() in _RESERVED_COLUMNS:
         return f"column {name!r} cannot be written: {_RESERVED_COLUMNS[name.lower()]}"
     if not name or name != name.strip() or len(name.encode("utf-8", "replace")) > 200:
@@ -43,7 +45,7 @@ def column_name_problem(name: object) -> str | None:
 
 
 def format_value(value: Any) -> str | None:
-    """Give the text of one value of a table as phy writes it; None where there is no value.
+    """Return the text of one value of a table as phy writes it; None where there is no value.
 
     Parameters
     ----------
@@ -72,21 +74,21 @@ def format_value(value: Any) -> str | None:
         if "\x00" in text or any(0xD800 <= ord(character) <= 0xDFFF for character in text):
             raise ValueError(f"{text!r} cannot be written as text")
         return text if text.strip() else None
-    if isinstance(value, bool | np.bool_):
+    if is_boolean(value):
         return str(bool(value))
-    if isinstance(value, int | np.integer):
+    if is_whole_number(value):
         return str(int(value))
     if isinstance(value, float | np.floating):
         if math.isnan(value):
             return None
         return str(value) if isinstance(value, np.floating) else repr(value)
-    raise ValueError(f"{value!r} is no number and no text")
+    raise ValueError(f"{value!r} is neither a number nor text")
 
 
 def format_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], delimiter: str = "\t"
 ) -> bytes:
-    r"""Give a table as phy writes it: a header and one line each, ended by ``\r\n``, in UTF-8.
+    r"""Return a table as phy writes it: a header and one line each, ended by ``\r\n``, in UTF-8.
 
     Source: phylib 2.7.1, ``_write_tsv_simple`` (Python's csv writer).
 
@@ -103,7 +105,7 @@ def format_table(
 
 
 def format_params(values: Mapping[str, Any], comments: Sequence[str] = ()) -> bytes:
-    r"""Give the text of a ``params.py``: comment lines, then plain assignments.
+    r"""Return the text of a ``params.py``: comment lines, then plain assignments.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from si_curation.reading.features import (
     feature_channels_of,
     open_window,
 )
+from si_curation.variables import FileRows, TemplateIds
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def feature_mask(
     main_channels: NDArray[np.integer],
     num_channels: int,
 ) -> NDArray[np.bool_]:
-    """Channels on which the sorter stored features for the most frequent template of each unit.
+    """Return the channels with features of the most frequent template of each unit.
 
     Not for all its templates: on channels on which a few of its spikes only have features the
     others would be 0, and SpikeInterface's covariances singular.
@@ -62,13 +63,13 @@ def feature_mask(
 
 
 def features_of_folder(
-    phy: PhyFolder, rows: NDArray[np.integer], template_ids: NDArray[np.integer]
+    folder: PhyFolder, rows: FileRows, template_ids: TemplateIds
 ) -> SorterFeatures | None:
-    """Say where the features of some spikes are, on the channels that the file lists.
+    """Return where the features of some spikes are, on the channels that the file lists.
 
     Parameters
     ----------
-    phy : PhyFolder
+    folder : PhyFolder
     rows, template_ids : array (n_spikes,) integer
         Row in the files and template of each spike.
 
@@ -77,17 +78,19 @@ def features_of_folder(
     SorterFeatures or None
         None: the folder has none.
     """
-    if phy.pc_features is None:
+    if folder.pc_features is None:
         return None
-    channels = feature_channels_of(phy.pc_features, phy.pc_feature_channels, phy.num_templates)
-    where = FeatureRows(rows, phy.pc_feature_rows)
-    return SorterFeatures(phy.pc_features, where, template_ids, channels, "file")
+    channels = feature_channels_of(
+        folder.pc_features, folder.pc_feature_channels, folder.num_templates
+    )
+    where = FeatureRows(rows, folder.pc_feature_rows)
+    return SorterFeatures(folder.pc_features, where, template_ids, channels, "file")
 
 
 def wants_components(
     features: SorterFeatures | None, asked: bool | None, num_spikes: int, mask: NDArray[np.bool_]
 ) -> bool:
-    """Tell whether principal components are to be read.
+    """Return whether principal components will be read.
 
     Parameters
     ----------
@@ -100,7 +103,7 @@ def wants_components(
     Raises
     ------
     MissingDataError
-        They were asked for and are not there.
+        They were asked for, and the folder has no features.
     """
     if features is None:
         if asked:

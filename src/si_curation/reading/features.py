@@ -22,6 +22,7 @@ from si_curation.phy.feature_files import (
     window_of_rows,
 )
 from si_curation.phy.ops import read_ops
+from si_curation.variables import FileRows, TemplateIds
 
 FeatureChannels = Literal["file", "repaired"]
 _FILES = (
@@ -43,16 +44,26 @@ class SpikesOfFolder(NamedTuple):
     """Spikes of an analyzer and where they are in the folder that it was read from."""
 
     folder: Path
-    rows: NDArray[np.integer]  # (n_spikes,) row in the files
-    template_ids: NDArray[np.int32]  # (n_spikes,)
+    rows: FileRows  # (n_spikes,) row in the files
+    template_ids: TemplateIds  # (n_spikes,)
     num_templates: int
     num_channels: int  # of the folder
+
+    def select(self, chosen: slice | NDArray[np.integer]) -> SpikesOfFolder:
+        """Return some of the spikes."""
+        return self.replace_spikes(self.rows[chosen], self.template_ids[chosen])
+
+    def replace_spikes(
+        self, rows: NDArray[np.integer], template_ids: NDArray[np.integer]
+    ) -> SpikesOfFolder:
+        """Return other spikes of the same folder."""
+        return self._replace(rows=FileRows(rows), template_ids=TemplateIds(template_ids))
 
 
 class FeatureRows:
     """Find the row of a spike in a feature file, which may hold some of the spikes only."""
 
-    def __init__(self, rows: NDArray[np.integer], stored: NDArray[np.int64] | None):
+    def __init__(self, rows: FileRows, stored: FileRows | None) -> None:
         self._rows = rows
         self._table: NDArray[np.int64] | None = None
         if stored is not None:
@@ -105,7 +116,7 @@ class FeatureFiles:
         The folder is gone, or the files cannot be used.
     """
 
-    def __init__(self, folder: Path, num_templates: int, num_channels: int):
+    def __init__(self, folder: Path, num_templates: int, num_channels: int) -> None:
         self.folder = folder
         self.num_templates = num_templates
         self.features: Features = open_features(folder, num_templates, num_channels)
@@ -113,7 +124,7 @@ class FeatureFiles:
 
     @staticmethod
     def state_of(folder: Path) -> tuple[tuple[int, ...], ...]:
-        """Sizes and times of the files, by which it is seen that they were written again."""
+        """Return sizes and times of the files: others after they were written again."""
         found: list[tuple[int, ...]] = []
         for name in _FILES:
             try:
@@ -124,8 +135,8 @@ class FeatureFiles:
                 found.append((status.st_ino, status.st_size, status.st_mtime_ns))
         return tuple(found)
 
-    def check(self, rows: NDArray[np.integer], template_ids: NDArray[np.integer]) -> None:
-        """Raise if ``spike_templates.npy`` does not say what it said when the folder was read.
+    def check(self, rows: FileRows, template_ids: TemplateIds) -> None:
+        """Raise if ``spike_templates.npy`` differs from what it was when the folder was read.
 
         Raises
         ------
@@ -223,7 +234,7 @@ class FeatureFiles:
 def feature_channels_of(
     values: NDArray[np.floating], listed: NDArray[np.integer] | None, num_templates: int
 ) -> NDArray[np.int64]:
-    """Channel of each column of the features of each template, as listed; -1 for none."""
+    """Return the channel of each column of the features of each template; -1 for none."""
     if listed is not None:
         return listed.astype(np.int64)
     return np.tile(np.arange(values.shape[2]), (num_templates, 1))  # as phylib
@@ -255,7 +266,7 @@ def read_rows(values: NDArray, rows: NDArray[np.integer], rows_at_once: int = 1 
 def open_window(
     features: NDArray[np.floating], rows: NDArray[np.int64]
 ) -> tuple[NDArray, NDArray[np.int64]]:
-    """Map the part of a feature file that holds these rows; the rows in that part, -1 kept."""
+    """Return the part of a feature file that holds some rows, and the rows in it (-1 stays)."""
     stored = rows[rows >= 0]
     if stored.size == 0:
         return np.zeros((0, *features.shape[1:]), dtype=features.dtype), rows

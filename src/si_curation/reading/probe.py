@@ -56,7 +56,7 @@ def _apart(positions: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _shanks(folder: PhyFolder) -> NDArray[np.int64]:
-    """Give one number per shank of each probe; the shanks as they are where there is one probe."""
+    """Return a number for each shank of each probe; of one probe the shanks as they are."""
     probes = folder.channel_probes
     if np.unique(probes).size < 2:
         return folder.channel_shanks
@@ -91,13 +91,13 @@ def make_rec_attributes(
 
 
 def match_recording(recording: BaseRecording, folder: PhyFolder) -> BaseRecording:
-    """Give the sorted channels of a recording, in the order of the folder's channel indices.
+    """Return the sorted channels of a recording, in the order of the folder's channel indices.
 
     Parameters
     ----------
     recording : BaseRecording
         With all columns of the raw file, which `channel_map` picks from; or with exactly the
-        sorted channels, if its probe says that they are at the folder's positions.
+        sorted channels, if its probe has them at the folder's positions.
     folder : PhyFolder
 
     Returns
@@ -153,7 +153,7 @@ def _same_positions(recording: BaseRecording, folder: PhyFolder) -> bool:
 
 
 def shanks_of(analyzer: SortingAnalyzer) -> NDArray:
-    """Shank of each channel, as whole numbers where the probe's shank ids are; 0 without shanks."""
+    """Return the shank of each channel; whole numbers where the ids are, 0 without shanks."""
     contacts = analyzer.get_probegroup().to_numpy(complete=True)
     contacts = contacts[np.argsort(contacts["device_channel_indices"])]
     has_shanks = "shank_ids" in (contacts.dtype.names or ())

@@ -6,14 +6,16 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import spikeinterface.postprocessing  # noqa: F401  (registers what is injected)
 from numpy.typing import NDArray
+from scipy import sparse
 from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
+from si_curation.checks import Checks, is_boolean
 from si_curation.errors import ParameterError
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
@@ -42,6 +44,7 @@ from si_curation.reading.unit_templates import (
     sparsity_mask,
     weighted_mean_templates,
 )
+from si_curation.variables import FileRows, TemplateIds
 
 logger = logging.getLogger(__name__)
 
@@ -159,24 +162,29 @@ def read_kilosort_as_analyzer(
         gains = _channel_values(gain_to_uV, "gain_to_uV", phy_folder.num_channels)
         offsets = _channel_values(offset_to_uV, "offset_to_uV", phy_folder.num_channels)
         if matched is not None:
-            gains, offsets, matched = _gains_of(matched, gains, offsets)
-        analyzer = _build(
-            phy_folder,
-            matched,
-            mode,
-            gains,
-            offsets,
-            exclude_groups,
-            max_spikes_per_unit,
-            principal_components,
+            matched, gains, offsets = _with_gains(matched, gains, offsets)
+        options = _Options(
+            mode, gains, offsets, exclude_groups, max_spikes_per_unit, principal_components
         )
+        analyzer = _build(phy_folder, matched, options)
     if folder is None:
         return analyzer
     return save_analyzer(analyzer, format, folder)
 
 
+class _Options(NamedTuple):
+    """What was asked of the reader, checked; see `read_kilosort_as_analyzer`."""
+
+    unwhiten: Unwhiten | Literal[False]
+    gains: NDArray[np.float64] | None  # (n_channels,)
+    offsets: NDArray[np.float64] | None  # (n_channels,)
+    exclude_groups: str | Sequence[str] | None
+    max_spikes: int | None
+    components: bool | None
+
+
 def _check_unwhiten(unwhiten: object) -> Unwhiten | Literal[False]:
-    if isinstance(unwhiten, bool | np.bool_):
+    if is_boolean(unwhiten):
         return "auto" if unwhiten else False
     if isinstance(unwhiten, str) and unwhiten in ("auto", "phy"):
         return unwhiten  # type: ignore[return-value]
@@ -184,23 +192,16 @@ def _check_unwhiten(unwhiten: object) -> Unwhiten | Literal[False]:
 
 
 def _check_components(max_spikes_per_unit: object, principal_components: object) -> None:
-    problems = []
-    whole = isinstance(max_spikes_per_unit, int | np.integer)
-    whole = whole and not isinstance(max_spikes_per_unit, bool)
-    if max_spikes_per_unit is not None and not (whole and max_spikes_per_unit >= 1):  # type: ignore[operator]
-        problems.append(
-            f"max_spikes_per_unit is {max_spikes_per_unit!r}, expected a whole number from 1, or "
-            "None for all spikes"
-        )
-    if principal_components is not None and not isinstance(principal_components, bool | np.bool_):
-        problems.append(
-            f"principal_components is {principal_components!r}, expected True, False or None"
-        )
-    if problems:
-        raise ParameterError("; ".join(problems))
+    checks = Checks()
+    checks.whole_number("max_spikes_per_unit", max_spikes_per_unit, at_least=1, optional=True)
+    checks.boolean("principal_components", principal_components, optional=True)
+    checks.finish()
 
 
-def _channel_values(value, name: str, num_channels: int) -> NDArray[np.float64] | None:
+def _channel_values(
+    value: float | Sequence[float] | None, name: str, num_channels: int
+) -> NDArray[np.float64] | None:
+    """Return one value for each channel; None where there are none."""
     if value is None:
         return None
     try:
@@ -214,7 +215,12 @@ def _channel_values(value, name: str, num_channels: int) -> NDArray[np.float64] 
     return np.broadcast_to(values.reshape(-1), num_channels).copy()
 
 
-def _gains_of(recording: BaseRecording, gains, offsets):
+def _with_gains(
+    recording: BaseRecording,
+    gains: NDArray[np.float64] | None,
+    offsets: NDArray[np.float64] | None,
+) -> tuple[BaseRecording, NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Return a recording, its gains and offsets: those that are given, else its own."""
     if gains is not None:
         recording = recording.clone()
         recording.set_channel_gains(gains)
@@ -222,99 +228,140 @@ def _gains_of(recording: BaseRecording, gains, offsets):
     elif recording.has_scaleable_traces():
         gains = np.asarray(recording.get_channel_gains(), dtype=np.float64)
         offsets = np.asarray(recording.get_channel_offsets(), dtype=np.float64)
-    return gains, offsets, recording
+    return recording, gains, offsets
 
 
-def _build(
-    phy: PhyFolder, recording, mode, gains, offsets, exclude_groups, max_spikes, components
-) -> SortingAnalyzer:
-    selection = select_spikes(phy, recording, exclude_groups)
-    clusters, small_ids = with_small_ids(phy.spike_clusters, phy.cluster_ids)
-    ids = small_ids[np.isin(phy.cluster_ids, selection.unit_ids)]  # of the units, in their order
+class _FolderSpikes(NamedTuple):
+    """The spikes of an analyzer, and what is counted of them."""
+
+    selection: SpikeSelection
+    vector: NDArray[np.void]  # SpikeInterface's spike vector
+    rows: FileRows  # row of each spike in the files
+    template_ids: TemplateIds  # of each spike
+    counts: sparse.csr_array  # (n_units, n_templates)
+    cluster_index: NDArray[np.integer]  # of each spike: row of counts_by_cluster
+    counts_by_cluster: sparse.csr_array  # (n_small_ids, n_templates); units that are left out too
+
+
+def _take_spikes(
+    folder: PhyFolder, recording: BaseRecording | None, options: _Options
+) -> _FolderSpikes:
+    """Take the spikes of a folder that an analyzer can hold."""
+    selection = select_spikes(folder, recording, options.exclude_groups)
+    clusters, small_ids = with_small_ids(folder.spike_clusters, folder.cluster_ids)
+    ids = small_ids[np.isin(folder.cluster_ids, selection.unit_ids)]  # of the units, in their order
     unit_of_id = positions_of_ids(ids, int(small_ids.max(initial=-1)))
-    spikes = make_spike_vector(phy.spike_samples, clusters, unit_of_id, selection.rows)
-    template_ids = take_rows(phy.spike_templates, selection.rows, np.int32)
+    vector = make_spike_vector(folder.spike_samples, clusters, unit_of_id, selection.rows)
+    template_ids = take_rows(folder.spike_templates, selection.rows, np.int32)
     # counted by cluster, which lie side by side in the file, unlike the spike vector's fields
     if selection.rows is not None:
         clusters = take_rows(clusters, selection.rows)
-    counts_by_id = contingency_table(clusters, template_ids, unit_of_id.size, phy.num_templates)
-    counts = counts_by_id[ids]
-    templates = make_sorter_templates(phy, mode, gains)
-    main = main_channels(counts, templates.amplitudes)
-    rate = phy.sampling_frequency if recording is None else recording.get_sampling_frequency()
-    sorting = NumpySorting(spikes, rate, selection.unit_ids)
-    _set_properties(sorting, phy)
-    _annotate(sorting, phy, templates, selection)
-    chosen = _choose_spikes(phy, clusters, counts_by_id, selection.rows, max_spikes, components)
-    row_dtype = np.int32 if phy.num_spikes < 2**31 else np.int64
-    rows = np.arange(phy.num_spikes) if selection.rows is None else selection.rows
-    rows = rows.astype(row_dtype, copy=False)
-    features = features_of_folder(phy, rows, template_ids)
-    mask = feature_mask(features, counts, main, phy.num_channels)
-    found = None
-    if wants_components(features, components, chosen.size, mask) and features is not None:
-        found = sorter_components(features, chosen, spikes["unit_index"][chosen], mask, main)
-        mask = found.mask
-    else:
-        mask = sparsity_mask(
-            counts,
-            templates.support,
-            None if templates.are_sparse else templates.amplitudes,
-            phy.channel_positions,
-            phy.channel_shanks,
-        )
-        mask[np.arange(len(mask)), main] = True
+    counts_by_id = contingency_table(clusters, template_ids, unit_of_id.size, folder.num_templates)
+    rows = np.arange(folder.num_spikes) if selection.rows is None else selection.rows
+    rows = rows.astype(np.int32 if folder.num_spikes < 2**31 else np.int64, copy=False)
+    return _FolderSpikes(
+        selection,
+        vector,
+        FileRows(rows),
+        TemplateIds(template_ids),
+        counts_by_id[ids],
+        clusters,
+        counts_by_id,
+    )
+
+
+def _build(
+    folder: PhyFolder, recording: BaseRecording | None, options: _Options
+) -> SortingAnalyzer:
+    """Return an analyzer in memory."""
+    spikes = _take_spikes(folder, recording, options)
+    unit_ids = spikes.selection.unit_ids
+    templates = make_sorter_templates(folder, options.unwhiten, options.gains)
+    main = main_channels(spikes.counts, templates.amplitudes)
+    rate = folder.sampling_frequency if recording is None else recording.get_sampling_frequency()
+    sorting = NumpySorting(spikes.vector, rate, unit_ids)
+    _set_properties(sorting, folder)
+    _annotate(sorting, folder, templates, spikes.selection)
+    chosen = _choose_spikes(folder, spikes, options)
+    mask, components = _channels_and_components(folder, spikes, templates, chosen, main, options)
     if recording is None:
-        attributes = make_rec_attributes(phy, selection.num_samples, gains, offsets)
+        num_samples = spikes.selection.num_samples
+        attributes = make_rec_attributes(folder, num_samples, options.gains, options.offsets)
     else:
         attributes = _attributes_of(recording)
+    sparsity = ChannelSparsity(mask, unit_ids, np.asarray(attributes["channel_ids"]))
     analyzer = make_memory_analyzer(
-        sorting,
-        recording,
-        attributes,
-        ChannelSparsity(mask, selection.unit_ids, np.asarray(attributes["channel_ids"])),
-        templates.units == "uV",
-        main,
+        sorting, recording, attributes, sparsity, templates.units == "uV", main
     )
     inject_extension(
         analyzer,
         "random_spikes",
         {"random_spikes_indices": chosen},
         {
-            "method": "all" if max_spikes is None else "uniform",
-            "max_spikes_per_unit": max_spikes,
+            "method": "all" if options.max_spikes is None else "uniform",
+            "max_spikes_per_unit": options.max_spikes,
             "margin_size": None,
             "seed": RANDOM_SPIKES_SEED,
         },
     )
-    if found is not None:
-        params = {"n_components": int(found.values.shape[1]), **COMPONENTS_PARAMS}
-        inject_extension(analyzer, "principal_components", {"pca_projection": found.values}, params)
-    _inject(analyzer, phy, templates, counts, template_ids, selection.rows, rows)
-    warn_of_dropped(phy, selection)
+    if components is not None:
+        params = {"n_components": int(components.shape[1]), **COMPONENTS_PARAMS}
+        inject_extension(analyzer, "principal_components", {"pca_projection": components}, params)
+    _inject(analyzer, folder, templates, spikes)
+    warn_of_dropped(folder, spikes.selection)
     return analyzer
 
 
-def _choose_spikes(phy, clusters, counts_by_id, rows, max_spikes, components) -> NDArray[np.int64]:
-    """Choose random spikes of each unit; those that have features where those are wanted."""
-    num_spikes_of_id = np.asarray(counts_by_id.sum(axis=1)).ravel()
-    stored = (
-        phy.pc_feature_rows if phy.pc_features is not None and components is not False else None
+def _channels_and_components(
+    folder: PhyFolder,
+    spikes: _FolderSpikes,
+    templates: SorterTemplates,
+    chosen: NDArray[np.int64],
+    main: NDArray[np.int64],
+    options: _Options,
+) -> tuple[NDArray[np.bool_], NDArray[np.float32] | None]:
+    """Return the channels of each unit, and principal components where they are wanted."""
+    features = features_of_folder(folder, spikes.rows, spikes.template_ids)
+    mask = feature_mask(features, spikes.counts, main, folder.num_channels)
+    wanted = wants_components(features, options.components, chosen.size, mask)
+    if wanted and features is not None:
+        unit_index = spikes.vector["unit_index"][chosen]
+        found = sorter_components(features, chosen, unit_index, mask, main)
+        return found.mask, found.values
+    mask = sparsity_mask(
+        spikes.counts,
+        templates.support,
+        None if templates.are_sparse else templates.amplitudes,
+        folder.channel_positions,
+        folder.channel_shanks,
     )
-    if stored is not None:
-        has_features = np.zeros(phy.num_spikes, dtype=bool)
+    mask[np.arange(len(mask)), main] = True
+    return mask, None
+
+
+def _choose_spikes(
+    folder: PhyFolder, spikes: _FolderSpikes, options: _Options
+) -> NDArray[np.int64]:
+    """Choose random spikes of each unit; those that have features where those are wanted."""
+    clusters, rows, stored = spikes.cluster_index, spikes.selection.rows, folder.pc_feature_rows
+    num_spikes_of_id = np.asarray(spikes.counts_by_cluster.sum(axis=1)).ravel()
+    candidates = None
+    if folder.pc_features is not None and options.components is not False and stored is not None:
+        has_features = np.zeros(folder.num_spikes, dtype=bool)
         has_features[stored] = True
         candidates = np.flatnonzero(has_features if rows is None else has_features[rows])
         clusters = clusters[candidates]
         num_spikes_of_id = np.bincount(clusters, minlength=num_spikes_of_id.size)
-    if max_spikes is None:
+    if options.max_spikes is None:
         chosen = np.arange(clusters.size)
     else:
-        chosen = choose_random_spikes(clusters, num_spikes_of_id, max_spikes, RANDOM_SPIKES_SEED)
-    return chosen if stored is None else candidates[chosen]
+        chosen = choose_random_spikes(
+            clusters, num_spikes_of_id, options.max_spikes, RANDOM_SPIKES_SEED
+        )
+    return chosen if candidates is None else candidates[chosen]
 
 
-def _attributes_of(recording: BaseRecording) -> dict:
+def _attributes_of(recording: BaseRecording) -> dict[str, Any]:
     from spikeinterface.core.recording_tools import get_rec_attributes
 
     attributes = get_rec_attributes(recording)
@@ -323,62 +370,69 @@ def _attributes_of(recording: BaseRecording) -> dict:
 
 
 def _inject(
-    analyzer, phy, templates: SorterTemplates, counts, template_ids, rows, all_rows
+    analyzer: SortingAnalyzer,
+    folder: PhyFolder,
+    templates: SorterTemplates,
+    spikes: _FolderSpikes,
 ) -> None:
+    """Put in what the folder holds: templates, assignment, amplitudes, locations."""
     num_samples = templates.templates.shape[1]
-    ms = 1000.0 / phy.sampling_frequency
+    ms = 1000.0 / folder.sampling_frequency
     set_unit_templates(
         analyzer,
-        weighted_mean_templates(counts, templates.templates),
+        weighted_mean_templates(spikes.counts, templates.templates),
         {
             "operators": ["average"],
-            "ms_before": phy.num_samples_before * ms,
-            "ms_after": (num_samples - phy.num_samples_before) * ms,
+            "ms_before": folder.num_samples_before * ms,
+            "ms_after": (num_samples - folder.num_samples_before) * ms,
         },
     )
     assignment = {
-        "spike_template_ids": template_ids,
-        "spike_rows": all_rows,
+        "spike_template_ids": spikes.template_ids,
+        "spike_rows": spikes.rows,
         "templates": templates.templates,
         "template_amplitudes": templates.amplitudes,
         "template_support": templates.support,
-        "channel_positions": phy.channel_positions,
-        "folder_channels": np.arange(phy.num_channels, dtype=np.int32),
-        "template_info": templates.info(phy),
+        "channel_positions": folder.channel_positions,
+        "folder_channels": np.arange(folder.num_channels, dtype=np.int32),
+        "template_info": templates.info(folder),
     }
-    if phy.template_channels is not None:
-        assignment["template_channels"] = phy.template_channels.astype(np.int32)
-    if phy.similar_templates is not None:
-        assignment["similar_templates"] = np.array(phy.similar_templates, dtype=np.float32)
+    if folder.template_channels is not None:
+        assignment["template_channels"] = folder.template_channels.astype(np.int32)
+    if folder.similar_templates is not None:
+        assignment["similar_templates"] = np.array(folder.similar_templates, dtype=np.float32)
     inject_extension(analyzer, "template_assignment", assignment, {})
-    amplitudes = _spike_amplitudes(phy, templates, template_ids, rows)
+    amplitudes = _spike_amplitudes(folder, templates, spikes)
     if amplitudes is not None:
         inject_extension(analyzer, "spike_amplitudes", {"amplitudes": amplitudes}, {})
-    if phy.spike_positions is not None:
-        positions = take_rows(phy.spike_positions, rows)
+    if folder.spike_positions is not None:
+        positions = take_rows(folder.spike_positions, spikes.selection.rows)
         names = ["x", "y", "z"][: positions.shape[1]]
         dtype = np.dtype([(name, positions.dtype) for name in names])
         locations = np.ascontiguousarray(positions[:, : len(names)]).view(dtype).reshape(-1)
         inject_extension(analyzer, "spike_locations", {"spike_locations": locations}, {})
 
 
-def _spike_amplitudes(phy, templates: SorterTemplates, template_ids, rows):
-    """Signed amplitude of each spike: its factor times its template's extremum.
+def _spike_amplitudes(
+    folder: PhyFolder, templates: SorterTemplates, spikes: _FolderSpikes
+) -> NDArray[np.float32] | None:
+    """Return the signed amplitude of each spike: its factor times its template's extremum.
 
     On the main channel of the spike's own template, in the units of the templates.
     """
-    if phy.amplitudes is None:
+    rows = spikes.selection.rows
+    if folder.amplitudes is None:
         return None
-    if phy.sorter.name == "spikeinterface":
+    if folder.sorter.name == "spikeinterface":
         # export_to_phy writes spike amplitudes, not factors
-        return take_rows(phy.amplitudes, rows, np.float32)
+        return take_rows(folder.amplitudes, rows, np.float32)
     extremum = extremum_on_channel(templates.templates, templates.amplitudes.argmax(axis=1))
     scale = extremum * templates.amplitude_to_factor
-    return scale_by_template(phy.amplitudes, rows, template_ids, scale)
+    return scale_by_template(folder.amplitudes, rows, spikes.template_ids, scale)
 
 
 def property_name(column: str) -> str:
-    """Name of the unit property that a column of a cluster table becomes.
+    """Return the name of the unit property that a column of a cluster table becomes.
 
     As SpikeInterface names it, without characters that file names cannot have, and with ``phy_`` in
     front where the name means something else in an analyzer.
@@ -393,16 +447,16 @@ def property_name(column: str) -> str:
     return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", _PROPERTY_NAMES.get(column, column))
 
 
-def _set_properties(sorting: NumpySorting, phy: PhyFolder) -> None:
+def _set_properties(sorting: NumpySorting, folder: PhyFolder) -> None:
     ids = sorting.unit_ids
-    groups = phy.groups
+    groups = folder.groups
     own = {
         "quality": np.array([groups[int(i)] for i in ids], dtype="U32"),
         "original_cluster_id": ids.astype(np.int64),
         # the same for all units: SpikeInterface keeps it through merges, unlike annotations
-        "phy_folder": np.full(ids.size, str(phy.folder)),
+        "phy_folder": np.full(ids.size, str(folder.folder)),
     }
-    for name, column in phy.columns.items():
+    for name, column in folder.columns.items():
         if name != "group":
             sorting.set_property(property_name(name), column.to_array(ids))
     for name, values in own.items():
@@ -410,14 +464,17 @@ def _set_properties(sorting: NumpySorting, phy: PhyFolder) -> None:
 
 
 def _annotate(
-    sorting, phy: PhyFolder, templates: SorterTemplates, selection: SpikeSelection
+    sorting: NumpySorting,
+    folder: PhyFolder,
+    templates: SorterTemplates,
+    selection: SpikeSelection,
 ) -> None:
     sorting.annotate(
-        phy_folder=str(phy.folder),
+        phy_folder=str(folder.folder),
         reader=READER,
-        sorter=phy.sorter.name,
-        sorter_version=phy.sorter.version or "",
-        sorter_evidence=phy.sorter.evidence,
+        sorter=folder.sorter.name,
+        sorter_version=folder.sorter.version or "",
+        sorter_evidence=folder.sorter.evidence,
         unwhitening=templates.unwhitening,
         num_dropped_spikes=int(selection.dropped_rows.size),
         dropped_spike_rows=selection.dropped_rows.tolist(),

@@ -12,7 +12,12 @@ from si_curation.files import new_folder
 
 
 def check_output(format: str, folder: str | Path | None) -> Path | None:
-    """Give the folder that an analyzer will be saved to, None for memory; an error if it exists."""
+    """Return the folder that an analyzer will be saved to, None for memory.
+
+    Raises
+    ------
+    ParameterError, OutputExistsError
+    """
     if format not in ("memory", "binary_folder", "zarr"):
         raise ParameterError(f"format is {format!r}, expected 'memory', 'binary_folder' or 'zarr'")
     if format == "memory":
@@ -32,7 +37,7 @@ def check_output(format: str, folder: str | Path | None) -> Path | None:
 
 
 def is_saved_analyzer(folder: Path) -> bool:
-    """Tell whether a folder looks like a saved SortingAnalyzer."""
+    """Return whether a folder looks like a saved SortingAnalyzer."""
     return folder.suffix == ".zarr" or (folder / "recording_info").is_dir()
 
 

@@ -41,13 +41,13 @@ class SpikeSelection:
 
 
 def select_spikes(
-    phy: PhyFolder, recording: BaseRecording | None, exclude_groups: str | Sequence[str] | None
+    folder: PhyFolder, recording: BaseRecording | None, exclude_groups: str | Sequence[str] | None
 ) -> SpikeSelection:
     """Choose the rows that SpikeInterface can hold, in the order of their samples.
 
     Parameters
     ----------
-    phy : PhyFolder
+    folder : PhyFolder
     recording : BaseRecording, optional
         Spikes after its end are dropped; without one the analyzer is made long enough.
     exclude_groups : str or sequence of str, optional
@@ -61,48 +61,48 @@ def select_spikes(
     if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
         raise ParameterError(f"exclude_groups is {exclude_groups!r}, expected names of groups")
     excluded = set(names)
-    groups = phy.groups if excluded else {}
+    groups = folder.groups if excluded else {}
     unknown = sorted(excluded - set(groups.values()) - set(GROUPS))
     if unknown:
         raise ParameterError(
             f"exclude_groups has {', '.join(unknown)}, but the groups of this folder are "
             f"{', '.join(sorted(set(groups.values())))}"
         )
-    kept = np.array([groups.get(int(i)) not in excluded for i in phy.cluster_ids], dtype=bool)
-    unit_ids = phy.cluster_ids[kept] if excluded else phy.cluster_ids
+    kept = np.array([groups.get(int(i)) not in excluded for i in folder.cluster_ids], dtype=bool)
+    unit_ids = folder.cluster_ids[kept] if excluded else folder.cluster_ids
     if recording is None:
-        num_samples = max(phy.raw_num_samples or 0, phy.last_sample + 1, 1)
+        num_samples = max(folder.raw_num_samples or 0, folder.last_sample + 1, 1)
     else:
         num_samples = recording.get_num_samples()
-    out_of_range = phy.first_sample < 0 or phy.last_sample >= num_samples
+    out_of_range = folder.first_sample < 0 or folder.last_sample >= num_samples
     no_rows = np.zeros(0, dtype=np.int64)
-    if not out_of_range and phy.spikes_are_sorted and unit_ids.size == phy.cluster_ids.size:
+    if not out_of_range and folder.spikes_are_sorted and unit_ids.size == folder.cluster_ids.size:
         return SpikeSelection(unit_ids, None, no_rows, num_samples)
-    samples = phy.spike_samples
+    samples = folder.spike_samples
     keep = (samples >= 0) & (samples < num_samples)
-    if unit_ids.size < phy.cluster_ids.size:
-        wanted = np.isin(phy.spike_clusters, unit_ids)
+    if unit_ids.size < folder.cluster_ids.size:
+        wanted = np.isin(folder.spike_clusters, unit_ids)
         dropped = np.flatnonzero(~keep & wanted)
         keep &= wanted
     else:
         dropped = np.flatnonzero(~keep)
     rows = np.flatnonzero(keep)
-    if not phy.spikes_are_sorted:
-        logger.info("%s: spike_times.npy is not in ascending order; sorted", phy.folder)
+    if not folder.spikes_are_sorted:
+        logger.info("%s: spike_times.npy is not in ascending order; sorted", folder.folder)
         rows = rows[np.argsort(samples[rows], kind="stable")]
     return SpikeSelection(unit_ids, FileRows(rows), dropped, num_samples)
 
 
-def warn_of_dropped(phy: PhyFolder, selection: SpikeSelection) -> None:
+def warn_of_dropped(folder: PhyFolder, selection: SpikeSelection) -> None:
     """Warn once of spikes that could not be kept."""
     rows = selection.dropped_rows
     if rows.size == 0:
         return
     shown = ", ".join(map(str, rows[:10])) + (", ..." if rows.size > 10 else "")
     warnings.warn(
-        f"{phy.folder}: {rows.size} of {phy.num_spikes} spikes are before sample 0 or after the "
-        f"end of the recording ({selection.num_samples} samples), where SpikeInterface cannot hold "
-        f"them: rows {shown} of spike_times.npy; all rows are in the sorting's annotation "
+        f"{folder.folder}: {rows.size} of {folder.num_spikes} spikes are before sample 0 or after "
+        f"the end of the recording ({selection.num_samples} samples), where SpikeInterface cannot "
+        f"hold them: rows {shown} of spike_times.npy; all rows are in the sorting's annotation "
         "'dropped_spike_rows'",
         SiCurationWarning,
         stacklevel=4,

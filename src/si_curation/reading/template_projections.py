@@ -225,7 +225,7 @@ def _sample_of_spikes(files: FeatureFiles, spikes: SpikesOfFolder) -> SpikesOfFo
         counts += np.bincount(template_ids[piece], minlength=counts.size)
     chosen = choose_random_spikes(template_ids, counts, BASIS_SPIKES_PER_TEMPLATE)
     rows = chosen if stored is None else np.sort(stored[chosen])
-    return spikes._replace(rows=rows, template_ids=templates[rows].astype(np.int32))
+    return spikes.replace_spikes(rows, templates[rows].astype(np.int32))
 
 
 def _model(files: FeatureFiles, sample: SpikesOfFolder) -> _Model:
@@ -311,7 +311,7 @@ def _mean_features(
 
 
 def _is_better_repaired(files: FeatureFiles, model: _Model, sample: SpikesOfFolder) -> bool:
-    """Tell whether the mean features are more like the templates on the repaired channels."""
+    """Return whether the mean features are more like the templates on the repaired channels."""
     repaired = files.features_of_spikes(sample, "repaired")
     if model.origin == "recovered" or repaired.channels_from == "file":
         return False

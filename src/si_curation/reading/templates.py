@@ -49,28 +49,28 @@ class SorterTemplates:
     unwhitening: str
     units: str
 
-    def info(self, phy: PhyFolder) -> dict[str, Any]:
-        """Give what is kept beside the templates, as plain data."""
+    def info(self, folder: PhyFolder) -> dict[str, Any]:
+        """Return what is kept beside the templates, as plain data."""
         return {
-            "source": phy.sorter.name,
+            "source": folder.sorter.name,
             "unwhitening": self.unwhitening,
             "units": self.units,
             "sparse": self.are_sparse,
-            "num_samples_before": int(phy.num_samples_before),
-            "num_samples_before_evidence": phy.num_samples_before_evidence,
-            "phy_folder": str(phy.folder),
-            "num_channels": phy.num_channels,
+            "num_samples_before": int(folder.num_samples_before),
+            "num_samples_before_evidence": folder.num_samples_before_evidence,
+            "phy_folder": str(folder.folder),
+            "num_channels": folder.num_channels,
         }
 
 
 def make_sorter_templates(
-    phy: PhyFolder, mode: Unwhiten | Literal[False], gains: NDArray[np.float64] | None
+    folder: PhyFolder, mode: Unwhiten | Literal[False], gains: NDArray[np.float64] | None
 ) -> SorterTemplates:
     """Unwhiten the templates of a folder and put them into µV where the gain is known.
 
     Parameters
     ----------
-    phy : PhyFolder
+    folder : PhyFolder
     mode : {"auto", "phy", False}
     gains : array (n_channels,) float64, optional
 
@@ -78,36 +78,40 @@ def make_sorter_templates(
     -------
     SorterTemplates
     """
-    whitened = densify_templates(phy.templates, phy.template_channels, phy.num_channels)
-    are_sparse = phy.template_channels is not None
-    inverse = _inverse(phy) if mode else None
+    whitened = densify_templates(folder.templates, folder.template_channels, folder.num_channels)
+    are_sparse = folder.template_channels is not None
+    inverse = _inverse(folder) if mode else None
     if inverse is None:
         found = unwhiten_templates(whitened, None, are_sparse)
         unwhitening = "none"
     elif mode == "phy":
-        found = unwhiten_templates_as_phy(whitened, inverse, phy.template_channels)
+        found = unwhiten_templates_as_phy(whitened, inverse, folder.template_channels)
         unwhitening = "phy"
     else:
-        left = phy.sorter.whitens_channels_first
+        left = folder.sorter.whitens_channels_first
         found = unwhiten_templates(whitened, inverse.T if left else inverse, are_sparse)
         unwhitening = "left" if left else "right"
     templates, amplitudes = found.templates, found.amplitudes
     factor = np.ones(len(whitened))
-    norms = phy.sorter.amplitudes_are_norms
+    norms = folder.sorter.amplitudes_are_norms
     if norms:
         norm = np.linalg.norm(whitened, axis=(1, 2)).astype(np.float64)
         factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
     units = (
-        "whitened" if mode is False and phy.whitening is not None else "raw" if norms else "sorter"
+        "whitened"
+        if mode is False and folder.whitening is not None
+        else "raw"
+        if norms
+        else "sorter"
     )
-    if phy.sorter.name == "spikeinterface":
+    if folder.sorter.name == "spikeinterface":
         units = "raw"
     if gains is not None and units != "whitened":
         templates *= gains.astype(np.float32)
         amplitudes = amplitudes * np.abs(gains).astype(amplitudes.dtype)
         units = "uV"
-        if not norms and phy.sorter.name != "spikeinterface" and phy.amplitudes is not None:
-            scale = _mean_amplitudes(phy)
+        if not norms and folder.sorter.name != "spikeinterface" and folder.amplitudes is not None:
+            scale = _mean_amplitudes(folder)
             templates *= scale[:, None, None].astype(np.float32)
             amplitudes = amplitudes * np.abs(scale)[:, None].astype(amplitudes.dtype)
             factor = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale != 0)
@@ -116,13 +120,13 @@ def make_sorter_templates(
     )
 
 
-def _inverse(phy: PhyFolder) -> NDArray[np.floating] | None:
-    if phy.whitening_inv is not None:
-        return phy.whitening_inv
-    if phy.whitening is None:
+def _inverse(folder: PhyFolder) -> NDArray[np.floating] | None:
+    if folder.whitening_inv is not None:
+        return folder.whitening_inv
+    if folder.whitening is None:
         return None
     try:
-        return np.linalg.inv(phy.whitening)
+        return np.linalg.inv(folder.whitening)
     except np.linalg.LinAlgError:
         finding = Finding(
             "error",
@@ -130,11 +134,11 @@ def _inverse(phy: PhyFolder) -> NDArray[np.floating] | None:
             "whitening_mat.npy",
             "put whitening_mat_inv.npy back, or pass unwhiten=False",
         )
-        raise PhyFolderError(phy.folder, [finding]) from None
+        raise PhyFolderError(folder.folder, [finding]) from None
 
 
-def _mean_amplitudes(phy: PhyFolder) -> NDArray[np.float64]:
+def _mean_amplitudes(folder: PhyFolder) -> NDArray[np.float64]:
     """Mean of ``amplitudes.npy`` over the spikes of each template; 0 for templates without any."""
-    total = np.bincount(phy.spike_templates, phy.amplitudes, minlength=phy.num_templates)
-    count = np.bincount(phy.spike_templates, minlength=phy.num_templates)
+    total = np.bincount(folder.spike_templates, folder.amplitudes, minlength=folder.num_templates)
+    count = np.bincount(folder.spike_templates, minlength=folder.num_templates)
     return total / np.maximum(count, 1)

@@ -20,7 +20,7 @@ LOCATION_PARAMS = {"method": "center_of_mass"}
 def weighted_mean_templates(
     counts: sparse.csr_array, templates: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Mean template of each unit: sum of count times template over the sum of counts.
+    """Return the mean template of each unit: sum of count times template over the sum of counts.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def _flat(templates: NDArray[np.floating]) -> NDArray[np.float32]:
 def union_of_channels(
     counts: sparse.csr_array, template_channels: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Channels of each unit: those of any template that it has spikes of.
+    """Return the channels of each unit: those of any template that it has spikes of.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def sparsity_mask(
     positions: NDArray[np.floating],
     shanks: NDArray,
 ) -> NDArray[np.bool_]:
-    """Channels of each unit: on which its templates have signal, and, if they are dense, near it.
+    """Return the channels of each unit: with signal of its templates; near it if they are dense.
 
     Parameters
     ----------
@@ -110,7 +110,9 @@ def sparsity_mask(
 
 
 def main_channels(counts: sparse.csr_array, amplitudes: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Channel of largest amplitude of each unit's most frequent template; 0 without spikes.
+    """Return the channel of largest amplitude of each unit; 0 without spikes.
+
+    Of the unit's most frequent template.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ def main_channels(counts: sparse.csr_array, amplitudes: NDArray[np.floating]) ->
 
 
 def cosine_similarity(templates: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Cosine similarity of all pairs of templates over all samples and channels.
+    """Compute the cosine similarity of all pairs of templates over all samples and channels.
 
     SpikeInterface's ``template_similarity`` with ``method="cosine"``, ``max_lag_ms=0`` and
     ``support="dense"``. Templates without signal have similarity 0 with all.
@@ -166,7 +168,7 @@ def set_unit_templates(
     unit_templates: NDArray[np.float32],
     template_params: dict[str, Any],
 ) -> None:
-    """Give an analyzer its unit templates and what SpikeInterface derives from them."""
+    """Set the unit templates of an analyzer, and what SpikeInterface derives from them."""
     inject_extension(analyzer, "templates", {"average": unit_templates}, template_params)
     similarity = {"similarity": cosine_similarity(unit_templates)}
     inject_extension(analyzer, "template_similarity", similarity, SIMILARITY_PARAMS)
@@ -177,11 +179,11 @@ def set_unit_templates(
 def rebuild_unit_templates(
     analyzer: SortingAnalyzer, counts: sparse.csr_array, templates: NDArray[np.floating]
 ) -> None:
-    """Put right what SpikeInterface derived by copying or by the intersection of channels.
+    """Correct what SpikeInterface derived by copying or by the intersection of channels.
 
     After a merge or a split it gives the new units a copy of the old unit's template, or a mean on
     the channels that all units share. Here the templates of all units are made anew from the
-    sorter's templates by counts, and the locations and similarities that hang on them.
+    sorter's templates by counts, and the locations and similarities that depend on them.
     """
     extensions = loaded_extensions(analyzer)
     extension = extensions.get("templates")

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def check_choice(name: str, value: str, choices: Mapping[str, T]) -> T:
-    """Look a name up among the choices."""
+    """Return the choice of a name."""
     if value not in choices:
         raise ParameterError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
     return choices[value]
@@ -74,7 +74,7 @@ def check_fractions(
 
 
 def initial_labels(labels: Mapping[Any, Any] | None) -> Metadata:
-    """Turn ``{cluster id: group}`` or ``{field: {cluster id: value}}`` into the latter."""
+    """Return labels as ``{field: {cluster id: value}}``; ``{cluster id: group}`` is fine too."""
     if not labels:
         return {}
     if all(isinstance(values, Mapping) for values in labels.values()):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from si_curation.checks import is_whole_number
 from si_curation.errors import ParameterError
 
 GROUPS = ("good", "mua", "noise")
@@ -120,7 +121,7 @@ class PhyCuration:
         return new
 
     def label(self, cluster_ids: Iterable[int], value: str, field: str = "group") -> None:
-        """Give clusters a label."""
+        """Label clusters."""
         ids = tuple(int(i) for i in cluster_ids)
         self.check_exist(ids)
         self.metadata.setdefault(field, {}).update(dict.fromkeys(ids, value))
@@ -171,7 +172,7 @@ def curate(
     operations: Sequence[Sequence[Any]] | int,
     spike_templates: np.ndarray,
     similarity: np.ndarray,
-    seed,
+    seed: int | np.random.SeedSequence,
 ) -> None:
     """Do a list of operations, or a number of random ones.
 
@@ -189,7 +190,7 @@ def curate(
         Seed.
     """
     rng = np.random.default_rng(seed)
-    if isinstance(operations, (int, np.integer)):
+    if not isinstance(operations, Sequence):
         _curate_at_random(curation, int(operations), spike_templates, similarity, rng)
         return
     for operation in operations:
@@ -209,9 +210,9 @@ def curate(
             )
 
 
-def _resolve_parts(how: Any, num_spikes: int, rng) -> list[np.ndarray]:
-    """Turn a mask, a list of rows, a list of lists or a number into the rows of each part."""
-    if isinstance(how, (int, np.integer)) and not isinstance(how, bool):
+def _resolve_parts(how: Any, num_spikes: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return the rows of each part for a mask, a list of rows, a list of lists or a number."""
+    if is_whole_number(how):
         if not 1 <= how <= num_spikes:
             raise ParameterError(f"cannot split {num_spikes} spikes into {how} parts")
         part_of = rng.integers(how, size=num_spikes)
@@ -228,7 +229,11 @@ def _resolve_parts(how: Any, num_spikes: int, rng) -> list[np.ndarray]:
 
 
 def _curate_at_random(
-    curation: PhyCuration, num: int, spike_templates: np.ndarray, similarity: np.ndarray, rng
+    curation: PhyCuration,
+    num: int,
+    spike_templates: np.ndarray,
+    similarity: np.ndarray,
+    rng: np.random.Generator,
 ) -> None:
     """Merge similar clusters, split some, label some."""
 

@@ -181,7 +181,7 @@ class FolderWriter:
         return cast
 
     def _shaped(self, name: str, values: np.ndarray, column: bool | None) -> np.ndarray:
-        """Give a vector its dialect's shape, and a matrix its dialect's memory order."""
+        """Return a vector in the dialect's shape, or a matrix in its memory order."""
         if values.ndim > 1:
             return np.asfortranarray(values) if self.dialect.fortran_order else values
         if name not in VECTORS:

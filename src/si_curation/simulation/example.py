@@ -8,7 +8,7 @@ EXAMPLE_FILES = Path(__file__).parent / "ks4_phy_curated"
 
 
 def example_folder() -> Path:
-    """Give the path of the packaged example folder, which must not be written to.
+    """Return the path of the packaged example folder, which must not be written to.
 
     Kilosort 4.1.7 on a simulated recording of 32 channels and 80 s (10 templates, 5,299 spikes),
     after phy 2.1.0 merged clusters 5 and 6 into 10, split 3 into 11 and 12, merged 0, 1 and 2 into

@@ -97,9 +97,9 @@ def sorter_metadata(
     templates_whitened: np.ndarray,
     templates_unwhitened: np.ndarray,
     spikes: Spikes,
-    seed,
+    seed: int | np.random.SeedSequence,
 ) -> Metadata:
-    """Return what the sorter says of each template: label, contamination, amplitude."""
+    """Return the sorter's values of each template: label, contamination, amplitude."""
     rng = np.random.default_rng(seed)
     ids = range(len(templates_whitened))
     good = rng.random(len(ids)) < 0.6
@@ -137,7 +137,7 @@ def write_kilosort4_files(
     num_raw_channels: int,
     sampling_frequency: float,
     num_samples: int,
-    seed,
+    seed: int | np.random.SeedSequence,
 ) -> None:
     """Write what only Kilosort 4 writes: finer templates, kept spikes, ``ops.npy``."""
     rng = np.random.default_rng(seed)

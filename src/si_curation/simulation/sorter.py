@@ -120,7 +120,10 @@ def write_sorter(
 
 
 def whitening_matrices(
-    whitening: str | np.ndarray | None, probe: Probe, spec: Dialect, seed
+    whitening: str | np.ndarray | None,
+    probe: Probe,
+    spec: Dialect,
+    seed: int | np.random.SeedSequence,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the matrix that the folder stores and the one that shapes the templates."""
     if whitening is None:
@@ -136,7 +139,9 @@ def whitening_matrices(
     return stored, stored
 
 
-def _median_factors(spec: Dialect, num_templates: int, seed) -> np.ndarray:
+def _median_factors(
+    spec: Dialect, num_templates: int, seed: int | np.random.SeedSequence
+) -> np.ndarray:
     """Return 1 for Kilosort 4, and 10 to 50 where templates have unit norm."""
     if spec.is_kilosort4:
         return np.ones(num_templates)

@@ -47,7 +47,7 @@ def make_spikes(
     num_samples: int,
     shared_fraction: float,
     mean_factors: np.ndarray,
-    seed,
+    seed: int | np.random.SeedSequence,
 ) -> Spikes:
     """Draw spikes at random over time, each active template with a rate of its own.
 
@@ -86,7 +86,9 @@ def make_spikes(
     return Spikes(samples, templates, factors)
 
 
-def _distinct_sorted_samples(rng, num_spikes: int, num_samples: int) -> np.ndarray:
+def _distinct_sorted_samples(
+    rng: np.random.Generator, num_spikes: int, num_samples: int
+) -> np.ndarray:
     """Draw a random subset of the samples, sorted, each at most once (int64)."""
     if num_spikes >= num_samples:
         raise ParameterError("more spikes than samples: give a longer duration_s")
@@ -99,7 +101,9 @@ def _distinct_sorted_samples(rng, num_spikes: int, num_samples: int) -> np.ndarr
     return np.minimum(samples, num_samples - num_spikes + np.arange(num_spikes) - 1, out=samples)
 
 
-def _share_samples(rng, samples: np.ndarray, templates: np.ndarray, fraction: float) -> None:
+def _share_samples(
+    rng: np.random.Generator, samples: np.ndarray, templates: np.ndarray, fraction: float
+) -> None:
     """Move spikes 2i + 1 onto the sample of spikes 2i of another template, in place."""
     num_pairs = round(fraction * len(samples) / 2)
     if not num_pairs:
@@ -120,7 +124,9 @@ def feature_projections(
     return out
 
 
-def norm_amplitudes(spikes: Spikes, projections: np.ndarray, seed) -> np.ndarray:
+def norm_amplitudes(
+    spikes: Spikes, projections: np.ndarray, seed: int | np.random.SeedSequence
+) -> np.ndarray:
     """Norm of each spike's features (n_spikes,), float32, noise of unit variance included.
 
     Drawn from the distribution of the norm of ``factor * projection + noise``: one component
@@ -165,7 +171,7 @@ def write_projected(
     spikes: Spikes,
     rows: np.ndarray | None,
     projections: np.ndarray,
-    seed,
+    seed: int | np.random.SeedSequence,
     *,
     norms: np.ndarray | None = None,
 ) -> Iterator[int]:
@@ -218,7 +224,7 @@ def write_positions(
     projections: np.ndarray,
     feature_channels: np.ndarray,
     channel_positions: np.ndarray,
-    seed,
+    seed: int | np.random.SeedSequence,
 ) -> Iterator[int]:
     """Write ``spike_positions.npy``: each spike near its template's centre of mass (um)."""
     rng = np.random.default_rng(seed)

@@ -36,7 +36,12 @@ class Probe:
 
 
 def make_probe(
-    num_channels: int, num_shanks: int, num_raw_channels: int, *, permuted: bool, seed
+    num_channels: int,
+    num_shanks: int,
+    num_raw_channels: int,
+    *,
+    permuted: bool,
+    seed: int | np.random.SeedSequence,
 ) -> Probe:
     """Staggered columns on each shank; the channels are a subset of the raw file's columns."""
     rng = np.random.default_rng(seed)
@@ -52,7 +57,9 @@ def make_probe(
     return Probe(np.stack([x, y], axis=1).astype(np.float64), shanks, channel_map)
 
 
-def make_whitening(probe: Probe, kind: str, dialect: Dialect, seed) -> np.ndarray:
+def make_whitening(
+    probe: Probe, kind: str, dialect: Dialect, seed: int | np.random.SeedSequence
+) -> np.ndarray:
     """Whitening matrix (n_channels, n_channels), float64, as the dialect stores it.
 
     ``"symmetric"`` whitens over all channels; ``"local"`` whitens each channel with its
@@ -87,7 +94,7 @@ def _inverse_square_root(covariance: np.ndarray) -> np.ndarray:
     return (vectors / np.sqrt(values)) @ vectors.T
 
 
-def waveform_basis(dialect: Dialect, seed) -> np.ndarray:
+def waveform_basis(dialect: Dialect, seed: int | np.random.SeedSequence) -> np.ndarray:
     """Principal components of spike shapes, (n_pcs, n_samples without padding), float32."""
     rng = np.random.default_rng(seed)
     shapes = _shapes(_draw_shapes(rng, 500), rng.uniform(-1, 3, (500, 1)), dialect)[:, :, 0]
@@ -119,7 +126,7 @@ def make_templates(
     whitening: np.ndarray,
     basis: np.ndarray,
     dialect: Dialect,
-    seed,
+    seed: int | np.random.SeedSequence,
 ) -> SimulatedTemplates:
     """Draw spike shapes on the probe, whiten them, keep the channels near the peak."""
     shape = (num_templates, dialect.num_samples, probe.num_channels)
@@ -164,7 +171,9 @@ def make_templates(
     return SimulatedTemplates(whitened, support, feature_channels)
 
 
-def _draw_raw(rng, num, probe: Probe, dialect: Dialect, *, same_time: bool) -> np.ndarray:
+def _draw_raw(
+    rng: np.random.Generator, num: int, probe: Probe, dialect: Dialect, *, same_time: bool
+) -> np.ndarray:
     """Unwhitened spikes (num, n_samples without padding, n_channels) around random centres."""
     centres = probe.positions[rng.integers(probe.num_channels, size=num)]
     centres = centres + rng.normal(0, 10.0, (num, 2))
@@ -177,7 +186,7 @@ def _draw_raw(rng, num, probe: Probe, dialect: Dialect, *, same_time: bool) -> n
     return amplitude[:, None, :] * _shapes(parameters, 0 * delay if same_time else delay, dialect)
 
 
-def _draw_shapes(rng, num: int) -> np.ndarray:
+def _draw_shapes(rng: np.random.Generator, num: int) -> np.ndarray:
     """Trough width, delay of the positive phase, its width (samples), its amplitude: (4, num)."""
     low, high = np.array([[1.8, 3.5], [8, 14], [4, 8], [0.15, 0.45]]).T[:, :, None]
     return rng.uniform(low, high, (4, num))

@@ -237,8 +237,9 @@ def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> N
     if assignment is None or "spike_rows" not in assignment.data:
         raise MissingDataError("the analyzer was not read from a Kilosort folder")
     whole = spikes_of_folder(assignment)
-    rows = whole.rows[spikes]
-    feature_files_of(assignment).check(rows, whole.template_ids[spikes])
+    chosen = whole.select(spikes)
+    rows = chosen.rows
+    feature_files_of(assignment).check(rows, chosen.template_ids)
     findings = Findings()
     name = "amplitudes.npy"
     values = as_vector(open_array(whole.folder, name, findings), name, findings)

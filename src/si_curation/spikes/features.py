@@ -110,8 +110,7 @@ def _read(
     channels: NDArray[np.int64],
     channels_from: FeatureChannels,
 ) -> NDArray[np.float32]:
-    whole = spikes_of_folder(assignment)
-    spikes = whole._replace(rows=whole.rows[asked], template_ids=whole.template_ids[asked])
+    spikes = spikes_of_folder(assignment).select(asked)
     files = feature_files_of(assignment)
     files.check(spikes.rows, spikes.template_ids)
     features = files.features_of_spikes(spikes, channels_from)

@@ -14,7 +14,9 @@ from si_curation.phy.writing import column_name_problem, format_value
 _MAX_SHOWN = 10
 
 
-def texts_by_id(table: Any, known_ids: Iterable[Hashable], of_what: str) -> dict[str, dict]:
+def texts_by_id(
+    table: Any, known_ids: Iterable[Hashable], of_what: str
+) -> dict[str, dict[Any, str | None]]:
     """Check columns that a user gives, and put their values into the text of tables.
 
     Parameters
@@ -58,7 +60,7 @@ def texts_by_id(table: Any, known_ids: Iterable[Hashable], of_what: str) -> dict
     problems += [p for p in map(column_name_problem, dict.fromkeys(names)) if p is not None]
     lower = [str(name).lower() for name in names]
     problems += [f"column {n!r} is there twice" for n in dict.fromkeys(lower) if lower.count(n) > 1]
-    texts: dict[str, dict] = {}
+    texts: dict[str, dict[Any, str | None]] = {}
     unknown: dict[Hashable, None] = {}
     for name, items in pairs:
         column = texts.setdefault(str(name), {})
@@ -83,13 +85,13 @@ def texts_by_id(table: Any, known_ids: Iterable[Hashable], of_what: str) -> dict
     return texts
 
 
-def _cells(column: pd.Series) -> list:
-    """Give the values as they are: a whole number beside a missing one stays whole."""
+def _cells(column: pd.Series) -> list[Any]:
+    """Return the values as they are: a whole number beside a missing one stays whole."""
     return list(column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array)
 
 
 def _plain(value: Any) -> Hashable:
-    """Give an id as a plain Python value: 3.0 (a pandas index with gaps) is 3, "3" is not."""
+    """Return an id as a plain Python value: 3.0 (a pandas index with gaps) is 3, "3" is not."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and value.is_integer():
         return int(value)

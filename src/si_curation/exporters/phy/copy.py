@@ -61,7 +61,7 @@ def copy_curated(
     Raises
     ------
     MissingDataError
-        `copy_recording`, and the raw data are not there.
+        `copy_recording`, and the raw data do not exist.
     PhyFolderError
         ``params.py`` cannot be read.
     """
@@ -88,14 +88,14 @@ def copy_curated(
 
 
 def _is_curated(name: str) -> bool:
-    """Tell whether a file is one that curation may change."""
+    """Return whether a file is one that curation may change."""
     return name in ("spike_clusters.npy", PARAMS) or (
         "/" not in name and name.endswith((".tsv", ".csv"))
     )
 
 
 def _files_of(source: Path, part: Path) -> list[str]:
-    """Names of the files to copy, relative to the source; folders are made on the way."""
+    """Return the names of the files to copy, relative to the source, and make their folders."""
     names = []
     for folder, subfolders, files in os.walk(source):
         here = Path(folder).relative_to(source)
@@ -134,7 +134,7 @@ def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> I
 
 
 def may_be_linked(name: str) -> bool:
-    """Tell whether a file is never changed in place, by phy or by this package.
+    """Return whether a file is never changed in place, by phy or by this package.
 
     phylib opens ``templates.npy`` for writing, and writes ``_phy_spikes_subset`` files anew;
     clusters, tables and parameters are what curation changes.
@@ -183,7 +183,7 @@ def _new_params(
     copied_raw: Mapping[Path, str],
     sampling_frequency: float,
 ) -> bytes | None:
-    """Give the new ``params.py``, None where the old one is right in the new place too."""
+    """Return the new ``params.py``, None where the old one is right in the new place too."""
     if not (source / PARAMS).is_file():
         return _made_params(source, sampling_frequency)
     entries = data_paths_of(dict(params))
@@ -203,7 +203,7 @@ def _new_params(
 
 
 def _resolves_alike(entry: str, path: Path, target: Path) -> bool:
-    """Tell whether an entry means the same file in the new folder, whether it is there or not."""
+    """Return whether an entry means the same file in the new folder, even if there is none."""
     if not path.exists():
         return Path(entry).is_absolute() or PureWindowsPath(entry).is_absolute()
     return resolve_data_paths(target, (entry,))[0].resolve() == path

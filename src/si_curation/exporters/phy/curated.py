@@ -29,6 +29,7 @@ from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
 from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, ClusterTables, read_tables
 from si_curation.reading.reader import property_name
+from si_curation.variables import FileRows
 
 CLUSTERS_FILE = "spike_clusters.npy"
 NAME_COLUMN = "si_unit_id"
@@ -63,7 +64,7 @@ class CuratedFiles:
 
 
 def source_folder_of(sorting_analyzer: SortingAnalyzer) -> Path | None:
-    """Give the folder that an analyzer was read from, None if it was not read from one.
+    """Return the folder that an analyzer was read from, None if it was not read from one.
 
     The extension "template_assignment" knows; the sorting's annotation is lost in merges.
     """
@@ -80,7 +81,7 @@ def plan_curation(
     curation: str = "keep",
     columns: Mapping[str, Mapping[Any, str | None]] | None = None,
 ) -> CuratedFiles:
-    """Tell which files of a folder change, and to what; nothing is written.
+    """Return which files of a folder change, and to what; nothing is written.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def plan_curation(
     if findings.with_severity("error") or spikes is None:
         raise PhyFolderError(source, findings.with_severity("error"))
     table = spike_table(sorting_analyzer)
-    rows = sorting_analyzer.get_extension("template_assignment").get_spike_rows()
+    rows = FileRows(sorting_analyzer.get_extension("template_assignment").get_spike_rows())
     num_units = len(sorting_analyzer.unit_ids)
     own_ids = whole_ids(sorting_analyzer.unit_ids)
     moved = _check_match(sorting_analyzer, source, spikes, table, rows, own_ids)
@@ -147,8 +148,9 @@ def check_source(source: Path) -> None:
     """
     if not source.is_dir():
         raise FolderNotFoundError(
-            f"{source}, which the analyzer was read from, is not there any more; the export needs "
-            "its files. Put it back, or read it from where it is now with read_kilosort_as_analyzer"
+            f"{source}, which the analyzer was read from, is not there any more; the export "
+            "needs its files. Put it back, or read it from where it is now with "
+            "read_kilosort_as_analyzer"
         )
 
 
@@ -200,7 +202,14 @@ def _open_spikes(source: Path, findings: Findings) -> SourceSpikes | None:
     return SourceSpikes(*arrays)
 
 
-def _check_match(analyzer, source: Path, spikes: SourceSpikes, table, rows, own_ids) -> int:
+def _check_match(
+    analyzer: SortingAnalyzer,
+    source: Path,
+    spikes: SourceSpikes,
+    table: NDArray[np.int64],
+    rows: FileRows,
+    own_ids: NDArray[np.int64],
+) -> int:
     """Raise unless the spikes are those of the files; count those that changed their cluster."""
     template_ids = analyzer.get_extension("template_assignment").get_spike_template_ids()
     if len(rows) != len(table):
@@ -230,7 +239,9 @@ def _num_templates(analyzer: SortingAnalyzer) -> int:
     return analyzer.get_extension("template_assignment").template_ids.size
 
 
-def _cluster_ids(analyzer, spikes: SourceSpikes, table, rows) -> NDArray[np.int64]:
+def _cluster_ids(
+    analyzer: SortingAnalyzer, spikes: SourceSpikes, table: NDArray[np.int64], rows: FileRows
+) -> NDArray[np.int64]:
     """Keep unit ids where they can be; new ones where rows left in the folder have the id."""
     largest = int(spikes.clusters.max(initial=0))
     taken = set()
@@ -247,7 +258,7 @@ def _cluster_ids(analyzer, spikes: SourceSpikes, table, rows) -> NDArray[np.int6
 
 
 def _as_in_file(source: Path, clusters: NDArray) -> NDArray:
-    """Give the clusters in the dtype and shape of the file that they replace."""
+    """Return the clusters in the dtype and shape of the file that they replace."""
     name = CLUSTERS_FILE if (source / CLUSTERS_FILE).exists() else "spike_templates.npy"
     with (source / name).open("rb") as file:
         shape, dtype = read_npy_header(file)
@@ -256,7 +267,11 @@ def _as_in_file(source: Path, clusters: NDArray) -> NDArray:
 
 
 def _keep_labels(
-    analyzer, tables: ClusterTables, known: Mapping[str, ClusterColumn], ids, changed
+    analyzer: SortingAnalyzer,
+    tables: ClusterTables,
+    known: Mapping[str, ClusterColumn],
+    ids: NDArray[np.int64],
+    changed: NDArray[np.int64],
 ) -> None:
     """Rows of clusters that are the same stay; labels come from the properties of the analyzer."""
     tables.drop_clusters(changed)
@@ -293,7 +308,7 @@ def _drop_unsorted(tables: ClusterTables) -> None:
 
 
 def _texts(values: NDArray) -> list[str]:
-    """Give the values of a property as text, "" where there is none; groups as the reader cuts."""
+    """Return the values of a property as text, "" where there is none."""
     if values.dtype.kind == "f":
         return ["" if np.isnan(value) else str(value) for value in values]
     if values.dtype.kind == "O":
@@ -305,7 +320,12 @@ def _without_unsorted(texts: list[str]) -> list[str]:
     return ["" if text in (UNSORTED, "nan") else text[:32] for text in texts]
 
 
-def _name_units(analyzer, tables: ClusterTables, ids, counts: NDArray | None) -> None:
+def _name_units(
+    analyzer: SortingAnalyzer,
+    tables: ClusterTables,
+    ids: NDArray[np.int64],
+    counts: NDArray[np.int64] | None,
+) -> None:
     """Write the names of units that have other ids in phy, beside those that are there."""
     if counts is None:
         return
@@ -320,7 +340,7 @@ def _name_units(analyzer, tables: ClusterTables, ids, counts: NDArray | None) ->
         tables.set_column(NAME_COLUMN, named)
 
 
-def _discard_labels(tables: ClusterTables, changed, num_templates: int) -> None:
+def _discard_labels(tables: ClusterTables, changed: NDArray[np.int64], num_templates: int) -> None:
     """Leave what the sorter wrote of its templates."""
     tables.drop_clusters(changed)
     for name in tables.column_names:

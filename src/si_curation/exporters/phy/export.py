@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.exporters.phy.columns import texts_by_id
 from si_curation.exporters.phy.copy import copy_curated
@@ -130,7 +132,8 @@ def export_to_phy(
     >>> sic.read_phy_folder(folder).cluster_ids
     array([ 4,  7, 10, 11, 12, 13, 14])
     """
-    _check_parameters(sorting_analyzer, curation, columns, link, copy_recording, overwrite)
+    flags = {"link": link, "copy_recording": copy_recording, "overwrite": overwrite}
+    _check_parameters(sorting_analyzer, curation, columns, flags)
     target = check_output_folder(Path(output_folder).expanduser().resolve(), overwrite)
     unit_ids = sorting_analyzer.unit_ids
     texts = {} if columns is None else texts_by_id(columns, unit_ids.tolist(), "unit")
@@ -156,27 +159,23 @@ def export_to_phy(
     return target
 
 
-def _check_parameters(analyzer, curation, columns, link, copy_recording, overwrite) -> None:
+def _check_parameters(
+    analyzer: object, curation: object, columns: object, flags: Mapping[str, object]
+) -> None:
     if not isinstance(analyzer, SortingAnalyzer):
         raise ParameterError(
             f"sorting_analyzer is a {type(analyzer).__name__}, expected a SortingAnalyzer"
         )
-    problems = []
-    if curation not in ("keep", "discard"):
-        problems.append(f"curation is {curation!r}, expected 'keep' or 'discard'")
-    elif curation == "discard" and columns is not None:
-        problems.append("columns are of curated units, which curation='discard' does not write")
-    flags = {"link": link, "copy_recording": copy_recording, "overwrite": overwrite}
-    problems += [
-        f"{name} is {value!r}, expected True or False"
-        for name, value in flags.items()
-        if not isinstance(value, bool)
-    ]
+    checks = Checks()
+    checks.choice("curation", curation, ("keep", "discard"))
+    if curation == "discard" and columns is not None:
+        checks.add("columns are of curated units, which curation='discard' does not write")
+    for name, value in flags.items():
+        checks.boolean(name, value)
     if analyzer.get_num_segments() != 1:
-        problems.append(
+        checks.add(
             f"the analyzer has {analyzer.get_num_segments()} segments and phy shows one: sort and "
             "analyze spikeinterface.concatenate_recordings(...) of them, or export each segment by "
             "itself (sorting.select_segments, recording.select_segments)"
         )
-    if problems:
-        raise ParameterError("; ".join(problems))
+    checks.finish()

@@ -122,7 +122,7 @@ def write_features(
 
 
 def _unit_channels(analyzer: SortingAnalyzer) -> NDArray[np.bool_]:
-    """Give the channels of each unit's components (n_units, n_channels)."""
+    """Return the channels of each unit's components (n_units, n_channels)."""
     if analyzer.sparsity is not None:
         return analyzer.sparsity.mask
     return np.ones((len(analyzer.unit_ids), analyzer.get_num_channels()), dtype=bool)

@@ -187,7 +187,7 @@ def _write_channels(
 
 
 def _shanks(analyzer: SortingAnalyzer) -> NDArray[np.int32]:
-    """Give the shank of each channel, numbered from 0 over all probes."""
+    """Return the shank of each channel, numbered from 0 over all probes."""
     return np.unique(shanks_of(analyzer), return_inverse=True)[1].reshape(-1).astype(np.int32)
 
 

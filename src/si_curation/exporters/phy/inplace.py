@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
@@ -159,7 +161,7 @@ def _existing(folder: str | Path) -> Path:
     return path.resolve()
 
 
-def _open_clusters(folder: Path, findings: Findings):
+def _open_clusters(folder: Path, findings: Findings) -> NDArray[np.integer] | None:
     names = ["spike_clusters.npy", "spike_templates.npy"]  # phy copies the latter at first
     name = next((name for name in names if (folder / name).exists()), None)
     if name is None:

@@ -33,7 +33,7 @@ class RawFile(NamedTuple):
 
 
 def raw_file_of(recording: BaseRecording | None) -> RawFile | None:
-    """Give the file that holds exactly what a recording gives, None if there is none.
+    """Return the file that holds exactly the traces of a recording, None if there is none.
 
     Parameters
     ----------

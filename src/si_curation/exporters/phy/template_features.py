@@ -90,7 +90,7 @@ def _project_others(extension: Any, assignment: Any, rows: NDArray, out: NDArray
     template_ids = open_spike_templates(whole.folder)[others].astype(np.int32)
     found = projections_from_pc_features(
         feature_files_of(assignment),
-        whole._replace(rows=others, template_ids=template_ids),
+        whole.replace_spikes(others, template_ids),
         assignment.get_template_similarity(),
         extension.params["num_templates"],
         extension.params["feature_channels"],
