@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,17 +126,22 @@ def write_sorter_tables(writer: FolderWriter, metadata: Metadata) -> None:
             write_table(path, ["cluster_id", field], values.items(), writer.dialect.newline)
 
 
+class SortedRecording(NamedTuple):
+    """The recording that was sorted, which is not written."""
+
+    num_raw_channels: int
+    sampling_frequency: float
+    num_samples: int
+
+
 def write_kilosort4_files(
     writer: FolderWriter,
     probe: Probe,
     basis: np.ndarray,
     applied_whitening: np.ndarray,
     spike_templates: np.ndarray,
-    *,
     num_templates: int,
-    num_raw_channels: int,
-    sampling_frequency: float,
-    num_samples: int,
+    recording: SortedRecording,
     seed: int | np.random.SeedSequence,
 ) -> None:
     """Write what only Kilosort 4 writes: finer templates, kept spikes, ``ops.npy``."""
@@ -150,13 +155,13 @@ def write_kilosort4_files(
     writer.save("kept_spikes", kept)
     ops = _ops(writer.dialect, probe, basis, applied_whitening.astype(np.float32))
     ops.update(
-        n_chan_bin=num_raw_channels,
-        fs=float(sampling_frequency),
-        Nbatches=np.int64(math.ceil(num_samples / ops["batch_size"])),
+        n_chan_bin=recording.num_raw_channels,
+        fs=recording.sampling_frequency,
+        Nbatches=np.int64(math.ceil(recording.num_samples / ops["batch_size"])),
         n_units_total=num_templates,
         n_spikes=len(spike_templates),
     )
-    ops["settings"].update(n_chan_bin=num_raw_channels, fs=float(sampling_frequency))
+    ops["settings"].update(n_chan_bin=recording.num_raw_channels, fs=recording.sampling_frequency)
     np.save(writer.path("ops"), np.array(ops), allow_pickle=True)
 
 

@@ -27,6 +27,7 @@ from si_curation.simulation.curation import (
 )
 from si_curation.simulation.dialects import DIALECTS, FolderWriter
 from si_curation.simulation.files import (
+    SortedRecording,
     sorter_metadata,
     write_kilosort4_files,
     write_params,
@@ -281,97 +282,156 @@ def simulate_kilosort_folder(
     if duration_s is None:
         duration_s = max(10.0, num_spikes / (5.0 * len(sorter.active)))
     num_samples = int(duration_s * sampling_frequency)
-    spikes = make_spikes(
-        num_spikes,
-        sorter.active,
-        num_samples,
-        shared_fraction,
-        sorter.median_factors,
-        seeds["spikes"],
-    )
-    if shuffled:
-        spikes = spikes.reordered(np.random.default_rng(seeds["order"]).permutation(num_spikes))
-    amplitudes = spikes.factors
+    order = seeds["order"] if shuffled else None
+    spikes = _draw_spikes(sorter, num_spikes, num_samples, shared_fraction, seeds, order)
+    amplitudes = _write_spikes(writer, sorter, spikes, seeds)
     if spec.is_kilosort4:
+        recording = SortedRecording(num_raw, float(sampling_frequency), num_samples)
+        _write_kilosort4_files(writer, sorter, spikes, num_templates, recording, seeds)
+    if spec.is_kilosort4 if write_positions is None else write_positions:
+        _write_positions(writer, sorter, spikes, seeds, progress_bar)
+    files = _FeatureFiles(writer, spikes, _draw_rows(feature_rows, num_spikes, seeds), seeds)
+    if write_features:
+        norms = amplitudes if spec.is_kilosort4 else None
+        files.write("pc_feature", sorter.projections, norms, progress_bar)
+        writer.save("pc_feature_ind", sorter.templates.feature_channels)
+    if write_template_features is None:
+        write_template_features = write_features and spec.template_features
+    if write_template_features:
+        onto, onto_ids = template_projections(sorter.templates.whitened, sorter.similarity)
+        files.write("template_feature", onto, None, progress_bar)
+        writer.save("template_feature_ind", onto_ids)
+    initial = initial_labels(labels)
+    metadata = {**_write_sorter_tables(writer, sorter, spikes, seeds), **initial}
+    write_phy_tables(writer.folder, initial)
+    clusters = None
+    if curation is None:
+        writer.save("spike_clusters", spikes.templates)
+    else:
+        clusters = PhyCuration(spikes.templates, metadata)
+        curate(clusters, curation, spikes.templates, sorter.similarity, seeds["curation"])
+        _write_as_phy_saves(writer, clusters, spikes, sorter, sampling_frequency)
+    return _truth(writer, sorter, spikes, clusters, initial, dialect, float(sampling_frequency))
+
+
+def _draw_spikes(
+    sorter: Sorter,
+    num_spikes: int,
+    num_samples: int,
+    shared_fraction: float,
+    seeds: Mapping[str, np.random.SeedSequence],
+    seed_of_order: np.random.SeedSequence | None,
+) -> Spikes:
+    """Draw the spikes, in order of time or shuffled."""
+    seed = seeds["spikes"]
+    factors = sorter.median_factors
+    spikes = make_spikes(num_spikes, sorter.active, num_samples, shared_fraction, factors, seed)
+    if seed_of_order is None:
+        return spikes
+    return spikes.reordered(np.random.default_rng(seed_of_order).permutation(num_spikes))
+
+
+def _write_sorter_tables(
+    writer: FolderWriter,
+    sorter: Sorter,
+    spikes: Spikes,
+    seeds: Mapping[str, np.random.SeedSequence],
+) -> Metadata:
+    """Write the tables of the sorter, if the dialect has some, and return what is in them."""
+    if not writer.dialect.tables:
+        return {}
+    metadata = sorter_metadata(
+        writer.dialect, sorter.whitened, sorter.unwhitened, spikes, seeds["tables"]
+    )
+    write_sorter_tables(writer, metadata)
+    return metadata
+
+
+def _write_spikes(
+    writer: FolderWriter,
+    sorter: Sorter,
+    spikes: Spikes,
+    seeds: Mapping[str, np.random.SeedSequence],
+) -> np.ndarray:
+    """Write times, templates and amplitudes of the spikes; return the amplitudes."""
+    amplitudes = spikes.factors
+    if writer.dialect.is_kilosort4:
         amplitudes = norm_amplitudes(spikes, sorter.projections, seeds["amplitudes"])
     writer.save("spike_times", spikes.samples)
     writer.save("spike_templates", spikes.templates)
     writer.save("amplitudes", amplitudes)
-    if spec.is_kilosort4:
-        write_kilosort4_files(
-            writer,
-            probe,
-            sorter.basis,
-            sorter.applied_whitening,
-            spikes.templates,
-            num_templates=num_templates,
-            num_raw_channels=num_raw,
-            sampling_frequency=sampling_frequency,
-            num_samples=num_samples,
-            seed=seeds["kilosort4"],
-        )
+    return amplitudes
 
-    if write_positions is None:
-        write_positions = spec.is_kilosort4
-    if write_template_features is None:
-        write_template_features = write_features and spec.template_features
-    rows = None
-    if feature_rows is not None:
-        rng = np.random.default_rng(seeds["rows"])
-        rows = np.sort(rng.choice(num_spikes, feature_rows, replace=False))
-    if write_positions:
-        _write_positions(writer, sorter, spikes, seeds, progress_bar)
-    if write_features:
-        writer.save("pc_feature_ind", sorter.templates.feature_channels)
-        norms = amplitudes if spec.is_kilosort4 else None
-        _write_features(
-            writer, "pc_feature", spikes, rows, sorter.projections, norms, seeds, progress_bar
-        )
-    if write_template_features:
-        onto, onto_ids = template_projections(sorter.templates.whitened, sorter.similarity)
-        writer.save("template_feature_ind", onto_ids)
-        _write_features(writer, "template_feature", spikes, rows, onto, None, seeds, progress_bar)
 
-    metadata: Metadata = {}
-    if spec.tables:
-        metadata = sorter_metadata(
-            spec, sorter.whitened, sorter.unwhitened, spikes, seeds["tables"]
-        )
-        write_sorter_tables(writer, metadata)
-    initial = initial_labels(labels)
-    write_phy_tables(writer.folder, initial)
-    if curation is None:
-        spike_clusters, operations = spikes.templates, []
-        groups = initial.get("group", {})
-        writer.save("spike_clusters", spike_clusters)
-    else:
-        clusters = PhyCuration(spikes.templates, {**metadata, **initial})
-        curate(clusters, curation, spikes.templates, sorter.similarity, seeds["curation"])
-        spike_clusters, operations = clusters.spike_clusters(), clusters.operations
-        groups = clusters.current_metadata()["group"]
-        # phy saves a flat vector of int32
-        as_phy = replace(writer, dtypes={"spike_clusters": "int32", **writer.dtypes})
-        as_phy.save("spike_clusters", spike_clusters, column=False)
-        write_phy_snapshot(
-            writer, clusters, spikes, sorter.templates, sorter.inverse, probe, sampling_frequency
-        )
+def _write_kilosort4_files(
+    writer: FolderWriter,
+    sorter: Sorter,
+    spikes: Spikes,
+    num_templates: int,
+    recording: SortedRecording,
+    seeds: Mapping[str, np.random.SeedSequence],
+) -> None:
+    """Write what only Kilosort 4 writes."""
+    write_kilosort4_files(
+        writer,
+        sorter.probe,
+        sorter.basis,
+        sorter.applied_whitening,
+        spikes.templates,
+        num_templates,
+        recording,
+        seeds["kilosort4"],
+    )
 
+
+def _write_as_phy_saves(
+    writer: FolderWriter,
+    clusters: PhyCuration,
+    spikes: Spikes,
+    sorter: Sorter,
+    sampling_frequency: float,
+) -> None:
+    """Write the clusters, a flat vector of int32, and phy's tables."""
+    as_phy = replace(writer, dtypes={"spike_clusters": "int32", **writer.dtypes})
+    as_phy.save("spike_clusters", clusters.spike_clusters(), column=False)
+    write_phy_snapshot(
+        writer,
+        clusters,
+        spikes,
+        sorter.templates,
+        sorter.inverse,
+        sorter.probe,
+        sampling_frequency,
+    )
+
+
+def _truth(
+    writer: FolderWriter,
+    sorter: Sorter,
+    spikes: Spikes,
+    clusters: PhyCuration | None,
+    initial: Metadata,
+    dialect: str,
+    sampling_frequency: float,
+) -> SimulatedFolder:
+    """Return what was written."""
+    groups = initial if clusters is None else clusters.current_metadata()
     return SimulatedFolder(
         folder=writer.folder,
         dialect=dialect,
         spike_samples=spikes.samples,
         spike_templates=spikes.templates,
-        spike_clusters=spike_clusters,
-        groups=dict(groups),
+        spike_clusters=spikes.templates if clusters is None else clusters.spike_clusters(),
+        groups=dict(groups.get("group", {})),
         templates_whitened=sorter.whitened,
         templates_unwhitened=sorter.unwhitened,
-        channel_positions=probe.positions,
-        channel_shanks=probe.shanks,
-        channel_map=probe.channel_map,
-        num_samples_before=spec.num_samples_before,
-        operations=operations,
-        sampling_frequency=float(sampling_frequency),
-        orientation=spec.orientation,
+        channel_positions=sorter.probe.positions,
+        channel_shanks=sorter.probe.shanks,
+        channel_map=sorter.probe.channel_map,
+        num_samples_before=writer.dialect.num_samples_before,
+        operations=[] if clusters is None else clusters.operations,
+        sampling_frequency=sampling_frequency,
+        orientation=writer.dialect.orientation,
     )
 
 
@@ -394,22 +454,39 @@ def _write_positions(
     _run(blocks, "spike_positions", len(spikes), progress_bar)
 
 
-def _write_features(
-    writer: FolderWriter,
-    name: str,
-    spikes: Spikes,
-    rows: np.ndarray | None,
-    projections: np.ndarray,
-    norms: np.ndarray | None,
-    seeds: Mapping[str, np.random.SeedSequence],
-    progress_bar: bool,
-) -> None:
-    """Write ``<name>s.npy`` and, if it holds some rows only, ``<name>_spike_ids.npy``."""
-    if rows is not None:
-        writer.save(f"{name}_spike_ids", rows)
-    name = f"{name}s"
-    blocks = write_projected(writer, name, spikes, rows, projections, seeds[name], norms=norms)
-    _run(blocks, name, len(spikes) if rows is None else len(rows), progress_bar)
+def _draw_rows(
+    count: int | None, num_spikes: int, seeds: Mapping[str, np.random.SeedSequence]
+) -> np.ndarray | None:
+    """Draw the spikes that feature files hold; None: all."""
+    if count is None:
+        return None
+    rng = np.random.default_rng(seeds["rows"])
+    return np.sort(rng.choice(num_spikes, count, replace=False))
+
+
+@dataclass(frozen=True)
+class _FeatureFiles:
+    """Writes the feature files of some spikes (`rows`; None: of all)."""
+
+    writer: FolderWriter
+    spikes: Spikes
+    rows: np.ndarray | None
+    seeds: Mapping[str, np.random.SeedSequence]
+
+    def write(
+        self, name: str, projections: np.ndarray, norms: np.ndarray | None, progress_bar: bool
+    ) -> None:
+        """Write ``<name>s.npy`` and, if it holds some rows only, ``<name>_spike_ids.npy``."""
+        num_rows = len(self.spikes)
+        if self.rows is not None:
+            num_rows = len(self.rows)
+            self.writer.save(f"{name}_spike_ids", self.rows)
+        name = f"{name}s"
+        seed = self.seeds[name]
+        blocks = write_projected(
+            self.writer, name, self.spikes, self.rows, projections, seed, norms=norms
+        )
+        _run(blocks, name, num_rows, progress_bar)
 
 
 def _run(blocks: Iterable[int], name: str, total: int, progress_bar: bool) -> None:
