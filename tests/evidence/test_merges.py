@@ -1,4 +1,4 @@
-"""`suggest_merges` and `find_bad_merges`: counts by brute force, truth by simulation."""
+"""`suggest_merges`: counts by brute force, truth by simulation."""
 
 from __future__ import annotations
 
@@ -7,95 +7,21 @@ import json
 
 import numpy as np
 import pytest
-import spikeinterface.core as sc
 from hypothesis import given
 from hypothesis import strategies as st
 from spikeinterface.curation.curation_model import Curation
-from spikeinterface.generation import NoiseGeneratorRecording
 
 import si_curation as sic
+from helpers.merge_analyzers import FS, find_bad_merges_of, make_analyzer, renewal
 from oracles import merges as naive
 from oracles.coincidences import with_partner
-from si_curation._spikeinterface import inject_extension
 from si_curation.evidence.bad_merges import find_bad_merges
-from si_curation.evidence.continuity import (
-    continuity_of_pairs,
-    time_overlap,
-    time_profile,
-)
-from si_curation.evidence.cross_refractoriness import (
-    choose_refractory_periods,
-    count_lags,
-    cross_refractoriness,
-    log_odds_of_one_neuron,
-)
-from si_curation.evidence.merge_score import (
-    burst_asymmetry,
-    merge_score,
-    probability_of_one_neuron,
-)
 from si_curation.evidence.merges import MergeSuggestions, suggest_merges
-from si_curation.kernels.poisson import poisson_at_least
-from si_curation.variables import BAD_MERGES, MERGES
+from si_curation.variables import MERGES
 
-FS = 20000.0
 TERMS = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
 
 # ----------------------------------------------------------------------------------- simulation
-
-
-def renewal(rng, rate_hz, duration_s, dead_s=0.003):
-    """Samples of a neuron that is silent for 3 ms after each spike."""
-    number = int(rate_hz * duration_s * 1.3) + 50
-    times = np.cumsum(dead_s + rng.exponential(1.0 / rate_hz - dead_s, number))
-    return np.floor(times[times < duration_s] * FS).astype(np.int64)
-
-
-def make_analyzer(units, duration_s, ids=None, num_segments=1):
-    """An analyzer of units (samples, place in µm, amplitude), on a recording that is not read.
-
-    A place is a number, or one for each spike; so are amplitudes. Samples beyond the first segment
-    go on in the next.
-    """
-    positions = np.stack([np.zeros(16), 20.0 * np.arange(16)], axis=1)
-    recording = NoiseGeneratorRecording(
-        num_channels=16,
-        sampling_frequency=FS,
-        durations=[duration_s / num_segments] * num_segments,
-        noise_levels=1.0,
-        seed=0,
-    )
-    recording.set_dummy_probe_from_locations(positions)
-    ids = list(range(len(units))) if ids is None else ids
-    length = recording.get_num_samples(0)
-    trains = [
-        {
-            i: unit[0][unit[0] // length == s] - s * length
-            for i, unit in zip(ids, units, strict=True)
-        }
-        for s in range(num_segments)
-    ]
-    sorting = sc.NumpySorting.from_unit_dict(trains, FS)
-    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=False)
-    shape = np.hanning(20)[:, None] * np.sin(np.linspace(0, 6, 20))[:, None]
-    places = [np.mean(place) if np.size(place) else 0.0 for _, place, _ in units]
-    spread = [np.exp(-((positions[:, 1] - y) ** 2) / (2 * 25.0**2)) for y in places]
-    templates = np.stack([shape * s[None] for s in spread]).astype(np.float32)
-    params = {"operators": ["average"], "ms_before": 0.5, "ms_after": 0.5}
-    inject_extension(analyzer, "templates", {"average": templates}, params)
-    spikes = analyzer.sorting.to_spike_vector()
-    rng = np.random.default_rng(1)
-    amplitudes = np.zeros(spikes.size)
-    depths = np.zeros(spikes.size, dtype=[("x", "float64"), ("y", "float64")])
-    for index, (samples, place, amplitude) in enumerate(units):
-        mine = spikes["unit_index"] == index
-        depths["y"][mine] = np.broadcast_to(place, samples.size)
-        amplitudes[mine] = np.broadcast_to(amplitude, samples.size)
-    depths["y"] += rng.normal(0, 5.0, spikes.size)
-    amplitudes *= rng.normal(1, 0.1, spikes.size)
-    inject_extension(analyzer, "spike_amplitudes", {"amplitudes": -amplitudes}, {})
-    inject_extension(analyzer, "spike_locations", {"spike_locations": depths}, {})
-    return analyzer
 
 
 def simulate(seed, duration_s=240.0, num_neurons=24):
@@ -188,6 +114,17 @@ def test_contamination_is_llobets(simulated):
 
 
 # ------------------------------------------------------------------------------------ invariances
+
+
+def test_reasons_are_codes(simulated):
+    suggestions = suggest_merges(simulated[0])
+    texts = ["; ".join(map(str, found)) for found in suggestions.explanations]
+    assert texts == suggestions.table["reason"].tolist()
+    for found, row in zip(suggestions.explanations, suggestions.table.itertuples(), strict=True):
+        codes = [one.code for one in found]
+        assert ("merge_shared_template" in codes) == (row.shared_templates > 0)
+        assert ("merge_different_times" in codes) == (row.time_overlap < 0.25)
+        assert found[0].values["observed"] == row.refractory_observed
 
 
 def test_order_of_units_does_not_matter(simulated):
@@ -337,11 +274,6 @@ def test_empty_single_and_few():
     assert find_bad_merges_of(make_analyzer(units, 10.0)).empty
 
 
-def find_bad_merges_of(analyzer, **kwargs):
-    analyzer.compute("template_assignment")
-    return find_bad_merges(analyzer, **kwargs)
-
-
 def test_no_templates():
     analyzer = make_analyzer([(np.array([100]), 0.0, 1.0)] * 2, 5.0)
     analyzer.delete_extension("templates")
@@ -460,158 +392,6 @@ def test_curation_goes_through_spikeinterface_and_the_session(simulated, tmp_pat
     suggestions.to_curation_json(path, threshold=1.0, overwrite=True)
     assert json.loads(path.read_text())["merges"] == []
     assert "candidate pairs" in repr(suggestions)
-
-
-# -------------------------------------------------------------------------------------- numbers
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_evidence_is_brute_force(seed):
-    rng = np.random.default_rng(seed)
-    n = int(rng.integers(0, 60))
-    segments = np.sort(rng.integers(0, 2, n))
-    samples = np.concatenate([np.sort(rng.integers(0, 200, (segments == s).sum())) for s in (0, 1)])
-    units = rng.integers(0, 3, n)
-    pairs = np.array([[0, 1], [2, 1], [0, 2]])
-    fs, censored, period = 1000.0, 1, 4
-    counts = count_lags(samples, units, segments, 3, pairs, fs)
-    found = cross_refractoriness(counts, pairs, np.full(3, period), censored, fs)
-
-    def trains(unit):
-        return [samples[(units == unit) & (segments == s)] for s in (0, 1)]
-
-    for row, (a, b) in enumerate(pairs):
-        both = list(zip(trains(a), trains(b), strict=True))
-        observed = sum(naive.pairs_between(s, t, censored, period) for s, t in both)
-        assert found.observed[row] == observed
-        baseline = sum(naive.pairs_between(s, t, 9, 49) for s, t in both)
-        assert found.expected[row] == pytest.approx(baseline / 40 * (period - censored))
-        own = sum(naive.pairs_between(s, s, censored, period) for s in trains(a)) / 2
-        assert found.auto_observed[row, 0] == own
-    periods, _ = choose_refractory_periods(counts, pairs, censored, fs)
-    assert (periods > censored).all()
-
-
-def test_odds_fall_with_coincidences():
-    for expected, ratio, shape in itertools.product((0.1, 3.0, 80.0), (0.03, 0.3, 0.9), (0.5, 20)):
-        counts = np.minimum(np.arange(200.0), expected)
-        odds = log_odds_of_one_neuron(
-            counts, np.full(200, expected), np.full(200, ratio), np.full(200, shape)
-        )
-        assert (np.diff(odds) <= 1e-9).all()
-        assert odds[0] >= 0
-        assert odds[-1] <= 0 or expected < 1
-    nothing = log_odds_of_one_neuron(np.zeros(1), np.zeros(1), np.full(1, 0.05), np.full(1, 0.5))
-    assert nothing == 0
-
-
-def test_more_coincidences_than_chance_speak_against_one_neuron():
-    rng = np.random.default_rng(0)
-    first = renewal(rng, 2, 200)
-    samples = np.concatenate([first, first + round(0.001 * FS)])
-    order = np.argsort(samples, kind="stable")
-    units, pairs = np.repeat([0, 1], first.size)[order], np.array([[0, 1]])
-    counts = count_lags(samples[order], units, np.zeros(units.size, int), 2, pairs, FS)
-    found = cross_refractoriness(counts, pairs, np.array([round(0.0025 * FS)]), 8, FS)
-    assert found.observed[0] >= first.size > 20 * found.expected[0] > 0
-    assert found.log_odds[0] < 0
-
-
-def test_time_overlap_is_brute_force():
-    rng = np.random.default_rng(0)
-    units, bins = rng.integers(0, 3, 80), rng.integers(0, 10, 80)
-    profile = time_profile(units, bins, 4, num_bins=10)
-    found = time_overlap(profile.counts, np.array([[0, 1], [1, 2], [0, 3]]))
-    for value, (a, b) in zip(found, [(0, 1), (1, 2)], strict=False):
-        expected = naive.overlap_of_active_times(bins[units == a], bins[units == b], 10)
-        assert value == pytest.approx(expected)
-    assert np.isnan(found[2])
-
-
-def test_continuity_takes_the_nearest_bins():
-    units = np.repeat([0, 1], [40, 40])
-    bins = np.concatenate([np.repeat([0, 3], 20), np.repeat([6, 9], 20)])
-    values = np.concatenate([np.repeat([0.0, 5.0], 20), np.repeat([7.0, 100.0], 20)])
-    values[0] = np.nan
-    profile = time_profile(units, bins, 3, values, num_bins=10)
-    found = continuity_of_pairs(profile, np.array([[0, 1], [1, 0], [0, 2]]), 1.0)
-    np.testing.assert_allclose(found.difference, [2.0, -2.0, np.nan])
-    np.testing.assert_allclose(found.distance, [2.0, 2.0, np.nan])
-    np.testing.assert_allclose(found.gap, [3, 3, np.nan])
-
-
-def test_small_functions():
-    assert probability_of_one_neuron(
-        np.zeros(2), np.array([np.nan, 0.0]), np.array([99, 10])
-    ).tolist() == [0.5, 0.5]
-    assert burst_asymmetry(np.array([3]), np.array([900]))[0] == 0
-    assert merge_score(np.array([np.nan]), np.array([0.3])).tolist() == [0.3]
-    rng = np.random.default_rng(0)
-    draws = rng.poisson(3.0, 20000)
-    for count in (0, 1, 5):
-        chance = poisson_at_least(np.array([count]), np.array([3.0]))[0]
-        assert chance == pytest.approx((draws >= count).mean(), abs=0.02)
-
-
-# ------------------------------------------------------------------------------------ bad merges
-
-
-@pytest.fixture(scope="module")
-def merged():
-    """Units that were merged rightly (90) and wrongly (91), and one that is alone (4)."""
-    rng = np.random.default_rng(5)
-    one = renewal(rng, 12, 200)
-    half = rng.random(one.size) < 0.5
-    units = [
-        (one[half], 50.0, 80.0),
-        (one[~half], 50.0, 80.0),
-        (renewal(rng, 10, 200), 60.0, 80.0),
-        (renewal(rng, 10, 200), 60.0, 80.0),
-        (renewal(rng, 10, 200), 60.0, 80.0),
-    ]
-    analyzer = make_analyzer(units, 200.0)
-    analyzer.compute("template_assignment")
-    assert find_bad_merges(analyzer, all_pairs=True).empty, "no lineage, no pairs"
-    return analyzer.merge_units([[0, 1], [2, 3]], new_unit_ids=[90, 91])
-
-
-def test_bad_merges_are_found_and_good_ones_are_not(merged):
-    table = find_bad_merges(merged)
-    assert list(table.columns) == list(BAD_MERGES)
-    assert table["unit_id"].tolist() == [91]
-    row = table.iloc[0]
-    assert sorted([row["template_id_a"], row["template_id_b"]]) == [2, 3]
-    assert row["num_spikes_a"] >= row["num_spikes_b"]
-    assert row["ratio_lower"] > row["ratio_allowed"]
-    assert "not one neuron" in row["reason"]
-    whole = find_bad_merges(merged, all_pairs=True).set_index("unit_id")
-    assert whole["is_bad"].to_dict() == {91: True, 90: False}
-    assert whole.loc[90, "power"] > 0.9
-    assert whole.loc[90, "reason"].startswith("refractory")
-    assert find_bad_merges(merged, unit_ids=[90]).empty
-
-
-def test_bad_merge_counts_are_brute_force(merged):
-    row = find_bad_merges(merged, refractory_period_ms=2.0).iloc[0]
-    spikes = merged.sorting.to_spike_vector()
-    templates = merged.get_extension("template_assignment").get_spike_template_ids()
-    a, b = (
-        spikes["sample_index"][templates == t] for t in (row["template_id_a"], row["template_id_b"])
-    )
-    low, high = round(0.4 * FS * 1e-3), round(2.0 * FS * 1e-3)
-    assert row["observed"] == naive.pairs_between(a, b, low, high)
-    baseline = naive.pairs_between(a, b, round(0.01 * FS) - 1, round(0.05 * FS) - 1)
-    assert row["expected"] == pytest.approx(baseline / round(0.04 * FS) * (high - low))
-
-
-def test_too_few_spikes_are_no_verdict(merged):
-    assert find_bad_merges(merged, min_spikes=10_000, all_pairs=True).empty
-    strict = find_bad_merges(merged, significance=1e-300, all_pairs=True)
-    assert not strict["is_bad"].any()
-
-
-def test_contamination_excuses(merged):
-    assert find_bad_merges(merged, max_contamination=0.99).empty
 
 
 def test_real_curated_folder():

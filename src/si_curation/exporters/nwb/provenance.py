@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import plain_id
 from si_curation.curation.history import curation_json_of, history_of
 from si_curation.curation.lineage import reconstruct_lineage
-from si_curation.curation.units import as_plain
 from si_curation.errors import SiCurationError
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.exporters.nwb.optional import ecephys_module
@@ -161,7 +161,7 @@ def log_rows(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
     (merges and splits, reconstructed from spike templates, in no known order), and the steps of
     sessions.
     """
-    ids = [as_plain(unit_id) for unit_id in analyzer.unit_ids]
+    ids = [plain_id(unit_id) for unit_id in analyzer.unit_ids]
     steps = history_of(analyzer)
     rows = [_row("sort", decided_by=" ".join(filter(None, sorter_of(analyzer))))]
     rows += _steps_before(analyzer, bool(steps))
@@ -208,7 +208,7 @@ def _steps_before(analyzer: SortingAnalyzer, has_steps: bool) -> list[dict[str, 
     return [
         _row(
             event,
-            outputs=[as_plain(unit_id)],
+            outputs=[plain_id(unit_id)],
             templates=[template for template, _ in templates],
             reason="told from the templates of the unit's spikes",
             decided_by="curation before this package",

@@ -1,0 +1,32 @@
+"""Time profiles, overlap in time and continuity, by brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oracles import merges as naive
+from si_curation.evidence.continuity import continuity_of_pairs, time_overlap, time_profile
+
+
+def test_time_overlap_is_brute_force():
+    rng = np.random.default_rng(0)
+    units, bins = rng.integers(0, 3, 80), rng.integers(0, 10, 80)
+    profile = time_profile(units, bins, 4, num_bins=10)
+    found = time_overlap(profile.counts, np.array([[0, 1], [1, 2], [0, 3]]))
+    for value, (a, b) in zip(found, [(0, 1), (1, 2)], strict=False):
+        expected = naive.overlap_of_active_times(bins[units == a], bins[units == b], 10)
+        assert value == pytest.approx(expected)
+    assert np.isnan(found[2])
+
+
+def test_continuity_takes_the_nearest_bins():
+    units = np.repeat([0, 1], [40, 40])
+    bins = np.concatenate([np.repeat([0, 3], 20), np.repeat([6, 9], 20)])
+    values = np.concatenate([np.repeat([0.0, 5.0], 20), np.repeat([7.0, 100.0], 20)])
+    values[0] = np.nan
+    profile = time_profile(units, bins, 3, values, num_bins=10)
+    found = continuity_of_pairs(profile, np.array([[0, 1], [1, 0], [0, 2]]), 1.0)
+    np.testing.assert_allclose(found.difference, [2.0, -2.0, np.nan])
+    np.testing.assert_allclose(found.distance, [2.0, 2.0, np.nan])
+    np.testing.assert_allclose(found.gap, [3, 3, np.nan])
