@@ -79,8 +79,8 @@ class PairOverviewWidget(OverviewWidget):
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     >>> widget = sic.plot_pair_overview(analyzer, 11, 12)
-    >>> widget.evidence["reason"].split(";")[0]
-    'cross-correlogram cannot be told: too few coincidences are expected (0 of 1.05 coincidences)'
+    >>> int(widget.evidence["refractory_observed"])
+    0
     """
 
     page_size = (13.2, 9.3)
