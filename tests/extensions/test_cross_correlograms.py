@@ -14,6 +14,7 @@ from spikeinterface.postprocessing import compute_correlograms
 import si_curation as sic
 from helpers.analyzers import create_like
 from oracles import correlograms as naive
+from oracles import isi
 from si_curation.extensions import cross_correlograms_store as store
 from si_curation.kernels.correlogram_bins import CONVENTIONS
 
@@ -390,7 +391,7 @@ def test_isi_histogram(segments):
     trains = [segments.sorting.get_unit_spike_train("a", segment_index=s) for s in (0, 1)]
     width = round(segments.sampling_frequency * 2e-3)
     counts, bins = found.get_isi_histogram("a", window_ms=40.0, bin_ms=2.0)
-    assert counts.tolist() == naive.isi_counts(trains, 20, width)
+    assert counts.tolist() == isi.isi_counts(trains, 20, width)
     np.testing.assert_allclose(bins, np.arange(21) * 2.0)
     with pytest.raises(sic.UnknownIdError, match="'x'"):
         found.get_isi_histogram("x")
