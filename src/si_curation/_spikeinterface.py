@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import spikeinterface.core.sortinganalyzer as _si_sortinganalyzer
 from numpy.typing import NDArray
-from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, SortingAnalyzer
+from spikeinterface.core import (
+    BaseRecording,
+    BaseSorting,
+    ChannelSparsity,
+    NumpySorting,
+    SortingAnalyzer,
+)
 from spikeinterface.core.sortinganalyzer import (
     AnalyzerExtension,
     get_extension_class,
@@ -108,6 +114,101 @@ def inject_extension(
     extension.run_info = dict(INJECTED_RUN_INFO)
     extension.data = data
     analyzer.extensions[name] = extension
+
+
+def copy_extension(
+    extension: AnalyzerExtension, analyzer: SortingAnalyzer, data: dict[str, Any]
+) -> AnalyzerExtension:
+    """Make the same extension of another analyzer, with other data, and save it."""
+    new = type(extension)(analyzer)
+    new.params = dict(extension.params)
+    new.run_info = copy.copy(extension.run_info)
+    new.data = data
+    new.save()
+    return new
+
+
+def put_extension(
+    analyzer: SortingAnalyzer, like: AnalyzerExtension, data: dict[str, Any]
+) -> AnalyzerExtension:
+    """Give an analyzer an extension with the parameters of one of another analyzer."""
+    extension = copy_extension(like, analyzer, data)
+    analyzer.extensions[extension.extension_name] = extension
+    return extension
+
+
+def set_extension_data(extension: AnalyzerExtension, data: Mapping[str, Any]) -> None:
+    """Replace data of an extension, on disk too."""
+    extension.data.update(data)
+    if extension.format != "memory":
+        extension.save()
+
+
+def run_again(extension: AnalyzerExtension) -> None:
+    """Compute an extension again with its parameters, nothing that depends on it is deleted."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # units without a template: NaN
+        extension._run()
+    if extension.format != "memory":
+        extension.save()
+
+
+def extensions_in_order(analyzer: SortingAnalyzer) -> list[str]:
+    """Return the names of the loaded extensions, each after those that it depends on."""
+    registered = {one.extension_name for one in _si_sortinganalyzer._possible_extensions}
+    params = {n: one.params for n, one in analyzer.extensions.items() if n in registered}
+    in_order = list(_si_sortinganalyzer._sort_extensions_by_dependency(params))
+    return in_order + [name for name in analyzer.extensions if name not in params]
+
+
+def merge_extension(
+    extension: AnalyzerExtension,
+    after: SortingAnalyzer,
+    merge_unit_groups: list[list[Any]],
+    new_unit_ids: list[Any],
+) -> None:
+    """Give an analyzer after merges an extension, as SpikeInterface's ``merge_units`` does."""
+    name = extension.extension_name
+    after.extensions[name] = extension.merge(
+        after, merge_unit_groups=merge_unit_groups, new_unit_ids=new_unit_ids
+    )
+
+
+def split_extension(
+    extension: AnalyzerExtension,
+    after: SortingAnalyzer,
+    split_units: dict[Any, list[NDArray]],
+    new_unit_ids: list[list[Any]],
+) -> None:
+    """Give an analyzer after splits an extension, as SpikeInterface's ``split_units`` does."""
+    name = extension.extension_name
+    after.extensions[name] = extension.split(
+        after, split_units=split_units, new_unit_ids=new_unit_ids
+    )
+
+
+def data_of_selected_units(extension: AnalyzerExtension, unit_ids: NDArray) -> dict[str, Any]:
+    """Return the data of an extension of SpikeInterface for some of its units."""
+    return extension._select_units_extension_data(unit_ids)
+
+
+def data_with_new_units(
+    extension: AnalyzerExtension, new_unit_ids: NDArray, after: SortingAnalyzer
+) -> dict[str, Any]:
+    """Return the data of an extension of SpikeInterface whose rows hang on one unit each.
+
+    Its method for merges takes over the rows of units that are not new, and computes those of the
+    new units from the new analyzer, whatever they were made of.
+    """
+    return extension._merge_extension_data([], list(new_unit_ids), after)
+
+
+def set_channels_of_units(analyzer: SortingAnalyzer, mask: NDArray[np.bool_]) -> None:
+    """Set on which channels the units of a sparse analyzer are, on disk too."""
+    analyzer.sparsity = ChannelSparsity(mask, analyzer.unit_ids, analyzer.channel_ids)
+    if analyzer.format == "binary_folder":
+        np.save(analyzer.folder / "sparsity_mask.npy", mask)
+    elif analyzer.format == "zarr":
+        analyzer._get_zarr_root()["sparsity_mask"][...] = mask
 
 
 def loaded_extensions(analyzer: SortingAnalyzer) -> dict[str, AnalyzerExtension]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import spikeinterface.core as si
+import spikeinterface.core.analyzer_extension_core
 import spikeinterface.postprocessing.template_similarity
 from spikeinterface.core.sortinganalyzer import load_sorting_analyzer
 
@@ -18,7 +19,6 @@ from oracles import folders as naive
 from si_curation._spikeinterface import inject_extension
 from si_curation.curation.history import recorded_history
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationWarning
-from si_curation.extensions.template_assignment import TemplateAssignment
 
 PER_SPIKE = ["spike_amplitudes", "spike_locations", "template_assignment"]
 
@@ -315,15 +315,13 @@ def test_correlograms_after_a_split(kilosort):
     session = sic.CurationSession(kilosort)
     a, b = session.unit_ids[:2]
     parts = session.split(a, np.arange(session.get_spikes(a).size) % 2)
-    with pytest.warns(SiCurationWarning, match="correlograms .units were split"):
-        applied = session.apply()
-    assert not applied.has_extension("correlograms")
-    session.merge([*parts, b])  # whole again
-    applied = quietly(session)
-    found = applied.get_extension("correlograms").get_data()[0]
-    again = applied.copy()
-    again.compute("correlograms", **kilosort.get_extension("correlograms").params)
-    np.testing.assert_array_equal(found, again.get_extension("correlograms").get_data()[0])
+    for whole_again in (False, True):
+        if whole_again:
+            session.merge([*parts, b])
+        found = quietly(session).get_extension("correlograms").get_data()[0]
+        again = quietly(session)
+        again.compute("correlograms", **kilosort.get_extension("correlograms").params)
+        np.testing.assert_array_equal(found, again.get_extension("correlograms").get_data()[0])
 
 
 # ---------------------------------------------------------------------- nothing silently
@@ -331,7 +329,7 @@ def test_correlograms_after_a_split(kilosort):
 
 @pytest.mark.parametrize("source", ["kilosort", "recorded"])
 @pytest.mark.parametrize("steps", [merge_and_remove, split_too])
-def test_every_extension_is_there_or_named_in_one_warning(request, source, steps):
+def test_every_extension_is_there(request, source, steps):
     analyzer = request.getfixturevalue(source)
     session = sic.CurationSession(analyzer)
     steps(session)
@@ -339,38 +337,58 @@ def test_every_extension_is_there_or_named_in_one_warning(request, source, steps
         warnings.simplefilter("always")
         applied = session.apply()
     ours = [w for w in caught if issubclass(w.category, SiCurationWarning)]
-    assert len(ours) == 1
-    assert ours[0].filename == __file__
-    message = str(ours[0].message)
-    named = {part.split(" (")[0] for part in message.split(": ", 1)[1].split("; ") if " (" in part}
     missing = set(analyzer.extensions) - set(applied.extensions)
-    assert missing == {name for name in named if not name.startswith("templates:")}
-    assert {"quality_metrics"} <= missing
-    assert ("correlograms" in missing) == (steps is split_too)
+    assert not ours
+    assert not missing
     if source == "recorded":
-        assert {"waveforms", "principal_components"} <= missing
-        assert "templates: std (" in message
-        assert {"noise_levels", "spike_amplitudes", "spike_locations"} <= set(applied.extensions)
+        assert {"average", "std"} == set(applied.get_extension("templates").data)
     for name, extension in applied.extensions.items():
-        if name == "templates" and source == "recorded":
-            assert extension.params["operators"] == ["average"]
-            assert analyzer.get_extension(name).params["operators"] == ["average", "std"]
-            assert set(extension.data) == {"average"}
-        else:
-            assert extension.params == analyzer.get_extension(name).params
+        assert extension.params == analyzer.get_extension(name).params
     assert applied.unit_ids.dtype.kind == analyzer.unit_ids.dtype.kind
 
 
-def test_unknown_extensions_are_named(kilosort):
-    class Other(TemplateAssignment):
-        extension_name = "of_another_package"
+def test_units_that_share_few_channels(recorded):
+    mask = recorded.sparsity.mask
+    shares = (mask @ mask.T.astype(int)) / ((mask[:, None] | mask[None]).sum(axis=2))
+    a, b = np.unravel_index(shares.argmin(), shares.shape)
+    assert shares[a, b] < 0.75, "SpikeInterface refuses to merge them"
+    session = sic.CurationSession(recorded)
+    merged = session.merge(recorded.unit_ids[[a, b]])
+    with pytest.warns(SiCurationWarning, match="waveforms .units .* share too few") as caught:
+        applied = session.apply()
+    (ours,) = (w for w in caught if issubclass(w.category, SiCurationWarning))
+    assert ours.filename == __file__
+    assert "principal_components (units" in str(ours.message)
+    missing = set(recorded.extensions) - set(applied.extensions)
+    assert missing == {"waveforms", "principal_components"}
+    row = list(applied.unit_ids).index(merged)
+    np.testing.assert_array_equal(applied.sparsity.mask[row], mask[a] | mask[b])
 
+
+class NotMergeable(si.analyzer_extension_core.ComputeNoiseLevels):
+    extension_name = "of_another_package"
+
+    def _merge_extension_data(self, *args, **kwargs):
+        raise NotImplementedError("merges are not known here")
+
+
+def test_what_cannot_be_kept_says_why(kilosort):
     analyzer = kilosort.copy()
-    analyzer.extensions["of_another_package"] = analyzer.get_extension("template_similarity")
+    extension = NotMergeable(analyzer)
+    extension.params, extension.data = {}, {"noise_levels": np.zeros(20)}
+    analyzer.extensions["of_another_package"] = extension
     session = sic.CurationSession(analyzer)
+    kept = session.unit_ids[2:]
     session.merge(session.unit_ids[:2])
-    with pytest.warns(SiCurationWarning, match=r"of_another_package \(this package"):
-        session.apply()
+    reason = r"of_another_package \(NotImplementedError: merges are not known here; compute"
+    with pytest.warns(SiCurationWarning, match=reason):
+        applied = session.apply()
+    assert "quality_metrics" in applied.extensions
+    session.undo()
+    session.remove([i for i in session.unit_ids if i not in kept])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SiCurationWarning)
+        assert "of_another_package" in session.apply().extensions
 
 
 # --------------------------------------------------------------- properties and annotations

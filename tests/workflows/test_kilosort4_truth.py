@@ -87,9 +87,8 @@ def test_own_template_has_the_largest_normalised_projection(analyzer, truth):
 
 def test_repaired_channels_are_those_that_kilosort_took_the_features_on(analyzer, truth):
     assignment = analyzer.get_extension("template_assignment")
-    from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
 
-    files, of_folder = feature_files_of(assignment), spikes_of_folder(assignment)
+    files, of_folder = assignment.get_feature_files(), assignment.get_spikes_of_folder()
     found = files.features_of_spikes(of_folder, "repaired")
     channels = found.channels[found.groups]
     expected = truth["feature_channels"]

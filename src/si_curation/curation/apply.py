@@ -1,68 +1,58 @@
-"""A new analyzer with other units: every extension that can be right is right."""
+"""A new analyzer with the units of a session: every extension that can be kept is kept."""
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from spikeinterface.core import ChannelSparsity, NumpySorting, SortingAnalyzer
-from spikeinterface.core.analyzer_extension_core import BaseSpikeVectorExtension
 
 from si_curation._spikeinterface import (
-    as_array,
     copy_annotations,
-    inject_extension,
     make_memory_analyzer,
     rec_attributes_of,
     recording_of,
 )
-from si_curation.curation.components import components_of_units
+from si_curation.curation.carry_over import (
+    carry_over,
+    channels_of_merged,
+    copy_extensions,
+    order_matters,
+    refused_channels,
+    takes_any_change,
+)
 from si_curation.curation.history import append_history
 from si_curation.curation.units import Unit, as_plain
 from si_curation.errors import ParameterError, SiCurationWarning
+from si_curation.extensions.changes import change_of_units
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
 from si_curation.phy.tables import UNSORTED
-from si_curation.reading.probe import shanks_of
 from si_curation.reading.saving import check_output, save_analyzer
-from si_curation.reading.unit_templates import (
-    LOCATION_PARAMS,
-    SIMILARITY_PARAMS,
-    cosine_similarity,
-    main_channels,
-    sparsity_mask,
-    union_of_channels,
-    weighted_mean_templates,
-)
 
-# made anew from the new analyzer alone, without a recording
-_RECOMPUTED = (
-    "template_best_channels",
-    "isi_histograms",
-    "unit_similarity",
-    "cross_correlograms",
-)
-_REASONS = {
-    "waveforms": "channels of merged units differ; compute them from the recording",
-    "principal_components": "channels of merged units differ; compute them from the recording, or "
-    "read the exported folder",
-    "curation_metrics": "they are of the units before; compute them again",
-    "quality_metrics": "they are of the units before; compute them again",
-    "template_metrics": "they are of the units before; compute them again",
-    "spiketrain_metrics": "they are of the units before; compute them again",
-    "correlograms": "units were split; compute them again",
-    "auto_correlograms": "they cannot be added up; compute them again",
-    "valid_unit_periods": "they are of the units before; compute them again",
-}
+Units = Mapping[Any, Unit]
+_OF_THE_SESSION = ("quality", "main_channel_id", "original_cluster_id")
+
+
+@dataclass
+class _Stage:
+    """Changes that are made at once: from one analyzer to the next."""
+
+    kind: str  # "merge", "split", "remove", or "change": merges and splits in any mixture
+    units: dict[Any, Unit]  # after it
+    made_of: dict[Any, list[Any]] = dataclasses.field(
+        default_factory=dict
+    )  # {new: units before the stage}
 
 
 def apply_units(
     analyzer: SortingAnalyzer,
-    units: Mapping[Any, Unit],
+    steps: Sequence[tuple[Units, Units]],
+    units: Units,
     fields: Sequence[str],
     format: str,
     folder: Any,
@@ -73,7 +63,10 @@ def apply_units(
     Parameters
     ----------
     analyzer : SortingAnalyzer
+    steps : sequence of (units before, units after)
+        The steps in effect: the units that each of them changed.
     units : mapping of unit id to Unit
+        After all steps, in the order of the new analyzer.
     fields : sequence of str
         Label fields that become properties.
     format, folder
@@ -88,48 +81,21 @@ def apply_units(
     check_output(format, folder)
     if not units:
         raise ParameterError("all units were removed: there is no analyzer without units")
-    old_spikes = analyzer.sorting.to_spike_vector()
-    new_unit_index = np.full(old_spikes.size, -1, dtype=np.int64)
-    for index, unit in enumerate(units.values()):
-        new_unit_index[unit.spikes] = index
-    keep = None if np.all(new_unit_index >= 0) else np.flatnonzero(new_unit_index >= 0)
-    spikes = np.empty(old_spikes.size if keep is None else keep.size, dtype=SPIKE_DTYPE)
-    for name in ("sample_index", "segment_index"):
-        spikes[name] = _rows(old_spikes[name], keep)
-    spikes["unit_index"] = _rows(new_unit_index, keep)
-
-    unit_ids = np.array(list(units))
-    sorting = NumpySorting(spikes, analyzer.sampling_frequency, unit_ids)
-    copy_annotations(analyzer.sorting, sorting)
+    if analyzer.format != "memory":
+        analyzer.load_all_saved_extension()
+    left_out = refused_channels(analyzer, [made for made in map(_merge_of, steps) if made])
+    at_once = takes_any_change(analyzer, left_out)
+    stages = _stages(analyzer, steps, at_once, at_once and not order_matters(analyzer))
+    if not stages:  # nothing but labels, or all was undone
+        stages = [_Stage("remove", dict(units))]
+    stages[-1].units = dict(units)
+    maker = _Maker(analyzer)
+    for stage in stages:
+        maker.make(stage, left_out)
+    new = maker.analyzer
     if history is not None:
-        append_history(sorting, history)
-    _set_properties(analyzer, sorting, units, fields)
-
-    assignment = analyzer.get_extension("template_assignment")
-    counts = _counts_of(units, len(assignment.template_ids))
-    rows = _old_rows(analyzer, units)
-    main = main_channels(counts, as_array(assignment.data["template_amplitudes"]))
-    main[rows >= 0] = analyzer.get_main_channels()[rows[rows >= 0]]
-    components = components_of_units(analyzer, counts, main, new_unit_index)
-    mask = _channels(analyzer, assignment, counts)
-    channel_sparsity = None
-    if mask is not None:
-        mask[np.arange(len(mask)), main] = True
-        mask[rows >= 0] = analyzer.sparsity.mask[rows[rows >= 0]]
-        if components is not None:
-            mask = components.mask
-        channel_sparsity = ChannelSparsity(mask, unit_ids, analyzer.channel_ids)
-    new = make_memory_analyzer(
-        sorting,
-        recording_of(analyzer),
-        rec_attributes_of(analyzer),
-        channel_sparsity,
-        analyzer.return_in_uV,
-        main,
-        analyzer.peak_sign,
-        analyzer.peak_mode,
-    )
-    left_out = _carry_over(analyzer, new, units, counts, keep, components)
+        append_history(new.sorting, history)
+    _set_properties(analyzer, new.sorting, units, fields)
     if left_out:
         warnings.warn(
             "not in the new analyzer: "
@@ -140,36 +106,165 @@ def apply_units(
     return new if folder is None else save_analyzer(new, format, folder)
 
 
-def _rows(values: Any, keep: NDArray | None) -> NDArray:
-    array = as_array(values)
-    return array.copy() if keep is None else array[keep]
+# the stages
 
 
-def _counts_of(units: Mapping[Any, Unit], num_templates: int) -> sparse.csr_array:
-    parts = list(units.values())
-    start = np.concatenate([[0], np.cumsum([part.template_ids.size for part in parts])])
-    columns = np.concatenate([np.zeros(0, dtype=np.int64), *(p.template_ids for p in parts)])
-    data = np.concatenate([np.zeros(0, dtype=np.int64), *(p.template_counts for p in parts)])
-    return sparse.csr_array(
-        (data, columns.astype(np.int64), start.astype(np.int64)), shape=(len(parts), num_templates)
+def _merge_of(step: tuple[Units, Units]) -> list[Any] | None:
+    """Return the units that a step merges; None if it is no merge."""
+    before, after = step
+    return list(before) if len(after) == 1 and len(before) > 1 else None
+
+
+def _kind_of(before: Units, after: Units) -> str | None:
+    if list(before) == list(after):
+        return None  # a label
+    if not after:
+        return "remove"
+    return "merge" if len(after) == 1 else "split"
+
+
+def _stages(
+    analyzer: SortingAnalyzer, steps: Iterable[tuple[Units, Units]], at_once: bool, whole: bool
+) -> list[_Stage]:
+    """Put the steps together that can be made at once, in their order.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    steps : iterable of (units before, units after)
+    at_once : bool
+        Merges and splits in any mixture are one stage; else merges of different units are one, and
+        splits of different units are one, as SpikeInterface makes them.
+    whole : bool
+        All steps are one stage.
+    """
+    now: dict[Any, Unit] = {as_plain(i): None for i in analyzer.unit_ids}  # type: ignore[misc]
+    stages: list[_Stage] = []
+    for before, after in steps:
+        kind = _kind_of(before, after)
+        if kind is None:
+            continue
+        if whole or (at_once and kind != "remove"):
+            kind = "change"
+        follows = stages and stages[-1].kind == kind
+        depends = follows and kind != "change" and any(i in stages[-1].made_of for i in before)
+        if not follows or depends:
+            stages.append(_Stage(kind, {}))
+        made_of = stages[-1].made_of
+        origins = [old for i in before for old in made_of.get(i, [i])]
+        for unit_id in before:
+            del now[unit_id]
+        now.update(after)
+        stages[-1].units = dict(now)
+        made_of.update({new: list(dict.fromkeys(origins)) for new in after})
+    return stages
+
+
+class _Maker:
+    """Makes one analyzer after the other, from the spikes of the first."""
+
+    def __init__(self, analyzer: SortingAnalyzer):
+        self.analyzer = analyzer
+        self._first = analyzer.sorting.to_spike_vector()
+        self._rows: NDArray[np.int64] | None = None  # of the spikes of the analyzer in the first
+        self._unit_index = np.asarray(self._first["unit_index"], dtype=np.int64)
+
+    def make(self, stage: _Stage, left_out: dict[str, str]) -> None:
+        """Make the analyzer after a stage; what cannot be kept is added to `left_out`."""
+        before = self.analyzer
+        unit_index, is_new = self._unit_index_after(stage)
+        now = unit_index if self._rows is None else unit_index[self._rows]
+        kept = None if np.all(now >= 0) else np.flatnonzero(now >= 0)
+        rows = self._rows
+        if kept is not None:
+            rows = kept if rows is None else rows[kept]
+        spikes = np.empty(self._first.size if rows is None else rows.size, dtype=SPIKE_DTYPE)
+        for name in ("sample_index", "segment_index"):
+            spikes[name] = self._first[name] if rows is None else self._first[name][rows]
+        spikes["unit_index"] = now if kept is None else now[kept]
+        unit_ids = np.array(list(stage.units))
+        made_of = self._parents(stage, is_new)
+        after = _empty_analyzer(before, spikes, unit_ids, made_of)
+        change = change_of_units(before, after, made_of, kept, left_out)
+        if not change.is_new.any() and list(unit_ids) == list(before.unit_ids):
+            copy_extensions(change)
+        else:
+            given = {new: stage.made_of.get(new, old) for new, old in made_of.items()}
+            left_out |= carry_over(change, stage.kind, given)
+        self.analyzer, self._rows, self._unit_index = after, rows, unit_index
+
+    def _unit_index_after(self, stage: _Stage) -> tuple[NDArray[np.int64], dict[Any, int]]:
+        """Return the unit of each spike of the first analyzer, and the new units."""
+        index_before = {as_plain(i): row for row, i in enumerate(self.analyzer.unit_ids)}
+        place = np.full(len(index_before) + 1, -1, dtype=np.int64)  # the last one is for -1
+        is_new = {}
+        for index, unit_id in enumerate(stage.units):
+            if unit_id in index_before:
+                place[index_before[unit_id]] = index
+            else:
+                is_new[unit_id] = index
+        unit_index = place[self._unit_index]
+        for unit_id, index in is_new.items():
+            unit_index[stage.units[unit_id].spikes] = index
+        return unit_index, is_new
+
+    def _parents(self, stage: _Stage, is_new: Iterable[Any]) -> dict[Any, list[Any]]:
+        """Return the units before that each new unit has spikes of."""
+        ids = self.analyzer.unit_ids
+        parents = {}
+        for unit_id in is_new:
+            of_spikes = self._unit_index[stage.units[unit_id].spikes]
+            found = np.flatnonzero(np.bincount(of_spikes, minlength=len(ids)))
+            if found.size == 0:  # a unit without spikes
+                found = np.flatnonzero(np.isin(ids, stage.made_of.get(unit_id, [])))
+            parents[unit_id] = [as_plain(ids[i]) for i in found]
+        return parents
+
+
+def _empty_analyzer(
+    before: SortingAnalyzer, spikes: NDArray, unit_ids: NDArray, made_of: Mapping[Any, list[Any]]
+) -> SortingAnalyzer:
+    """Make the analyzer after a stage without extensions, as SpikeInterface makes it.
+
+    A merged unit has the channels that all its parts have, where there are enough of them.
+    """
+    sorting = NumpySorting(spikes, before.sampling_frequency, unit_ids)
+    copy_annotations(before.sorting, sorting)
+    index_of = {as_plain(i): row for row, i in enumerate(before.unit_ids)}
+    parents = [[index_of[i] for i in made_of.get(as_plain(u), [u])] for u in unit_ids]
+    _inherit_properties(before, sorting, parents)
+    sparsity = None
+    if before.sparsity is not None:
+        mask = np.stack([channels_of_merged(before.sparsity.mask[group]) for group in parents])
+        sparsity = ChannelSparsity(mask, unit_ids, before.channel_ids)
+    return make_memory_analyzer(
+        sorting,
+        recording_of(before),
+        rec_attributes_of(before),
+        sparsity,
+        before.return_in_uV,
+        before.get_main_channels()[[group[0] for group in parents]],
+        before.peak_sign,
+        before.peak_mode,
     )
 
 
-def _channels(analyzer, assignment, counts) -> NDArray[np.bool_] | None:
-    """Union of the channels of the templates of each unit; None on a dense analyzer."""
-    if analyzer.sparsity is None:
-        return None
-    support = as_array(assignment.data["template_support"])
-    if assignment.source == "identity":
-        return union_of_channels(counts, support)
-    amplitudes = as_array(assignment.data["template_amplitudes"])
-    return sparsity_mask(
-        counts,
-        support,
-        None if assignment.info["sparse"] else amplitudes,
-        analyzer.get_channel_locations(),
-        shanks_of(analyzer),
-    )
+# properties
+
+
+def _inherit_properties(
+    before: SortingAnalyzer, sorting: NumpySorting, parents: Sequence[Sequence[int]]
+) -> None:
+    """Give units the values that all their parents have, as SpikeInterface and phy do.
+
+    Metrics of new units are computed from these; `_set_properties` has the last word.
+    """
+    first = np.array([group[0] for group in parents])
+    for name in before.sorting.get_property_keys():
+        values = before.sorting.get_property(name)
+        if name not in _OF_THE_SESSION and values.ndim == 1:
+            agree = [bool(np.all(values[group] == values[group[0]])) for group in parents]
+            sorting.set_property(name, _with_missing(values, np.where(agree, first, -1)))
 
 
 def _old_rows(analyzer, units: Mapping[Any, Unit]) -> NDArray[np.int64]:
@@ -182,7 +277,7 @@ def _set_properties(analyzer, sorting, units: Mapping[Any, Unit], fields) -> Non
     """Keep the values of unchanged units; new units have only what the session knows of them."""
     rows = _old_rows(analyzer, units)
     for name in analyzer.sorting.get_property_keys():
-        if name in ("quality", "main_channel_id", "original_cluster_id"):
+        if name in _OF_THE_SESSION:
             continue
         values = analyzer.sorting.get_property(name)
         if name == "phy_folder" and values.size:
@@ -230,104 +325,3 @@ def _label_column(values: list[Any]) -> NDArray:
     if len(present) == len(values):
         return np.array(values)
     return np.array([np.nan if value is None else float(value) for value in values])
-
-
-def _carry_over(old, new, units, counts, keep, components) -> dict[str, str]:
-    """Give the new analyzer what can be right; the names and reasons of what cannot."""
-    if old.format != "memory":
-        old.load_all_saved_extension()
-    whole = _constituents(old, units) if "correlograms" in old.extensions else None
-    left_out: dict[str, str] = {}
-    assignment = old.get_extension("template_assignment")
-    templates = assignment.get_templates()
-    is_changed = list(units) != [as_plain(unit_id) for unit_id in old.unit_ids]
-    for name, extension in list(old.extensions.items()):
-        data: dict[str, Any] | None = None
-        params = dict(extension.params)
-        if not is_changed:
-            data = {key: _copied(value) for key, value in extension.data.items()}
-        elif name == "random_spikes":
-            chosen = np.zeros(old.sorting.to_spike_vector().size, dtype=bool)
-            chosen[as_array(extension.data["random_spikes_indices"])] = True
-            data = {"random_spikes_indices": np.flatnonzero(_rows(chosen, keep))}
-        elif isinstance(extension, BaseSpikeVectorExtension):
-            per_spike = extension.nodepipeline_variables
-            data = {
-                key: _rows(value, keep) if key in per_spike else _copied(value)
-                for key, value in extension.data.items()
-            }
-        elif name == "templates" and "average" in extension.data:
-            data = {"average": weighted_mean_templates(counts, templates)}
-            others = [key for key in extension.data if key != "average"]
-            if others:
-                params["operators"] = ["average"]
-                left_out[f"templates: {', '.join(others)}"] = "compute them from the recording"
-        elif name == "noise_levels":
-            data = {key: _copied(value) for key, value in extension.data.items()}
-        elif name == "correlograms" and whole is not None:
-            data = _add_up(extension.data, whole)
-        if data is not None:
-            inject_extension(new, name, data, params)
-    if is_changed:
-        if components is not None:
-            data = {"pca_projection": components.values}
-            params = old.extensions["principal_components"].params
-            inject_extension(new, "principal_components", data, params)
-        _derive(old, new)
-        for name in old.extensions:
-            if name not in new.extensions and name not in left_out:
-                reason = "this package does not know how it changes with units"
-                left_out[name] = _REASONS.get(name, reason)
-    return left_out
-
-
-def _derive(old, new) -> None:
-    """Make what follows from templates and spikes."""
-    if "template_similarity" in old.extensions:
-        params = old.extensions["template_similarity"].params
-        if params == SIMILARITY_PARAMS:
-            average = new.get_extension("templates").data["average"]
-            data = {"similarity": cosine_similarity(average)}
-            inject_extension(new, "template_similarity", data, params)
-        else:
-            new.compute("template_similarity", **params)
-            similarity = new.get_extension("template_similarity").data["similarity"]
-            np.nan_to_num(similarity, copy=False)  # of units without a template
-    if "unit_locations" in old.extensions:
-        new.compute(
-            "unit_locations", **(old.extensions["unit_locations"].params or LOCATION_PARAMS)
-        )
-    for name in _RECOMPUTED:
-        if name in old.extensions:
-            new.compute(name, **old.extensions[name].params)
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return np.array(value)
-    # scikit-learn's models have an attribute "copy" that is no method
-    is_stored_array = hasattr(value, "shape") and not hasattr(value, "columns")
-    return as_array(value) if is_stored_array else copy.deepcopy(value)
-
-
-def _constituents(old, units: Mapping[Any, Unit]) -> list[NDArray[np.int64]] | None:
-    """Old unit indices that make up each new unit; None if some old unit is in several."""
-    unit_index = old.sorting.to_spike_vector()["unit_index"]
-    num_spikes = np.bincount(unit_index, minlength=len(old.unit_ids))
-    found = []
-    for unit in units.values():
-        members, counts = np.unique(unit_index[unit.spikes], return_counts=True)
-        if np.any(counts != num_spikes[members]):
-            return None
-        found.append(members)
-    return found
-
-
-def _add_up(data: Mapping[str, Any], whole: list[NDArray[np.int64]]) -> dict[str, Any]:
-    """Correlograms of merged units: the sum over all pairs of their parts, exactly."""
-    counts = as_array(data["ccgs"])
-    by_row = np.stack([counts[members].sum(axis=0, dtype=counts.dtype) for members in whole])
-    merged = np.stack(
-        [by_row[:, members].sum(axis=1, dtype=counts.dtype) for members in whole], axis=1
-    )
-    return {**{key: _copied(value) for key, value in data.items()}, "ccgs": merged}

@@ -356,6 +356,7 @@ class CurationSession(CurationState):
         }
         return apply_units(
             self.sorting_analyzer,
+            [(step.before, step.after) for step in self._done],
             units,
             self._fields,
             format,

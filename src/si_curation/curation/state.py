@@ -27,7 +27,7 @@ from si_curation.curation.journal import (
 from si_curation.curation.units import IdSource, Unit, as_plain
 from si_curation.errors import ParameterError
 from si_curation.extensions.template_assignment import ensure_template_assignment
-from si_curation.extensions.template_best_channels import rank_template_channels
+from si_curation.extensions.template_best_channels import ChannelRanking, phy_best_channels
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.tables import UNSORTED
 
@@ -65,7 +65,7 @@ class CurationState:
         self._undone: list[_Step] = []
         self._log: list[dict[str, Any]] = []
         self._decided_by = decided_by or _user()
-        self._ranked: NDArray[np.int64] | None = None
+        self._ranking: ChannelRanking | None = None
         self._similarity: NDArray[np.float32] | None = None
         self._journal = None
         if journal is not None:
@@ -143,17 +143,12 @@ class CurationState:
             Empty for a unit without spikes.
         """
         (unit_id,) = check_units(self._units, [unit_id], 1)
-        if self._ranked is None:
+        if self._ranking is None:
             extension = self.sorting_analyzer.get_extension("template_best_channels")
-            params = (
-                {"num_channels": 12, "amplitude_threshold": 0.0, "same_shank": True}
-                if extension is None
-                else extension.params
-            )
-            self._ranked = rank_template_channels(self.sorting_analyzer, **params)[0]
-        template = self._units[unit_id].most_frequent_template
-        row = self._ranked[template] if template >= 0 else np.zeros(0, dtype=np.int64)
-        return self.sorting_analyzer.channel_ids[row[row >= 0]]
+            params = {} if extension is None else extension.params
+            self._ranking = phy_best_channels(self.sorting_analyzer, **params)
+        channels = self._ranking.of_template(self._units[unit_id].most_frequent_template)
+        return self.sorting_analyzer.channel_ids[channels]
 
     def get_similarity(self, unit_id: Any) -> pd.Series:
         """Similarity of a unit to all others, most similar first.

@@ -10,11 +10,12 @@ import numpy as np
 import spikeinterface.metrics
 import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
 from numpy.typing import NDArray
-from spikeinterface.core.core_tools import materialize_array, slice_rows
-from spikeinterface.core.sortinganalyzer import AnalyzerExtension
+from spikeinterface.core.core_tools import materialize_array
 
 from si_curation._spikeinterface import as_array, register_extension
+from si_curation.checks import unit_index_of
 from si_curation.errors import ParameterError
+from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.cross_correlograms_store import (
     add_up,
     autos,
@@ -34,7 +35,6 @@ from si_curation.extensions.cross_correlograms_tables import (
     normalize,
     refuse_unknown,
 )
-from si_curation.extensions.template_assignment import unit_position
 from si_curation.files import check_output_file, replace_file
 from si_curation.kernels.correlogram_bins import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlograms import assemble, assemble_pairs
@@ -44,7 +44,7 @@ Convention = Literal["spikeinterface", "phy", "centered"]
 Normalization = Literal["counts", "hz", "probability"]
 
 
-class CrossCorrelograms(AnalyzerExtension):
+class CrossCorrelograms(UnitsExtension):
     """Exact auto- and cross-correlograms: every pair of spikes counts, at its exact lag.
 
     Counts are whole numbers, the same for any number of threads, and added up over segments. They
@@ -168,51 +168,27 @@ class CrossCorrelograms(AnalyzerExtension):
         """Cells of lags that the stored counts belong to."""
         return cells_of(self.sorting_analyzer.sampling_frequency, self.params)
 
-    # select, merge, split
-
-    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
-        keep = np.asarray(self.sorting_analyzer.sorting.ids_to_indices(unit_ids), dtype=np.int64)
-        if self.params["pairs"] == "all":
-            return {"cell_counts": slice_rows(self.data["cell_counts"], keep)[:, keep]}
-        old_pairs = materialize_array(self.data["unit_pairs"])
-        old_counts = materialize_array(self.data["cell_counts"])
-        pairs = inherited_pairs(old_pairs, [np.array([index]) for index in keep])
-        counts = recount_pairs(
-            pairs, old_pairs, old_counts, keep, self.sorting_analyzer, self.cells
-        )
-        return {"unit_pairs": pairs, "cell_counts": counts}
-
-    def _merge_extension_data(
-        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, keep_mask=None, **kwargs
-    ):
-        made_of = dict(zip(new_unit_ids, merge_unit_groups, strict=True))
-        # where spikes were removed, sums would count them
-        is_sum = keep_mask is None or bool(np.all(keep_mask))
-        return self._after_change(made_of, new_sorting_analyzer, is_sum)
-
-    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
-        pairs = zip(split_units, new_unit_ids, strict=True)
-        made_of = {new: [old] for old, some in pairs for new in some}
-        return self._after_change(made_of, new_sorting_analyzer, is_sum=False)
-
-    def _after_change(self, made_of, new_analyzer, is_sum: bool) -> dict[str, Any]:
-        # made_of: {new unit id: old ids that it has spikes of}
-        sorting, unit_ids = self.sorting_analyzer.sorting, new_analyzer.unit_ids
-        parents = [np.sort(sorting.ids_to_indices(made_of.get(u, [u]))) for u in unit_ids]
-        is_new = np.array([unit_id in made_of for unit_id in unit_ids])
+    def data_after(self, change: UnitChange) -> dict[str, Any]:
+        """Add up the counts of units merged whole; count other new units again."""
         if self.params["pairs"] != "all":
-            return self._pairs_after(parents, is_new, new_analyzer)
-        counts = add_up(as_array(self.data["cell_counts"]), parents)
-        if not is_sum:
-            counts = recount(counts, np.flatnonzero(is_new), new_analyzer, self.cells)
+            return self._pairs_after(change)
+        # those of a unit that is not whole are replaced
+        counts = add_up(as_array(self.data["cell_counts"]), change.parents)
+        changed = np.flatnonzero(change.is_new & ~change.is_whole)
+        if changed.size:
+            counts = recount(counts, changed, change.after, self.cells)
         return {"cell_counts": counts}
 
-    def _pairs_after(self, parents, is_new, new_analyzer) -> dict[str, Any]:
-        old_pairs = as_array(self.data["unit_pairs"])
-        old_counts = as_array(self.data["cell_counts"])
-        pairs = pairs_after_change(self.params["pairs"], old_pairs, parents, new_analyzer)
-        old_index = np.where(is_new, -1, [group[0] for group in parents])
-        counts = recount_pairs(pairs, old_pairs, old_counts, old_index, new_analyzer, self.cells)
+    def _pairs_after(self, change: UnitChange) -> dict[str, Any]:
+        old_pairs = materialize_array(self.data["unit_pairs"])
+        old_counts = materialize_array(self.data["cell_counts"])
+        if change.is_new.any():
+            kind = self.params["pairs"]
+            pairs = pairs_after_change(kind, old_pairs, change.parents, change.after)
+        else:
+            pairs = inherited_pairs(old_pairs, change.parents)
+        old_index = np.where(change.is_new, -1, [group[0] for group in change.parents])
+        counts = recount_pairs(pairs, old_pairs, old_counts, old_index, change.after, self.cells)
         return {"unit_pairs": pairs, "cell_counts": counts}
 
     # what users ask for
@@ -247,7 +223,7 @@ class CrossCorrelograms(AnalyzerExtension):
         return np.bincount(unit_index, minlength=len(self.sorting_analyzer.unit_ids))
 
     def _index(self, unit_id: Any) -> int:
-        return unit_position(self.sorting_analyzer, unit_id)
+        return unit_index_of(self.sorting_analyzer, unit_id)
 
     def get_pairs(self) -> NDArray:
         """Pairs of units that ``get_data`` of ``pairs="neighbours"`` and ``"auto"`` is of.

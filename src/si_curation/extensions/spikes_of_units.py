@@ -1,23 +1,20 @@
-"""Which spikes of an analyzer are meant, and where they are in the folder that it was read from."""
+"""The spikes of each unit of an analyzer."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.checks import unit_index_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.template_assignment import (
     TemplateAssignment,
     ensure_template_assignment,
-    unit_position,
 )
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
-from si_curation.reading.features import FeatureFiles, SpikesOfFolder
-from si_curation.variables import FileRows, TemplateIds
 
 # of analyzers without template_assignment, which holds them elsewhere
 _spikes_by_unit: WeakKeyDictionary[Any, list[NDArray[np.int64]]] = WeakKeyDictionary()
@@ -30,7 +27,7 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
     ------
     UnknownIdError
     """
-    position = unit_position(analyzer, unit_id)
+    position = unit_index_of(analyzer, unit_id)
     assignment = analyzer.get_extension("template_assignment")
     if assignment is None:
         known = _spikes_by_unit.get(analyzer)
@@ -44,41 +41,6 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
         else:
             assignment._spikes_by_unit = known
     return known[position]
-
-
-def spikes_of_folder(assignment: TemplateAssignment) -> SpikesOfFolder:
-    """Tell where the spikes of an analyzer are in the folder that it was read from.
-
-    Raises
-    ------
-    MissingDataError
-        It was not read from a Kilosort folder.
-    """
-    return SpikesOfFolder(
-        Path(assignment.info["phy_folder"]),
-        FileRows(assignment.get_spike_rows()),
-        TemplateIds(assignment.get_spike_template_ids()),
-        assignment.template_ids.size,
-        int(assignment.info["num_channels"]),
-    )
-
-
-def feature_files_of(assignment: TemplateAssignment) -> FeatureFiles:
-    """Open the feature files of the folder that an analyzer was read from; again if they changed.
-
-    Raises
-    ------
-    MissingDataError
-        The analyzer was not read from a Kilosort folder.
-    FolderNotFoundError, PhyFolderError
-    """
-    spikes = spikes_of_folder(assignment)
-    state = FeatureFiles.state_of(spikes.folder)
-    known, its_state = getattr(assignment, "_feature_files", (None, None))
-    if known is None or state != its_state:
-        known = FeatureFiles(spikes.folder, spikes.num_templates, spikes.num_channels)
-        assignment._feature_files = (known, state)
-    return known
 
 
 def assignment_of(analyzer: Any, compute: bool = False) -> TemplateAssignment:

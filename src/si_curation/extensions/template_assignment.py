@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,25 +18,29 @@ from spikeinterface.core.core_tools import materialize_array, slice_rows
 from si_curation._spikeinterface import (
     as_array,
     register_extension,
-    set_main_channels,
     use_stored_main_channels,
 )
+from si_curation.checks import unit_index_of
 from si_curation.errors import (
     MissingDataError,
     ParameterError,
     SiCurationWarning,
-    UnknownIdError,
+)
+from si_curation.extensions.changes import UnitChange, UnitsExtension
+from si_curation.extensions.units_from_templates import (
+    IDENTITY,
+    MADE_FROM_TEMPLATES,
+    update_units,
 )
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
+from si_curation.reading.features import FeatureFiles, SpikesOfFolder
 from si_curation.reading.unit_templates import (
     cosine_similarity,
-    main_channels,
-    rebuild_unit_templates,
     weighted_mean_templates,
 )
+from si_curation.variables import FileRows, TemplateIds
 
-IDENTITY = "identity"
 _TEMPLATE_DATA = (
     "templates",
     "template_amplitudes",
@@ -47,7 +52,7 @@ _TEMPLATE_DATA = (
 )
 
 
-class TemplateAssignment(BaseSpikeVectorExtension):
+class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     """Which of the sorter's templates each spike and each unit came from.
 
     The sorter's templates never change; units do, by merges and splits. For a folder read with
@@ -99,7 +104,7 @@ class TemplateAssignment(BaseSpikeVectorExtension):
     @classmethod
     def get_optional_dependencies(cls, **params: Any) -> list[str]:
         """Come after what is derived from the templates when an analyzer is merged or split."""
-        return ["templates", "template_similarity", "unit_locations"]
+        return ["random_spikes", "waveforms", *MADE_FROM_TEMPLATES]
 
     def __init__(self, sorting_analyzer: Any):
         super().__init__(sorting_analyzer)
@@ -161,7 +166,7 @@ class TemplateAssignment(BaseSpikeVectorExtension):
             },
         }
 
-    # what does not hang on spikes stays as it is through select, merge and split
+    # what does not hang on spikes stays as it is when units change
 
     def _template_data(self) -> dict[str, Any]:
         kept = {
@@ -169,28 +174,12 @@ class TemplateAssignment(BaseSpikeVectorExtension):
         }
         return {**kept, "template_info": dict(self.data["template_info"])}
 
-    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
-        return {**super()._select_units_extension_data(unit_ids), **self._template_data()}
-
-    def _merge_extension_data(
-        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, keep_mask=None, **kwargs
-    ):
-        per_spike = super()._merge_extension_data(
-            merge_unit_groups, new_unit_ids, new_sorting_analyzer, keep_mask, **kwargs
-        )
-        return self._after_change({**per_spike, **self._template_data()}, new_sorting_analyzer)
-
-    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
-        per_spike = super()._split_extension_data(
-            split_units, new_unit_ids, new_sorting_analyzer, **kwargs
-        )
-        return self._after_change({**per_spike, **self._template_data()}, new_sorting_analyzer)
-
-    def _after_change(self, data: dict[str, Any], new_analyzer: Any) -> dict[str, Any]:
-        if data["template_info"]["source"] != IDENTITY:
-            counts = _count(new_analyzer, data["spike_template_ids"], len(data["templates"]))
-            rebuild_unit_templates(new_analyzer, counts, data["templates"])
-            set_main_channels(new_analyzer, main_channels(counts, data["template_amplitudes"]))
+    def data_after(self, change: UnitChange) -> dict[str, Any]:
+        """Keep the template of every spike, and make what follows for new units from templates."""
+        data = {**self.spike_data_after(change), **self._template_data()}
+        if change.is_new.any():
+            counts = _count(change.after, data["spike_template_ids"], len(data["templates"]))
+            update_units(change, self, counts)
         return data
 
     def _select_channels_extension_data(self, channel_ids: Any) -> dict[str, Any]:
@@ -257,6 +246,91 @@ class TemplateAssignment(BaseSpikeVectorExtension):
         """What is known of the templates: source, unwhitening, units, samples before the peak."""
         return dict(self.data["template_info"])
 
+    @property
+    def is_from_folder(self) -> bool:
+        """Whether the analyzer was read from a Kilosort folder."""
+        return "spike_rows" in self.data
+
+    @property
+    def has_sorter_similarity(self) -> bool:
+        """Whether the folder has the sorter's similarities (``similar_templates.npy``)."""
+        return "similar_templates" in self.data
+
+    def get_template_amplitudes(self) -> NDArray[np.floating]:
+        """Peak-to-peak amplitude of every template on every channel (n_templates, n_channels)."""
+        return as_array(self.data["template_amplitudes"])
+
+    def get_template_support(self) -> NDArray[np.bool_]:
+        """Whether a template has signal on a channel (n_templates, n_channels)."""
+        return as_array(self.data["template_support"])
+
+    def get_template_channels(self) -> NDArray[np.integer] | None:
+        """Channel index of each column of sparse templates in the file (n_templates, n_loc).
+
+        -1 where there is none; None: the templates are dense.
+        """
+        if "template_channels" not in self.data:
+            return None
+        return as_array(self.data["template_channels"])
+
+    def get_channel_positions(self) -> NDArray[np.floating]:
+        """Positions of the channels in µm (n_channels, 2), in the precision of the file."""
+        if "channel_positions" not in self.data:
+            return self.sorting_analyzer.get_channel_locations()
+        return as_array(self.data["channel_positions"])
+
+    def get_folder_channels(self) -> NDArray[np.integer]:
+        """Channel index in the folder of each channel of the analyzer (n_channels,).
+
+        Raises
+        ------
+        MissingDataError
+            The analyzer was not read from a Kilosort folder.
+        """
+        self._refuse_without_folder()
+        return as_array(self.data["folder_channels"])
+
+    def _refuse_without_folder(self) -> None:
+        if not self.is_from_folder:
+            raise MissingDataError(
+                "this analyzer was not read from a Kilosort folder: no file rows"
+            )
+
+    def get_spikes_of_folder(self) -> SpikesOfFolder:
+        """Return where the spikes of the analyzer are in the folder that it was read from.
+
+        Raises
+        ------
+        MissingDataError
+            The analyzer was not read from a Kilosort folder.
+        """
+        rows = self.get_spike_rows()
+        return SpikesOfFolder(
+            Path(self.info["phy_folder"]),
+            FileRows(rows),
+            TemplateIds(self.get_spike_template_ids()),
+            self.template_ids.size,
+            int(self.info["num_channels"]),
+        )
+
+    def get_feature_files(self) -> FeatureFiles:
+        """Open the feature files of the folder; again where they have changed since.
+
+        Raises
+        ------
+        MissingDataError
+            The analyzer was not read from a Kilosort folder.
+        FolderNotFoundError, PhyFolderError
+            The folder is gone, or its files cannot be used.
+        """
+        spikes = self.get_spikes_of_folder()
+        state = FeatureFiles.state_of(spikes.folder)
+        known, its_state = getattr(self, "_feature_files", (None, None))
+        if known is None or state != its_state:
+            known = FeatureFiles(spikes.folder, spikes.num_templates, spikes.num_channels)
+            self._feature_files = (known, state)
+        return known
+
     def get_spike_template_ids(self) -> NDArray[np.int32]:
         """Template of each spike.
 
@@ -280,10 +354,7 @@ class TemplateAssignment(BaseSpikeVectorExtension):
         MissingDataError
             The analyzer was not read from a Kilosort folder.
         """
-        if "spike_rows" not in self.data:
-            raise MissingDataError(
-                "this analyzer was not read from a Kilosort folder: no file rows"
-            )
+        self._refuse_without_folder()
         return as_array(self.data["spike_rows"])
 
     def get_template_counts(self) -> sparse.csr_array:
@@ -356,7 +427,7 @@ class TemplateAssignment(BaseSpikeVectorExtension):
         """
         if kind not in ("most_frequent", "weighted_mean"):
             raise ParameterError(f"kind is {kind!r}, expected 'most_frequent' or 'weighted_mean'")
-        position = unit_position(self.sorting_analyzer, unit_id)
+        position = unit_index_of(self.sorting_analyzer, unit_id)
         counts = self.get_template_counts()[[position]]
         templates = self.get_templates()
         if kind == "weighted_mean":
@@ -404,26 +475,6 @@ def ensure_template_assignment(analyzer: Any) -> TemplateAssignment:
     for name in params:
         analyzer.compute(name, **params[name])
     return found
-
-
-def unit_position(analyzer: Any, unit_id: Any) -> int:
-    """Give the index of a unit.
-
-    Raises
-    ------
-    UnknownIdError
-        There is no such unit.
-    """
-    unit_ids = analyzer.unit_ids
-    position = np.flatnonzero(unit_ids == unit_id)
-    if position.size != 1:
-        raise UnknownIdError(f"there is no unit {unit_id!r}; units are {_shown(unit_ids)}")
-    return int(position[0])
-
-
-def _shown(values: NDArray, limit: int = 10) -> str:
-    text = ", ".join(str(value) for value in values[:limit])
-    return text + (f", ... ({len(values)})" if len(values) > limit else "")
 
 
 register_extension(TemplateAssignment)

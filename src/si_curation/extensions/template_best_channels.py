@@ -9,21 +9,24 @@ import pandas as pd
 import spikeinterface.metrics
 import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
 from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.core_tools import slice_rows
-from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 from si_curation._spikeinterface import as_array, register_extension
+from si_curation.checks import Checks, unit_index_of
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.extensions.template_assignment import IDENTITY, refuse_if_lost, unit_position
+from si_curation.extensions.changes import UnitChange, UnitsExtension
+from si_curation.extensions.template_assignment import IDENTITY, refuse_if_lost
 from si_curation.kernels.channels import neighbourhood, rank_channels
 from si_curation.kernels.template_counts import most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
 from si_curation.reading.probe import shanks_of
+from si_curation.variables import ChannelIndices, TemplateIds
 
 PHY_NUM_CHANNELS = 12
 
 
-class TemplateBestChannels(AnalyzerExtension):
+class TemplateBestChannels(UnitsExtension):
     """Channels of each unit, ranked by decreasing peak-to-peak amplitude, as in phy.
 
     For the most frequent template of each unit (`template_assignment`, where the analyzer has it;
@@ -86,55 +89,41 @@ class TemplateBestChannels(AnalyzerExtension):
         amplitude_threshold: float = 0.0,
         same_shank: bool = True,
     ) -> dict[str, Any]:
-        problems = []
-        if isinstance(num_channels, bool) or not isinstance(num_channels, int | np.integer):
-            problems.append(f"num_channels is {num_channels!r}, expected a whole number")
-        elif num_channels < 1:
-            problems.append(f"num_channels is {num_channels}, expected at least 1")
-        try:
-            in_range = 0 <= float(amplitude_threshold) <= 1
-        except (TypeError, ValueError):
-            in_range = False
-        if not in_range:
-            problems.append(f"amplitude_threshold is {amplitude_threshold!r}, expected 0 to 1")
-        if not isinstance(same_shank, bool | np.bool_):
-            problems.append(f"same_shank is {same_shank!r}, expected True or False")
-        if problems:
-            raise ParameterError("; ".join(problems))
-        return {
-            "num_channels": int(num_channels),
-            "amplitude_threshold": float(amplitude_threshold),
-            "same_shank": bool(same_shank),
+        checks = Checks()
+        params = {
+            "num_channels": checks.whole_number("num_channels", num_channels, at_least=1),
+            "amplitude_threshold": checks.number(
+                "amplitude_threshold", amplitude_threshold, at_least=0, at_most=1
+            ),
+            "same_shank": checks.boolean("same_shank", same_shank),
         }
+        checks.finish()
+        return params
 
     def _run(self, verbose: bool = False) -> None:
         self.data = self._rank(self.sorting_analyzer)
 
-    def _rank(self, analyzer: Any) -> dict[str, Any]:
-        ranked, amplitudes, template_of_unit = rank_template_channels(analyzer, **self.params)
-        # a last row for units without spikes
-        ranked = np.vstack([ranked, np.full((1, ranked.shape[1]), -1)])
-        padded = np.vstack([amplitudes, np.zeros((1, amplitudes.shape[1]), amplitudes.dtype)])
-        channels = ranked[template_of_unit]
-        values = np.take_along_axis(padded[template_of_unit], np.maximum(channels, 0), axis=1)
+    def _rank(self, analyzer: SortingAnalyzer) -> dict[str, Any]:
+        ranking = phy_best_channels(analyzer, **self.params)
         return {
-            "channel_indices": channels.astype(np.int32),
-            "amplitudes": np.where(channels >= 0, values, np.nan),
+            "channel_indices": ranking.by_unit.astype(np.int32),
+            "amplitudes": ranking.unit_amplitudes,
         }
 
-    # units that did not change keep their template: ranking again gives the same
+    def data_after(self, change: UnitChange) -> dict[str, Any]:
+        """Rank the new units; units that did not change keep their rows."""
+        if change.is_new.any():
+            # the table is as wide as the templates need: ranking all of them is as cheap
+            return self._rank(change.after)
+        return {name: slice_rows(of, change.same_before) for name, of in self.data.items()}
 
-    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
-        keep = self.sorting_analyzer.sorting.ids_to_indices(unit_ids)
-        return {name: slice_rows(values, keep) for name, values in self.data.items()}
+    def get_channel_indices(self) -> NDArray[np.int32]:
+        """Channel indices of each unit (n_units, longest), best first, -1 padded."""
+        return as_array(self.data["channel_indices"])
 
-    def _merge_extension_data(
-        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, *args, **kwargs
-    ):
-        return self._rank(new_sorting_analyzer)
-
-    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
-        return self._rank(new_sorting_analyzer)
+    def get_amplitudes(self) -> NDArray[np.floating]:
+        """Amplitude on each channel of `get_channel_indices`; NaN where it is padded."""
+        return as_array(self.data["amplitudes"])
 
     def _get_data(self, outputs: Literal["ids", "indices", "dataframe"] = "ids") -> Any:
         if outputs not in ("ids", "indices", "dataframe"):
@@ -149,14 +138,12 @@ class TemplateBestChannels(AnalyzerExtension):
             unit_id: row[row >= 0].astype(np.int64)
             if outputs == "indices"
             else channel_ids[row[row >= 0]]
-            for unit_id, row in zip(
-                analyzer.unit_ids, as_array(self.data["channel_indices"]), strict=True
-            )
+            for unit_id, row in zip(analyzer.unit_ids, self.get_channel_indices(), strict=True)
         }
 
     def _table(self) -> pd.DataFrame:
         analyzer = self.sorting_analyzer
-        channels = as_array(self.data["channel_indices"])
+        channels = self.get_channel_indices()
         unit_index, rank = np.nonzero(channels >= 0)
         index = channels[unit_index, rank].astype(np.int64)
         positions = analyzer.get_channel_locations()[index]
@@ -166,7 +153,7 @@ class TemplateBestChannels(AnalyzerExtension):
                 "rank": rank,
                 "channel_id": analyzer.channel_ids[index],
                 "channel_index": index,
-                "amplitude": as_array(self.data["amplitudes"])[unit_index, rank],
+                "amplitude": self.get_amplitudes()[unit_index, rank],
                 "x_um": positions[:, 0],
                 "y_um": positions[:, 1],
                 "shank": shanks_of(analyzer)[index],
@@ -182,7 +169,7 @@ class TemplateBestChannels(AnalyzerExtension):
             There is no such unit.
         """
         analyzer = self.sorting_analyzer
-        row = as_array(self.data["channel_indices"])[unit_position(analyzer, unit_id)]
+        row = self.get_channel_indices()[unit_index_of(analyzer, unit_id)]
         return analyzer.channel_ids[row[row >= 0]]
 
     def get_best_channel(self, unit_id: Any) -> Any:
@@ -201,24 +188,70 @@ class TemplateBestChannels(AnalyzerExtension):
         return channels[0]
 
 
-def rank_template_channels(
-    analyzer: Any, num_channels: int, amplitude_threshold: float, same_shank: bool
-) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.int64]]:
-    """Rank the channels of every template of an analyzer.
+class ChannelRanking(NamedTuple):
+    """Channels of templates and units, best first.
+
+    Attributes
+    ----------
+    by_template : array (n_templates, longest) int64
+        Channel indices, best first, -1 padded.
+    amplitudes : array (n_templates, n_channels)
+        Peak-to-peak amplitude of each template on each channel.
+    template_of_unit : array (n_units,) int64
+        Most frequent template of each unit; -1 for a unit without spikes.
+    """
+
+    by_template: NDArray[np.int64]
+    amplitudes: NDArray[np.floating]
+    template_of_unit: TemplateIds
+
+    @property
+    def by_unit(self) -> NDArray[np.int64]:
+        """Channel indices of each unit (n_units, longest), best first, -1 padded."""
+        none = np.full((1, self.by_template.shape[1]), -1, dtype=np.int64)
+        return np.concatenate([self.by_template, none])[self.template_of_unit]
+
+    @property
+    def unit_amplitudes(self) -> NDArray[np.floating]:
+        """Amplitude of each unit on the channels of `by_unit`; NaN where it is padded."""
+        channels = self.by_unit
+        none = np.zeros((1, self.amplitudes.shape[1]), self.amplitudes.dtype)
+        of_unit = np.concatenate([self.amplitudes, none])[self.template_of_unit]
+        values = np.take_along_axis(of_unit, np.maximum(channels, 0), axis=1)
+        return np.where(channels >= 0, values, np.nan)
+
+    def of_template(self, template_id: int) -> ChannelIndices:
+        """Return the channels of a template, best first; none for template -1."""
+        row = self.by_template[template_id] if template_id >= 0 else self.by_template[:0].ravel()
+        return ChannelIndices(row[row >= 0])
+
+    def of_unit(self, unit_index: int) -> ChannelIndices:
+        """Return the channels of a unit, best first; none for a unit without spikes."""
+        return self.of_template(int(self.template_of_unit[unit_index]))
+
+
+def phy_best_channels(
+    analyzer: SortingAnalyzer,
+    num_channels: int = PHY_NUM_CHANNELS,
+    amplitude_threshold: float = 0.0,
+    same_shank: bool = True,
+) -> ChannelRanking:
+    """Rank the channels of every template of an analyzer as phy does.
 
     Parameters
     ----------
     analyzer : SortingAnalyzer
     num_channels, amplitude_threshold, same_shank
-        As of the extension.
+        As of the extension; phy's by default.
 
     Returns
     -------
-    ranked : array (n_templates, longest) int64
-        Channel indices, best first, -1 padded.
-    amplitudes : array (n_templates, n_channels)
-    template_of_unit : array (n_units,) int64
-        -1 for a unit without spikes.
+    ChannelRanking
+
+    Raises
+    ------
+    MissingDataError
+        The analyzer has neither "templates" nor "template_assignment".
     """
     found = _templates_of(analyzer)
     if found.channels_are_the_sorters and found.support is not None:
@@ -233,7 +266,7 @@ def rank_template_channels(
     ranked = rank_channels(found.amplitudes, candidates, amplitude_threshold, order)
     if found.channels_are_the_sorters and num_channels < PHY_NUM_CHANNELS:
         ranked = ranked[:, :num_channels]
-    return ranked, found.amplitudes, found.template_of_unit
+    return ChannelRanking(ranked, found.amplitudes, TemplateIds(found.template_of_unit))
 
 
 class _Templates(NamedTuple):
@@ -252,13 +285,13 @@ def _templates_of(analyzer: Any) -> _Templates:
         sparse = assignment.info["sparse"]
         restricted = sparse or assignment.source == IDENTITY
         return _Templates(
-            as_array(assignment.data["template_amplitudes"]),
-            as_array(assignment.data["template_support"]) if restricted else None,
+            assignment.get_template_amplitudes(),
+            assignment.get_template_support() if restricted else None,
             sparse,
             most_frequent_templates(assignment.get_template_counts()).template_ids,
             # in the precision of the file: which of equally near channels come first hangs on it
-            as_array(assignment.data.get("channel_positions", locations)),
-            as_array(assignment.data["template_channels"]) if sparse else None,
+            assignment.get_channel_positions(),
+            assignment.get_template_channels(),
         )
     refuse_if_lost(analyzer)
     extension = analyzer.get_extension("templates")

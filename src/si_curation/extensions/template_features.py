@@ -20,14 +20,11 @@ from si_curation._spikeinterface import (
     register_extension,
     result_destination,
 )
+from si_curation.checks import Checks, unit_index_of
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
-from si_curation.extensions.spikes_of_units import (
-    assignment_of,
-    feature_files_of,
-    spikes_of_folder,
-    spikes_of_unit,
-)
-from si_curation.extensions.template_assignment import TemplateAssignment, unit_position
+from si_curation.extensions.changes import UnitChange, UnitsExtension
+from si_curation.extensions.spikes_of_units import assignment_of, spikes_of_unit
+from si_curation.extensions.template_assignment import TemplateAssignment
 from si_curation.extensions.trace_projections import project_recording
 from si_curation.kernels.feature_projections import (
     template_neighbours,
@@ -48,7 +45,7 @@ SOURCES = ("file", "pc_features", "recording")
 VALUES = "template_features"
 
 
-class TemplateFeatures(BaseSpikeVectorExtension):
+class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
     """Projection of each spike onto its own template and the templates most similar to it.
 
     What phy's TemplateFeatureView shows, for Kilosort output of any version and for every other
@@ -152,23 +149,16 @@ class TemplateFeatures(BaseSpikeVectorExtension):
     def _set_params(
         self, source: str = "auto", num_templates: int = 16, feature_channels: str = "repaired"
     ) -> dict[str, Any]:
-        problems = []
-        if feature_channels not in ("repaired", "file"):
-            problems.append(
-                f"feature_channels is {feature_channels!r}, expected 'repaired' or 'file'"
-            )
-        if source not in ("auto", *SOURCES):
-            problems.append(f"source is {source!r}, expected 'auto' or one of {SOURCES}")
-        whole = isinstance(num_templates, int | np.integer) and not isinstance(num_templates, bool)
-        if not whole or num_templates < 1:
-            problems.append(f"num_templates is {num_templates!r}, expected a whole number from 1")
-        if problems:
-            raise ParameterError("; ".join(problems))
-        return {
-            "source": source,
-            "num_templates": int(num_templates),
-            "feature_channels": feature_channels,
+        checks = Checks()
+        params = {
+            "source": checks.choice("source", source, ("auto", *SOURCES)),
+            "num_templates": checks.whole_number("num_templates", num_templates, at_least=1),
+            "feature_channels": checks.choice(
+                "feature_channels", feature_channels, ("repaired", "file")
+            ),
         }
+        checks.finish()
+        return params
 
     def _run(self, verbose: bool = False, **job_kwargs: Any) -> None:
         analyzer = self.sorting_analyzer
@@ -202,10 +192,10 @@ class TemplateFeatures(BaseSpikeVectorExtension):
         wanted = self.params["source"]
         why = []
         if wanted != "recording":
-            if "spike_rows" not in assignment.data:
+            if not assignment.is_from_folder:
                 why.append("the analyzer was not read from a Kilosort folder")
             else:
-                spikes = spikes_of_folder(assignment)
+                spikes = assignment.get_spikes_of_folder()
                 for name in ("file", "pc_features"):
                     if wanted not in ("auto", name):
                         continue
@@ -231,7 +221,7 @@ class TemplateFeatures(BaseSpikeVectorExtension):
         raise MissingDataError("there is nothing to take template features from: " + "; ".join(why))
 
     def _open(self, name: str, spikes: SpikesOfFolder, assignment) -> ProjectionSource:
-        files = feature_files_of(assignment)
+        files = assignment.get_feature_files()
         files.check(spikes.rows, spikes.template_ids)
         if name == "file":
             return projections_from_file(files, spikes)
@@ -262,7 +252,7 @@ class TemplateFeatures(BaseSpikeVectorExtension):
         )
         return values, index, norms
 
-    # what belongs to the templates stays as it is through select, merge and split
+    # what belongs to the templates stays as it is when units change
 
     def _template_data(self) -> dict[str, Any]:
         return {
@@ -271,17 +261,12 @@ class TemplateFeatures(BaseSpikeVectorExtension):
             "feature_info": dict(self.data["feature_info"]),
         }
 
-    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
-        return {**super()._select_units_extension_data(unit_ids), **self._template_data()}
+    def data_after(self, change: UnitChange) -> dict[str, Any]:
+        """Keep the projections of every spike."""
+        return {**self.spike_data_after(change), **self._template_data()}
 
     def _select_channels_extension_data(self, channel_ids: Any) -> dict[str, Any]:
         return {VALUES: materialize_array(self.data[VALUES]), **self._template_data()}
-
-    def _merge_extension_data(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {**super()._merge_extension_data(*args, **kwargs), **self._template_data()}
-
-    def _split_extension_data(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {**super()._split_extension_data(*args, **kwargs), **self._template_data()}
 
     # what users ask for
 
@@ -341,7 +326,7 @@ class TemplateFeatures(BaseSpikeVectorExtension):
         assignment = assignment_of(self.sorting_analyzer)
         spikes = self._spikes_of(unit_id)
         target = unit_id if onto is None else onto
-        position = unit_position(self.sorting_analyzer, target)
+        position = unit_index_of(self.sorting_analyzer, target)
         template = int(assignment.unit_template_ids[position])
         if template < 0:
             raise MissingDataError(f"unit {target!r} has no spikes, and so no template")
@@ -409,7 +394,7 @@ class TemplateFeatures(BaseSpikeVectorExtension):
         counts = assignment.get_template_counts()
         weights = []
         for unit_id in (unit_a, unit_b):
-            of_unit = counts[[unit_position(self.sorting_analyzer, unit_id)]].toarray()[0]
+            of_unit = counts[[unit_index_of(self.sorting_analyzer, unit_id)]].toarray()[0]
             if not of_unit.any():
                 raise MissingDataError(f"unit {unit_id!r} has no spikes, and so no template")
             weights.append(of_unit)

@@ -11,17 +11,18 @@ import spikeinterface.postprocessing  # noqa: F401  (before registering; see _sp
 from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core.core_tools import materialize_array
-from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 from si_curation._spikeinterface import as_array, register_extension
-from si_curation.errors import MissingDataError, ParameterError
-from si_curation.extensions.template_assignment import refuse_if_lost, unit_position
+from si_curation.checks import Checks, unit_index_of
+from si_curation.errors import MissingDataError
+from si_curation.extensions.changes import UnitChange, UnitsExtension
+from si_curation.extensions.template_assignment import refuse_if_lost
 from si_curation.kernels.template_similarity import lagged_cosine_similarity, similarity_of_groups
 
 SOURCES = ("auto", "file", "templates")
 
 
-class UnitSimilarity(AnalyzerExtension):
+class UnitSimilarity(UnitsExtension):
     """Similarity of all pairs of units: that of the two most similar templates of both, as in phy.
 
     The similarities of templates are the sorter's (``similar_templates.npy``). Where there are
@@ -81,23 +82,16 @@ class UnitSimilarity(AnalyzerExtension):
     def _set_params(
         self, source: Literal["auto", "file", "templates"] = "auto", max_lag_ms: float = 1.0
     ) -> dict[str, Any]:
-        problems = []
-        if source not in SOURCES:
-            problems.append(f"source is {source!r}, expected one of {SOURCES}")
-        try:
-            usable = 0 <= float(max_lag_ms) < np.inf
-        except (TypeError, ValueError):
-            usable = False
-        if not usable:
-            problems.append(f"max_lag_ms is {max_lag_ms!r}, expected 0 or more ms")
-        if problems:
-            raise ParameterError("; ".join(problems))
+        checks = Checks()
+        checks.choice("source", source, SOURCES)
+        max_lag_ms = checks.number("max_lag_ms", max_lag_ms, at_least=0)
+        checks.finish()
         if source == "file" and not _has_file(self.sorting_analyzer):
             raise MissingDataError(
                 "source='file' needs the sorter's similar_templates.npy, which this analyzer does "
                 "not have; pass source='templates' to compute it"
             )
-        return {"source": str(source), "max_lag_ms": float(max_lag_ms)}
+        return {"source": source, "max_lag_ms": max_lag_ms}
 
     def _run(self, verbose: bool = False) -> None:
         self.data = self._compute(self.sorting_analyzer, None)
@@ -106,7 +100,7 @@ class UnitSimilarity(AnalyzerExtension):
         """Similarities of units; `known` are those of templates where they were computed before."""
         assignment = analyzer.get_extension("template_assignment")
         if self.params["source"] != "templates" and _has_file(analyzer):
-            table = as_array(assignment.data["similar_templates"])
+            table = assignment.get_template_similarity()
             similarity = similarity_of_groups(table, assignment.get_template_counts())
             return {"similarity": similarity, "similarity_info": {"source": "file"}}
         lag = round(self.params["max_lag_ms"] * analyzer.sampling_frequency * 1e-3)
@@ -129,8 +123,11 @@ class UnitSimilarity(AnalyzerExtension):
             return None
         return materialize_array(self.data["similarity_of_templates"])
 
-    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
-        keep = np.asarray(self.sorting_analyzer.sorting.ids_to_indices(unit_ids), dtype=np.int64)
+    def data_after(self, change: UnitChange) -> dict[str, Any]:
+        """Group the same similarities of templates by the new units."""
+        if change.is_new.any():
+            return self._compute(change.after, self._known())
+        keep = change.same_before
         data = {
             "similarity": as_array(self.data["similarity"])[np.ix_(keep, keep)],
             "similarity_info": dict(self.data["similarity_info"]),
@@ -142,14 +139,6 @@ class UnitSimilarity(AnalyzerExtension):
         # as with the sorter's file: similarities stay those of the whole templates
         arrays = {k: materialize_array(v) for k, v in self.data.items() if k != "similarity_info"}
         return {**arrays, "similarity_info": dict(self.data["similarity_info"])}
-
-    def _merge_extension_data(
-        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, *args, **kwargs
-    ):
-        return self._compute(new_sorting_analyzer, self._known())
-
-    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
-        return self._compute(new_sorting_analyzer, self._known())
 
     def _get_data(self) -> NDArray[np.float32]:
         return as_array(self.data["similarity"])
@@ -179,7 +168,7 @@ class UnitSimilarity(AnalyzerExtension):
         UnknownIdError
             There is no such unit.
         """
-        position = unit_position(self.sorting_analyzer, unit_id)
+        position = unit_index_of(self.sorting_analyzer, unit_id)
         row = np.array(self._get_data()[position])
         row[position] = np.nan
         order = np.argsort(-row, kind="stable")
@@ -190,7 +179,7 @@ class UnitSimilarity(AnalyzerExtension):
 
 def _has_file(analyzer: Any) -> bool:
     assignment = analyzer.get_extension("template_assignment")
-    return assignment is not None and "similar_templates" in assignment.data
+    return assignment is not None and assignment.has_sorter_similarity
 
 
 def _unit_templates(analyzer: Any) -> NDArray[np.floating]:

@@ -11,10 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
 from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.kernels.hollow_gaussian import KERNEL_REACH_SIGMAS
 from si_curation.kernels.monosynaptic import (
     DEFICIT,
@@ -372,17 +371,13 @@ def places_of(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> Places | N
     """Return the best channels of the units; None where there are no templates."""
     extension = analyzer.get_extension("template_best_channels")
     if extension is not None:
-        ranked = as_array(extension.data["channel_indices"]).astype(np.int64)
+        ranked = extension.get_channel_indices().astype(np.int64)
     else:
         try:
-            rows, _, template_of_unit = rank_template_channels(
-                analyzer, PHY_NUM_CHANNELS, 0.0, True
-            )
+            ranked = phy_best_channels(analyzer).by_unit
         except MissingDataError as error:
             logger.info("shared channels are unknown: %s", error)
             return None
-        rows = np.vstack([rows, np.full((1, rows.shape[1]), -1, dtype=rows.dtype)])
-        ranked = rows[template_of_unit]
     ranked = ranked[units]
     num_channels = len(analyzer.channel_ids)
     # a last column for what is padded

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import inject_extension, loaded_extensions
+from si_curation._spikeinterface import inject_extension
 from si_curation.kernels.channels import neighbourhood
 from si_curation.kernels.template_counts import most_frequent_templates
 
@@ -174,32 +174,3 @@ def set_unit_templates(
     inject_extension(analyzer, "template_similarity", similarity, SIMILARITY_PARAMS)
     with np.errstate(invalid="ignore", divide="ignore"):  # templates without signal: NaN
         analyzer.compute("unit_locations", save=False, **LOCATION_PARAMS)
-
-
-def rebuild_unit_templates(
-    analyzer: SortingAnalyzer, counts: sparse.csr_array, templates: NDArray[np.floating]
-) -> None:
-    """Correct what SpikeInterface derived by copying or by the intersection of channels.
-
-    After a merge or a split it gives the new units a copy of the old unit's template, or a mean on
-    the channels that all units share. Here the templates of all units are made anew from the
-    sorter's templates by counts, and the locations and similarities that depend on them.
-    """
-    extensions = loaded_extensions(analyzer)
-    extension = extensions.get("templates")
-    if extension is None or "waveforms" in extensions:
-        return
-    extension.data["average"] = weighted_mean_templates(counts, templates)
-    changed = [extension]
-    similarity = extensions.get("template_similarity")
-    if similarity is not None and similarity.params == SIMILARITY_PARAMS:
-        similarity.data["similarity"] = cosine_similarity(extension.data["average"])
-        changed.append(similarity)
-    locations = extensions.get("unit_locations")
-    if locations is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            locations._run()
-        changed.append(locations)
-    if analyzer.format != "memory":
-        for one in changed:
-            one.save()

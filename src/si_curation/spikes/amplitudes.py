@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, recording_of
+from si_curation.checks import unit_index_of
 from si_curation.errors import Finding, MissingDataError, ParameterError, PhyFolderError
-from si_curation.extensions.spikes_of_units import (
-    feature_files_of,
-    spikes_of_folder,
-    spikes_of_unit,
-)
-from si_curation.extensions.template_assignment import unit_position
-from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.extensions.spikes_of_units import spikes_of_unit
+from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.phy.arrays import Findings, as_vector, open_array
 from si_curation.spikes.features import get_spike_features
+from si_curation.variables import ChannelIndices
 
 KINDS = ("template", "template_feature", "feature", "raw")
 
@@ -111,8 +108,8 @@ def get_spike_amplitudes(
         raise ParameterError(f"kind is {kind!r}, expected one of {KINDS}")
     first = unit_id if first_unit_id is None else first_unit_id
     best = _best_channels(sorting_analyzer)
-    position = unit_position(sorting_analyzer, first)
-    unit_position(sorting_analyzer, unit_id)
+    position = unit_index_of(sorting_analyzer, first)
+    unit_index_of(sorting_analyzer, unit_id)
     if best[position].size == 0:
         raise MissingDataError(f"unit {first!r} has no template with signal, and so no channel")
     peak = int(best[position][0])
@@ -170,11 +167,10 @@ def amplitudes_of_spikes(
     return _raw_amplitudes(sorting_analyzer, spike_indices, channel_index, best)
 
 
-def _best_channels(analyzer: SortingAnalyzer) -> list[NDArray[np.int64]]:
+def _best_channels(analyzer: SortingAnalyzer) -> list[ChannelIndices]:
     """Best channel indices of each unit, as phy ranks them."""
-    ranked, _, template_of_unit = rank_template_channels(analyzer, PHY_NUM_CHANNELS, 0.0, True)
-    rows = [ranked[t] if t >= 0 else ranked[:0].reshape(-1) for t in template_of_unit]
-    return [row[row >= 0] for row in rows]
+    ranking = phy_best_channels(analyzer)
+    return [ranking.of_unit(unit) for unit in range(len(analyzer.unit_ids))]
 
 
 def channel_position(analyzer: SortingAnalyzer, channel_id: Any) -> int:
@@ -236,10 +232,10 @@ def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> N
     assignment = analyzer.get_extension("template_assignment")
     if assignment is None or "spike_rows" not in assignment.data:
         raise MissingDataError("the analyzer was not read from a Kilosort folder")
-    whole = spikes_of_folder(assignment)
+    whole = assignment.get_spikes_of_folder()
     chosen = whole.select(spikes)
     rows = chosen.rows
-    feature_files_of(assignment).check(rows, chosen.template_ids)
+    assignment.get_feature_files().check(rows, chosen.template_ids)
     findings = Findings()
     name = "amplitudes.npy"
     values = as_vector(open_array(whole.folder, name, findings), name, findings)

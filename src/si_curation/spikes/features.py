@@ -10,7 +10,6 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
 from si_curation.extensions.template_assignment import TemplateAssignment, refuse_if_lost
 from si_curation.kernels.feature_projections import gather_features
 from si_curation.kernels.parallel import blocks, run_blocks
@@ -110,8 +109,8 @@ def _read(
     channels: NDArray[np.int64],
     channels_from: FeatureChannels,
 ) -> NDArray[np.float32]:
-    spikes = spikes_of_folder(assignment).select(asked)
-    files = feature_files_of(assignment)
+    spikes = assignment.get_spikes_of_folder().select(asked)
+    files = assignment.get_feature_files()
     files.check(spikes.rows, spikes.template_ids)
     features = files.features_of_spikes(spikes, channels_from)
     folder_channels = as_array(assignment.data["folder_channels"])

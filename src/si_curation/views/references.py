@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, phy_best_channels
+from si_curation.variables import ChannelIndices
 from si_curation.views.units import DrawnUnit
 
 
@@ -58,16 +59,15 @@ class ChannelRanking:
         same_shank: bool = True,
     ):
         self._analyzer = sorting_analyzer
-        self._ranked, _, self._template_of_unit = rank_template_channels(
+        self._ranking = phy_best_channels(
             sorting_analyzer, num_channels, amplitude_threshold, same_shank
         )
 
-    def of_template(self, template_id: int) -> NDArray[np.int64]:
+    def of_template(self, template_id: int) -> ChannelIndices:
         """Channel indices of a template, best first; none for -1."""
-        row = self._ranked[template_id] if template_id >= 0 else self._ranked[:0].reshape(-1)
-        return row[row >= 0]
+        return self._ranking.of_template(template_id)
 
-    def of(self, unit: DrawnUnit) -> NDArray[np.int64]:
+    def of(self, unit: DrawnUnit) -> ChannelIndices:
         """Channel indices of a unit, best first; none without spikes."""
         return self.of_template(template_of(self._analyzer, unit))
 
@@ -78,8 +78,7 @@ class ChannelRanking:
         -------
         array (n_units,) bool
         """
-        of_template = np.isin(self._ranked, channel_indices).any(axis=1)
-        return np.append(of_template, False)[self._template_of_unit]
+        return np.asarray(np.isin(self._ranking.by_unit, channel_indices).any(axis=1))
 
     def background(
         self, units: list[DrawnUnit], channel_indices: NDArray[np.integer]

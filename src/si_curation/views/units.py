@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.widgets import get_unit_colors
 
+from si_curation.checks import unit_index_of
 from si_curation.errors import ParameterError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
-from si_curation.extensions.template_assignment import unit_position
 from si_curation.views.colors import ACCENTS, are_alike, on_white
 
 _MOST_IN_LABEL = 5
@@ -41,7 +41,7 @@ class DrawnUnit(NamedTuple):
 
     def rows(self, sorting_analyzer: SortingAnalyzer) -> list[int]:
         """Positions of its unit ids."""
-        return [unit_position(sorting_analyzer, unit_id) for unit_id in self.unit_ids]
+        return [unit_index_of(sorting_analyzer, unit_id) for unit_id in self.unit_ids]
 
 
 def resolve_units(
@@ -90,7 +90,7 @@ def resolve_units(
         merged = tuple(entry) if isinstance(entry, tuple | list | np.ndarray) else (entry,)
         if not merged or len(set(merged)) < len(merged):
             raise ParameterError(f"{entry!r} is to be drawn as merged, expected different unit ids")
-        rows = [unit_position(sorting_analyzer, unit_id) for unit_id in merged]
+        rows = [unit_index_of(sorting_analyzer, unit_id) for unit_id in merged]
         ids = tuple(sorting_analyzer.unit_ids[row] for row in rows)
         label = " + ".join(map(str, ids[:_MOST_IN_LABEL]))
         if len(ids) > _MOST_IN_LABEL:

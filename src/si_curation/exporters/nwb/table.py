@@ -16,7 +16,7 @@ from si_curation.exporters.nwb.provenance import describe_units
 from si_curation.exporters.nwb.spikes import PerSpike, SpikesOfUnits
 from si_curation.exporters.nwb.values import Ragged
 from si_curation.exporters.nwb.waveforms import Waveforms
-from si_curation.variables import NWB_UNITS
+from si_curation.variables import NWB_UNITS, ChannelIndices
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class UnitContent:
     clocks: Sequence[Clock]
     spikes: SpikesOfUnits
     times: NDArray[np.float64]
-    channels: list[NDArray[np.int64]] | None
+    channels: list[ChannelIndices] | None
     rows: NDArray[np.int64]
     waveforms: Waveforms | None
     columns: Sequence[Column | Ragged]
@@ -122,7 +122,7 @@ def make_table(
 def _electrode_columns(
     analyzer: SortingAnalyzer,
     nwbfile: Any,
-    channels: list[NDArray[np.int64]],
+    channels: list[ChannelIndices],
     rows: NDArray[np.int64],
     region: NDArray[np.int64],
 ) -> list[Any]:
@@ -184,7 +184,7 @@ def _index(name: str, target: Any, index: NDArray[np.int64]) -> Any:
     return VectorIndex(name=f"{name}_index", data=np.asarray(index).astype(dtype), target=target)
 
 
-def _peak_channels(analyzer: SortingAnalyzer, channels: list[NDArray[np.int64]]) -> list[int]:
+def _peak_channels(analyzer: SortingAnalyzer, channels: list[ChannelIndices]) -> list[int]:
     """Return the best channel of each unit; without one, the main channel of the analyzer."""
     main = analyzer.sorting.get_property("main_channel_id")
     out = []

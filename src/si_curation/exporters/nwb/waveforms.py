@@ -12,14 +12,15 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import as_array
 from si_curation.exporters.nwb.spikes import is_in_uv
 from si_curation.extensions.template_assignment import refuse_if_lost
-from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.extensions.template_best_channels import phy_best_channels
+from si_curation.variables import ChannelIndices
 
 logger = logging.getLogger(__name__)
 
 _VOLTS_PER_UV = 1e-6
 
 
-def best_channels(analyzer: SortingAnalyzer) -> list[NDArray[np.int64]] | None:
+def best_channels(analyzer: SortingAnalyzer) -> list[ChannelIndices] | None:
     """Return the channel indices of each unit, best first, as `template_best_channels` ranks them.
 
     Returns
@@ -38,9 +39,8 @@ def best_channels(analyzer: SortingAnalyzer) -> list[NDArray[np.int64]] | None:
             "'random_spikes' and 'templates' first to have them"
         )
         return None
-    ranked, _, template_of_unit = rank_template_channels(analyzer, PHY_NUM_CHANNELS, 0.0, True)
-    rows = [ranked[t] if t >= 0 else np.zeros(0, dtype=np.int64) for t in template_of_unit]
-    return [row[row >= 0] for row in rows]
+    ranking = phy_best_channels(analyzer)
+    return [ranking.of_unit(unit) for unit in range(len(analyzer.unit_ids))]
 
 
 class Waveforms(NamedTuple):
@@ -58,7 +58,7 @@ class Waveforms(NamedTuple):
 
 
 def waveforms_in_volts(
-    analyzer: SortingAnalyzer, channels: list[NDArray[np.int64]] | None
+    analyzer: SortingAnalyzer, channels: list[ChannelIndices] | None
 ) -> Waveforms | None:
     """Return the templates of the units on their best channels; None where they are not in µV.
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
 from si_curation.files import write_file
 from si_curation.kernels.parallel import blocks
 from si_curation.phy.feature_files import open_spike_templates
@@ -86,10 +85,10 @@ def _project_others(extension: Any, assignment: Any, rows: NDArray, out: NDArray
             "%s: %d spikes that are not in the analyzer have no projections: 0", FILE, others.size
         )
         return
-    whole = spikes_of_folder(assignment)
+    whole = assignment.get_spikes_of_folder()
     template_ids = open_spike_templates(whole.folder)[others].astype(np.int32)
     found = projections_from_pc_features(
-        feature_files_of(assignment),
+        assignment.get_feature_files(),
         whole.replace_spikes(others, template_ids),
         assignment.get_template_similarity(),
         extension.params["num_templates"],

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import PhyFolderError
-from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
-from si_curation.folder.folder import PhyFolder, read_phy_folder
+from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.phy.arrays import Findings, as_vector, open_array
+from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.phy.tables import SNAPSHOT
 from si_curation.phy.writing import format_table
 from si_curation.reading.reader import read_kilosort_as_analyzer
@@ -74,10 +74,10 @@ def make_cluster_info(folder_path: str | Path, *, sampling_frequency: float | No
         max_spikes_per_unit=1,
         principal_components=False,
     )
-    ranked, amplitudes, template_of_unit = rank_template_channels(
-        analyzer, PHY_NUM_CHANNELS, 0.0, True
-    )
-    template_of = dict(zip(analyzer.unit_ids.tolist(), template_of_unit.tolist(), strict=True))
+    ranking = phy_best_channels(analyzer)
+    ranked, amplitudes = ranking.by_template, ranking.amplitudes
+    template_of_unit = ranking.template_of_unit.tolist()
+    template_of = dict(zip(analyzer.unit_ids.tolist(), template_of_unit, strict=True))
     templates = [template_of.get(int(i), -1) for i in ids]
     best = [int(ranked[t, 0]) if t >= 0 else -1 for t in templates]
     columns["amp"] = [float(amplitudes[t].max()) if t >= 0 else None for t in templates]

@@ -14,6 +14,7 @@ from spikeinterface.core.analyzer_extension_core import BaseMetricExtension
 
 from si_curation._spikeinterface import loaded_extensions, register_extension
 from si_curation.errors import MissingDataError, ParameterError
+from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.quality.metrics.registry import (
     METRIC_DESCRIPTIONS,
     METRICS,
@@ -40,7 +41,7 @@ from si_curation.quality.metrics.table import (
 from si_curation.quality.metrics.windows import PeriodsByUnit, normalise_periods, windows_of
 
 
-class CurationMetrics(BaseMetricExtension):
+class CurationMetrics(UnitsExtension, BaseMetricExtension):
     """Quality metrics of units, from what the sorter wrote or the analyzer's extensions.
 
     Four groups: *identity* (phy's columns, templates, the sorter's own label), *stability*
@@ -189,14 +190,49 @@ class CurationMetrics(BaseMetricExtension):
             ),
         )
 
-    # units that did not change keep their rows
-
-    def _select_units_extension_data(self, unit_ids: Any) -> dict[str, Any]:
-        rows = self.sorting_analyzer.sorting.ids_to_indices(unit_ids)
+    def data_after(self, change: UnitChange) -> dict[str, Any]:
+        """Keep the rows of units that did not change, and compute those whose inputs did."""
         found, windows = unpack(self.data)
+        periods = self._periods
+        if not change.is_new.any():
+            rows = change.same_before
+            if windows is not None:
+                windows = windows._replace(values=take_units(windows.values, rows))
+            return pack(take_units(found, rows), windows, {"periods": periods})
+        periods = _periods_after(periods, change)
+        whole = _rows_after(found, change)
+        for unit_ids, params in self._to_compute(change):
+            computed = compute_metrics(change.after, unit_ids, params, periods)
+            whole = put_units(whole, computed, change.after.sorting.ids_to_indices(unit_ids))
         if windows is not None:
-            windows = windows._replace(values=take_units(windows.values, rows))
-        return pack(take_units(found, rows), windows, {"periods": self._periods})
+            inside = _rows_after(windows.values, change)
+            again = self._windows(change.after, change.new_unit_ids, periods)
+            if again is not None:
+                inside = put_units(inside, again.values, np.flatnonzero(change.is_new))
+            windows = windows._replace(values=inside)
+        return pack(whole, windows, {"periods": periods})
+
+    @property
+    def hangs_on_neighbours(self) -> bool:
+        """Whether there are metrics of a unit that hang on other units (isolation)."""
+        return any(METRICS[name].group == "isolation" for name in self.params["metric_params"])
+
+    def _to_compute(self, change: UnitChange) -> list[tuple[NDArray, dict[str, Any]]]:
+        """Return which units need which metrics after a change, with their parameters."""
+        params = self.params["metric_params"]
+        by_neighbours = {n: p for n, p in params.items() if METRICS[n].group == "isolation"}
+        by_unit = {n: p for n, p in params.items() if n not in by_neighbours}
+        wanted = [(change.new_unit_ids, by_unit)] if by_unit else []
+        if by_neighbours:
+            near = units_with_new_neighbours(
+                change.before,
+                change.after,
+                change.before.unit_ids[change.replaced],
+                change.new_unit_ids,
+                by_neighbours,
+            )
+            wanted.append((near, by_neighbours))
+        return wanted
 
     def _select_channels_extension_data(self, channel_ids: Any) -> dict[str, Any]:
         return pack(*unpack(self.data), {"periods": self._periods})
@@ -204,52 +240,6 @@ class CurationMetrics(BaseMetricExtension):
     @property
     def _periods(self) -> PeriodsByUnit | None:
         return self.data["table"]["periods"]
-
-    def _merge_extension_data(
-        self, merge_unit_groups, new_unit_ids, new_sorting_analyzer, *args, **kwargs
-    ):
-        parents = dict(zip(new_unit_ids, merge_unit_groups, strict=True))
-        return self._after_change(parents, new_sorting_analyzer)
-
-    def _split_extension_data(self, split_units, new_unit_ids, new_sorting_analyzer, **kwargs):
-        parents = {
-            new: [old] for old, its in zip(split_units, new_unit_ids, strict=True) for new in its
-        }
-        return self._after_change(parents, new_sorting_analyzer)
-
-    def _after_change(self, parents: Mapping[Any, Sequence[Any]], after: Any) -> dict[str, Any]:
-        before = self.sorting_analyzer
-        new = after.unit_ids[np.isin(after.unit_ids, list(parents))]
-        gone = before.unit_ids[
-            np.isin(before.unit_ids, [i for its in parents.values() for i in its])
-        ]
-        periods = _periods_after(self._periods, parents, after)
-        same = after.unit_ids[~np.isin(after.unit_ids, new)]
-        old_rows = before.sorting.ids_to_indices(same)
-        rows = after.sorting.ids_to_indices(same)
-        found, windows = unpack(self.data)
-        params = self.params["metric_params"]
-        whole = put_units(empty_like(found, len(after.unit_ids)), take_units(found, old_rows), rows)
-        by_neighbours = {n: p for n, p in params.items() if METRICS[n].group == "isolation"}
-        by_unit = {n: p for n, p in params.items() if n not in by_neighbours}
-        near = new
-        if by_neighbours:
-            near = units_with_new_neighbours(before, after, gone, new, by_neighbours)
-        for units, its in ((new, by_unit), (near, by_neighbours)):
-            if its:
-                computed = compute_metrics(after, units, its, periods)
-                whole = put_units(whole, computed, after.sorting.ids_to_indices(units))
-        if windows is not None:
-            inside = put_units(
-                empty_like(windows.values, len(after.unit_ids)),
-                take_units(windows.values, old_rows),
-                rows,
-            )
-            again = self._windows(after, new, periods)
-            if again is not None:
-                inside = put_units(inside, again.values, after.sorting.ids_to_indices(new))
-            windows = windows._replace(values=inside)
-        return pack(whole, windows, {"periods": periods})
 
     # what users ask for
 
@@ -283,16 +273,22 @@ class CurationMetrics(BaseMetricExtension):
         return [name for name, metric in METRICS.items() if set(metric.columns) <= columns]
 
 
-def _periods_after(
-    periods: PeriodsByUnit | None, parents: Mapping[Any, Sequence[Any]], after: Any
-) -> PeriodsByUnit | None:
-    """Periods of all units: a new one has those of all units that it came from."""
+def _rows_after(found: MetricValues, change: UnitChange) -> MetricValues:
+    """Return the rows of the units that did not change; those of new units are empty."""
+    same = take_units(found, change.same_before)
+    return put_units(empty_like(found, len(change.after.unit_ids)), same, change.same_after)
+
+
+def _periods_after(periods: PeriodsByUnit | None, change: UnitChange) -> PeriodsByUnit | None:
+    """Return the periods of all units: a new one has those of all units that it came from."""
     if periods is None:
         return None
-    out = {str(i): periods.get(str(i), []) for i in after.unit_ids if i not in parents}
-    for new, old in parents.items():
-        out[str(new)] = [row for unit_id in old for row in periods.get(str(unit_id), [])]
-    return normalise_periods(after, out)
+    before = change.before.unit_ids
+    out = {
+        str(unit_id): [row for i in parents for row in periods.get(str(before[i]), [])]
+        for unit_id, parents in zip(change.after.unit_ids, change.parents, strict=True)
+    }
+    return normalise_periods(change.after, out)
 
 
 def compute_metrics_in_windows(

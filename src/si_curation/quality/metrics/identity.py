@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError
-from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, rank_template_channels
+from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.quality.metrics.result import (
     MetricValues,
     missing_values,
@@ -86,9 +86,7 @@ def _place(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> tuple[MetricV
     has_assignment = analyzer.get_extension("template_assignment") is not None
     source = "template_assignment" if has_assignment else "templates"
     try:
-        ranked, amplitudes, template_of_unit = rank_template_channels(
-            analyzer, PHY_NUM_CHANNELS, 0.0, True
-        )
+        ranked, amplitudes, template_of_unit = phy_best_channels(analyzer)
     except MissingDataError as fault:
         return missing_values(
             names, len(units), Explanation("missing_data", error=str(fault))

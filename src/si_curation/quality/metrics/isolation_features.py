@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError
-from si_curation.extensions.spikes_of_units import assignment_of, feature_files_of, spikes_of_folder
+from si_curation.extensions.spikes_of_units import assignment_of
 from si_curation.kernels.feature_projections import gather_features
 from si_curation.kernels.isolation import Moments, moments_of
 from si_curation.kernels.parallel import blocks, run_blocks
@@ -223,7 +223,7 @@ def folder_features(
         The folder is gone, or is not what it was.
     """
     assignment = assignment_of(analyzer)
-    files, of_folder = feature_files_of(assignment), spikes_of_folder(assignment)
+    files, of_folder = assignment.get_feature_files(), assignment.get_spikes_of_folder()
     files.check(of_folder.rows, of_folder.template_ids)
     features = files.features_of_spikes(of_folder, feature_channels)
     unit_index = analyzer.sorting.to_spike_vector()["unit_index"]

@@ -11,7 +11,6 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
-from si_curation.extensions.spikes_of_units import feature_files_of, spikes_of_folder
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spike_depths import depths_of_features
 from si_curation.reading.features import open_window
@@ -95,8 +94,8 @@ def depths_from_features(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float3
     assignment = sorting_analyzer.get_extension("template_assignment")
     if assignment is None or "spike_rows" not in assignment.data:
         raise MissingDataError("this analyzer was not read from a Kilosort folder")
-    spikes = spikes_of_folder(assignment)
-    files = feature_files_of(assignment)
+    spikes = assignment.get_spikes_of_folder()
+    files = assignment.get_feature_files()
     features = files.features_of_spikes(spikes, "file")
     files.check(spikes.rows, spikes.template_ids)
     depths = np.full(spikes.num_channels, np.nan)

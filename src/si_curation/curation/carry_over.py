@@ -1,0 +1,299 @@
+"""What becomes of the extensions of an analyzer when a session's changes are applied.
+
+Extensions of this package know it themselves (`UnitsExtension`). Those of SpikeInterface that hold
+data per spike, per unit or per pair are made here for any mixture of merges, splits and removals.
+All others are asked the way SpikeInterface asks them: one kind of change at a time. The values are
+those of ``merge_units``, ``split_units`` and ``remove_units`` in each case.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+from spikeinterface.core.analyzer_extension_core import (
+    BaseMetricExtension,
+    BaseSpikeVectorExtension,
+)
+from spikeinterface.core.sortinganalyzer import AnalyzerExtension
+
+from si_curation._spikeinterface import (
+    as_array,
+    data_of_selected_units,
+    data_with_new_units,
+    extensions_in_order,
+    loaded_extensions,
+    merge_extension,
+    put_extension,
+    split_extension,
+)
+from si_curation.extensions.changes import UnitChange, UnitsExtension
+from si_curation.extensions.cross_correlograms_store import add_up, recount
+from si_curation.extensions.cross_correlograms_tables import cells_of
+from si_curation.extensions.units_from_templates import (
+    COMPONENTS,
+    MADE_FROM_TEMPLATES,
+    TEMPLATES,
+    WhatFollows,
+    what_follows,
+)
+from si_curation.kernels.correlogram_bins import bins_of_convention
+from si_curation.kernels.correlograms import assemble
+
+# whose rows hang on one unit each
+_BY_UNIT = ("isi_histograms", "auto_correlograms", "acgs_3d")
+_ENOUGH_SHARED_CHANNELS = 0.75  # SpikeInterface's sparsity_overlap
+_ASSIGNMENT = "template_assignment"
+
+
+# which road
+
+
+def takes_any_change(analyzer: SortingAnalyzer, left_out: Collection[str]) -> bool:
+    """Return whether all extensions of an analyzer can take merges and splits in any mixture."""
+    follows = what_follows(analyzer, analyzer.get_extension(_ASSIGNMENT), left_out)
+    if not follows.channels:
+        return False
+    return all(
+        _rule_of(extension) is not None or (name in MADE_FROM_TEMPLATES and _is_simple(extension))
+        for name, extension in loaded_extensions(analyzer).items()
+        if name not in left_out
+    )
+
+
+def order_matters(analyzer: SortingAnalyzer) -> bool:
+    """Return whether it matters when units are removed: their neighbours' isolation hangs on them.
+
+    A metric of a unit is computed when the unit or one of its neighbours is new, and kept when one
+    is removed.
+    """
+    metrics = loaded_extensions(analyzer).get("curation_metrics")
+    return metrics is not None and metrics.hangs_on_neighbours
+
+
+def refused_channels(analyzer: SortingAnalyzer, merges: Sequence[Sequence[Any]]) -> dict[str, str]:
+    """Return what merges make impossible to keep, because the units share too few channels.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    merges : sequence of sequence
+        Ids of the units that each step merges; of units that earlier steps made too.
+
+    Returns
+    -------
+    dict
+        {extension: why}
+    """
+    there = [n for n in ("waveforms", COMPONENTS) if n in loaded_extensions(analyzer)]
+    if analyzer.sparsity is None or not there:
+        return {}
+    follows = what_follows(analyzer, analyzer.get_extension(_ASSIGNMENT))
+    if follows.channels:
+        return {}
+    mask_of = dict(zip(analyzer.unit_ids.tolist(), analyzer.sparsity.mask, strict=True))
+    for ids in merges:
+        known = np.stack([mask_of[i] for i in ids if i in mask_of] or [~np.zeros(1, dtype=bool)])
+        if not _share_enough(known):
+            units = ", ".join(map(str, ids))
+            reason = (
+                f"units {units} share too few channels to merge them; compute it from the recording"
+            )
+            return dict.fromkeys(there, reason)
+    return {}
+
+
+def _share_enough(masks: NDArray[np.bool_]) -> bool:
+    shared, of_any = masks.all(axis=0).sum(), masks.any(axis=0).sum()
+    return bool(shared and shared / of_any >= _ENOUGH_SHARED_CHANNELS)
+
+
+def channels_of_merged(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the channels of a merged unit: those that all share; of any, where these are few.
+
+    Parameters
+    ----------
+    masks : array (n_parents, n_channels) bool
+
+    Returns
+    -------
+    array (n_channels,) bool
+    """
+    shared = masks.all(axis=0) if _share_enough(masks) else masks.any(axis=0)
+    return np.asarray(shared)
+
+
+# carrying over
+
+
+def copy_extensions(change: UnitChange) -> None:
+    """Copy all extensions to an analyzer of the same units; no array is shared."""
+    for extension in loaded_extensions(change.before).values():
+        data = {key: _copied(value) for key, value in extension.data.items()}
+        put_extension(change.after, extension, data)
+
+
+def carry_over(
+    change: UnitChange, kind: str, made_of: Mapping[Any, Sequence[Any]]
+) -> dict[str, str]:
+    """Give the analyzer after a change every extension that can be kept.
+
+    Parameters
+    ----------
+    change : UnitChange
+        ``change.after`` has no extensions yet.
+    kind : {"merge", "split", "remove", "change"}
+        "change": merges, splits and removals in any mixture.
+    made_of : mapping
+        {id of a new unit: units that it was made of, in the order that was given}.
+
+    Returns
+    -------
+    dict
+        {extension: why it could not be kept}
+    """
+    before = loaded_extensions(change.before)
+    names = [name for name in extensions_in_order(change.before) if name not in change.left_out]
+    follows = what_follows(change.before, before[_ASSIGNMENT], change.left_out)
+    if change.is_new.any():  # what `template_assignment` makes for itself
+        names = [n for n in names if not (_is_made(n, follows) and _is_simple(before[n]))]
+    if kind == "change":  # the templates of units first: others are computed from them
+        names.sort(key=lambda name: name != _ASSIGNMENT)
+    reasons: dict[str, str] = {}
+    for name in names:
+        try:
+            _carry_one(before[name], change, kind, made_of)
+        except Exception as fault:  # of any package's extension
+            if isinstance(before[name], UnitsExtension):
+                raise
+            reasons[name] = f"{type(fault).__name__}: {fault}; compute it again"
+    return reasons
+
+
+def _is_made(name: str, follows: WhatFollows) -> bool:
+    """Return whether `update_units` makes an extension."""
+    if name == COMPONENTS:
+        return follows.features is not None
+    return name in MADE_FROM_TEMPLATES and follows.templates
+
+
+def _is_simple(extension: AnalyzerExtension) -> bool:
+    """Return whether `update_units` makes all of an extension: not other operators of templates."""
+    return extension.extension_name != TEMPLATES or set(extension.data) == {"average"}
+
+
+def _carry_one(
+    extension: AnalyzerExtension,
+    change: UnitChange,
+    kind: str,
+    made_of: Mapping[Any, Sequence[Any]],
+) -> None:
+    rule = _rule_of(extension)
+    if rule is not None:
+        put_extension(change.after, extension, rule(extension, change))
+    elif not change.is_new.any():
+        data = data_of_selected_units(extension, change.after.unit_ids)
+        put_extension(change.after, extension, {k: _copied(v) for k, v in data.items()})
+    else:
+        with warnings.catch_warnings():  # that templates of split units are copies, and the like
+            warnings.simplefilter("ignore")
+            if kind == "merge":
+                groups = [list(made_of[i]) for i in change.new_unit_ids.tolist()]
+                merge_extension(extension, change.after, groups, list(change.new_unit_ids))
+            else:
+                split_extension(extension, change.after, *_splits_of(change))
+
+
+def _splits_of(change: UnitChange) -> tuple[dict[Any, list[NDArray]], list[list[Any]]]:
+    """Return SpikeInterface's ``split_units`` and ``new_unit_ids`` of a change by splits alone."""
+    unit_ids = change.before.unit_ids
+    vectors = [a.sorting.to_spike_vector()["unit_index"] for a in (change.before, change.after)]
+    indices: dict[Any, list[NDArray]] = {}
+    new_ids: dict[Any, list[Any]] = {}
+    for row in np.flatnonzero(change.is_new):
+        (parent,) = change.parents[int(row)]
+        of_parent = np.flatnonzero(vectors[0] == parent)
+        spikes = np.flatnonzero(vectors[1] == row)
+        unit_id = unit_ids[parent]
+        indices.setdefault(unit_id, []).append(np.searchsorted(of_parent, spikes))
+        new_ids.setdefault(unit_id, []).append(change.after.unit_ids[row])
+    return indices, list(new_ids.values())
+
+
+# the rules: what an extension holds after any mixture of merges, splits and removals
+
+_Rule = Callable[[Any, UnitChange], dict[str, Any]]
+
+
+def _rule_of(extension: AnalyzerExtension) -> _Rule | None:
+    """Return how the data of an extension are made after any change; None: not known."""
+    name = extension.extension_name
+    if isinstance(extension, UnitsExtension):
+        return lambda one, change: one.data_after(change)
+    if isinstance(extension, BaseSpikeVectorExtension):
+        return _spike_data
+    if isinstance(extension, BaseMetricExtension) or name in _BY_UNIT:
+        return _unit_data
+    return {
+        "random_spikes": _random_spikes,
+        "noise_levels": _unchanged,
+        "correlograms": _correlograms,
+    }.get(name)
+
+
+def _spike_data(extension: BaseSpikeVectorExtension, change: UnitChange) -> dict[str, Any]:
+    per_spike = extension.nodepipeline_variables
+    return {
+        key: change.rows_after(value) if key in per_spike else _copied(value)
+        for key, value in extension.data.items()
+        if value is not None
+    }
+
+
+def _unit_data(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    """Take over the rows of units that did not change, compute those of the new units."""
+    if change.is_new.any():
+        with warnings.catch_warnings():  # of metrics that need a recording, which are NaN
+            warnings.simplefilter("ignore")
+            data = data_with_new_units(extension, change.new_unit_ids, change.after)
+    else:
+        data = data_of_selected_units(extension, change.after.unit_ids)
+    return {key: _copied(value) for key, value in data.items()}
+
+
+def _random_spikes(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    chosen = np.zeros(change.before.sorting.to_spike_vector().size, dtype=bool)
+    chosen[as_array(extension.get_data())] = True
+    return {"random_spikes_indices": np.flatnonzero(change.rows_after(chosen))}
+
+
+def _unchanged(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    return {key: _copied(value) for key, value in extension.data.items()}
+
+
+def _correlograms(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    """Add up the counts of units merged whole; count other new units again, exactly."""
+    counts, bins = (as_array(values) for values in extension.get_data())
+    added = add_up(counts, change.parents).astype(counts.dtype)
+    changed = np.flatnonzero(change.is_new & ~change.is_whole)
+    if changed.size:
+        params = {**extension.params, "bins": "linear"}
+        cells = cells_of(change.after.sampling_frequency, params)
+        shape = (len(added), len(added), cells.num_cells)
+        of_cells = recount(np.zeros(shape, dtype=np.uint32), changed, change.after, cells)
+        again = assemble(of_cells, bins_of_convention(cells, "spikeinterface"))
+        added[changed], added[:, changed] = again[changed], again[:, changed]
+    return {"ccgs": added, "bins": bins.copy()}
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return np.array(value)
+    # scikit-learn's models have an attribute "copy" that is no method
+    is_stored_array = hasattr(value, "shape") and not hasattr(value, "columns")
+    return as_array(value) if is_stored_array else copy.deepcopy(value)
