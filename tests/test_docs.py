@@ -22,6 +22,15 @@ DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 PAGES = [DOCS / "quickstart.md", DOCS / "pipelines.md", *sorted((DOCS / "howto").glob("*.md"))]
 
+
+def as_cases(pages):
+    """The pages as parameters; all but the first are slow."""
+    slow = pytest.mark.slow
+    return [
+        pytest.param(one, id=one.stem, marks=[slow] if i else []) for i, one in enumerate(pages)
+    ]
+
+
 if not DOCS.is_dir():
     pytest.skip("the documentation is not beside the tests", allow_module_level=True)
 
@@ -42,7 +51,7 @@ def words(text):
     return [line.split() for line in text.strip().splitlines()]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", as_cases(PAGES))
 def test_python_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, capsys):
     if page.stem == "nwb":
         need("pynwb")

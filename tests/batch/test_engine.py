@@ -171,6 +171,7 @@ def test_a_session_that_kills_its_workers_is_given_up(sessions, tmp_path):
     assert again.table["status"].tolist() == [skipped, "done", skipped]
 
 
+@pytest.mark.slow
 def test_workers_of_this_machine(sessions, tmp_path, capfd):
     result = sic.run_batch([sessions / "s00", sessions / "s04"], SMALL, tmp_path, num_workers=2)
     assert result.table["status"].tolist() == ["done", "failed"]
@@ -181,6 +182,7 @@ def test_workers_of_this_machine(sessions, tmp_path, capfd):
     assert "WARNING" not in shown.err
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_see_the_output(sessions, client, tmp_path):
     chosen = gather_sessions([sessions / "s00"], sic.read_recipe(SMALL))
     ((number, row),) = engine.run_on_dask(chosen, str(tmp_path / "none"), Options(), client)

@@ -52,6 +52,7 @@ def inodes(folder):
 # recipes
 
 
+@pytest.mark.slow
 def test_the_example_recipe_works_as_it_stands(tmp_path, folder):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(sic.example_recipe(), encoding="utf-8")
@@ -499,6 +500,7 @@ def test_names_are_escaped_on_the_page(many, tmp_path):
 # the command, and a process that is killed
 
 
+@pytest.mark.slow
 def test_command(many, tmp_path):
     invoke = CliRunner().invoke
     printed = invoke(batch_command, ["--example-recipe"])

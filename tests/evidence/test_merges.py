@@ -127,6 +127,7 @@ def test_reasons_are_codes(simulated):
         assert found[0].values["observed"] == row.refractory_observed
 
 
+@pytest.mark.slow
 def test_order_of_units_does_not_matter(simulated):
     analyzer = simulated[0]
     order = np.random.default_rng(0).permutation(analyzer.unit_ids)
@@ -158,6 +159,7 @@ def test_segments_and_threads(threads):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
 def test_saved_gives_the_same(simulated, tmp_path, format):
     analyzer = simulated[0]

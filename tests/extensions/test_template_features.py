@@ -336,6 +336,7 @@ def recovered(folder, truth):
     return naive.recover_basis(features, local, counts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["kilosort1", "kilosort2", "kilosort3", "kilosort4"])
 def test_recovered_basis(make, tmp_path, dialect):
     truth = make(dialect, num_nan_templates=1)

@@ -30,7 +30,7 @@ def draw_folder(data):
     return rng, samples, templates, clusters, table, rows, cluster_of_unit
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=settings.default.max_examples * 2)
 @given(data=st.data())
 def test_comparison_counts_as_a_loop_does(data):
     rng, samples, templates, clusters, table, rows, cluster_of_unit = draw_folder(data)
@@ -45,7 +45,7 @@ def test_comparison_counts_as_a_loop_does(data):
     assert kernels.compare_with_files(*arguments) == naive.compare_with_files(*arguments)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=settings.default.max_examples * 2)
 @given(data=st.data())
 def test_clusters_are_assigned_as_a_loop_does(data):
     _, _, _, before, table, rows, cluster_of_unit = draw_folder(data)

@@ -23,7 +23,7 @@ def read(path):
     return read_table(path, findings), findings
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples * 3 // 2)
 @given(data=st.data())
 def test_what_is_written_is_read_again(tmp_path_factory, data):
     header = data.draw(st.lists(st.sampled_from(["group", "n", "a b"]), min_size=1, unique=True))

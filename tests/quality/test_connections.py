@@ -155,6 +155,7 @@ def test_all_pairs_hold_those_that_pass(injected):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [0.0, 0.7])
 def test_false_positives_without_connections(depth):
     rng = np.random.default_rng(11)
@@ -358,6 +359,7 @@ def test_threads_do_not_matter(threads, injected):
     assert tables[0].equals(tables[1])
 
 
+@pytest.mark.slow
 def test_a_wider_window_changes_nothing(injected):
     default = find_monosynaptic_connections(injected, return_all=True)
     wide = find_monosynaptic_connections(injected, return_all=True, window_ms=200.0)

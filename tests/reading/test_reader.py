@@ -497,6 +497,7 @@ def test_spike_locations_are_the_sorters(curated_folder, analyzer_of):
     np.testing.assert_array_equal(locations["y"], positions[:, 1])
 
 
+@pytest.mark.slow
 def test_similarity_and_locations_are_spikeinterfaces(curated_folder, analyzer_of):
     analyzer = analyzer_of(curated_folder)
     theirs = analyzer.copy()

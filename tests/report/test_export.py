@@ -206,6 +206,7 @@ def test_lineage_history_software_and_parameters(example, tmp_path):
     assert "compute curation_metrics first" in page.text, "apply leaves them out"
 
 
+@pytest.mark.slow
 def test_many_spikes_are_an_image(tmp_path, simulate):
     folder = simulate("kilosort4", num_templates=3, num_channels=8, num_spikes=9000).folder
     analyzer = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.2)
@@ -276,6 +277,7 @@ def test_half_a_surrogate_pair_in_a_name(tmp_path):
     assert page.units[0]["id"] == "a?"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_channels", [1, 384])
 def test_few_and_many_channels(tmp_path, simulate, num_channels):
     folder = simulate(
@@ -339,6 +341,7 @@ def test_amplitudes_that_are_not_known_are_left_out(tmp_path):
     assert second is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
 def test_saved_analyzers_give_the_same_page(tmp_path, example, page, format):
     suffix = ".zarr" if format == "zarr" else ""
@@ -349,6 +352,7 @@ def test_saved_analyzers_give_the_same_page(tmp_path, example, page, format):
     assert again.data == page.data
 
 
+@pytest.mark.slow
 def test_twice_the_same(example, page, tmp_path):
     again = write(example, tmp_path)
     assert re.sub(r"made [^<]*", "", again.source) == re.sub(r"made [^<]*", "", page.source)

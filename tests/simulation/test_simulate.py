@@ -741,6 +741,7 @@ def test_labels(tmp_path):
 # --------------------------------------------------------------------- determinism, refusals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", DIALECT_NAMES)
 def test_deterministic(tmp_path, dialect):
     kwargs = {"curation": 5, "shuffled": True, "num_raw_channels": 40, "feature_rows": 100}

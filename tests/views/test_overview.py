@@ -214,6 +214,7 @@ def test_another_sorter_string_ids_one_spike_and_none(units, extensions):
     assert pair.panels["merged_contamination"].table["num_spikes"].iloc[0] == total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dialect", "num_channels", "with_features"),
     [("kilosort4", 1, True), ("kilosort2", 384, False), ("kilosort1", 16, True)],
@@ -271,6 +272,7 @@ def test_given_figures_and_errors(analyzer):
         sic.plot_pair_overview(analyzer, 4, (4, 10))
 
 
+@pytest.mark.slow
 def test_pages_are_vectors(analyzer, tmp_path):
     widget = sic.plot_unit_overview(analyzer, 4)
     widget.figure.savefig(tmp_path / "page.svg", metadata={"Date": None})
@@ -281,6 +283,7 @@ def test_pages_are_vectors(analyzer, tmp_path):
     assert (tmp_path / "page.pdf").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_500_units_leave_pyplot_and_memory_alone(simulate):
     folder = simulate(
         "kilosort2", num_templates=500, num_channels=8, num_spikes=10_000, write_features=False

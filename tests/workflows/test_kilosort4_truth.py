@@ -111,6 +111,7 @@ def test_repaired_channels_are_those_that_kilosort_took_the_features_on(analyzer
     assert not np.array_equal(as_phy, repaired)
 
 
+@pytest.mark.slow
 def test_recovered_basis_is_the_one_that_kilosort_wrote(tmp_path):
     import shutil
 

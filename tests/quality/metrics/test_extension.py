@@ -126,6 +126,7 @@ def test_contamination_is_spikeinterfaces_and_the_panels(shared_data):
         pd.testing.assert_series_equal(table[column], panel[column], check_names=False)
 
 
+@pytest.mark.slow
 def test_isolation_is_spikeinterfaces(analyzer, computed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -152,6 +153,7 @@ def again(analyzer):
     return fresh
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [[[4, 7]], [[8, 9], [11, 12]], [[4, 9, 13]]])
 def test_merged_is_as_computed_anew(computed, groups):
     merged = merge(computed, groups)

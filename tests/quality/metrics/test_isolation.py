@@ -130,6 +130,7 @@ def analyzer(folder):
     return sic.read_kilosort_as_analyzer(folder, max_spikes_per_unit=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dialect", "max_spikes"),
     [("kilosort1", 10_000), ("kilosort2", 300), ("kilosort4", 10_000), ("kilosort4", 300)],
@@ -142,6 +143,7 @@ def test_equal_to_spikeinterface(simulate, dialect, max_spikes):
     check_equal(read, max_spikes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sparse", "mode"),
     [(True, "by_channel_local"), (False, "by_channel_global"), (False, "concatenated")],
@@ -188,6 +190,7 @@ def test_some_units_and_any_order(analyzer):
         np.testing.assert_allclose(values[::-1], whole.values[name], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_threads_blocks_and_files(analyzer, threads, monkeypatch):
     expected = compute_isolation(analyzer)
     monkeypatch.setattr(isolation_features, "_SPIKES_PER_BLOCK", 37)

@@ -124,6 +124,7 @@ def test_equal_to_spikeinterface(durations):
     assert_equal_where_told(values_of(analyzer), theirs)
 
 
+@pytest.mark.slow
 def test_equal_to_spikeinterface_with_other_parameters(analyzer):
     params = {
         "presence_ratio": {"bin_duration_s": 7.5, "mean_fr_ratio_thresh": 0.8},
@@ -175,6 +176,7 @@ def test_windows_show_that_a_unit_was_lost(analyzer):
         assert ((reasons[column] != "") == table[column].isna()).all(), column
 
 
+@pytest.mark.slow
 def test_a_window_is_a_recording_of_its_own(analyzer):
     table = compute_metrics_in_windows(analyzer, window_s=180).set_index("unit_id")
     second = table[table["window_start_s"] == 180]
