@@ -118,7 +118,6 @@ def test_wrong_choices_are_refused(analyzer):
         ({"components": []}, "components"),
         ({"components": [-1]}, "components"),
         ({"channel_ids": []}, "channel_ids"),
-        ({"channel_ids": ["nowhere"]}, "no channel 'nowhere'"),
     ):
         with pytest.raises(sic.ParameterError, match=match):
             sic.plot_features(analyzer, [4], **arguments)
@@ -126,6 +125,8 @@ def test_wrong_choices_are_refused(analyzer):
         sic.plot_features(analyzer, [])
     with pytest.raises(sic.UnknownIdError, match="no unit 77"):
         sic.plot_features(analyzer, [77])
+    with pytest.raises(sic.UnknownIdError, match="no channel 'nowhere'"):
+        sic.plot_features(analyzer, [4], channel_ids=["nowhere"])
 
 
 def test_spikes_that_the_file_does_not_hold_are_counted(simulate):

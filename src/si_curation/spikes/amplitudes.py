@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, recording_of
-from si_curation.checks import unit_index_of
-from si_curation.errors import Finding, MissingDataError, ParameterError, PhyFolderError
+from si_curation.checks import Checks, channel_index_of, unit_index_of
+from si_curation.errors import Finding, MissingDataError, PhyFolderError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.phy.arrays import Findings, as_vector, open_array
+from si_curation.spikes.background import background_spikes
 from si_curation.spikes.features import get_spike_features
-from si_curation.variables import ChannelIndices
+from si_curation.variables import ChannelIndex, UnitIndices
 
 KINDS = ("template", "template_feature", "feature", "raw")
 
@@ -45,10 +46,10 @@ def get_spike_amplitudes(
     component: int = 0,
     background: bool = False,
 ) -> SpikeAmplitudes:
-    """Give the amplitudes of the spikes of a unit, as phy's AmplitudeView defines them.
+    """Return the amplitudes of the spikes of a unit, as phy's AmplitudeView defines them.
 
     phy shows the amplitudes of all selected clusters with respect to the first of them:
-    `first_unit_id`. phy draws at most 10,000 spikes of a cluster; here they are all given.
+    `first_unit_id`. phy draws at most 10,000 spikes of a cluster; this returns all of them.
 
     Parameters
     ----------
@@ -73,8 +74,8 @@ def get_spike_amplitudes(
     component : int
         For "feature".
     background : bool
-        Give the spikes that phy draws grey behind the unit instead: of all other units that have
-        the best channel of the first unit among their best channels.
+        Return the spikes that phy draws grey behind the unit instead: those of all other units
+        that have the best channel of the first unit among their best channels.
 
     Returns
     -------
@@ -104,20 +105,24 @@ def get_spike_amplitudes(
     >>> sic.get_spike_amplitudes(analyzer, 4, "feature", background=True).spike_indices.size
     3060
     """
-    if kind not in KINDS:
-        raise ParameterError(f"kind is {kind!r}, expected one of {KINDS}")
+    checks = Checks()
+    checks.choice("kind", kind, KINDS)
+    checks.finish()
     first = unit_id if first_unit_id is None else first_unit_id
-    best = _best_channels(sorting_analyzer)
+    ranking = phy_best_channels(sorting_analyzer)
     position = unit_index_of(sorting_analyzer, first)
-    unit_index_of(sorting_analyzer, unit_id)
-    if best[position].size == 0:
+    shown = UnitIndices(np.array([position, unit_index_of(sorting_analyzer, unit_id)]))
+    best = ranking.of_unit(position)
+    if best.size == 0:
         raise MissingDataError(f"unit {first!r} has no template with signal, and so no channel")
-    peak = int(best[position][0])
     if background:
-        spikes = _background_spikes(sorting_analyzer, {unit_id, first}, best, peak)
+        spikes = background_spikes(sorting_analyzer, ranking, best[:1], shown)
     else:
         spikes = spikes_of_unit(sorting_analyzer, unit_id)
-    channel = peak if channel_id is None else channel_position(sorting_analyzer, channel_id)
+    if channel_id is None:
+        channel = ChannelIndex(int(best[0]))
+    else:
+        channel = channel_index_of(sorting_analyzer, channel_id)
     template = -1
     if kind == "template_feature":
         assignment = sorting_analyzer.get_extension("template_assignment")
@@ -134,7 +139,7 @@ def amplitudes_of_spikes(
     template_id: int,
     component: int = 0,
 ) -> NDArray[np.floating]:
-    """Give the amplitudes of any spikes, with respect to a channel and a template.
+    """Return the amplitudes of any spikes, with respect to a channel and a template.
 
     Parameters
     ----------
@@ -163,49 +168,20 @@ def amplitudes_of_spikes(
         return _template_feature_amplitudes(sorting_analyzer, spike_indices, template_id)
     if kind == "feature":
         return _feature_amplitudes(sorting_analyzer, spike_indices, channel_index, component)
-    best = _best_channels(sorting_analyzer)
-    return _raw_amplitudes(sorting_analyzer, spike_indices, channel_index, best)
+    return _raw_amplitudes(sorting_analyzer, spike_indices, channel_index)
 
 
-def _best_channels(analyzer: SortingAnalyzer) -> list[ChannelIndices]:
-    """Best channel indices of each unit, as phy ranks them."""
-    ranking = phy_best_channels(analyzer)
-    return [ranking.of_unit(unit) for unit in range(len(analyzer.unit_ids))]
-
-
-def channel_position(analyzer: SortingAnalyzer, channel_id: Any) -> int:
-    """Give the index of a channel.
-
-    Raises
-    ------
-    ParameterError
-        There is no such channel.
-    """
-    found = np.flatnonzero(analyzer.channel_ids == channel_id)
-    if found.size != 1:
-        raise ParameterError(f"there is no channel {channel_id!r}")
-    return int(found[0])
-
-
-def _background_spikes(analyzer, shown: set, best, peak: int) -> NDArray[np.int64]:
-    others = [
-        unit_id
-        for unit_id, channels in zip(analyzer.unit_ids.tolist(), best, strict=True)
-        if unit_id not in shown and peak in channels
-    ]
-    found = [spikes_of_unit(analyzer, unit_id) for unit_id in others]
-    return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
-
-
-def _template_amplitudes(analyzer, spikes: NDArray[np.int64]) -> NDArray[np.floating]:
+def _template_amplitudes(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64]
+) -> NDArray[np.floating]:
     assignment = analyzer.get_extension("template_assignment")
-    if assignment is None or "spike_rows" not in assignment.data:
+    if assignment is None or not assignment.is_from_folder:
         extension = analyzer.get_extension("spike_amplitudes")
         if extension is None:
             raise MissingDataError(
                 "kind='template' needs the extension 'spike_amplitudes'; compute it first"
             )
-        return np.abs(as_array(extension.data["amplitudes"])[spikes])
+        return np.abs(as_array(extension.get_data(copy=False))[spikes])
     return sorter_amplitudes(analyzer, spikes)
 
 
@@ -230,7 +206,7 @@ def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> N
         The folder is gone, or is another one now.
     """
     assignment = analyzer.get_extension("template_assignment")
-    if assignment is None or "spike_rows" not in assignment.data:
+    if assignment is None or not assignment.is_from_folder:
         raise MissingDataError("the analyzer was not read from a Kilosort folder")
     whole = assignment.get_spikes_of_folder()
     chosen = whole.select(spikes)
@@ -249,7 +225,9 @@ def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> N
     return np.asarray(values[rows])
 
 
-def _template_feature_amplitudes(analyzer, spikes, template_id: int) -> NDArray[np.floating]:
+def _template_feature_amplitudes(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64], template_id: int
+) -> NDArray[np.floating]:
     extension = analyzer.get_extension("template_features")
     if extension is None:
         raise MissingDataError(
@@ -258,24 +236,28 @@ def _template_feature_amplitudes(analyzer, spikes, template_id: int) -> NDArray[
     return extension.get_template_projections(spikes, template_id)
 
 
-def _feature_amplitudes(analyzer, spikes, channel: int, component: int) -> NDArray[np.floating]:
+def _feature_amplitudes(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64], channel: int, component: int
+) -> NDArray[np.floating]:
     values = get_spike_features(analyzer, spikes, [channel])[:, 0]
-    is_whole = isinstance(component, int | np.integer) and not isinstance(component, bool)
-    if not is_whole or not 0 <= component < values.shape[1]:
-        raise ParameterError(f"component is {component!r}, expected 0 to {values.shape[1] - 1}")
+    checks = Checks()
+    checks.whole_number("component", component, at_least=0, at_most=values.shape[1] - 1)
+    checks.finish()
     return np.nan_to_num(values[:, component])  # phy sets what is not stored to 0
 
 
-def _raw_amplitudes(analyzer, spikes, channel: int, best) -> NDArray[np.floating]:
+def _raw_amplitudes(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64], channel: int
+) -> NDArray[np.floating]:
     recording = recording_of(analyzer)
     if recording is None:
         raise MissingDataError(
-            "kind='raw' needs the recording; give it with analyzer.set_temporary_recording"
+            "kind='raw' needs the recording; set it with analyzer.set_temporary_recording"
         )
     num_samples = _template_length(analyzer)
     before = num_samples // 2
     vector = analyzer.sorting.to_spike_vector()[spikes]
-    on_channel = np.array([channel in channels for channels in best], dtype=bool)
+    on_channel = np.asarray((phy_best_channels(analyzer).by_unit == channel).any(axis=1))
     snippets = np.zeros((spikes.size, num_samples))
     kept = on_channel[vector["unit_index"]]
     for i in np.flatnonzero(kept):
@@ -289,11 +271,11 @@ def _raw_amplitudes(analyzer, spikes, channel: int, best) -> NDArray[np.floating
     return np.where(kept, np.ptp(snippets, axis=1), 0.0)
 
 
-def _template_length(analyzer) -> int:
+def _template_length(analyzer: SortingAnalyzer) -> int:
     assignment = analyzer.get_extension("template_assignment")
     if assignment is not None:
-        return int(assignment.data["templates"].shape[1])
-    return int(analyzer.get_extension("templates").data["average"].shape[1])
+        return int(assignment.get_templates().shape[1])
+    return int(analyzer.get_extension("templates").get_templates().shape[1])
 
 
 def _high_pass(snippets: NDArray[np.float64], sampling_frequency: float) -> NDArray[np.float64]:

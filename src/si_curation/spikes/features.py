@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
+from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.template_assignment import TemplateAssignment, refuse_if_lost
 from si_curation.kernels.feature_projections import gather_features
@@ -24,7 +24,7 @@ def get_spike_features(
     channel_indices: ArrayLike,
     feature_channels: FeatureChannels = "file",
 ) -> NDArray[np.float32]:
-    """Give the principal-component features of some spikes on some channels, as phy shows them.
+    """Return the principal-component features of some spikes on some channels, as phy shows them.
 
     They are read from the sorter's ``pc_features.npy``, which stays on disk. A spike's features are
     stored on the channels of its template, so that merged and split units need nothing special.
@@ -71,7 +71,7 @@ def get_spike_features(
     (3, 2, 6)
     """
     assignment = sorting_analyzer.get_extension("template_assignment")
-    if assignment is None or "spike_rows" not in assignment.data:
+    if assignment is None or not assignment.is_from_folder:
         refuse_if_lost(sorting_analyzer)
         raise MissingDataError(
             "this analyzer was not read from a Kilosort folder, and only those have pc_features; "
@@ -83,10 +83,9 @@ def get_spike_features(
     channels = _indices(channel_indices, sorting_analyzer.get_num_channels(), "channel_indices")
     if np.unique(channels).size != channels.size:
         raise ParameterError("channel_indices has a channel more than once")
-    if feature_channels not in ("file", "repaired"):
-        raise ParameterError(
-            f"feature_channels is {feature_channels!r}, expected 'file', 'repaired'"
-        )
+    checks = Checks()
+    checks.choice("feature_channels", feature_channels, ("file", "repaired"))
+    checks.finish()
     return _read(assignment, spikes_asked, channels, feature_channels)
 
 
@@ -113,7 +112,7 @@ def _read(
     files = assignment.get_feature_files()
     files.check(spikes.rows, spikes.template_ids)
     features = files.features_of_spikes(spikes, channels_from)
-    folder_channels = as_array(assignment.data["folder_channels"])
+    folder_channels = assignment.get_folder_channels()
     places = np.full((1, spikes.num_channels), -1, dtype=np.int64)
     places[0, folder_channels[channels]] = np.arange(channels.size)
     values = np.asarray(features.values)

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import channel_index_of
 from si_curation.errors import ParameterError
-from si_curation.spikes.amplitudes import KINDS, amplitudes_of_spikes, channel_position
+from si_curation.spikes.amplitudes import KINDS, amplitudes_of_spikes
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,
@@ -134,7 +135,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
             peak = int(best[0]) if best.size else -1
             if background and best.size:
                 behind = ranking.background(units, best)
-        channel = peak if channel_id is None else channel_position(sorting_analyzer, channel_id)
+        channel = peak if channel_id is None else channel_index_of(sorting_analyzer, channel_id)
 
         def cloud(title: str, color: Any, spikes: NDArray[np.int64]) -> _Cloud:
             chosen = sample_spikes(spikes, most, seed)

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import channel_index_of
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.spikes.amplitudes import channel_position
 from si_curation.spikes.features import get_spike_features
 from si_curation.views.points import (
     BACKGROUND_COLOR,
@@ -242,7 +242,7 @@ def feature_channels(
     UnknownIdError, ParameterError
     """
     if channel_ids is not None:
-        given = [channel_position(analyzer, channel_id) for channel_id in channel_ids]
+        given: list[int] = [channel_index_of(analyzer, channel_id) for channel_id in channel_ids]
         if not given or len(set(given)) < len(given):
             raise ParameterError(f"channel_ids is {channel_ids!r}, expected different channel ids")
         return given

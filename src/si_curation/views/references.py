@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.extensions.template_best_channels import PHY_NUM_CHANNELS, phy_best_channels
-from si_curation.variables import ChannelIndices
+from si_curation.spikes.background import background_spikes
+from si_curation.variables import ChannelIndices, UnitIndices
 from si_curation.views.units import DrawnUnit
 
 
@@ -71,15 +72,6 @@ class ChannelRanking:
         """Channel indices of a unit, best first; none without spikes."""
         return self.of_template(template_of(self._analyzer, unit))
 
-    def units_with(self, channel_indices: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Tell which units of the analyzer have any of these among their best channels.
-
-        Returns
-        -------
-        array (n_units,) bool
-        """
-        return np.asarray(np.isin(self._ranking.by_unit, channel_indices).any(axis=1))
-
     def background(
         self, units: list[DrawnUnit], channel_indices: NDArray[np.integer]
     ) -> NDArray[np.int64]:
@@ -90,9 +82,6 @@ class ChannelRanking:
         array (n,) int64
             Positions in the spike vector, ascending.
         """
-        others = self.units_with(channel_indices)
-        for unit in units:
-            others[unit.rows(self._analyzer)] = False
-        if not others.any():
-            return np.zeros(0, dtype=np.int64)
-        return np.flatnonzero(others[self._analyzer.sorting.to_spike_vector()["unit_index"]])
+        none = np.zeros(0, dtype=np.int64)
+        shown = np.concatenate([none, *(unit.rows(self._analyzer) for unit in units)])
+        return background_spikes(self._analyzer, self._ranking, channel_indices, UnitIndices(shown))
