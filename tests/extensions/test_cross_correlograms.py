@@ -15,7 +15,7 @@ import si_curation as sic
 from helpers.analyzers import create_like
 from oracles import correlograms as naive
 from oracles import isi
-from si_curation.extensions import cross_correlograms_store as store
+from si_curation.extensions import cross_correlograms_counts as counting
 from si_curation.kernels.correlogram_bins import CONVENTIONS
 
 NAME = "cross_correlograms"
@@ -214,14 +214,14 @@ def test_neighbours_need_best_channels(segments):
 
 
 def test_too_large_is_refused_before_it_starts(folder, monkeypatch):
-    monkeypatch.setattr(store, "available_memory", lambda: 1e5)
-    monkeypatch.setattr(store, "count_all", None)
+    monkeypatch.setattr(counting, "available_memory", lambda: 1e5)
+    monkeypatch.setattr(counting, "count_all", None)
     with pytest.raises(sic.ParameterError, match=r"12 units need 0\.0 GB.*pairs='neighbours'"):
         read(folder)
 
 
 def test_memory_is_known():
-    assert store.available_memory() > 1e6
+    assert counting.available_memory() > 1e6
 
 
 # ------------------------------------------------------------------------- select, merge and split
@@ -241,8 +241,8 @@ def test_select(folder, pairs):
 def test_merge_then_compute_is_compute_then_merge(folder, monkeypatch, pairs, censor_ms):
     analyzer = read(folder, pairs=pairs)
     if pairs == "all" and not censor_ms:
-        monkeypatch.setattr(store, "count_some", None)  # added up, not counted
-        monkeypatch.setattr(store, "prepare_spikes", None)
+        monkeypatch.setattr(counting, "count_some", None)  # added up, not counted
+        monkeypatch.setattr(counting, "prepare_spikes", None)
     groups = [
         [int(u) for u in analyzer.unit_ids[[1, 2, 5]]],
         [int(u) for u in analyzer.unit_ids[[0, 9]]],
@@ -259,15 +259,15 @@ def test_merge_then_compute_is_compute_then_merge(folder, monkeypatch, pairs, ce
 def test_only_changed_units_are_counted_again(folder, monkeypatch):
     analyzer = read(folder)
     counted = []
-    original = store.count_some
+    original = counting.count_some
 
     def count_some(analyzer, pairs, cells):
         counted.extend(map(tuple, pairs))
         return original(analyzer, pairs, cells)
 
-    monkeypatch.setattr(store, "count_some", count_some)
-    monkeypatch.setattr(store, "count_all", None)
-    monkeypatch.setattr(store, "_FEW", 2)
+    monkeypatch.setattr(counting, "count_some", count_some)
+    monkeypatch.setattr(counting, "count_all", None)
+    monkeypatch.setattr(counting, "_FEW", 2)
     unit_id = analyzer.unit_ids[3]
     num_spikes = len(analyzer.sorting.get_unit_spike_train(unit_id, segment_index=0))
     halves = [np.arange(0, num_spikes, 2), np.arange(1, num_spikes, 2)]
@@ -334,7 +334,7 @@ def test_ties_keep_their_order_through_changes(segments):
 
 def test_sums_above_32_bits():
     counts = np.full((3, 3, 2), 2**31, dtype=np.uint32)
-    found = store.add_up(counts, [np.array([0, 2]), np.array([1])])
+    found = counting.add_up(counts, [np.array([0, 2]), np.array([1])])
     assert found.dtype == np.int64
     assert found[0, 0].tolist() == [2**33, 2**33]
     assert found[0, 1].tolist() == [2**32, 2**32]

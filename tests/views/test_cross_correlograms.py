@@ -11,7 +11,6 @@ import si_curation as sic
 from helpers.analyzers import create_like
 from helpers.other_sorters import other_analyzer
 from helpers.read_figures import draw, overlapping_texts, steps
-from si_curation.extensions.cross_correlograms_groups import correlograms_of_groups
 
 NAME = "cross_correlograms"
 CONVENTIONS = ("spikeinterface", "phy", "centered")
@@ -123,8 +122,8 @@ def test_whatever_is_stored(analyzer, params):
     assert (np.ptp(line.values) > 0) == (params.get("bins") == "log")
     # merged: all the pairs of spikes of the parts
     groups = [[0, 1, 5], [2], [5, 2]]
-    found = correlograms_of_groups(extension, groups).values
-    np.testing.assert_array_equal(found, correlograms_of_groups(all_pairs, groups).values)
+    found = extension.get_group_correlograms(groups).values
+    np.testing.assert_array_equal(found, all_pairs.get_group_correlograms(groups).values)
 
 
 def test_log_bins_have_the_baseline_of_their_widths(analyzer):

@@ -33,7 +33,7 @@ from si_curation._spikeinterface import (
     split_extension,
 )
 from si_curation.extensions.changes import UnitChange, UnitsExtension
-from si_curation.extensions.cross_correlograms_store import add_up, recount
+from si_curation.extensions.cross_correlograms_counts import add_up, recount
 from si_curation.extensions.cross_correlograms_tables import cells_of
 from si_curation.extensions.units_from_templates import (
     COMPONENTS,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +15,9 @@ from numpy.typing import NDArray
 from spikeinterface.core.core_tools import materialize_array
 
 from si_curation._spikeinterface import as_array, register_extension
-from si_curation.checks import unit_index_of
-from si_curation.errors import ParameterError
+from si_curation.checks import Checks, unit_index_of
 from si_curation.extensions.changes import UnitChange, UnitsExtension
-from si_curation.extensions.cross_correlograms_store import (
+from si_curation.extensions.cross_correlograms_counts import (
     add_up,
     autos,
     count_all,
@@ -29,11 +30,14 @@ from si_curation.extensions.cross_correlograms_store import (
     refuse_if_too_large,
 )
 from si_curation.extensions.cross_correlograms_tables import (
+    GroupCorrelograms,
+    baseline_of_groups,
     cells_of,
+    check_normalization,
     check_parameters,
     make_table,
     normalize,
-    refuse_unknown,
+    sum_groups,
 )
 from si_curation.files import check_output_file, replace_file
 from si_curation.kernels.correlogram_bins import BinCells, LagCells, bins_of_convention
@@ -49,7 +53,7 @@ class CrossCorrelograms(UnitsExtension):
 
     Counts are whole numbers, the same for any number of threads, and added up over segments. They
     are stored in cells of lags of which the bins of all three conventions are sums, so that
-    `get_data` gives each of them, whichever was computed.
+    `get_data` returns any of them, whichever was computed.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ class CrossCorrelograms(UnitsExtension):
     bin_ms : float, default: 1.0
         Width of a bin, rounded to whole samples; with log-spaced bins the first edge.
     convention : {"spikeinterface", "phy", "centered"}
-        The bins that `get_data` gives by default, with h whole bins w in half a window:
+        The bins that `get_data` returns by default, with h whole bins w in half a window:
 
         - "spikeinterface": 2 h bins [k w, (k + 1) w) of the lag t_a - t_b. Simultaneous spikes of
           two units count in the bin from 0 to w of both orders, those of one unit twice. Equal to
@@ -165,7 +169,7 @@ class CrossCorrelograms(UnitsExtension):
 
     @property
     def cells(self) -> LagCells:
-        """Cells of lags that the stored counts belong to."""
+        """Return the cells of lags that the stored counts belong to."""
         return cells_of(self.sorting_analyzer.sampling_frequency, self.params)
 
     def data_after(self, change: UnitChange) -> dict[str, Any]:
@@ -202,7 +206,7 @@ class CrossCorrelograms(UnitsExtension):
     def _get_data(
         self, convention: Convention | None = None, normalization: Normalization = "counts"
     ) -> tuple[NDArray, NDArray[np.float64]]:
-        refuse_unknown(normalization=normalization)
+        check_normalization(normalization)
         bins = self._bins(convention)
         cell_counts = as_array(self.data["cell_counts"])
         if self.params["pairs"] == "all":
@@ -213,7 +217,13 @@ class CrossCorrelograms(UnitsExtension):
             counts = assemble_pairs(cell_counts[:, 0], cell_counts[:, 1], bins)
         return self._normalized(counts, first, bins, normalization), self._bins_ms(bins)
 
-    def _normalized(self, counts, first, bins, normalization):
+    def _normalized(
+        self,
+        counts: NDArray[np.int64],
+        first: NDArray[np.integer],
+        bins: BinCells,
+        normalization: Normalization,
+    ) -> NDArray:
         fs = self.sorting_analyzer.sampling_frequency
         num_spikes = np.zeros(0) if normalization == "counts" else self._num_spikes()[first]
         return normalize(counts, num_spikes, bins, fs, normalization)
@@ -226,7 +236,7 @@ class CrossCorrelograms(UnitsExtension):
         return unit_index_of(self.sorting_analyzer, unit_id)
 
     def get_pairs(self) -> NDArray:
-        """Pairs of units that ``get_data`` of ``pairs="neighbours"`` and ``"auto"`` is of.
+        """Return the pairs of units of the rows of ``get_data``.
 
         Returns
         -------
@@ -246,7 +256,7 @@ class CrossCorrelograms(UnitsExtension):
         convention: Convention | None = None,
         normalization: Normalization = "counts",
     ) -> tuple[NDArray, NDArray[np.float64]]:
-        """Cross-correlogram of two units.
+        """Return the cross-correlogram of two units.
 
         Parameters
         ----------
@@ -272,7 +282,7 @@ class CrossCorrelograms(UnitsExtension):
         ParameterError
             There is no such convention or normalization.
         """
-        refuse_unknown(normalization=normalization)
+        check_normalization(normalization)
         bins = self._bins(convention)
         a, b = self._index(unit_a), self._index(unit_b)
         ab, ba = self._cells_of_pair(a, b)
@@ -297,11 +307,90 @@ class CrossCorrelograms(UnitsExtension):
         convention: Convention | None = None,
         normalization: Normalization = "counts",
     ) -> tuple[NDArray, NDArray[np.float64]]:
-        """Auto-correlogram of one unit; see `get_ccg`."""
+        """Return the auto-correlogram of one unit; see `get_ccg`."""
         return self.get_ccg(unit_id, unit_id, convention, normalization)
 
+    def get_group_correlograms(
+        self,
+        groups: Sequence[Sequence[int]],
+        convention: Convention | None = None,
+        normalization: Normalization = "counts",
+    ) -> GroupCorrelograms:
+        """Return the correlograms of groups of units, each group as if it were merged.
+
+        The stored counts add up exactly, bins do not: phy's centre bin is the larger of two counts,
+        and the auto-correlogram of a merged unit contains the cross-correlograms of its parts.
+
+        Parameters
+        ----------
+        groups : sequence of sequences of int
+            Unit indices; a unit may be in several groups. Pairs that are not stored are counted
+            now.
+        convention : {"spikeinterface", "phy", "centered"}, optional
+            That of the extension by default.
+        normalization : {"counts", "hz", "probability"}
+            As of `get_ccg`.
+
+        Returns
+        -------
+        GroupCorrelograms
+
+        Raises
+        ------
+        ParameterError
+            There is no such convention or normalization.
+
+        Examples
+        --------
+        >>> import si_curation as sic
+        >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+        >>> extension = analyzer.compute("cross_correlograms")
+        >>> parts = extension.get_group_correlograms([[5], [6]])
+        >>> merged = extension.get_group_correlograms([[5, 6]])
+        >>> int(merged.values.sum()) == int(parts.values.sum())
+        True
+        """
+        check_normalization(normalization)
+        bins, cells, analyzer = self._bins(convention), self.cells, self.sorting_analyzer
+        members = np.unique([index for group in groups for index in group]).astype(np.int64)
+        belongs = np.array([np.isin(members, group) for group in groups], dtype=bool)
+        belongs = belongs.reshape(len(groups), members.size)
+        counts = assemble(sum_groups(self._cells_of_units(members), belongs), bins)
+        num_spikes = belongs @ self._num_spikes()[members]
+        is_log = self.params["bins"] == "log"
+        widths = bins.widths_samples if is_log else np.full(bins.num_bins, cells.bin_samples)
+        fs = analyzer.sampling_frequency
+        baseline = baseline_of_groups(
+            num_spikes, widths / fs, analyzer.get_total_duration(), normalization
+        )
+        values = normalize(counts, num_spikes[:, None], bins, fs, normalization)
+        return GroupCorrelograms(values, self._bins_ms(bins), baseline, num_spikes)
+
+    def _cells_of_units(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cells of all ordered pairs of some units: (k, k, n_cells)."""
+        stored, num_cells = self.data["cell_counts"], self.cells.num_cells
+        if self.params["pairs"] == "all":
+            rows = [np.asarray(stored[int(a)])[members] for a in members]
+            return np.array(rows, dtype=np.int64).reshape(members.size, members.size, num_cells)
+        pairs = as_array(self.data["unit_pairs"])
+        row_of = {(int(a), int(b)): row for row, (a, b) in enumerate(pairs)}
+        out = np.zeros((members.size, members.size, num_cells), dtype=np.int64)
+        missing: list[tuple[int, int]] = []
+        for i, j in combinations_with_replacement(range(members.size), 2):
+            row = row_of.get((int(members[i]), int(members[j])))
+            if row is None:
+                missing.append((i, j))
+            else:
+                out[i, j], out[j, i] = np.asarray(stored[row])
+        if missing:
+            places = np.array(missing, dtype=np.int64)
+            found = count_some(self.sorting_analyzer, members[places], self.cells)
+            out[places[:, 0], places[:, 1]] = found[:, 0]
+            out[places[:, 1], places[:, 0]] = found[:, 1]
+        return out
+
     def get_baseline(self, duration_s: float | None = None) -> NDArray[np.float64]:
-        """Give the counts per bin that independent units of constant rates would have.
+        """Return the counts per bin that independent units of constant rates would have.
 
         Parameters
         ----------
@@ -324,8 +413,9 @@ class CrossCorrelograms(UnitsExtension):
         """
         analyzer = self.sorting_analyzer
         duration = analyzer.get_total_duration() if duration_s is None else duration_s
-        if not duration > 0:
-            raise ParameterError(f"duration_s is {duration!r}, expected a number above 0")
+        checks = Checks()
+        checks.number("duration_s", duration, above=0)
+        checks.finish()
         fs = analyzer.sampling_frequency
         bin_s = round(fs * self.params["bin_ms"] * 1e-3) / fs
         num_spikes = self._num_spikes()
@@ -334,7 +424,7 @@ class CrossCorrelograms(UnitsExtension):
     def get_isi_histogram(
         self, unit_id: Any, window_ms: float = 50.0, bin_ms: float = 1.0
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Histogram of the intervals between successive spikes of one unit.
+        """Return the histogram of the intervals between successive spikes of one unit.
 
         Parameters
         ----------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from si_curation.errors import ParameterError
+from si_curation.checks import Checks
 from si_curation.kernels.correlogram_bins import (
     CONVENTIONS,
     BinCells,
@@ -17,61 +17,60 @@ from si_curation.kernels.correlogram_bins import (
     log_cells,
 )
 
-_CHOICES = {
-    "convention": CONVENTIONS,
-    "pairs": ("all", "neighbours", "auto"),
-    "bins": ("linear", "log"),
-    "normalization": ("counts", "hz", "probability"),
-}
+NORMALIZATIONS = ("counts", "hz", "probability")
 
 
-def _unknown(given: dict[str, Any]) -> list[str]:
-    return [
-        f"{name} is {value!r}, expected one of {', '.join(map(repr, _CHOICES[name]))}"
-        for name, value in given.items()
-        if value not in _CHOICES[name]
-    ]
+class GroupCorrelograms(NamedTuple):
+    """Correlograms of n groups of units.
+
+    Attributes
+    ----------
+    values : array (n, n, n_bins) int64 ("counts") or float64
+    bins : array (n_bins + 1,) float64
+        Edges in ms.
+    baseline : array (n, n, n_bins) float64
+        Expected values of independent groups of constant rates.
+    num_spikes : array (n,) int64
+    """
+
+    values: NDArray
+    bins: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+    num_spikes: NDArray[np.int64]
 
 
-def refuse_unknown(**given: Any) -> None:
-    """Raise `ParameterError` where a parameter is none of the names that it can be."""
-    problems = _unknown(given)
-    if problems:
-        raise ParameterError("; ".join(problems))
+def check_normalization(normalization: str) -> None:
+    """Raise `ParameterError` where there is no such normalization."""
+    checks = Checks()
+    checks.choice("normalization", normalization, NORMALIZATIONS)
+    checks.finish()
 
 
-def check_parameters(**params: Any) -> dict[str, Any]:
-    """Check the parameters of the extension, all at once, and give them as plain Python objects.
+def check_parameters(
+    window_ms: float, bin_ms: float, convention: str, pairs: str, bins: str, bins_per_decade: int
+) -> dict[str, Any]:
+    """Return the parameters of the extension as plain Python objects.
 
     Raises
     ------
     ParameterError
-        A parameter cannot be used.
+        Some cannot be used; all of them are named.
     """
-    names = ("convention", "pairs", "bins")
-    problems = []
-    for name in ("window_ms", "bin_ms"):
-        value = params[name]
-        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not is_number or not 0 < value < float("inf"):
-            problems.append(f"{name} is {value!r}, expected a number above 0")
-    problems += _unknown({name: params[name] for name in names})
-    per_decade = params["bins_per_decade"]
-    is_whole = isinstance(per_decade, int | np.integer) and not isinstance(per_decade, bool)
-    if not is_whole or per_decade < 1:
-        problems.append(f"bins_per_decade is {per_decade!r}, expected a whole number above 0")
-    if problems:
-        raise ParameterError("; ".join(problems))
-    return {
-        "window_ms": float(params["window_ms"]),
-        "bin_ms": float(params["bin_ms"]),
-        **{name: str(params[name]) for name in names},
-        "bins_per_decade": int(per_decade),
+    checks = Checks()
+    params = {
+        "window_ms": checks.number("window_ms", window_ms, above=0),
+        "bin_ms": checks.number("bin_ms", bin_ms, above=0),
+        "convention": checks.choice("convention", convention, CONVENTIONS),
+        "pairs": checks.choice("pairs", pairs, ("all", "neighbours", "auto")),
+        "bins": checks.choice("bins", bins, ("linear", "log")),
+        "bins_per_decade": checks.whole_number("bins_per_decade", bins_per_decade, at_least=1),
     }
+    checks.finish()
+    return params
 
 
 def cells_of(sampling_frequency: float, params: dict[str, Any]) -> LagCells:
-    """Cells of lags of the parameters of the extension, in whole samples."""
+    """Return the cells of lags for the parameters of the extension, in whole samples."""
     half_window = round(sampling_frequency * params["window_ms"] / 2 * 1e-3)
     bin_samples = round(sampling_frequency * params["bin_ms"] * 1e-3)
     if params["bins"] == "log":
@@ -107,7 +106,7 @@ def normalize(
     ParameterError
         There is no such normalization.
     """
-    refuse_unknown(normalization=normalization)
+    check_normalization(normalization)
     if normalization == "counts":
         return counts
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -117,10 +116,65 @@ def normalize(
     return values
 
 
-def make_table(values: NDArray, bins_ms: NDArray[np.float64], pairs: NDArray) -> pd.DataFrame:
-    """One row for each pair of units: ``unit_a``, ``unit_b`` and a column for each bin.
+def sum_groups(cell_counts: NDArray[np.integer], belongs: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Add the counts of units up to those of groups of units.
 
-    Columns of bins are named by the first edge in ms.
+    Parameters
+    ----------
+    cell_counts : array (n_units, n_units, n_cells) integer
+    belongs : array (n_groups, n_units) bool
+        Which units are in each group.
+
+    Returns
+    -------
+    array (n_groups, n_groups, n_cells) int64
+
+    Examples
+    --------
+    >>> counts = np.array([[1, 2], [3, 4]])[:, :, None]
+    >>> sum_groups(counts, np.array([[True, True], [False, True]])).squeeze(axis=2)
+    array([[10,  6],
+           [ 7,  4]])
+    """
+    weights = belongs.astype(np.int64)
+    by_first = np.einsum("ga,abc->gbc", weights, cell_counts)
+    return np.einsum("hb,gbc->ghc", weights, by_first)
+
+
+def baseline_of_groups(
+    num_spikes: NDArray[np.int64],
+    widths_s: NDArray[np.float64],
+    duration_s: float,
+    normalization: str,
+) -> NDArray[np.float64]:
+    """Return the expected correlograms of independent groups of constant rates.
+
+    Parameters
+    ----------
+    num_spikes : array (n_groups,) int64
+    widths_s : array (n_bins,) float64
+    duration_s : float
+    normalization : {"counts", "hz", "probability"}
+
+    Returns
+    -------
+    array (n_groups, n_groups, n_bins) float64
+        NaN where the duration is 0.
+    """
+    rate = num_spikes[:, None] * (num_spikes / duration_s if duration_s > 0 else np.nan)
+    baseline = rate[:, :, None] * widths_s
+    if normalization != "counts":
+        with np.errstate(invalid="ignore", divide="ignore"):
+            baseline = baseline / num_spikes[:, None, None]
+        if normalization == "hz":
+            baseline = baseline / widths_s
+    return baseline
+
+
+def make_table(values: NDArray, bins_ms: NDArray[np.float64], pairs: NDArray) -> pd.DataFrame:
+    """Return a table with a row for each pair of units.
+
+    Its columns are ``unit_a``, ``unit_b`` and one for each bin, named by its first edge in ms.
     """
     table = pd.DataFrame(
         values.reshape(len(pairs), -1), columns=[f"{edge:.9g}" for edge in bins_ms[:-1]]

@@ -11,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
-from si_curation.extensions.cross_correlograms_groups import correlograms_of_groups
 from si_curation.views.style import label_axes, spike_count, tidy, unit_title
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget, require_extensions
@@ -109,7 +108,7 @@ class CrossCorrelogramsWidget(FigureWidget):
         data = {
             "units": units,
             "titles": [unit_title(sorting_analyzer, unit) for unit in units],
-            "found": correlograms_of_groups(extension, groups, convention, normalization),
+            "found": extension.get_group_correlograms(groups, convention, normalization),
             "is_log": is_log,
             "lag": "column − row" if is_second_less_first else "row − column",
             "normalization": normalization,

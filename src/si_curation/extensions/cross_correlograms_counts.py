@@ -1,15 +1,15 @@
-"""What `cross_correlograms` holds: which pairs, how much memory, and what a merge adds up."""
+"""Counts of `cross_correlograms`: of which pairs, after changes of units, and their memory."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.kernels.correlogram_bins import LagCells
@@ -18,14 +18,14 @@ from si_curation.kernels.correlograms import count_chosen_pairs, count_pairs, pr
 _FEW = 8  # up to a number of units / _FEW, changed units are counted against all one by one
 
 
-def spike_arrays(analyzer: Any) -> tuple[NDArray, NDArray, NDArray]:
-    """Give sample, unit and segment index of all spikes of an analyzer."""
+def _spike_arrays(analyzer: SortingAnalyzer) -> tuple[NDArray, NDArray, NDArray]:
+    """Return sample, unit and segment index of all spikes."""
     spikes = analyzer.sorting.to_spike_vector()
     return spikes["sample_index"], spikes["unit_index"], spikes["segment_index"]
 
 
 def available_memory() -> float:
-    """Free memory in bytes; all of it where only that is known; infinite where nothing is."""
+    """Return the free memory in bytes; all of it, or infinity, where that is not known."""
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         for line in meminfo.read_text(encoding="ascii").splitlines():
@@ -38,7 +38,7 @@ def available_memory() -> float:
 
 
 def refuse_if_too_large(num_units: int, cells: LagCells, num_bins: int) -> None:
-    """Raise where counts of all pairs would not fit into memory, before anything is counted."""
+    """Raise `ParameterError` where counts of all pairs would not fit into memory."""
     stored = num_units**2 * cells.num_cells * 4
     given = num_units**2 * num_bins * 8
     available = available_memory()
@@ -51,8 +51,8 @@ def refuse_if_too_large(num_units: int, cells: LagCells, num_bins: int) -> None:
         )
 
 
-def neighbours(analyzer: Any) -> NDArray[np.int64]:
-    """Pairs of units that share any of their best channels, each unit with itself too.
+def neighbours(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
+    """Return the pairs of units that share any of their best channels, each unit with itself too.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def neighbours(analyzer: Any) -> NDArray[np.int64]:
 def inherited_pairs(
     pairs: NDArray[np.int64], parents: Sequence[NDArray[np.integer]]
 ) -> NDArray[np.int64]:
-    """Pairs of new units that any of their old units were a pair of.
+    """Return the pairs of new units of which any old units were a pair.
 
     Parameters
     ----------
@@ -124,9 +124,9 @@ def pairs_after_change(
     kind: str,
     old_pairs: NDArray[np.int64],
     parents: Sequence[NDArray[np.integer]],
-    new_analyzer: Any,
+    new_analyzer: SortingAnalyzer,
 ) -> NDArray[np.int64]:
-    """Pairs to hold after a merge or split; inherited where best channels are not known any more.
+    """Return the pairs after a merge or split; inherited where there are no best channels.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def pairs_after_change(
 
 
 def autos(num_units: int) -> NDArray[np.int64]:
-    """Each unit with itself: array (num_units, 2)."""
+    """Return each unit with itself: array (num_units, 2)."""
     return np.repeat(np.arange(num_units, dtype=np.int64)[:, None], 2, axis=1)
 
 
@@ -151,17 +151,19 @@ def _sorted(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def count_all(analyzer: Any, cells: LagCells) -> NDArray[np.integer]:
+def count_all(analyzer: SortingAnalyzer, cells: LagCells) -> NDArray[np.integer]:
     """Count all pairs: array (n_units, n_units, n_cells)."""
-    samples, units, segments = spike_arrays(analyzer)
+    samples, units, segments = _spike_arrays(analyzer)
     num_units = len(analyzer.unit_ids)
     spikes = prepare_spikes(samples, units, segments, num_units, cells.max_lag)
     return count_pairs(spikes, num_units, cells)
 
 
-def count_some(analyzer: Any, pairs: NDArray[np.int64], cells: LagCells) -> NDArray[np.integer]:
+def count_some(
+    analyzer: SortingAnalyzer, pairs: NDArray[np.int64], cells: LagCells
+) -> NDArray[np.integer]:
     """Count chosen pairs: array (n_pairs, 2, n_cells)."""
-    samples, units, segments = spike_arrays(analyzer)
+    samples, units, segments = _spike_arrays(analyzer)
     num_units = len(analyzer.unit_ids)
     return count_chosen_pairs(samples, units, segments, num_units, pairs, cells, narrow=True)
 
@@ -201,7 +203,10 @@ def add_up(counts: NDArray[np.integer], groups: Sequence[NDArray[np.integer]]) -
 
 
 def recount(
-    counts: NDArray[np.integer], changed: NDArray[np.integer], analyzer: Any, cells: LagCells
+    counts: NDArray[np.integer],
+    changed: NDArray[np.integer],
+    analyzer: SortingAnalyzer,
+    cells: LagCells,
 ) -> NDArray[np.integer]:
     """Count changed units against all again; other counts stay.
 
@@ -236,10 +241,10 @@ def recount_pairs(
     old_pairs: NDArray[np.int64],
     old_counts: NDArray[np.integer],
     old_index: NDArray[np.int64],
-    analyzer: Any,
+    analyzer: SortingAnalyzer,
     cells: LagCells,
 ) -> NDArray[np.integer]:
-    """Take the counts of pairs of unchanged units over and count the others.
+    """Keep the counts of pairs of unchanged units and count the others.
 
     Parameters
     ----------
