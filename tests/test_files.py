@@ -183,6 +183,16 @@ def test_check_before_replacing_stops_it(tmp_path):
     assert seen == [target]
 
 
+def test_array_file_that_is_filled_block_by_block(tmp_path):
+    path = tmp_path / "a.npy"
+    with files.new_array_file(path, (5, 2), np.float32) as out:
+        out[:3] = 1.5
+        out[3:, 1] = 2
+    found = np.load(path)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, [[1.5, 1.5]] * 3 + [[0, 2]] * 2)
+
+
 def test_content_and_copies(tmp_path):
     files.write_file(tmp_path / "bytes", b"a\r\n")
     files.write_file(tmp_path / "array.npy", np.arange(4, dtype=np.uint16), sync=True)

@@ -8,6 +8,7 @@ has changed. What a killed process leaves has a name that `is_temporary` recogni
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from si_curation.errors import OutputExistsError, ParameterError
 
@@ -348,6 +349,26 @@ def write_pieces(target: Path, pieces: Iterable[str], overwrite: bool = False) -
         part.open("x", encoding="utf-8", errors="replace", newline="\n") as file,
     ):
         file.writelines(pieces)
+
+
+@contextmanager
+def new_array_file(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike
+) -> Iterator[NDArray[np.generic]]:
+    """Make a ``.npy`` file to be filled block by block through a memory map.
+
+    Yields
+    ------
+    array
+        Zeros. Neither it nor a view of it may be used after the block.
+    """
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    try:
+        yield out
+        out.flush()
+    finally:
+        if isinstance(out.base, mmap.mmap):
+            out.base.close()
 
 
 def copy_to_disk(source: Path, target: Path) -> None:

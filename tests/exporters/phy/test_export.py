@@ -479,7 +479,7 @@ def test_problems_are_told_together(small, tmp_path):
     with pytest.raises(sic.UnknownIdError, match=r"no unit 9, 'x'") as error:
         export_to_phy(analyzer, tmp_path / "o", columns={"a/b": {1: 2, 9: 1}, "c": {"x": 1}})
     assert "a/b" in str(error.value)
-    with pytest.raises(sic.ParameterError, match="no number and no text"):
+    with pytest.raises(sic.ParameterError, match="neither a number nor text"):
         export_to_phy(analyzer, tmp_path / "o", columns={"a": {1: [2]}})
     with pytest.raises(sic.ParameterError, match=r"curation is 'x'.*link is 2"):
         export_to_phy(analyzer, tmp_path / "o", curation="x", link=2)

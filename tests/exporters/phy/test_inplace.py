@@ -114,7 +114,7 @@ def test_refused_columns_change_nothing(folder, hash_files):
     before = hash_files(folder)
     with pytest.raises(sic.UnknownIdError, match="no cluster 0, 99") as error:
         write_phy_columns(folder, {"cluster_id": {0: 1, 4: 1}, "a\\b": {99: 2}, "ok": {4: [1]}})
-    for part in ("cluster_id", "a\\\\b", "no number and no text"):
+    for part in ("cluster_id", "a\\\\b", "neither a number nor text"):
         assert part in str(error.value)
     for name in ("id", "info", "", " x", "a/b", "a\tb", "a\nb", "CLUSTER_ID", 3):
         with pytest.raises(sic.ParameterError):

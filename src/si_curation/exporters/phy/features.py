@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
-from si_curation.files import write_file
+from si_curation.files import new_array_file, write_file
 from si_curation.kernels.parallel import blocks
 
 logger = logging.getLogger(__name__)
@@ -93,13 +93,8 @@ def write_features(
     for unit, template in zip(*divmod(np.unique(pair_of_spike), num_templates), strict=True):
         of_template[template] |= mask[unit]
     channels = padded_channels(of_template)
-    out = np.lib.format.open_memmap(
-        folder / "pc_features.npy",
-        mode="w+",
-        dtype=np.float32,
-        shape=(chosen.size, num_components, channels.shape[1]),
-    )
-    try:
+    shape = (chosen.size, num_components, channels.shape[1])
+    with new_array_file(folder / "pc_features.npy", shape, np.float32) as out:
         for piece in blocks(chosen.size, 1 << 16):
             block, pairs = np.asarray(values[piece]), pair_of_spike[piece]
             found = np.zeros((len(block), *out.shape[1:]), dtype=np.float32)
@@ -112,9 +107,6 @@ def write_features(
                     np.ix_(spikes, np.arange(block.shape[1]), np.arange(own.size))
                 ]
             out[piece] = found
-        out.flush()
-    finally:
-        out._mmap.close()  # type: ignore[attr-defined]
     write_file(folder / "pc_feature_ind.npy", channels)
     if chosen.size < num_spikes:
         write_file(folder / "pc_feature_spike_ids.npy", chosen.astype(np.int64))

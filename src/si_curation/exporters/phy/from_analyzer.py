@@ -148,11 +148,11 @@ def _write_spike_values(analyzer: SortingAnalyzer, folder: Path) -> None:
         logger.info("no extension 'spike_amplitudes': amplitudes.npy holds ones")
         values = np.ones(num_spikes)
     else:
-        values = np.abs(np.asarray(as_array(amplitudes.data["amplitudes"]), dtype=np.float64))
+        values = np.abs(np.asarray(as_array(amplitudes.get_data(copy=False)), dtype=np.float64))
     _save(folder, "amplitudes", values)
     locations = analyzer.get_extension("spike_locations")
     if locations is not None:
-        found = as_array(locations.data["spike_locations"])
+        found = as_array(locations.get_data(copy=False))
         _save(folder, "spike_positions", np.stack([found["x"], found["y"]], 1).astype(np.float32))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.files import write_file
+from si_curation.files import new_array_file, write_file
 from si_curation.kernels.parallel import blocks
 from si_curation.phy.feature_files import open_spike_templates
 from si_curation.reading.template_projections import projections_from_pc_features
@@ -60,17 +60,11 @@ def write_template_features(
     shape = max(len(index), 2), max(index.shape[1], 2)
     table = np.full(shape, -1, dtype=np.int32)
     table[: len(index), : index.shape[1]] = index
-    out = np.lib.format.open_memmap(
-        folder / FILE, mode="w+", dtype=np.float32, shape=(num_rows, shape[1])
-    )
-    try:
+    with new_array_file(folder / FILE, (num_rows, shape[1]), np.float32) as out:
         for piece in blocks(len(values), _ROWS_PER_BLOCK):
             out[rows[piece], : index.shape[1]] = np.nan_to_num(values[piece])
         if source is not None and len(values) < num_rows:
             _project_others(extension, assignment, rows, out[:, : index.shape[1]])
-        out.flush()
-    finally:
-        out._mmap.close()  # type: ignore[attr-defined]
     write_file(folder / INDEX_FILE, table)
     return True
 
