@@ -18,6 +18,7 @@ from si_curation._spikeinterface import (
     rec_attributes_of,
     recording_of,
 )
+from si_curation.checks import plain_id
 from si_curation.curation.carry_over import (
     carry_over,
     channels_of_merged,
@@ -27,7 +28,7 @@ from si_curation.curation.carry_over import (
     takes_any_change,
 )
 from si_curation.curation.history import append_history
-from si_curation.curation.units import Unit, as_plain
+from si_curation.curation.units import Unit
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.extensions.changes import change_of_units
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
@@ -138,7 +139,7 @@ def _stages(
     whole : bool
         All steps are one stage.
     """
-    now: dict[Any, Unit] = {as_plain(i): None for i in analyzer.unit_ids}  # type: ignore[misc]
+    now: dict[Any, Unit] = {plain_id(i): None for i in analyzer.unit_ids}  # type: ignore[misc]
     stages: list[_Stage] = []
     for before, after in steps:
         kind = _kind_of(before, after)
@@ -195,7 +196,7 @@ class _Maker:
 
     def _unit_index_after(self, stage: _Stage) -> tuple[NDArray[np.int64], dict[Any, int]]:
         """Return the unit of each spike of the first analyzer, and the new units."""
-        index_before = {as_plain(i): row for row, i in enumerate(self.analyzer.unit_ids)}
+        index_before = {plain_id(i): row for row, i in enumerate(self.analyzer.unit_ids)}
         place = np.full(len(index_before) + 1, -1, dtype=np.int64)  # the last one is for -1
         is_new = {}
         for index, unit_id in enumerate(stage.units):
@@ -217,7 +218,7 @@ class _Maker:
             found = np.flatnonzero(np.bincount(of_spikes, minlength=len(ids)))
             if found.size == 0:  # a unit without spikes
                 found = np.flatnonzero(np.isin(ids, stage.made_of.get(unit_id, [])))
-            parents[unit_id] = [as_plain(ids[i]) for i in found]
+            parents[unit_id] = [plain_id(ids[i]) for i in found]
         return parents
 
 
@@ -230,8 +231,8 @@ def _empty_analyzer(
     """
     sorting = NumpySorting(spikes, before.sampling_frequency, unit_ids)
     copy_annotations(before.sorting, sorting)
-    index_of = {as_plain(i): row for row, i in enumerate(before.unit_ids)}
-    parents = [[index_of[i] for i in made_of.get(as_plain(u), [u])] for u in unit_ids]
+    index_of = {plain_id(i): row for row, i in enumerate(before.unit_ids)}
+    parents = [[index_of[i] for i in made_of.get(plain_id(u), [u])] for u in unit_ids]
     _inherit_properties(before, sorting, parents)
     sparsity = None
     if before.sparsity is not None:
@@ -269,7 +270,7 @@ def _inherit_properties(
 
 def _old_rows(analyzer, units: Mapping[Any, Unit]) -> NDArray[np.int64]:
     """Row of each unit in the old analyzer; -1 for new units."""
-    position = {as_plain(unit_id): i for i, unit_id in enumerate(analyzer.unit_ids)}
+    position = {plain_id(unit_id): i for i, unit_id in enumerate(analyzer.unit_ids)}
     return np.array([position.get(unit_id, -1) for unit_id in units], dtype=np.int64)
 
 
@@ -313,7 +314,7 @@ def _with_missing(values: NDArray, rows: NDArray[np.int64]) -> NDArray:
 
 def _label_of(value: Any) -> Any:
     """Give a property's value as a label: missing ones are None."""
-    plain = as_plain(value)
+    plain = plain_id(value)
     return None if plain == "" or plain != plain else plain
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
+from si_curation.checks import plain_id
 from si_curation.curation.spikeinterface_format import make_curation_model
-from si_curation.curation.units import as_plain
 
 _ANNOTATION = "curation_history"
 HISTORY_COLUMNS = (
@@ -141,7 +141,7 @@ def origins_of(analyzer: SortingAnalyzer) -> list[list[Any]] | None:
         if step["operation"] in ("merge", "split"):
             together = set().union(*(known.get(i, {i}) for i in step["inputs"]))
             known.update({i: together for i in step["outputs"]})
-    ids: Sequence[Any] = [as_plain(i) for i in analyzer.unit_ids]
+    ids: Sequence[Any] = [plain_id(i) for i in analyzer.unit_ids]
     if not all(i in known for i in ids):
         return None
     return [sorted(known[i], key=lambda one: (str(type(one)), one)) for i in ids]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
+from si_curation.checks import plain_id
 from si_curation.curation.apply import apply_units
 from si_curation.curation.checks import (
     check_label,
@@ -31,7 +32,7 @@ from si_curation.curation.spikeinterface_format import (
     make_curation_model,
 )
 from si_curation.curation.state import GROUP, CurationState, units_of
-from si_curation.curation.units import as_plain, merge_units, split_unit
+from si_curation.curation.units import merge_units, split_unit
 from si_curation.errors import ParameterError
 
 
@@ -345,7 +346,7 @@ class CurationSession(CurationState):
         SiCurationWarning
             Once, naming the extensions that were left out and why.
         """
-        old = [as_plain(i) for i in self.sorting_analyzer.unit_ids]
+        old = [plain_id(i) for i in self.sorting_analyzer.unit_ids]
         ids = dict.fromkeys([i for i in old if i in self._units] + self.unit_ids)
         units = {unit_id: self._units[unit_id] for unit_id in ids}
         history = {

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import plain_id
 from si_curation.curation.checks import (
     TABLE_COLUMNS,
     check_units,
@@ -24,7 +25,7 @@ from si_curation.curation.journal import (
     Journal,
     fingerprint,
 )
-from si_curation.curation.units import IdSource, Unit, as_plain
+from si_curation.curation.units import IdSource, Unit
 from si_curation.errors import ParameterError
 from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.extensions.template_best_channels import ChannelRanking, phy_best_channels
@@ -208,7 +209,7 @@ class CurationState:
     def _new_ids(self, count: int, wanted: Sequence[Any] | None) -> list[Any]:
         if wanted is None:
             return self._ids.peek(count)
-        ids = [as_plain(i) for i in wanted]
+        ids = [plain_id(i) for i in wanted]
         kind, name = (int, "whole numbers") if self._ids.are_integers else (str, "strings")
         if not all(isinstance(i, kind) and not isinstance(i, bool) and i != "" for i in ids):
             raise ParameterError(f"new unit ids: unit ids are {name} here, not {ids}")
@@ -271,7 +272,7 @@ def units_of(analyzer: SortingAnalyzer, assignment: Any) -> dict[Any, Unit]:
         entries = slice(counts.indptr[i], counts.indptr[i + 1])
         label = "" if quality is None else str(quality[i])
         known = label not in ("", UNSORTED, "nan")
-        units[as_plain(unit_id)] = Unit(
+        units[plain_id(unit_id)] = Unit(
             spikes[i],
             counts.indices[entries].astype(np.int64),
             counts.data[entries].astype(np.int64),

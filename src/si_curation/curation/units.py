@@ -9,10 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.checks import plain_id
-
-as_plain = plain_id
-
 
 @dataclass(frozen=True, eq=False)
 class Unit:

@@ -36,9 +36,8 @@ def unit_distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
 def _centres_of_mass(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     assignment = analyzer.get_extension("template_assignment")
     if assignment is not None:
-        amplitudes = assignment.get_template_counts() @ as_array(
-            assignment.data["template_amplitudes"]
-        ).astype(np.float64)
+        per_template = assignment.get_template_amplitudes().astype(np.float64)
+        amplitudes = assignment.get_template_counts() @ per_template
     else:
         extension = analyzer.get_extension("templates")
         if extension is None:
