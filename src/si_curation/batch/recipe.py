@@ -203,7 +203,7 @@ class Recipe(_Section):
 
     Examples
     --------
-    >>> from si_curation.batch import read_recipe
+    >>> from si_curation.batch.recipe_files import read_recipe
     >>> recipe = read_recipe({"extensions": ["unit_similarity"], "exports": {"phy": True}})
     >>> recipe.exports.phy.curation
     'keep'
