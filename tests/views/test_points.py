@@ -5,10 +5,10 @@ from matplotlib.figure import Figure
 
 from helpers.read_figures import images, points
 from si_curation.views.points import (
+    describe_drawn,
     draw_points_or_density,
     limits_of,
     sample_spikes,
-    words,
 )
 
 
@@ -72,8 +72,8 @@ def test_words_name_what_is_not_seen_one_by_one():
     x = np.linspace(0, 2, 101)
     limits = {"x_range": (0, 1), "y_range": (0, 2)}
     drawn = draw_points_or_density(axes, x, x, "b", **limits)
-    assert words("unit 4", drawn, 101) == "unit 4: 51 of 101 spikes, 50 outside the limits"
+    assert describe_drawn("unit 4", drawn, 101) == "unit 4: 51 of 101 spikes, 50 outside the limits"
     drawn = draw_points_or_density(axes, x, x, "b", max_points=5, num_bins=(1, 1), **limits)
-    assert "density, 1 to 51 spikes per bin (log colours)" in words("unit 4", drawn, 101)
+    assert "density, 1 to 51 spikes per bin (log colours)" in describe_drawn("unit 4", drawn, 101)
     drawn = draw_points_or_density(axes, x, x, "b", x_range=(0, 2), y_range=(0, 2))
-    assert words("unit 4", drawn, 101) == ""
+    assert describe_drawn("unit 4", drawn, 101) == ""

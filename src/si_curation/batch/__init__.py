@@ -1,1 +1,1 @@
-"""The same recipe over many sessions, on Dask."""
+"""One recipe run on many sessions, with Dask."""

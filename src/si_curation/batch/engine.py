@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,13 +15,12 @@ from si_curation.errors import MissingDataError, ParameterError
 
 logger = logging.getLogger(__name__)
 
-#: How long a scheduler is looked for.
+#: How long to try to connect to a scheduler.
 CONNECT_TIMEOUT = "20s"
-#: How many workers may die under a session before it is given up (of our own clusters).
+#: How many workers may die while they run a session before it fails (on our own clusters).
 ALLOWED_FAILURES = 2
 _BYTES_PER_WORKER = 2_000_000_000  # what a session of some ten million spikes takes
 Outcome = tuple[int, dict[str, Any] | BaseException]
-Failures = Callable[[SessionInput, BaseException], dict[str, Any]]
 
 
 def run_here(
@@ -37,9 +36,9 @@ def run_here(
 def run_on_dask(
     sessions: Sequence[SessionInput], output_folder: str, options: Options, client: Any
 ) -> Iterator[Outcome]:
-    """Run sessions on a Dask cluster; give what each gave, or its exception, as they end.
+    """Run sessions on a Dask cluster; yield the result or the exception of each, as it ends.
 
-    What is not begun is cancelled when the iteration is left.
+    Sessions that have not started are cancelled when the iteration stops.
     """
     from distributed import as_completed
 
@@ -70,8 +69,8 @@ def _outcome(future: Any) -> dict[str, Any] | BaseException:
     return ConnectionError("the connection to the Dask scheduler was lost")
 
 
-def failure_in_words(fault: BaseException) -> str:
-    """Tell what happened to a session that could not report itself."""
+def describe_failure(fault: BaseException) -> str:
+    """Return what happened to a session that could not report its own failure."""
     if type(fault).__name__ == "KilledWorker":
         deaths = getattr(fault, "allowed_failures", ALLOWED_FAILURES) + 1
         return (
@@ -85,19 +84,19 @@ def failure_in_words(fault: BaseException) -> str:
 
 @contextmanager
 def local_client(num_workers: int | None, num_sessions: int) -> Iterator[tuple[Any, int]]:
-    """Make a cluster of processes on this machine, and close it.
+    """Start a cluster of processes on this machine, and close it at the end.
 
     Parameters
     ----------
     num_workers : int, optional
-        By default as many as there are cores, and memory for; never more than sessions.
+        By default one for each core, as far as there is memory; never more than sessions.
     num_sessions : int
 
     Yields
     ------
     tuple
-        The client, and the number of threads for each session: workers times threads are not more
-        than cores.
+        The client, and the number of threads for each session: workers times threads is at most
+        the number of cores.
     """
     dask, distributed = import_dask()
     from distributed.system import MEMORY_LIMIT
@@ -108,7 +107,7 @@ def local_client(num_workers: int | None, num_sessions: int) -> Iterator[tuple[A
     num_workers = max(1, min(num_workers, num_sessions))
     settings = {
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
-        # a worker has one session at a time: when it dies, no other is to blame
+        # a worker has one session at a time: if it dies, no other session can be the cause
         "distributed.scheduler.worker-saturation": 1.0,
         # sessions keep nothing on workers, and mapped files count as memory: never pause or spill
         "distributed.worker.memory.target": False,
@@ -137,7 +136,7 @@ def local_client(num_workers: int | None, num_sessions: int) -> Iterator[tuple[A
 
 @contextmanager
 def given_client(client: Any) -> Iterator[Any]:
-    """Give a client of a cluster that others look after: a Client, or the scheduler's address."""
+    """Yield the client of an existing cluster: a Client, or one for a scheduler's address."""
     _, distributed = import_dask()
     if isinstance(client, distributed.Client):
         yield client
@@ -176,7 +175,7 @@ def import_dask() -> tuple[Any, Any]:
 
 
 def _num_cpus() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1

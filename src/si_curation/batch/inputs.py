@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import ValidationError
 
-from si_curation.batch.recipe import FOLDER, Reading, Recipe, problems_in_words
+from si_curation.batch.recipe import FOLDER, Reading, Recipe, describe_problems
 from si_curation.errors import FolderNotFoundError, ParameterError
 
 _TABLES = (".csv", ".tsv")
@@ -32,7 +32,7 @@ class SessionInput(NamedTuple):
 
 
 def gather_sessions(folders: Any, recipe: Recipe) -> list[SessionInput]:
-    """Give the sessions of a batch, in order.
+    """Return the sessions of a batch, in order.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _typed(value: Any) -> Any:
-    """Give what a cell holds: JSON where it is (numbers, true, lists), else the text."""
+    """Return the value of a cell: decoded JSON (numbers, true, lists), else the text."""
     if not isinstance(value, str):
         return value.item() if hasattr(value, "item") else value
     try:
@@ -153,7 +153,7 @@ def _typed(value: Any) -> Any:
 def _with_options(
     recipe: Recipe, own: dict[str, Any], folder: Path, where: str, problems: list[str]
 ) -> Recipe:
-    """Give the recipe with what a row of the table says of its session."""
+    """Return the recipe with the options of a row of the table."""
     reading = {k: own[k] for k in _READING if k in own}
     nwb = {key: own[column] for column, key in _NWB.items() if column in own}
     exports = recipe.exports
@@ -173,12 +173,12 @@ def _with_options(
 def _changed(
     section: Any, values: dict[str, Any], folder: Path, where: str, problems: list[str]
 ) -> Any:
-    """Give a section of the recipe with other values."""
+    """Return a section of the recipe with other values."""
     try:
         content = {**section.model_dump(), **values}
         return type(section).model_validate(content, context={FOLDER: folder})
     except ValidationError as fault:
-        problems.append(f"{where}: {problems_in_words(fault)}")
+        problems.append(f"{where}: {describe_problems(fault)}")
         return section
 
 

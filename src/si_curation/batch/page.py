@@ -1,4 +1,4 @@
-"""The page over all sessions: one file, without anything from elsewhere."""
+"""The page of all sessions: one file that loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _row(
 
 
 def _metrics(quantiles: pd.DataFrame) -> dict[str, Any]:
-    """Give the drawings of each metric by session."""
+    """Return the drawings of each metric by session."""
     there = list(dict.fromkeys(quantiles["metric"]))
     names = [name for name in _SHOWN if name in there][:_MAX_METRICS]
     if not names:
@@ -125,14 +125,14 @@ def _metrics(quantiles: pd.DataFrame) -> dict[str, Any]:
             for row, is_unusual in zip(of.to_dict("records"), unusual, strict=True)
         ]
         known = METRIC_DESCRIPTIONS.get(name)
-        told = "" if known is None else str(known)
+        description = "" if known is None else str(known)
         ends = {"low": _short(low), "high": _short(high)}
-        columns.append({"name": name, **ends, "cells": cells, "told": told})
+        columns.append({"name": name, **ends, "cells": cells, "description": description})
     return {"sessions": order, "columns": columns}
 
 
 def _unusual(medians: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which sessions are far from the others, by the median absolute deviation."""
+    """Return which sessions are far from the others, by the median absolute deviation."""
     known = medians[~np.isnan(medians)]
     if known.size < _MIN_SESSIONS:
         return np.zeros(medians.size, dtype=bool)
@@ -156,7 +156,7 @@ def _cell(row: dict[str, Any], low: float, high: float, unusual: bool) -> dict[s
 
 
 def _short(value: float) -> str:
-    """Give a number in few figures: 1234 rather than 1.23e+03."""
+    """Return a number with few digits: 1234 rather than 1.23e+03."""
     return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 

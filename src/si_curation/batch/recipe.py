@@ -30,7 +30,7 @@ from si_curation.errors import ParameterError
 
 #: Key of the validation context: the folder that relative paths of a recipe start from.
 FOLDER = "folder"
-_READER_GIVES = ("random_spikes", "templates", "template_assignment")
+_COMPUTED_BY_READER = ("random_spikes", "templates", "template_assignment")
 
 
 class _Section(BaseModel):
@@ -40,12 +40,12 @@ class _Section(BaseModel):
 
 
 def _switch(value: Any) -> Any:
-    """Let ``true`` stand for a section with its defaults, and ``false`` for none."""
+    """Return a section with its defaults for ``true``, and none for ``false``."""
     return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
 
 def _resolve(path: str, info: ValidationInfo) -> str:
-    """Give an absolute path; what is relative starts at the folder of the recipe."""
+    """Return the absolute path of a file; a relative one starts at the folder of the recipe."""
     folder = (info.context or {}).get(FOLDER) or Path.cwd()
     found = (Path(folder) / Path(path).expanduser()).resolve()
     if not found.is_file():
@@ -147,7 +147,7 @@ class Report(_Section):
 
 
 class Effect(_Section):
-    """A result to hold against the quality of the units: see `effect_vs_quality`.
+    """An effect to test against the quality of the units: see `effect_vs_quality`.
 
     ``table`` is a ``.csv`` with the columns ``session``, ``unit_id`` and ``column``.
     """
@@ -166,7 +166,7 @@ class Effect(_Section):
 
 
 def _as_mapping(value: Any) -> Any:
-    """Take a list of extensions, or one without parameters, for a mapping."""
+    """Return a mapping for a list of extensions, and {} for missing parameters."""
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         value = dict.fromkeys(value)
     if isinstance(value, dict):
@@ -193,9 +193,9 @@ class Recipe(_Section):
     report : Report, optional
         A page for each session.
     effect : Effect, optional
-        A result that is held against the quality of the units of all sessions.
+        An effect that is tested against the quality of the units of all sessions.
     session_name_parts : int
-        A session is named after so many last parts of the path of its folder, joined by "-".
+        A session is named after this many last parts of the path of its folder, joined by "-".
 
     See Also
     --------
@@ -231,8 +231,8 @@ def _problems_of(name: str, params: dict[str, Any]) -> list[str]:
     known = get_available_analyzer_extensions()
     if name not in known:
         return [f"{name} is not known, expected some of {', '.join(known)}"]
-    if name in _READER_GIVES:
-        return [f"{name} is there from the start: leave it out"]
+    if name in _COMPUTED_BY_READER:
+        return [f"{name} is always computed when a folder is read: leave it out"]
     extension = get_extension_class(name)
     if extension.need_recording:
         return [f"{name} needs the recording, which a batch does not read"]
@@ -247,7 +247,7 @@ def _problems_of(name: str, params: dict[str, Any]) -> list[str]:
 
 
 def check_recipe(content: Any, name: str, folder: Path | None = None) -> Recipe:
-    """Give the recipe of some content.
+    """Return the recipe of some content.
 
     Parameters
     ----------
@@ -265,11 +265,11 @@ def check_recipe(content: Any, name: str, folder: Path | None = None) -> Recipe:
     try:
         return Recipe.model_validate(content, context={FOLDER: folder})
     except ValidationError as fault:
-        raise ParameterError(f"{name}: {problems_in_words(fault)}") from None
+        raise ParameterError(f"{name}: {describe_problems(fault)}") from None
 
 
-def problems_in_words(fault: ValidationError) -> str:
-    """Give all problems that pydantic found, each with the key that it is about."""
+def describe_problems(fault: ValidationError) -> str:
+    """Return all problems that pydantic found, each with its key."""
     problems = []
     for error in fault.errors(include_url=False):
         key = ".".join(str(part) for part in error["loc"]) or "recipe"

@@ -1,4 +1,4 @@
-"""Recipes from files, and one to begin with."""
+"""Recipes from files, and an example to start from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterE
 
 
 def example_recipe() -> str:
-    """Give the text of a recipe to begin with, in YAML, with comments; it works as it stands.
+    """Return the text of a commented recipe in YAML, to start from; it can be used as it is.
 
     Examples
     --------

@@ -20,6 +20,7 @@ from si_curation.batch.recipe_files import read_recipe
 from si_curation.batch.session import FAILED_STATUS, Options
 from si_curation.batch.state import BatchFolder, to_json, versions
 from si_curation.batch.summary import write_summary
+from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, OutputExistsError, ParameterError
 from si_curation.files import replace_file
 
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class BatchResult:
-    """What a batch gave.
+    """The result of a batch.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ class BatchResult:
     page : pathlib.Path
         ``summary.html``.
     notes : tuple of str
-        What could not be told about all sessions together.
+        What could not be computed for all sessions together, and why.
     """
 
     table: pd.DataFrame
@@ -63,8 +64,8 @@ class BatchResult:
 
     def __repr__(self) -> str:
         counts = self.table["status"].value_counts()
-        told = ", ".join(f"{count} {status}" for status, count in counts.items())
-        return f"BatchResult: {len(self.table)} sessions ({told}) in {self.output_folder}"
+        text = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return f"BatchResult: {len(self.table)} sessions ({text}) in {self.output_folder}"
 
 
 def run_batch(
@@ -79,12 +80,13 @@ def run_batch(
     overwrite: bool = False,
     progress_bar: bool = True,
 ) -> BatchResult:
-    """Do what a recipe says with each of many sessions; those that are done are not done again.
+    """Run the steps of a recipe on each of many sessions; skip those that are done.
 
-    A session that fails stops no other. Outputs of a session appear as a whole or not at all, and
-    are the same bits on any number of workers and threads (NWB files and reports as far as their
-    exports are). Killed and called again, it goes on: sessions are known by the content of their
-    files, the recipe, and the versions of this package and SpikeInterface; not by dates.
+    A session that fails does not stop the others. The outputs of a session appear as a whole or not
+    at all. They are bitwise the same on any number of workers and threads (NWB files and reports as
+    far as their exports are). Called again, also after it was killed, the batch goes on where it
+    stopped. Sessions are recognized by the content of their files, the recipe, and the versions of
+    this package and SpikeInterface, not by dates.
 
     Parameters
     ----------
@@ -105,14 +107,14 @@ def run_batch(
         folder under the same paths, and have this package. Each worker process does one session at
         a time, on as many threads as it has.
     num_workers : int, optional
-        Without a `client`: processes on this machine; by default as many as there are cores, and
-        memory for (2 GB each). 0: in this process, one session after another, without Dask.
+        Without a `client`: processes on this machine; by default one for each core, as far as
+        there is memory (2 GB each). 0: in this process, one session after another, without Dask.
     num_threads : int, optional
         Threads of our kernels for each session, instead of those that the worker has. On this
         machine workers times threads are cores. Linear algebra always runs on one thread.
     retry_failed : bool
         Compute sessions again that failed before with the same content, recipe and versions. Those
-        that failed for want of memory, disk or workers are always tried again.
+        that failed for lack of memory, disk space or workers are always tried again.
     overwrite : bool
         Compute sessions again whose files, recipe or versions have changed; what was there is kept
         as ``<name>.backup-YYYYmmdd-HHMMSS``. Otherwise they fail and are left as they are.
@@ -128,14 +130,14 @@ def run_batch(
         The recipe, the folders or the output folder cannot be used: all problems at once, before
         anything is computed. Two sessions with the same name are such a problem.
     OutputExistsError
-        The output folder is not of a batch.
+        The output folder holds files, and none of a batch.
     MissingDataError
         A package is missing: ``pip install "si_curation[batch]"``.
 
     Notes
     -----
-    Local workers are started by importing the script that calls: as always with processes in
-    Python, put the call below ``if __name__ == "__main__":``.
+    Local workers import the calling script. Put the call below ``if __name__ == "__main__":``, as
+    always with processes in Python.
 
     A session whose worker dies is tried again on another, three times in all on this machine (on
     other clusters: Dask's ``distributed.scheduler.allowed-failures``), and then fails.
@@ -154,7 +156,7 @@ def run_batch(
     ['skipped: already done']
     """
     checked = read_recipe(recipe)
-    _check(checked, client, num_workers, num_threads)
+    _check_arguments(checked, client, num_workers, num_threads)
     sessions = gather_sessions(folders, checked)
     batch = _prepare(output_folder, sessions, checked)
     options = Options(num_threads, overwrite, retry_failed, run=uuid.uuid4().hex)
@@ -185,7 +187,7 @@ def _running(
     client: Any,
     num_workers: int | None,
 ) -> Iterator[Iterator[engine.Outcome]]:
-    """Begin to run sessions where they are to run; give their outcomes as they end."""
+    """Start the sessions on the chosen workers; yield their outcomes as they end."""
     folder = str(batch.folder)
     if client is not None:
         with engine.given_client(client) as connected:
@@ -213,22 +215,23 @@ def _row_of(
         "seconds": {},
         "versions": versions(),
         "warnings": [],
-        "error": engine.failure_in_words(outcome),
+        "error": engine.describe_failure(outcome),
     }
     batch.write_record(session.name, {**row, "would_fail_again": False})
     return row
 
 
-def _check(recipe: Recipe, client: Any, num_workers: int | None, num_threads: int | None) -> None:
-    problems = []
-    for name, value, least in (("num_workers", num_workers, 0), ("num_threads", num_threads, 1)):
-        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        if value is not None and not is_count:
-            problems.append(f"{name} is {value!r}, expected a whole number, {least} or more")
-    if client is not None and num_workers is not None:
-        problems.append("num_workers is for workers on this machine: leave it out with a client")
-    if problems:
-        raise ParameterError("; ".join(problems))
+def _check_arguments(
+    recipe: Recipe, client: Any, num_workers: int | None, num_threads: int | None
+) -> None:
+    checks = Checks()
+    checks.whole_number("num_workers", num_workers, at_least=0, optional=True)
+    checks.whole_number("num_threads", num_threads, at_least=1, optional=True)
+    checks.require(
+        client is None or num_workers is None,
+        "num_workers is for workers on this machine: leave it out with a client",
+    )
+    checks.finish()
     needed = {"jinja2": "batch"}
     if recipe.exports.nwb is not None:
         needed["pynwb"] = "nwb"

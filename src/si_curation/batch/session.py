@@ -1,4 +1,4 @@
-"""What one session does: a function of its folder, the recipe and the output folder."""
+"""One session of a batch: a function of its folder, the recipe and the output folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-
-import numba
 
 from si_curation.batch.inputs import SessionInput
 from si_curation.batch.state import (
@@ -34,6 +32,7 @@ from si_curation.errors import (
 )
 from si_curation.exporters.phy.curated import check_apart
 from si_curation.files import new_folder
+from si_curation.kernels.parallel import MAX_THREADS, limited_threads
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,8 +40,7 @@ T = TypeVar("T")
 DONE_STATUS = "done"
 SKIPPED_STATUS = "skipped: already done"
 FAILED_STATUS = "failed"
-_MOST_THREADS = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-# warnings.catch_warnings and numba's threads are of the process: one session at a time in each
+# warnings.catch_warnings and the number of threads are global: one session a process at a time
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -52,14 +50,14 @@ class Options(NamedTuple):
     Attributes
     ----------
     num_threads : int or None
-        Of our kernels; None: as many as the Dask worker has.
+        For our kernels; None: as many as the Dask worker has.
     overwrite : bool
         Replace outputs that were made from other content, recipe or versions.
     retry_failed : bool
         Compute sessions again that failed with the same content, recipe and versions.
     run : str
-        Name of the run. Dask computes a task again whose result died with a worker: a session that
-        this run has done is then "done", not done before.
+        Name of the run. Dask repeats a task whose result was lost with a worker; a session that
+        this run has done is then "done", not "skipped".
     """
 
     num_threads: int | None = None
@@ -69,7 +67,7 @@ class Options(NamedTuple):
 
 
 def run_session(session: SessionInput, output_folder: str, options: Options) -> dict[str, Any]:
-    """Do one session, unless it is done; never raises for what is wrong with the session.
+    """Run one session, unless it is done; a fault of the session is in the result, not raised.
 
     Parameters
     ----------
@@ -90,7 +88,7 @@ def run_session(session: SessionInput, output_folder: str, options: Options) -> 
 
 
 class _Run:
-    """One session on its way."""
+    """One session while it runs."""
 
     def __init__(self, session: SessionInput, batch: BatchFolder, options: Options):
         self.session = session
@@ -190,7 +188,7 @@ class _Run:
         self.batch.write_record(self.session.name, record)
 
     def _skipped(self, done: dict[str, Any]) -> dict[str, Any]:
-        """Tell of a session that is done; its seconds are those of the time it was computed."""
+        """Return the row of a session that is done, with the seconds of its computation."""
         before = self.batch.read_record(self.session.name) or {}
         known = {key: before[key] for key in ("seconds", "warnings", "versions") if key in before}
         is_ours = bool(self.options.run) and before.get("run") == self.options.run
@@ -198,7 +196,7 @@ class _Run:
         return self._row(status, **done.get("counts", {}), **known)
 
     def _known_failure(self) -> dict[str, Any] | None:
-        """Give the row of a session that failed before, where it would fail in the same way."""
+        """Return the row of a session that failed before, if it would fail in the same way."""
         before = self.batch.read_record(self.session.name)
         if self.options.retry_failed or before is None or not before.get("would_fail_again"):
             return None
@@ -237,20 +235,15 @@ def _collected_warnings(messages: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _limited_threads(num_threads: int | None) -> Iterator[None]:
-    """Run with so many threads of our kernels, and one of BLAS.
+    """Limit the threads of our kernels, and use one thread for linear algebra.
 
-    Our kernels give the same bits on any number of threads; linear algebra libraries do not.
+    Our kernels return the same bits on any number of threads; linear algebra libraries do not.
     """
     from threadpoolctl import threadpool_limits
 
-    before = numba.get_num_threads()
-    asked = _threads_of_worker() if num_threads is None else num_threads
-    numba.set_num_threads(max(1, min(asked, _MOST_THREADS)))
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        numba.set_num_threads(before)
+    limit = _threads_of_worker() if num_threads is None else num_threads
+    with limited_threads(limit), threadpool_limits(limits=1):
+        yield
 
 
 def _threads_of_worker() -> int:
@@ -259,4 +252,4 @@ def _threads_of_worker() -> int:
     try:
         return int(get_worker().state.nthreads)
     except ValueError:  # not on a worker
-        return _MOST_THREADS
+        return MAX_THREADS

@@ -1,8 +1,8 @@
 """What makes a session done: fingerprints by content, and the records beside its outputs.
 
-``sessions/NAME/done.json`` is in the folder of outputs, which appears as a whole, so that there is
-no done session without it and no outputs without a done session. ``records/NAME.json`` has what is
-different each time: seconds, host, and the error of a session that failed.
+``sessions/NAME/done.json`` is in the folder of outputs, which appears as a whole: a session is
+done if and only if its outputs are complete. ``records/NAME.json`` has what differs from run to
+run: seconds, host, and the error of a session that failed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ DONE = "done.json"
 _CHUNK = 1 << 22
 _READ = (".npy", ".tsv", ".csv")  # and params.py: what a phy folder is read from
 _SKIPPED = {CACHE_FOLDER, BACKUP_FOLDER, "__pycache__"}
-_DECIDING = ("si_curation", "spikeinterface")
-_TOLD = (*_DECIDING, "numpy", "scipy", "numba", "pandas")
+_FINGERPRINTED = ("si_curation", "spikeinterface")
+_RECORDED = (*_FINGERPRINTED, "numpy", "scipy", "numba", "pandas")
 _PARTS = {
     "inputs": "its files have changed",
     "recipe": "the recipe has changed",
@@ -39,9 +39,9 @@ _PARTS = {
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of what computes."""
+    """Return the versions of Python and the packages that compute."""
     found = {"python": platform.python_version()}
-    for name in _TOLD:
+    for name in _RECORDED:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -50,12 +50,12 @@ def versions() -> dict[str, str]:
 
 
 def make_fingerprint(session: SessionInput) -> dict[str, Any]:
-    """Tell what the outputs of a session depend on: the content of its files, recipe, versions.
+    """Return what the outputs of a session depend on: content of its files, recipe, versions.
 
-    Of a Kilosort/phy folder the files that are read are hashed, whole: names and bytes. Of raw data
-    only the length counts, which is all that is used of them. Where the recipe exports to phy,
-    which copies everything else in the folder too, all other files count; of a saved analyzer all
-    files do. Neither dates nor the place of the folder count.
+    Of a Kilosort/phy folder, names and content of the files that are read are hashed. Of raw data
+    only the length counts, because nothing else is used. Where the recipe exports to phy, which
+    copies all other files of the folder too, these count as well; of a saved analyzer all files do.
+    Neither dates nor the place of the folder count.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def make_fingerprint(session: SessionInput) -> dict[str, Any]:
     return {
         "inputs": _digest_inputs(Path(session.folder), session.recipe.exports.phy is not None),
         "recipe": hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
-        "versions": {name: now[name] for name in _DECIDING},
+        "versions": {name: now[name] for name in _FINGERPRINTED},
     }
 
 
@@ -129,15 +129,15 @@ class BatchFolder:
         self.records = folder / "records"
 
     def outputs_of(self, name: str) -> Path:
-        """Give the folder of a session's outputs."""
+        """Return the folder of a session's outputs."""
         return self.sessions / name
 
     def read_done(self, name: str) -> dict[str, Any] | None:
-        """Give what ``done.json`` of a session says; None where it is not done."""
+        """Return the content of ``done.json`` of a session; None where it is not done."""
         return _read_json(self.outputs_of(name) / DONE)
 
     def read_record(self, name: str) -> dict[str, Any] | None:
-        """Give the record of the last time that a session was computed, or None."""
+        """Return the record of the last time that a session was computed, or None."""
         return _read_json(self.records / f"{name}.json")
 
     def write_record(self, name: str, record: dict[str, Any]) -> None:
@@ -160,12 +160,12 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def to_json(content: Any) -> bytes:
-    """Give JSON for people: sorted and indented."""
+    """Return sorted and indented JSON."""
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
 
 def why_outdated(done: dict[str, Any], fingerprint: dict[str, Any], outputs: Path) -> str | None:
-    """Tell why the outputs of a session are not those that are asked for; None if they are."""
+    """Return why the outputs of a session are not those of its fingerprint; None if they are."""
     before = done.get("fingerprint", {})
     reasons = [text for key, text in _PARTS.items() if before.get(key) != fingerprint[key]]
     missing = [name for name in done.get("outputs", []) if not (outputs / name).exists()]

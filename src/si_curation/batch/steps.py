@@ -1,4 +1,4 @@
-"""What is done with the analyzer of a session, step by step."""
+"""The steps of a session: read, merge, compute, label, write."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def read_session(session: SessionInput) -> SortingAnalyzer:
     changed = [key for key in sorted(given) if _differs(session.recipe.reading, key)]
     if changed:
         raise ParameterError(
-            f"{folder} is a saved analyzer, for which reading options ({', '.join(changed)}) mean "
-            "nothing: leave them out, or make it a batch of its own"
+            f"{folder} is a saved analyzer, to which reading options ({', '.join(changed)}) do not "
+            "apply: leave them out, or run it in another batch"
         )
     return load_sorting_analyzer(folder).copy()
 
@@ -57,7 +57,7 @@ def _differs(reading: Reading, key: str) -> bool:
 
 
 def suggest_and_merge(analyzer: SortingAnalyzer, merges: Merges, part: Path) -> SortingAnalyzer:
-    """Write the suggested merges; give the analyzer in which they are done, if asked."""
+    """Write the suggested merges; return the analyzer, with the merges applied if asked."""
     options = merges.model_dump(exclude={"apply"}, exclude_none=True)
     found = suggest_merges(analyzer, **options)
     write_csv(found.table, part / "merges.csv")
@@ -99,7 +99,7 @@ def label(analyzer: SortingAnalyzer, labels: Labels, part: Path) -> None:
 
 
 def writing_steps(analyzer: SortingAnalyzer, session: SessionInput, part: Path) -> Iterator[Step]:
-    """Give the steps that write the outputs of a session, with their names."""
+    """Yield the names and functions of the steps that write the outputs of a session."""
     exports = session.recipe.exports
     for name in exports.tables:
         yield name, partial(_write_table, analyzer, name, part)
@@ -163,6 +163,6 @@ def _save(analyzer: SortingAnalyzer, format: str, part: Path) -> None:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table; lists in its cells as texts."""
+    """Write a table as CSV; lists in its cells as text."""
     plain = table.map(lambda v: " ".join(map(str, v)) if isinstance(v, list | np.ndarray) else v)
     path.write_bytes(plain.to_csv(index=False, lineterminator="\n").encode("utf-8"))

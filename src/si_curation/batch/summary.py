@@ -1,4 +1,4 @@
-"""What all sessions tell together: tables, the effect against quality, and a page."""
+"""The summary of all sessions: tables, the effect against quality, and a page."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def write_summary(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Write ``sessions.csv``, ``units.csv``, ``metrics_by_session.csv`` and ``summary.html``.
 
-    They tell what is there now, and are replaced each time. With an effect in the recipe also
+    They describe the current outputs, and are replaced each time. With an effect in the recipe also
     ``effect_vs_quality.csv`` (verdicts) and ``effect_vs_quality_thresholds.csv``.
 
     Returns
     -------
     sessions, units : pandas.DataFrame
     notes : list of str
-        What could not be told.
+        What could not be computed, and why.
     """
     sessions = make_sessions(rows)
     units = gather_units(batch, sessions)
@@ -64,7 +64,7 @@ def _write(path: Path, table: pd.DataFrame) -> None:
 
 
 def make_sessions(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Tabulate the rows of the sessions; see `si_curation.batch.run.BatchResult`."""
+    """Return the table of the sessions; see `si_curation.batch.run.BatchResult`."""
     steps = list(dict.fromkeys(step for row in rows for step in row["seconds"]))
     table = pd.DataFrame({key: [r[key] for r in rows] for key in ("session", "folder", "status")})
     for key in ("num_units", "num_spikes"):
@@ -81,7 +81,7 @@ def make_sessions(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def gather_units(batch: BatchFolder, sessions: pd.DataFrame) -> pd.DataFrame:
-    """Put the units of all sessions that are done into one table; ids as text."""
+    """Return the units of all sessions that are done in one table; ids as text."""
     parts = []
     for name in sessions.loc[sessions["status"] != FAILED_STATUS, "session"]:
         part = pd.read_csv(
@@ -102,7 +102,7 @@ def gather_units(batch: BatchFolder, sessions: pd.DataFrame) -> pd.DataFrame:
 
 
 def quantiles_by_session(units: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate quantiles of each metric over the units of each session.
+    """Compute quantiles of each metric over the units of each session.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def quantiles_by_session(units: pd.DataFrame) -> pd.DataFrame:
 
 
 def _test_effect(effect: Effect, units: pd.DataFrame, notes: list[str]) -> EffectVsQuality | None:
-    """Hold the effect against quality, sessions being the groups; why not, if it cannot be."""
+    """Test the effect against quality, sessions being the groups; add a note if that fails."""
     try:
         values = _read_effect(effect)
         return effect_vs_quality(

@@ -17,7 +17,7 @@ _METRICS = ("curation_metrics", "quality_metrics", "template_metrics")
 
 
 def make_units(analyzer: SortingAnalyzer) -> pd.DataFrame:
-    """Tabulate the units: label, number of spikes, and every metric that was computed.
+    """Return the table of units: label, number of spikes, and every metric that was computed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the lineage view draws: arrays and words, of no toolkit."""
+"""What the lineage view draws, as arrays and texts, without a GUI toolkit."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ class UnitConstituents:
 
 
 def missing_text(sorting_analyzer: SortingAnalyzer) -> str:
-    """Tell which extensions are missing, or give an empty text."""
+    """Return which extensions are missing; "" if none."""
     needed = ("template_assignment", "template_best_channels")
     missing = [name for name in needed if sorting_analyzer.get_extension(name) is None]
     if not missing:
         return ""
     names = " and ".join(f"'{name}'" for name in missing)
-    word = "extension" if len(missing) == 1 else "extensions"
-    return f"This view needs the {word} {names}: analyzer.compute({missing})."
+    plural = "s" if len(missing) > 1 else ""
+    return f"This view needs the extension{plural} {names}: analyzer.compute({missing})."
 
 
 def get_constituents(
@@ -89,7 +89,7 @@ def get_constituents(
     lineage: pd.DataFrame | None = None,
     max_templates: int = MAX_TEMPLATES,
 ) -> list[UnitConstituents]:
-    """Give the templates of some units on their best channels.
+    """Return the templates of some units on their best channels.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def _with_channels_of(amplitudes: NDArray, best: NDArray[np.int64]) -> NDArray[n
 
 
 def shades(rgba: Sequence[float], count: int) -> list[str]:
-    """Colours of the templates of a unit: its own colour, then ever nearer to white.
+    """Return the colours of the templates of a unit: its own colour, then lighter ones.
 
     Examples
     --------
@@ -187,6 +187,6 @@ def _subtitle(row: pd.Series, num_drawn: int) -> str:
 
 
 def _joined(lines: NDArray) -> NDArray[np.float64]:
-    """Put lines (k, n) one behind the other, with NaN between them."""
+    """Return lines (k, n) put end to end, with NaN between them."""
     gaps = np.full((len(lines), 1), np.nan)
     return np.hstack([lines, gaps]).ravel()

@@ -12,26 +12,26 @@ from si_curation.curation.spikeinterface_format import read_curation
 from si_curation.errors import FolderNotFoundError, ParameterError
 from si_curation.files import replace_file
 
-# the GUI has keys for these labels (g, m, n; c takes one away) if they are these ones and no others
+# the GUI has keyboard shortcuts (g, m, n; c to clear) for exactly these labels
 _LABELS = {"good": "good", "noise": "noise", "mua": "MUA"}
 
 
 def default_curation_json(sorting_analyzer: SortingAnalyzer) -> Path | None:
-    """Where the GUI looks for the curation of a saved analyzer; None where it cannot be a file."""
+    """Return where the GUI looks for the curation of a saved analyzer; None if it has no file."""
     if sorting_analyzer.format != "binary_folder":
         return None
     return Path(sorting_analyzer.folder) / "spikeinterface_gui" / "curation_data.json"
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a curation file that could not be saved.
+    """Raise if a curation file cannot be saved.
 
     Raises
     ------
     FolderNotFoundError
         Its folder does not exist.
     ParameterError
-        It is no file.
+        It is a folder.
     """
     if path.exists() and not path.is_file():
         raise ParameterError(f"{path} is not a file, expected a curation file (.json)")
@@ -40,7 +40,7 @@ def check_writable(path: Path) -> None:
 
 
 def start_curation(sorting_analyzer: SortingAnalyzer, path: Path | None) -> dict[str, Any]:
-    """Give the curation that the GUI starts from: of the file, or the labels of the units.
+    """Return the curation that the GUI starts from: of the file, or the labels of the units.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def start_curation(sorting_analyzer: SortingAnalyzer, path: Path | None) -> dict
     Raises
     ------
     ParameterError
-        The file is no curation, of other units, or of several steps.
+        The file is not a curation, is of other units, or holds several steps.
     """
     unit_ids = sorting_analyzer.unit_ids.tolist()
     if path is not None and path.exists():

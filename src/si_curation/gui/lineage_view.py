@@ -55,7 +55,7 @@ class LineageView(ViewBase):
         ViewBase.__init__(self, controller=controller, parent=parent, backend=backend)
 
     def get_units(self) -> tuple[list[UnitConstituents], str]:
-        """Give what is drawn of the units that are selected now, or why there is nothing."""
+        """Return what is drawn of the selected units, or why nothing is."""
         analyzer = self.controller.analyzer
         text = missing_text(analyzer)
         unit_ids = self.controller.get_visible_unit_ids()
@@ -191,6 +191,6 @@ class LineageView(ViewBase):
             spacing=0,
         )
         fig.add_layout(legend, "above")
-        for words in (unit.subtitle, unit.title):
-            fig.add_layout(Title(text=words, text_color="white", text_font_size="9pt"), "above")
+        for text in (unit.subtitle, unit.title):
+            fig.add_layout(Title(text=text, text_color="white", text_font_size="9pt"), "above")
         return fig

@@ -33,7 +33,7 @@ _PACKAGES = {"desktop": ("PySide6", "pyqtgraph"), "web": ("panel", "bokeh")}
 
 
 def gui_layout() -> dict[str, list[str]]:
-    """Give the views of each zone of the GUI's window: the GUI's default, and ours.
+    """Return the views of each zone of the GUI's window: the GUI's default, and ours.
 
     Returns
     -------
@@ -100,10 +100,10 @@ def open_gui(
     ------
     MissingDataError
         spikeinterface-gui or what the mode needs is not installed, the views of this package are
-        not (the installation is an old one), or the analyzer has no templates.
+        not registered (an old installation), or the analyzer has no templates.
     ParameterError
-        The mode, the layout, or the curation file cannot be used: it is of other units, holds
-        several steps, or lies where it cannot be written.
+        The mode or the layout is unknown, or the curation file cannot be used: it is of other
+        units, holds several steps, or cannot be written there.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def open_gui(
 
 
 def compute_for_gui(sorting_analyzer: SortingAnalyzer) -> list[str]:
-    """Compute what the views need and the analyzer does not have; nothing is saved to disk.
+    """Compute what the views need and the analyzer lacks; nothing is saved to disk.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def compute_for_gui(sorting_analyzer: SortingAnalyzer) -> list[str]:
     Returns
     -------
     list of str
-        What cannot be had, and why; logged too. The views say it.
+        Extensions that cannot be computed, and why; logged too. The views show it.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def compute_for_gui(sorting_analyzer: SortingAnalyzer) -> list[str]:
 
 
 def _make_correlograms(analyzer: SortingAnalyzer) -> None:
-    """SpikeInterface's correlograms, by our counting, which gives the same numbers sooner."""
+    """Add SpikeInterface's correlograms, counted by our kernels: the same counts, faster."""
     from si_curation.extensions.cross_correlograms import CrossCorrelograms
 
     window_ms, bin_ms = 50.0, 1.0
@@ -203,7 +203,7 @@ def _make_correlograms(analyzer: SortingAnalyzer) -> None:
 
 
 def _unit_columns(analyzer: SortingAnalyzer) -> dict[str, np.ndarray]:
-    """Columns for the GUI's table of units and its view of metrics."""
+    """Return the columns for the GUI's table of units and its view of metrics."""
     from si_curation.quality.metrics.extension import CurationMetrics
 
     known = analyzer.get_extension("curation_metrics")
@@ -243,7 +243,7 @@ def _check_layout(layout: dict[str, list[str]] | None) -> None:
     lost = [name for name in OUR_VIEWS if name not in known]
     if lost:
         raise MissingDataError(
-            f"the views {', '.join(lost)} are not installed with this package: install it again"
+            f"the views {', '.join(lost)} of this package are not registered: install it again"
         )
     if layout is None:
         return

@@ -1,4 +1,4 @@
-"""What the template-feature view draws: arrays and words, of no toolkit."""
+"""What the template-feature view draws, as arrays and texts, without a GUI toolkit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class UnitPoints:
     num_lost: int
 
     def thinned(self, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """At most so many spikes and their points, evenly spaced in time: always the same ones."""
+        """Return at most so many spikes and their points, evenly spaced, always the same ones."""
         kept = evenly_spaced(self.spike_indices.size, limit)
         return self.spike_indices[kept], self.points[kept]
 
@@ -60,7 +60,7 @@ class PairPoints:
     text: str
 
     def inside(self, polygon: NDArray, unit_ids: Sequence[Any]) -> NDArray[np.int64]:
-        """Spikes of some units within a polygon, drawn or not.
+        """Return the spikes of some units within a polygon, drawn or not.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ def evenly_spaced(count: int, limit: int) -> NDArray[np.int64]:
 
 
 def most_similar_unit(sorting_analyzer: SortingAnalyzer, unit_id: Any) -> Any:
-    """Give the unit with spikes that is most similar to another one.
+    """Return the unit with spikes that is most similar to another one.
 
     By "unit_similarity", or by SpikeInterface's "template_similarity" where that is not there;
     nothing is computed.
@@ -125,7 +125,7 @@ def most_similar_unit(sorting_analyzer: SortingAnalyzer, unit_id: Any) -> Any:
 
 
 def get_pair_points(sorting_analyzer: SortingAnalyzer, unit_ids: Sequence[Any]) -> PairPoints:
-    """Give the template features of two units, as in phy's TemplateFeatureView.
+    """Return the template features of two units, as in phy's TemplateFeatureView.
 
     Parameters
     ----------

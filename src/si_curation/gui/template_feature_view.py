@@ -62,7 +62,7 @@ class TemplateFeatureView(ViewBase):
     # what is drawn
 
     def get_pair(self) -> PairPoints:
-        """Give the pair of the units that are selected now."""
+        """Return the pair of the units that are selected now."""
         analyzer = self.controller.analyzer
         unit_ids = self.controller.get_visible_unit_ids()
         names = ("template_features", "unit_similarity")
@@ -72,11 +72,11 @@ class TemplateFeatureView(ViewBase):
         return self._known[1]
 
     def get_drawn(self, unit: UnitPoints) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Give the spikes of a unit that are drawn, and their points."""
+        """Return the spikes of a unit that are drawn, and their points."""
         return unit.thinned(self.settings["max_spikes_per_unit"])
 
     def get_selected_points(self, pair: PairPoints) -> NDArray[np.float64]:
-        """Give the points of the spikes that are selected (n, 2), thinned like a unit."""
+        """Return the points of the selected spikes (n, 2), thinned like a unit."""
         selected = np.asarray(self.controller.get_indices_spike_selected(), dtype=np.int64)
         points = [
             unit.points[np.isin(unit.spike_indices, selected)]

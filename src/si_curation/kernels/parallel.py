@@ -8,11 +8,15 @@ on many, and kernels may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import numba
+
+#: Threads that this process may use at most.
+MAX_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -30,6 +34,17 @@ def njit(function: F) -> F:
     except RuntimeError:  # numba: "no locator available"
         compiled = numba.njit(nogil=True)(function)
     return cast(F, compiled)
+
+
+@contextmanager
+def limited_threads(num_threads: int) -> Iterator[None]:
+    """Run the kernels on at most so many threads, at least one."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(num_threads, MAX_THREADS)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:

@@ -1,4 +1,4 @@
-"""The columns of the table of units: labels, numbers and what each of them is."""
+"""The columns of the table of units: values, and the description of each column."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from si_curation import variables
+from si_curation.checks import is_number
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.quality.contamination import contamination_panel
 from si_curation.quality.unit_table import make_unit_table
@@ -43,7 +44,7 @@ class Column:
     reasons : list of str or None
         Why a value is missing.
     shown : bool
-        Without being asked for.
+        Whether the column is visible when the page opens.
     """
 
     key: str
@@ -57,15 +58,12 @@ class Column:
 
     @cached_property
     def is_number(self) -> bool:
-        """Whether it has no texts."""
-        return all(
-            value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-            for value in self.values
-        )
+        """Whether its values are numbers or missing."""
+        return all(value is None or is_number(value) for value in self.values)
 
 
 def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:
-    """Gather all columns, and tell what could be computed for more of them."""
+    """Return all columns, and notes on what to compute for more of them."""
     columns, notes = _units(context)
     columns += _metrics(context, notes)
     columns += _contamination(context)

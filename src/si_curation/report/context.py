@@ -1,4 +1,4 @@
-"""What every section of a report asks of the analyzer, looked up once."""
+"""What the sections of a report need of the analyzer, looked up once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNITS = {
 
 
 class ReportContext:
-    """An analyzer, the units that are to be shown, and spikes by unit.
+    """An analyzer, the units that are shown, and the spikes of each unit.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class ReportContext:
         self.num_spikes = np.bincount(self.spikes["unit_index"], minlength=len(analyzer.unit_ids))
 
     def extension(self, name: str) -> Any:
-        """Give an extension, loaded if it is saved; None if it was not computed."""
+        """Return an extension, loaded if it is saved; None if it was not computed."""
         return self.analyzer.get_extension(name)
 
     @property
@@ -63,12 +63,12 @@ class ReportContext:
 
     @cached_property
     def segment_starts_s(self) -> NDArray[np.float64]:
-        """Where each segment begins when they are put end to end (n_segments,)."""
+        """Start of each segment when they are put end to end (n_segments,)."""
         return np.concatenate([[0.0], np.cumsum(self.segment_durations_s)[:-1]])
 
     @property
     def duration_s(self) -> float:
-        """Of all segments together."""
+        """Duration of all segments together."""
         return float(self.segment_durations_s.sum())
 
     @cached_property
@@ -76,11 +76,11 @@ class ReportContext:
         return spikes_by_unit(self.spikes["unit_index"], len(self.analyzer.unit_ids))
 
     def spikes_of(self, index: int) -> NDArray[np.int64]:
-        """Positions in the spike vector of the spikes of the unit at `index` of the analyzer."""
+        """Return the positions in the spike vector of the spikes of a unit, by its unit index."""
         return self._spikes_of_unit[index]
 
     def times_s(self, which: NDArray[np.integer] | slice) -> NDArray[np.float64]:
-        """Give the times of some spikes, segments put end to end."""
+        """Return the times of some spikes in s, segments put end to end."""
         spikes = self.spikes[which]
         times = spikes["sample_index"] / self.fs
         if self.segment_starts_s.size > 1:
@@ -102,7 +102,7 @@ class ReportContext:
 
     @cached_property
     def amplitude_unit(self) -> str:
-        """What templates and amplitudes are in: µV only where a gain is known."""
+        """Unit of measurement of templates and amplitudes: µV only where a gain is known."""
         assignment = self.extension("template_assignment")
         if assignment is not None:
             return _UNITS[assignment.info["units"]]

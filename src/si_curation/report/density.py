@@ -1,4 +1,4 @@
-"""Histograms and images of how many spikes there are where, for the page to draw."""
+"""Histograms and density images of spikes, for the page to draw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_BINS = 200
 
 
 def bin_width_s(duration_s: float, max_bins: int = _MAX_BINS) -> float:
-    """Give the smallest round width of at most so many bins.
+    """Return the smallest round width in s that needs at most so many bins.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def bin_width_s(duration_s: float, max_bins: int = _MAX_BINS) -> float:
 
 
 def rate_over_time(times_s: NDArray[np.floating], duration_s: float) -> dict[str, Any]:
-    """Rate in bins of time, the last one of what is left.
+    """Return the rate in bins of time; the last bin may be shorter.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def rate_over_time(times_s: NDArray[np.floating], duration_s: float) -> dict[str
 
 
 def histogram(values: NDArray[np.floating], num_bins: int = 24) -> dict[str, Any] | None:
-    """Histogram of the finite values; None where there are none.
+    """Return the histogram of the finite values; None where there are none.
 
     Whole numbers of a small range have a bin each.
     """
@@ -72,7 +72,7 @@ def histogram(values: NDArray[np.floating], num_bins: int = 24) -> dict[str, Any
 
 
 def limits(values: NDArray[np.floating]) -> tuple[float, float] | None:
-    """Range that holds 99.8 % of the finite values, and a margin; None where there are none."""
+    """Return a range with 99.8 % of the finite values and a margin; None where there are none."""
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return None

@@ -1,4 +1,4 @@
-"""Numbers as they are embedded in the page: JSON, and arrays as base64 of little-endian bytes."""
+"""The encoding of numbers in the page: JSON, and arrays as base64 of little-endian bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pack(values: NDArray, dtype: str = "float32") -> dict[str, Any]:
     {'dtype': 'uint8', 'shape': [1, 2], 'base64': 'AQI='}
     """
     if dtype not in _DTYPES:
-        raise ValueError(f"{dtype} is no type that the page can read")
+        raise ValueError(f"{dtype} is not a type that the page can read")
     content = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
     return {
         "dtype": dtype,
@@ -50,7 +50,7 @@ def pack_counts(counts: NDArray[np.integer]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Give a value as Python's own; what is missing or not finite is None.
+    """Return a value as a plain Python object; None where it is missing or not finite.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def plain(value: Any) -> Any:
 
 
 def script_json(value: Any) -> str:
-    r"""Give JSON that is safe inside a script element.
+    r"""Return JSON that is safe inside a script element.
 
     Examples
     --------

@@ -48,10 +48,10 @@ def export_report(
     metrics); a table of units with labels and metrics that can be sorted, searched and filtered;
     for each unit a panel, drawn when it is opened (templates, also those that a merged unit came
     from, correlograms, intervals, amplitude and rate over time, every number with what it means,
-    the most similar units); candidates for merges and merges that are none, with the evidence;
+    the most similar units); candidates for merges, and merges of two neurons, with the evidence;
     lineage, history of curation, software and parameters.
 
-    Nothing is computed on the analyzer: what an extension is missing for, the page says.
+    Nothing is computed on the analyzer; where an extension is missing, the page says which.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
 
 
 def _by_group(columns: list[Column]) -> list[tuple[str, list[tuple[int, Column]]]]:
-    """Columns with their numbers in the table, in which the unit's id is the first."""
+    """Group columns, each with its position in the table, whose first column is the unit id."""
     groups: dict[str, list[tuple[int, Column]]] = {}
     for number, column in enumerate(columns, 1):
         groups.setdefault(column.group, []).append((number, column))
@@ -165,14 +165,14 @@ def _by_group(columns: list[Column]) -> list[tuple[str, list[tuple[int, Column]]
 
 
 def _panels(panels: UnitPanels, num_units: int, progress_bar: bool) -> Iterator[dict[str, Any]]:
-    """Gather one panel at a time, as the page is written."""
+    """Yield one panel at a time, as the page is written."""
     hidden = not progress_bar or num_units < _FEW_UNITS
     for row in tqdm(range(num_units), desc="report", unit="unit", disable=hidden, leave=False):
         yield panels.get(row)
 
 
 def _colour_map() -> NDArray[np.integer]:
-    """Colours of densities (256, 3), 0 to 255: dark where there are many, readable in grey."""
+    """Return the colours of densities (256, 3), 0 to 255: the denser the darker."""
     from matplotlib import colormaps
 
     return (colormaps["cividis_r"](np.arange(256))[:, :3] * 255).round().astype(int)

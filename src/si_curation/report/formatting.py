@@ -9,7 +9,7 @@ MISSING = "–"
 
 
 def format_value(value: Any) -> str:
-    """Give a value as text: four significant digits, whole numbers whole, a dash where missing.
+    """Return a value as text: four significant digits, whole numbers whole, a dash if missing.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def format_value(value: Any) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Give a duration as text.
+    """Return a duration as text.
 
     Examples
     --------

@@ -58,11 +58,11 @@ class EvidenceTable(NamedTuple):
 def merge_candidates(
     context: ReportContext, panels: UnitPanels
 ) -> tuple[EvidenceTable, list[dict[str, Any]]]:
-    """Gather the candidates: the table, and for each the numbers of the panel that compares."""
+    """Return the table of candidates, and the numbers of the panel that compares each pair."""
     try:
         found = suggest_merges(context.analyzer, unit_ids=context.unit_ids)
     except MissingDataError as fault:
-        return EvidenceTable([], [], f"Merge candidates cannot be told: {fault}."), []
+        return EvidenceTable([], [], f"Merge candidates cannot be computed: {fault}."), []
     table = found.table.head(MAX_CANDIDATES)
     note = f"Pairs with a score of {found.score_threshold:g} or more are suggested."
     if len(found.table) > MAX_CANDIDATES:
@@ -84,11 +84,11 @@ def merge_candidates(
 
 
 def bad_merges(context: ReportContext) -> EvidenceTable:
-    """Gather the merges that refractoriness refutes."""
+    """Return the table of merges that the refractory period refutes."""
     try:
         table = find_bad_merges(context.analyzer, unit_ids=context.unit_ids)
     except MissingDataError as fault:
-        return EvidenceTable([], [], f"Bad merges cannot be told: {fault}.")
+        return EvidenceTable([], [], f"Bad merges cannot be computed: {fault}.")
     return _evidence(table, BAD_MERGE_COLUMNS, BAD_MERGES, "")
 
 

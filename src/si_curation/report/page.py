@@ -1,4 +1,4 @@
-"""The page put together: templates, our own and the bundled scripts and styles, and the policy."""
+"""The assembly of the page: templates, scripts, styles and the content security policy."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SCRIPTS = (
 
 @cache
 def read_asset(name: str) -> str:
-    """Give the text of a file of this package, with line feeds at the ends of lines."""
+    """Return the text of a file of this package, with line feeds at the ends of lines."""
     text = (files("si_curation.report") / name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")
 
 
 def content_security_policy() -> str:
-    """Give the policy of the page: its own scripts and styles by their hashes, and no network.
+    """Return the policy of the page: its own scripts and styles by hash, and no network.
 
     Source: W3C, Content Security Policy Level 3.
     """
@@ -57,7 +57,7 @@ def _hash(name: str) -> str:
 
 
 def render_page(values: dict[str, Any]) -> Iterator[str]:
-    """Render the page piece by piece: iterators among the values are used up on the way.
+    """Render the page piece by piece; iterators among the values are consumed on the way.
 
     Raises
     ------
@@ -110,5 +110,5 @@ def _environment() -> Any:
 
 
 def _unit_link(unit_id: Any) -> str:
-    """Address of a unit's panel in the page, as JavaScript's encodeURIComponent would give it."""
+    """Return the address of a unit's panel in the page, encoded as by encodeURIComponent."""
     return "#unit=" + quote(str(unit_id).encode("utf-8", "replace"), safe="!'()*~")

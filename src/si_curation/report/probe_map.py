@@ -21,7 +21,7 @@ _MANY_UNITS = 150
 
 
 def colours_of(groups: list[str]) -> dict[str, str]:
-    """Give each label a colour, always the same for phy's."""
+    """Return a colour for each label, always the same for phy's labels."""
     others = [group for group in dict.fromkeys(groups) if group not in GROUP_COLOURS]
     found = {group: GROUP_COLOURS[group] for group in GROUP_COLOURS if group in groups}
     return found | {g: _OTHER_COLOURS[i % len(_OTHER_COLOURS)] for i, g in enumerate(others)}

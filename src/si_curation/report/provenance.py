@@ -17,7 +17,7 @@ _PACKAGES = ("si_curation", "spikeinterface", "numpy", "scipy", "pandas", "numba
 
 
 def lineage_rows(context: ReportContext) -> tuple[list[dict[str, Any]], str]:
-    """Tell of each unit that curation changed which templates it came from.
+    """List the templates that each unit came from, of units that curation changed.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def lineage_rows(context: ReportContext) -> tuple[list[dict[str, Any]], str]:
 
 
 def history_rows(context: ReportContext) -> list[dict[str, str]]:
-    """Give the steps of curation that led to the analyzer, as text."""
+    """Return the steps of curation that led to the analyzer, as text."""
     rows = recorded_history(context.analyzer).to_dict(orient="records")
     return [
         {
@@ -71,7 +71,7 @@ def history_rows(context: ReportContext) -> list[dict[str, str]]:
 
 
 def software() -> list[tuple[str, str]]:
-    """Give names and versions of the software that made the report."""
+    """Return names and versions of the software that made the report."""
     found = [("Python", platform.python_version())]
     for name in _PACKAGES:
         try:
@@ -82,7 +82,7 @@ def software() -> list[tuple[str, str]]:
 
 
 def extension_parameters(context: ReportContext) -> list[tuple[str, str]]:
-    """Give the parameters of every extension of the analyzer, as JSON."""
+    """Return the parameters of every extension of the analyzer, as JSON."""
     analyzer = context.analyzer
     names = set(analyzer.get_loaded_extension_names())
     if analyzer.format != "memory":

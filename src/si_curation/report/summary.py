@@ -36,7 +36,7 @@ _NO_HISTOGRAM = {
 
 
 def session_facts(context: ReportContext) -> list[tuple[str, str]]:
-    """Give what a reader wants to know first, as pairs of words."""
+    """Return the main facts about the session as (name, value) pairs of text."""
     analyzer = context.analyzer
     annotation = analyzer.sorting.get_annotation
     sorter = " ".join(filter(None, map(annotation, ("sorter", "sorter_version"))))
@@ -73,7 +73,7 @@ def _folder_name(context: ReportContext) -> str:
 
 
 def unit_places(context: ReportContext) -> NDArray[np.float64]:
-    """Place of every unit of the analyzer (n_units, 2) in µm; NaN where it cannot be told."""
+    """Return the position of each unit (n_units, 2) in µm; NaN where it is not known."""
     analyzer = context.analyzer
     extension = context.extension("unit_locations")
     if extension is not None:
@@ -89,10 +89,10 @@ def unit_places(context: ReportContext) -> NDArray[np.float64]:
 
 
 def depth_over_time(context: ReportContext, places: NDArray) -> dict[str, Any] | None:
-    """Image of all spikes by depth and time; None where depths are not known."""
+    """Return the density of all spikes by depth and time; None where depths are not known."""
     extension = context.extension("spike_locations")
     if extension is not None:
-        depths = as_array(extension.data["spike_locations"])["y"]
+        depths = as_array(extension.get_data(copy=False))["y"]
         source = "depth of each spike (extension spike_locations)"
     else:
         depths = places[context.spikes["unit_index"], 1]
@@ -107,7 +107,7 @@ def depth_over_time(context: ReportContext, places: NDArray) -> dict[str, Any] |
 
 
 def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, Any]:
-    """Gather the numbers of the charts of the summary."""
+    """Return the numbers of the charts of the summary."""
     return {
         "rate": rate_over_time(context.times_s(slice(None)), context.duration_s),
         "depth": depth_over_time(context, unit_places(context)),

@@ -26,7 +26,7 @@ _ISI_WINDOW_MS, _ISI_BIN_MS = 50.0, 0.5
 
 
 class UnitPanels:
-    """Gathers the panels of all units of a report.
+    """The panels of all units of a report.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class UnitPanels:
         return self._correlograms.get_acg(self._context.analyzer.unit_ids[0])[1].tolist()
 
     def get(self, row: int) -> dict[str, Any]:
-        """Gather the panel of the unit in that row of the report."""
+        """Return the panel of the unit in a row of the report."""
         context = self._context
         index = int(context.rows[row])
         spikes = context.spikes_of(index)
@@ -138,7 +138,7 @@ class UnitPanels:
         }
 
     def _constituents(self, index: int) -> tuple[NDArray, NDArray[np.int64]]:
-        """Templates of a unit and its spikes from each, most spikes first."""
+        """Return the templates of a unit and its spikes from each, most spikes first."""
         if self._assignment is None:
             return np.array([index]), self._context.num_spikes[[index]]
         counts = self._assignment.get_template_counts()
@@ -174,7 +174,7 @@ class UnitPanels:
     @cached_property
     def _amplitudes(self) -> NDArray | None:
         extension = self._context.extension("spike_amplitudes")
-        return None if extension is None else as_array(extension.data["amplitudes"])
+        return None if extension is None else as_array(extension.get_data(copy=False))
 
     def _amplitude(self, spikes: NDArray, times: NDArray) -> dict[str, Any] | None:
         if self._amplitudes is None or spikes.size == 0:
@@ -205,7 +205,7 @@ class UnitPanels:
         return self._correlograms.get_baseline()
 
     def correlogram(self, a: int, b: int) -> dict[str, Any] | None:
-        """Give the counts of two units at positions in the analyzer; None where not counted."""
+        """Return the counts of two units, by their unit indices; None where not counted."""
         if self._correlograms is None:
             return None
         pairs = self._stored_pairs
@@ -237,6 +237,6 @@ class UnitPanels:
 
 
 def _peaks(templates: NDArray[np.floating], template_ids: NDArray) -> list[int]:
-    """Channels on which some templates are largest."""
+    """Return the channels on which some templates are largest."""
     amplitudes = [np.ptp(templates[i], axis=0) for i in template_ids]
     return [int(c) for its in amplitudes for c in np.argsort(-its)[:PEAKS] if its[c] > 0]

@@ -1,1 +1,1 @@
-"""Figures, one per file; drawn on matplotlib figures of their own, pyplot is left alone."""
+"""Figures, one a file, drawn on matplotlib figures that pyplot does not manage."""

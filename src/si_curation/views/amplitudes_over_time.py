@@ -16,23 +16,23 @@ from si_curation.spikes.amplitudes import KINDS, amplitudes_of_spikes
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,
+    describe_drawn,
     draw_points_or_density,
     limits_of,
     sample_spikes,
-    words,
 )
 from si_curation.views.references import ChannelRanking, template_of
 from si_curation.views.style import (
     ARBITRARY_UNITS,
     label_axes,
     mark_segments,
-    say,
     segment_starts_s,
     spike_count,
     spike_times_s,
     tidy,
     title_panel,
     unit_title,
+    write_note,
 )
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget
@@ -131,7 +131,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
         if background or kind != "template":
             ranking = ChannelRanking(sorting_analyzer)
             template = template_of(sorting_analyzer, units[0])
-            best = ranking.of_template(template)[:1]
+            best = ranking.channels_of_template(template)[:1]
             peak = int(best[0]) if best.size else -1
             if background and best.size:
                 behind = ranking.background(units, best)
@@ -185,7 +185,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
                 max_points=data["max_points"],
                 zorder=1.0 + 0.01 * k,
             )
-            notes.append(words(one.title, drawn, one.num_spikes))
+            notes.append(describe_drawn(one.title, drawn, one.num_spikes))
             if side is not None:
                 _draw_histogram(side, one, y_range)
         tidy(panel)
@@ -194,7 +194,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
         if side is not None:
             _finish_side(side, y_range)
         if sum(one.num_spikes for one in clouds[1:]) == 0:
-            say(panel, "no spikes")
+            write_note(panel, "no spikes")
         _write_titles(panel, clouds[1:], [note for note in notes if note])
 
 
@@ -242,8 +242,8 @@ def _write_titles(panel: Axes, clouds: list[_Cloud], notes: list[str]) -> None:
         )
         return
     many = len(clouds) > _MOST_IN_LEGEND
-    words_of = [*notes[:3], f"and {len(notes) - 3} more"] if len(notes) > 4 else notes
-    title_panel(panel, f"{len(clouds)} units", "\n".join(words_of))
+    lines = [*notes[:3], f"and {len(notes) - 3} more"] if len(notes) > 4 else notes
+    title_panel(panel, f"{len(clouds)} units", "\n".join(lines))
     if many:
         return
     for one in clouds:

@@ -17,12 +17,12 @@ from si_curation.views.probe import draw_probe, draw_template, frame_channels, p
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
     label_axes,
-    say,
     spike_count,
     template_units,
     tidy,
     title_panel,
     unit_title,
+    write_note,
 )
 from si_curation.views.units import DrawnUnit, resolve_units
 from si_curation.views.widget import FigureWidget, require_extensions
@@ -104,12 +104,18 @@ class BestChannelsWidget(FigureWidget):
                 channels = indices[unit.unit_ids[0]]
             else:
                 ranking = ranking or ChannelRanking(sorting_analyzer, **best.params)
-                channels = ranking.of(unit)
+                channels = ranking.channels_of_unit(unit)
             counts = template_counts_of(sorting_analyzer, unit)
             template = assignment.get_templates()[int(counts.argmax())]
             title = unit_title(sorting_analyzer, unit)
             panels.append(
-                _Panel(unit, title, _words(counts), template, np.asarray(channels)[:num_channels])
+                _Panel(
+                    unit,
+                    title,
+                    _describe_templates(counts),
+                    template,
+                    np.asarray(channels)[:num_channels],
+                )
             )
         super().__init__(
             {
@@ -159,7 +165,7 @@ class BestChannelsWidget(FigureWidget):
             channels = panel.channel_indices
             if channels.size == 0:
                 place.set_axis_off()
-                say(place, "no template")
+                write_note(place, "no template")
                 continue
             scale = probe_scale([panel.template], channels, positions)
             frame_channels(
@@ -208,7 +214,7 @@ def _shape(count: int) -> tuple[int, int]:
     return num_rows, -(-max(count, 1) // num_rows)
 
 
-def _words(counts: NDArray[np.int64]) -> str:
+def _describe_templates(counts: NDArray[np.int64]) -> str:
     total, largest = int(counts.sum()), int(counts.max(initial=0))
     text = spike_count(total)
     if total == 0:

@@ -1,4 +1,4 @@
-"""Colours of units and of what is said about them."""
+"""Colours of units, and of marks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import to_rgb
 
-# colours that people with any colour vision can tell apart (Okabe and Ito 2008), without yellow
+# colours that are distinct in any colour vision (Okabe and Ito 2008), without yellow
 ACCENTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _ALIKE = 0.35  # distance in RGB, of 1.73 from black to white
 
@@ -22,7 +22,7 @@ def on_white(color: Any) -> tuple[float, float, float]:
 
 
 def are_alike(colors: Sequence[Any]) -> bool:
-    """Tell whether two of the colours can hardly be told apart.
+    """Return whether two of the colours are too similar to distinguish.
 
     Examples
     --------

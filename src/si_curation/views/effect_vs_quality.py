@@ -120,7 +120,7 @@ def _draw_metric(axes: Axes, result: EffectVsQuality, name: str) -> None:
     table = result.table[result.table["metric"] == name]
     color = _VERDICT_COLORS[row["verdict"]]
     shown_name = f"|{name}|" if result.settings["directions"][name].absolute else name
-    axes.set_title(_words(row), fontsize=7.5, loc="left", pad=14, color=color)
+    axes.set_title(_describe_verdict(row), fontsize=7.5, loc="left", pad=14, color=color)
     axes.set_xlabel(shown_name, fontsize=8)
     axes.tick_params(labelsize=7)
     for side in ("top", "right"):
@@ -169,17 +169,17 @@ def _draw_metric(axes: Axes, result: EffectVsQuality, name: str) -> None:
         )
 
 
-def _words(row: pd.Series) -> str:
-    words = str(row["verdict"])
+def _describe_verdict(row: pd.Series) -> str:
+    text = str(row["verdict"])
     if np.isfinite(row["p_removal"]):
-        words += f" ({_p(row['p_removal'])})"
+        text += f" ({_p(row['p_removal'])})"
     if row["explained"]:
-        return f"{words}, but ρ {_number(row['rho'])}, partial {_number(row['partial_rho'])}"
+        return f"{text}, but ρ {_number(row['rho'])}, partial {_number(row['partial_rho'])}"
     if np.isfinite(row["rho"]):
-        words += f", ρ {_number(row['rho'])}"
+        text += f", ρ {_number(row['rho'])}"
         if np.isfinite(row["partial_rho"]):
-            words += f", partial {_number(row['partial_rho'])}"
-    return words
+            text += f", partial {_number(row['partial_rho'])}"
+    return text
 
 
 def _number(value: float) -> str:

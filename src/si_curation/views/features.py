@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import channel_index_of
+from si_curation.checks import channel_index_of, is_whole_number
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.spikes.features import get_spike_features
 from si_curation.views.points import (
@@ -197,7 +197,7 @@ class FeaturesWidget(FigureWidget):
         for one, values in zip(clouds, flat, strict=True):
             if one.num_spikes or one is not clouds[0]:
                 outside = int(np.count_nonzero((np.abs(values) > largest).any(axis=1)))
-                legend.append((one.color, _words(one, outside, data["max_points"])))
+                legend.append((one.color, _describe_cloud(one, outside, data["max_points"])))
         places = iter(axes)
         for i, j in combinations_with_replacement(range(len(names)), 2):
             panel = next(places)
@@ -233,12 +233,12 @@ def feature_channels(
     channel_ids: Sequence[Any] | None,
     ranking: ChannelRanking,
 ) -> list[int]:
-    """Give indices of the channels asked for, or of those that phy takes.
+    """Return the indices of the channels asked for, or of those that phy shows.
 
     Raises
     ------
     MissingDataError
-        No unit has a template with signal, and none are asked for.
+        No unit has a template with signal, and no channels are given.
     UnknownIdError, ParameterError
     """
     if channel_ids is not None:
@@ -246,7 +246,7 @@ def feature_channels(
         if not given or len(set(given)) < len(given):
             raise ParameterError(f"channel_ids is {channel_ids!r}, expected different channel ids")
         return given
-    best = [one.tolist() for one in map(ranking.of, units) if one.size]
+    best = [one.tolist() for one in map(ranking.channels_of_unit, units) if one.size]
     if not best:
         labels = ", ".join(unit.label for unit in units)
         raise MissingDataError(f"unit {labels} has no template with signal: give channel_ids")
@@ -258,13 +258,13 @@ def feature_channels(
 
 def _checked_components(components: Sequence[int]) -> list[int]:
     checked = list(components)
-    whole = all(isinstance(c, int | np.integer) and not isinstance(c, bool) for c in checked)
+    whole = all(map(is_whole_number, checked))
     if not checked or not whole or min(checked) < 0 or len(set(checked)) < len(checked):
         raise ParameterError(f"components is {components!r}, expected different numbers from 0")
     return [int(component) for component in checked]
 
 
-def _words(one: _Cloud, num_outside: int, max_points: int) -> str:
+def _describe_cloud(one: _Cloud, num_outside: int, max_points: int) -> str:
     num_drawn = one.times_s.size
     text = spike_count(one.num_spikes)
     if num_drawn < one.num_spikes:

@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.views.style import (
-    check_positive,
     label_axes,
     make_grid,
     mark_segments,
-    say,
     segment_starts_s,
     spike_count,
     tidy,
     title_panel,
     unit_title,
+    write_note,
 )
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget
@@ -92,7 +92,9 @@ class FiringRateWidget(FigureWidget):
         if bin_s is None:
             enough = [width for width in _WIDTHS_S if duration_s / width <= _MOST_BINS]
             bin_s = enough[0] if enough else duration_s / _MOST_BINS
-        check_positive(bin_s=bin_s)
+        checks = Checks()
+        checks.number("bin_s", bin_s, above=0)
+        checks.finish()
         width = round(bin_s * fs)
         if width < 1:
             raise ParameterError(f"bin_s is {bin_s!r}, expected at least one sample, {1 / fs:g}")
@@ -151,7 +153,7 @@ class FiringRateWidget(FigureWidget):
             label_axes(place, "time (s)", "rate (Hz)")
             title_panel(place, panel.title, panel.subtitle)
             if panel.mean_hz == 0:
-                say(place, "no spikes")
+                write_note(place, "no spikes")
 
 
 plot_firing_rate = FiringRateWidget

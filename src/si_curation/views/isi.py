@@ -11,18 +11,18 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.kernels.isi import isi_histogram
 from si_curation.views.style import (
     LIMIT_COLOR,
-    check_positive,
     label_axes,
     make_grid,
-    say,
     spike_count,
     tidy,
     title_panel,
     unit_title,
+    write_note,
 )
 from si_curation.views.units import DrawnUnit, resolve_units
 from si_curation.views.widget import FigureWidget
@@ -99,9 +99,11 @@ class IsiWidget(FigureWidget):
         fs = sorting_analyzer.sampling_frequency
         if window_ms is None:
             window_ms = _LOG_WINDOW_MS if log else _WINDOW_MS
-        check_positive(
-            window_ms=window_ms, bin_ms=bin_ms, refractory_period_ms=refractory_period_ms
-        )
+        checks = Checks()
+        checks.number("window_ms", window_ms, above=0)
+        checks.number("bin_ms", bin_ms, above=0)
+        checks.number("refractory_period_ms", refractory_period_ms, above=0)
+        checks.finish()
         window, refractory = round(fs * window_ms * 1e-3), round(fs * refractory_period_ms * 1e-3)
         width = 1 if log else round(fs * bin_ms * 1e-3)
         panels = []
@@ -118,7 +120,7 @@ class IsiWidget(FigureWidget):
             panels.append(
                 _Panel(
                     unit_title(sorting_analyzer, unit),
-                    _words(
+                    _describe_intervals(
                         sum(train.size for train in trains),
                         num_intervals,
                         num_short,
@@ -158,14 +160,14 @@ class IsiWidget(FigureWidget):
             label_axes(place, "interval (ms)", "intervals")
             title_panel(place, panel.title, panel.subtitle)
             if not panel.counts.any():
-                say(place, "no intervals")
+                write_note(place, "no intervals")
 
 
 plot_isi = IsiWidget
 
 
 def _spike_trains(analyzer: SortingAnalyzer, unit: DrawnUnit) -> list[NDArray[np.int64]]:
-    """Give the samples of the spikes of a unit, for each segment, ascending."""
+    """Return the samples of the spikes of a unit, for each segment, ascending."""
     vector, spikes = analyzer.sorting.to_spike_vector(), unit.spikes(analyzer)
     segments = vector["segment_index"][spikes]
     starts = np.searchsorted(segments, np.arange(analyzer.get_num_segments() + 1))
@@ -174,7 +176,7 @@ def _spike_trains(analyzer: SortingAnalyzer, unit: DrawnUnit) -> list[NDArray[np
 
 
 def _log_edges(num_samples: int) -> NDArray[np.int64]:
-    """Edges of bins in whole samples, the first 1, the last `num_samples`."""
+    """Return edges of bins in whole samples, the first 1, the last `num_samples`."""
     count = int(np.ceil(np.log10(max(num_samples, 2)) * _LOG_BINS_PER_DECADE)) + 1
     edges = np.unique(np.round(np.geomspace(1, num_samples, count)).astype(np.int64))
     if edges.size < 2:
@@ -182,7 +184,7 @@ def _log_edges(num_samples: int) -> NDArray[np.int64]:
     return edges
 
 
-def _words(
+def _describe_intervals(
     num_spikes: int, num_intervals: int, num_short: int, refractory_ms: float, zeros: int
 ) -> str:
     text = spike_count(num_spikes)

@@ -1,4 +1,4 @@
-"""Which templates of the sorter went into which units, as bands from left to right."""
+"""The sorter's templates that each unit was made of, as bands from left to right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import UnknownIdError
-from si_curation.views.style import say
+from si_curation.views.style import write_note
 from si_curation.views.widget import FigureWidget
 
 EVENT_COLORS = {
@@ -49,7 +49,7 @@ class Family(NamedTuple):
 
 
 class LineageWidget(FigureWidget):
-    """Draw which templates of the sorter the spikes of each unit came from.
+    """Draw which of the sorter's templates the spikes of each unit came from.
 
     Bands go from templates (left) to units (right); their widths are the numbers of spikes. Blue
     units are merged, orange ones split, purple ones both.
@@ -59,8 +59,8 @@ class LineageWidget(FigureWidget):
     source : SortingAnalyzer, str or Path
         An analyzer with the extension "template_assignment", or a Kilosort/phy folder.
     unit_ids : sequence, optional
-        Only these, with the units that share templates with them; they are drawn even if nothing
-        changed. All that changed by default; how many did not is written below.
+        Only these, with the units that share templates with them; they are drawn even if they are
+        unchanged. All units that changed by default; how many did not is written below.
     show_unchanged : bool, default: False
         Draw all.
     sampling_frequency : float, optional
@@ -131,7 +131,7 @@ class LineageWidget(FigureWidget):
             0.0, -0.01, data["words"], transform=panel.transAxes, va="top", fontsize=7, color="0.4"
         )
         if not columns:
-            say(panel, "nothing was merged or split")
+            write_note(panel, "nothing was merged or split")
             panel.set_axis_off()
             return
         height = max(column[-1][2] for column in columns)
@@ -222,20 +222,20 @@ def _mean(weighted: list[tuple[int, int]]) -> float:
 
 
 class _Layout(NamedTuple):
-    """Heights in rows of text."""
+    """The heights of nodes and bands, in rows of text."""
 
     scale: float  # rows per spike
     num_spikes: dict[Any, int]  # of all units
 
     def slots(self, family: Family) -> tuple[list[float], list[float]]:
-        """Heights that the templates and the units of a family need, with the gap below each."""
+        """Return the heights that templates and units of a family need, with the gap below each."""
         spikes = _spikes_of_templates(family)
         left = [max(self.scale * spikes[t], 1.0) + _GAP for t in family.templates]
         right = [max(self.scale * self.num_spikes[u], 1.0) + _GAP for u in family.units]
         return left, right
 
     def arrange(self, families: list[Family]) -> list[list[tuple[Family, float, float]]]:
-        """Give each family a place from top to bottom, in as many columns as are needed."""
+        """Place the families from top to bottom, in as many columns as are needed."""
         columns: list[list[tuple[Family, float, float]]] = []
         top = np.inf
         for family in families:
@@ -248,7 +248,7 @@ class _Layout(NamedTuple):
         return columns
 
     def nodes(self, ids: list, spikes: Any, slots: list[float], top: float, bottom: float) -> dict:
-        """Spread nodes between top and bottom: {id: (its top, its bottom)}."""
+        """Return nodes spread between top and bottom: {id: (its top, its bottom)}."""
         spare = (bottom - _GAP - top - sum(slots)) / max(len(slots), 1)
         places = {}
         for one, slot in zip(ids, slots, strict=True):
@@ -271,8 +271,16 @@ def _layout(data: dict[str, Any]) -> _Layout:
     return _Layout(_WIDEST / max(counts, default=1), data["num_spikes"])
 
 
-def _draw_family(axes: Axes, family: Family, data: dict, layout: _Layout, x, top, bottom) -> None:
-    """Draw the nodes at both sides and the bands between; widths are in one scale everywhere."""
+def _draw_family(
+    axes: Axes,
+    family: Family,
+    data: dict[str, Any],
+    layout: _Layout,
+    x: float,
+    top: float,
+    bottom: float,
+) -> None:
+    """Draw the nodes at both sides and the bands between; all widths have one scale."""
     spikes_of_template = _spikes_of_templates(family)
     left_slots, right_slots = layout.slots(family)
     ends_left = layout.nodes(family.templates, spikes_of_template, left_slots, top, bottom)

@@ -1,4 +1,4 @@
-"""The base of pages of many figures: what cannot be drawn says why."""
+"""The base of pages of many figures: a panel that cannot be drawn says why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from si_curation.errors import (
 )
 from si_curation.views.features import feature_channels, plot_features
 from si_curation.views.references import ChannelRanking
-from si_curation.views.style import QUIET, label_axes, say
+from si_curation.views.style import QUIET, label_axes, write_note
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget
 
@@ -31,13 +31,13 @@ Box = tuple[float, float, float, float]
 class OverviewWidget(FigureWidget):
     """A page of panels at fixed places; the base of the overviews.
 
-    Places are in inches of a page of `page_size`, so that no layout has to be found: that would
-    take longer than all the drawing.
+    Places are in inches of a page of `page_size`, so that matplotlib need not compute a layout,
+    which would take longer than all the drawing.
 
     Attributes
     ----------
     panels : dict
-        By name of the panel the widget that drew it, or a sentence on why nothing is drawn.
+        {name of the panel: widget that drew it, or a sentence on why nothing is drawn}
     """
 
     page_size = (11.7, 8.3)  # A4
@@ -66,7 +66,7 @@ class OverviewWidget(FigureWidget):
         x, y = self.page_size
         return self.figure.add_axes((left / x, bottom / y, width / x, height / y))
 
-    def _add(
+    def add_panel(
         self, name: str, title: str, places: Sequence[Box], draw: Callable[..., Any]
     ) -> list[Axes]:
         """Draw a panel, or write into it why it cannot be drawn.
@@ -74,7 +74,7 @@ class OverviewWidget(FigureWidget):
         Parameters
         ----------
         name, title : str
-            The title is in place of the panel's own, where there is one axes.
+            The title replaces the panel's own, where there is one axes.
         places : sequence of (left, bottom, width, height) in inches
         draw : callable
             Takes `ax` if there is one place, else `axes`.
@@ -98,7 +98,7 @@ class OverviewWidget(FigureWidget):
             panel.set_axis_off()
             panel.set_title(title, fontsize=9, loc="left")
             width = max(int((right - left) * _CHARACTERS_PER_INCH), 20)
-            say(panel, "\n".join(textwrap.wrap(str(error), width, break_long_words=False)))
+            write_note(panel, "\n".join(textwrap.wrap(str(error), width, break_long_words=False)))
             return []
         if len(panels) == 1:
             _retitle(panels[0], title)
@@ -140,7 +140,7 @@ def add_features(
             sorting_analyzer, unit_ids, components=(0,), unit_colors=unit_colors, **where
         )
 
-    panels = page._add("features", "features", shown, draw)
+    panels = page.add_panel("features", "features", shown, draw)
     if not panels:
         return ""
     words = [text for text in panels[0].texts if text.get_text()]
@@ -182,8 +182,8 @@ def write_table(axes: Axes, rows: Mapping[str, str], title: str, below: str = ""
         axes.text(0.0, y, below, transform=axes.transAxes, fontsize=7, va="top", linespacing=1.3)
 
 
-def number(value: float, digits: int = 3) -> str:
-    """Write a number; "–" where there is none."""
+def format_number(value: float, digits: int = 3) -> str:
+    """Return a number as text; "–" where there is none."""
     return "–" if value != value else f"{value:.{digits}g}".replace("-", "−")
 
 

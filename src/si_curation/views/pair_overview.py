@@ -1,4 +1,4 @@
-"""All that a curator needs to tell whether two units are one neuron, on one page."""
+"""All that a curator needs to decide whether two units are one neuron, on one page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from si_curation.views.contamination import plot_contamination
 from si_curation.views.cross_correlograms import plot_cross_correlograms
 from si_curation.views.firing_rate import plot_firing_rate
 from si_curation.views.isi import plot_isi
-from si_curation.views.overview import Box, OverviewWidget, add_features, number, write_table
+from si_curation.views.overview import Box, OverviewWidget, add_features, format_number, write_table
 from si_curation.views.probe import draw_template, frame_channels, probe_scale
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
@@ -39,11 +39,11 @@ _MATRIX = [(x, y, 1.2, 1.3) for y in (6.95, 4.85) for x in (3.6, 5.25)]
 
 
 class PairOverviewWidget(OverviewWidget):
-    """Draw all that a curator needs to tell whether two units are one neuron, on one page.
+    """Draw all that a curator needs to decide whether two units are one neuron, on one page.
 
     Both templates on the channels of both, their correlograms and that of both together, intervals
     of both together, amplitudes and firing rates over time, template features, features,
-    contamination of both together, and the evidence of `suggest_merges`, in numbers and in words. A
+    contamination of both together, and the evidence of `suggest_merges`, in numbers and as text. A
     panel whose extension is missing says what to compute.
 
     Parameters
@@ -131,13 +131,13 @@ class PairOverviewWidget(OverviewWidget):
             def draw(**where: Any) -> Any:
                 return function(analyzer, *what, **more, **where)
 
-            self._add(name, title, [place], draw)
+            self.add_panel(name, title, [place], draw)
 
-        self._add(
+        self.add_panel(
             "templates", "templates", [(0.3, 4.4, 2.55, 3.95)],
             lambda ax: _draw_templates(ax, analyzer, units),
         )  # fmt: skip
-        self._add(
+        self.add_panel(
             "correlograms", "correlograms", _MATRIX,
             lambda axes: plot_cross_correlograms(analyzer, ids, axes=axes, **paint, **period),
         )  # fmt: skip
@@ -156,10 +156,10 @@ class PairOverviewWidget(OverviewWidget):
         add("template_features", title, place, plot_template_features, ids, **paint)
         name, title = "merged_contamination", "contamination of both together"
         add(name, title, (7.75, 2.5, 1.2, 1.1), plot_contamination, [both])
-        words = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES)
-        footnote = f"Grey: spikes of other units on the best channel of the first. {words}"
+        drawn = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES)
+        footnote = f"Grey: spikes of other units on the best channel of the first. {drawn}"
         axes[0].text(0.03, 0.014, footnote, fontsize=7, color=QUIET, va="bottom")
-        rows, below = _evidence_words(self.evidence, units)
+        rows, below = _describe_evidence(self.evidence, units)
         write_table(self._place(10.85, 0.4, 2.1, 3.55), rows, "merge evidence", below)
 
 
@@ -183,29 +183,29 @@ def _evidence(analyzer: SortingAnalyzer, units: list[DrawnUnit]) -> pd.Series | 
     return table.iloc[0]
 
 
-def _evidence_words(
+def _describe_evidence(
     evidence: pd.Series | str, units: list[DrawnUnit]
 ) -> tuple[dict[str, str], str]:
     if isinstance(evidence, str):
         return {}, "\n".join(textwrap.wrap(evidence, 36))
     row = evidence
     a, b = ("a", "b") if row["unit_id_a"] == units[0].unit_ids[0] else ("b", "a")
-    interval = f"[{number(row['refractory_ratio_lower'], 2)}, "
-    interval += f"{number(row['refractory_ratio_upper'], 2)}]"
+    interval = f"[{format_number(row['refractory_ratio_lower'], 2)}, "
+    interval += f"{format_number(row['refractory_ratio_upper'], 2)}]"
     rows = {
-        "score": number(row["score"], 2),
-        "similarity": number(row["similarity"], 2),
-        "probability of one neuron": number(row["one_neuron_probability"], 2),
-        "amplitudes agree (term)": number(row["amplitude_term"], 2),
-        "depths agree (term)": number(row["depth_term"], 2),
-        "distance": f"{number(row['distance_um'])} µm",
-        "coincidences / expected": f"{number(row['refractory_ratio'], 2)} {interval}",
-        "the same if one neuron": number(row["refractory_ratio_if_one"], 2),
+        "score": format_number(row["score"], 2),
+        "similarity": format_number(row["similarity"], 2),
+        "probability of one neuron": format_number(row["one_neuron_probability"], 2),
+        "amplitudes agree (term)": format_number(row["amplitude_term"], 2),
+        "depths agree (term)": format_number(row["depth_term"], 2),
+        "distance": f"{format_number(row['distance_um'])} µm",
+        "coincidences / expected": f"{format_number(row['refractory_ratio'], 2)} {interval}",
+        "the same if one neuron": format_number(row["refractory_ratio_if_one"], 2),
         "active at the same times": f"{row['time_overlap']:.0%}",
         "spikes found twice": f"{row['duplicate_fraction']:.0%}",
-        f"contamination of {units[0].label}": number(row[f"contamination_{a}"], 2),
-        f"contamination of {units[1].label}": number(row[f"contamination_{b}"], 2),
-        "of both together": number(row["contamination_merged"], 2),
+        f"contamination of {units[0].label}": format_number(row[f"contamination_{a}"], 2),
+        f"contamination of {units[1].label}": format_number(row[f"contamination_{b}"], 2),
+        "of both together": format_number(row["contamination_merged"], 2),
     }
     return rows, "\n".join(textwrap.wrap(row["reason"], 40))
 
@@ -215,7 +215,7 @@ def _draw_templates(axes: Axes, analyzer: SortingAnalyzer, units: list[DrawnUnit
     (assignment,) = require_extensions(analyzer, "template_assignment")
     ranking = ChannelRanking(analyzer)
     shown = [unit for unit in units if template_counts_of(analyzer, unit).any()]
-    found = [channel for unit in shown for channel in ranking.of(unit)]
+    found = [channel for unit in shown for channel in ranking.channels_of_unit(unit)]
     channels = np.array(list(dict.fromkeys(found)), dtype=np.int64)
     if channels.size == 0:
         raise MissingDataError("both units have no template")

@@ -1,4 +1,4 @@
-"""Points while they can be told apart, and their density where there are more."""
+"""Spikes drawn as points, or as their density where there are too many points."""
 
 from __future__ import annotations
 
@@ -108,7 +108,15 @@ def draw_points_or_density(
     return DrawnPoints(image, num_drawn, int(x.size) - num_drawn, largest)
 
 
-def _draw_points(axes, x, y, color, x_range, y_range, zorder) -> DrawnPoints:
+def _draw_points(
+    axes: Axes,
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    color: Any,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    zorder: float,
+) -> DrawnPoints:
     with np.errstate(invalid="ignore"):
         inside = (x >= x_range[0]) & (x <= x_range[1]) & (y >= y_range[0]) & (y <= y_range[1])
     num_drawn = int(np.count_nonzero(inside))
@@ -132,7 +140,7 @@ def _draw_points(axes, x, y, color, x_range, y_range, zorder) -> DrawnPoints:
 
 
 def density_colormap(color: Any) -> LinearSegmentedColormap:
-    """Give a colour map from transparent to dark in the hue of a colour."""
+    """Return a colour map from transparent to dark in the hue of a colour."""
     red, green, blue = to_rgb(color)
     dark = tuple(0.45 * part for part in (red, green, blue))
     stops = [(red, green, blue, 0.3), (red, green, blue, 0.9), (*dark, 1.0)]
@@ -140,7 +148,7 @@ def density_colormap(color: Any) -> LinearSegmentedColormap:
 
 
 def limits_of(*values: ArrayLike, with_zero: bool = False) -> tuple[float, float]:
-    """Give limits for values, a few extreme ones left outside.
+    """Return axis limits for values, which leave a few extreme ones outside.
 
     From the smallest to the largest value, unless the 0.1 % at an end reach further than the width
     of the 99.8 % between; there the limit is a fifth of that width beyond them.
@@ -189,7 +197,7 @@ def sample_spikes(spikes: NDArray[np.int64], count: int | None, seed: int) -> ND
     spikes : array (n,) int64
         Ascending.
     count : int, optional
-        All are given if there are not more, or if it is None.
+        None, or at least as many as there are: all are chosen.
     seed : int
 
     Returns
@@ -202,12 +210,12 @@ def sample_spikes(spikes: NDArray[np.int64], count: int | None, seed: int) -> ND
     return spikes[np.sort(chosen)]
 
 
-def words(name: str, drawn: DrawnPoints, num_spikes: int) -> str:
-    """Say what of `num_spikes` is seen, and how; empty where all are points.
+def describe_drawn(name: str, drawn: DrawnPoints, num_spikes: int) -> str:
+    """Return how many of `num_spikes` are drawn, and how; "" where all are drawn as points.
 
     Examples
     --------
-    >>> words("background", DrawnPoints(None, 90, 10, 0), 1000)
+    >>> describe_drawn("background", DrawnPoints(None, 90, 10, 0), 1000)
     'background: 90 of 1,000 spikes, 10 outside the limits'
     """
     parts = []

@@ -1,4 +1,4 @@
-"""Templates drawn at the places of their channels on the probe."""
+"""Templates drawn at the positions of their channels on the probe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARE = 0.84  # of the distance of two columns that a waveform takes
 
 
 class ProbeScale(NamedTuple):
-    """How samples and amplitudes become µm.
+    """The scale that turns samples and amplitudes into µm on the probe.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ def draw_template(
     linestyle: Any = "solid",
     zorder: float = 2.0,
 ) -> LineCollection:
-    """Draw one template at the places of its channels, one line for each.
+    """Draw one template at the positions of its channels, one line for each.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def frame_channels(
     sampling_frequency: float,
     units: str,
 ) -> None:
-    """Set the limits to some channels; draw all channels within as squares, and scale bars."""
+    """Set the limits to some channels; draw all channels within them as squares, and scale bars."""
     axes.set_axis_off()
     margin = np.array([0.6 * scale.width, 0.9 * scale.height])
     low = positions[channel_indices].min(axis=0) - margin
@@ -115,10 +115,20 @@ def frame_channels(
     room = 0.16 * (high[1] - low[1])
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1] - room, high[1])
-    _scale_bars(axes, (low[0], low[1] - room), room, high - low, scale, sampling_frequency, units)
+    _draw_scale_bars(
+        axes, (low[0], low[1] - room), room, high - low, scale, sampling_frequency, units
+    )
 
 
-def _scale_bars(axes, corner, room, size, scale, sampling_frequency, units) -> None:
+def _draw_scale_bars(
+    axes: Axes,
+    corner: tuple[float, float],
+    room: float,
+    size: NDArray[np.floating],
+    scale: ProbeScale,
+    sampling_frequency: float,
+    units: str,
+) -> None:
     x, y = corner[0] + 0.02 * size[0], corner[1] + 0.1 * room
     amplitude = _round_down(0.75 * room / scale.per_amplitude)
     per_ms = _SHARE * scale.width / max(scale.num_samples - 1, 1) * sampling_frequency * 1e-3
@@ -166,7 +176,7 @@ def draw_probe(
 
 
 def _round_down(value: float) -> float:
-    """Largest of 1, 2 or 5 times a power of ten that is not more than a value."""
+    """Return the largest of 1, 2 or 5 times a power of ten that is not above a value."""
     if not math.isfinite(value) or value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

@@ -1,4 +1,4 @@
-"""The template and the channels that stand for a unit of a figure."""
+"""The template and the best channels of the units of a figure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from si_curation.views.units import DrawnUnit
 
 
 def template_counts_of(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> NDArray[np.int64]:
-    """Count the spikes of a unit by template; of units drawn as merged, the sum.
+    """Count the spikes of a unit by template; of units that are drawn as merged, their sum.
 
     Without "template_assignment" each unit is its own template.
 
@@ -32,19 +32,19 @@ def template_counts_of(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> ND
 
 
 def template_of(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> int:
-    """Most frequent template of a unit, the lowest of several; -1 without spikes."""
+    """Return the most frequent template of a unit, the lowest where several tie; -1 if empty."""
     counts = template_counts_of(sorting_analyzer, unit)
     return int(counts.argmax()) if counts.any() else -1
 
 
 class ChannelRanking:
-    """Best channels of units of a figure, as phy ranks them.
+    """The best channels of the units of a figure, ranked as in phy.
 
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
     num_channels, amplitude_threshold, same_shank
-        As of "template_best_channels", by default as phy.
+        As in "template_best_channels"; phy's by default.
 
     Raises
     ------
@@ -64,18 +64,18 @@ class ChannelRanking:
             sorting_analyzer, num_channels, amplitude_threshold, same_shank
         )
 
-    def of_template(self, template_id: int) -> ChannelIndices:
-        """Channel indices of a template, best first; none for -1."""
+    def channels_of_template(self, template_id: int) -> ChannelIndices:
+        """Return the channel indices of a template, best first; none for -1."""
         return self._ranking.of_template(template_id)
 
-    def of(self, unit: DrawnUnit) -> ChannelIndices:
-        """Channel indices of a unit, best first; none without spikes."""
-        return self.of_template(template_of(self._analyzer, unit))
+    def channels_of_unit(self, unit: DrawnUnit) -> ChannelIndices:
+        """Return the channel indices of a unit, best first; none without spikes."""
+        return self.channels_of_template(template_of(self._analyzer, unit))
 
     def background(
         self, units: list[DrawnUnit], channel_indices: NDArray[np.integer]
     ) -> NDArray[np.int64]:
-        """Spikes of all other units that have any of these channels among their best.
+        """Return the spikes of all other units that have any of these among their best channels.
 
         Returns
         -------

@@ -12,18 +12,18 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.errors import ParameterError
+from si_curation.checks import Checks
 from si_curation.evidence.unit_locations import unit_locations
 from si_curation.views.colors import ACCENTS
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
     QUIET,
     label_axes,
-    say,
     spike_count,
     tidy,
     title_panel,
     unit_title,
+    write_note,
 )
 from si_curation.views.units import DrawnUnit, resolve_units
 from si_curation.views.widget import FigureWidget, require_extensions
@@ -33,7 +33,7 @@ _BAR_HEIGHT = 0.62
 
 
 class SimilarityWidget(FigureWidget):
-    """Draw the units that are most similar to one unit: whom to compare with, or to merge with.
+    """Draw the units that are most similar to one unit: candidates to compare and to merge.
 
     The bars are the similarities of phy's SimilarityView, best first, with distance, spikes and
     label of each unit. Beside each bar the template of the unit (grey) and that of its neighbour
@@ -65,7 +65,7 @@ class SimilarityWidget(FigureWidget):
     UnknownIdError
         The unit does not exist.
     ParameterError
-        `num_units` is not a whole number above 0.
+        `num_units` is not a whole number from 1.
 
     Examples
     --------
@@ -89,8 +89,9 @@ class SimilarityWidget(FigureWidget):
         **figure_arguments: Any,
     ):
         (extension,) = require_extensions(sorting_analyzer, "unit_similarity")
-        if isinstance(num_units, bool) or int(num_units) != num_units or num_units < 1:
-            raise ParameterError(f"num_units is {num_units!r}, expected a whole number above 0")
+        checks = Checks()
+        checks.whole_number("num_units", num_units, at_least=1)
+        checks.finish()
         (unit,) = resolve_units(sorting_analyzer, [unit_id])
         table = similar_units(sorting_analyzer, unit, extension.get_data()).head(int(num_units))
         colors = dict(unit_colors or {})
@@ -122,7 +123,9 @@ class SimilarityWidget(FigureWidget):
         count = spike_count(data["num_spikes"])
         title_panel(axes[0], data["title"], f"{count} · most similar units ({data['source']})")
         if data["table"].empty:
-            say(axes[0], "no spikes" if data["num_spikes"] == 0 else "no other unit with spikes")
+            write_note(
+                axes[0], "no spikes" if data["num_spikes"] == 0 else "no other unit with spikes"
+            )
             axes[0].set_axis_off()
         else:
             _draw_bars(axes[0], data)
@@ -172,14 +175,14 @@ def similar_units(
 def _templates(
     analyzer: SortingAnalyzer, unit: DrawnUnit, neighbours: pd.Index
 ) -> dict[str, Any] | str:
-    """Templates on the best channels of the unit; what to compute where that cannot be told."""
+    """Return templates on the best channels of the unit, or which extensions are missing."""
     assignment = analyzer.get_extension("template_assignment")
     best = analyzer.get_extension("template_best_channels")
     if assignment is None or best is None:
         return "templates: compute template_assignment and template_best_channels"
     counts = template_counts_of(analyzer, unit)
     own = assignment.get_templates()[int(counts.argmax())] if counts.any() else None
-    channels = ChannelRanking(analyzer, **best.params).of(unit)[:NUM_CHANNELS]
+    channels = ChannelRanking(analyzer, **best.params).channels_of_unit(unit)[:NUM_CHANNELS]
     return {
         "name": unit.label,
         "channel_ids": analyzer.channel_ids[channels],
@@ -219,7 +222,7 @@ def _draw_templates(axes: Axes, data: dict[str, Any]) -> None:
     templates, num_rows = data["templates"], len(data["table"])
     axes.set_axis_off()
     if isinstance(templates, str) or num_rows == 0 or templates["own"] is None:
-        say(axes, templates if isinstance(templates, str) else "no templates to compare")
+        write_note(axes, templates if isinstance(templates, str) else "no templates to compare")
         return
     own, others = templates["own"], templates["others"]
     num_samples, num_channels = own.shape

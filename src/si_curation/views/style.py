@@ -1,4 +1,4 @@
-"""What all figures of spikes have in common: titles, units, times, places of panels."""
+"""What all figures of spikes share: titles, units of measurement, times, grids of panels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.errors import ParameterError
 from si_curation.views.units import DrawnUnit
 
 ARBITRARY_UNITS = "arbitrary units"
@@ -18,7 +17,7 @@ QUIET = "0.4"
 
 
 def unit_title(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> str:
-    """Say which unit: "unit 13 · good", "units 11 + 12 · good + mua"."""
+    """Return the title of a unit: "unit 13 · good", "units 11 + 12 · good + mua"."""
     text = f"{'unit' if len(unit.unit_ids) == 1 else 'units'} {unit.label}"
     labels = sorting_analyzer.sorting.get_property("quality")
     if labels is None:
@@ -29,7 +28,7 @@ def unit_title(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> str:
 
 
 def spike_count(count: int) -> str:
-    """Say how many spikes."""
+    """Return a number of spikes as text."""
     return f"{count:,} spike" if count == 1 else f"{count:,} spikes"
 
 
@@ -52,33 +51,15 @@ def title_panel(axes: Axes, title: str, subtitle: str = "") -> None:
         )
 
 
-def check_positive(**values: Any) -> None:
-    """Refuse what is not a number above 0; all at once.
-
-    Raises
-    ------
-    ParameterError
-    """
-    wrong = [
-        f"{name} is {value!r}, expected a number above 0"
-        for name, value in values.items()
-        if isinstance(value, bool)
-        or not isinstance(value, int | float | np.number)
-        or not 0 < value < np.inf
-    ]
-    if wrong:
-        raise ParameterError("; ".join(wrong))
-
-
 def tidy(axes: Axes) -> None:
-    """Take away what no figure needs."""
+    """Remove the upper and right spines, and make the tick labels small."""
     axes.tick_params(labelsize=7)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-def say(axes: Axes, text: str) -> None:
-    """Write into a panel that has nothing else to show."""
+def write_note(axes: Axes, text: str) -> None:
+    """Write a text into the middle of a panel that shows nothing else."""
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=8
     )
@@ -91,7 +72,7 @@ def label_axes(axes: Axes, x: str = "", y: str = "") -> None:
 
 
 def template_units(info: dict[str, Any]) -> str:
-    """Give the unit of the templates of `template_assignment`."""
+    """Return the unit of measurement of the templates of `template_assignment`."""
     return {"uV": "µV"}.get(info["units"], ARBITRARY_UNITS)
 
 
@@ -104,7 +85,7 @@ def make_grid(figure: Any, count: int, num_columns: int) -> list[Axes]:
 
 
 def segment_starts_s(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float64]:
-    """Start of each segment and end of the last, one behind the other (n_segments + 1,) in s."""
+    """Return the start of each segment and the end of the last, put end to end, in s."""
     num_samples = [
         sorting_analyzer.get_num_samples(segment)
         for segment in range(sorting_analyzer.get_num_segments())
@@ -115,7 +96,7 @@ def segment_starts_s(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float64]:
 def spike_times_s(
     sorting_analyzer: SortingAnalyzer, spike_indices: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Give times of spikes in s, from their samples, segments one behind the other."""
+    """Return the times of spikes in s, from their samples, segments put end to end."""
     spikes = sorting_analyzer.sorting.to_spike_vector()
     times = spikes["sample_index"][spike_indices] / sorting_analyzer.sampling_frequency
     if sorting_analyzer.get_num_segments() > 1:

@@ -13,10 +13,10 @@ from si_curation.errors import MissingDataError
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,
+    describe_drawn,
     draw_points_or_density,
     limits_of,
     sample_spikes,
-    words,
 )
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
@@ -105,7 +105,7 @@ class TemplateFeaturesWidget(FigureWidget):
         clouds = []
         if background:
             ranking = ChannelRanking(sorting_analyzer)
-            best = [ranking.of(unit)[:1] for unit in units]
+            best = [ranking.channels_of_unit(unit)[:1] for unit in units]
             spikes = ranking.background(units, np.concatenate(best))
             chosen = sample_spikes(spikes, num_background_spikes, seed)
             points = extension.get_mean_projections(chosen, weights)
@@ -141,7 +141,7 @@ class TemplateFeaturesWidget(FigureWidget):
             panel.plot(
                 [], [], "o", markersize=4, color=color, label=f"{name}, {spike_count(num_spikes)}"
             )
-            notes.append(words(name, drawn, num_spikes))
+            notes.append(describe_drawn(name, drawn, num_spikes))
         panel.axline((0, 0), slope=1, color="0.5", linewidth=0.8, linestyle=":", zorder=0.5)
         panel.set_xlim(*x_range)
         panel.set_ylim(*y_range)

@@ -19,11 +19,11 @@ from si_curation.views.probe import ProbeScale, draw_template, frame_channels, p
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
     make_grid,
-    say,
     spike_count,
     template_units,
     title_panel,
     unit_title,
+    write_note,
 )
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget, require_extensions
@@ -128,7 +128,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
                     counts[shown],
                     templates[shown],
                     weighted_mean_templates(sparse.csr_array(counts[None]), templates)[0],
-                    ranking.of(unit)[:num_channels],
+                    ranking.channels_of_unit(unit)[:num_channels],
                     [int(np.ptp(one, axis=0).argmax()) for one in templates[shown]],
                     color,
                 )
@@ -162,7 +162,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
             channels = panel.channel_indices
             if channels.size == 0:
                 place.set_axis_off()
-                say(place, "no template")
+                write_note(place, "no template")
                 continue
             scale = probe_scale([*panel.templates, panel.mean], channels, positions)
             frame_channels(

@@ -1,4 +1,4 @@
-"""All that a curator needs of one unit, on one page."""
+"""All that a curator needs to judge one unit, on one page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from si_curation.views.contamination import plot_contamination
 from si_curation.views.cross_correlograms import plot_cross_correlograms
 from si_curation.views.firing_rate import plot_firing_rate
 from si_curation.views.isi import plot_isi
-from si_curation.views.overview import Box, OverviewWidget, add_features, number, write_table
+from si_curation.views.overview import Box, OverviewWidget, add_features, format_number, write_table
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.similarity import plot_similarity
 from si_curation.views.style import QUIET, spike_count, template_units, unit_title
@@ -33,7 +33,7 @@ _METRICS = (
 
 
 class UnitOverviewWidget(OverviewWidget):
-    """Draw all that a curator needs of one unit on one page.
+    """Draw all that a curator needs to judge one unit on one page.
 
     Its templates, auto-correlogram, intervals, amplitudes and firing rate over time, features, the
     most similar units, contamination and the key numbers: the single figures, each as its function
@@ -107,7 +107,7 @@ class UnitOverviewWidget(OverviewWidget):
         axes[0].text(0.03, 0.965, data["title"], fontsize=12, va="center")
 
         def add(name: str, title: str, place: Box, function: Any, **more: Any) -> None:
-            self._add(
+            self.add_panel(
                 name, title, [place], lambda **where: function(analyzer, ids, **more, **where)
             )
 
@@ -120,14 +120,14 @@ class UnitOverviewWidget(OverviewWidget):
         add("amplitudes", "amplitudes", place, plot_amplitudes_over_time, **paint)
         add("firing_rate", "firing rate", (6.5, 3.75, 4.25, 1.4), plot_firing_rate, **paint)
         add("contamination", "contamination", (9.9, 0.75, 0.85, 1.85), plot_contamination)
-        self._add(
+        self.add_panel(
             "similarity", "similar units", [(6.5, 0.75, 1.7, 1.85)],
             lambda **where: plot_similarity(
                 analyzer, ids[0], show_templates=False, num_units=8, **where
             ),
         )  # fmt: skip
-        words = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES)
-        footnote = f"Grey: spikes of other units on the best channels. {words}"
+        drawn = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES)
+        footnote = f"Grey: spikes of other units on the best channels. {drawn}"
         axes[0].text(0.03, 0.016, footnote, fontsize=7, color=QUIET, va="bottom")
         write_table(self._place(0.35, 0.5, 1.9, 2.3), self.numbers, "key numbers")
 
@@ -136,7 +136,7 @@ plot_unit_overview = UnitOverviewWidget
 
 
 def key_numbers(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str, str]:
-    """Tell spikes, rate, templates, place and metrics of a unit, those that can be told.
+    """Return spikes, rate, templates, place and metrics of a unit, those that are known.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def key_numbers(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str,
     duration = analyzer.get_total_duration()
     numbers = {
         "spikes": f"{count:,}",
-        "firing rate": f"{number(count / duration if duration > 0 else np.nan)} Hz",
+        "firing rate": f"{format_number(count / duration if duration > 0 else np.nan)} Hz",
     }
     assignment = analyzer.get_extension("template_assignment")
     if assignment is not None:
@@ -168,15 +168,17 @@ def _place(
     analyzer: SortingAnalyzer, unit: DrawnUnit, assignment: Any, template_id: int
 ) -> dict[str, str]:
     extension = analyzer.get_extension("template_best_channels")
-    channels = ChannelRanking(analyzer, **(extension.params if extension else {})).of(unit)
+    channels = ChannelRanking(analyzer, **(extension.params if extension else {})).channels_of_unit(
+        unit
+    )
     if channels.size == 0:
         return {}
     best = int(channels[0])
     waveform = assignment.get_templates()[template_id][:, best]
     return {
         "best channel": str(analyzer.channel_ids[best]),
-        "depth": f"{number(float(analyzer.get_channel_locations()[best, 1]), 5)} µm",
-        "peak to peak": f"{number(float(np.ptp(waveform)))} {template_units(assignment.info)}",
+        "depth": f"{format_number(float(analyzer.get_channel_locations()[best, 1]), 5)} µm",
+        "peak to peak": f"{format_number(np.ptp(waveform))} {template_units(assignment.info)}",
     }
 
 
@@ -192,5 +194,5 @@ def _properties(analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str, str]:
         for name in _METRICS:
             if name in table:
                 value = float(table[name].iloc[row])
-                found[name.replace("_", " ")] = number(value)
+                found[name.replace("_", " ")] = format_number(value)
     return found

@@ -35,12 +35,12 @@ class DrawnUnit(NamedTuple):
     color: Any
 
     def spikes(self, sorting_analyzer: SortingAnalyzer) -> NDArray[np.int64]:
-        """Positions of its spikes in the spike vector, ascending."""
+        """Return the positions of its spikes in the spike vector, ascending."""
         parts = [spikes_of_unit(sorting_analyzer, unit_id) for unit_id in self.unit_ids]
         return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
 
     def rows(self, sorting_analyzer: SortingAnalyzer) -> list[int]:
-        """Positions of its unit ids."""
+        """Return the unit indices of its unit ids."""
         return [unit_index_of(sorting_analyzer, unit_id) for unit_id in self.unit_ids]
 
 
@@ -49,7 +49,7 @@ def resolve_units(
     unit_ids: Sequence[Any] | None = None,
     unit_colors: Mapping[Any, Any] | None = None,
 ) -> list[DrawnUnit]:
-    """Tell which units a figure shows.
+    """Return the units that a figure shows.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def resolve_units(
         units were merged, in the colour of the first.
     unit_colors : mapping of unit id to color, optional
         SpikeInterface's ``get_unit_colors`` by default, the light ones darkened so that lines and
-        points are seen on white. A few units that could hardly be told apart in these have colours
-        for any colour vision instead.
+        points are visible on white. A few units whose colours are too similar get colours that are
+        distinct in any colour vision instead.
 
     Returns
     -------
@@ -89,7 +89,9 @@ def resolve_units(
     for entry in unit_ids:
         merged = tuple(entry) if isinstance(entry, tuple | list | np.ndarray) else (entry,)
         if not merged or len(set(merged)) < len(merged):
-            raise ParameterError(f"{entry!r} is to be drawn as merged, expected different unit ids")
+            raise ParameterError(
+                f"unit_ids has {entry!r} to draw as merged, expected one or more different unit ids"
+            )
         rows = [unit_index_of(sorting_analyzer, unit_id) for unit_id in merged]
         ids = tuple(sorting_analyzer.unit_ids[row] for row in rows)
         label = " + ".join(map(str, ids[:_MOST_IN_LABEL]))

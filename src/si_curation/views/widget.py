@@ -1,4 +1,4 @@
-"""The base of all figures: SpikeInterface's widget form, on figures that pyplot does not know."""
+"""The base of all figures: a SpikeInterface widget on a figure that pyplot does not manage."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SCREEN_DPI = 110
 
 
 class FigureWidget(BaseWidget):
-    """A figure as SpikeInterface's widgets, drawn when it is made.
+    """A figure in the form of SpikeInterface's widgets, drawn when it is created.
 
-    A subclass gathers the numbers in its ``__init__``, hands them on as `data_plot`, says how many
-    axes it needs and draws into them. A figure that is not given is a `matplotlib.figure.Figure`
-    which pyplot does not know: it needs no display and no closing, and a notebook shows it where
-    the widget is the last value of a cell.
+    A subclass collects the numbers in its ``__init__``, passes them on as `data_plot`, states how
+    many axes it needs, and draws into them. Unless a figure is given, a new
+    `matplotlib.figure.Figure` is created that pyplot does not manage: it needs no display and need
+    not be closed. A notebook shows it where the widget is the last value of a cell.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class FigureWidget(BaseWidget):
     Raises
     ------
     ParameterError
-        Axes or figure do not fit.
+        More than one of figure, ax and axes is given, or the number of axes does not fit.
     """
 
     figure: Any
@@ -87,15 +87,15 @@ class FigureWidget(BaseWidget):
     # for subclasses
 
     def _num_axes(self, data: dict[str, Any]) -> int:
-        """Give the number of panels."""
+        """Return the number of panels."""
         return 1
 
     def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
-        """Give width and height in inches of a new figure."""
+        """Return width and height in inches of a new figure."""
         return (4.0, 3.0)
 
     def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
-        """Make the panels in a figure; here side by side."""
+        """Create the panels in a figure; here side by side."""
         count = self._num_axes(data)
         return list(np.ravel(figure.subplots(1, count, squeeze=False)))
 
@@ -139,12 +139,12 @@ class FigureWidget(BaseWidget):
 
 
 def require_extensions(sorting_analyzer: SortingAnalyzer, *names: str) -> list[Any]:
-    """Give the extensions of these names.
+    """Return the extensions of these names.
 
     Raises
     ------
     MissingDataError
-        Some are not computed; the message says how.
+        Some are not computed; the message says how to compute them.
     """
     found = [sorting_analyzer.get_extension(name) for name in names]
     missing = [name for name, one in zip(names, found, strict=True) if one is None]
