@@ -206,7 +206,6 @@ def test_private_attributes_are_used_where_they_are_defined():
     nothing(wrong)
 
 
-@not_yet
 def test_numba_is_imported_by_kernels_only():
     nothing(
         [
