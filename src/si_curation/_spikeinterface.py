@@ -131,7 +131,7 @@ def copy_extension(
 def put_extension(
     analyzer: SortingAnalyzer, like: AnalyzerExtension, data: dict[str, Any]
 ) -> AnalyzerExtension:
-    """Give an analyzer an extension with the parameters of one of another analyzer."""
+    """Add an extension to an analyzer, with the parameters of one of another analyzer."""
     extension = copy_extension(like, analyzer, data)
     analyzer.extensions[extension.extension_name] = extension
     return extension
@@ -166,7 +166,7 @@ def merge_extension(
     merge_unit_groups: list[list[Any]],
     new_unit_ids: list[Any],
 ) -> None:
-    """Give an analyzer after merges an extension, as SpikeInterface's ``merge_units`` does."""
+    """Carry an extension over to an analyzer after merges, as ``merge_units`` does."""
     name = extension.extension_name
     after.extensions[name] = extension.merge(
         after, merge_unit_groups=merge_unit_groups, new_unit_ids=new_unit_ids
@@ -179,7 +179,7 @@ def split_extension(
     split_units: dict[Any, list[NDArray]],
     new_unit_ids: list[list[Any]],
 ) -> None:
-    """Give an analyzer after splits an extension, as SpikeInterface's ``split_units`` does."""
+    """Carry an extension over to an analyzer after splits, as ``split_units`` does."""
     name = extension.extension_name
     after.extensions[name] = extension.split(
         after, split_units=split_units, new_unit_ids=new_unit_ids

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from spikeinterface.core import ChannelSparsity, NumpySorting, SortingAnalyzer
+from spikeinterface.core import BaseSorting, ChannelSparsity, NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import (
     copy_annotations,
@@ -256,7 +256,7 @@ def _empty_analyzer(
 def _inherit_properties(
     before: SortingAnalyzer, sorting: NumpySorting, parents: Sequence[Sequence[int]]
 ) -> None:
-    """Give units the values that all their parents have, as SpikeInterface and phy do.
+    """Set the values that all parents of a unit have, as SpikeInterface and phy do.
 
     Metrics of new units are computed from these; `_set_properties` has the last word.
     """
@@ -268,13 +268,15 @@ def _inherit_properties(
             sorting.set_property(name, _with_missing(values, np.where(agree, first, -1)))
 
 
-def _old_rows(analyzer, units: Mapping[Any, Unit]) -> NDArray[np.int64]:
+def _old_rows(analyzer: SortingAnalyzer, units: Units) -> NDArray[np.int64]:
     """Row of each unit in the old analyzer; -1 for new units."""
     position = {plain_id(unit_id): i for i, unit_id in enumerate(analyzer.unit_ids)}
     return np.array([position.get(unit_id, -1) for unit_id in units], dtype=np.int64)
 
 
-def _set_properties(analyzer, sorting, units: Mapping[Any, Unit], fields) -> None:
+def _set_properties(
+    analyzer: SortingAnalyzer, sorting: BaseSorting, units: Units, fields: Sequence[str]
+) -> None:
     """Keep the values of unchanged units; new units have only what the session knows of them."""
     rows = _old_rows(analyzer, units)
     for name in analyzer.sorting.get_property_keys():
@@ -313,7 +315,7 @@ def _with_missing(values: NDArray, rows: NDArray[np.int64]) -> NDArray:
 
 
 def _label_of(value: Any) -> Any:
-    """Give a property's value as a label: missing ones are None."""
+    """Return a property's value as a label: missing ones are None."""
     plain = plain_id(value)
     return None if plain == "" or plain != plain else plain
 

@@ -141,7 +141,7 @@ def copy_extensions(change: UnitChange) -> None:
 def carry_over(
     change: UnitChange, kind: str, made_of: Mapping[Any, Sequence[Any]]
 ) -> dict[str, str]:
-    """Give the analyzer after a change every extension that can be kept.
+    """Carry every extension that can be kept over to the analyzer after a change.
 
     Parameters
     ----------

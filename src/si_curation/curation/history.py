@@ -47,7 +47,7 @@ def _sessions_of(sorting: BaseSorting) -> list[dict[str, Any]]:
 
 
 def history_of(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
-    """Give the steps in effect of all sessions that an analyzer went through.
+    """Return the steps in effect of all sessions that an analyzer went through.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def history_of(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
 
 
 def recorded_history(analyzer: SortingAnalyzer) -> pd.DataFrame:
-    """Give the steps of all sessions that led to an analyzer, first to last.
+    """Return the steps of all sessions that led to an analyzer, first to last.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def recorded_history(analyzer: SortingAnalyzer) -> pd.DataFrame:
 
 
 def curation_json_of(analyzer: SortingAnalyzer) -> str | None:
-    """Give the steps of all sessions as JSON in SpikeInterface's curation format.
+    """Return the steps of all sessions as JSON in SpikeInterface's curation format.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def curation_json_of(analyzer: SortingAnalyzer) -> str | None:
 
 
 def origins_of(analyzer: SortingAnalyzer) -> list[list[Any]] | None:
-    """Tell which units of the first session's start each unit came from, by the steps alone.
+    """Return the units of the first session's start that each unit came from, by the steps alone.
 
     All parts of a unit that was split have the origins of the whole.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,10 +15,35 @@ from si_curation.curation.journal import unpack_parts
 from si_curation.errors import FolderNotFoundError, ParameterError
 from si_curation.phy.tables import GROUPS
 
-if TYPE_CHECKING:
-    from si_curation.curation.session import CurationSession
-
 Curation = Any  # a dict, a list of dicts, a path, or a model of spikeinterface.curation
+
+
+class Curated(Protocol):
+    """What a curation is applied to: the operations of `CurationSession`."""
+
+    @property
+    def unit_ids(self) -> list[Any]:
+        """Ids of the units now."""
+
+    def was_used(self, unit_id: Any) -> bool:
+        """Return whether a unit of this id exists or ever did."""
+
+    @property
+    def label(self) -> Callable[..., None]:
+        """Labels units."""
+
+    @property
+    def remove(self) -> Callable[..., None]:
+        """Removes units."""
+
+    @property
+    def merge(self) -> Callable[..., Any]:
+        """Merges units and returns the id of the new one."""
+
+    @property
+    def split(self) -> Callable[..., list[Any]]:
+        """Splits a unit and returns the ids of its parts."""
+
 
 _SI_NAME = {"group": "quality"}
 _OUR_NAME = {"quality": "group"}
@@ -75,7 +100,7 @@ def make_curation_model(
     return SequentialCuration(curation_steps=curations)
 
 
-def _labels_step(labels, fields) -> dict[str, Any]:
+def _labels_step(labels: Mapping[Any, Mapping[str, Any]], fields: Sequence[str]) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     manual: dict[Any, dict[str, list[str]]] = {unit_id: {} for unit_id in labels}
     for field in fields:
@@ -100,7 +125,7 @@ def _labels_step(labels, fields) -> dict[str, Any]:
 
 
 def apply_curation_model(
-    session: CurationSession, curation: Curation, reason: str, decided_by: str
+    session: Curated, curation: Curation, reason: str, decided_by: str
 ) -> dict[Any, Any]:
     """Do the steps of a curation in a session; see `apply_spikeinterface_curation`."""
     renamed: dict[Any, Any] = {}
@@ -118,7 +143,7 @@ def apply_curation_model(
     return renamed
 
 
-def _apply_one(session, one, renamed: dict[Any, Any], why: dict[str, str]) -> None:
+def _apply_one(session: Curated, one: Any, renamed: dict[Any, Any], why: dict[str, str]) -> None:
     for label in one.manual_labels:
         given = label.labels or _taken_away(one.label_definitions)
         for name, values in given.items():
@@ -142,13 +167,13 @@ def _apply_one(session, one, renamed: dict[Any, Any], why: dict[str, str]) -> No
         _note_renamed(renamed, split.new_unit_ids or [], outputs)
 
 
-def _taken_away(definitions) -> dict[str, list[str]]:
-    """Give the labels of an entry that has none, by which spikeinterface-gui takes a label away."""
+def _taken_away(definitions: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the labels of an entry without any, by which spikeinterface-gui removes a label."""
     return {name: ["unsorted"] for name in definitions if _OUR_NAME.get(name) == "group"}
 
 
-def _free(session: CurationSession, wanted: list[Any]) -> list[Any] | None:
-    """Give the ids that are wanted if none was used before, else None: take new ones."""
+def _free(session: Curated, wanted: list[Any]) -> list[Any] | None:
+    """Return the ids that are wanted if none was used before; None: take new ones."""
     return None if any(i is None or session.was_used(i) for i in wanted) else wanted
 
 
@@ -158,7 +183,7 @@ def _note_renamed(renamed: dict[Any, Any], wanted: list[Any], outputs: list[Any]
             renamed[i] = output
 
 
-def _fields_of(definition, name: str, values: list[str]) -> list[tuple[str, Any]]:
+def _fields_of(definition: Any, name: str, values: list[str]) -> list[tuple[str, Any]]:
     # SpikeInterface writes an empty text for units that a step did not label: that says nothing
     values = [value for value in values if value.strip()]
     if definition.exclusive:

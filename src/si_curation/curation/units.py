@@ -39,7 +39,7 @@ class Unit:
         return int(self.template_ids[self.template_counts.argmax()])
 
     def with_label(self, field: str, value: Any) -> Unit:
-        """Give the unit with another label."""
+        """Return the unit with another label."""
         return replace(self, labels={**self.labels, field: value})
 
 
@@ -143,7 +143,7 @@ class IdSource:
         self._next = 1 + max((int(n) for n in numbers if n.isdecimal()), default=-1)
 
     def peek(self, count: int) -> list[Any]:
-        """Give the next ids without using them up."""
+        """Return the next ids without using them up."""
         if self._are_integers:
             return list(range(self._next, self._next + count))
         return [f"{self._prefix}{self._next + i}" for i in range(count)]
@@ -159,7 +159,7 @@ class IdSource:
         return unit_id in self._used
 
     def order(self, unit_id: Any) -> int:
-        """Give the number of ids that came before."""
+        """Return the number of ids that came before."""
         return self._used[unit_id]
 
     def claim(self, ids: Iterable[Any]) -> None:

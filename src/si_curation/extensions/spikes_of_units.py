@@ -44,7 +44,7 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
 
 
 def assignment_of(analyzer: Any, compute: bool = False) -> TemplateAssignment:
-    """Give the extension `template_assignment` of an analyzer; computed if asked for.
+    """Return the extension `template_assignment` of an analyzer; computed if asked for.
 
     Raises
     ------

@@ -456,7 +456,7 @@ def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse
 
 
 def ensure_template_assignment(analyzer: Any) -> TemplateAssignment:
-    """Give the extension, computed if it is not there; what SpikeInterface deletes is made again.
+    """Return the extension, computed if it is not there; what SpikeInterface deletes is made again.
 
     Before SpikeInterface computes an extension it deletes those that depend on it; ours are the
     same with and without it.

@@ -188,7 +188,7 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
         }
 
     def _find_source(self, assignment: TemplateAssignment) -> ProjectionSource | None:
-        """Give the source in the folder; None for the recording."""
+        """Return the source in the folder; None for the recording."""
         wanted = self.params["source"]
         why = []
         if wanted != "recording":
@@ -220,7 +220,9 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
             )
         raise MissingDataError("there is nothing to take template features from: " + "; ".join(why))
 
-    def _open(self, name: str, spikes: SpikesOfFolder, assignment) -> ProjectionSource:
+    def _open(
+        self, name: str, spikes: SpikesOfFolder, assignment: TemplateAssignment
+    ) -> ProjectionSource:
         files = assignment.get_feature_files()
         files.check(spikes.rows, spikes.template_ids)
         if name == "file":
@@ -230,7 +232,12 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
             files, spikes, similarity, self.params["num_templates"], self.params["feature_channels"]
         )
 
-    def _project_recording(self, assignment: TemplateAssignment, destination, job_kwargs):
+    def _project_recording(
+        self,
+        assignment: TemplateAssignment,
+        destination: dict[str, Any],
+        job_kwargs: dict[str, Any],
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
         templates = assignment.get_templates()
         norms = np.linalg.norm(templates, axis=(1, 2)).astype(np.float32)
         index = template_neighbours(

@@ -32,8 +32,14 @@ class TemplateProjection(PipelineNode):
     _compute_has_extended_signature = True
 
     def __init__(
-        self, recording, parents, templates, template_index, num_samples_before, scaled
-    ):  # as SpikeInterface makes it anew in other processes
+        self,
+        recording: BaseRecording,
+        parents: list[Any],
+        templates: NDArray[np.floating],
+        template_index: NDArray[np.int32],
+        num_samples_before: int,
+        scaled: bool,
+    ) -> None:  # as SpikeInterface makes it anew in other processes
         super().__init__(recording, parents=parents, return_output=True)
         self._kwargs.update(
             templates=templates,
@@ -54,15 +60,21 @@ class TemplateProjection(PipelineNode):
         self._dtype = np.dtype("float32")
 
     def get_margin(self) -> int:
-        """Give the number of samples needed on each side of a chunk."""
+        """Return the number of samples needed on each side of a chunk."""
         return max(self._before, self._onto.values.shape[1] - self._before)
 
     def get_dtype(self) -> np.dtype:
-        """Give the dtype of the output."""
+        """Return the dtype of the output."""
         return self._dtype
 
     def compute(
-        self, traces, start_frame, end_frame, segment_index, max_margin, peaks
+        self,
+        traces: NDArray,
+        start_frame: int,
+        end_frame: int,
+        segment_index: int,
+        max_margin: int,
+        peaks: NDArray,
     ) -> NDArray[np.float32]:
         """Project the spikes of one chunk, whose samples are rows of `traces`."""
         out = np.empty((peaks.size, self._onto.neighbours.shape[1]), dtype=np.float32)

@@ -317,7 +317,7 @@ def compute_metrics_in_windows(
     metric_params : mapping, optional
         {metric: {parameter: value}}
     reasons : bool
-        Give why values are missing instead.
+        Return why values are missing instead.
 
     Returns
     -------
