@@ -89,7 +89,7 @@ def test_every_problem_of_a_recipe_is_in_one_error(tmp_path):
         "sampling_freq: this key is not known",
         "cross_correlogram is not known",
         "waveforms needs the recording",
-        "random_spikes is there from the start",
+        "random_spikes is always computed when a folder is read",
         "cross_correlograms has no parameter 'window'",
         "comparison is '<<'",
         "exports.phy.curation",

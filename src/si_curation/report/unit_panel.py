@@ -198,7 +198,9 @@ class UnitPanels:
         extension = self._correlograms
         if extension is None or extension.params["pairs"] == "all":
             return None
-        return {(int(a), int(b)) for a, b in as_array(extension.data["unit_pairs"])}
+        pairs = extension.get_pairs()
+        indices = self._context.analyzer.sorting.ids_to_indices(pairs.ravel())
+        return set(map(tuple, np.reshape(indices, pairs.shape).tolist()))
 
     @cached_property
     def _baseline(self) -> NDArray[np.float64]:
