@@ -27,7 +27,6 @@ SOURCES = {
     for path in sorted(PACKAGE.rglob("*.py"))
     if not DATA_FOLDERS & set(path.parts)
 }
-not_yet = pytest.mark.xfail(reason="the house is being moved into", strict=False)
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -144,7 +143,6 @@ def test_rooms_import_from_lower_layers_only():
     nothing(wrong)
 
 
-@not_yet
 def test_no_import_cycles():
     graph = {module: own_imports_of(file) for module, file in MODULES.items()}
     try:
@@ -180,7 +178,6 @@ def test_no_private_name_is_imported():
     nothing(wrong)
 
 
-@not_yet
 def test_private_attributes_are_used_where_they_are_defined():
     """Of another object: defined in the same file. Of self: defined in the package."""
     anywhere = set().union(*(defined_in(tree) for tree in SOURCES.values()))
@@ -217,7 +214,6 @@ def test_numba_is_imported_by_kernels_only():
     )
 
 
-@not_yet
 def test_data_of_extensions_are_read_by_their_own_methods():
     """Others do not read ``x.data["name"]``; sparse arrays, NWB and bokeh have a ``data`` too."""
     others = {"counts", "source", "self.source"}
@@ -244,7 +240,6 @@ def test_data_of_extensions_are_read_by_their_own_methods():
     nothing(wrong)
 
 
-@not_yet
 def test_functions_are_short():
     long = []
     for file in SOURCES:
@@ -256,7 +251,6 @@ def test_functions_are_short():
     nothing(long)
 
 
-@not_yet
 def test_functions_have_few_parameters():
     """Excepted: public functions, ``__init__`` of public classes, commands with their options."""
     wrong = []
@@ -279,7 +273,6 @@ def test_functions_have_few_parameters():
     nothing(wrong)
 
 
-@not_yet
 def test_docstrings_say_what_is_returned_or_done():
     wrong = []
     for file, tree in SOURCES.items():

@@ -19,6 +19,7 @@ from spikeinterface.core import (
     NumpySorting,
     SortingAnalyzer,
 )
+from spikeinterface.core.node_pipeline import PipelineNode
 from spikeinterface.core.sortinganalyzer import (
     AnalyzerExtension,
     get_extension_class,
@@ -135,6 +136,16 @@ def put_extension(
     extension = copy_extension(like, analyzer, data)
     analyzer.extensions[extension.extension_name] = extension
     return extension
+
+
+def data_of(extension: AnalyzerExtension) -> dict[str, Any]:
+    """Return the data of an extension of SpikeInterface or of another package, not a copy."""
+    return extension.data
+
+
+def set_node_arguments(node: PipelineNode, **arguments: Any) -> None:
+    """Set with what arguments SpikeInterface makes a node anew in other processes."""
+    node._kwargs.update(arguments)
 
 
 def set_extension_data(extension: AnalyzerExtension, data: Mapping[str, Any]) -> None:

@@ -62,7 +62,7 @@ class PhyFolderError(SiCurationError, ValueError):
         count = f"{len(self.findings)} problems" if len(self.findings) != 1 else "1 problem"
         super().__init__(f"{self.folder}: {count}: " + "; ".join(map(str, self.findings)))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.folder, self.findings)
 
 

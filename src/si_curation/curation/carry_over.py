@@ -24,6 +24,7 @@ from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 from si_curation._spikeinterface import (
     as_array,
+    data_of,
     data_of_selected_units,
     data_with_new_units,
     extensions_in_order,
@@ -134,7 +135,7 @@ def channels_of_merged(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def copy_extensions(change: UnitChange) -> None:
     """Copy all extensions to an analyzer of the same units; no array is shared."""
     for extension in loaded_extensions(change.before).values():
-        data = {key: _copied(value) for key, value in extension.data.items()}
+        data = {key: _copied(value) for key, value in data_of(extension).items()}
         put_extension(change.after, extension, data)
 
 
@@ -184,7 +185,7 @@ def _is_made(name: str, follows: WhatFollows) -> bool:
 
 def _is_simple(extension: AnalyzerExtension) -> bool:
     """Return whether `update_units` makes all of an extension: not other operators of templates."""
-    return extension.extension_name != TEMPLATES or set(extension.data) == {"average"}
+    return extension.extension_name != TEMPLATES or set(data_of(extension)) == {"average"}
 
 
 def _carry_one(
@@ -250,7 +251,7 @@ def _spike_data(extension: BaseSpikeVectorExtension, change: UnitChange) -> dict
     per_spike = extension.nodepipeline_variables
     return {
         key: change.rows_after(value) if key in per_spike else _copied(value)
-        for key, value in extension.data.items()
+        for key, value in data_of(extension).items()
         if value is not None
     }
 
@@ -273,7 +274,7 @@ def _random_spikes(extension: AnalyzerExtension, change: UnitChange) -> dict[str
 
 
 def _unchanged(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
-    return {key: _copied(value) for key, value in extension.data.items()}
+    return {key: _copied(value) for key, value in data_of(extension).items()}
 
 
 def _correlograms(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:

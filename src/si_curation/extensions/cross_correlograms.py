@@ -235,6 +235,10 @@ class CrossCorrelograms(UnitsExtension):
     def _index(self, unit_id: Any) -> int:
         return unit_index_of(self.sorting_analyzer, unit_id)
 
+    def get_pair_indices(self) -> NDArray[np.int64]:
+        """Return unit indices (n_pairs, 2) of the pairs that are stored: with ``pairs`` not all."""
+        return as_array(self.data["unit_pairs"])
+
     def get_pairs(self) -> NDArray:
         """Return the pairs of units of the rows of ``get_data``.
 

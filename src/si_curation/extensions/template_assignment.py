@@ -115,12 +115,16 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         """Set no parameters; data that are there already are kept through a new computation."""
         known = self.sorting_analyzer.get_extension(self.extension_name)
         self._kept = {}
-        if known is not None and known.data:
-            self._kept = {
-                name: dict(value) if isinstance(value, dict) else np.array(as_array(value))
-                for name, value in known.data.items()
-            }
+        if known is not None:
+            self._kept = known.copy_data()
         super().set_params(save=save, **params)
+
+    def copy_data(self) -> dict[str, Any]:
+        """Return a copy of all data; empty before they are computed."""
+        return {
+            name: dict(value) if isinstance(value, dict) else np.array(as_array(value))
+            for name, value in self.data.items()
+        }
 
     def _set_params(self, **params: Any) -> dict[str, Any]:
         if params:

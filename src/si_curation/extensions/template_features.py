@@ -25,7 +25,7 @@ from si_curation.errors import MissingDataError, ParameterError, SiCurationError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.spikes_of_units import assignment_of, spikes_of_unit
 from si_curation.extensions.template_assignment import TemplateAssignment
-from si_curation.extensions.trace_projections import project_recording
+from si_curation.extensions.trace_projections import TemplatesToProjectOn, project_recording
 from si_curation.kernels.feature_projections import (
     template_neighbours,
     weighted_mean_projections,
@@ -250,10 +250,12 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
             recording_of(self.sorting_analyzer),
             self.sorting_analyzer.sorting.to_spike_vector(),
             template_ids,
-            templates,
-            index,
-            int(assignment.info["num_samples_before"]),
-            assignment.info["units"] == "uV",
+            TemplatesToProjectOn(
+                templates,
+                index,
+                int(assignment.info["num_samples_before"]),
+                assignment.info["units"] == "uV",
+            ),
             job_kwargs,
             destination,
         )
@@ -292,6 +294,11 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
     def info(self) -> dict[str, Any]:
         """What is known of the source; for "pc_features" of the basis and its condition number."""
         return dict(self.data["feature_info"])
+
+    @property
+    def projections(self) -> Any:
+        """Projections of all spikes (n_spikes, K) float32, as they are stored."""
+        return self.data[VALUES]
 
     @property
     def template_index(self) -> NDArray[np.int32]:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import BaseRecording, NumpySorting
 from spikeinterface.core.node_pipeline import PipelineNode, SpikeRetriever, run_node_pipeline
 
+from si_curation._spikeinterface import set_node_arguments
 from si_curation.kernels.feature_projections import Traces, TraceTemplates, project_traces
+
+
+class TemplatesToProjectOn(NamedTuple):
+    """Templates that the spikes of a recording are projected onto.
+
+    Attributes
+    ----------
+    values : array (n_templates, n_samples, n_channels) float32
+    neighbours : array (n_templates, K) int32
+        Templates that the spikes of each template are projected onto; -1 gives 0.
+    num_samples_before : int
+        Samples of a template before the spike.
+    in_uV : bool
+        Whether they are in µV.
+    """
+
+    values: NDArray[np.float32]
+    neighbours: NDArray[np.int32]
+    num_samples_before: int
+    in_uV: bool
 
 
 class TemplateProjection(PipelineNode):
@@ -20,41 +41,25 @@ class TemplateProjection(PipelineNode):
     recording : BaseRecording
     parents : list of PipelineNode
         A `SpikeRetriever` of a sorting whose units are the templates.
-    templates : array (n_templates, n_samples, n_channels) float32
-    template_index : array (n_templates, K) int32
-        Templates that the spikes of each template are projected onto; -1 gives 0.
-    num_samples_before : int
-        Samples of a template before the spike.
-    scaled : bool
-        Whether the templates are in µV, and so are to be the traces.
+    templates : TemplatesToProjectOn
+        In µV: the traces are scaled to µV, too.
     """
 
     _compute_has_extended_signature = True
 
     def __init__(
-        self,
-        recording: BaseRecording,
-        parents: list[Any],
-        templates: NDArray[np.floating],
-        template_index: NDArray[np.int32],
-        num_samples_before: int,
-        scaled: bool,
-    ) -> None:  # as SpikeInterface makes it anew in other processes
+        self, recording: BaseRecording, parents: list[PipelineNode], templates: TemplatesToProjectOn
+    ) -> None:
         super().__init__(recording, parents=parents, return_output=True)
-        self._kwargs.update(
-            templates=templates,
-            template_index=template_index,
-            num_samples_before=num_samples_before,
-            scaled=scaled,
-        )
+        set_node_arguments(self, templates=templates)
         num_channels = recording.get_num_channels()
         segments = range(recording.get_num_segments())
         self._num_samples = [recording.get_num_samples(segment) for segment in segments]
-        values = np.ascontiguousarray(templates, dtype=np.float32)
-        self._onto = TraceTemplates(values, channel_spans(values), template_index)
-        self._before = num_samples_before
+        values = np.ascontiguousarray(templates.values, dtype=np.float32)
+        self._onto = TraceTemplates(values, channel_spans(values), templates.neighbours)
+        self._before = templates.num_samples_before
         self._gains, self._offsets = np.ones(num_channels), np.zeros(num_channels)
-        if scaled:
+        if templates.in_uV:
             self._gains = np.asarray(recording.get_channel_gains(), dtype=np.float64)
             self._offsets = np.asarray(recording.get_channel_offsets(), dtype=np.float64)
         self._dtype = np.dtype("float32")
@@ -123,10 +128,7 @@ def project_recording(
     recording: BaseRecording,
     spikes: NDArray[np.void],
     template_ids: NDArray[np.int32],
-    templates: NDArray[np.float32],
-    template_index: NDArray[np.int32],
-    num_samples_before: int,
-    in_uV: bool,
+    templates: TemplatesToProjectOn,
     job_kwargs: dict[str, Any],
     gather: dict[str, Any],
 ) -> NDArray[np.float32]:
@@ -140,11 +142,7 @@ def project_recording(
     spikes : array (n_spikes,)
         SpikeInterface's spike vector.
     template_ids : array (n_spikes,) int32
-    templates : array (n_templates, n_samples, n_channels) float32
-    template_index : array (n_templates, K) int32
-    num_samples_before : int
-    in_uV : bool
-        Whether the templates are in µV.
+    templates : TemplatesToProjectOn
     job_kwargs : dict
         SpikeInterface's.
     gather : dict
@@ -156,20 +154,15 @@ def project_recording(
     """
     by_template = spikes.copy()
     by_template["unit_index"] = template_ids
+    num_templates = len(templates.values)
     sorting = NumpySorting(
-        by_template, recording.get_sampling_frequency(), np.arange(len(templates))
+        by_template, recording.get_sampling_frequency(), np.arange(num_templates)
     )
     # a retriever wants main channels; the projections do not depend on them
-    sorting.set_property("main_channel_id", np.full(len(templates), recording.channel_ids[0]))
+    sorting.set_property("main_channel_id", np.full(num_templates, recording.channel_ids[0]))
     retriever = SpikeRetriever(sorting, recording)
-    node = TemplateProjection(
-        recording,
-        [retriever],
-        templates,
-        template_index,
-        num_samples_before,
-        bool(in_uV and recording.has_scaleable_traces()),
-    )
+    scaled = bool(templates.in_uV and recording.has_scaleable_traces())
+    node = TemplateProjection(recording, [retriever], templates._replace(in_uV=scaled))
     return run_node_pipeline(
         recording,
         [retriever, node],

@@ -203,7 +203,7 @@ def _update_templates(
         extension = put_extension(change.after, before[SIMILARITY], made)
         if extension.params != SIMILARITY_PARAMS:
             run_again(extension)
-            np.nan_to_num(extension.data["similarity"], copy=False)  # of units without a template
+            np.nan_to_num(extension.get_data(), copy=False)  # of units without a template
     if LOCATIONS in before:
         run_again(put_extension(change.after, before[LOCATIONS], {}))
 

@@ -198,9 +198,7 @@ class UnitPanels:
         extension = self._correlograms
         if extension is None or extension.params["pairs"] == "all":
             return None
-        pairs = extension.get_pairs()
-        indices = self._context.analyzer.sorting.ids_to_indices(pairs.ravel())
-        return set(map(tuple, np.reshape(indices, pairs.shape).tolist()))
+        return {(int(a), int(b)) for a, b in extension.get_pair_indices()}
 
     @cached_property
     def _baseline(self) -> NDArray[np.float64]:

@@ -183,8 +183,8 @@ class AmplitudesOverTimeWidget(FigureWidget):
                 x_range=x_range,
                 y_range=y_range,
                 max_points=data["max_points"],
-                zorder=1.0 + 0.01 * k,
             )
+            drawn.set_zorder(1.0 + 0.01 * k)
             notes.append(describe_drawn(one.title, drawn, one.num_spikes))
             if side is not None:
                 _draw_histogram(side, one, y_range)
@@ -204,7 +204,7 @@ plot_amplitudes_over_time = AmplitudesOverTimeWidget
 def _label(analyzer: SortingAnalyzer, kind: str, channel: int, component: int, first: str) -> str:
     if kind == "template":
         assignment = analyzer.get_extension("template_assignment")
-        others = assignment is None or "spike_rows" not in assignment.data
+        others = assignment is None or not assignment.is_from_folder
         return f"amplitude ({'µV' if others and analyzer.return_in_uV else ARBITRARY_UNITS})"
     if kind == "template_feature":
         return f"projection onto unit {first} ({ARBITRARY_UNITS})"

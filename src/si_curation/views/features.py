@@ -202,7 +202,7 @@ class FeaturesWidget(FigureWidget):
         for i, j in combinations_with_replacement(range(len(names)), 2):
             panel = next(places)
             for k, (one, values) in enumerate(zip(clouds, flat, strict=True)):
-                draw_points_or_density(
+                drawn = draw_points_or_density(
                     panel,
                     one.times_s if i == j else values[:, j],
                     values[:, i],
@@ -211,8 +211,8 @@ class FeaturesWidget(FigureWidget):
                     y_range=sides,
                     max_points=data["max_points"],
                     num_bins=_BINS,
-                    zorder=1.0 + 0.01 * k,
                 )
+                drawn.set_zorder(1.0 + 0.01 * k)
             _label(panel, names, i, j)
         if self._corner is not None:
             handles = [

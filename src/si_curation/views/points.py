@@ -38,6 +38,11 @@ class DrawnPoints(NamedTuple):
     num_outside: int
     largest: int
 
+    def set_zorder(self, zorder: float) -> None:
+        """Set the drawing order, where something was drawn."""
+        if self.artist is not None:
+            self.artist.set_zorder(zorder)
+
 
 def draw_points_or_density(
     axes: Axes,
@@ -49,7 +54,6 @@ def draw_points_or_density(
     y_range: tuple[float, float],
     max_points: int = MAX_POINTS,
     num_bins: tuple[int, int] = NUM_BINS,
-    zorder: float = 2.0,
 ) -> DrawnPoints:
     """Draw points, or their density if there are more than `max_points`.
 
@@ -68,7 +72,6 @@ def draw_points_or_density(
     max_points : int
     num_bins : (int, int)
         Of a density, along x and y.
-    zorder : float
 
     Returns
     -------
@@ -90,7 +93,7 @@ def draw_points_or_density(
     axes.set_xlim(*x_range)
     axes.set_ylim(*y_range)
     if x.size <= max_points:
-        return _draw_points(axes, x, y, color, x_range, y_range, zorder)
+        return _draw_points(axes, x, y, color, x_range, y_range)
     counts = count_in_grid(x, y, x_range, y_range, num_bins)
     num_drawn, largest = int(counts.sum()), int(counts.max())
     if num_drawn == 0:
@@ -103,7 +106,7 @@ def draw_points_or_density(
         interpolation="nearest",
         cmap=density_colormap(color),
         norm=LogNorm(1, max(largest, 2)),
-        zorder=zorder,
+        zorder=2.0,
     )
     return DrawnPoints(image, num_drawn, int(x.size) - num_drawn, largest)
 
@@ -115,7 +118,6 @@ def _draw_points(
     color: Any,
     x_range: tuple[float, float],
     y_range: tuple[float, float],
-    zorder: float,
 ) -> DrawnPoints:
     with np.errstate(invalid="ignore"):
         inside = (x >= x_range[0]) & (x <= x_range[1]) & (y >= y_range[0]) & (y <= y_range[1])
@@ -134,7 +136,7 @@ def _draw_points(
         color=color,
         alpha=alpha,
         rasterized=True,
-        zorder=zorder,
+        zorder=2.0,
     )
     return DrawnPoints(line, num_drawn, num_outside, 0)
 

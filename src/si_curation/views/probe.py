@@ -64,7 +64,6 @@ def draw_template(
     colors: Any,
     linewidths: Any,
     linestyle: Any = "solid",
-    zorder: float = 2.0,
 ) -> LineCollection:
     """Draw one template at the positions of its channels, one line for each.
 
@@ -76,7 +75,7 @@ def draw_template(
         Best first; the last line of the collection is that of the first, on top.
     positions : array (n_channels, 2) in µm
     scale : ProbeScale
-    colors, linewidths, linestyle, zorder
+    colors, linewidths, linestyle
         As of LineCollection; colours and line widths may be one for each channel, best first.
     """
     time = np.linspace(-_SHARE / 2, _SHARE / 2, scale.num_samples) * scale.width
@@ -90,7 +89,6 @@ def draw_template(
         colors=colors[::-1] if many else colors,
         linewidths=linewidths[::-1] if np.ndim(linewidths) else linewidths,
         linestyles=linestyle,
-        zorder=zorder,
     )
     axes.add_collection(collection)
     return collection

@@ -136,8 +136,8 @@ class TemplateFeaturesWidget(FigureWidget):
                 y_range=y_range,
                 max_points=data["max_points"],
                 num_bins=_BINS,
-                zorder=1.0 + 0.01 * k,
             )
+            drawn.set_zorder(1.0 + 0.01 * k)
             panel.plot(
                 [], [], "o", markersize=4, color=color, label=f"{name}, {spike_count(num_spikes)}"
             )

@@ -193,14 +193,14 @@ def _draw_sources(
             color,
             width,
             "solid" if i < len(ACCENTS) - 1 else (0, (4, 1)),
-            zorder=2.0 + 0.01 * i,
         )
+        line.set_zorder(2.0 + 0.01 * i)
         line.set_alpha(0.4 + 0.6 * float(weights[i]))
         text = f"template {template_id}: {panel.counts[i]:,} ({panel.counts[i] / total:.0%})"
         if panel.peak_channels[i] not in panel.channel_indices:
             text += f", largest on channel {channel_ids[panel.peak_channels[i]]}"
         handles.append(Line2D([], [], color=color, linewidth=width, label=text))
-    draw_template(
+    mean = draw_template(
         axes,
         panel.mean,
         panel.channel_indices,
@@ -209,8 +209,8 @@ def _draw_sources(
         panel.mean_color,
         1.0,
         (0, (2.5, 1.5)),
-        zorder=3.0,
     )
+    mean.set_zorder(3.0)
     handles.append(
         Line2D([], [], color=panel.mean_color, linestyle=(0, (2.5, 1.5)), label="weighted mean")
     )

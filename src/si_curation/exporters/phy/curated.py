@@ -69,7 +69,7 @@ def source_folder_of(sorting_analyzer: SortingAnalyzer) -> Path | None:
     The extension "template_assignment" knows; the sorting's annotation is lost in merges.
     """
     extension = sorting_analyzer.get_extension("template_assignment")
-    if extension is None or "spike_rows" not in extension.data:
+    if extension is None or not extension.is_from_folder:
         return None
     folder = extension.info.get("phy_folder")
     return None if folder is None else Path(folder)

@@ -75,7 +75,7 @@ def write_features(
         logger.info("pc_features.npy is left out: there is no extension 'random_spikes'")
         return False
     chosen = as_array(random_spikes.get_data())
-    values = extension.data["pca_projection"]
+    values = extension.get_data()
     if values.ndim != 3 or len(values) != chosen.size:
         logger.info("pc_features.npy is left out: 'principal_components' is not by channel")
         return False

@@ -58,7 +58,7 @@ def write_phy_files(
     _check(sorting_analyzer, copy_recording)
     assignment = ensure_template_assignment(sorting_analyzer)
     template_ids = np.asarray(assignment.get_spike_template_ids(), dtype=np.int32)
-    support = as_array(assignment.data["template_support"])
+    support = assignment.get_template_support()
     spikes = sorting_analyzer.sorting.to_spike_vector()
     cluster_of_unit = _cluster_ids(sorting_analyzer)
     clusters = cluster_of_unit.astype(np.int32)[spikes["unit_index"]]

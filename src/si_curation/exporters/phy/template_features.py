@@ -50,7 +50,7 @@ def write_template_features(
         return False
     index = np.asarray(extension.template_index, dtype=np.int32)
     assignment = sorting_analyzer.get_extension("template_assignment")
-    values = extension.data["template_features"]
+    values = extension.projections
     rows = np.arange(len(values)) if source is None else assignment.get_spike_rows()
     num_rows = len(values) if source is None else open_spike_templates(source).size
     if num_rows < 2:

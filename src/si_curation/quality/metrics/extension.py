@@ -118,9 +118,13 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
         """Set the parameters; metrics that are there already can be kept."""
         known = loaded_extensions(self.sorting_analyzer).get(self.extension_name)
         self._known = None
-        if known is not None and known.data:
-            self._known = (dict(known.params), *unpack(known.data))
+        if isinstance(known, CurationMetrics):
+            self._known = known.unpack_all()
         super().set_params(save=save, **params)
+
+    def unpack_all(self) -> tuple[dict[str, Any], MetricValues, Windows | None] | None:
+        """Return parameters, metrics and metrics in windows; None before they are computed."""
+        return (dict(self.params), *unpack(self.data)) if self.data else None
 
     def _set_params(
         self,

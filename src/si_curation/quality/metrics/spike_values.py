@@ -92,15 +92,15 @@ def depths_from_features(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float3
     Source: phylib 2.7.1, ``TemplateModel.get_depths``.
     """
     assignment = sorting_analyzer.get_extension("template_assignment")
-    if assignment is None or "spike_rows" not in assignment.data:
+    if assignment is None or not assignment.is_from_folder:
         raise MissingDataError("this analyzer was not read from a Kilosort folder")
     spikes = assignment.get_spikes_of_folder()
     files = assignment.get_feature_files()
     features = files.features_of_spikes(spikes, "file")
     files.check(spikes.rows, spikes.template_ids)
     depths = np.full(spikes.num_channels, np.nan)
-    positions = as_array(assignment.data["channel_positions"])
-    depths[as_array(assignment.data["folder_channels"])] = positions[:, 1]
+    positions = assignment.get_channel_positions()
+    depths[assignment.get_folder_channels()] = positions[:, 1]
     out = np.empty(spikes.rows.size, dtype=np.float32)
 
     def fill(piece: slice) -> None:
