@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from si_curation.checks import Checks, plain_id
 from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.phy.tables import GROUPS
+from si_curation.phy.writing import column_name_problem, format_value
 
 TABLE_COLUMNS = (
     "num_spikes",
@@ -21,7 +22,14 @@ TABLE_COLUMNS = (
     "num_templates",
     "best_channel",
 )
-_TAKEN = ("cluster_id", "id", "quality", "main_channel_id", "original_cluster_id", *TABLE_COLUMNS)
+_TAKEN = (
+    "quality",
+    "main_channel_id",
+    "original_cluster_id",
+    "phy_folder",
+    "si_unit_id",
+    *TABLE_COLUMNS,
+)
 
 
 def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int) -> list[Any]:
@@ -60,8 +68,9 @@ def check_label(field: Any, value: Any) -> Any:
         The field or the label cannot be used; all problems at once.
     """
     checks = Checks()
-    if not isinstance(field, str) or not field.strip() or set(field) & set('\t\r\n/\\:*?"<>|'):
-        checks.add(f"field is {field!r}, expected a name that can be the name of a file")
+    problem = column_name_problem(field)
+    if problem is not None:
+        checks.add(f"field is {field!r}, expected a name that can be the name of a file; {problem}")
     elif field in _TAKEN:
         checks.add(f"field {field!r} is taken by another column; labels are in 'group'")
     value = plain_id(value)
@@ -71,10 +80,19 @@ def check_label(field: Any, value: Any) -> Any:
         checks.add(f"the group is {value!r}, expected one of {', '.join(GROUPS)}")
     elif isinstance(value, str) and (set(value) & set("\t\r\n") or not value.strip()):
         checks.add(f"the label is {value!r}, expected a text without tabs and line breaks")
+    elif isinstance(value, str) and not _is_writable(value):
+        checks.add(f"the label is {value!r}, which cannot be written as text")
     elif isinstance(value, float) and not math.isfinite(value):
         checks.add(f"the label is {value!r}, expected a finite number; None removes a label")
     checks.finish()
     return value
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        return format_value(text) is not None
+    except ValueError:
+        return False
 
 
 def part_of_spikes(parts: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[np.int64], int]:

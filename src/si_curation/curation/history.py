@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from spikeinterface.core import BaseSorting, SortingAnalyzer
@@ -56,6 +56,63 @@ def history_of(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:
         ``reason``, ``decided_by``, and ``field`` and ``value`` of labels.
     """
     return [step for session in _sessions_of(analyzer.sorting) for step in session["steps"]]
+
+
+class FieldLabels(NamedTuple):
+    """The labels of one field, as sessions left them.
+
+    Attributes
+    ----------
+    values : dict
+        {unit id: text, number or boolean}; units without a label are not in it.
+    labelled : set
+        Ids of the units whose label a session has set, taken away or inherited.
+    """
+
+    values: dict[Any, Any]
+    labelled: set[Any]
+
+
+def labels_of_sessions(analyzer: SortingAnalyzer) -> dict[str, FieldLabels]:
+    """Return the labels of every field that a session has set, but for the group.
+
+    The properties of the units hold them. Where those cannot hold a value as it was given (a whole
+    number or a boolean beside a missing one), it is that of the session.
+
+    Returns
+    -------
+    dict of str to FieldLabels
+        Empty where no session made the analyzer.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> session = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
+    >>> session.label([4], 3, field="layer")
+    >>> session.label([7], None, field="layer")
+    >>> labels_of_sessions(session.apply())
+    {'layer': FieldLabels(values={4: 3}, labelled={4, 7})}
+    """
+    sessions = _sessions_of(analyzer.sorting)
+    fields = dict.fromkeys(field for one in sessions for field in one["fields"])
+    given: dict[tuple[str, Any], Any] = {}
+    for session in sessions:  # the last one counts
+        for unit_id, labels in session["labels"]:
+            given.update({(field, unit_id): value for field, value in labels.items()})
+    ids = [plain_id(i) for i in analyzer.unit_ids]
+    found = {}
+    for field in fields:
+        column = analyzer.sorting.get_property(field)
+        if field == "group" or column is None or column.ndim != 1:
+            continue
+        values = {}
+        for unit_id, value in zip(ids, map(plain_id, column), strict=True):
+            if value is not None and value == value and value != "":  # not None, NaN or no text
+                exact = given.get((field, unit_id))
+                is_same = exact is not None and (exact == value or str(exact) == value)
+                values[unit_id] = exact if is_same else value
+        found[field] = FieldLabels(values, {i for i in ids if (field, i) in given})
+    return found
 
 
 def recorded_history(analyzer: SortingAnalyzer) -> pd.DataFrame:

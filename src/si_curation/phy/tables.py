@@ -80,7 +80,8 @@ def _fits_int64(values: Sequence[Value]) -> bool:
     return all(-(2**63) <= int(value) < 2**63 for value in values)
 
 
-def _cast(text: str) -> Value:
+def cast_value(text: str) -> Value:
+    """Return the text of a cell as a number where it is one, as phy reads it."""
     if text.isdecimal() and text.isascii() and len(text) < 300:  # nearly all: a quick way
         return int(text)
     if text[0].isalpha() and text[0] not in "nNiI":
@@ -178,7 +179,7 @@ class ClusterTable:
 
     def values(self, column: str) -> dict[int, Value]:
         """Return the values of a column by cluster id, without blank cells."""
-        return {cluster_id: _cast(text) for cluster_id, text in self.cells(column).items()}
+        return {cluster_id: cast_value(text) for cluster_id, text in self.cells(column).items()}
 
     def to_bytes(self) -> bytes:
         """Return the file as phy would write it, ids ascending."""

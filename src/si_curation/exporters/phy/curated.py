@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import is_number
+from si_curation.curation.history import FieldLabels, labels_of_sessions
 from si_curation.errors import FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.exporters.phy.clusters import (
     cluster_ids_of_units,
@@ -27,7 +29,15 @@ from si_curation.kernels.spike_clusters import (
 )
 from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
-from si_curation.phy.tables import SNAPSHOT, UNSORTED, ClusterColumn, ClusterTables, read_tables
+from si_curation.phy.tables import (
+    SNAPSHOT,
+    UNSORTED,
+    ClusterColumn,
+    ClusterTables,
+    cast_value,
+    read_tables,
+)
+from si_curation.phy.writing import format_value
 from si_curation.reading.reader import property_name
 from si_curation.variables import FileRows
 
@@ -125,10 +135,12 @@ def plan_curation(
             ids = _cluster_ids(sorting_analyzer, spikes, table, rows)
             after, changed = assign_clusters(spikes.clusters, table, rows, ids)
         plan = CuratedFiles(ids, changed.size > 0)
+        cluster_of = dict(zip(sorting_analyzer.unit_ids.tolist(), ids.tolist(), strict=True))
         _keep_labels(sorting_analyzer, tables, known, ids, changed)
+        for name, its in labels_of_sessions(sorting_analyzer).items():
+            _set_labels(tables, name, its, cluster_of, frozenset(changed.tolist()))
         counts = np.bincount(table[:, 1], minlength=num_units) if (ids != own_ids).any() else None
         _name_units(sorting_analyzer, tables, ids, counts)
-        cluster_of = dict(zip(sorting_analyzer.unit_ids.tolist(), ids.tolist(), strict=True))
         for name, texts in (columns or {}).items():
             tables.set_column(name, {cluster_of[unit]: text for unit, text in texts.items()})
     if plan.clusters_changed:
@@ -300,6 +312,38 @@ def _keep_labels(
             _drop_unsorted(tables)
         else:
             tables.update(name, texts)
+
+
+def _set_labels(
+    tables: ClusterTables,
+    name: str,
+    labels: FieldLabels,
+    cluster_of: Mapping[Any, int],
+    changed: Collection[int],
+) -> None:
+    """Write the labels of one field of sessions; a new field gets a table of its own.
+
+    Other labels of the field stay as they are in the folder, where phy may have changed them since.
+    """
+    is_new = name not in tables.column_names
+    cells = tables.cells(name)
+    texts: dict[int, str | None] = {}
+    for unit_id, cluster_id in cluster_of.items():
+        value = labels.values.get(unit_id)
+        is_told = is_new or unit_id in labels.labelled or cluster_id in changed
+        if is_told and not _says(cells.get(cluster_id), value):
+            texts[cluster_id] = format_value(value)
+    if not is_new:
+        tables.update(name, texts)
+    elif any(texts.values()):
+        tables.set_column(name, texts)
+
+
+def _says(text: str | None, value: Any) -> bool:
+    """Return whether the text of a cell is a value already, in whatever form: 1.0 is 1."""
+    if text is None or value is None:
+        return text is value
+    return text == format_value(value) or (is_number(value) and cast_value(text) == value)
 
 
 def _drop_unsorted(tables: ClusterTables) -> None:

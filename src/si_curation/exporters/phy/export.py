@@ -105,8 +105,12 @@ def export_to_phy(
     gone are removed. Clusters that are new or have other spikes get the labels that the analyzer
     gives them: its property ``quality`` as phy's group and, of the columns that are there, the
     texts. Numbers are left out for them (``Amplitude``, ``ContamPct``, counts: those of another
-    cluster), unless they are in `columns`. ``cluster_info`` is removed when anything changes; phy
-    writes it anew when it saves.
+    cluster), unless they are labels of a session or in `columns`. ``cluster_info`` is removed when
+    anything changes; phy writes it anew when it saves.
+
+    *Labels of sessions.* Every field that a `CurationSession` has set comes back, text or number:
+    a new field as ``cluster_<field>.tsv``, a label that was taken away as no value. Labels that no
+    step has touched stay as they are in the folder, where phy may have changed them since.
 
     *Template features.* If the analyzer has the extension `template_features`, and the folder has
     no such files from the sorter, ``template_features.npy`` and ``template_feature_ind.npy`` are

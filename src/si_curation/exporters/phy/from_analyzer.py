@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer, write_binary_recording
 
 from si_curation._spikeinterface import as_array
+from si_curation.curation.history import labels_of_sessions
 from si_curation.errors import MissingDataError, SiCurationWarning
 from si_curation.exporters.phy.clusters import cluster_ids_of_units, whole_ids
 from si_curation.exporters.phy.curated import NAME_COLUMN
@@ -22,7 +23,7 @@ from si_curation.exporters.phy.template_features import write_template_features
 from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.files import write_file
 from si_curation.phy.tables import UNSORTED
-from si_curation.phy.writing import format_params, format_table
+from si_curation.phy.writing import format_params, format_table, format_value
 from si_curation.reading.probe import shanks_of
 from si_curation.reading.unit_templates import cosine_similarity
 
@@ -228,22 +229,23 @@ def _write_tables(
         for cluster_id, label in zip(clusters.values(), quality.tolist(), strict=True):
             if isinstance(label, str) and label.strip() and label != UNSORTED:
                 groups[cluster_id] = label
+    known: dict[str, dict[int, str]] = {"group": groups}
+    for name, labels in labels_of_sessions(analyzer).items():
+        texts = {clusters[i]: format_value(value) for i, value in labels.values.items()}
+        known[name] = {i: text for i, text in texts.items() if text}
     counts = analyzer.sorting.count_num_spikes_per_unit(outputs="array")
-    with_row = {c for c, n in zip(clusters.values(), counts, strict=True) if n > 0} | set(groups)
-    names = {c: str(unit_id) for unit_id, c in clusters.items() if c in with_row}
-    _write_table(folder, NAME_COLUMN, names)
-    if groups and "group" not in columns:
-        _write_table(folder, "group", groups)
-    for name, texts in columns.items():
-        known = groups if name == "group" else names if name == NAME_COLUMN else {}
-        given = {clusters[unit_id]: text for unit_id, text in texts.items()}
-        merged = {i: text for i, text in {**known, **given}.items() if text}
-        _write_table(folder, name, merged, replace=True)
+    with_row = {c for c, n in zip(clusters.values(), counts, strict=True) if n > 0}
+    with_row |= {i for its in known.values() for i in its}
+    known[NAME_COLUMN] = {c: str(unit) for unit, c in clusters.items() if c in with_row}
+    for name, given in columns.items():
+        texts = {clusters[unit_id]: text for unit_id, text in given.items()}
+        merged = {**known.get(name, {}), **texts}
+        known[name] = {i: text for i, text in merged.items() if text}
+    for name, its in known.items():
+        if its or name in columns:
+            _write_table(folder, name, its)
 
 
-def _write_table(folder: Path, name: str, texts: Mapping[int, str], replace: bool = False) -> None:
-    path = folder / f"cluster_{name}.tsv"
-    if replace:
-        path.unlink(missing_ok=True)
+def _write_table(folder: Path, name: str, texts: Mapping[int, str]) -> None:
     rows = [[str(i), texts[i]] for i in sorted(texts)]
-    write_file(path, format_table(["cluster_id", name], rows))
+    write_file(folder / f"cluster_{name}.tsv", format_table(["cluster_id", name], rows))
