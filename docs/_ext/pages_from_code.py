@@ -95,6 +95,7 @@ GROUPS: dict[str, Group] = {
         "To phy, to NWB, to an HTML page, to a graphical interface.",
         (
             "export_to_phy",
+            "prepare_for_phy",
             "update_phy_folder",
             "write_phy_columns",
             "restore_phy_folder",

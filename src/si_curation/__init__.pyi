@@ -32,6 +32,7 @@ from .exporters.nwb.units import add_units_to_nwbfile as add_units_to_nwbfile
 from .exporters.phy.export import export_to_phy as export_to_phy
 from .exporters.phy.inplace import update_phy_folder as update_phy_folder
 from .exporters.phy.inplace import write_phy_columns as write_phy_columns
+from .exporters.phy.prepare import prepare_for_phy as prepare_for_phy
 from .extensions.cross_correlograms import CrossCorrelograms as CrossCorrelograms
 from .extensions.cross_correlograms import compute_cross_correlograms as compute_cross_correlograms
 from .extensions.template_assignment import TemplateAssignment as TemplateAssignment

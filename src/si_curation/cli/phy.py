@@ -26,6 +26,9 @@ from si_curation.cli.options import (
     show_default=True,
     help="discard: as the sorter left it, phy's merges, splits and labels undone.",
 )
+@click.option(
+    "--complete", is_flag=True, help="First compute what phy shows and the analyzer does not have."
+)
 @click.option("--link", is_flag=True, help="Hard-link the files that nothing writes to.")
 @click.option("--copy-recording", is_flag=True, help="Write the recording into the folder too.")
 @click.option("--overwrite", is_flag=True, help="Move an existing output aside first.")
@@ -34,6 +37,7 @@ def export_phy(
     source: Path,
     output: Path,
     curation: Any,
+    complete: bool,
     link: bool,
     copy_recording: bool,
     overwrite: bool,
@@ -46,6 +50,7 @@ def export_phy(
         open_source(source, sampling_frequency),
         output,
         curation=curation,
+        complete=complete,
         link=link,
         copy_recording=copy_recording,
         overwrite=overwrite,

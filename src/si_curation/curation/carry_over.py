@@ -103,7 +103,8 @@ def refused_channels(analyzer: SortingAnalyzer, merges: Sequence[Sequence[Any]])
         if not _share_enough(known):
             units = ", ".join(map(str, ids))
             reason = (
-                f"units {units} share too few channels to merge them; compute it from the recording"
+                f"units {units} share too few channels to merge them; prepare_for_phy(analyzer) "
+                "computes it from the recording and deletes nothing"
             )
             return dict.fromkeys(there, reason)
     return {}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.kernels.parallel import blocks
 from si_curation.kernels.spike_files import has_nan, unique_ids, value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 
@@ -71,6 +72,13 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
     amplitudes = open_array(folder, "amplitudes.npy", findings)
     amplitudes = as_vector(amplitudes, "amplitudes.npy", findings, count)
     amplitudes = _floating(amplitudes, "amplitudes.npy", findings)
+    if amplitudes is not None and is_placeholder(amplitudes):
+        findings.warning(
+            "amplitudes.npy",
+            f"is 1 for all {amplitudes.size} spikes: a placeholder, not read as amplitudes",
+            "where it came from a SortingAnalyzer, export again with complete=True",
+        )
+        amplitudes = None
     positions = open_array(folder, "spike_positions.npy", findings)
     return Spikes(
         count=count,
@@ -84,6 +92,19 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
         amplitudes=amplitudes,
         spike_positions=_check_positions(positions, count, findings),
     )
+
+
+def is_placeholder(amplitudes: NDArray[np.floating]) -> bool:
+    """Return whether all amplitudes are 1, which programs write that do not know them.
+
+    Examples
+    --------
+    >>> is_placeholder(np.ones(3)), is_placeholder(np.array([1.0, 0.9]))
+    (True, False)
+    """
+    if amplitudes.size < 2 or not np.all(amplitudes[:1000] == 1):  # nearly always decided here
+        return False
+    return all(bool(np.all(amplitudes[piece] == 1)) for piece in blocks(amplitudes.size, 1 << 20))
 
 
 def _required_vector(

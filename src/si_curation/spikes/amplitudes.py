@@ -15,6 +15,7 @@ from si_curation.errors import Finding, MissingDataError, PhyFolderError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.phy.arrays import Findings, as_vector, open_array
+from si_curation.phy.file_groups import is_placeholder
 from si_curation.spikes.background import background_spikes
 from si_curation.spikes.features import get_spike_features
 from si_curation.variables import ChannelIndex, UnitIndices
@@ -219,6 +220,8 @@ def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> N
         raise PhyFolderError(whole.folder, findings.with_severity("error"))
     if values is None:
         raise MissingDataError(f"{whole.folder} has no {name}")
+    if is_placeholder(values):
+        raise MissingDataError(f"{name} of {whole.folder} is 1 for all spikes, a placeholder")
     if rows.size and int(rows.max()) >= values.size:
         finding = Finding("error", f"has {values.size} rows only", name, "copy it again")
         raise PhyFolderError(whole.folder, [finding])

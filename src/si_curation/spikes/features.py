@@ -75,8 +75,8 @@ def get_spike_features(
         refuse_if_lost(sorting_analyzer)
         raise MissingDataError(
             "this analyzer was not read from a Kilosort folder, and only those have pc_features; "
-            "SpikeInterface computes them from a recording (analyzer.compute(['random_spikes', "
-            "'waveforms', 'principal_components']))"
+            "those of SpikeInterface (its extension 'principal_components') are computed from a "
+            "recording by prepare_for_phy(analyzer), which deletes no other extension"
         )
     num_spikes = assignment.get_spike_template_ids().size
     spikes_asked = _indices(spike_indices, num_spikes, "spike_indices")

@@ -216,7 +216,7 @@ def test_other_sorters(tmp_path, num_units, curation, with_components):
     if with_components:
         out = sic.export_to_phy(analyzer, tmp_path / "phy", curation=curation)
     else:
-        with pytest.warns(sic.SiCurationWarning, match="principal components"):
+        with pytest.warns(sic.SiCurationWarning, match="principal_components"):
             out = sic.export_to_phy(analyzer, tmp_path / "phy", curation=curation)
     check(analyzer, out, slice(None), num_units)
     back = read(out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +11,9 @@ import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
+from si_curation._spikeinterface import recording_of
 from si_curation.checks import Checks
-from si_curation.errors import ParameterError
+from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.exporters.phy.columns import texts_by_id
 from si_curation.exporters.phy.copy import copy_curated
 from si_curation.exporters.phy.curated import (
@@ -22,10 +23,9 @@ from si_curation.exporters.phy.curated import (
     source_folder_of,
 )
 from si_curation.exporters.phy.from_analyzer import write_phy_files
+from si_curation.exporters.phy.prepare import prepare_for_phy
 from si_curation.exporters.phy.template_features import write_template_features
 from si_curation.files import check_output_folder, new_folder
-
-logger = logging.getLogger(__name__)
 
 
 def export_to_phy(
@@ -34,6 +34,7 @@ def export_to_phy(
     *,
     curation: Literal["keep", "discard"] = "keep",
     columns: pd.DataFrame | dict[str, dict[Any, Any]] | None = None,
+    complete: bool = False,
     link: bool = False,
     copy_recording: bool = False,
     overwrite: bool = False,
@@ -64,6 +65,9 @@ def export_to_phy(
         Values to show in phy: a DataFrame indexed by unit id, or {name: {unit_id: value}}. Each
         column becomes ``cluster_<name>.tsv``; units that are not in it keep the value they have.
         NaN, None and "" are no value.
+    complete : bool
+        Compute first what phy shows and the analyzer does not have (amplitudes, features, template
+        features), with `prepare_for_phy`, which adds it to the analyzer and deletes nothing.
     link : bool
         Hard links instead of copies, where the file system can, for the large files that neither
         phy nor this package ever changes in place.
@@ -93,6 +97,15 @@ def export_to_phy(
     ParameterError
         What was asked for cannot be done.
 
+    Warns
+    -----
+    SiCurationWarning
+        phy will not show something, because the analyzer does not have it; and how to have it.
+
+    See Also
+    --------
+    prepare_for_phy : what `complete` does.
+
     Notes
     -----
     *Clusters.* Unit ids that are whole numbers from 0 stay as they are. Other units get new ids
@@ -119,11 +132,12 @@ def export_to_phy(
 
     *Other sorters.* ``templates.npy`` has the templates of `template_assignment`, on the channels
     of their signal; a zero template is added where there is only one, which phy cannot read.
-    ``amplitudes.npy`` has the absolute values of the extension "spike_amplitudes", or ones;
+    ``amplitudes.npy`` has the absolute values of the extension "spike_amplitudes" (or the same from
+    waveforms of all spikes); where they are not known there is no such file, and phy shows zeros.
     ``pc_features.npy`` is there if there is "principal_components" by channel, with
     ``pc_feature_spike_ids.npy`` where those are of random spikes; phy needs it for its
     TemplateFeatureView too. ``spike_positions.npy`` is there if there is "spike_locations". Nothing
-    is computed but "template_assignment".
+    is computed but "template_assignment", unless `complete`.
 
     Examples
     --------
@@ -136,15 +150,22 @@ def export_to_phy(
     >>> sic.read_phy_folder(folder).cluster_ids
     array([ 4,  7, 10, 11, 12, 13, 14])
     """
-    flags = {"link": link, "copy_recording": copy_recording, "overwrite": overwrite}
+    flags = {"complete": complete, "link": link}
+    flags |= {"copy_recording": copy_recording, "overwrite": overwrite}
     _check_parameters(sorting_analyzer, curation, columns, flags)
     target = check_output_folder(Path(output_folder).expanduser().resolve(), overwrite)
     unit_ids = sorting_analyzer.unit_ids
     texts = {} if columns is None else texts_by_id(columns, unit_ids.tolist(), "unit")
+    if complete:
+        prepare_for_phy(sorting_analyzer, progress_bar=progress_bar)
     source = source_folder_of(sorting_analyzer)
     if source is None:
         with new_folder(target, overwrite) as part:
-            write_phy_files(sorting_analyzer, part, curation, texts, copy_recording, progress_bar)
+            missing = write_phy_files(
+                sorting_analyzer, part, curation, texts, copy_recording, progress_bar
+            )
+        if missing and not complete:
+            warnings.warn(_advice(sorting_analyzer, missing), SiCurationWarning, stacklevel=2)
         return target
     check_apart(target, source)
     check_source(source)
@@ -161,6 +182,16 @@ def export_to_phy(
         )
         write_template_features(sorting_analyzer, part, source)
     return target
+
+
+def _advice(analyzer: SortingAnalyzer, missing: list[str]) -> str:
+    """Return what phy will not show, and how to have it without losing something else."""
+    first = "" if recording_of(analyzer) else "analyzer.set_temporary_recording(recording), then "
+    return (
+        f"phy will not show {' and '.join(missing)}, which the analyzer does not have. {first}"
+        "prepare_for_phy(analyzer) computes what is missing and deletes nothing (as "
+        "analyzer.compute would); then export again, or export with complete=True"
+    )
 
 
 def _check_parameters(

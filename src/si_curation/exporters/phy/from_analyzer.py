@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from spikeinterface.core import SortingAnalyzer, write_binary_recording
 
 from si_curation._spikeinterface import as_array
 from si_curation.curation.history import labels_of_sessions
-from si_curation.errors import MissingDataError, SiCurationWarning
+from si_curation.errors import MissingDataError
 from si_curation.exporters.phy.clusters import cluster_ids_of_units, whole_ids
 from si_curation.exporters.phy.curated import NAME_COLUMN
 from si_curation.exporters.phy.features import padded_channels, write_features
+from si_curation.exporters.phy.prepare import amplitudes_of_spikes
 from si_curation.exporters.phy.raw_recording import RawFile, raw_file_of
 from si_curation.exporters.phy.template_features import write_template_features
 from si_curation.extensions.template_assignment import ensure_template_assignment
@@ -39,7 +39,7 @@ def write_phy_files(
     columns: Mapping[str, Mapping[Any, str | None]],
     copy_recording: bool,
     progress_bar: bool,
-) -> None:
+) -> list[str]:
     """Write all files that phy understands into an empty folder.
 
     Parameters
@@ -51,6 +51,11 @@ def write_phy_files(
     columns : mapping
         {column: {unit id: text or None}}.
     copy_recording, progress_bar : bool
+
+    Returns
+    -------
+    list of str
+        What phy will not show, because the analyzer does not have it.
 
     Raises
     ------
@@ -70,23 +75,18 @@ def write_phy_files(
     _save(folder, "spike_templates", template_ids)
     _save(folder, "spike_clusters", clusters)
     _write_templates(folder, assignment.get_templates(), support)
-    _write_spike_values(sorting_analyzer, folder)
+    missing = [] if _write_spike_values(sorting_analyzer, folder) else ["amplitudes"]
     _write_channels(sorting_analyzer, folder, copy_recording, progress_bar)
     with_components = write_features(sorting_analyzer, folder, template_ids, len(support))
     if write_template_features(sorting_analyzer, folder, None) and not with_components:
-        warnings.warn(
-            "phy 2.1 shows template features only where there are principal components too; "
-            "compute them (analyzer.compute(['waveforms', 'principal_components'])) and export "
-            "again",
-            SiCurationWarning,
-            stacklevel=4,
-        )
+        missing.append("template features (they need 'principal_components' too)")
     if curation == "discard":
         names = assignment.info.get("template_unit_ids") or []
         present = np.unique(template_ids).tolist()
         _write_table(folder, NAME_COLUMN, {i: str(names[i]) for i in present if i < len(names)})
     else:
         _write_tables(sorting_analyzer, folder, cluster_of_unit, columns)
+    return missing
 
 
 def _check(analyzer: SortingAnalyzer, copy_recording: bool) -> None:
@@ -142,19 +142,16 @@ def _write_templates(folder: Path, templates: NDArray, support: NDArray[np.bool_
     _save(folder, "similar_templates", cosine_similarity(templates))
 
 
-def _write_spike_values(analyzer: SortingAnalyzer, folder: Path) -> None:
-    num_spikes = len(analyzer.sorting.to_spike_vector())
-    amplitudes = analyzer.get_extension("spike_amplitudes")
-    if amplitudes is None:
-        logger.info("no extension 'spike_amplitudes': amplitudes.npy holds ones")
-        values = np.ones(num_spikes)
-    else:
-        values = np.abs(np.asarray(as_array(amplitudes.get_data(copy=False)), dtype=np.float64))
-    _save(folder, "amplitudes", values)
+def _write_spike_values(analyzer: SortingAnalyzer, folder: Path) -> bool:
+    """Write what is known of each spike; return whether amplitudes are, phy opens without them."""
+    amplitudes = amplitudes_of_spikes(analyzer)
+    if amplitudes is not None:
+        _save(folder, "amplitudes", amplitudes)
     locations = analyzer.get_extension("spike_locations")
     if locations is not None:
         found = as_array(locations.get_data(copy=False))
         _save(folder, "spike_positions", np.stack([found["x"], found["y"]], 1).astype(np.float32))
+    return amplitudes is not None
 
 
 def _write_channels(
