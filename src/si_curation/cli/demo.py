@@ -89,6 +89,7 @@ def _amplitude_note(analyzer: SortingAnalyzer) -> str:
     text = {
         "uV": "uV",
         "raw": "units of the raw data (give --gain-to-uv for uV)",
+        "sorted": "units of the data as they were sorted, scaled",
         "sorter": "units of the sorter's templates (give --gain-to-uv for uV)",
         "whitened": "units of the whitened templates",
     }[units]

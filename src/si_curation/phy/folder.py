@@ -27,6 +27,7 @@ from si_curation.phy.file_groups import (
 from si_curation.phy.ops import read_ops
 from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_rate_of
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
+from si_curation.phy.settings import SorterSettings, read_settings
 from si_curation.phy.sorter import SorterIdentity, identify_sorter, samples_before_peak
 from si_curation.phy.tables import UNSORTED, ClusterColumn, read_tables
 from si_curation.variables import FileRows
@@ -88,6 +89,8 @@ class PhyFolder:
         Every column of every cluster table.
     ops : mapping or None
         Content of Kilosort 4's ``ops.npy``.
+    settings : SorterSettings or None
+        What is used of it: settings, scale, sorted part, drift.
     params : mapping
         Content of ``params.py``.
     data_paths : tuple of Path
@@ -129,6 +132,7 @@ class PhyFolder:
     template_feature_rows: FileRows | None
     columns: Mapping[str, ClusterColumn]
     ops: Mapping[str, Any] | None
+    settings: SorterSettings | None
     params: Mapping[str, Any]
     data_paths: tuple[Path, ...]
     raw_num_samples: int | None
@@ -268,6 +272,7 @@ def _folder_of_parts(path: Path, parts: FolderParts, findings: Findings) -> PhyF
         template_feature_rows=features.template_feature_rows,
         columns=parts.columns,
         ops=parts.ops,
+        settings=parts.settings,
         params=parts.params,
         data_paths=data_paths,
         raw_num_samples=raw_num_samples(data_paths, parts.params),
@@ -289,6 +294,7 @@ class FolderParts:
     params: Mapping[str, Any]
     sampling_frequency: float | None
     ops: Mapping[str, Any] | None
+    settings: SorterSettings | None
     channels: Channels
     templates: Templates
     spikes: Spikes
@@ -336,6 +342,7 @@ def read_parts(
         )
     findings.check = "ops"
     ops = read_ops(path, findings)
+    settings = read_settings(ops, findings)
     findings.check = "channels"
     channels = read_channels(path, params, findings)
     findings.check = "templates"
@@ -348,7 +355,9 @@ def read_parts(
     features = read_features(path, spikes.count, templates.count, channels.count, findings)
     findings.check = "tables"
     columns = read_tables(path, findings)
-    return FolderParts(params, rate, ops, channels, templates, spikes, whitening, features, columns)
+    return FolderParts(
+        params, rate, ops, settings, channels, templates, spikes, whitening, features, columns
+    )
 
 
 def _is_memory_mapped(array: Any) -> bool:

@@ -93,8 +93,9 @@ def read_kilosort_as_analyzer(
     unwhiten : {"auto", "phy"} or bool
         "auto" (or True): with the orientation of the sorter that wrote the folder, in float64
         (Kilosort 4 whitens as ``W @ X``, so ``template @ W⁻¹ᵀ``; Kilosort 1 to 3
-        ``template @ W⁻¹``). "phy": always ``template @ W⁻¹``, bit for bit as phylib. False: the
-        templates stay whitened.
+        ``template @ W⁻¹``), and where Kilosort 4 scaled the raw data or inverted their sign, that
+        is undone. "phy": always ``template @ W⁻¹``, bit for bit as phylib (with a gain the scale
+        is undone here too). False: the templates stay whitened.
     gain_to_uV, offset_to_uV : float or sequence of float (n_channels,), optional
         Of the raw data. None means unknown: amplitudes and templates are then in the units of the
         raw data (Kilosort 4) or of the sorter's templates (Kilosort 1 to 3), and nothing is

@@ -37,8 +37,11 @@ class SorterTemplates:
     unwhitening : {"left", "right", "phy", "none"}
         "left": ``template @ W⁻¹ᵀ``; "right": ``template @ W⁻¹``; "phy": that, as phylib rounds;
         "none": as stored.
-    units : {"uV", "raw", "sorter", "whitened"}
-        "raw": those of the raw data file; "sorter": templates of norm 1 times W⁻¹.
+    units : {"uV", "raw", "sorted", "sorter", "whitened"}
+        "raw": those of the raw data file; "sorted": those of the data as Kilosort 4 sorted them,
+        ``±(scale·raw + shift)``; "sorter": templates of norm 1 times W⁻¹.
+    sorted_scale : float or None
+        What the raw data were multiplied by before they were sorted; None: not known.
     """
 
     templates: NDArray[np.float32]
@@ -48,6 +51,7 @@ class SorterTemplates:
     amplitude_to_factor: NDArray[np.float64]
     unwhitening: str
     units: str
+    sorted_scale: float | None = 1.0
 
     def info(self, folder: PhyFolder) -> dict[str, Any]:
         """Return what is kept beside the templates, as plain data."""
@@ -55,6 +59,7 @@ class SorterTemplates:
             "source": folder.sorter.name,
             "unwhitening": self.unwhitening,
             "units": self.units,
+            **({} if self.sorted_scale == 1 else {"sorted_scale": self.sorted_scale}),
             "sparse": self.are_sparse,
             "num_samples_before": int(folder.num_samples_before),
             "num_samples_before_evidence": folder.num_samples_before_evidence,
@@ -67,6 +72,9 @@ def make_sorter_templates(
     folder: PhyFolder, mode: Unwhiten | Literal[False], gains: NDArray[np.float64] | None
 ) -> SorterTemplates:
     """Unwhiten the templates of a folder and put them into µV where the gain is known.
+
+    Kilosort 4 sorts ``±(scale·raw + shift)`` and takes the mean off: its templates, unwhitened, are
+    divided by the scale with its sign. ``mode="phy"`` without gains leaves that out, as phy does.
 
     Parameters
     ----------
@@ -97,27 +105,35 @@ def make_sorter_templates(
     if norms:
         norm = np.linalg.norm(whitened, axis=(1, 2)).astype(np.float64)
         factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-    units = (
-        "whitened"
-        if mode is False and folder.whitening is not None
-        else "raw"
-        if norms
-        else "sorter"
-    )
-    if folder.sorter.name == "spikeinterface":
-        units = "raw"
-    if gains is not None and units != "whitened":
+    units = _units(folder, mode, inverse is not None)
+    scale = 1.0 if folder.settings is None or not norms else folder.settings.sorted_scale
+    if units == "raw" and (scale is None or (scale != 1 and mode == "phy" and gains is None)):
+        units = "sorted"
+    elif units == "raw" and scale is not None and scale != 1:
+        templates = templates / np.float32(scale)
+        amplitudes = amplitudes / np.abs(np.asarray(scale, dtype=amplitudes.dtype))
+    if gains is not None and units not in ("whitened", "sorted"):
         templates *= gains.astype(np.float32)
         amplitudes = amplitudes * np.abs(gains).astype(amplitudes.dtype)
+        if units == "sorter" and folder.amplitudes is not None:
+            mean = _mean_amplitudes(folder)
+            templates *= mean[:, None, None].astype(np.float32)
+            amplitudes = amplitudes * np.abs(mean)[:, None].astype(amplitudes.dtype)
+            factor = np.divide(1.0, mean, out=np.zeros_like(mean), where=mean != 0)
         units = "uV"
-        if not norms and folder.sorter.name != "spikeinterface" and folder.amplitudes is not None:
-            scale = _mean_amplitudes(folder)
-            templates *= scale[:, None, None].astype(np.float32)
-            amplitudes = amplitudes * np.abs(scale)[:, None].astype(amplitudes.dtype)
-            factor = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale != 0)
     return SorterTemplates(
-        templates, amplitudes, found.support, are_sparse, factor, unwhitening, units
+        templates, amplitudes, found.support, are_sparse, factor, unwhitening, units, scale
     )
+
+
+def _units(folder: PhyFolder, mode: Unwhiten | Literal[False], is_unwhitened: bool) -> str:
+    """Return the units of templates as they were read, before scales and gains."""
+    if folder.sorter.name == "spikeinterface":
+        return "raw"
+    if folder.sorter.amplitudes_are_norms:
+        # Kilosort 4 always whitens: without its matrix the templates stay whitened
+        return "raw" if is_unwhitened else "whitened"
+    return "whitened" if mode is False and folder.whitening is not None else "sorter"
 
 
 def _inverse(folder: PhyFolder) -> NDArray[np.floating] | None:

@@ -15,6 +15,7 @@ GROUP_PROPERTY = "quality"
 _UNITS = {
     "uV": "µV",
     "raw": "units of the raw data",
+    "sorted": "units of the data as they were sorted, scaled",
     "sorter": "units of the sorter's templates",
     "whitened": "units of the whitened templates",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from si_curation.checks import Checks
 from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.simulation.curation import Metadata
 from si_curation.simulation.dialects import Dialect
@@ -32,6 +34,46 @@ def check_dtypes(spec: Dialect, dtypes: Mapping[str, str] | None) -> dict[str, s
         except TypeError as error:
             raise ParameterError(f"unknown dtype {dtype!r} for {name}") from error
     return dict(dtypes or {})
+
+
+def check_sorter_settings(spec: Dialect, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Check settings of Kilosort 4; see `simulate_kilosort_folder`."""
+    changed = dict(settings or {})
+    if changed and not spec.is_kilosort4:
+        raise ParameterError(f"sorter_settings are Kilosort 4's, but dialect is {spec.name!r}")
+    checks = Checks()
+    checks.number("scale", changed.get("scale"), optional=True)
+    checks.require(changed.get("scale") != 0, "scale is 0, expected another number or None")
+    checks.number("shift", changed.get("shift"), optional=True)
+    checks.boolean("invert_sign", changed.get("invert_sign"), optional=True)
+    checks.number("tmin", changed.get("tmin"), at_least=0, optional=True)
+    if changed.get("tmax") != math.inf:
+        checks.number("tmax", changed.get("tmax"), above=changed.get("tmin") or 0, optional=True)
+    checks.whole_number("nblocks", changed.get("nblocks"), at_least=0, optional=True)
+    checks.finish()
+    return changed
+
+
+def sorted_scale(settings: Mapping[str, Any]) -> float:
+    """Return what the raw data were multiplied by, with the sign."""
+    return float(settings.get("scale") or 1.0) * (-1.0 if settings.get("invert_sign") else 1.0)
+
+
+def sorted_samples(
+    settings: Mapping[str, Any], num_samples: int, sampling_frequency: float
+) -> tuple[int, int]:
+    """Return the first sample that was sorted, and that after the last."""
+    first = int((settings.get("tmin") or 0.0) * sampling_frequency)
+    last = settings.get("tmax")
+    stop = num_samples
+    if last is not None and math.isfinite(last):
+        stop = min(int(last * sampling_frequency), num_samples)
+    if not first < stop:
+        raise ParameterError(
+            f"tmin and tmax leave samples {first} to {stop}, expected a part of the {num_samples} "
+            "samples of the recording; give a longer duration_s"
+        )
+    return first, stop
 
 
 def check_numbers(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,11 +129,12 @@ def write_sorter_tables(writer: FolderWriter, metadata: Metadata) -> None:
 
 
 class SortedRecording(NamedTuple):
-    """The recording that was sorted, which is not written."""
+    """The part of a recording that was sorted, which is not written, and with what settings."""
 
     num_raw_channels: int
     sampling_frequency: float
     num_samples: int
+    settings: Mapping[str, Any] = MappingProxyType({})
 
 
 def write_kilosort4_files(
@@ -162,7 +165,25 @@ def write_kilosort4_files(
         n_spikes=len(spike_templates),
     )
     ops["settings"].update(n_chan_bin=recording.num_raw_channels, fs=recording.sampling_frequency)
+    ops.update(recording.settings)
+    ops["settings"].update(
+        {key: value for key, value in recording.settings.items() if key != "invert_sign"}
+    )
+    if ops["nblocks"]:
+        ops.update(_drift_estimate(ops, probe, rng))
     np.save(writer.path("ops"), np.array(ops), allow_pickle=True)
+
+
+def _drift_estimate(ops: dict, probe: Probe, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return a slow random walk for each block of depths, in steps of ``binning_depth``."""
+    num_blocks = 2 * ops["nblocks"] - 1
+    depths = probe.positions[:, 1]
+    edges = np.linspace(depths.min(), depths.max(), num_blocks + 1)
+    steps = rng.normal(0, 2, (int(ops["Nbatches"]), 1)) + rng.normal(
+        0, 0.5, (int(ops["Nbatches"]), num_blocks)
+    )
+    shift = np.round((np.cumsum(steps, axis=0) - steps[0]) / 5) * 5
+    return {"dshift": shift, "yblk": (edges[1:] + edges[:-1]) / 2}
 
 
 def _ops(dialect: Dialect, probe: Probe, basis: np.ndarray, whitening: np.ndarray) -> dict:

@@ -15,8 +15,11 @@ from si_curation.simulation.checks import (
     check_dtypes,
     check_fractions,
     check_numbers,
+    check_sorter_settings,
     initial_labels,
     prepare_folder,
+    sorted_samples,
+    sorted_scale,
 )
 from si_curation.simulation.curation import (
     CurationOperation,
@@ -108,6 +111,8 @@ class SimulatedFolder:
     orientation : str
         ``"right"`` where a whitened template is ``template @ W``, ``"left"`` where it is
         ``template @ W.T``.
+    sorted_scale : float
+        What the raw data were multiplied by before they were sorted.
     """
 
     folder: Path
@@ -125,6 +130,12 @@ class SimulatedFolder:
     operations: list[CurationOperation]
     sampling_frequency: float
     orientation: str
+    sorted_scale: float = 1.0
+
+    @property
+    def templates_raw(self) -> np.ndarray:
+        """The unwhitened templates in the units of the raw data."""
+        return self.templates_unwhitened / self.sorted_scale
 
 
 def simulate_kilosort_folder(
@@ -152,6 +163,7 @@ def simulate_kilosort_folder(
     curation: Sequence[Sequence[Any]] | int | None = None,
     labels: Mapping[Any, Any] | None = None,
     whitening: str | np.ndarray | None = None,
+    sorter_settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     seed: int = 0,
     progress_bar: bool = False,
@@ -220,6 +232,11 @@ def simulate_kilosort_folder(
     whitening : str, np.ndarray or None, default: None
         ``"symmetric"``, ``"local"`` (not symmetric), ``"diagonal"``, or the
         (n_channels, n_channels) matrix to store. None: as the dialect has it.
+    sorter_settings : dict or None, default: None
+        Settings of Kilosort 4 that differ from its defaults, as ``ops.npy`` has them. With
+        ``scale`` and ``invert_sign`` the same raw data were sorted as ``±(scale·raw + shift)``:
+        whitening, templates and features are what Kilosort then writes. With ``tmin`` and ``tmax``
+        (s) all spikes lie between them. With ``nblocks`` there is a drift estimate.
     overwrite : bool, default: False
         Delete the ``.npy`` files, ``cluster_*`` tables, ``params.py`` and phy's cache that are
         in the folder, instead of refusing.
@@ -275,18 +292,23 @@ def simulate_kilosort_folder(
     )
     matrices = whitening_matrices(whitening, probe, spec, seeds["whitening"])
 
+    changed = check_sorter_settings(spec, sorter_settings)
+
     prepare_folder(writer.folder, overwrite)
     write_params(writer, num_raw_channels=num_raw, sampling_frequency=sampling_frequency)
-    sorter = write_sorter(writer, probe, matrices, num_templates, num_blank, seeds)
+    scale = sorted_scale(changed)
+    sorter = write_sorter(writer, probe, matrices, num_templates, num_blank, seeds, scale)
 
     if duration_s is None:
         duration_s = max(10.0, num_spikes / (5.0 * len(sorter.active)))
     num_samples = int(duration_s * sampling_frequency)
     order = seeds["order"] if shuffled else None
-    spikes = _draw_spikes(sorter, num_spikes, num_samples, shared_fraction, seeds, order)
+    first, stop = sorted_samples(changed, num_samples, sampling_frequency)
+    spikes = _draw_spikes(sorter, num_spikes, stop - first, shared_fraction, seeds, order)
+    spikes.samples[:] += first
     amplitudes = _write_spikes(writer, sorter, spikes, seeds)
     if spec.is_kilosort4:
-        recording = SortedRecording(num_raw, float(sampling_frequency), num_samples)
+        recording = SortedRecording(num_raw, float(sampling_frequency), stop - first, changed)
         _write_kilosort4_files(writer, sorter, spikes, num_templates, recording, seeds)
     if spec.is_kilosort4 if write_positions is None else write_positions:
         _write_positions(writer, sorter, spikes, seeds, progress_bar)
@@ -311,7 +333,8 @@ def simulate_kilosort_folder(
         clusters = PhyCuration(spikes.templates, metadata)
         curate(clusters, curation, spikes.templates, sorter.similarity, seeds["curation"])
         _write_as_phy_saves(writer, clusters, spikes, sorter, sampling_frequency)
-    return _truth(writer, sorter, spikes, clusters, initial, dialect, float(sampling_frequency))
+    fs = float(sampling_frequency)
+    return _truth(writer, sorter, spikes, clusters, initial, dialect, fs, scale)
 
 
 def _draw_spikes(
@@ -413,6 +436,7 @@ def _truth(
     initial: Metadata,
     dialect: str,
     sampling_frequency: float,
+    scale: float,
 ) -> SimulatedFolder:
     """Return what was written."""
     groups = initial if clusters is None else clusters.current_metadata()
@@ -432,6 +456,7 @@ def _truth(
         operations=[] if clusters is None else clusters.operations,
         sampling_frequency=sampling_frequency,
         orientation=writer.dialect.orientation,
+        sorted_scale=scale,
     )
 
 

@@ -71,6 +71,7 @@ def write_sorter(
     num_templates: int,
     num_blank: tuple[int, int, int],
     seeds: Mapping[str, np.random.SeedSequence],
+    sorted_scale: float = 1.0,
 ) -> Sorter:
     """Draw the templates; write them, the probe and the whitening.
 
@@ -88,13 +89,18 @@ def write_sorter(
         How many of them are all zero, are all NaN, or have a waveform but no spikes.
     seeds : dict
         Seeds by name.
+    sorted_scale : float
+        What the raw data were multiplied by: the whitening takes out its size, not its sign.
     """
     spec = writer.dialect
     stored, applied = whitening
     write_probe(writer, probe)
-    inverse = write_whitening(writer, stored, applied)
+    size = abs(sorted_scale)
+    inverse = write_whitening(writer, stored / size, applied / size)
     basis = waveform_basis(spec, seeds["basis"])
     templates = make_templates(num_templates, probe, applied, basis, spec, seeds["templates"])
+    if sorted_scale < 0:
+        templates.whitened[:] *= -1
     projections = feature_projections(
         templates.whitened, basis, templates.feature_channels, spec.num_leading_zeros
     )
