@@ -77,6 +77,9 @@ GROUPS: dict[str, Group] = {
         "Metrics and results",
         "Quality of units, connections, and whether a result holds under stricter quality.",
         (
+            "observed_periods",
+            "set_observed_periods",
+            "ObservedPeriods",
             "compute_curation_metrics",
             "CurationMetrics",
             "compute_metrics_in_windows",

@@ -61,6 +61,9 @@ from .quality.metrics.extension import CurationMetrics as CurationMetrics
 from .quality.metrics.extension import compute_curation_metrics as compute_curation_metrics
 from .quality.metrics.extension import compute_metrics_in_windows as compute_metrics_in_windows
 from .quality.metrics.registry import METRIC_DESCRIPTIONS as METRIC_DESCRIPTIONS
+from .reading.observed import ObservedPeriods as ObservedPeriods
+from .reading.observed import observed_periods as observed_periods
+from .reading.observed import set_observed_periods as set_observed_periods
 from .reading.reader import read_kilosort_as_analyzer as read_kilosort_as_analyzer
 from .report.export import export_report as export_report
 from .simulation.example import example_folder as example_folder
@@ -74,6 +77,7 @@ from .views.amplitudes_over_time import plot_amplitudes_over_time as plot_amplit
 from .views.best_channels import plot_best_channels as plot_best_channels
 from .views.contamination import plot_contamination as plot_contamination
 from .views.cross_correlograms import plot_cross_correlograms as plot_cross_correlograms
+from .views.drift import plot_drift as plot_drift
 from .views.effect_vs_quality import plot_effect_vs_quality as plot_effect_vs_quality
 from .views.features import plot_features as plot_features
 from .views.firing_rate import plot_firing_rate as plot_firing_rate

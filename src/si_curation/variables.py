@@ -547,7 +547,7 @@ STABILITY = Table(
         Variable("num_spikes", "number of spikes", "count", "int64", f"{_SI}, num_spikes"),
         Variable(
             "firing_rate",
-            "spikes per duration of the recording (or of the periods)",
+            "spikes per observed duration of the recording (or of the periods)",
             "Hz",
             source=f"{_SI}, firing_rate",
         ),
@@ -1481,7 +1481,8 @@ NWB_UNITS = Table(
         Variable("spike_times", "the spike times for each unit in seconds", "s"),
         Variable(
             "obs_intervals",
-            "the intervals in which the unit could be observed: the segments of the sorting",
+            "the intervals in which the unit could be observed: the segments of the sorting, "
+            "or the parts of them that were sorted",
             "s",
         ),
         Variable(

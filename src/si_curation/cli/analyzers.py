@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,9 +22,23 @@ DEFAULT_EXTENSIONS = (
 
 
 def open_source(
-    source: Path, sampling_frequency: float | None = None, gain_to_uv: float | None = None
+    source: Path,
+    sampling_frequency: float | None = None,
+    gain_to_uv: float | None = None,
+    periods: Sequence[tuple[float, float]] = (),
 ) -> SortingAnalyzer:
-    """Load a saved analyzer, or read a Kilosort/phy folder."""
+    """Load a saved analyzer, or read a Kilosort/phy folder; set the periods that are given."""
+    analyzer = _open(source, sampling_frequency, gain_to_uv)
+    if periods:
+        from si_curation.reading.observed import set_observed_periods
+
+        set_observed_periods(analyzer, periods, save=False)
+    return analyzer
+
+
+def _open(
+    source: Path, sampling_frequency: float | None, gain_to_uv: float | None
+) -> SortingAnalyzer:
     if not source.is_dir():
         raise FolderNotFoundError(f"{source} does not exist, expected an analyzer or a folder")
     from si_curation.reading.saving import is_saved_analyzer

@@ -7,7 +7,12 @@ from pathlib import Path
 import click
 
 from si_curation.cli.analyzers import open_source
-from si_curation.cli.options import sampling_frequency_option, source_argument, table_output_option
+from si_curation.cli.options import (
+    periods_option,
+    sampling_frequency_option,
+    source_argument,
+    table_output_option,
+)
 from si_curation.cli.tables import check_table_output, write_or_print
 
 
@@ -15,18 +20,20 @@ from si_curation.cli.tables import check_table_output, write_or_print
 @source_argument
 @table_output_option
 @click.option("--refractory-period-ms", type=float, help="Default: from each autocorrelogram.")
+@periods_option
 @sampling_frequency_option
 def contamination(
     source: Path,
     output: Path | None,
     refractory_period_ms: float | None,
+    periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
 ) -> None:
     """Estimate how contaminated each unit is, by every common method."""
     from si_curation.quality.contamination import contamination_panel
 
     check_table_output(output)
-    analyzer = open_source(source, sampling_frequency)
+    analyzer = open_source(source, sampling_frequency, periods=periods)
     table = contamination_panel(analyzer, refractory_period_ms=refractory_period_ms)
     shown = [
         "num_spikes",

@@ -9,6 +9,7 @@ import click
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    periods_option,
     sampling_frequency_option,
     source_argument,
     table_output_option,
@@ -26,12 +27,14 @@ from si_curation.errors import OutputExistsError
     type=PATH,
     help="Write the suggested merges as SpikeInterface's curation file.",
 )
+@periods_option
 @sampling_frequency_option
 def merges(
     source: Path,
     output: Path | None,
     threshold: float | None,
     curation_json: Path | None,
+    periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
 ) -> None:
     """Suggest units to merge, best first, with the evidence for each pair."""
@@ -40,7 +43,7 @@ def merges(
     check_table_output(output)
     if curation_json is not None and curation_json.exists():
         raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
-    analyzer = open_source(source, sampling_frequency)
+    analyzer = open_source(source, sampling_frequency, periods=periods)
     if threshold is None:
         found = suggest_merges(analyzer)
     else:

@@ -8,7 +8,12 @@ import click
 import pandas as pd
 
 from si_curation.cli.analyzers import open_source
-from si_curation.cli.options import sampling_frequency_option, source_argument, table_output_option
+from si_curation.cli.options import (
+    periods_option,
+    sampling_frequency_option,
+    source_argument,
+    table_output_option,
+)
 from si_curation.cli.tables import check_table_output, format_numbers, write_table
 from si_curation.errors import ParameterError
 
@@ -52,6 +57,7 @@ _SHOWN_BY_PHY = (
 @click.option(
     "--window-s", type=float, help="Length of windows in seconds: a row for each unit and window."
 )
+@periods_option
 @sampling_frequency_option
 def metrics(
     source: Path,
@@ -59,13 +65,14 @@ def metrics(
     write_phy: bool,
     metric_names: tuple[str, ...],
     window_s: float | None,
+    periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
 ) -> None:
     """Compute the quality metrics of each unit; no recording is needed."""
     from si_curation.quality.metrics.extension import compute_metrics_in_windows
 
     _check_arguments(source, output, write_phy, window_s)
-    analyzer = open_source(source, sampling_frequency)
+    analyzer = open_source(source, sampling_frequency, periods=periods)
     names = list(metric_names) or None
     if window_s is not None:
         table = compute_metrics_in_windows(analyzer, window_s=window_s, metric_names=names)

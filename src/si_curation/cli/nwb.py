@@ -9,7 +9,13 @@ import click
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.analyzers import open_source
-from si_curation.cli.options import PATH, gain_option, sampling_frequency_option, source_argument
+from si_curation.cli.options import (
+    PATH,
+    gain_option,
+    periods_option,
+    sampling_frequency_option,
+    source_argument,
+)
 from si_curation.errors import ParameterError
 from si_curation.reading.saving import is_saved_analyzer
 
@@ -48,6 +54,7 @@ from si_curation.reading.saving import is_saved_analyzer
 @click.option("--units-name", default="units", show_default=True, help="Name of the table.")
 @click.option("--no-waveforms", is_flag=True, help="Leave out waveform_mean.")
 @gain_option
+@periods_option
 @sampling_frequency_option
 @click.option("--overwrite", is_flag=True, help="Replace OUT.nwb once the new file is complete.")
 def export_nwb(
@@ -62,13 +69,14 @@ def export_nwb(
     units_name: str,
     no_waveforms: bool,
     gain_to_uv: float | None,
+    periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
     overwrite: bool,
 ) -> None:
     """Write the units of a Kilosort/phy folder or a SortingAnalyzer to an NWB file."""
     from si_curation.exporters.nwb.export import export_to_nwb
 
-    analyzer = _open(source, gain_to_uv, sampling_frequency)
+    analyzer = _open(source, gain_to_uv, sampling_frequency, periods)
     written = export_to_nwb(
         analyzer,
         output,
@@ -90,8 +98,11 @@ def export_nwb(
 
 
 def _open(
-    source: Path, gain_to_uv: float | None, sampling_frequency: float | None
+    source: Path,
+    gain_to_uv: float | None,
+    sampling_frequency: float | None,
+    periods: tuple[tuple[float, float], ...],
 ) -> SortingAnalyzer:
     if gain_to_uv is not None and is_saved_analyzer(source):
         raise ParameterError(f"--gain-to-uv is for a folder, and {source} is an analyzer")
-    return open_source(source, sampling_frequency, gain_to_uv)
+    return open_source(source, sampling_frequency, gain_to_uv, periods)

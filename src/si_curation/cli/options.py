@@ -26,6 +26,15 @@ sampling_frequency_option = click.option(
 gain_option = click.option(
     "--gain-to-uv", type=float, help="For a folder: uV per unit of its raw data, if known."
 )
+periods_option = click.option(
+    "--period",
+    "periods",
+    type=(float, float),
+    multiple=True,
+    metavar="START_S END_S",
+    help="Part of the recording in which spikes were looked for, in s (END_S can be inf); can be "
+    "given several times. Default: what the folder says.",
+)
 _unwhiten_option = click.option(
     "--unwhiten",
     type=click.Choice(["auto", "phy", "none"]),

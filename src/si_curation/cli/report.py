@@ -8,7 +8,7 @@ import click
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.analyzers import compute_available, open_source
-from si_curation.cli.options import PATH, sampling_frequency_option, source_argument
+from si_curation.cli.options import PATH, periods_option, sampling_frequency_option, source_argument
 from si_curation.errors import SiCurationError
 
 #: What costs little beside reading the folder.
@@ -27,16 +27,22 @@ _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 @click.argument("output", metavar="OUT.html", type=PATH)
 @click.option("--title", help="Default: the name of the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@periods_option
 @sampling_frequency_option
 def report(
-    source: Path, output: Path, title: str | None, overwrite: bool, sampling_frequency: float | None
+    source: Path,
+    output: Path,
+    title: str | None,
+    overwrite: bool,
+    periods: tuple[tuple[float, float], ...],
+    sampling_frequency: float | None,
 ) -> None:
     """Write one HTML page of a sorting that opens offline, to look at and to send."""
     from si_curation.files import check_output_file
     from si_curation.report.export import export_report
 
     check_output_file(output, overwrite, kind="an .html file")
-    analyzer = open_source(source, sampling_frequency)
+    analyzer = open_source(source, sampling_frequency, periods=periods)
     _compute_missing(analyzer)
     written = export_report(analyzer, output, title=title, overwrite=overwrite)
     size = written.stat().st_size / 1e6

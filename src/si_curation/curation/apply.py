@@ -33,6 +33,7 @@ from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.extensions.changes import change_of_units
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
 from si_curation.phy.tables import UNSORTED
+from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.reading.saving import check_output, save_analyzer
 
 Units = Mapping[Any, Unit]
@@ -283,7 +284,7 @@ def _set_properties(
         if name in _OF_THE_SESSION:
             continue
         values = analyzer.sorting.get_property(name)
-        if name == "phy_folder" and values.size:
+        if name in ("phy_folder", OBSERVED_PROPERTY) and values.size:
             sorting.set_property(name, np.full(rows.size, values[0]))
         else:
             sorting.set_property(name, _with_missing(values, rows))

@@ -50,6 +50,7 @@ from si_curation.kernels.contamination import (
     expected_pairs,
 )
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
+from si_curation.reading.observed import observed_periods
 from si_curation.variables import MERGES, Explanation, explanations_text
 
 if TYPE_CHECKING:
@@ -438,7 +439,7 @@ def tabulate_pairs(
     bursts = _burst_asymmetry(counts, pairs, period, mean_amplitude, fs)
     columns["amplitude_term"] = continuity_term(amplitudes.distance, bursts)
     columns["depth_term"] = continuity_term(depths.distance)
-    bin_s = analyzer.get_total_samples() / fs / NUM_TIME_BINS
+    bin_s = observed_periods(analyzer).duration_s / NUM_TIME_BINS
     columns |= {
         "amplitude_difference": amplitudes.difference,
         "amplitude_distance": amplitudes.distance,
@@ -453,7 +454,7 @@ def tabulate_pairs(
         counts.baseline_rate(counts.ab + counts.ba, fs) * (duplicate + 1),
     )
     columns |= _contamination_columns(
-        found, spikes_of_pair, period - duplicate, float(analyzer.get_total_samples())
+        found, spikes_of_pair, period - duplicate, float(observed_periods(analyzer).num_samples)
     )
     table = pd.DataFrame(columns)
     terms = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
@@ -494,11 +495,14 @@ def _refractory_columns(
 
 
 def _time_bins(analyzer: SortingAnalyzer, spikes: NDArray[np.void]) -> NDArray[np.int64]:
-    """Return the time bin of each spike; segments follow each other without a gap."""
-    lengths = [analyzer.get_num_samples(s) for s in range(analyzer.get_num_segments())]
+    """Return the time bin of each spike; observed periods follow each other without a gap."""
+    observed = observed_periods(analyzer)
+    lengths = observed.segment_samples
     starts = np.concatenate([[0], np.cumsum(lengths)])
     time = spikes["sample_index"] + starts[:-1][spikes["segment_index"]]
-    bins = np.floor(time * (NUM_TIME_BINS / max(int(starts[-1]), 1))).astype(np.int64)
+    if not observed.is_whole:
+        time = observed.time_within(time)
+    bins = np.floor(time * (NUM_TIME_BINS / max(observed.num_samples, 1))).astype(np.int64)
     return np.clip(bins, 0, NUM_TIME_BINS - 1)
 
 

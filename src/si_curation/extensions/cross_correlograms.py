@@ -43,6 +43,7 @@ from si_curation.files import check_output_file, replace_file
 from si_curation.kernels.correlogram_bins import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlograms import assemble, assemble_pairs
 from si_curation.kernels.isi import isi_histogram
+from si_curation.reading.observed import observed_periods
 
 Convention = Literal["spikeinterface", "phy", "centered"]
 Normalization = Literal["counts", "hz", "probability"]
@@ -365,7 +366,7 @@ class CrossCorrelograms(UnitsExtension):
         widths = bins.widths_samples if is_log else np.full(bins.num_bins, cells.bin_samples)
         fs = analyzer.sampling_frequency
         baseline = baseline_of_groups(
-            num_spikes, widths / fs, analyzer.get_total_duration(), normalization
+            num_spikes, widths / fs, observed_periods(analyzer).duration_s, normalization
         )
         values = normalize(counts, num_spikes[:, None], bins, fs, normalization)
         return GroupCorrelograms(values, self._bins_ms(bins), baseline, num_spikes)
@@ -416,7 +417,7 @@ class CrossCorrelograms(UnitsExtension):
         Source: phylib 2.7.1, ``phylib.stats.ccg.firing_rate``.
         """
         analyzer = self.sorting_analyzer
-        duration = analyzer.get_total_duration() if duration_s is None else duration_s
+        duration = observed_periods(analyzer).duration_s if duration_s is None else duration_s
         checks = Checks()
         checks.number("duration_s", duration, above=0)
         checks.finish()

@@ -172,23 +172,19 @@ def _sorted_scale(ops: Mapping[str, Any], findings: Findings) -> float | None:
 
 
 def _drift(ops: Mapping[str, Any], first_s: float, findings: Findings) -> SorterDrift | None:
-    shift, depths = ops.get("dshift"), ops.get("yblk")
+    shift: Any = ops.get("dshift")
+    depths: Any = ops.get("yblk")
     if shift is None:
         return None
     batch, fs = (
         _number(ops, "batch_size", math.nan, findings),
         _number(ops, "fs", math.nan, findings),
     )
-    is_usable = (
-        isinstance(shift, np.ndarray)
-        and shift.ndim in (1, 2)
-        and shift.dtype.kind in "iuf"
-        and shift.size > 0
-        and isinstance(depths, np.ndarray)
-        and depths.dtype.kind in "iuf"
-        and depths.size == (1 if shift.ndim == 1 else shift.shape[1])
-    )
-    if not is_usable or not (batch and fs and batch > 0 and fs > 0):
+    batch_s = batch / fs if batch and fs and batch > 0 and fs > 0 else math.nan
+    fits = isinstance(shift, np.ndarray) and isinstance(depths, np.ndarray)
+    fits = fits and shift.ndim in (1, 2) and shift.dtype.kind in "iuf" and shift.size > 0
+    fits = fits and depths.dtype.kind in "iuf" and depths.size == shift[0].size
+    if not fits or not math.isfinite(batch_s):
         findings.warning(
             _WHERE,
             "dshift, yblk, batch_size and fs do not fit one another, expected one shift for each "
@@ -197,9 +193,9 @@ def _drift(ops: Mapping[str, Any], first_s: float, findings: Findings) -> Sorter
         )
         return None
     values = np.array(shift, dtype=np.float64).reshape(len(shift), -1)
-    starts = first_s + np.arange(len(values)) * (batch / fs)
-    middles: NDArray[np.float64] = np.asarray(depths, dtype=np.float64).ravel()
-    return SorterDrift(values, middles, starts, batch / fs)
+    middles = np.array(depths, dtype=np.float64).reshape(values.shape[1])
+    starts = (first_s + np.arange(len(values)) * batch_s).astype(np.float64)
+    return SorterDrift(values, middles, starts, batch_s)
 
 
 def _plain(value: Any) -> Any:

@@ -31,6 +31,7 @@ from si_curation.kernels.refractory import (
     kilosort_bin_of_lag,
     kilosort_refractoriness,
 )
+from si_curation.reading.observed import observed_periods
 from si_curation.variables import CONTAMINATION, Explanation
 
 #: What each column of the panel is.
@@ -312,7 +313,7 @@ def count_violations(
         kilosort_bin_of_lag(fs),
     )
     num_spikes = np.bincount(units, minlength=num_units).astype(np.int64)
-    return SpikePairs(num_spikes, float(analyzer.get_total_samples()), fs, counts)
+    return SpikePairs(num_spikes, float(observed_periods(analyzer).num_samples), fs, counts)
 
 
 def make_panel(

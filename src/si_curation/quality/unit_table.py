@@ -7,6 +7,7 @@ import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError
+from si_curation.reading.observed import observed_periods
 
 
 def make_unit_table(sorting_analyzer: SortingAnalyzer) -> pd.DataFrame:
@@ -21,7 +22,7 @@ def make_unit_table(sorting_analyzer: SortingAnalyzer) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by unit id: ``group`` (phy's, where known), ``num_spikes``, ``firing_rate_hz``
-        (spikes / duration), ``template_id``, ``template_purity``, ``num_templates``,
+        (spikes / observed duration), ``template_id``, ``template_purity``, ``num_templates``,
         ``best_channel`` (channel id), ``depth_um`` (y of the best channel), ``shank``,
         ``amplitude`` (largest peak-to-peak of the most frequent template, in the units of the
         templates). Values of the best channel are missing for units without spikes.
@@ -39,7 +40,7 @@ def make_unit_table(sorting_analyzer: SortingAnalyzer) -> pd.DataFrame:
     channels = sorting_analyzer.get_extension(needed[1]).get_data(outputs="dataframe")
     best = channels[channels["rank"] == 0].set_index("unit_id").reindex(table.index)
     group = sorting_analyzer.sorting.get_property("quality")
-    duration = sorting_analyzer.get_total_duration()
+    duration = observed_periods(sorting_analyzer).duration_s
     return pd.DataFrame(
         {
             "group": np.full(len(table), "") if group is None else group,

@@ -34,6 +34,7 @@ from si_curation.reading.components import (
     sorter_components,
     wants_components,
 )
+from si_curation.reading.observed import OBSERVED_PROPERTY, observed_text
 from si_curation.reading.probe import make_rec_attributes, match_recording
 from si_curation.reading.saving import check_output, save_analyzer
 from si_curation.reading.spike_selection import SpikeSelection, select_spikes, warn_of_dropped
@@ -50,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 READER = "si_curation"  # annotation that marks sortings made here
 RANDOM_SPIKES_SEED = 0
-_TAKEN = ("quality", "original_cluster_id", "main_channel_id", "phy_folder")
+_TAKEN = ("quality", "original_cluster_id", "main_channel_id", "phy_folder", OBSERVED_PROPERTY)
 _PROPERTY_NAMES = {  # as SpikeInterface names them
     "group": "quality",
     "chan_grp": "group",
@@ -88,8 +89,9 @@ def read_kilosort_as_analyzer(
     folder_path : str or Path
         The folder. Nothing in it is executed or changed.
     recording : BaseRecording, optional
-        The recording that was sorted. Its channels are matched by ``channel_map`` and its gains
-        are used unless `gain_to_uV` is given.
+        The recording that was sorted; all of it, also where Kilosort 4 sorted a part (``tmin``,
+        ``tmax``; see `observed_periods`). Its channels are matched by ``channel_map`` and its
+        gains are used unless `gain_to_uV` is given.
     unwhiten : {"auto", "phy"} or bool
         "auto" (or True): with the orientation of the sorter that wrote the folder, in float64
         (Kilosort 4 whitens as ``W @ X``, so ``template @ W⁻¹ᵀ``; Kilosort 1 to 3
@@ -282,6 +284,10 @@ def _build(
     rate = folder.sampling_frequency if recording is None else recording.get_sampling_frequency()
     sorting = NumpySorting(spikes.vector, rate, unit_ids)
     _set_properties(sorting, folder)
+    num_samples = recording.get_num_samples() if recording else spikes.selection.num_samples
+    observed = observed_text(folder, num_samples)
+    if observed is not None:
+        sorting.set_property(OBSERVED_PROPERTY, np.full(unit_ids.size, observed))
     _annotate(sorting, folder, templates, spikes.selection)
     chosen = _choose_spikes(folder, spikes, options)
     mask, components = _channels_and_components(folder, spikes, templates, chosen, main, options)

@@ -14,6 +14,7 @@ from spikeinterface.core import BaseRecording
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.folder import PhyFolder
 from si_curation.phy.tables import GROUPS
+from si_curation.reading.observed import sorted_part
 from si_curation.variables import FileRows
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def select_spikes(
     kept = np.array([groups.get(int(i)) not in excluded for i in folder.cluster_ids], dtype=bool)
     unit_ids = folder.cluster_ids[kept] if excluded else folder.cluster_ids
     if recording is None:
-        num_samples = max(folder.raw_num_samples or 0, folder.last_sample + 1, 1)
+        num_samples = max(folder.raw_num_samples or _end_of_sorted_part(folder), 1)
+        num_samples = max(num_samples, folder.last_sample + 1)
     else:
         num_samples = recording.get_num_samples()
     out_of_range = folder.first_sample < 0 or folder.last_sample >= num_samples
@@ -91,6 +93,12 @@ def select_spikes(
         logger.info("%s: spike_times.npy is not in ascending order; sorted", folder.folder)
         rows = rows[np.argsort(samples[rows], kind="stable")]
     return SpikeSelection(unit_ids, FileRows(rows), dropped, num_samples)
+
+
+def _end_of_sorted_part(folder: PhyFolder) -> int:
+    """Return where the sorter stopped looking (Kilosort 4's ``tmax``); 0 where it is not known."""
+    part = sorted_part(folder)
+    return 0 if part is None else part[1] or 0
 
 
 def warn_of_dropped(folder: PhyFolder, selection: SpikeSelection) -> None:

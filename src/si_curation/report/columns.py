@@ -14,6 +14,7 @@ from si_curation.checks import is_number
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.quality.contamination import contamination_panel
 from si_curation.quality.unit_table import make_unit_table
+from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.report.context import GROUP_PROPERTY, ReportContext
 from si_curation.report.encode import plain
 
@@ -21,7 +22,7 @@ _HIDDEN_UNIT_COLUMNS = {"template_id", "shank"}
 _SHOWN_METRICS = {"presence_ratio", "amplitude_cutoff", "isolation_distance", "d_prime"}
 _SHOWN_CONTAMINATION = {"isi_violations_ratio", "rp_contamination"}
 _SPIKEINTERFACE = ("quality_metrics", "template_metrics")
-_NOT_PROPERTIES = {GROUP_PROPERTY, "phy_folder", "original_cluster_id"}
+_NOT_PROPERTIES = {GROUP_PROPERTY, "phy_folder", "original_cluster_id", OBSERVED_PROPERTY}
 UNITS, METRICS, CONTAMINATION, PROPERTIES = (
     "Units",
     "Quality metrics",
@@ -86,7 +87,7 @@ def _units(context: ReportContext) -> tuple[list[Column], list[str]]:
             {
                 "group": context.groups,
                 "num_spikes": context.num_spikes,
-                "firing_rate_hz": context.num_spikes / (context.duration_s or np.nan),
+                "firing_rate_hz": context.num_spikes / (context.observed.duration_s or np.nan),
             },
             index=analyzer.unit_ids,
         )

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.phy.sorter_run import SorterRun
+from si_curation.reading.observed import ObservedPeriods, observed_periods
+from si_curation.reading.sorter_folder import sorter_run_of
 
 GROUP_PROPERTY = "quality"
 _UNITS = {
@@ -66,6 +69,16 @@ class ReportContext:
     def segment_starts_s(self) -> NDArray[np.float64]:
         """Start of each segment when they are put end to end (n_segments,)."""
         return np.concatenate([[0.0], np.cumsum(self.segment_durations_s)[:-1]])
+
+    @cached_property
+    def observed(self) -> ObservedPeriods:
+        """The parts of the recording in which spikes were looked for."""
+        return observed_periods(self.analyzer)
+
+    @cached_property
+    def sorter_run(self) -> SorterRun | None:
+        """How the units were sorted; None where the sorter's folder is not known or gone."""
+        return sorter_run_of(self.analyzer)
 
     @property
     def duration_s(self) -> float:

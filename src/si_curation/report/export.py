@@ -26,6 +26,7 @@ from si_curation.report.provenance import (
     lineage_rows,
     software,
 )
+from si_curation.report.sorting import sorting_facts
 from si_curation.report.summary import session_charts, session_facts
 from si_curation.report.unit_panel import UnitPanels
 from si_curation.variables import MERGES
@@ -49,6 +50,7 @@ def export_report(
     for each unit a panel, drawn when it is opened (templates, also those that a merged unit came
     from, correlograms, intervals, amplitude and rate over time, every number with what it means,
     the most similar units); candidates for merges, and merges of two neurons, with the evidence;
+    how it was sorted (the sorter's settings and its drift, where its folder is still there);
     lineage, history of curation, software and parameters.
 
     Nothing is computed on the analyzer; where an extension is missing, the page says which.
@@ -149,6 +151,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "lineage": lineage,
         "lineage_note": lineage_note,
         "history": history_rows(context),
+        "sorting": sorting_facts(context),
         "software": software(),
         "parameters": extension_parameters(context),
         "data": data,

@@ -49,7 +49,7 @@ def probe_map(context: ReportContext) -> dict[str, Any]:
 
     groups = [context.groups[i] for i in context.rows]
     colours = colours_of(groups)
-    rates = context.num_spikes[context.rows] / (context.duration_s or np.nan)
+    rates = context.num_spikes[context.rows] / (context.observed.duration_s or np.nan)
     size = 1.0 if len(groups) <= _MANY_UNITS else 0.6
     radius = size * (3.0 + 2.2 * np.log10(1.0 + np.nan_to_num(rates)))
     is_labelled = np.array([group not in ("", "unsorted") for group in groups])

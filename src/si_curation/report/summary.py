@@ -22,6 +22,7 @@ _UNWHITENING = {
     "phy": "unwhitened as phy does",
     "none": "as the sorter stored them",
 }
+_FEW_PERIODS = 5
 _DEPTH_CELLS = (320, 160)
 # ids, and what another column has
 _NO_HISTOGRAM = {
@@ -51,6 +52,7 @@ def session_facts(context: ReportContext) -> list[tuple[str, str]]:
         ("Labels", ", ".join(parts)),
         ("Spikes", f"{context.spikes.size:,}"),
         ("Duration", format_duration(context.duration_s)),
+        ("Observed", _observed(context)),
         ("Segments", f"{context.segment_durations_s.size}"),
         ("Sampling frequency", f"{context.fs:,.10g} Hz"),
         ("Channels", f"{analyzer.get_num_channels()} on {shanks} shank{'s'[: shanks > 1]}"),
@@ -58,6 +60,19 @@ def session_facts(context: ReportContext) -> list[tuple[str, str]]:
         ("Templates", _UNWHITENING.get(str(annotation("unwhitening")), "")),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _observed(context: ReportContext) -> str:
+    """Return what was observed as text; "" where it is everything."""
+    observed = context.observed
+    if observed.is_whole:
+        return ""
+    parts = [
+        f"{start / context.fs:,.6g} to {stop / context.fs:,.6g} s"
+        for start, stop in observed.end_to_end.tolist()
+    ]
+    shown = ", ".join(parts[:_FEW_PERIODS]) + (", ..." if len(parts) > _FEW_PERIODS else "")
+    return f"{format_duration(observed.duration_s)}: {shown}"
 
 
 def _amplitudes(context: ReportContext) -> str:

@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
 from si_curation.errors import ParameterError
+from si_curation.reading.observed import observed_periods
 from si_curation.views.style import (
     label_axes,
     make_grid,
@@ -44,9 +45,10 @@ class FiringRateWidget(FigureWidget):
     """Draw the firing rate of each unit over time, one panel for each unit.
 
     Spikes in bins over their width; the last bin of a segment, if it is shorter than the others,
-    over the width that it has. The dotted line is the mean over the recording. Segments follow one
-    another, and no bin spans two. (phy's FiringRateView is the same histogram; SpikeInterface has
-    the presence of all units in one image, ``plot_unit_presence``, but no rates.)
+    over the width that it has. Bins that were not observed (`observed_periods`) are empty, and
+    those in part are over that part. The dotted line is the mean over what was observed. Segments
+    follow one another, and no bin spans two. (phy's FiringRateView is the same histogram;
+    SpikeInterface has the presence of all units in one image, ``plot_unit_presence`` and no rates.)
 
     Parameters
     ----------
@@ -109,6 +111,13 @@ class FiringRateWidget(FigureWidget):
             [start + one[:-1] / fs for start, one in zip(starts_s, edges, strict=False)]
             + [starts_s[-1:]]
         )
+        observed = observed_periods(sorting_analyzer)
+        widths_s = np.diff(edges_s)
+        if not observed.is_whole:
+            offsets = np.cumsum([0, *observed.segment_samples])
+            ends = [one[:-1] + offset for one, offset in zip(edges, offsets, strict=False)]
+            seen = observed.samples_within(np.concatenate([*ends, offsets[-1:]])) / fs
+            widths_s = np.where(seen > 0, seen, np.nan)
         vector = sorting_analyzer.sorting.to_spike_vector()
         panels = []
         for unit in resolve_units(sorting_analyzer, unit_ids, unit_colors):
@@ -116,13 +125,13 @@ class FiringRateWidget(FigureWidget):
             which = first_bin[vector["segment_index"][spikes]]
             which += vector["sample_index"][spikes] // width
             counts = np.bincount(which, minlength=first_bin[-1])
-            mean = spikes.size / duration_s
+            mean = spikes.size / observed.duration_s
             panels.append(
                 _Panel(
                     unit_title(sorting_analyzer, unit),
                     f"{spike_count(spikes.size)}, mean {mean:.3g} Hz, bins of {width / fs:g} s",
                     unit.color,
-                    counts / np.diff(edges_s),
+                    counts / widths_s,
                     edges_s,
                     mean,
                 )
@@ -147,7 +156,7 @@ class FiringRateWidget(FigureWidget):
             place.stairs(panel.rates_hz, panel.edges_s, fill=True, color=panel.color)
             place.axhline(panel.mean_hz, color="0.2", linewidth=0.8, linestyle=":")
             place.set_xlim(panel.edges_s[0], panel.edges_s[-1])
-            place.set_ylim(0, 1.05 * float(panel.rates_hz.max()) or 1.0)
+            place.set_ylim(0, 1.05 * float(np.nanmax(panel.rates_hz)) or 1.0)
             tidy(place)
             mark_segments(place, data["sorting_analyzer"])
             label_axes(place, "time (s)", "rate (Hz)")

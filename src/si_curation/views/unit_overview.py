@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.reading.observed import observed_periods
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
 from si_curation.views.colors import ACCENTS
 from si_curation.views.contamination import plot_contamination
@@ -145,7 +146,7 @@ def key_numbers(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str,
     """
     analyzer = sorting_analyzer
     count = len(unit.spikes(analyzer))
-    duration = analyzer.get_total_duration()
+    duration = observed_periods(analyzer).duration_s
     numbers = {
         "spikes": f"{count:,}",
         "firing rate": f"{format_number(count / duration if duration > 0 else np.nan)} Hz",

@@ -150,7 +150,8 @@ def export_to_nwb(
     set); the ElectricalSeries of `source_nwb`, where it has one. A recording without times, or
     none, is an error, never 0. The times of a recording and of the file have to agree, and rates
     that differ by more than half a sample over the session are refused. Segments have to be
-    ascending and apart; each is one of the ``obs_intervals``.
+    ascending and apart; each is one of the ``obs_intervals``, or its observed parts are
+    (`observed_periods`).
 
     *Units.* ``id`` (the unit ids, where they are whole numbers), ``unit_name``, ``spike_times``,
     ``obs_intervals``, ``electrodes`` (best first, as `template_best_channels`),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +19,7 @@ from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import SiCurationError
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.exporters.nwb.optional import ecephys_module
+from si_curation.reading.sorter_folder import sorter_run_of
 from si_curation.variables import NWB_LOG
 
 LOG = "curation_log"
@@ -71,8 +74,25 @@ def describe_units(analyzer: SortingAnalyzer) -> str:
     if quality is not None:
         labels = Counter(str(label) for label in quality)
         texts.append("labels: " + ", ".join(f"{n} {label}" for label, n in sorted(labels.items())))
+    texts += _settings_text(analyzer)
     texts.append(f"written by si_curation {_version_of('si_curation')}")
     return "; ".join(texts)
+
+
+def _settings_text(analyzer: SortingAnalyzer) -> list[str]:
+    """Return the settings of the sorter as JSON, in a list; empty where they are not known."""
+    run = sorter_run_of(analyzer)
+    if run is None or not run.settings:
+        return []
+    shown = {key: _shown(value) for key, value in run.settings.items()}
+    return [f"settings of the sorter ({run.source}): {json.dumps(shown, ensure_ascii=False)}"]
+
+
+def _shown(value: Any) -> Any:
+    """Return a value that JSON has: not a number and infinity as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, bool | int | float | str | list | dict) else str(value)
 
 
 def add_provenance(

@@ -16,6 +16,7 @@ from si_curation.exporters.nwb.provenance import describe_units
 from si_curation.exporters.nwb.spikes import PerSpike, SpikesOfUnits
 from si_curation.exporters.nwb.values import Ragged
 from si_curation.exporters.nwb.waveforms import Waveforms
+from si_curation.reading.observed import observed_periods
 from si_curation.variables import NWB_UNITS, ChannelIndices
 
 
@@ -79,12 +80,12 @@ def make_table(
         )
     ]
     parts += _ragged("spike_times", NWB_UNITS["spike_times"].meaning, content.times, content.spikes)
-    intervals = np.array([[clock.start_s, clock.end_s] for clock in content.clocks])
+    intervals = _observed_intervals(analyzer, content.clocks)
     observed = Ragged(
         "obs_intervals",
         NWB_UNITS["obs_intervals"].meaning,
         np.tile(intervals, (num_units, 1)),
-        np.full(num_units, len(content.clocks)),
+        np.full(num_units, len(intervals)),
     )
     parts += _indexed(observed, observed.index)
     region = None
@@ -117,6 +118,19 @@ def make_table(
         **_waveform_facts(analyzer, content.waveforms),
     )
     return table, region
+
+
+def _observed_intervals(analyzer: SortingAnalyzer, clocks: Sequence[Clock]) -> NDArray[np.float64]:
+    """Return start and end (n_periods, 2) in s of what was observed: whole segments, or parts."""
+    observed = observed_periods(analyzer)
+    if observed.is_whole:
+        return np.array([[clock.start_s, clock.end_s] for clock in clocks])
+    rows = []
+    for segment, start, stop in observed.periods.tolist():
+        clock = clocks[segment]
+        first, last = clock.times_of(np.array([start, stop - 1]))
+        rows.append([float(first), float(last) + 1.0 / clock.rate])
+    return np.array(rows)
 
 
 def _electrode_columns(

@@ -21,11 +21,12 @@ from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.template_counts import count_templates
 from si_curation.phy.folder import read_phy_folder
 from si_curation.quality.metrics.registry import METRIC_DESCRIPTIONS
+from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.variables import NWB_UNITS
 
 logger = logging.getLogger(__name__)
 
-_NOT_COLUMNS = ("main_channel_id", "phy_folder", "original_cluster_id")
+_NOT_COLUMNS = ("main_channel_id", "phy_folder", "original_cluster_id", OBSERVED_PROPERTY)
 _FIRST = ("quality", "KSLabel")
 # of these the descriptions are our own
 _LABELS = ("quality", "KSLabel", "ContamPct", "Amplitude")

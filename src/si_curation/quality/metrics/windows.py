@@ -18,6 +18,7 @@ from si_curation.kernels.stability import (
     bins_of_recording,
     bins_of_segments,
 )
+from si_curation.reading.observed import observed_periods
 
 #: {unit id as text: [[segment index, first sample, sample after the last], ...]}
 PeriodsByUnit = dict[str, list[list[int]]]
@@ -109,16 +110,29 @@ def segment_samples_of(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
 def spans_of(
     analyzer: SortingAnalyzer, unit_ids: Sequence[Any] | NDArray, periods: PeriodsByUnit | None
 ) -> list[Span]:
-    """Return the span of each unit; one object for all where there are no periods."""
-    samples, fs = segment_samples_of(analyzer), analyzer.sampling_frequency
+    """Return the span of each unit: what was observed, of its periods where there are any."""
+    observed = observed_periods(analyzer)
+    samples, fs = observed.segment_samples, analyzer.sampling_frequency
     if periods is None:
-        return [Span(samples, fs)] * len(unit_ids)
+        span = Span(samples, fs, None if observed.is_whole else observed.end_to_end)
+        return [span] * len(unit_ids)
     offsets = np.cumsum(samples) - samples
     spans = []
     for unit_id in unit_ids:
         found = np.array(periods.get(str(unit_id), []), dtype=np.int64).reshape(-1, 3)
-        spans.append(Span(samples, fs, found[:, 1:] + offsets[found[:, 0], None]))
+        own = found[:, 1:] + offsets[found[:, 0], None]
+        if not observed.is_whole:
+            own = _in_both(own, observed.end_to_end)
+        spans.append(Span(samples, fs, own))
     return spans
+
+
+def _in_both(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the parts (n, 2) that lie in periods of both, which are ascending and apart."""
+    start = np.maximum(a[:, None, 0], b[None, :, 0]).ravel()
+    stop = np.minimum(a[:, None, 1], b[None, :, 1]).ravel()
+    both = np.stack([start, stop], axis=1)[start < stop]
+    return both[np.argsort(both[:, 0], kind="stable")]
 
 
 def normalise_periods(analyzer: SortingAnalyzer, periods: Any) -> PeriodsByUnit | None:
