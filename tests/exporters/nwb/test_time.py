@@ -72,7 +72,7 @@ def make_recorded(times=None, shift=None, durations=(2.0,)):
 
 
 def test_a_recording_without_times_tells_nothing():
-    with pytest.raises(sic.MissingDataError, match="nothing tells the time"):
+    with pytest.raises(sic.MissingDataError, match="time of the samples is not known"):
         resolve_clocks(make_recorded(), t_start=None, timestamps=None)
 
 
