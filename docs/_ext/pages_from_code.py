@@ -28,6 +28,7 @@ GROUPS: dict[str, Group] = {
         "From a folder of Kilosort or phy to arrays, or to a `SortingAnalyzer`.",
         (
             "read_kilosort_as_analyzer",
+            "attach_kilosort_folder",
             "read_phy_folder",
             "PhyFolder",
             "check_phy_folder",

@@ -36,6 +36,7 @@ from .exporters.phy.prepare import prepare_for_phy as prepare_for_phy
 from .extensions.cross_correlograms import CrossCorrelograms as CrossCorrelograms
 from .extensions.cross_correlograms import compute_cross_correlograms as compute_cross_correlograms
 from .extensions.template_assignment import TemplateAssignment as TemplateAssignment
+from .extensions.template_assignment import attach_kilosort_folder as attach_kilosort_folder
 from .extensions.template_assignment import (
     compute_template_assignment as compute_template_assignment,
 )

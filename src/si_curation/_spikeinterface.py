@@ -101,6 +101,49 @@ def rec_attributes_of(analyzer: SortingAnalyzer) -> dict[str, Any]:
     return dict(analyzer.rec_attributes)
 
 
+def start_frames_of(analyzer: SortingAnalyzer) -> list[int]:
+    """Return where slices of the sorting and of the recording of an analyzer begin, in samples.
+
+    SpikeInterface moves the times of a slice to its beginning. The recording knows where that is;
+    of the sorting only the start time of its segment is left in an analyzer.
+    """
+    frames = []
+    recording = recording_of(analyzer)
+    total = 0
+    while recording is not None:
+        start = recording._kwargs.get("start_frame")
+        if start:
+            total += int(start)
+        recording = recording._kwargs.get("recording") or recording._kwargs.get("parent_recording")
+    if total:
+        frames.append(total)
+    segment = analyzer.sorting.segments[0]
+    start_s = getattr(segment, "_t_start", None)
+    if start_s:
+        frames.append(round(float(start_s) * analyzer.sampling_frequency))
+    return frames
+
+
+def replace_extension(
+    analyzer: SortingAnalyzer, name: str, data: dict[str, Any], params: Mapping[str, Any]
+) -> AnalyzerExtension:
+    """Put an extension whose data are ready in the place of the one that is there.
+
+    As ``compute``, what depends on it is deleted, but only after its data are there.
+    """
+    for child in _si_sortinganalyzer._get_children_dependencies(name):
+        if analyzer.has_extension(child):
+            analyzer.delete_extension(child)
+    extension = get_extension_class(name)(analyzer)
+    extension.params = dict(params)
+    extension.run_info = dict(INJECTED_RUN_INFO)
+    extension.data = data
+    if analyzer.format != "memory" and not analyzer.is_read_only():
+        extension.save()
+    analyzer.extensions[name] = extension
+    return extension
+
+
 def copy_annotations(source: BaseSorting, target: BaseSorting) -> None:
     """Copy all annotations of a sorting."""
     target._annotations = copy.deepcopy(source._annotations)

@@ -141,3 +141,42 @@ def test_installed_command_runs():
     )
     assert done.returncode == 0
     assert sic.__version__ in done.stdout
+
+
+def test_attach_tries_writes_a_new_analyzer_or_in_place(run, tmp_path, hash_files):
+    from spikeinterface.extractors import read_phy
+
+    from helpers.analyzers import recording_of_folder
+
+    folder = sic.example_folder()
+    saved = tmp_path / "analyzer"
+    recording = recording_of_folder(folder)
+    si.create_sorting_analyzer(
+        read_phy(folder), recording, sparse=False, format="binary_folder", folder=saved
+    )
+    before = hash_files(saved)
+    code, out, _ = run("attach", saved, folder)
+    assert code == 0
+    assert "5299 spikes of 8 units" in out
+    assert "Nothing was written" in out
+    code, out, _ = run("attach", saved, folder, "--output", tmp_path / "new.zarr")
+    assert code == 0
+    assert hash_files(saved) == before
+    attached = si.load_sorting_analyzer(tmp_path / "new.zarr")
+    new = attached.get_extension("template_assignment")
+    assert new.source == "kilosort4"
+    expected = new.get_data()
+    for wrong in (
+        ("attach", saved, folder, "--output", tmp_path / "new.zarr"),
+        ("attach", saved, folder, "--output", tmp_path / "x", "--in-place"),
+        ("attach", saved, folder, "--in-place", "--frame-offset", 3),
+        ("attach", folder, folder),
+    ):
+        code, out, err = run(*wrong)
+        assert (code, out) == (2, "")
+        assert len(err.splitlines()) == 1
+    assert hash_files(saved) == before
+    assert run("attach", saved, folder, "--in-place")[0] == 0
+    attached = si.load_sorting_analyzer(saved)
+    again = attached.get_extension("template_assignment")
+    assert again.get_data().equals(expected)

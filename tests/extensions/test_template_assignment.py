@@ -148,7 +148,8 @@ def test_a_parameter_that_does_not_exist_does_not_cost_the_data(analyzer):
 def test_default_parameters():
     defaults = sc.get_default_analyzer_extension_params(BEST)
     assert defaults == {"num_channels": 12, "amplitude_threshold": 0.0, "same_shank": True}
-    assert sc.get_default_analyzer_extension_params(ASSIGNMENT) == {}
+    expected = {"kilosort_folder": "auto", "frame_offset": None, "unwhiten": "auto"}
+    assert sc.get_default_analyzer_extension_params(ASSIGNMENT) == expected
 
 
 # --------------------------------------------------------------------- analyzers of other sorters
@@ -324,26 +325,37 @@ def test_computing_again_keeps_what_cannot_be_computed(folder, tmp_path, hash_fi
 
 
 @pytest.mark.parametrize("format", ["memory", "binary_folder", "zarr"])
-def test_a_lost_assignment_is_not_made_up(folder, tmp_path, format):
+def test_a_lost_assignment_is_matched_again(folder, tmp_path, format):
     target = None if format == "memory" else tmp_path / "analyzer"
     analyzer = sic.read_kilosort_as_analyzer(folder.folder, format=format, folder=target)
+    before, rows = extension(analyzer).get_data(), extension(analyzer).get_spike_rows().copy()
     analyzer.delete_extension(ASSIGNMENT)
     if target is not None:
         analyzer = load_sorting_analyzer(analyzer.folder)
-    for one in (analyzer, analyzer.copy(), analyzer.select_units(analyzer.unit_ids[:3])):
-        with pytest.raises(sic.MissingDataError) as caught:
-            one.compute(ASSIGNMENT)
-        assert str(folder.folder.resolve()) in str(caught.value)
-        assert not one.has_extension(ASSIGNMENT)
+    for one in (analyzer.copy(), analyzer.select_units(analyzer.unit_ids[:3]), analyzer):
+        found = one.compute(ASSIGNMENT)
+        assert found.get_data().equals(before.loc[one.unit_ids])
+    np.testing.assert_array_equal(found.get_spike_rows(), rows)
 
 
 @pytest.mark.parametrize("change", ["merge", "split"])
-def test_a_lost_assignment_of_changed_units_is_not_made_up(folder, analyzer, change):
+def test_a_lost_assignment_of_changed_units_is_matched_again(folder, analyzer, change):
     changed = CHANGES[change](analyzer)
+    before = extension(changed).get_spike_rows()
     changed.delete_extension(ASSIGNMENT)
-    with pytest.raises(sic.MissingDataError) as caught:
-        changed.compute(ASSIGNMENT)
-    assert str(folder.folder.resolve()) in str(caught.value)
+    np.testing.assert_array_equal(changed.compute(ASSIGNMENT).get_spike_rows(), before)
+
+
+def test_a_lost_assignment_is_not_made_up_where_the_folder_is_gone(folder, tmp_path):
+    shutil.copytree(folder.folder, tmp_path / "moved")
+    analyzer = sic.read_kilosort_as_analyzer(tmp_path / "moved")
+    analyzer.delete_extension(ASSIGNMENT)
+    shutil.rmtree(tmp_path / "moved")
+    with pytest.raises(sic.FolderNotFoundError, match="moved"):
+        analyzer.compute(ASSIGNMENT)
+    with pytest.raises(sic.MissingDataError, match="moved"):
+        analyzer.compute(BEST)
+    assert not analyzer.has_extension(ASSIGNMENT)
 
 
 def test_hard_merges_keep_the_lineage_or_refuse(folder):
@@ -361,7 +373,7 @@ def test_hard_merges_keep_the_lineage_or_refuse(folder):
     assert extension(merged).get_data().equals(extension(soft).get_data())
 
 
-def test_an_assignment_lost_elsewhere_is_not_made_up(folder, tmp_path):
+def test_an_assignment_lost_elsewhere_is_matched_again(folder, tmp_path):
     analyzer = sic.read_kilosort_as_analyzer(
         folder.folder, format="binary_folder", folder=tmp_path / "analyzer"
     )
@@ -384,9 +396,11 @@ def test_an_assignment_lost_elsewhere_is_not_made_up(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     merged = load_sorting_analyzer(tmp_path / "merged")
     assert not merged.has_extension(ASSIGNMENT)
-    with pytest.raises(sic.MissingDataError) as caught:
-        merged.compute(ASSIGNMENT)
-    assert str(folder.folder.resolve()) in str(caught.value)
+    found = merged.compute(ASSIGNMENT)
+    rows = found.get_spike_rows()
+    samples = merged.sorting.to_spike_vector()["sample_index"]
+    np.testing.assert_array_equal(folder.spike_samples[rows], samples)
+    np.testing.assert_array_equal(found.get_spike_template_ids(), folder.spike_templates[rows])
 
 
 # ------------------------------------------------- merge, split, select, remove, save, copy

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from si_curation.cli.attach import attach
 from si_curation.cli.batch import batch
 from si_curation.cli.check import check
 from si_curation.cli.cluster_info import cluster_info
@@ -70,6 +71,7 @@ def cli(debug: bool) -> None:
 
 
 for command in (
+    attach,
     batch,
     check,
     cluster_info,

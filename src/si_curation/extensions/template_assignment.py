@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +13,21 @@ import spikeinterface.metrics
 import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
 from numpy.typing import NDArray
 from scipy import sparse
+from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.analyzer_extension_core import BaseSpikeVectorExtension
 from spikeinterface.core.core_tools import materialize_array, slice_rows
 
 from si_curation._spikeinterface import (
     as_array,
     register_extension,
+    replace_extension,
     use_stored_main_channels,
 )
-from si_curation.checks import unit_index_of
+from si_curation.checks import Checks, is_boolean, unit_index_of
 from si_curation.errors import (
     MissingDataError,
     ParameterError,
+    SiCurationError,
     SiCurationWarning,
 )
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -34,13 +38,22 @@ from si_curation.extensions.units_from_templates import (
 )
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
+from si_curation.phy.tables import UNSORTED
+from si_curation.reading.attaching import (
+    attach_folder,
+    folders_named_by,
+    single_folder_named_by,
+)
 from si_curation.reading.features import FeatureFiles, SpikesOfFolder
+from si_curation.reading.templates import Unwhiten
 from si_curation.reading.unit_templates import (
     cosine_similarity,
     weighted_mean_templates,
 )
 from si_curation.variables import FileRows, TemplateIds
 
+# analyzers of which was said that the folder that they name does not fit
+_SAID: weakref.WeakSet[Any] = weakref.WeakSet()
 _TEMPLATE_DATA = (
     "templates",
     "template_amplitudes",
@@ -56,11 +69,25 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     """Which of the sorter's templates each spike and each unit came from.
 
     The sorter's templates never change; units do, by merges and splits. For a folder read with
-    `read_kilosort_as_analyzer` the templates are Kilosort's. On any other analyzer the units at the
-    time of the first call are the templates, and their lineage is kept from there.
+    `read_kilosort_as_analyzer` the templates are Kilosort's. So they are for an analyzer of a
+    sorting that names its folder, as those of SpikeInterface's `read_kilosort`, `read_phy` and
+    `run_sorter` do: each spike is matched to its row of the folder. On any other analyzer the units
+    at the time of the first call are the templates, and their lineage is kept from there.
 
-    Needs nothing for a Kilosort folder (the data are there after reading, and computing again
-    keeps them); the extension "templates" for any other analyzer.
+    Needs nothing where there is a Kilosort folder (after reading the data are there, and computing
+    again keeps them); the extension "templates" for any other analyzer.
+
+    Parameters
+    ----------
+    kilosort_folder : "auto", path or None, default: "auto"
+        "auto": the folder that the sorting names in its annotation or unit property
+        ``phy_folder``, where it names one. A path: that folder. None: the units are the templates.
+    frame_offset : int or None, default: None
+        Sample of the folder that is sample 0 of the analyzer. None: 0, or the beginning of the
+        slice that the sorting or the recording was cut to, as far as it is known, or as every spike
+        proves it.
+    unwhiten : {"auto", "phy"} or bool, default: "auto"
+        As of `read_kilosort_as_analyzer`.
 
     Returns
     -------
@@ -74,11 +101,25 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     Raises
     ------
     MissingDataError
-        There are no templates, or the analyzer was read from a Kilosort folder and has lost this
-        extension.
+        There are no templates, or the spikes are from several folders.
+    ParameterError
+        Spikes or channels are not those of the folder; with how many are not.
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or cannot be read.
+
+    Warns
+    -----
+    SiCurationWarning
+        If the folder has newer clusters than the sorting, as after phy has saved.
 
     Notes
     -----
+    A spike is the row at the same sample whose cluster is its unit (by ``original_cluster_id``,
+    else by the unit's id); the k-th of several is the k-th. Units of which a spike has no such row
+    were merged, split or renamed elsewhere: their spikes are the row at their sample where there is
+    one, which tells the clusters that the unit has spikes of; where there are more rows, those of
+    these clusters. If any spike has no row, or could be more than one, nothing is matched.
+
     Source: phy 2.1.0, ``TemplateController.get_template_for_cluster``.
 
     Examples
@@ -112,7 +153,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         use_stored_main_channels(sorting_analyzer)
 
     def set_params(self, save: bool = True, **params: Any) -> None:
-        """Set no parameters; data that are there already are kept through a new computation."""
+        """Set where the templates are from; data that are there are kept where nothing changes."""
         known = self.sorting_analyzer.get_extension(self.extension_name)
         self._kept = {}
         if known is not None:
@@ -126,21 +167,64 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
             for name, value in self.data.items()
         }
 
-    def _set_params(self, **params: Any) -> dict[str, Any]:
+    def _set_params(
+        self,
+        kilosort_folder: str | Path | None = "auto",
+        frame_offset: int | None = None,
+        unwhiten: str | bool = "auto",
+        **params: Any,
+    ) -> dict[str, Any]:
+        checks = Checks()
         if params:
-            message = f"template_assignment takes no parameters, but got {', '.join(params)}"
+            message = f"template_assignment has no parameters {', '.join(params)}"
             if not self._kept:
                 raise ParameterError(message)
             # after an error SpikeInterface would delete the data, which cannot be had again
             warnings.warn(message + "; ignored", SiCurationWarning, stacklevel=2)
-        return {}
+        if checks.require(
+            kilosort_folder is None or isinstance(kilosort_folder, str | Path),
+            f"kilosort_folder is {kilosort_folder!r}, expected 'auto', a path or None",
+        ):
+            kilosort_folder = None if kilosort_folder is None else str(kilosort_folder)
+        checks.whole_number("frame_offset", frame_offset, at_least=-(2**62), optional=True)
+        if not is_boolean(unwhiten):
+            checks.choice("unwhiten", unwhiten, ("auto", "phy"))
+        checks.finish()
+        return {
+            "kilosort_folder": kilosort_folder,
+            "frame_offset": None if frame_offset is None else int(frame_offset),
+            "unwhiten": unwhiten if isinstance(unwhiten, str) else bool(unwhiten),
+        }
 
     def _run(self, verbose: bool = False) -> None:
-        self.data = self._kept or self._identity()
+        wanted = self.params.get("kilosort_folder", "auto")
+        is_from_folder = "spike_rows" in self._kept
+        if wanted == "auto":
+            if is_from_folder:
+                self.data = self._kept
+                return
+            wanted = single_folder_named_by(self.sorting_analyzer)
+        if wanted is None:
+            # what is there is lineage too, of the units at the time of the first call
+            self.data = {} if is_from_folder else self._kept
+            self.data = self.data or self._identity()
+            return
+        self.data = self._of_folder(wanted, is_from_folder)
+
+    def _of_folder(self, folder: str, is_from_folder: bool) -> dict[str, Any]:
+        """Match the spikes to a folder; on disk an error would delete the data that are there."""
+        analyzer = self.sorting_analyzer
+        try:
+            return _matched(analyzer, folder, self.params)
+        except SiCurationError as fault:
+            if not is_from_folder or analyzer.format == "memory":
+                raise
+            message = f"{fault}; the template_assignment that was there is kept"
+            warnings.warn(message, SiCurationWarning, stacklevel=2)
+            return self._kept
 
     def _identity(self) -> dict[str, Any]:
         analyzer = self.sorting_analyzer
-        refuse_if_lost(analyzer)
         extension = analyzer.get_extension("templates")
         if extension is None:
             raise MissingDataError(
@@ -252,8 +336,18 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
 
     @property
     def is_from_folder(self) -> bool:
-        """Whether the analyzer was read from a Kilosort folder."""
+        """Whether each spike has its row in a Kilosort folder, that was read or attached."""
         return "spike_rows" in self.data
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether a folder was attached to an analyzer that was not read from it."""
+        return bool(self.info.get("attached", False))
+
+    @property
+    def frame_offset(self) -> int:
+        """Sample of the folder that is sample 0 of the analyzer."""
+        return int(self.info.get("frame_offset", 0))
 
     @property
     def has_sorter_similarity(self) -> bool:
@@ -284,7 +378,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         return as_array(self.data["channel_positions"])
 
     def get_folder_channels(self) -> NDArray[np.integer]:
-        """Channel index in the folder of each channel of the analyzer (n_channels,).
+        """Channel index in the folder of each channel of the analyzer (n_channels,); -1 for none.
 
         Raises
         ------
@@ -440,7 +534,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         return np.zeros_like(templates[0]) if template_id < 0 else templates[template_id].copy()
 
 
-def refuse_if_lost(analyzer: Any) -> None:
+def refuse_if_lost(analyzer: Any, fault: Exception | None = None) -> None:
     """Raise where the units are not the templates, but what tells their templates was lost."""
     folders = analyzer.sorting.get_property("phy_folder")
     if folders is not None and any(folders):
@@ -449,6 +543,7 @@ def refuse_if_lost(analyzer: Any) -> None:
             "template_assignment was lost from this analyzer (by a hard merge or split, or in a "
             "process without `import si_curation`), and its units are not the sorter's templates; "
             f"read the folder again: read_kilosort_as_analyzer({folder!r})"
+            + ("" if fault is None else f" ({fault})")
         )
 
 
@@ -459,11 +554,118 @@ def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse
     )
 
 
+def _matched(
+    analyzer: SortingAnalyzer, folder: str | Path, params: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the data of an analyzer whose spikes are those of a folder, and note its labels."""
+    unwhiten = params.get("unwhiten", "auto")
+    if isinstance(unwhiten, bool):
+        unwhiten = "auto" if unwhiten else False
+    found = attach_folder(analyzer, folder, params.get("frame_offset"), unwhiten)
+    if found.changed:
+        shown = "; ".join(found.changed[:10]) + ("; ..." if len(found.changed) > 10 else "")
+        warnings.warn(
+            f"{folder} has changed since the sorting was read from it (phy has saved newer "
+            f"clusters), {len(found.changed)} units differ: {shown}; their templates are known by "
+            "spike, their labels stay as they were",
+            SiCurationWarning,
+            stacklevel=4,
+        )
+    _set_labels(analyzer, found.groups)
+    path = found.assignment["template_info"]["phy_folder"]
+    # the same for all units: SpikeInterface keeps it through merges, unlike annotations
+    analyzer.set_sorting_property("phy_folder", np.full(len(analyzer.unit_ids), path))
+    return found.assignment
+
+
+def _set_labels(analyzer: Any, groups: dict[Any, str]) -> None:
+    """Set the group of units that have none, or "nan", to that of their cluster."""
+    known = analyzer.sorting.get_property("quality")
+    labels = []
+    for i, unit_id in enumerate(analyzer.unit_ids.tolist()):
+        label = "" if known is None else str(known[i])
+        missing = label in ("", "nan", "None")
+        labels.append(groups.get(unit_id, UNSORTED) if missing else label)
+    if known is None or [str(one) for one in known] != labels:
+        width = max([32, *map(len, labels)])
+        analyzer.set_sorting_property("quality", np.array(labels, dtype=f"U{width}"))
+
+
+def attach_kilosort_folder(
+    sorting_analyzer: SortingAnalyzer,
+    folder_path: str | Path,
+    *,
+    frame_offset: int | None = None,
+    unwhiten: Unwhiten | bool = "auto",
+) -> TemplateAssignment:
+    """Attach a Kilosort folder to an analyzer that is there: each spike gets its row of the folder.
+
+    From then on everything is as after `read_kilosort_as_analyzer`: the sorter's templates and
+    lineage, best channels, features and amplitudes from the files, exports with nothing lost. The
+    units may have been merged, split, renamed or curated elsewhere. The extension "templates"
+    stays what it is.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Gets the extension `template_assignment`, on disk too. `template_best_channels` and
+        `unit_similarity` are computed again where they are there; what else depends on the
+        assignment is deleted, as SpikeInterface does.
+    folder_path : str or Path
+        The folder. Nothing in it is changed.
+    frame_offset, unwhiten
+        As of `TemplateAssignment`.
+
+    Returns
+    -------
+    TemplateAssignment
+        The extension.
+
+    Raises
+    ------
+    ParameterError, FolderNotFoundError, PhyFolderError
+        As of `TemplateAssignment`; nothing has changed then.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> from spikeinterface.core import create_sorting_analyzer, generate_recording
+    >>> from spikeinterface.extractors import read_phy
+    >>> sorting = read_phy(sic.example_folder())
+    >>> recording = generate_recording(num_channels=32, durations=[80.0])
+    >>> recording.set_dummy_probe_from_locations(
+    ...     sic.read_phy_folder(sic.example_folder()).channel_positions
+    ... )
+    >>> analyzer = create_sorting_analyzer(sorting, recording, sparse=False)
+    >>> assignment = sic.attach_kilosort_folder(analyzer, sic.example_folder())
+    >>> assignment.source, assignment.get_data().loc[13, "template_id"].item()
+    ('kilosort4', 1)
+    """
+    params = TemplateAssignment(sorting_analyzer)
+    params._kept = {}
+    checked = params._set_params(folder_path, frame_offset, unwhiten)
+    data = _matched(sorting_analyzer, folder_path, checked)
+    again = _params_of_children(sorting_analyzer)
+    found = replace_extension(sorting_analyzer, "template_assignment", data, checked)
+    for name, its in again.items():
+        sorting_analyzer.compute(name, **its)
+    return found
+
+
+def _params_of_children(analyzer: Any) -> dict[str, dict[str, Any]]:
+    """Return the parameters of what is made again at once when the assignment changes."""
+    there = {
+        name: analyzer.get_extension(name) for name in ("template_best_channels", "unit_similarity")
+    }
+    return {name: dict(one.params) for name, one in there.items() if one is not None}
+
+
 def ensure_template_assignment(analyzer: Any) -> TemplateAssignment:
     """Return the extension, computed if it is not there; what SpikeInterface deletes is made again.
 
     Before SpikeInterface computes an extension it deletes those that depend on it; ours are the
-    same with and without it.
+    same with and without it. Where the folder that the sorting names does not fit, one warning says
+    so, and the units are the templates.
 
     Raises
     ------
@@ -472,13 +674,40 @@ def ensure_template_assignment(analyzer: Any) -> TemplateAssignment:
     known = analyzer.get_extension("template_assignment")
     if known is not None:
         return known
-    children = ("template_best_channels", "unit_similarity")
-    there = {name: analyzer.get_extension(name) for name in children}
-    params = {name: dict(one.params) for name, one in there.items() if one is not None}
-    found = analyzer.compute("template_assignment")
-    for name in params:
-        analyzer.compute(name, **params[name])
+    again = _params_of_children(analyzer)
+    found = assignment_of_named_folder(analyzer)
+    if found is None:
+        found = analyzer.compute("template_assignment", kilosort_folder=None)
+    for name, params in again.items():
+        analyzer.compute(name, **params)
     return found
+
+
+def assignment_of_named_folder(analyzer: Any) -> TemplateAssignment | None:
+    """Return the extension, computed where the sorting names a folder; None where it cannot be.
+
+    That the folder does not fit is said once.
+
+    Raises
+    ------
+    MissingDataError
+        The units are known not to be the templates, and the folder does not fit.
+    """
+    known = analyzer.get_extension("template_assignment")
+    if known is not None or analyzer in _SAID or not folders_named_by(analyzer):
+        return known
+    try:
+        return analyzer.compute("template_assignment")
+    except SiCurationError as fault:
+        refuse_if_lost(analyzer, fault)
+        _SAID.add(analyzer)
+        warnings.warn(
+            f"{fault}. Used instead: the extension 'templates' of this analyzer, as if each unit "
+            "were one template",
+            SiCurationWarning,
+            stacklevel=3,
+        )
+    return None
 
 
 register_extension(TemplateAssignment)

@@ -16,7 +16,11 @@ from si_curation._spikeinterface import as_array, register_extension
 from si_curation.checks import Checks, unit_index_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
-from si_curation.extensions.template_assignment import IDENTITY, refuse_if_lost
+from si_curation.extensions.template_assignment import (
+    IDENTITY,
+    TemplateAssignment,
+    assignment_of_named_folder,
+)
 from si_curation.kernels.channels import neighbourhood, rank_channels
 from si_curation.kernels.template_counts import most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
@@ -254,11 +258,28 @@ def phy_best_channels(
         The analyzer has neither "templates" nor "template_assignment".
     """
     found = _templates_of(analyzer)
+    columns, shanks = found.columns, shanks_of(analyzer)
+    if columns is None:
+        ranked = _rank(found, shanks, num_channels, amplitude_threshold, same_shank)
+    else:
+        on_columns = found.on_columns(columns)
+        ranked = _rank(on_columns, shanks[columns], num_channels, amplitude_threshold, same_shank)
+        ranked = np.append(columns, -1)[ranked]
+    return ChannelRanking(ranked, found.amplitudes, TemplateIds(found.template_of_unit))
+
+
+def _rank(
+    found: _Templates,
+    shanks: NDArray,
+    num_channels: int,
+    amplitude_threshold: float,
+    same_shank: bool,
+) -> NDArray[np.int64]:
     if found.channels_are_the_sorters and found.support is not None:
         candidates = found.support
     else:
         candidates = neighbourhood(
-            found.amplitudes, found.positions, shanks_of(analyzer), num_channels, same_shank
+            found.amplitudes, found.positions, shanks, num_channels, same_shank
         )
         if found.support is not None:
             candidates &= found.support
@@ -266,7 +287,7 @@ def phy_best_channels(
     ranked = rank_channels(found.amplitudes, candidates, amplitude_threshold, order)
     if found.channels_are_the_sorters and num_channels < PHY_NUM_CHANNELS:
         ranked = ranked[:, :num_channels]
-    return ChannelRanking(ranked, found.amplitudes, TemplateIds(found.template_of_unit))
+    return ranked
 
 
 class _Templates(NamedTuple):
@@ -276,11 +297,33 @@ class _Templates(NamedTuple):
     template_of_unit: NDArray  # (n_units,), -1 for none
     positions: NDArray  # (n_channels, 2)
     channel_order: NDArray | None = None  # (n_templates, n_loc): of sparse templates in the file
+    columns: NDArray | None = None  # the channels of the folder in its order; None: as they are
+
+    def on_columns(self, columns: NDArray) -> _Templates:
+        """Return the same on some channels in another order."""
+        table = np.full(self.positions.shape[0] + 1, -1, dtype=np.int64)  # the last one is for -1
+        table[columns] = np.arange(columns.size)
+        return self._replace(
+            amplitudes=self.amplitudes[:, columns],
+            support=None if self.support is None else self.support[:, columns],
+            positions=self.positions[columns],
+            channel_order=None if self.channel_order is None else table[self.channel_order],
+        )
+
+
+def _columns_of_folder(assignment: TemplateAssignment) -> NDArray | None:
+    """Return the channels in the order of the folder, which the order of equal ones hangs on."""
+    if not assignment.is_from_folder:
+        return None
+    channels = assignment.get_folder_channels()
+    columns = np.argsort(channels, kind="stable")
+    columns = columns[channels[columns] >= 0]
+    return None if np.array_equal(columns, np.arange(channels.size)) else columns
 
 
 def _templates_of(analyzer: Any) -> _Templates:
     locations = analyzer.get_channel_locations()
-    assignment = analyzer.get_extension("template_assignment")
+    assignment = assignment_of_named_folder(analyzer)
     if assignment is not None:
         sparse = assignment.info["sparse"]
         restricted = sparse or assignment.source == IDENTITY
@@ -292,8 +335,8 @@ def _templates_of(analyzer: Any) -> _Templates:
             # in the precision of the file: which of equally near channels come first hangs on it
             assignment.get_channel_positions(),
             assignment.get_template_channels(),
+            _columns_of_folder(assignment),
         )
-    refuse_if_lost(analyzer)
     extension = analyzer.get_extension("templates")
     if extension is None:
         raise MissingDataError(

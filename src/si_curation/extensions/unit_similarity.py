@@ -16,7 +16,7 @@ from si_curation._spikeinterface import as_array, register_extension
 from si_curation.checks import Checks, unit_index_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
-from si_curation.extensions.template_assignment import refuse_if_lost
+from si_curation.extensions.template_assignment import assignment_of_named_folder
 from si_curation.kernels.template_similarity import lagged_cosine_similarity, similarity_of_groups
 
 SOURCES = ("auto", "file", "templates")
@@ -86,6 +86,7 @@ class UnitSimilarity(UnitsExtension):
         checks.choice("source", source, SOURCES)
         max_lag_ms = checks.number("max_lag_ms", max_lag_ms, at_least=0)
         checks.finish()
+        assignment_of_named_folder(self.sorting_analyzer)
         if source == "file" and not _has_file(self.sorting_analyzer):
             raise MissingDataError(
                 "source='file' needs the sorter's similar_templates.npy, which this analyzer does "
@@ -183,7 +184,6 @@ def _has_file(analyzer: Any) -> bool:
 
 
 def _unit_templates(analyzer: Any) -> NDArray[np.floating]:
-    refuse_if_lost(analyzer)
     extension = analyzer.get_extension("templates")
     if extension is None:
         raise MissingDataError(

@@ -64,7 +64,8 @@ class WhatFollows(NamedTuple):
     ----------
     templates : bool
         Templates of units, their similarities and locations. Not where there are waveforms, which
-        SpikeInterface makes the templates of units from.
+        SpikeInterface makes the templates of units from, nor where the templates of units were
+        averaged from traces before a folder was attached.
     channels : bool
         The channels of units, and the features on them. Not where principal components were
         computed, or cannot be read again: these are only there on the channels of before.
@@ -91,7 +92,7 @@ def what_follows(
         Extensions that are not taken into account.
     """
     names = set(loaded_extensions(analyzer)) - set(left_out)
-    if "waveforms" in names:
+    if "waveforms" in names or assignment.is_attached:
         return WhatFollows(False, False, None)
     if COMPONENTS not in names:
         return WhatFollows(True, True, None)

@@ -27,6 +27,7 @@ from si_curation.kernels.spike_vector import (
 from si_curation.kernels.template_counts import contingency_table
 from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.folder import PhyFolder, read_phy_folder
+from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.components import (
     COMPONENTS_PARAMS,
     feature_mask,
@@ -394,20 +395,7 @@ def _inject(
             "ms_after": (num_samples - folder.num_samples_before) * ms,
         },
     )
-    assignment = {
-        "spike_template_ids": spikes.template_ids,
-        "spike_rows": spikes.rows,
-        "templates": templates.templates,
-        "template_amplitudes": templates.amplitudes,
-        "template_support": templates.support,
-        "channel_positions": folder.channel_positions,
-        "folder_channels": np.arange(folder.num_channels, dtype=np.int32),
-        "template_info": templates.info(folder),
-    }
-    if folder.template_channels is not None:
-        assignment["template_channels"] = folder.template_channels.astype(np.int32)
-    if folder.similar_templates is not None:
-        assignment["similar_templates"] = np.array(folder.similar_templates, dtype=np.float32)
+    assignment = assignment_of_folder(folder, templates, spikes.rows, spikes.template_ids)
     inject_extension(analyzer, "template_assignment", assignment, {})
     amplitudes = _spike_amplitudes(folder, templates, spikes)
     if amplitudes is not None:

@@ -10,7 +10,10 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.extensions.template_assignment import TemplateAssignment, refuse_if_lost
+from si_curation.extensions.template_assignment import (
+    TemplateAssignment,
+    assignment_of_named_folder,
+)
 from si_curation.kernels.feature_projections import gather_features
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.reading.features import FeatureChannels
@@ -70,9 +73,8 @@ def get_spike_features(
     >>> sic.get_spike_features(analyzer, [0, 1, 2], [20, 21]).shape
     (3, 2, 6)
     """
-    assignment = sorting_analyzer.get_extension("template_assignment")
+    assignment = assignment_of_named_folder(sorting_analyzer)
     if assignment is None or not assignment.is_from_folder:
-        refuse_if_lost(sorting_analyzer)
         raise MissingDataError(
             "this analyzer was not read from a Kilosort folder, and only those have pc_features; "
             "those of SpikeInterface (its extension 'principal_components') are computed from a "
@@ -114,7 +116,8 @@ def _read(
     features = files.features_of_spikes(spikes, channels_from)
     folder_channels = assignment.get_folder_channels()
     places = np.full((1, spikes.num_channels), -1, dtype=np.int64)
-    places[0, folder_channels[channels]] = np.arange(channels.size)
+    in_folder = folder_channels[channels] >= 0
+    places[0, folder_channels[channels[in_folder]]] = np.flatnonzero(in_folder)
     values = np.asarray(features.values)
     out = np.zeros((asked.size, channels.size, values.shape[1]), dtype=np.float32)
 

@@ -204,7 +204,8 @@ def _clusters_in_folder(
         with read_phy_folder(folder_path, sampling_frequency=rate) as folder:
             spikes = analyzer.sorting.to_spike_vector()
             if rows.max(initial=-1) >= folder.num_spikes or not np.array_equal(
-                np.asarray(folder.spike_samples)[rows], spikes["sample_index"]
+                np.asarray(folder.spike_samples)[rows],
+                spikes["sample_index"] + assignment.frame_offset,
             ):
                 logger.info("%s is not what the analyzer was read from any more", folder_path)
                 return None

@@ -11,7 +11,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
 from si_curation.exporters.nwb.spikes import is_in_uv
-from si_curation.extensions.template_assignment import refuse_if_lost
+from si_curation.extensions.template_assignment import assignment_of_named_folder
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.variables import ChannelIndices
 
@@ -32,8 +32,8 @@ def best_channels(analyzer: SortingAnalyzer) -> list[ChannelIndices] | None:
     if extension is not None:
         return list(extension.get_data(outputs="indices").values())
     names = ("template_assignment", "templates")
+    assignment_of_named_folder(analyzer)
     if all(analyzer.get_extension(name) is None for name in names):
-        refuse_if_lost(analyzer)
         logger.warning(
             "the analyzer has no templates: units are written without electrodes; compute "
             "'random_spikes' and 'templates' first to have them"

@@ -119,6 +119,9 @@ def plan_curation(
     if findings.with_severity("error") or spikes is None:
         raise PhyFolderError(source, findings.with_severity("error"))
     table = spike_table(sorting_analyzer)
+    offset = sorting_analyzer.get_extension("template_assignment").frame_offset
+    if offset:  # of a slice, whose times begin at 0
+        table = table + np.array([offset, 0, 0])
     rows = FileRows(sorting_analyzer.get_extension("template_assignment").get_spike_rows())
     num_units = len(sorting_analyzer.unit_ids)
     own_ids = whole_ids(sorting_analyzer.unit_ids)

@@ -100,7 +100,8 @@ def depths_from_features(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float3
     files.check(spikes.rows, spikes.template_ids)
     depths = np.full(spikes.num_channels, np.nan)
     positions = assignment.get_channel_positions()
-    depths[assignment.get_folder_channels()] = positions[:, 1]
+    channels = assignment.get_folder_channels()
+    depths[channels[channels >= 0]] = positions[channels >= 0, 1]
     out = np.empty(spikes.rows.size, dtype=np.float32)
 
     def fill(piece: slice) -> None:

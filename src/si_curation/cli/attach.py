@@ -1,0 +1,74 @@
+"""The command that attaches a Kilosort folder to a saved analyzer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+from spikeinterface.core import load_sorting_analyzer
+
+from si_curation.cli.analyzers import save
+from si_curation.cli.options import PATH, folder_argument
+from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
+
+
+@click.command()
+@click.argument("analyzer", type=PATH)
+@folder_argument
+@click.option("--output", type=PATH, help="New analyzer: a folder, or zarr where it ends in .zarr.")
+@click.option("--in-place", is_flag=True, help="Write into ANALYZER itself.")
+@click.option(
+    "--frame-offset",
+    type=int,
+    help="Sample of the folder that is sample 0 of the analyzer, if a slice moved the times.",
+)
+@click.option(
+    "--unwhiten",
+    type=click.Choice(["auto", "phy", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto: the sorter's orientation; phy: as phy shows; none: as stored.",
+)
+def attach(
+    analyzer: Path,
+    folder: Path,
+    output: Path | None,
+    in_place: bool,
+    frame_offset: int | None,
+    unwhiten: Literal["auto", "phy", "none"],
+) -> None:
+    """Attach a Kilosort/phy folder to a saved SortingAnalyzer: templates and lineage of its spikes.
+
+    Every spike of the analyzer has to be in the folder. With neither --output nor --in-place it is
+    only tried, and nothing is written.
+    """
+    from si_curation.extensions.template_assignment import attach_kilosort_folder
+    from si_curation.reading.saving import is_saved_analyzer
+
+    if output is not None and in_place:
+        raise ParameterError("give --output or --in-place, not both")
+    if output is not None and output.exists():
+        raise OutputExistsError(f"{output} exists; give another --output")
+    if not analyzer.is_dir() or not is_saved_analyzer(analyzer):
+        raise FolderNotFoundError(f"{analyzer} is not a saved SortingAnalyzer")
+    loaded = load_sorting_analyzer(analyzer)
+    if not in_place:
+        loaded = loaded.save_as(format="memory")
+    found = attach_kilosort_folder(
+        loaded,
+        folder,
+        frame_offset=frame_offset,
+        unwhiten=False if unwhiten == "none" else unwhiten,
+    )
+    table = found.get_data()
+    click.echo(
+        f"{int(table['num_spikes'].sum())} spikes of {len(table)} units are in {folder} "
+        f"({found.source}, {found.template_ids.size} templates, frame offset "
+        f"{found.frame_offset}); "
+        f"{int((table['num_templates'] > 1).sum())} units have spikes of several templates"
+    )
+    if output is not None:
+        click.echo(f"Wrote {save(loaded, output).folder}")
+    elif not in_place:
+        click.echo("Nothing was written: give --output or --in-place")

@@ -1,0 +1,344 @@
+"""Which row of a folder each spike of a sorting is: by its sample and cluster, else by its sample.
+
+Both lists are in the order of their samples, so that one pass over the two finds the spikes of each
+sample side by side: no sorting, no table of keys.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.kernels.parallel import njit
+
+_NONE = -1
+_MANY_PAIRS = 4096  # of one sample: compared one by one up to here, sorted by cluster above
+_NUM_PROBED = 64
+
+
+@njit
+def _match_sorted(
+    clusters: NDArray, file_clusters: NDArray, i: int, j: int, used: NDArray, rows: NDArray
+) -> int:
+    # clusters, file_clusters: of the spikes and rows at one sample, which begin at i and j
+    a = np.argsort(clusters, kind="mergesort")
+    b = np.argsort(file_clusters, kind="mergesort")
+    k = found = 0
+    for m in range(a.size):
+        while k < b.size and (used[j + b[k]] or file_clusters[b[k]] < clusters[a[m]]):
+            k += 1
+        if k < b.size and file_clusters[b[k]] == clusters[a[m]]:
+            rows[i + a[m]] = j + b[k]
+            used[j + b[k]] = True
+            found += 1
+            k += 1
+    return found
+
+
+@njit
+def _match_clusters(
+    samples: NDArray,
+    unit_index: NDArray,
+    cluster_of_unit: NDArray,
+    file_samples: NDArray,
+    file_clusters: NDArray,
+    offset: int,
+    used: NDArray,
+    rows: NDArray,
+) -> int:
+    # samples, unit_index, rows (n,); file_samples, file_clusters, used (n_rows,)
+    n, num_rows = samples.size, file_samples.size
+    i = j = found = 0
+    while i < n and j < num_rows:
+        sample = np.int64(samples[i]) + offset
+        if file_samples[j] < sample:
+            j += 1
+            continue
+        if file_samples[j] > sample:
+            i += 1
+            continue
+        i_end, j_end = i + 1, j + 1
+        while i_end < n and np.int64(samples[i_end]) + offset == sample:
+            i_end += 1
+        while j_end < num_rows and file_samples[j_end] == sample:
+            j_end += 1
+        if (i_end - i) * (j_end - j) > _MANY_PAIRS:
+            of_spikes = cluster_of_unit[unit_index[i:i_end]]
+            of_rows = file_clusters[j:j_end].astype(np.int64)
+            found += _match_sorted(of_spikes, of_rows, i, j, used, rows)
+        else:
+            for k in range(i, i_end):
+                cluster = cluster_of_unit[unit_index[k]]
+                if cluster < 0:
+                    continue
+                for row in range(j, j_end):
+                    if not used[row] and file_clusters[row] == cluster:
+                        used[row] = True
+                        rows[k] = row
+                        found += 1
+                        break
+        i, j = i_end, j_end
+    return found
+
+
+def match_by_cluster(
+    samples: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    cluster_of_unit: NDArray[np.int64],
+    file_samples: NDArray[np.integer],
+    file_clusters: NDArray[np.integer],
+    offset: int = 0,
+) -> NDArray[np.integer]:
+    """Return the row of each spike: that of the same sample and of the cluster that its unit is.
+
+    Of several spikes of one unit at one sample the first is the first such row, and so on.
+
+    Parameters
+    ----------
+    samples : array (n_spikes,) integer
+        Ascending.
+    unit_index : array (n_spikes,) integer
+    cluster_of_unit : array (n_units,) int64
+        -1 for a unit that is no cluster.
+    file_samples, file_clusters : array (n_rows,) integer
+        Samples ascending.
+    offset : int
+        Sample of the files that is sample 0 of the spikes.
+
+    Returns
+    -------
+    array (n_spikes,) int32 or int64
+        -1 for spikes that have no such row.
+
+    Examples
+    --------
+    >>> samples, units = np.array([10, 10, 12]), np.array([0, 1, 0])
+    >>> rows, clusters = np.array([10, 10, 13]), np.array([5, 7, 7])
+    >>> match_by_cluster(samples, units, np.array([7, 5]), rows, clusters)
+    array([ 1,  0, -1], dtype=int32)
+    """
+    rows = np.full(len(samples), _NONE, dtype=_row_dtype(len(file_samples)))
+    used = np.zeros(len(file_samples), dtype=np.bool_)
+    _match_clusters(
+        samples, unit_index, cluster_of_unit, file_samples, file_clusters, offset, used, rows
+    )
+    return rows
+
+
+def _row_dtype(num_rows: int) -> type[np.signedinteger]:
+    return np.int32 if num_rows < 2**31 else np.int64
+
+
+@njit
+def _match_unique(
+    spikes: NDArray,
+    samples: NDArray,
+    file_samples: NDArray,
+    free: NDArray,
+    offset: int,
+    rows: NDArray,
+    runs: NDArray,
+) -> tuple[int, int]:
+    # spikes (m,): those to match; samples, rows (n,); free (n_free,): rows that can be taken;
+    # runs (m, 4): begin and end in spikes and in free of samples that are left open
+    i = j = missing = num_runs = 0
+    while i < spikes.size:
+        sample = np.int64(samples[spikes[i]]) + offset
+        while j < free.size and file_samples[free[j]] < sample:
+            j += 1
+        i_end, j_end = i + 1, j
+        while i_end < spikes.size and np.int64(samples[spikes[i_end]]) + offset == sample:
+            i_end += 1
+        while j_end < free.size and file_samples[free[j_end]] == sample:
+            j_end += 1
+        missing += max(0, (i_end - i) - (j_end - j))
+        if i_end - i == 1 and j_end - j == 1:
+            rows[spikes[i]] = free[j]
+        elif j_end > j:
+            runs[num_runs, 0], runs[num_runs, 1] = i, i_end
+            runs[num_runs, 2], runs[num_runs, 3] = j, j_end
+            num_runs += 1
+        i, j = i_end, j_end
+    return missing, num_runs
+
+
+@njit
+def _note_clusters(
+    spikes: NDArray, unit_index: NDArray, rows: NDArray, small_cluster: NDArray, seen: NDArray
+) -> None:
+    # small_cluster (n_rows,); seen (n_units, n_clusters) bool
+    for m in range(spikes.size):
+        row = rows[spikes[m]]
+        if row >= 0:
+            seen[unit_index[spikes[m]], small_cluster[row]] = True
+
+
+@njit
+def _take_of_unit(
+    run: NDArray,
+    unit: int,
+    unit_of: NDArray,
+    cluster_of: NDArray,
+    kind_of: NDArray,
+    seen: NDArray,
+    taken: NDArray,
+    chosen: NDArray,
+) -> int:
+    # the spikes of one unit at one sample: as many rows of its clusters as spikes, or all alike
+    # unit_of, chosen (m,): of the spikes to match; cluster_of, kind_of, taken (n_free,)
+    wanted = candidates = 0
+    alike, kind = True, np.int64(-1)
+    for m in range(run[0], run[1]):
+        wanted += unit_of[m] == unit and chosen[m] < 0
+    for k in range(run[2], run[3]):
+        if not taken[k] and seen[unit, cluster_of[k]]:
+            alike &= candidates == 0 or kind_of[k] == kind
+            kind = kind_of[k]
+            candidates += 1
+    if candidates < wanted or (candidates > wanted and not alike):
+        return 0
+    k = run[2]
+    for m in range(run[0], run[1]):
+        if unit_of[m] == unit and chosen[m] < 0:
+            while taken[k] or not seen[unit, cluster_of[k]]:
+                k += 1
+            taken[k] = True
+            chosen[m] = k
+    return wanted
+
+
+@njit
+def _resolve(
+    runs: NDArray,
+    unit_of: NDArray,
+    cluster_of: NDArray,
+    kind_of: NDArray,
+    seen: NDArray,
+    chosen: NDArray,
+) -> None:
+    taken = np.zeros(cluster_of.size, dtype=np.bool_)
+    for r in range(len(runs)):
+        run = runs[r]
+        changed = True
+        while changed:
+            changed = False
+            for m in range(run[0], run[1]):
+                if chosen[m] < 0:
+                    found = _take_of_unit(
+                        run, unit_of[m], unit_of, cluster_of, kind_of, seen, taken, chosen
+                    )
+                    changed |= found > 0
+
+
+class SampleMatch(NamedTuple):
+    """What is left open after spikes were matched by their samples.
+
+    Attributes
+    ----------
+    missing : int
+        Spikes that have no row at their sample that is not another spike's.
+    ambiguous : int
+        Spikes that more than one row could be.
+    """
+
+    missing: int
+    ambiguous: int
+
+
+def match_by_sample(
+    rows: NDArray[np.integer],
+    samples: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    file_samples: NDArray[np.integer],
+    file_clusters: NDArray[np.integer],
+    file_templates: NDArray[np.integer],
+    offset: int = 0,
+) -> SampleMatch:
+    """Fill in the rows of spikes that have none yet, by their samples, where that is certain.
+
+    A spike is the row at its sample where there is one of each. These tell which clusters each unit
+    has spikes of. Where a sample has several, the spikes of a unit are the rows of its clusters:
+    where there are as many, in their order, or where all are of one cluster and one template, the
+    first ones. Each decision can make others certain. What stays open is counted, not guessed.
+
+    Parameters
+    ----------
+    rows : array (n_spikes,) int
+        -1 for spikes without a row. Changed in place.
+    samples : array (n_spikes,) integer
+        Ascending.
+    unit_index : array (n_spikes,) integer
+    file_samples, file_clusters, file_templates : array (n_rows,) integer
+        Samples ascending.
+    offset : int
+        Sample of the files that is sample 0 of the spikes.
+
+    Returns
+    -------
+    SampleMatch
+
+    Examples
+    --------
+    >>> rows, units = np.array([-1, -1, -1]), np.array([0, 0, 1])
+    >>> clusters = np.array([3, 4, 3])
+    >>> match_by_sample(
+    ...     rows, np.array([5, 9, 9]), units, np.array([5, 9, 9]), clusters, np.array([0, 1, 0])
+    ... )
+    SampleMatch(missing=0, ambiguous=1)
+    >>> rows
+    array([ 0,  2, -1])
+    """
+    spikes = np.flatnonzero(rows < 0)
+    is_free = np.ones(len(file_samples), dtype=bool)
+    is_free[rows[rows >= 0]] = False
+    free = np.flatnonzero(is_free)
+    runs = np.empty((spikes.size, 4), dtype=np.int64)
+    missing, num_runs = _match_unique(spikes, samples, file_samples, free, offset, rows, runs)
+    if num_runs and not missing:
+        _, small_cluster = np.unique(file_clusters, return_inverse=True)
+        num_units = int(unit_index.max(initial=-1)) + 1
+        seen = np.zeros((num_units, int(small_cluster.max(initial=-1)) + 1), dtype=bool)
+        _note_clusters(spikes, unit_index, rows, small_cluster, seen)
+        num_templates = int(file_templates.max(initial=0)) + 1
+        cluster_of = small_cluster[free].astype(np.int64)
+        kind_of = cluster_of * num_templates + file_templates[free]
+        chosen = np.full(spikes.size, _NONE, dtype=np.int64)
+        _resolve(runs[:num_runs], unit_index[spikes], cluster_of, kind_of, seen, chosen)
+        rows[spikes[chosen >= 0]] = free[chosen[chosen >= 0]]
+    return SampleMatch(missing, int(np.count_nonzero(rows[spikes] < 0)) - missing)
+
+
+def find_offsets(
+    samples: NDArray[np.integer], file_samples: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return by how many samples the first spikes may have been moved against the files.
+
+    Parameters
+    ----------
+    samples, file_samples : array (n,), (n_rows,) integer
+        Ascending.
+
+    Returns
+    -------
+    array (n_offsets,) int64
+        Positive offsets at which the first 64 spikes are all in the files, and at least one spike
+        of the files lies before sample 0 of the spikes, as where a slice was cut out.
+
+    Examples
+    --------
+    >>> find_offsets(np.array([2, 5, 6]), np.array([1, 12, 15, 16, 30]))
+    array([10])
+    >>> find_offsets(np.array([2, 5, 6]), np.array([3, 6, 7]))
+    array([], dtype=int64)
+    """
+    if len(samples) == 0 or len(file_samples) == 0:
+        return np.zeros(0, dtype=np.int64)
+    first = samples[:_NUM_PROBED].astype(np.int64)
+    values = file_samples.astype(np.int64, copy=False)
+    offsets = np.unique(values - first[0])
+    for sample in first[1:]:
+        places = np.searchsorted(values, offsets + sample)
+        offsets = offsets[values[np.minimum(places, values.size - 1)] == offsets + sample]
+    return offsets[(offsets > 0) & (values[0] < offsets)]

@@ -1,0 +1,351 @@
+"""The Kilosort folder behind an analyzer that SpikeInterface made: which row each spike is.
+
+A folder is attached where every spike of the analyzer is a row of it, without doubt: by sample and
+cluster; where units were merged, split or renamed elsewhere, by sample, and by the clusters that
+the unit is seen to have spikes of. Nothing is attached by half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import rec_attributes_of, start_frames_of
+from si_curation.errors import MissingDataError, ParameterError
+from si_curation.kernels.spike_matching import (
+    SampleMatch,
+    find_offsets,
+    match_by_cluster,
+    match_by_sample,
+)
+from si_curation.kernels.spike_vector import take_rows
+from si_curation.phy.folder import PhyFolder, read_phy_folder
+from si_curation.reading.assignment import assignment_of_folder
+from si_curation.reading.templates import Unwhiten, make_sorter_templates
+from si_curation.variables import FileRows, TemplateIds
+
+_TOLERANCE_UM = 1e-2
+_SHOWN = 10
+
+
+def folders_named_by(analyzer: SortingAnalyzer) -> list[str]:
+    """Return the folders that a sorting names, by its annotation and unit property `phy_folder`."""
+    named = [analyzer.sorting.get_annotation("phy_folder")]
+    of_units = analyzer.sorting.get_property("phy_folder")
+    named += [] if of_units is None else of_units.tolist()
+    return list(dict.fromkeys(str(one) for one in named if one))
+
+
+class AttachedFolder(NamedTuple):
+    """What attaching a folder gives.
+
+    Attributes
+    ----------
+    assignment : dict
+        Data of the extension `template_assignment`.
+    groups : dict
+        {unit id: phy's group} of the units that are one cluster of the folder as it is now.
+    changed : tuple of str
+        What differs between the units and the clusters of the folder.
+    """
+
+    assignment: dict[str, Any]
+    groups: dict[Any, str]
+    changed: tuple[str, ...]
+
+
+def attach_folder(
+    analyzer: SortingAnalyzer,
+    folder_path: str | Path,
+    frame_offset: int | None = None,
+    unwhiten: Unwhiten | Literal[False] = "auto",
+) -> AttachedFolder:
+    """Match every spike of an analyzer to its row of a folder; the analyzer is not changed.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    folder_path : str or Path
+    frame_offset : int, optional
+        Sample of the folder that is sample 0 of the analyzer; None: 0, or where a slice begins.
+    unwhiten : {"auto", "phy", False}
+
+    Returns
+    -------
+    AttachedFolder
+
+    Raises
+    ------
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or cannot be read.
+    ParameterError
+        Its spikes or channels are not those of the analyzer.
+    """
+    with read_phy_folder(folder_path, sampling_frequency=analyzer.sampling_frequency) as folder:
+        _check_rate(analyzer, folder)
+        channels = match_channels(analyzer, folder)
+        spikes = _FileSpikes.of(folder)
+        matched = _match(analyzer, spikes, frame_offset, folder)
+        template_ids = take_rows(folder.spike_templates, FileRows(matched.rows), np.int32)
+        templates = make_sorter_templates(folder, unwhiten, _gains(analyzer, channels, folder))
+        data = assignment_of_folder(
+            folder, templates, FileRows(matched.rows), TemplateIds(template_ids), channels
+        )
+        data["template_info"].update(attached=True, frame_offset=matched.offset)
+        groups, changed = _compare_clusters(analyzer, folder, matched.rows)
+    return AttachedFolder(data, groups, changed)
+
+
+def _check_rate(analyzer: SortingAnalyzer, folder: PhyFolder) -> None:
+    ours, its = float(analyzer.sampling_frequency), folder.params.get("sample_rate")
+    if isinstance(its, int | float) and not np.isclose(ours, its, rtol=1e-5, atol=1e-2):
+        raise ParameterError(
+            f"{folder.folder} is not the folder of this analyzer: its sampling frequency is "
+            f"{its} Hz, that of the analyzer {ours} Hz"
+        )
+
+
+def match_channels(analyzer: SortingAnalyzer, folder: PhyFolder) -> NDArray[np.int32]:
+    """Return the channel of a folder that each channel of an analyzer is; -1 for none.
+
+    By the positions on the probe; without any, or where several channels are at one place, by the
+    columns of the raw file.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    folder : PhyFolder
+
+    Returns
+    -------
+    array (n_channels,) int32
+
+    Raises
+    ------
+    ParameterError
+        The channels differ.
+    """
+    num_channels = analyzer.get_num_channels()
+    ours = np.asarray(analyzer.get_channel_locations(), dtype=np.float64)
+    its = np.asarray(folder.channel_positions, dtype=np.float64)
+    if ours.shape[1] == its.shape[1]:
+        near = np.abs(ours[:, None] - its[None]).max(axis=2) <= _TOLERANCE_UM
+        if near.sum(axis=0).max() <= 1 and near.sum(axis=1).max() <= 1 and near.any():
+            found = np.where(near.any(axis=1), near.argmax(axis=1), -1).astype(np.int32)
+            if near.any(axis=0).all() or near.any(axis=1).all():
+                return found
+            raise ParameterError(
+                f"the channels of {folder.folder} are not those of the analyzer: "
+                f"{int(near.sum())} positions agree, of {num_channels} channels of the analyzer "
+                f"and {folder.num_channels} of the folder"
+            )
+    raw = rec_attributes_of(analyzer)["properties"].get("channel_map")
+    columns = np.arange(num_channels) if raw is None else np.asarray(raw)
+    agree = bool(np.isin(folder.channel_map, columns).all())
+    if not agree or not _same_shape(ours[np.isin(columns, folder.channel_map)], its):
+        raise ParameterError(
+            f"the channels of {folder.folder} are not those of the analyzer: it has "
+            f"{folder.num_channels} (columns {folder.channel_map.min()} to "
+            f"{folder.channel_map.max()} of the raw file, from {its[0].tolist()} µm), the analyzer "
+            f"{num_channels} (from {ours[0].tolist()} µm), and their positions do not agree; give "
+            "the recording its probe"
+        )
+    table = np.full(int(max(columns.max(), folder.channel_map.max())) + 1, -1, dtype=np.int32)
+    table[folder.channel_map] = np.arange(folder.num_channels)
+    return table[columns]
+
+
+def _same_shape(ours: NDArray[np.float64], its: NDArray[np.float64]) -> bool:
+    """Whether the sets of places are the same, so that the columns can be trusted."""
+    if ours.shape != its.shape:
+        return False
+    a, b = (np.unique(np.round(one - one.min(axis=0), 2), axis=0) for one in (ours, its))
+    return a.shape == b.shape and bool(np.allclose(a, b, atol=_TOLERANCE_UM))
+
+
+def _gains(
+    analyzer: SortingAnalyzer, channels: NDArray[np.int32], folder: PhyFolder
+) -> NDArray[np.float64] | None:
+    """Return the gain of each channel of the folder, where the analyzer is in µV."""
+    known = rec_attributes_of(analyzer)["properties"].get("gain_to_uV")
+    if not analyzer.return_in_uV or known is None:
+        return None
+    gains = np.full(folder.num_channels, np.nan)
+    gains[channels[channels >= 0]] = np.asarray(known, dtype=np.float64)[channels >= 0]
+    if np.isnan(gains).all():
+        return None
+    return np.where(np.isnan(gains), np.nanmedian(gains), gains)
+
+
+class _FileSpikes(NamedTuple):
+    """The spikes of a folder in the order of their samples."""
+
+    samples: NDArray[np.int64]
+    clusters: NDArray[np.integer]
+    templates: NDArray[np.integer]
+    order: NDArray[np.int64] | None  # row in the files of each; None: as they are
+
+    @staticmethod
+    def of(folder: PhyFolder) -> _FileSpikes:
+        arrays = [
+            np.asarray(one)
+            for one in (folder.spike_samples, folder.spike_clusters, folder.spike_templates)
+        ]
+        if folder.spikes_are_sorted:
+            return _FileSpikes(arrays[0], arrays[1], arrays[2], None)
+        order = np.argsort(arrays[0], kind="stable")
+        return _FileSpikes(arrays[0][order], arrays[1][order], arrays[2][order], order)
+
+
+class _Match(NamedTuple):
+    rows: NDArray[np.integer]  # (n_spikes,) row in the files
+    offset: int
+
+
+def _match(
+    analyzer: SortingAnalyzer, spikes: _FileSpikes, frame_offset: int | None, folder: PhyFolder
+) -> _Match:
+    vector = analyzer.sorting.to_spike_vector()
+    samples = _samples_of_recording(analyzer, vector)
+    clusters = clusters_of_units(analyzer)
+    best: tuple[int, int, SampleMatch] | None = None
+    for offset in _offsets(analyzer, samples, spikes, frame_offset):
+        rows = _rows_by_cluster(vector["unit_index"], samples, clusters, spikes, offset)
+        open_ones = SampleMatch(0, 0)
+        if rows.size and rows.min() < 0:
+            open_ones = match_by_sample(rows, samples, vector["unit_index"], *spikes[:3], offset)
+        left = open_ones.missing + open_ones.ambiguous
+        if not left:
+            if spikes.order is not None:
+                rows = spikes.order[rows].astype(rows.dtype)
+            return _Match(rows, offset)
+        if best is None or left < best[0]:
+            best = left, offset, open_ones
+    if best is None:
+        raise RuntimeError("there is always an offset to try")
+    _refuse(folder, len(vector), best[1], best[2], frame_offset)
+
+
+def _refuse(
+    folder: PhyFolder, num_spikes: int, offset: int, found: SampleMatch, asked: int | None
+) -> NoReturn:
+    at = f" (sample 0 of the analyzer taken as sample {offset} of the folder)" if offset else ""
+    if found.missing:
+        text = (
+            f"{found.missing} of {num_spikes} spikes of the analyzer are not in {folder.folder}, "
+            f"which has {folder.num_spikes} spikes{at}: another session, or times that were moved"
+        )
+        text += "" if asked is not None else "; if a slice moved them, give frame_offset="
+        raise ParameterError(text)
+    raise ParameterError(
+        f"{found.ambiguous} of {num_spikes} spikes of the analyzer could be more than one spike of "
+        f"{folder.folder}{at}, which are at the same sample; where spikes were removed in a merge, "
+        "merge without it (delta_time_ms=None)"
+    )
+
+
+def _samples_of_recording(analyzer: SortingAnalyzer, vector: NDArray[np.void]) -> NDArray:
+    """Return the sample of each spike from the beginning of the first segment."""
+    num_segments = analyzer.get_num_segments()
+    if num_segments == 1:
+        return vector["sample_index"]  # a view, not a copy
+    lengths = [analyzer.get_num_samples(segment) for segment in range(num_segments)]
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+    return vector["sample_index"] + starts[vector["segment_index"]]
+
+
+def clusters_of_units(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
+    """Return the cluster that each unit says it is; -1 where it says none.
+
+    By the unit property ``original_cluster_id``, else by the unit's id.
+    """
+    ids = analyzer.unit_ids.tolist()
+    known = analyzer.sorting.get_property("original_cluster_id")
+    out = np.array([_whole(one) for one in ids], dtype=np.int64)
+    if known is not None:
+        original = np.array([_whole(one) for one in known.tolist()], dtype=np.int64)
+        out = np.where(original >= 0, original, out)
+    return out
+
+
+def _whole(value: Any) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return -1
+    return int(number) if number.is_integer() and 0 <= number < 2**62 else -1
+
+
+def _offsets(
+    analyzer: SortingAnalyzer, samples: NDArray, spikes: _FileSpikes, asked: int | None
+) -> Iterator[int]:
+    """Yield the offsets to try: the one asked for, else those known of slices, else those found."""
+    if asked is not None:
+        yield int(asked)
+        return
+    known = list(dict.fromkeys([0, *start_frames_of(analyzer)]))
+    yield from known
+    yield from (int(i) for i in find_offsets(samples, spikes.samples)[:_SHOWN] if i not in known)
+
+
+def _rows_by_cluster(
+    unit_index: NDArray,
+    samples: NDArray,
+    clusters: NDArray[np.int64],
+    spikes: _FileSpikes,
+    offset: int,
+) -> NDArray[np.integer]:
+    """Return the rows of the units of which every spike is a row of the unit's cluster."""
+    rows = match_by_cluster(samples, unit_index, clusters, spikes.samples, spikes.clusters, offset)
+    if rows.size and rows.min() < 0:
+        fits = np.ones(clusters.size, dtype=bool)
+        fits[unit_index[rows < 0]] = False
+        rows[~fits[unit_index]] = -1
+    return rows
+
+
+def _compare_clusters(
+    analyzer: SortingAnalyzer, folder: PhyFolder, rows: NDArray[np.integer]
+) -> tuple[dict[Any, str], tuple[str, ...]]:
+    """Return the groups of units that are clusters, and what units and clusters differ in."""
+    unit_index = analyzer.sorting.to_spike_vector()["unit_index"].astype(np.int64)
+    cluster_index = np.searchsorted(folder.cluster_ids, np.asarray(folder.spike_clusters)[rows])
+    num_clusters = folder.cluster_ids.size
+    pairs = np.unique(unit_index * num_clusters + cluster_index)
+    said = clusters_of_units(analyzer)
+    groups, changed = {}, []
+    its_groups = folder.groups
+    for unit, unit_id in enumerate(analyzer.unit_ids.tolist()):
+        mine = pairs[pairs // num_clusters == unit] % num_clusters
+        its = [int(folder.cluster_ids[i]) for i in mine]
+        if len(its) == 1 and its[0] == said[unit]:
+            groups[unit_id] = its_groups[its[0]]
+        elif its:
+            names = ", ".join(map(str, its[:_SHOWN])) + (", ..." if len(its) > _SHOWN else "")
+            changed.append(f"unit {unit_id} is in cluster{'s' * (len(its) > 1)} {names}")
+    newest = max(int(said.max(initial=-1)), folder.num_templates - 1)
+    saved_since = any(int(i) > newest for i in folder.cluster_ids[np.unique(pairs % num_clusters)])
+    return groups, tuple(changed) if saved_since else ()
+
+
+def single_folder_named_by(analyzer: SortingAnalyzer) -> str | None:
+    """Return the folder that a sorting names; None where it names none.
+
+    Raises
+    ------
+    MissingDataError
+        It names several.
+    """
+    named = folders_named_by(analyzer)
+    if len(named) > 1:
+        raise MissingDataError(
+            f"the spikes of this analyzer are from {len(named)} Kilosort folders "
+            f"({', '.join(named[:_SHOWN])}), and only one can be attached: make an analyzer of "
+            "each, or give kilosort_folder=None (the units are the templates)"
+        )
+    return named[0] if named else None
