@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import spikeinterface.core as sc
 import spikeinterface.postprocessing.template_similarity
 from spikeinterface.core import NumpySorting
 from spikeinterface.curation import apply_curation
@@ -352,6 +353,112 @@ def test_journal_of_a_curation_can_be_resumed(analyzer, tmp_path):
     assert trains_in(again) == trains_in(session)
     assert again.history.equals(session.history)
     assert again.history["decided_by"].unique().tolist() == ["SpikeInterface curation"]
+
+
+# --------------------------------------------------------------- as other programs write them
+
+
+def text(ids):
+    return [str(i) for i in ids]
+
+
+WRITTEN = {
+    "sortingview": lambda a, b, c, ids: {
+        "labelsByUnit": {str(c): ["accept", "mua"]},
+        "labelChoices": ["accept", "mua", "noise"],
+        "mergeGroups": [[a, b]],
+        "isClosed": False,
+    },
+    "sortingview, ids as text, one label": lambda a, b, c, ids: {
+        "labelsByUnit": {str(c): ["accept"]},
+        "mergeGroups": [text([a, b])],
+    },
+    "sortingview without labels": lambda a, b, c, ids: {"mergeGroups": [[a, b]]},
+    "sortingview in figpack": lambda a, b, c, ids: {
+        "annotations": {
+            "/": {
+                "sorting_curation": json.dumps(
+                    {"labelsByUnit": {str(c): ["accept"]}, "mergeGroups": [text([a, b])]}
+                )
+            }
+        }
+    },
+    "AIND: no version, no units": lambda a, b, c, ids: {
+        "label_definitions": QUALITY,
+        "manual_labels": [{"unit_id": c, "quality": ["good"]}],
+        "merge_unit_groups": [[a, b]],
+        "removed_units": [],
+    },
+    "SpikeInterface 0.102": lambda a, b, c, ids: {
+        "format_version": "1",
+        "unit_ids": ids,
+        "label_definitions": QUALITY,
+        "manual_labels": [{"unit_id": c, "labels": {"quality": ["good"]}}],
+        "merge_unit_groups": [[a, b]],
+        "merge_new_unit_ids": [77],
+    },
+    "spikeinterface-gui, ids as text": lambda a, b, c, ids: {
+        "format_version": "2",
+        "unit_ids": text(ids),
+        "label_definitions": QUALITY,
+        "manual_labels": [{"unit_id": str(c), "labels": {"quality": ["good"]}}],
+        "merges": [{"unit_ids": text([a, b]), "new_unit_id": "77"}],
+        "splits": [],
+        "removed": [],
+    },
+    "version as a number, merges by their new id": lambda a, b, c, ids: {
+        "format_version": 2,
+        "unit_ids": ids,
+        "merges": {"77": [a, b]},
+    },
+}
+
+
+@pytest.mark.parametrize("as_steps", [False, True])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_files_as_programs_write_them(session, tmp_path, name, as_steps):
+    ids = session.unit_ids
+    a, b, c = ids[:3]
+    written = WRITTEN[name](a, b, c, ids)
+    expected = sorted([*trains_in(session)[a], *trains_in(session)[b]])
+    path = tmp_path / "curation.json"
+    path.write_text(json.dumps({"curation_steps": [written]} if as_steps else written))
+    assert session.apply_spikeinterface_curation(path) == {}
+    (new,) = set(session.unit_ids) - set(ids)
+    assert sorted(trains_in(session)[new]) == expected
+    if "77" in json.dumps(written):
+        assert new == 77
+    if "quality" in str(written.get("manual_labels", "")):
+        assert session.table.loc[c, "group"] == "good"
+    if "accept" in json.dumps(written):
+        assert session.table.loc[c, "accept"] is True
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_files_for_units_whose_ids_are_text(analyzer, tmp_path, name):
+    names = [str(i) for i in analyzer.unit_ids]
+    renamed = sic.read_kilosort_as_analyzer(analyzer.get_sorting_property("phy_folder")[0])
+    renamed = renamed.select_units(renamed.unit_ids)
+    sorting = NumpySorting.from_sorting(renamed.sorting).rename_units(names)
+    other = sc.create_sorting_analyzer(sorting, sc.generate_recording(8, durations=[60.0]))
+    other.compute({"random_spikes": {"max_spikes_per_unit": 5}, "templates": {}})
+    session = sic.CurationSession(other)
+    a, b, c = analyzer.unit_ids[:3].tolist()
+    session.apply_spikeinterface_curation(WRITTEN[name](a, b, c, analyzer.unit_ids.tolist()))
+    (new,) = set(session.unit_ids) - set(names)
+    assert isinstance(new, str)
+    assert {str(a), str(b)}.isdisjoint(session.unit_ids)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{"clusters": []}, {}, {"format_version": "9", "unit_ids": []}, {"annotations": {"/": {}}}],
+)
+def test_the_error_says_what_was_found_and_expected(session, tmp_path, written):
+    path = tmp_path / "curation.json"
+    path.write_text(json.dumps(written))
+    with pytest.raises(ParameterError, match="expected format_version 0"):
+        session.apply_spikeinterface_curation(path)
 
 
 # ---------------------------------------------------------------------------------- invalid

@@ -554,10 +554,11 @@ class CurationSession:
         Parameters
         ----------
         curation : dict, list, str, Path or a model
-            Format version 0 to 2 (a dict, the path of a JSON file, or
-            ``spikeinterface.curation.curation_model.Curation``), or a sequence of them
-            (``SequentialCuration``). Each is done in SpikeInterface's order: labels, removals,
-            merges, splits.
+            Format version 0 (sortingview's, also as figpack wraps it), 1 or 2: a dict, the path of
+            a JSON file, or ``spikeinterface.curation.curation_model.Curation``; or a sequence of
+            them (``SequentialCuration``). Ids may be text where units have whole numbers; a missing
+            version is known by the keys, and missing ``unit_ids`` are the units there are. Each is
+            done in SpikeInterface's order: labels, removals, merges, splits.
         reason, decided_by : str, optional
             For the history.
 

@@ -18,6 +18,20 @@ from si_curation.phy.tables import GROUPS
 Curation = Any  # a dict, a list of dicts, a path, or a model of spikeinterface.curation
 
 
+_SORTINGVIEW = frozenset({"labelsByUnit", "mergeGroups"})
+_KEYS = frozenset(
+    {
+        "manual_labels",
+        "merges",
+        "merge_unit_groups",
+        "removed",
+        "removed_units",
+        "splits",
+        "unit_ids",
+    }
+)
+
+
 class Curated(Protocol):
     """What a curation is applied to: the operations of `CurationSession`."""
 
@@ -129,7 +143,7 @@ def apply_curation_model(
 ) -> dict[Any, Any]:
     """Do the steps of a curation in a session; see `apply_spikeinterface_curation`."""
     renamed: dict[Any, Any] = {}
-    for one in read_curation(curation):
+    for one in read_curation(curation, session.unit_ids):
         expected = {renamed.get(i, i) for i in one.unit_ids}
         if expected != set(session.unit_ids):
             missing = sorted(map(str, expected - set(session.unit_ids)))
@@ -194,12 +208,108 @@ def _fields_of(definition: Any, name: str, values: list[str]) -> list[tuple[str,
     return [(value, True) for value in values]  # as SpikeInterface: one column per option
 
 
-def read_curation(curation: Curation) -> list[Any]:
-    """Read a SpikeInterface curation, whatever it is given as.
+def _plain_curation(given: Any, unit_ids: Sequence[Any]) -> Any:
+    """Return one curation of a file in version 2, with ids of the type of the units here.
+
+    Programs leave out the version and the units (AIND), write ids as text (JSON's keys are), or
+    write sortingview's format, which figpack wraps.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    one = dict(given)
+    wrapped = one.get("annotations")
+    if isinstance(wrapped, Mapping) and isinstance(wrapped.get("/"), Mapping):
+        one = dict(json.loads(wrapped["/"].get("sorting_curation") or "{}"))
+    version = str(one.get("format_version", "0" if _SORTINGVIEW & one.keys() else "2"))
+    if version not in ("0", "1", "2") or not (_KEYS | _SORTINGVIEW) & one.keys():
+        raise ParameterError(
+            f"not a SpikeInterface curation: format_version {version!r} with the keys "
+            f"{', '.join(map(str, list(one)[:10])) or '(none)'}; expected format_version 0 "
+            f"(sortingview: {', '.join(sorted(_SORTINGVIEW))}), 1 or 2 (some of "
+            f"{', '.join(sorted(_KEYS))})"
+        )
+    if version == "0":
+        one = _from_sortingview(one)
+    one.setdefault("unit_ids", list(unit_ids) or _units_named_in(one))
+    one["format_version"] = "2"
+    if one.get("merge_unit_groups") is not None:  # of version 1
+        groups = one["merge_unit_groups"]
+        names = one.get("merge_new_unit_ids") or [None] * len(groups)
+        pairs = zip(groups, names, strict=True)
+        one["merges"] = [{"unit_ids": list(g), "new_unit_id": new} for g, new in pairs]
+    if one.get("removed_units") is not None:
+        one["removed"] = list(one["removed_units"])
+    return _with_ids_of_one_type(one, unit_ids or one["unit_ids"])
+
+
+def _units_named_in(one: Mapping[str, Any]) -> list[Any]:
+    """Return the units that the labels and merges of a curation name, each once."""
+    merges = one.get("merges") or one.get("merge_unit_groups") or []
+    groups = merges.values() if isinstance(merges, Mapping) else merges
+    named = [label["unit_id"] for label in one.get("manual_labels") or []]
+    named += [i for g in groups for i in (g["unit_ids"] if isinstance(g, Mapping) else g)]
+    return list(dict.fromkeys(named))
+
+
+def _from_sortingview(one: Mapping[str, Any]) -> dict[str, Any]:
+    labels = {i: list(own) for i, own in (one.get("labelsByUnit") or {}).items() if own}
+    options = sorted({label for own in labels.values() for label in own})
+    options += [f"not {option}" for option in options[:1]] if len(options) == 1 else []
+    definition = {"label_options": options or ["yes", "no"], "exclusive": False}
+    new: dict[str, Any] = {
+        "label_definitions": {"all_labels": definition},
+        "manual_labels": [{"unit_id": i, "all_labels": own} for i, own in labels.items()],
+        "merges": [{"unit_ids": list(group)} for group in one.get("mergeGroups") or []],
+    }
+    return new if one.get("unit_ids") is None else {**new, "unit_ids": one["unit_ids"]}
+
+
+def _with_ids_of_one_type(one: dict[str, Any], unit_ids: Sequence[Any]) -> dict[str, Any]:
+    """Return a curation with ids that are whole numbers, or text, as the units here are."""
+    are_integers = all(isinstance(i, int) for i in unit_ids)
+
+    def of_type(unit_id: Any) -> Any:
+        if are_integers and isinstance(unit_id, str) and unit_id.strip().isdecimal():
+            return int(unit_id)
+        if are_integers or not isinstance(unit_id, int) or isinstance(unit_id, bool):
+            return unit_id
+        return str(unit_id)
+
+    def changed(entry: Any) -> Any:
+        if not isinstance(entry, Mapping):
+            return [of_type(i) for i in entry] if isinstance(entry, list | tuple) else entry
+        new = dict(entry)
+        for key in ("unit_id", "new_unit_id"):
+            if key in new:
+                new[key] = of_type(new[key])
+        for key in ("unit_ids", "new_unit_ids"):
+            if new.get(key) is not None:
+                new[key] = [of_type(i) for i in new[key]]
+        return new
+
+    one = dict(one)
+    merges, splits = one.get("merges"), one.get("splits")
+    if isinstance(merges, Mapping):  # {new id: units}
+        one["merges"] = [{"unit_ids": g, "new_unit_id": new} for new, g in merges.items()]
+    if isinstance(splits, Mapping):  # {unit: parts}
+        one["splits"] = {of_type(i): parts for i, parts in splits.items()}
+    for key in ("merges", "splits", "manual_labels"):
+        if isinstance(one.get(key), list | tuple):
+            one[key] = [changed(entry) for entry in one[key]]
+    for key in ("unit_ids", "removed"):
+        if one.get(key) is not None:
+            one[key] = [of_type(i) for i in one[key]]
+    return one
+
+
+def read_curation(curation: Curation, unit_ids: Sequence[Any] = ()) -> list[Any]:
+    """Read a SpikeInterface curation, whatever it is given as and whichever program wrote it.
 
     Parameters
     ----------
     curation : dict, list, str, Path or a model
+    unit_ids : sequence
+        Of the units that it is for: where the file does not list them, and for the type of ids.
 
     Returns
     -------
@@ -225,13 +335,17 @@ def read_curation(curation: Curation) -> list[Any]:
             raise ParameterError(f"{path} is not JSON: {fault}") from None
     try:
         if isinstance(curation, Mapping) and "curation_steps" in curation:
-            curation = SequentialCuration(**curation)
+            steps = [_plain_curation(one, unit_ids) for one in curation["curation_steps"]]
+            curation = SequentialCuration(**{**curation, "curation_steps": steps})
         if isinstance(curation, SequentialCuration):
             return list(curation.curation_steps)
         entries = curation if isinstance(curation, list | tuple) else [curation]
         with contextlib.redirect_stdout(io.StringIO()):  # converting old versions prints
-            return [e if isinstance(e, Model) else Model(**e) for e in entries]
-    except (ValidationError, TypeError, KeyError, ValueError) as fault:
+            plain = [_plain_curation(entry, unit_ids) for entry in entries]
+            return [one if isinstance(one, Model) else Model(**one) for one in plain]
+    except ParameterError:
+        raise
+    except (ValidationError, TypeError, KeyError, ValueError, AttributeError) as fault:
         raise ParameterError(
             f"not a SpikeInterface curation: {' '.join(str(fault).split())}"
         ) from None

@@ -86,7 +86,7 @@ def _groups(sorting_analyzer: SortingAnalyzer) -> list[str]:
 
 
 def _continued(path: Path, unit_ids: list[Any]) -> dict[str, Any]:
-    steps = read_curation(path)
+    steps = read_curation(path, unit_ids)
     if len(steps) != 1:
         raise ParameterError(
             f"{path} holds {len(steps)} steps of curation, the GUI goes on from one: apply them "
