@@ -1561,6 +1561,7 @@ NWB_ELECTRODES = Table(
         Variable("group_name", "the name of that group", dtype="str"),
         Variable("rel_x", "x of the electrode within its group, in micrometres", "um"),
         Variable("rel_y", "y of the electrode within its group, in micrometres", "um"),
+        Variable("rel_z", "z of the electrode within its group, of a probe in 3D", "um"),
         Variable("channel_name", "id of the channel in the sorting", dtype="str"),
         Variable("shank_id", "shank of the probe that the electrode is on", dtype="str"),
     ],

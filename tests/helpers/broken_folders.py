@@ -164,7 +164,7 @@ def truncated_spike_times(folder):
     cut(folder, "spike_times.npy", 800)
 
 
-@fault(error="features", words=("truncated", "pc_features.npy"))
+@fault(warning="features", words=("truncated", "pc_features.npy"))
 def truncated_features(folder):
     cut(folder, "pc_features.npy", 5)
 
@@ -190,12 +190,12 @@ def clusters_of_another_run(folder):
     change(folder, "spike_clusters", lambda values: values[:-7])
 
 
-@fault(error="spikes", words="amplitudes.npy")
+@fault(warning="spikes", words="amplitudes.npy")
 def amplitudes_of_another_run(folder):
     change(folder, "amplitudes", lambda values: np.r_[values, values[:3]])
 
 
-@fault(error=("spikes", "spikes", "spikes"), words=("3993", "spike_templates.npy"))
+@fault(error="spikes", warning="spikes", words=("3993", "spike_templates.npy"))
 def times_of_another_run(folder):
     change(folder, "spike_times", lambda values: values[:-7])
     (folder / "kept_spikes.npy").unlink()
@@ -241,12 +241,12 @@ def amplitudes_with_nan(folder):
     change(folder, "amplitudes", spoil)
 
 
-@fault(error="features", words="pc_feature_ind.npy")
+@fault(warning="features", words="pc_feature_ind.npy")
 def feature_index_of_another_run(folder):
     change(folder, "pc_feature_ind", lambda values: values[:-1])
 
 
-@fault(error="features", words="pc_feature_spike_ids.npy")
+@fault(warning="features", words="pc_feature_spike_ids.npy")
 def features_of_some_spikes_without_their_rows(folder):
     change(folder, "pc_features", lambda values: values[:100])
 
@@ -462,12 +462,12 @@ def blank_in_a_sorter_column(folder):
     write_table(folder, "ContamPct", [(i, "" if i == 3 else 4.0) for i in range(8)])
 
 
-@fault(error="tables", words="expected each id once")
+@fault(warning="tables", words="expected each id once")
 def ids_twice_in_a_table(folder):
     write_table(folder, "snr", [*((i, 2.5) for i in range(8)), (3, 1.0)])
 
 
-@fault(error="tables", words="UTF-8")
+@fault(warning="tables", words="UTF-8")
 def table_in_another_encoding(folder):
     (folder / "cluster_note.tsv").write_bytes(b"cluster_id\tnote\n0\tM\xfcller\n")
 
@@ -537,7 +537,7 @@ def templates_without_spikes(folder):
     pass
 
 
-@fault(error="templates", words="similar_templates.npy")
+@fault(warning="templates", words="similar_templates.npy")
 def similarity_of_another_run(folder):
     change(folder, "similar_templates", lambda values: values[:-1, :-1])
 
@@ -592,7 +592,7 @@ def asymmetric_whitening(folder):
     pass
 
 
-@fault(error="whitening", words="whitening_mat.npy")
+@fault(warning="whitening", words="whitening_mat.npy")
 def whitening_of_another_probe(folder):
     change(folder, "whitening_mat", lambda values: values[:4, :4])
 
@@ -717,7 +717,7 @@ def code_in_params(folder):
 # ----------------------------------------------------------------------------- safety, leftovers
 
 
-@fault(error="ops", words="mkdir")
+@fault(warning="ops", words="mkdir")
 def hostile_ops(folder):
     np.save(folder / "ops.npy", np.array({"fs": Foreign()}), allow_pickle=True)
 
@@ -795,8 +795,7 @@ def link_to_nowhere(folder):
 
 
 @fault(
-    error=("spikes", "tables"),
-    warning=("spike_order", "whitening_inverse", "zero_byte_files"),
+    warning=("spikes", "tables", "spike_order", "whitening_inverse", "zero_byte_files"),
     info="code",
 )
 def several(folder):

@@ -50,6 +50,29 @@ NEEDED = (
     "channel_positions.npy",
     "params.py",
 )
+OPTIONAL = (
+    "amplitudes.npy",
+    "spike_positions.npy",
+    "pc_features.npy",
+    "pc_feature_ind.npy",
+    "similar_templates.npy",
+    "channel_shanks.npy",
+    "whitening_mat.npy",
+    "whitening_mat_inv.npy",
+)
+#: The attributes of a PhyFolder that a file gives; they are None where it was left out.
+ATTRIBUTES = {
+    "amplitudes.npy": ("amplitudes",),
+    "spike_positions.npy": ("spike_positions",),
+    "pc_features.npy": ("pc_features", "pc_feature_channels", "pc_feature_rows"),
+    "pc_feature_ind.npy": ("pc_features", "pc_feature_channels", "pc_feature_rows"),
+    "pc_feature_spike_ids.npy": ("pc_features", "pc_feature_channels", "pc_feature_rows"),
+    "similar_templates.npy": ("similar_templates",),
+    "channel_shanks.npy": (),
+    "whitening_mat.npy": ("whitening",),
+    "whitening_mat_inv.npy": ("whitening_inv",),
+    "ops.npy": ("ops",),
+}
 NOT_READ = ("phy_ccg.npy", "phy_oracle.json", "whitening_mat_dat.npy", "PROVENANCE.md")
 
 
@@ -129,6 +152,54 @@ def accepted(folder, **arguments):
     return phy
 
 
+def left_out(folder, names, *words, **arguments):
+    """Check that a folder is read without some files, with one warning; give the PhyFolder."""
+    names = [names] if isinstance(names, str) else names
+    before = snapshot(folder.parent)
+    if "whitening_mat.npy" in names and not (folder / "whitening_mat_inv.npy").exists():
+        arguments = {"unwhiten": False, **arguments}
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        phy = sic.read_phy_folder(folder)
+        assert not seen
+        analyzer = sic.read_kilosort_as_analyzer(folder, **arguments)
+    (warning,) = seen
+    assert issubclass(warning.category, sic.SiCurationWarning)
+    assert warning.filename == __file__
+    assert snapshot(folder.parent) == before
+    faults = phy.left_out()
+    assert {fault.where for fault in faults} == set(names)
+    assert all(fault.advice and fault.severity == "error" for fault in faults)
+    for text in (str(warning.message), "; ".join(map(str, phy.findings))):
+        for word in (*names, *words):
+            assert str(word) in text
+    for name in names:
+        for attribute in ATTRIBUTES.get(name, ()):
+            assert getattr(phy, attribute) is None
+        with pytest.raises(sic.PhyFolderError, match=name):
+            phy.require(name)
+    phy.require("spike_times.npy")
+    # the doctor names the same files, and no error
+    found = sic.check_phy_folder(folder)
+    assert not [f for f in found if f.severity == "error"]
+    assert set(names) <= {f.where for f in found if f.severity == "warning"}
+    spikes = analyzer.sorting.to_spike_vector()
+    original = np.load(sic.example_folder() / "spike_times.npy").ravel()
+    np.testing.assert_array_equal(spikes["sample_index"], original)
+    assert analyzer.has_extension("spike_amplitudes") == (phy.amplitudes is not None)
+    assert analyzer.has_extension("spike_locations") == (phy.spike_positions is not None)
+    assert analyzer.has_extension("principal_components") == (phy.pc_features is not None)
+    assert analyzer.has_extension("template_similarity")
+    return phy
+
+
+def refused_or_left_out(folder, name, *words):
+    """Check that a faulty file is an error if it is needed, else a warning; give the findings."""
+    if name in OPTIONAL or name == "ops.npy":
+        return left_out(folder, name, *words).left_out()
+    return refused(folder, name, *words).findings
+
+
 def change(folder, name, values):
     """Write another array in the place of one."""
     np.save(folder / name, values)
@@ -198,27 +269,28 @@ def test_missing_file(folder, name):
 def test_folder_in_the_place_of_a_file(folder, name):
     (folder / name).unlink()
     (folder / name).mkdir()
-    refused(folder, name, "is not a file")
+    refused_or_left_out(folder, name, "is not a file")
 
 
 def test_all_faults_are_in_one_error(folder):
     (folder / "templates.npy").unlink()
     change(folder, "spike_times.npy", load(folder, "spike_times.npy")[:-3])
     change(folder, "channel_positions.npy", np.full((32, 2), np.nan))
+    change(folder, "amplitudes.npy", load(folder, "amplitudes.npy")[:-1])
     write(folder, "cluster_group.tsv", "cluster_id\tgroup\n4\tgood\n4\tmua\n")
     write(folder, "ops.npy", b"")
     set_params(folder, "import os", without=["sample_rate"])
     error = refused(folder, "5299 entries, expected 5296 as in spike_times.npy")
     places = {finding.where for finding in error.findings}
-    assert places >= {
+    assert places == {
         "templates.npy",
         "spike_templates.npy",
-        "amplitudes.npy",
+        "spike_clusters.npy",
         "channel_positions.npy",
-        "cluster_group.tsv",
-        "ops.npy",
         "params.py",
     }
+    optional = {f.where for f in sic.check_phy_folder(folder) if f.severity == "warning"}
+    assert optional >= {"amplitudes.npy", "cluster_group.tsv", "ops.npy", "spike_positions.npy"}
     assert f"{len(error.findings)} problems" in str(error)
 
 
@@ -250,15 +322,15 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["spike_times.npy", "templates.npy", "whitening_mat.npy"])
+@pytest.mark.parametrize("name", ["spike_times.npy", "templates.npy", "amplitudes.npy"])
 def test_damaged_array(folder, name, damage):
     content = (folder / name).read_bytes()
     damaged = DAMAGES[damage](content)
     assert damaged != content
     write(folder, name, damaged)
-    error = refused(folder, name)
-    assert {finding.where for finding in error.findings} == {name}
-    assert "allow_pickle" not in str(error)
+    faults = refused_or_left_out(folder, name)
+    assert {finding.where for finding in faults} == {name}
+    assert "allow_pickle" not in str(faults)
 
 
 @pytest.mark.parametrize("damage", ["zero bytes", "header cut", "body cut"])
@@ -266,9 +338,9 @@ def test_damaged_array(folder, name, damage):
 def test_truncated_array(folder, name, damage):
     content = (folder / name).read_bytes()
     write(folder, name, DAMAGES[damage](content))
-    error = refused(folder, name)
+    faults = refused_or_left_out(folder, name)
     if damage == "body cut":
-        assert f"{len(content) - 1} bytes found, {len(content)} expected" in str(error)
+        assert f"{len(content) - 1} bytes found, {len(content)} expected" in str(faults[0])
 
 
 def test_header_that_claims_more_than_the_memory_holds(folder):
@@ -296,13 +368,69 @@ WRONG_DTYPES = {
 def test_wrong_dtype(folder, name, kind):
     dtype = np.dtype(WRONG_DTYPES[kind])
     change(folder, name, np.zeros(load(folder, name).shape, dtype=dtype))
-    refused(folder, name, "Python objects" if dtype.hasobject else dtype)
+    refused_or_left_out(folder, name, "Python objects" if dtype.hasobject else dtype)
 
 
-@pytest.mark.parametrize("name", ["amplitudes.npy", "spike_positions.npy", "templates.npy"])
-def test_integers_where_floats_are_expected(folder, name):
-    change(folder, name, load(folder, name).astype(np.int32))
-    refused(folder, name, "int32", "float")
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">u2", "<i4", ">i8", "<u8"])
+@pytest.mark.parametrize(
+    ("name", "attribute", "scale"),
+    [
+        ("amplitudes.npy", "amplitudes", 1),
+        ("spike_positions.npy", "spike_positions", 0.1),
+        ("templates.npy", "templates", 100),
+        ("similar_templates.npy", "similar_templates", 100),
+        ("channel_positions.npy", "channel_positions", 0.1),
+        ("pc_features.npy", "pc_features", 1),
+    ],
+)
+def test_whole_numbers_where_floats_are_usual(folder, name, attribute, scale, dtype):
+    whole = np.clip(load(folder, name) * scale, 0, 100).astype(dtype)
+    change(folder, name, whole.astype(np.float64))
+    expected = sic.read_kilosort_as_analyzer(folder)
+    change(folder, name, whole)
+    with sic.read_phy_folder(folder) as phy:
+        values = getattr(phy, attribute)
+        np.testing.assert_array_equal(values, whole)
+        assert attribute == "pc_features" or values.dtype.kind == "f"
+    analyzer = accepted(folder) and sic.read_kilosort_as_analyzer(folder)
+    for extension in ("templates", "spike_amplitudes", "spike_locations", "principal_components"):
+        one, two = (a.get_extension(extension).data for a in (analyzer, expected))
+        assert one.keys() == two.keys()
+        for key in one:
+            if one[key].dtype.names:
+                for axis in one[key].dtype.names:
+                    np.testing.assert_allclose(one[key][axis], two[key][axis])
+            else:
+                np.testing.assert_allclose(one[key], two[key], rtol=1e-5, atol=1e-5)
+    if name == "pc_features.npy":
+        # clipped, they are features of no templates: the basis is not recovered but given
+        set_ops(folder, wPCA=np.eye(1, 61, dtype=np.float32))
+        projections = [
+            a.compute("template_features", source="pc_features").get_data()[0]
+            for a in (analyzer, expected)
+        ]
+        np.testing.assert_allclose(*projections, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i8", ">i4"])
+@pytest.mark.parametrize("name", ["whitening_mat.npy", "whitening_mat_inv.npy"])
+def test_whole_numbers_in_whitening_matrices(folder, name, dtype):
+    for other in ("whitening_mat.npy", "whitening_mat_inv.npy"):
+        (folder / other).unlink()
+    change(folder, name, (3 * np.eye(32)).astype(dtype))
+    phy = accepted(folder)
+    matrix = phy.whitening if name == "whitening_mat.npy" else phy.whitening_inv
+    assert matrix.dtype.kind == "f"
+    factor = 1 / 3 if name == "whitening_mat.npy" else 3
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    whitened = sic.read_kilosort_as_analyzer(folder, unwhiten=False)
+    np.testing.assert_allclose(
+        *(
+            a.get_extension("template_assignment").get_unit_template(4) * f
+            for a, f in ((analyzer, 1), (whitened, factor))
+        ),
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in PER_SPIKE if name != "spike_times.npy"])
@@ -311,14 +439,16 @@ def test_lengths_that_disagree(folder, name, difference):
     values = load(folder, name)
     longer = np.concatenate([values, values[:1]])
     change(folder, name, longer[: len(values) + difference])
-    error = refused(folder, name, 5299, 5299 + difference)
-    assert {finding.where for finding in error.findings} == {name}
+    faults = refused_or_left_out(folder, name, 5299, 5299 + difference)
+    assert {finding.where for finding in faults} == {name}
 
 
 def test_spike_times_that_disagree_with_all_others(folder):
     change(folder, "spike_times.npy", load(folder, "spike_times.npy")[:-1])
     error = refused(folder, "5299 entries, expected 5298 as in spike_times.npy")
-    assert {finding.where for finding in error.findings} == set(PER_SPIKE) - {"spike_times.npy"}
+    assert {f.where for f in error.findings} == {"spike_templates.npy", "spike_clusters.npy"}
+    found = {f.where for f in sic.check_phy_folder(folder) if f.severity == "warning"}
+    assert found >= {"amplitudes.npy", "spike_positions.npy", "pc_features.npy"}
 
 
 WRONG_SHAPES = {
@@ -343,7 +473,7 @@ WRONG_SHAPES = {
 def test_wrong_shape(folder, name):
     values = WRONG_SHAPES[name](load(folder, name))
     change(folder, name, values)
-    refused(folder, name, f"shape {np.shape(values)}")
+    refused_or_left_out(folder, name, f"shape {np.shape(values)}")
 
 
 @pytest.mark.parametrize("name", WRONG_SHAPES)
@@ -425,7 +555,12 @@ def test_whitening_that_is_not_finite(folder, name, value):
     matrix = load(folder, name)
     matrix[3, 4] = value
     change(folder, name, matrix)
-    refused(folder, name, "NaN or infinite")
+    expected = sic.read_kilosort_as_analyzer(sic.example_folder())
+    left_out(folder, name, "NaN or infinite")  # the other matrix is enough
+    with pytest.warns(sic.SiCurationWarning, match=name):
+        analyzer = sic.read_kilosort_as_analyzer(folder)
+    templates = (a.get_extension("templates").get_data() for a in (analyzer, expected))
+    np.testing.assert_allclose(*templates, rtol=1e-2, atol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -451,9 +586,8 @@ def test_channel_map_without_channels(folder):
 def test_channel_counts_that_disagree(folder):
     change(folder, "channel_map.npy", np.arange(31))
     error = refused(folder, "templates.npy: has 32 channels", "channel_map.npy has 31")
-    assert {finding.where for finding in error.findings} == {
-        "templates.npy",
-        "channel_positions.npy",
+    assert {f.where for f in error.findings} == {"templates.npy", "channel_positions.npy"}
+    assert {f.where for f in sic.check_phy_folder(folder) if f.severity == "warning"} >= {
         "channel_shanks.npy",
         "whitening_mat.npy",
         "whitening_mat_inv.npy",
@@ -466,12 +600,13 @@ def test_feature_channel_that_does_not_exist(folder, value, limit):
     index = load(folder, "pc_feature_ind.npy").astype(np.int64)
     index[2, 3] = value
     change(folder, "pc_feature_ind.npy", index)
-    refused(folder, "pc_feature_ind.npy", value, limit)
+    left_out(folder, "pc_feature_ind.npy", value, limit)
 
 
 def test_feature_rows_of_spikes_that_do_not_exist(folder):
     change(folder, "pc_feature_spike_ids.npy", np.arange(1, 5300))
-    refused(folder, "pc_feature_spike_ids.npy", "5299 of 5299 spikes")
+    phy = left_out(folder, "pc_feature_spike_ids.npy", "5299 of 5299 spikes")
+    assert phy.pc_features is None
 
 
 # ------------------------------------------------------------------------------ hostile pickles
@@ -595,8 +730,8 @@ def test_nothing_in_a_pickle_is_run(folder, marker, name, program):
         write(folder, name, npy_of_objects(payload))
     else:
         write(folder, name, npy_of_objects(payload, shape=(5299,)))
-    error = refused(folder, name, "was not read")
-    assert [finding.where for finding in error.findings] == [name]
+    (fault,) = refused_or_left_out(folder, name, "was not read")
+    assert fault.where == name
     assert not list(folder.parent.parent.glob("marker*"))
 
 
@@ -714,16 +849,16 @@ BROKEN_STATES = {
 def test_states_that_numpy_would_trust(folder, state):
     payload = BROKEN_STATES[state] + (b"" if state == "no end" else b".")
     write(folder, "ops.npy", npy_of_objects(payload))
-    error = refused(folder, "ops.npy", "was not read", "nothing in it was run", "rename it")
-    assert len(str(error)) < 800
+    (fault,) = left_out(folder, "ops.npy", "was not read", "nothing in it was run").left_out()
+    assert len(str(fault)) < 800
     if state == "dtype of dates":
-        assert "M8" in str(error)
+        assert "M8" in str(fault)
 
 
 def test_a_refused_pickle_leaves_numpy_as_it_was(folder):
     state = b"(" + pickled(3) + text(">") + b"NNN" + b"K\x08K\x08K\x00tb"
     write(folder, "ops.npy", npy_of_objects(b"(" + F8 + state + b"N" + b"1" + pickled(3) + b"."))
-    refused(folder, "ops.npy")
+    left_out(folder, "ops.npy")
     assert np.dtype("f8").isnative
 
 
@@ -735,7 +870,7 @@ def test_registered_classes_are_refused(folder, marker):
         assert marker.is_dir()
         marker.rmdir()
         write(folder, "ops.npy", npy_of_objects(payload))  # now the class is in pickle's cache
-        refused(folder, "ops.npy")
+        left_out(folder, "ops.npy")
         assert not marker.exists()
     finally:
         copyreg.remove_extension("os", "mkdir", 240)
@@ -756,13 +891,13 @@ def test_attributes_that_a_pickle_sets_are_left_out(folder):
 def test_damaged_ops(folder, damage):
     content = (folder / "ops.npy").read_bytes()
     write(folder, "ops.npy", DAMAGES[damage](content))
-    refused(folder, "ops.npy", "was not read", "rename it")
+    left_out(folder, "ops.npy", "was not read", "nothing in it was run")
 
 
 @pytest.mark.parametrize("size", [200, 5000, 100_000, -1])
 def test_truncated_ops(folder, size):
     write(folder, "ops.npy", (folder / "ops.npy").read_bytes()[:size])
-    refused(folder, "ops.npy", "was not read")
+    left_out(folder, "ops.npy", "was not read")
 
 
 @pytest.mark.parametrize(
@@ -776,7 +911,7 @@ def test_truncated_ops(folder, size):
 )
 def test_ops_that_is_no_dict(folder, values, found):
     np.save(folder / "ops.npy", values, allow_pickle=True)
-    refused(folder, "ops.npy", found)
+    left_out(folder, "ops.npy", found)
 
 
 def test_settings_that_would_break_what_uses_them(folder):
@@ -1028,15 +1163,155 @@ FAULTY_TABLES = {
 def test_faulty_table(folder, name, kind):
     content, words = FAULTY_TABLES[kind]
     write(folder, name, content)
-    error = refused(folder, name, *words)
-    assert [finding.where for finding in error.findings] == [name]
-    assert len(str(error)) < 500
+    (fault,) = left_out(folder, name, *words).left_out()
+    assert len(str(fault)) < 500
 
 
 def test_faults_of_several_tables(folder):
     write(folder, "cluster_group.tsv", "cluster_id\tgroup\nx\tgood\n")
     write(folder, "cluster_KSLabel.tsv", "cluster_id\tKSLabel\n4\tgood\n4\tmua\n")
-    refused(folder, "2 problems", "cluster_group.tsv: line 2", "cluster_KSLabel.tsv: cluster id 4")
+    names = ["cluster_group.tsv", "cluster_KSLabel.tsv"]
+    left_out(folder, names, "cluster_group.tsv: line 2", "cluster_KSLabel.tsv: cluster id 4")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["4\tgood", "\tmua", "7\tmua"], {4: "good", 7: "mua"}),
+        (["4\tgood", "4\tmua", "7\tmua"], {4: "mua", 7: "mua"}),  # as phy: the last one counts
+        (["4\tgood", "4\t", "7\tmua"], {4: "good", 7: "mua"}),  # as phy: a blank is no value
+        (["4\tgood\tnoise", "7\tmua"], {4: "good", 7: "mua"}),
+        (["four\tgood", "-1\tgood", "7\tmua", "8.5\tgood"], {7: "mua"}),
+    ],
+)
+def test_rows_that_cannot_be_used_are_left_out_as_phy_does(folder, lines, expected):
+    write(folder, "cluster_group.tsv", "\n".join(["cluster_id\tgroup", *lines]) + "\n")
+    phy = left_out(folder, "cluster_group.tsv")
+    assert dict(phy.columns["group"].values) == expected
+
+
+@pytest.mark.parametrize("kind", FAULTY_TABLES)
+def test_a_snapshot_never_decides(folder, kind):
+    content, words = FAULTY_TABLES[kind]
+    write(folder, "cluster_info.tsv", content)
+    phy = accepted(folder)  # without a warning: other files have the column
+    (fault,) = phy.left_out("cluster_info.tsv")
+    assert all(word in str(fault) for word in words)
+    assert "cluster_info.tsv" in {f.where for f in sic.check_phy_folder(folder)}
+
+
+def test_a_column_of_the_snapshot_alone_is_warned_of(folder):
+    write(folder, "cluster_info.tsv", "cluster_id\tdepth\n4\t1.5\n\t2.5\n")
+    phy = left_out(folder, "cluster_info.tsv", "line 3")
+    assert dict(phy.columns["depth"].values) == {4: 1.5}
+
+
+# --------------------------------------------------------------- what is left out and asked for
+
+
+def test_whitening_that_cannot_be_used_is_an_error_where_it_is_asked_for(folder):
+    write(folder, "whitening_mat.npy", b"")
+    (folder / "whitening_mat_inv.npy").unlink()
+    left_out(folder, "whitening_mat.npy", unwhiten=False)
+    for unwhiten in ("auto", "phy", True):
+        with pytest.raises(sic.PhyFolderError, match=r"whitening_mat\.npy.*unwhiten=False"):
+            sic.read_kilosort_as_analyzer(folder, unwhiten=unwhiten)
+    with pytest.warns(sic.SiCurationWarning):
+        analyzer = sic.read_kilosort_as_analyzer(folder, unwhiten=False)
+    assert analyzer.get_extension("template_assignment").info["units"] == "whitened"
+
+
+@pytest.mark.parametrize("name", ["pc_features.npy", "pc_feature_ind.npy"])
+def test_features_that_cannot_be_used_are_an_error_where_they_are_asked_for(folder, name):
+    write(folder, name, b"")
+    with pytest.raises(sic.PhyFolderError, match=name):
+        sic.read_kilosort_as_analyzer(folder, principal_components=True)
+    with pytest.warns(sic.SiCurationWarning, match=name):
+        analyzer = sic.read_kilosort_as_analyzer(folder)
+    with pytest.raises(sic.PhyFolderError, match=name):
+        analyzer.compute("template_features")
+
+
+def test_template_features_that_cannot_be_used(folder):
+    write(folder, "template_features.npy", b"")
+    left_out(folder, "template_features.npy")
+    with pytest.warns(sic.SiCurationWarning, match="template_features"):
+        analyzer = sic.read_kilosort_as_analyzer(folder)
+    assert analyzer.compute("template_features").source == "pc_features"
+    with pytest.raises(sic.PhyFolderError, match="template_features"):
+        analyzer.compute("template_features", source="file")
+
+
+def test_amplitudes_that_cannot_be_used_are_an_error_where_they_are_asked_for(folder):
+    write(folder, "amplitudes.npy", b"")
+    with pytest.warns(sic.SiCurationWarning, match="amplitudes"):
+        analyzer = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.2)  # Kilosort 4 needs none
+    with pytest.raises(sic.PhyFolderError, match="amplitudes"):
+        sic.get_spike_amplitudes(analyzer, 4, kind="template")
+    (folder / "ops.npy").unlink()
+    for name in ("spike_detection_templates.npy", "kept_spikes.npy"):
+        (folder / name).unlink(missing_ok=True)
+    if sic.read_phy_folder(folder).sorter.name != "kilosort4":
+        with pytest.raises(sic.PhyFolderError, match="amplitudes"):
+            sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.2)
+
+
+# ---------------------------------------------------------------------------- shanks of ops.npy
+
+
+def set_ops(folder, **changes):
+    ops = dict(sic.read_phy_folder(folder).ops)
+    np.save(folder / "ops.npy", {**ops, **changes}, allow_pickle=True)
+
+
+SHANKS = np.arange(32) // 8
+
+
+@pytest.mark.parametrize("damage", [None, b"", "length"])
+@pytest.mark.parametrize("dtype", ["f4", "i8"])
+def test_shanks_that_have_no_file_are_those_of_ops(folder, damage, dtype):
+    order = np.random.default_rng(0).permutation(32)
+    set_ops(folder, kcoords=SHANKS[order].astype(dtype), chanMap=order)
+    if damage == "length":
+        change(folder, "channel_shanks.npy", np.zeros(31, dtype=np.int32))
+    elif damage is not None:
+        write(folder, "channel_shanks.npy", damage)
+    else:
+        (folder / "channel_shanks.npy").unlink()
+    phy = accepted(folder) if damage is None else left_out(folder, "channel_shanks.npy", "kcoords")
+    np.testing.assert_array_equal(phy.channel_shanks, SHANKS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        analyzer = sic.read_kilosort_as_analyzer(folder)
+    analyzer.compute("template_best_channels")
+    found = analyzer.get_extension("template_best_channels").get_data(outputs="dataframe")
+    np.testing.assert_array_equal(found["shank"], SHANKS[found["channel_index"]])
+    assert (found.groupby("unit_id")["shank"].nunique() == 1).all()
+
+
+def test_a_file_of_shanks_goes_before_ops(folder):
+    set_ops(folder, kcoords=SHANKS)
+    change(folder, "channel_shanks.npy", SHANKS[::-1].copy())
+    np.testing.assert_array_equal(accepted(folder).channel_shanks, SHANKS[::-1])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kcoords": SHANKS[:-1]},
+        {"kcoords": SHANKS + 0.5},
+        {"kcoords": SHANKS.astype(str)},
+        {"kcoords": "0123"},
+        {"kcoords": SHANKS, "chanMap": None},
+        {"kcoords": SHANKS, "chanMap": np.arange(1, 33)},  # another channel map
+        {"kcoords": SHANKS, "chanMap": np.zeros(32)},
+        {"kcoords": np.full(32, np.nan)},
+    ],
+)
+def test_shanks_of_ops_that_do_not_fit_are_not_used(folder, changes):
+    (folder / "channel_shanks.npy").unlink()
+    set_ops(folder, **changes)
+    assert not accepted(folder).channel_shanks.any()
 
 
 GROUPS = {4: "unsorted", 7: "mua", 8: "noise", 9: "unsorted", 10: "good", 11: "unsorted"} | {

@@ -55,26 +55,52 @@ def test_cells_and_values(tmp_path):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"cluster_id\tn\n1\t2\t3\n", "line 2 has 3 fields, expected 2"),
-        (b"cluster_id\tn\n\n1.5\t2\n", "line 3 has cluster id '1.5'"),
-        (b"cluster_id\tn\n1\t2\n01\t3\n", "cluster id 1 is in lines 2 and 3"),
         (b"cluster_id\tn\n1\t\xff\n", "is not UTF-8: byte 0xff in line 2"),
         (b'cluster_id\tn\n1\t"2\n', "cannot be read as a table"),
     ],
 )
 def test_table_that_is_broken_is_left_alone(tmp_path, content, fault):
-    for name, severity in (("cluster_n.tsv", "error"), ("n.tsv", "warning")):
+    for name in ("cluster_n.tsv", "n.tsv"):
         path = tmp_path / name
         path.write_bytes(content)
         table, findings = read(path)
         assert table is None
         (finding,) = findings
-        assert (finding.severity, finding.where) == (severity, name)
+        assert (finding.severity, finding.where) == ("warning", name)
         assert fault in finding.what
     tables = ClusterTables(tmp_path)
     tables.set_column("other", {1: "x"})
     tables.drop_clusters([1])
     assert set(tables.changed_files()) == {"cluster_other.tsv"}
+    tables.set_column("n", {1: None})  # nothing to write
+    with pytest.raises(sic.PhyFolderError, match=r"cluster_n\.tsv.*would be replaced"):
+        tables.set_column("n", {1: "x"})
+    assert set(tables.changed_files()) == {"cluster_other.tsv"}
+
+
+@pytest.mark.parametrize(
+    ("content", "fault", "cells"),
+    [
+        (b"cluster_id\tn\n1\t2\t3\n", "line 2 has 3 fields, expected 2", {1: "2"}),
+        (b"cluster_id\tn\n\n1.5\t2\n3\t4\n", "line 3 has cluster id '1.5'", {3: "4"}),
+        (b"cluster_id\tn\n1\t2\n01\t3\n", "cluster id 1 is in lines 2 and 3", {1: "3"}),
+        (b"cluster_id\tn\n1\t2\n1\t\n", "cluster id 1 is in lines 2 and 3", {1: "2"}),
+        (b"cluster_id\tn\n\t2\n\t3\n4\t5\n", "(and 1 more such lines)", {4: "5"}),
+    ],
+)
+def test_lines_that_cannot_be_used_are_left_out(tmp_path, content, fault, cells):
+    path = tmp_path / "cluster_n.tsv"
+    path.write_bytes(content)
+    table, findings = read(path)
+    assert table.cells("n") == cells
+    (finding,) = findings
+    assert finding.severity == "warning"
+    assert fault in finding.what
+    tables = ClusterTables(tmp_path)
+    tables.set_column("n", {9: "x"})
+    path.write_bytes(tables.changed_files()["cluster_n.tsv"])
+    assert read(path)[0].cells("n") == {**cells, 9: "x"}
+    assert not read(path)[1]
 
 
 def test_tables_change_as_the_reader_sees_them(tmp_path):

@@ -10,6 +10,7 @@ from si_curation.checks import is_number
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, plural
 from si_curation.phy.arrays import Findings
+from si_curation.phy.file_groups import shanks_in_ops
 
 _MIXED = "files of different runs are mixed; copy the whole folder again"
 _MIN_EXTENT_UM, _MAX_EXTENT_UM = 1.0, 200_000.0
@@ -46,6 +47,7 @@ def check_ops(facts: FolderFacts, findings: Findings) -> None:
             else f"has {plural(mine.size, 'channel')}, chanMap in ops.npy has {its.size}"
         )
         findings.warning("channel_map.npy", difference, _MIXED, channels=first_of(wrong))
+    _check_shanks(facts, findings)
     for key, of_ops, meaning in (
         ("n_channels_dat", "n_chan_bin", "channels of the raw file"),
         ("sample_rate", "fs", "sampling rate in Hz"),
@@ -59,6 +61,34 @@ def check_ops(facts: FolderFacts, findings: Findings) -> None:
                 "find out which one is right: all times or channels depend on it",
                 **{key: here, of_ops: there},
             )
+
+
+def _check_shanks(facts: FolderFacts, findings: Findings) -> None:
+    """Check that shanks are those that Kilosort 4 was run with."""
+    channels, name = facts.parts.channels, "channel_shanks.npy"
+    if channels.channel_map is None or channels.channel_shanks is None:
+        return
+    its = shanks_in_ops(facts.parts.ops, channels.channel_map)
+    if its is None:
+        return
+    if not facts.has(name):
+        if np.unique(its).size > 1:
+            findings.info(
+                name,
+                f"is missing; kcoords in ops.npy has {np.unique(its).size} shanks, which are used",
+                "phy takes all channels for one shank; write the file",
+                shanks=first_of(np.unique(its)),
+            )
+        return
+    pairs = np.unique(np.stack([channels.channel_shanks, its], axis=1), axis=0)
+    counts = {len(pairs), np.unique(its).size, np.unique(channels.channel_shanks).size}
+    if len(counts) > 1:
+        findings.warning(
+            name,
+            f"groups the channels into {np.unique(channels.channel_shanks).size} shanks, kcoords "
+            f"in ops.npy into {np.unique(its).size}, and not the same channels",
+            "find out which one is right: neighbours and best channels depend on it",
+        )
 
 
 def _number(value: Any) -> float | None:

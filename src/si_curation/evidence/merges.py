@@ -51,6 +51,7 @@ from si_curation.kernels.contamination import (
 )
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
 from si_curation.reading.observed import observed_periods
+from si_curation.reading.probe import locations_extension
 from si_curation.variables import MERGES, Explanation, explanations_text
 
 if TYPE_CHECKING:
@@ -532,7 +533,7 @@ def _compare_depths(
     time_bin: NDArray[np.int64],
     pairs: NDArray[np.int64],
 ) -> Continuity:
-    extension = analyzer.get_extension("spike_locations")
+    extension = locations_extension(analyzer, "spike_locations")
     if extension is None:
         return _no_continuity(len(pairs))
     depths = as_array(extension.get_data(copy=False))["y"]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
+from si_curation.reading.probe import locations_extension, planar_locations
 
 
 def unit_locations(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
@@ -20,7 +21,7 @@ def unit_locations(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     array (n_units, 2) float64
         x and y in µm; NaN for a unit without templates or without amplitude.
     """
-    extension = analyzer.get_extension("unit_locations")
+    extension = locations_extension(analyzer, "unit_locations")
     if extension is not None:
         return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
     return _centres_of_mass(analyzer)
@@ -45,7 +46,7 @@ def _centres_of_mass(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
         amplitudes = np.ptp(np.nan_to_num(as_array(extension.get_data())), axis=1).astype(float)
     weights = amplitudes**2
     total = weights.sum(axis=1, keepdims=True)
-    locations = np.asarray(analyzer.get_channel_locations(), dtype=np.float64)[:, :2]
+    locations = planar_locations(analyzer)
     return np.divide(
         weights @ locations, total, out=np.full((len(weights), 2), np.nan), where=total > 0
     )

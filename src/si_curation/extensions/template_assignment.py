@@ -45,6 +45,7 @@ from si_curation.reading.attaching import (
     single_folder_named_by,
 )
 from si_curation.reading.features import FeatureFiles, SpikesOfFolder
+from si_curation.reading.probe import planar_locations
 from si_curation.reading.templates import Unwhiten
 from si_curation.reading.unit_templates import (
     cosine_similarity,
@@ -374,7 +375,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     def get_channel_positions(self) -> NDArray[np.floating]:
         """Positions of the channels in µm (n_channels, 2), in the precision of the file."""
         if "channel_positions" not in self.data:
-            return self.sorting_analyzer.get_channel_locations()
+            return planar_locations(self.sorting_analyzer)
         return as_array(self.data["channel_positions"])
 
     def get_folder_channels(self) -> NDArray[np.integer]:

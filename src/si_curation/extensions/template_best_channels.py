@@ -24,7 +24,7 @@ from si_curation.extensions.template_assignment import (
 from si_curation.kernels.channels import neighbourhood, rank_channels
 from si_curation.kernels.template_counts import most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
-from si_curation.reading.probe import shanks_of
+from si_curation.reading.probe import planar_locations, shanks_of
 from si_curation.variables import ChannelIndices, TemplateIds
 
 PHY_NUM_CHANNELS = 12
@@ -150,7 +150,7 @@ class TemplateBestChannels(UnitsExtension):
         channels = self.get_channel_indices()
         unit_index, rank = np.nonzero(channels >= 0)
         index = channels[unit_index, rank].astype(np.int64)
-        positions = analyzer.get_channel_locations()[index]
+        positions = planar_locations(analyzer)[index]
         return pd.DataFrame(
             {
                 "unit_id": analyzer.unit_ids[unit_index],
@@ -322,7 +322,7 @@ def _columns_of_folder(assignment: TemplateAssignment) -> NDArray | None:
 
 
 def _templates_of(analyzer: Any) -> _Templates:
-    locations = analyzer.get_channel_locations()
+    locations = planar_locations(analyzer)
     assignment = assignment_of_named_folder(analyzer)
     if assignment is not None:
         sparse = assignment.info["sparse"]

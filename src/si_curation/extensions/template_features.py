@@ -204,6 +204,9 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
                     except MissingDataError as fault:
                         why.append(str(fault))
                     except SiCurationError as fault:
+                        if wanted == "auto" and name == "file":  # the other source finds it too
+                            why.append(str(fault))
+                            continue
                         # a folder that is gone or broken: the recording may still be there
                         if wanted != "auto" or recording_of(self.sorting_analyzer) is None:
                             raise

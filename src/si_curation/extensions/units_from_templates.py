@@ -38,7 +38,7 @@ from si_curation.reading.components import (
     sorter_components,
 )
 from si_curation.reading.features import SorterFeatures
-from si_curation.reading.probe import shanks_of
+from si_curation.reading.probe import planar_locations, shanks_of
 from si_curation.reading.unit_templates import (
     SIMILARITY_PARAMS,
     cosine_similarity,
@@ -167,7 +167,7 @@ def _channels(
     if assignment.source == IDENTITY:
         return union_of_channels(counts, support)
     amplitudes = None if assignment.info["sparse"] else assignment.get_template_amplitudes()
-    locations = analyzer.get_channel_locations()
+    locations = planar_locations(analyzer)
     return sparsity_mask(counts, support, amplitudes, locations, shanks_of(analyzer))
 
 

@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.kernels.channels import channel_spacing
+from si_curation.reading.probe import planar_locations
 
 MAX_TEMPLATES = 6
 _TIME_SHARE, _HEIGHT_SHARE = 0.84, 1.6  # of the distance of columns and of rows of the probe
@@ -110,7 +111,7 @@ def get_constituents(
         lineage = reconstruct_lineage(sorting_analyzer)
     templates = sorting_analyzer.get_extension("template_assignment").get_templates()
     best_channels = sorting_analyzer.get_extension("template_best_channels")
-    positions = sorting_analyzer.get_channel_locations()[:, :2]
+    positions = planar_locations(sorting_analyzer)
     width, height = channel_spacing(positions)
     found = []
     for unit_id in unit_ids:

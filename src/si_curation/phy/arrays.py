@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from si_curation.errors import Finding
 
 Severity = Literal["error", "warning", "info"]
+LEFT_OUT = "left_out"  # in the evidence of what is wrong with a file that was not used
 
 
 class Findings(list[Finding]):
@@ -26,10 +29,36 @@ class Findings(list[Finding]):
     """
 
     check = ""
+    _without: str | None = None
+
+    @contextmanager
+    def optional(self, without: str) -> Iterator[None]:
+        """Make warnings of errors: the folder can be read without the files that have them.
+
+        Parameters
+        ----------
+        without : str
+            What is done without the file, such as "it is read without amplitudes".
+        """
+        before, self._without = self._without, without
+        try:
+            yield
+        finally:
+            self._without = before
 
     def error(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
-        """Add a finding that makes the folder unreadable."""
-        self._add("error", where, what, advice, evidence)
+        """Add a finding that makes the folder unreadable, or a file of it that is `optional`."""
+        if self._without is None:
+            self._add("error", where, what, advice, evidence)
+        else:
+            self.left_out(where, what, self._without, advice, **evidence)
+
+    def left_out(
+        self, where: str, what: str, without: str, advice: str = "", **evidence: Any
+    ) -> None:
+        """Add a warning of something in a file that is not used, and what is done without it."""
+        evidence[LEFT_OUT] = advice  # what to do where the file is needed after all
+        self._add("warning", where, what, f"{without}; {advice}" if advice else without, evidence)
 
     def warning(self, where: str, what: str, advice: str = "", **evidence: Any) -> None:
         """Add a finding that is worth a look."""
@@ -226,3 +255,36 @@ def as_integers(values: NDArray | None, name: str, findings: Findings) -> NDArra
         )
         return None
     return whole
+
+
+def as_floats(values: NDArray | None, name: str, findings: Findings) -> NDArray[np.floating] | None:
+    """Return numbers as floats, whole numbers too; a finding where they are something else.
+
+    Examples
+    --------
+    >>> as_floats(np.array([1, 2], dtype=np.int16), "a.npy", Findings())
+    array([1., 2.], dtype=float32)
+    """
+    if values is None or values.dtype.kind == "f":
+        return values
+    if values.dtype.kind not in "iu":
+        findings.error(
+            name,
+            f"has dtype {values.dtype}, expected numbers",
+            "restore the file that the sorter wrote",
+        )
+        return None
+    return values.astype(float_dtype(values.dtype))
+
+
+def float_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the floats that hold numbers of a dtype: itself where it is one.
+
+    Examples
+    --------
+    >>> float_dtype(np.dtype("int16")), float_dtype(np.dtype("int32"))
+    (dtype('float32'), dtype('float64'))
+    """
+    if dtype.kind == "f":
+        return dtype
+    return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)

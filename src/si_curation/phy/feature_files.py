@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.errors import FolderNotFoundError, PhyFolderError
-from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
+from si_curation.errors import Finding, FolderNotFoundError, PhyFolderError
+from si_curation.phy.arrays import (
+    LEFT_OUT,
+    Findings,
+    as_integers,
+    as_vector,
+    float_dtype,
+    open_array,
+)
 from si_curation.phy.file_groups import MIXED_RUNS, RESTORE, index_table
 from si_curation.variables import FileRows
 
@@ -26,6 +33,10 @@ class Features:
     template_features: NDArray[np.floating] | None
     template_feature_templates: NDArray[np.int64] | None
     template_feature_rows: FileRows | None
+    faults: tuple[Finding, ...] = ()  # errors in files that are there and cannot be used
+
+
+_NOTHING: tuple[None, None, None] = (None, None, None)
 
 
 def read_features(
@@ -35,28 +46,46 @@ def read_features(
     num_channels: int | None,
     findings: Findings,
 ) -> Features:
-    """Read the feature files; the features themselves stay on disk."""
-    channels, templates = None, None
-    components, component_rows = _feature_rows(
-        folder, "pc_features.npy", "pc_feature_spike_ids.npy", 3, num_spikes, findings
+    """Read the feature files; the features themselves stay on disk.
+
+    Three files belong together (features, index, rows). Where one of them has a fault none is used:
+    the others would mean something else.
+    """
+    before = len(findings)
+    with findings.optional("read without principal components"):
+        components = _feature_group(
+            folder, "pc_feature", 3, num_spikes, (num_templates, num_channels), findings
+        )
+    with findings.optional("template features are computed where they are wanted"):
+        projections = _feature_group(
+            folder, "template_feature", 2, num_spikes, (num_templates, num_templates), findings
+        )
+    faults = [
+        replace(finding, severity="error", advice=finding.evidence[LEFT_OUT])
+        for finding in findings[before:]
+    ]
+    return Features(*components, *projections, tuple(faults))
+
+
+def _feature_group(
+    folder: Path,
+    stem: str,
+    ndim: int,
+    num_spikes: int | None,
+    index_size: tuple[int | None, int | None],
+    findings: Findings,
+) -> tuple[NDArray[np.floating] | None, NDArray[np.int64] | None, FileRows | None]:
+    """Read features, their index (n_templates, n_loc), and which spike each row belongs to."""
+    before = len(findings)
+    features, rows = _feature_rows(
+        folder, f"{stem}s.npy", f"{stem}_spike_ids.npy", ndim, num_spikes, findings
     )
-    if components is not None:
-        shape = (num_templates, components.shape[2])
-        channels = index_table(folder, "pc_feature_ind.npy", shape, num_channels, findings)
-    projections, projection_rows = _feature_rows(
-        folder, "template_features.npy", "template_feature_spike_ids.npy", 2, num_spikes, findings
-    )
-    if projections is not None:
-        shape = (num_templates, projections.shape[1])
-        templates = index_table(folder, "template_feature_ind.npy", shape, num_templates, findings)
-    return Features(
-        pc_features=components,
-        pc_feature_channels=channels,
-        pc_feature_rows=component_rows,
-        template_features=projections,
-        template_feature_templates=templates,
-        template_feature_rows=projection_rows,
-    )
+    if features is None:
+        return _NOTHING
+    num_templates, num_targets = index_size
+    shape = (num_templates, features.shape[-1])
+    index = index_table(folder, f"{stem}_ind.npy", shape, num_targets, findings)
+    return _NOTHING if len(findings) > before else (features, index, rows)
 
 
 def _feature_rows(
@@ -73,10 +102,10 @@ def _feature_rows(
         return None, None
     if features.ndim == ndim - 1:  # one component only (phylib)
         features = features[..., None] if ndim == 2 else features[:, None, :]
-    if features.ndim != ndim or features.dtype.kind != "f":
+    if features.ndim != ndim or features.dtype.kind not in "iuf":
         findings.error(
             name,
-            f"has shape {features.shape} and dtype {features.dtype}, expected floats with "
+            f"has shape {features.shape} and dtype {features.dtype}, expected numbers with "
             f"{ndim} axes, spikes first",
             RESTORE,
         )
@@ -118,8 +147,8 @@ def open_features(folder: Path, num_templates: int, num_channels: int) -> Featur
 
     Raises
     ------
-    FolderNotFoundError, PhyFolderError
-        The folder is gone, or the files cannot be used.
+    FolderNotFoundError
+        The folder is gone.
     """
     if not folder.is_dir():
         raise FolderNotFoundError(
@@ -131,9 +160,7 @@ def open_features(folder: Path, num_templates: int, num_channels: int) -> Featur
     samples = open_array(folder, "spike_times.npy", findings)
     count = None if samples is None else samples.size
     features = read_features(folder, count, num_templates, num_channels, findings)
-    if findings.with_severity("error"):
-        raise PhyFolderError(folder, findings.with_severity("error"))
-    return features
+    return replace(features, faults=(*findings.with_severity("error"), *features.faults))
 
 
 def open_spike_templates(folder: Path) -> NDArray[np.integer]:
@@ -154,7 +181,7 @@ def open_spike_templates(folder: Path) -> NDArray[np.integer]:
 
 
 def window_of_rows(array: NDArray, start: int, stop: int) -> NDArray:
-    """Return some rows of a memory-mapped file in a map of their own.
+    """Return some rows of a memory-mapped file as floats, in a map of their own.
 
     The pages of a map stay in memory until the map is closed: with one map for each block of rows
     a file of any size is read in little memory.
@@ -181,7 +208,7 @@ def window_of_rows(array: NDArray, start: int, stop: int) -> NDArray:
         and os.path.getsize(str(whole.filename)) == whole.offset + whole.nbytes
     )
     if not is_file:
-        return array[start:stop]
+        return _as_floats(array[start:stop])
     window = np.memmap(
         str(whole.filename),
         dtype=array.dtype,
@@ -189,4 +216,8 @@ def window_of_rows(array: NDArray, start: int, stop: int) -> NDArray:
         offset=whole.offset + start * array.strides[0],
         shape=(stop - start, *array.shape[1:]),
     )
-    return np.asarray(window)
+    return _as_floats(np.asarray(window))
+
+
+def _as_floats(values: NDArray) -> NDArray[np.floating]:
+    return values.astype(float_dtype(values.dtype), copy=False)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import blocks
 from si_curation.kernels.spike_files import has_nan, unique_ids, value_range
-from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
+from si_curation.phy.arrays import Findings, as_floats, as_integers, as_vector, open_array
 
 MIXED_RUNS = "files of different runs are mixed; copy the whole folder again"
 RESTORE = "restore the file that the sorter wrote"
@@ -69,9 +69,10 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
     cluster_ids = None
     if not findings.with_severity("error") and clusters is not None:
         cluster_ids = unique_ids(clusters, largest)
-    amplitudes = open_array(folder, "amplitudes.npy", findings)
-    amplitudes = as_vector(amplitudes, "amplitudes.npy", findings, count)
-    amplitudes = _floating(amplitudes, "amplitudes.npy", findings)
+    with findings.optional("read without amplitudes"):
+        amplitudes = open_array(folder, "amplitudes.npy", findings)
+        amplitudes = as_vector(amplitudes, "amplitudes.npy", findings, count)
+        amplitudes = as_floats(amplitudes, "amplitudes.npy", findings)
     if amplitudes is not None and is_placeholder(amplitudes):
         findings.warning(
             "amplitudes.npy",
@@ -79,7 +80,8 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
             "where it came from a SortingAnalyzer, export again with complete=True",
         )
         amplitudes = None
-    positions = open_array(folder, "spike_positions.npy", findings)
+    with findings.optional("read without positions of spikes"):
+        positions = _read_spike_positions(folder, count, findings)
     return Spikes(
         count=count,
         spike_samples=samples.values,
@@ -90,7 +92,7 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
         first_sample=samples.first,
         last_sample=samples.last,
         amplitudes=amplitudes,
-        spike_positions=_check_positions(positions, count, findings),
+        spike_positions=positions,
     )
 
 
@@ -160,17 +162,11 @@ def _check_ids(
     return high
 
 
-def _floating(values: NDArray | None, name: str, findings: Findings) -> NDArray[np.floating] | None:
-    if values is None or values.dtype.kind == "f":
-        return values
-    findings.error(name, f"has dtype {values.dtype}, expected float32 or float64", RESTORE)
-    return None
-
-
-def _check_positions(
-    positions: NDArray | None, count: int | None, findings: Findings
+def _read_spike_positions(
+    folder: Path, count: int | None, findings: Findings
 ) -> NDArray[np.floating] | None:
     name = "spike_positions.npy"
+    positions = open_array(folder, name, findings)
     if positions is None:
         return None
     if (
@@ -180,7 +176,7 @@ def _check_positions(
     ):
         findings.error(name, f"has shape {positions.shape}, expected ({count}, 2)", MIXED_RUNS)
         return None
-    positions = _floating(positions, name, findings)
+    positions = as_floats(positions, name, findings)
     if positions is not None and has_nan(positions):
         rows = np.flatnonzero(np.isnan(positions).any(axis=1))
         findings.warning(name, f"has NaN in {rows.size} rows, row {rows[0]} first", "they stay NaN")
@@ -206,11 +202,11 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
         return Templates(None)
     templates = open_array(folder, "templates.npy", findings)
     if templates is not None and (
-        templates.ndim != 3 or templates.dtype.kind != "f" or templates.shape[1] == 0
+        templates.ndim != 3 or templates.dtype.kind not in "iuf" or templates.shape[1] == 0
     ):
         findings.error(
             "templates.npy",
-            f"has shape {templates.shape} and dtype {templates.dtype}, expected floats "
+            f"has shape {templates.shape} and dtype {templates.dtype}, expected numbers "
             "(n_templates, n_samples, n_channels)",
             RESTORE,
         )
@@ -227,8 +223,10 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
             f"has {templates.shape[2]} channels, channel_map.npy has {num_channels}",
             MIXED_RUNS + ", or put template_ind.npy back if the templates are sparse",
         )
-    similar = _square(folder, "similar_templates.npy", len(templates), findings, "templates")
-    return Templates(len(templates), templates, template_channels, similar)
+    with findings.optional("similarities are computed from the templates"):
+        similar = _square(folder, "similar_templates.npy", len(templates), findings, "templates")
+    floats = as_floats(templates, "templates.npy", findings)
+    return Templates(len(templates), floats, template_channels, similar)
 
 
 def index_table(
@@ -275,15 +273,15 @@ def _square(
         return None
     if matrix.size == 1 and size == 1:
         matrix = matrix.reshape(1, 1)
-    if matrix.dtype.kind != "f" or matrix.shape != (size, size):
+    if matrix.dtype.kind not in "iuf" or matrix.shape != (size, size):
         findings.error(
             name,
-            f"has shape {matrix.shape} and dtype {matrix.dtype}, expected floats ({size}, {size}), "
-            f"one row and column for each of the {of_what}",
+            f"has shape {matrix.shape} and dtype {matrix.dtype}, expected ({size}, {size}) "
+            f"numbers, one row and column for each of the {of_what}",
             MIXED_RUNS,
         )
         return None
-    return matrix
+    return as_floats(matrix, name, findings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,33 +295,84 @@ class Channels:
     channel_probes: NDArray[np.int64] | None
 
 
-def read_channels(folder: Path, params: Mapping[str, Any], findings: Findings) -> Channels:
-    """Read the channel files."""
+def read_channels(
+    folder: Path, params: Mapping[str, Any], ops: Mapping[str, Any] | None, findings: Findings
+) -> Channels:
+    """Read the channel files; shanks that have no file are those of ``ops.npy``."""
     columns = _required_vector(folder, "channel_map.npy", findings)
     columns = as_integers(columns, "channel_map.npy", findings)
     count = None if columns is None else columns.size
     channel_map = None if columns is None else columns.astype(np.int64)
     if channel_map is not None:
         _check_channel_map(channel_map, params.get("n_channels_dat"), findings)
+    with findings.optional("shanks of ops.npy (kcoords) are used, or one shank"):
+        shanks = _read_channel_groups(folder, "channel_shanks.npy", count, findings)
+    with findings.optional("all channels count as one probe's"):
+        probes = _read_channel_groups(folder, "channel_probe.npy", count, findings)
+    if shanks is None and channel_map is not None:
+        shanks = shanks_in_ops(ops, channel_map)
+    nothing = None if count is None else np.zeros(count, dtype=np.int64)
     return Channels(
         count=count,
         channel_map=channel_map,
         channel_positions=_read_channel_positions(folder, count, findings),
-        channel_shanks=_read_channel_groups(folder, "channel_shanks.npy", count, findings),
-        channel_probes=_read_channel_groups(folder, "channel_probe.npy", count, findings),
+        channel_shanks=nothing if shanks is None else shanks,
+        channel_probes=nothing if probes is None else probes,
     )
 
 
 def _read_channel_groups(
     folder: Path, name: str, count: int | None, findings: Findings
 ) -> NDArray[np.int64] | None:
-    """Read the shank or probe of each channel; zeros where there is no file."""
+    """Read the shank or probe of each channel; None where there is no file that can be used."""
     values = open_array(folder, name, findings)
     values = as_vector(values, name, findings, count, "channel_map.npy")
     values = as_integers(values, name, findings)
-    if values is None:
-        return None if count is None else np.zeros(count, dtype=np.int64)
-    return values.astype(np.int64)
+    return None if values is None else values.astype(np.int64)
+
+
+def shanks_in_ops(
+    ops: Mapping[str, Any] | None, channel_map: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Return the shank of each channel by ``kcoords`` of Kilosort's ``ops.npy``.
+
+    Parameters
+    ----------
+    ops : mapping or None
+    channel_map : array (n_channels,) int64
+        Raw column of each channel, which is looked up in ``chanMap``.
+
+    Returns
+    -------
+    array (n_channels,) int64 or None
+        None: ``ops.npy`` does not say it for every channel.
+
+    Examples
+    --------
+    >>> ops = {"kcoords": np.array([0.0, 1.0, 1.0]), "chanMap": np.array([4, 2, 3])}
+    >>> shanks_in_ops(ops, np.array([2, 4]))
+    array([1, 0])
+    """
+    probe = ops.get("probe") if ops is not None and "kcoords" not in ops else ops
+    if not isinstance(probe, Mapping):
+        return None
+    columns, shanks = _whole_numbers(probe, "chanMap"), _whole_numbers(probe, "kcoords")
+    if columns is None or shanks is None or columns.size != shanks.size:
+        return None
+    shank_of = dict(zip(columns.tolist(), shanks.tolist(), strict=True))
+    if len(shank_of) < columns.size or not set(channel_map.tolist()) <= set(shank_of):
+        return None
+    return np.array([shank_of[column] for column in channel_map.tolist()], dtype=np.int64)
+
+
+def _whole_numbers(ops: Mapping[str, Any], key: str) -> NDArray[np.int64] | None:
+    """Return an entry of ``ops.npy`` as whole numbers; None where it is something else."""
+    value = ops.get(key)
+    if not isinstance(value, np.ndarray):
+        return None
+    silent = Findings()
+    values = as_integers(as_vector(value, key, silent), key, silent)
+    return None if values is None else values.astype(np.int64)
 
 
 def _check_channel_map(
@@ -419,10 +468,11 @@ class Whitening:
 
 def read_whitening(folder: Path, num_channels: int | None, findings: Findings) -> Whitening:
     """Read the whitening matrix and its inverse."""
-    return Whitening(
-        _read_matrix(folder, "whitening_mat.npy", num_channels, findings),
-        _read_matrix(folder, "whitening_mat_inv.npy", num_channels, findings),
-    )
+    with findings.optional("templates can be unwhitened with whitening_mat_inv.npy only"):
+        matrix = _read_matrix(folder, "whitening_mat.npy", num_channels, findings)
+    with findings.optional("the inverse of whitening_mat.npy is used"):
+        inverse = _read_matrix(folder, "whitening_mat_inv.npy", num_channels, findings)
+    return Whitening(matrix, inverse)
 
 
 def _read_matrix(

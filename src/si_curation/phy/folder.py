@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
-from si_curation.phy.arrays import Findings
+from si_curation.phy.arrays import LEFT_OUT, Findings
 from si_curation.phy.feature_files import Features, read_features
 from si_curation.phy.file_groups import (
     Channels,
@@ -75,7 +75,8 @@ class PhyFolder:
     channel_positions : array (n_channels, 2) floating
         In µm.
     channel_shanks, channel_probes : array (n_channels,) int64
-        Zeros where the folder has no such file.
+        Shanks that have no file are those of ``kcoords`` in ``ops.npy``; zeros where that has none
+        either, and where there is no file of probes.
     pc_features : array (n_rows, n_pcs, n_loc) floating or None
     pc_feature_channels : array (n_templates, n_loc) int64 or None
         Channel index of each column, by spike template.
@@ -98,7 +99,8 @@ class PhyFolder:
     raw_num_samples : int or None
         Length of the raw data, where the files are there.
     findings : tuple of Finding
-        What was noticed; no errors, else the folder would not have been read.
+        What was noticed; no errors, else the folder would not have been read. A file that the
+        folder can be read without, and that has a fault, is as if it were not there: a warning.
     """
 
     folder: Path
@@ -160,6 +162,25 @@ class PhyFolder:
         labels = {} if column is None else column.values
         return {int(i): str(labels.get(int(i), UNSORTED)) for i in self.cluster_ids}
 
+    def left_out(self, *names: str) -> list[Finding]:
+        """Return what is wrong with files that were not used, as errors; of all without names."""
+        return [
+            replace(finding, severity="error", advice=finding.evidence[LEFT_OUT])
+            for finding in self.findings
+            if LEFT_OUT in finding.evidence and (not names or finding.where in names)
+        ]
+
+    def require(self, *names: str) -> None:
+        """Raise if one of some files is there and could not be used.
+
+        Raises
+        ------
+        PhyFolderError
+        """
+        faults = self.left_out(*names)
+        if faults:
+            raise PhyFolderError(self.folder, faults)
+
     def close(self) -> None:
         """Let go of the files: all memory-mapped arrays become None.
 
@@ -190,7 +211,10 @@ def read_phy_folder(
 ) -> PhyFolder:
     """Read a folder that Kilosort wrote and phy may have curated.
 
-    Nothing in the folder is executed or changed. All problems are reported together.
+    Nothing in the folder is executed or changed. All problems are reported together. What the
+    folder can be read without is left out where it has a fault, with a finding: labels and other
+    tables (a row without a usable id, or a whole file), amplitudes, positions, features,
+    similarities, whitening, shanks and ``ops.npy``.
 
     Parameters
     ----------
@@ -341,10 +365,11 @@ def read_parts(
             "params.py", missing, "pass sampling_frequency= (in Hz), or put the file back"
         )
     findings.check = "ops"
-    ops = read_ops(path, findings)
+    with findings.optional("read without the settings of the sorter"):
+        ops = read_ops(path, findings)
     settings = read_settings(ops, findings)
     findings.check = "channels"
-    channels = read_channels(path, params, findings)
+    channels = read_channels(path, params, ops, findings)
     findings.check = "templates"
     templates = read_templates(path, channels.count, findings)
     findings.check = "spikes"

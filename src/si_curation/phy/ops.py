@@ -35,8 +35,7 @@ def read_ops(folder: Path, findings: Findings) -> dict[str, Any] | None:
     ----------
     folder : Path
     findings : Findings
-        A pickle that asks for anything but arrays, scalars and plain containers is a finding of
-        severity "error".
+        A pickle that asks for anything but arrays, scalars and plain containers is an error.
 
     Returns
     -------
@@ -62,8 +61,7 @@ def read_ops(folder: Path, findings: Findings) -> dict[str, Any] | None:
         findings.error(
             NAME,
             f"was not read: {reason}; nothing in it was run",
-            "do not load it with other programs if you do not know who wrote it; "
-            "rename it to read the folder without it",
+            "do not load it with other programs if you do not know who wrote it",
         )
         return None
     return value

@@ -9,15 +9,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.errors import ParameterError
-from si_curation.phy.arrays import Findings, one_line, shortened
+from si_curation.errors import ParameterError, PhyFolderError
+from si_curation.phy.arrays import LEFT_OUT, Findings, one_line, shortened
 from si_curation.phy.writing import format_table
 
 Value = int | float | str
@@ -103,8 +104,8 @@ def read_tables(folder: Path, findings: Findings) -> dict[str, ClusterColumn]:
     ----------
     folder : Path
     findings : Findings
-        Tables that cannot be read are findings of severity "error" if phy would read them as
-        cluster tables (``cluster_*``), else "warning".
+        Tables that cannot be read, and rows that cannot be used, are warnings: phy reads the
+        folder without them too.
 
     Returns
     -------
@@ -189,20 +190,18 @@ class ClusterTable:
 
 def read_table(path: Path, findings: Findings) -> ClusterTable | None:
     """Read one table; None where it is no cluster table or cannot be read, with a finding."""
-    is_cluster_table = path.name.startswith("cluster_")
-    report = findings.error if is_cluster_table else findings.warning
+    report = partial(_leave_out, findings, path.name)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         line = fault.object[: fault.start].count(b"\n") + 1
         report(
-            path.name,
             f"is not UTF-8: byte 0x{fault.object[fault.start]:02x} in line {line}",
             "save it again as UTF-8",
         )
         return None
     except OSError as fault:
-        report(path.name, f"cannot be read: {one_line(fault)}", "make it readable, or remove it")
+        report(f"cannot be read: {one_line(fault)}", "make it readable, or remove it")
         return None
     # as phy does, whatever the suffix: old Kilosorts write tabs into .csv
     first_line = next((line for line in text.split("\n") if line.strip()), "")
@@ -211,7 +210,6 @@ def read_table(path: Path, findings: Findings) -> ClusterTable | None:
         rows = _numbered_rows(text, delimiter)
     except csv.Error as fault:
         report(
-            path.name,
             f"cannot be read as a table: {one_line(fault)}",
             "look for a quotation mark without its partner, or an odd line end",
         )
@@ -224,7 +222,6 @@ def read_table(path: Path, findings: Findings) -> ClusterTable | None:
     if id_column is None:
         if len(header) == 1 and _OTHER_DELIMITER.match(header[0]):
             report(
-                path.name,
                 f"has the header {shortened(header[0], 60)!r}, expected columns set apart by tabs "
                 "(or commas)",
                 "save it again with tabs",
@@ -233,7 +230,12 @@ def read_table(path: Path, findings: Findings) -> ClusterTable | None:
             findings.info(path.name, "has no cluster_id column and is no cluster table")
         return None
     table = ClusterTable([], {}, id_column, delimiter)
-    return table if _fill(table, path.name, header, rows[1:], report) else None
+    _fill(table, path.name, header, rows[1:], findings)
+    return table if table.rows or not rows[1:] else None
+
+
+def _leave_out(findings: Findings, name: str, what: str, advice: str) -> None:
+    findings.left_out(name, what, "read without this table", advice)
 
 
 def _numbered_rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
@@ -257,43 +259,60 @@ def _fill(
     name: str,
     header: list[str],
     rows: list[tuple[int, list[str]]],
-    report: Callable[[str, str, str], None],
-) -> bool:
-    """Fill a table with rows; False, with a finding, where one of them is wrong."""
+    findings: Findings,
+) -> None:
+    """Fill a table with the rows that can be used, as phy does; a finding for each kind of fault.
+
+    Of several rows of a cluster the last one with text in a column counts.
+    """
     id_position = header.index(table.id_name)
     positions = [i for i, column in enumerate(header) if i != id_position and column]
     table.header = [header[i] for i in positions]
     lines: dict[int, int] = {}
+    long, odd, twice = [], [], []
     for number, row in rows:
         if len(row) > len(header) and any(field.strip() for field in row[len(header) :]):
-            report(
-                name,
-                f"line {number} has {len(row)} fields, expected {len(header)}",
-                "correct the line; a field that holds the delimiter needs quotation marks",
-            )
-            return False
+            long.append((number, f"line {number} has {len(row)} fields, expected {len(header)}"))
         row = [*row, *[""] * (len(header) - len(row))]
         text = row[id_position].strip()
         match = _CLUSTER_ID.fullmatch(text)
         if match is None:
-            report(
-                name,
-                f"line {number} has cluster id {shortened(text, 40)!r}, expected a whole number",
-                "correct the line, or rename the file if it is no table of clusters",
-            )
-            return False
+            shown = shortened(text, 40)
+            odd.append((number, f"line {number} has cluster id {shown!r}, expected a whole number"))
+            continue
         cluster_id = int(match[1])
+        cells = [row[i].strip() for i in positions]
         if cluster_id in lines:
-            report(
-                name,
-                f"cluster id {cluster_id} is in lines {lines[cluster_id]} and {number}, "
-                "expected each id once",
-                "keep one of the lines",
+            twice.append(
+                (
+                    number,
+                    f"cluster id {cluster_id} is in lines {lines[cluster_id]} and {number}, "
+                    "expected each id once",
+                )
             )
-            return False
+            before = table.rows[cluster_id]
+            cells = [new or old for new, old in zip(cells, before, strict=True)]
         lines[cluster_id] = number
-        table.rows[cluster_id] = [row[i].strip() for i in positions]
-    return True
+        table.rows[cluster_id] = cells
+    for faults, without, advice in (
+        (
+            long,
+            "fields without a column are left out",
+            "correct the line; a field that holds the delimiter needs quotation marks",
+        ),
+        (odd, "such lines are left out", "correct the line, or rename the file if it is no table"),
+        (twice, "the last value of a cluster counts", "keep one of the lines"),
+    ):
+        if faults:
+            more = f" (and {len(faults) - 1} more such lines)" if len(faults) > 1 else ""
+            findings.left_out(
+                name,
+                faults[0][1] + more,
+                without,
+                advice,
+                lines=[number for number, _ in faults[:10]],
+                count=len(faults),
+            )
 
 
 class ClusterTables:
@@ -302,14 +321,21 @@ class ClusterTables:
     Parameters
     ----------
     folder : Path
-        Its tables must be readable (see `read_tables`); what is no cluster table is left alone.
+        What is no cluster table, or cannot be read as one, is left alone.
     """
 
     def __init__(self, folder: Path) -> None:
         paths = table_paths(folder)
+        findings = Findings()
+        self._folder = folder
         self._snapshots = [path.name for path in paths if path.stem == SNAPSHOT]
-        read = {p.name: read_table(p, Findings()) for p in paths if p.stem != SNAPSHOT}
+        read = {p.name: read_table(p, findings) for p in paths if p.stem != SNAPSHOT}
         self._files = {name: table for name, table in read.items() if table is not None}
+        self._unreadable = [
+            replace(finding, severity="error")
+            for finding in findings
+            if LEFT_OUT in finding.evidence and read[finding.where] is None
+        ]
         self._original_names = set(self._files)
         self._changed: set[str] = set()
 
@@ -378,12 +404,28 @@ class ClusterTables:
 
         phy reads every table, so that the column is removed from all other files. Other columns
         that the file has now get files of their own if no other file has them.
+
+        Raises
+        ------
+        PhyFolderError
+            The file is there and cannot be read: what it has would be lost.
         """
         before = self.cells(column)
         after = {i: text for i, text in {**before, **texts}.items() if text}
         if column in self.column_names and after == before:
             return
         own = f"cluster_{column}.tsv"
+        faults = [f for f in self._unreadable if f.where.lower() == own.lower()]
+        if faults and not after:
+            return
+        if faults:
+            raise PhyFolderError(
+                self._folder,
+                [
+                    replace(f, advice=f"{f.evidence[LEFT_OUT]}; it would be replaced, and is not")
+                    for f in faults
+                ],
+            )
         others = [name for name in self._original_names if name.lower() == own.lower()]
         if own not in others and others:
             raise ParameterError(

@@ -25,7 +25,7 @@ from si_curation.kernels.monosynaptic import (
 )
 from si_curation.kernels.poisson import poisson_interval
 from si_curation.quality.contamination import contamination_panel
-from si_curation.reading.probe import shanks_of
+from si_curation.reading.probe import planar_locations, shanks_of
 from si_curation.variables import CONNECTIONS, Explanation, explanations_text
 
 Method = Literal["english2017", "stark2009"]
@@ -384,7 +384,7 @@ def places_of(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> Places | N
     channels = np.zeros((units.size, num_channels + 1), dtype=bool)
     channels[np.arange(units.size)[:, None], ranked] = True
     best = ranked[:, 0] if ranked.shape[1] else np.full(units.size, -1)
-    locations = analyzer.get_channel_locations()[:, :2]
+    locations = planar_locations(analyzer)
     return Places(channels[:, :num_channels], best, locations, shanks_of(analyzer))
 
 

@@ -14,7 +14,7 @@ from si_curation.errors import Finding, MissingDataError, PhyFolderError
 from si_curation.kernels.feature_channels import sorted_feature_channels
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.template_counts import contingency_table
-from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
+from si_curation.phy.arrays import Findings, as_integers, as_vector, float_dtype, open_array
 from si_curation.phy.feature_files import (
     Features,
     open_features,
@@ -113,7 +113,7 @@ class FeatureFiles:
     Raises
     ------
     FolderNotFoundError, PhyFolderError
-        The folder is gone, or the files cannot be used.
+        The folder is gone, or ``spike_templates.npy`` cannot be used.
     """
 
     def __init__(self, folder: Path, num_templates: int, num_channels: int) -> None:
@@ -191,10 +191,30 @@ class FeatureFiles:
         ------
         MissingDataError
             There is no ``pc_features.npy``.
+        PhyFolderError
+            It, or a file that goes with it, cannot be used.
         """
         if self.features.pc_features is None:
+            self.check_faults("pc_feature")
             raise MissingDataError(f"{self.folder} has no pc_features.npy")
         return self.features.pc_features
+
+    def check_faults(self, stem: str) -> None:
+        """Raise if features are there and cannot be used.
+
+        Parameters
+        ----------
+        stem : {"pc_feature", "template_feature"}
+            How the names of their files begin.
+
+        Raises
+        ------
+        PhyFolderError
+        """
+        of_others = {"pc_feature": "template_feature", "template_feature": "pc_feature"}[stem]
+        faults = [f for f in self.features.faults if not f.where.startswith(of_others)]
+        if faults:
+            raise PhyFolderError(self.folder, faults)
 
     @cached_property
     def _listed(self) -> NDArray[np.int64]:
@@ -254,7 +274,7 @@ def read_rows(values: NDArray, rows: NDArray[np.integer], rows_at_once: int = 1 
     -------
     array (n, ...)
     """
-    out = np.empty((rows.size, *values.shape[1:]), dtype=values.dtype)
+    out = np.empty((rows.size, *values.shape[1:]), dtype=float_dtype(values.dtype))
     for start in range(0, rows.size, rows_at_once):
         piece = rows[start : start + rows_at_once]
         first = int(piece.min())
@@ -269,6 +289,6 @@ def open_window(
     """Return the part of a feature file that holds some rows, and the rows in it (-1 stays)."""
     stored = rows[rows >= 0]
     if stored.size == 0:
-        return np.zeros((0, *features.shape[1:]), dtype=features.dtype), rows
+        return np.zeros((0, *features.shape[1:]), dtype=float_dtype(features.dtype)), rows
     first, last = int(stored.min()), int(stored.max())
     return window_of_rows(features, first, last + 1), np.where(rows >= 0, rows - first, -1)

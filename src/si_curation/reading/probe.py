@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from probeinterface import Probe, ProbeGroup
 from spikeinterface.core import BaseRecording, SortingAnalyzer
 
-from si_curation.errors import ParameterError
+from si_curation.checks import is_whole_number
+from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.folder import PhyFolder
 
 _POSITION_TOLERANCE_UM = 1e-3
+_BETWEEN_PLANES_UM = 200.0
+_SAME_PLACE_UM = 0.1  # contacts that are nearer to each other are one: positions may be rounded
 
 
 def make_probegroup(folder: PhyFolder) -> ProbeGroup:
@@ -96,8 +100,7 @@ def match_recording(recording: BaseRecording, folder: PhyFolder) -> BaseRecordin
     Parameters
     ----------
     recording : BaseRecording
-        With all columns of the raw file, which `channel_map` picks from; or with exactly the
-        sorted channels, if its probe has them at the folder's positions.
+        See `match_channels`.
     folder : PhyFolder
 
     Returns
@@ -108,7 +111,7 @@ def match_recording(recording: BaseRecording, folder: PhyFolder) -> BaseRecordin
     Raises
     ------
     ParameterError
-        It has too few channels, more than one segment, or another sampling frequency.
+        Its channels cannot be matched, it has more than one segment, or another sampling frequency.
     """
     problems = []
     rate = recording.get_sampling_frequency()
@@ -121,35 +124,298 @@ def match_recording(recording: BaseRecording, folder: PhyFolder) -> BaseRecordin
             f"it has {recording.get_num_segments()} segments, expected one "
             "(concatenate them as for the sorting)"
         )
-    needed = int(folder.channel_map.max()) + 1
-    num_channels = recording.get_num_channels()
-    if num_channels >= needed:
-        channel_ids = recording.channel_ids[folder.channel_map]
-    elif num_channels == folder.num_channels and _same_positions(recording, folder):
-        channel_ids = recording.channel_ids
-    else:
-        problems.append(
-            f"it has {num_channels} channels, channel_map.npy needs {needed}; "
-            "give the recording that was sorted, with all its channels"
-        )
+    try:
+        indices = match_channels(recording, folder)
+    except ParameterError as fault:
+        problems.append(str(fault))
     if problems:
         raise ParameterError(
             f"recording does not belong to {folder.folder}: " + "; ".join(problems)
         )
-    matched = recording.select_channels(channel_ids)
+    matched = recording.select_channels(recording.channel_ids[indices])
     group = make_probegroup(folder)
     group.set_global_device_channel_indices(np.arange(folder.num_channels))
     with_probe = matched.set_probegroup(group)
     return matched if with_probe is None else with_probe
 
 
-def _same_positions(recording: BaseRecording, folder: PhyFolder) -> bool:
-    if not recording.has_probe():
-        return False
-    positions = recording.get_channel_locations()
-    return positions.shape == folder.channel_positions.shape and bool(
-        np.allclose(positions, folder.channel_positions, atol=_POSITION_TOLERANCE_UM)
+class _ByColumn(NamedTuple):
+    """Channels of a recording that are found by the columns of the raw file."""
+
+    indices: NDArray[np.int64] | None  # None: not all of them are there
+    is_known: bool  # False: only assumed, as the recording is not known to be the raw file
+    how: str
+
+
+def match_channels(recording: BaseRecording, folder: PhyFolder) -> NDArray[np.int64]:
+    """Return which channels of a recording were sorted, in the order of the folder.
+
+    There are two ways, which must agree where both are open. By column: ``channel_map.npy`` names
+    columns of the raw file; a channel of the recording is the column that its id names where the
+    ids are numbers below ``n_channels_dat``, else the one at its place, if the recording has as
+    many channels as the file. By position: the recording's probe has a contact at each of the
+    folder's positions. A recording with more or fewer channels than the file, from which channels
+    were removed or which is from before they were, is matched by position alone.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    folder : PhyFolder
+
+    Returns
+    -------
+    array (n_channels,) int64
+        Places in ``recording.channel_ids``.
+
+    Raises
+    ------
+    ParameterError
+        The two ways disagree (both are named), or neither is open.
+
+    Warns
+    -----
+    SiCurationWarning
+        The number of channels is not that of the raw file, no position or id tells which ones are
+        missing, and the last ones are taken to be; or the positions of the recording's probe are
+        not those of the folder.
+    """
+    by_column = _match_by_column(recording, folder)
+    candidates = _match_by_position(recording, folder)
+    if candidates is None or not candidates.any(axis=1).all():
+        return _take_by_column(recording, folder, by_column, candidates)
+    found = by_column.indices
+    counts = candidates.sum(axis=1)
+    if found is not None:
+        fits = candidates[np.arange(len(candidates)), found].all()
+        if fits and (by_column.is_known or counts.max() == 1):
+            return found
+        if by_column.is_known:
+            raise ParameterError(_disagreement(recording, folder, found, by_column.how, candidates))
+    if counts.max() > 1:
+        channel = int(counts.argmax())
+        raise ParameterError(
+            f"{counts[channel]} of its contacts are at the position of the folder's channel "
+            f"{channel}, {_position(folder, channel)} (several probes of one geometry?); give the "
+            "channels of the probe that was sorted alone: recording.select_channels(...)"
+        )
+    return candidates.argmax(axis=1)
+
+
+def _take_by_column(
+    recording: BaseRecording,
+    folder: PhyFolder,
+    by_column: _ByColumn,
+    candidates: NDArray[np.bool_] | None,
+) -> NDArray[np.int64]:
+    """Return the channels by column, where not every channel is found by position."""
+    found = by_column.indices
+    if found is None or not (by_column.is_known or _may_lack_the_last(recording, folder)):
+        raise ParameterError(_not_matched(recording, folder, by_column))
+    if candidates is not None:
+        theirs = planar_locations(recording)[found]
+        moved = theirs - folder.channel_positions
+        off = float(np.abs(moved - np.median(moved, axis=0)).max())
+        if off <= _SAME_PLACE_UM:  # the same geometry, from another origin
+            return found
+        elsewhere = candidates.any(axis=1) & ~candidates[np.arange(len(candidates)), found]
+        if 2 * np.count_nonzero(elsewhere) >= len(candidates):
+            raise ParameterError(_disagreement(recording, folder, found, by_column.how, candidates))
+        _warn(
+            f"the probe of the recording is not that of {folder.folder}: contacts lie up to "
+            f"{off:.6g} µm away from its channels, apart from a common shift. The channels are "
+            "matched by channel_map.npy, and the positions of the folder are used"
+        )
+    if not by_column.is_known:
+        _warn_of_assumption(recording, folder)
+    return found
+
+
+def _match_by_column(recording: BaseRecording, folder: PhyFolder) -> _ByColumn:
+    """Find channels by the column of the raw file that they are."""
+    num_channels, num_columns = recording.get_num_channels(), _num_columns(folder)
+    ids = _columns_in_ids(recording, num_columns)
+    if ids is not None and not np.array_equal(ids, np.arange(num_channels)):
+        place_of = {int(column): place for place, column in enumerate(ids)}
+        places = [place_of.get(column, -1) for column in folder.channel_map.tolist()]
+        indices = None if -1 in places else np.array(places, dtype=np.int64)
+        return _ByColumn(indices, True, "the column in its id")
+    if num_channels <= int(folder.channel_map.max()):
+        return _ByColumn(None, False, "its place")
+    return _ByColumn(folder.channel_map, num_channels == num_columns, "its place")
+
+
+def _num_columns(folder: PhyFolder) -> int | None:
+    """Return the number of channels of the raw file; None where it is not known."""
+    count = folder.params.get("n_channels_dat")
+    return int(count) if is_whole_number(count) and count > folder.channel_map.max() else None
+
+
+def _columns_in_ids(recording: BaseRecording, num_columns: int | None) -> NDArray[np.int64] | None:
+    """Return the channel ids where they are columns of the raw file: different numbers below."""
+    texts = [str(channel_id) for channel_id in recording.channel_ids]
+    if num_columns is None or not all(t.isascii() and t.isdecimal() and len(t) < 9 for t in texts):
+        return None
+    ids = np.array(texts, dtype=np.int64)
+    return ids if ids.max() < num_columns and np.unique(ids).size == ids.size else None
+
+
+def _match_by_position(recording: BaseRecording, folder: PhyFolder) -> NDArray[np.bool_] | None:
+    """Return which contact (column) is where a channel of the folder (row) is.
+
+    None: there is no probe, or the folder has several channels at one position.
+    """
+    mine = folder.channel_positions.astype(np.float64)
+    rounded = np.round(mine / _SAME_PLACE_UM)
+    if not recording.has_probe() or len(np.unique(rounded, axis=0)) < len(mine):
+        return None
+    theirs = planar_locations(recording)
+    return np.abs(mine[:, None] - theirs[None]).max(axis=2) <= _SAME_PLACE_UM
+
+
+def _may_lack_the_last(recording: BaseRecording, folder: PhyFolder) -> bool:
+    """Return whether a recording may be the raw file without its last columns (such as sync)."""
+    num_columns = _num_columns(folder)
+    return num_columns is None or recording.get_num_channels() < num_columns
+
+
+def _not_matched(recording: BaseRecording, folder: PhyFolder, by_column: _ByColumn) -> str:
+    num_channels, num_columns = recording.get_num_channels(), _num_columns(folder)
+    needed = int(folder.channel_map.max()) + 1
+    if by_column.indices is None and not by_column.is_known:
+        what = f"it has {num_channels} channels, channel_map.npy needs {needed}"
+    elif by_column.indices is None:
+        texts = {str(channel_id) for channel_id in recording.channel_ids}
+        lacking = next(c for c in folder.channel_map.tolist() if str(c) not in texts)
+        what = f"its ids are columns of the raw file, and there is none for column {lacking}"
+    else:
+        what = (
+            f"it has {num_channels} channels, and the file that was sorted {num_columns} "
+            "(n_channels_dat): which ones were left out is not known"
+        )
+    probe = (
+        "its probe does not have a contact at each of the folder's positions"
+        if recording.has_probe()
+        else "it has no probe with the positions of the folder"
     )
+    return (
+        f"{what}, and {probe}; give the recording that was sorted, with all its channels, or with "
+        "the probe"
+    )
+
+
+def _disagreement(
+    recording: BaseRecording,
+    folder: PhyFolder,
+    found: NDArray[np.int64],
+    how: str,
+    candidates: NDArray[np.bool_],
+) -> str:
+    """Say where the two ways differ, and what each of them gives."""
+    ids = recording.channel_ids
+    wrong = np.flatnonzero(~candidates[np.arange(len(candidates)), found])
+    shown = []
+    for i in wrong[:3]:
+        there = ids[candidates[i].argmax()] if candidates[i].any() else "none"
+        shown.append(
+            f"channel {i}: {ids[found[i]]} by column {folder.channel_map[i]}, {there} by position "
+            f"{_position(folder, int(i))}"
+        )
+    return (
+        f"channel_map.npy (by {how}) and the positions of its probe give other channels "
+        f"for {wrong.size} of {len(candidates)}: {'; '.join(shown)}"
+        f"{'; ...' if wrong.size > 3 else ''}. One of the two is wrong: correct the probe of the "
+        "recording, or give the recording without a probe to go by channel_map.npy"
+    )
+
+
+def _position(folder: PhyFolder, channel: int) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in folder.channel_positions[channel]) + ") µm"
+
+
+def _warn_of_assumption(recording: BaseRecording, folder: PhyFolder) -> None:
+    num_channels, num_columns = recording.get_num_channels(), _num_columns(folder)
+    if num_columns is None:
+        if num_channels == int(folder.channel_map.max()) + 1:
+            return
+        text = f"it is not known how many columns the raw file of {folder.folder} has"
+    else:
+        text = f"the raw file of {folder.folder} has {num_columns} columns (n_channels_dat)"
+    _warn(
+        f"recording has {num_channels} channels, and {text}: they are taken for its first "
+        f"{num_channels} columns, which no probe and no ids confirm"
+    )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, SiCurationWarning, stacklevel=7)
+
+
+def planar_positions(locations: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return positions in the plane of a probe: across it, and along it (the depth).
+
+    Of a probe in 3D these are the two axes on which its contacts differ, z being the depth where it
+    is one of them. Contacts that differ on all three axes keep z; the other two axes become one,
+    along their main direction, and planes that would then lie on each other are put side by side.
+
+    Parameters
+    ----------
+    locations : array (n_channels, 2 or 3) floating
+
+    Returns
+    -------
+    array (n_channels, 2) float64
+
+    Examples
+    --------
+    >>> planar_positions(np.array([[0.0, 7.0, 20.0], [32.0, 7.0, 40.0]]))
+    array([[ 0., 20.],
+           [32., 40.]])
+    """
+    positions = np.array(locations, dtype=np.float64)
+    if positions.shape[1] == 2 or not len(positions):
+        return positions[:, :2]
+    varies = np.ptp(positions, axis=0) > _SAME_PLACE_UM
+    if not varies[2]:
+        return positions[:, :2].copy()  # in the x-y plane
+    if not varies[1]:
+        return positions[:, [0, 2]].copy()
+    if not varies[0]:
+        return positions[:, [1, 2]].copy()
+    centred = positions[:, :2] - positions[:, :2].mean(axis=0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2]
+    main = directions[0] * np.sign(directions[0][np.abs(directions[0]).argmax()])
+    flat = np.column_stack([centred @ main, positions[:, 2]])
+    if len(np.unique(np.round(flat / _SAME_PLACE_UM), axis=0)) < len(flat):
+        behind = np.round(centred @ directions[-1] / _SAME_PLACE_UM)
+        plane = np.unique(behind, return_inverse=True)[1].reshape(-1)
+        flat[:, 0] += plane * (np.ptp(flat[:, 0]) + _BETWEEN_PLANES_UM)
+    return flat
+
+
+def planar_locations(source: SortingAnalyzer | BaseRecording) -> NDArray[np.float64]:
+    """Return the position (n_channels, 2) of each channel in the plane of its probe, in µm.
+
+    From the contacts themselves: SpikeInterface's ``get_channel_locations`` of an analyzer leaves z
+    out (0 for all), and that of a recording too.
+    """
+    return planar_positions(contact_positions(source))
+
+
+def contact_positions(source: SortingAnalyzer | BaseRecording) -> NDArray[np.float64]:
+    """Return the position (n_channels, 2 or 3) of each channel's contact, in µm."""
+    group = source.get_probegroup()
+    columns = group.get_global_device_channel_indices()["device_channel_indices"]
+    order = np.argsort(columns, kind="stable")
+    return np.asarray(group.get_global_contact_positions(), dtype=np.float64)[order]
+
+
+def locations_extension(analyzer: SortingAnalyzer, name: str) -> Any:
+    """Return SpikeInterface's "unit_locations" or "spike_locations"; None where there is none.
+
+    None as well for a probe in 3D, of which SpikeInterface takes all contacts at z = 0.
+    """
+    extension = analyzer.get_extension(name)
+    return None if extension is None or analyzer.get_probegroup().ndim == 3 else extension
 
 
 def shanks_of(analyzer: SortingAnalyzer) -> NDArray:

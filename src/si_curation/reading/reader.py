@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,7 +17,7 @@ from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, So
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
 from si_curation.checks import Checks, is_boolean
-from si_curation.errors import ParameterError
+from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
     choose_random_spikes,
@@ -26,7 +27,9 @@ from si_curation.kernels.spike_vector import (
 )
 from si_curation.kernels.template_counts import contingency_table
 from si_curation.kernels.templates import extremum_on_channel
+from si_curation.phy.arrays import LEFT_OUT
 from si_curation.phy.folder import PhyFolder, read_phy_folder
+from si_curation.phy.tables import SNAPSHOT
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.components import (
     COMPONENTS_PARAMS,
@@ -90,8 +93,10 @@ def read_kilosort_as_analyzer(
     folder_path : str or Path
         The folder. Nothing in it is executed or changed.
     recording : BaseRecording, optional
-        The recording that was sorted; all of it, also where Kilosort 4 sorted a part (``tmin``,
-        ``tmax``; see `observed_periods`). Its channels are matched by ``channel_map`` and its
+        The recording that was sorted, or the one from which channels were removed before; all of
+        it, also where Kilosort 4 sorted a part (``tmin``, ``tmax``; see `observed_periods`). Its
+        channels are matched by the positions of its probe and by ``channel_map`` (by its ids where
+        they are columns of the raw file, by place where it has ``n_channels_dat`` channels); its
         gains are used unless `gain_to_uV` is given.
     unwhiten : {"auto", "phy"} or bool
         "auto" (or True): with the orientation of the sorter that wrote the folder, in float64
@@ -141,7 +146,8 @@ def read_kilosort_as_analyzer(
     Warns
     -----
     SiCurationWarning
-        Once, if spikes had to be left out.
+        Once, if spikes had to be left out; once, if files of the folder have faults and were left
+        out, all of them together.
 
     See Also
     --------
@@ -170,10 +176,37 @@ def read_kilosort_as_analyzer(
         options = _Options(
             mode, gains, offsets, exclude_groups, max_spikes_per_unit, principal_components
         )
+        if principal_components:
+            phy_folder.require("pc_features.npy", "pc_feature_ind.npy", "pc_feature_spike_ids.npy")
         analyzer = _build(phy_folder, matched, options)
+        _warn_of_left_out(phy_folder)
     if folder is None:
         return analyzer
     return save_analyzer(analyzer, format, folder)
+
+
+def _warn_of_left_out(folder: PhyFolder) -> None:
+    """Warn once of files that were left out.
+
+    Of tables that nobody needs, which are phy's snapshot and tables of any name, where they have a
+    column that no other has.
+    """
+    faults = [finding for finding in folder.findings if LEFT_OUT in finding.evidence]
+    used = {column.file for column in folder.columns.values()}
+    needless = {
+        finding.where
+        for finding in faults
+        if finding.where.endswith((".tsv", ".csv"))
+        and (not finding.where.startswith("cluster_") or Path(finding.where).stem == SNAPSHOT)
+    }
+    faults = [finding for finding in faults if finding.where not in needless - used]
+    if faults:
+        shown = "; ".join(map(str, faults))
+        warnings.warn(
+            f"{folder.folder}: read without what has a fault: {shown}",
+            SiCurationWarning,
+            stacklevel=3,
+        )
 
 
 class _Options(NamedTuple):

@@ -83,9 +83,12 @@ def projections_from_file(files: FeatureFiles, spikes: SpikesOfFolder) -> Projec
     ------
     MissingDataError
         There is no ``template_features.npy``.
+    PhyFolderError
+        It, or a file that goes with it, cannot be used.
     """
     features = files.features
     if features.template_features is None:
+        files.check_faults("template_feature")
         raise MissingDataError(f"{spikes.folder} has no template_features.npy")
     values = features.template_features
     index = features.template_feature_templates
@@ -231,7 +234,8 @@ def _sample_of_spikes(files: FeatureFiles, spikes: SpikesOfFolder) -> SpikesOfFo
 def _model(files: FeatureFiles, sample: SpikesOfFolder) -> _Model:
     findings = Findings()
     part = read_templates(files.folder, sample.num_channels, findings)
-    ops = read_ops(files.folder, findings)
+    with findings.optional("the basis is recovered from the features"):
+        ops = read_ops(files.folder, findings)
     if findings.with_severity("error") or part.templates is None:
         raise PhyFolderError(files.folder, findings.with_severity("error"))
     templates = densify_templates(part.templates, part.template_channels, sample.num_channels)

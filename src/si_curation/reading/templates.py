@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from si_curation.kernels.templates import (
 from si_curation.phy.folder import PhyFolder
 
 Unwhiten = Literal["auto", "phy"]
+_WHITENING = ("whitening_mat.npy", "whitening_mat_inv.npy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,12 @@ def make_sorter_templates(
     Returns
     -------
     SorterTemplates
+
+    Raises
+    ------
+    PhyFolderError
+        What is needed for it is there and cannot be used: the whitening, and amplitudes where
+        templates of Kilosort 1 to 3 are put into µV.
     """
     whitened = densify_templates(folder.templates, folder.template_channels, folder.num_channels)
     are_sparse = folder.template_channels is not None
@@ -115,6 +122,8 @@ def make_sorter_templates(
     if gains is not None and units not in ("whitened", "sorted"):
         templates *= gains.astype(np.float32)
         amplitudes = amplitudes * np.abs(gains).astype(amplitudes.dtype)
+        if units == "sorter":
+            folder.require("amplitudes.npy")
         if units == "sorter" and folder.amplitudes is not None:
             mean = _mean_amplitudes(folder)
             templates *= mean[:, None, None].astype(np.float32)
@@ -133,13 +142,23 @@ def _units(folder: PhyFolder, mode: Unwhiten | Literal[False], is_unwhitened: bo
     if folder.sorter.amplitudes_are_norms:
         # Kilosort 4 always whitens: without its matrix the templates stay whitened
         return "raw" if is_unwhitened else "whitened"
-    return "whitened" if mode is False and folder.whitening is not None else "sorter"
+    return (
+        "whitened"
+        if mode is False and (folder.whitening is not None or folder.left_out(*_WHITENING))
+        else "sorter"
+    )
 
 
 def _inverse(folder: PhyFolder) -> NDArray[np.floating] | None:
     if folder.whitening_inv is not None:
         return folder.whitening_inv
     if folder.whitening is None:
+        faults = folder.left_out(*_WHITENING)
+        if faults:
+            advice = "or read with unwhiten=False, which leaves the templates whitened"
+            raise PhyFolderError(
+                folder.folder, [replace(f, advice=f"{f.advice}, {advice}") for f in faults]
+            )
         return None
     try:
         return np.linalg.inv(folder.whitening)

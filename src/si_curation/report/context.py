@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.sorter_run import SorterRun
 from si_curation.reading.observed import ObservedPeriods, observed_periods
+from si_curation.reading.probe import planar_locations
 from si_curation.reading.sorter_folder import sorter_run_of
 
 GROUP_PROPERTY = "quality"
@@ -104,7 +105,7 @@ class ReportContext:
     @cached_property
     def channel_places(self) -> NDArray[np.float64]:
         """Places of the channels (n_channels, 2) in µm."""
-        return np.asarray(self.analyzer.get_channel_locations(), dtype=np.float64)[:, :2]
+        return planar_locations(self.analyzer)
 
     @cached_property
     def groups(self) -> list[str]:

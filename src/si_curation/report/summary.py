@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation._spikeinterface import as_array
-from si_curation.reading.probe import shanks_of
+from si_curation.reading.probe import locations_extension, shanks_of
 from si_curation.report.columns import PROPERTIES, Column
 from si_curation.report.context import ReportContext
 from si_curation.report.density import density, histogram, limits, rate_over_time
@@ -90,7 +90,7 @@ def _folder_name(context: ReportContext) -> str:
 def unit_places(context: ReportContext) -> NDArray[np.float64]:
     """Return the position of each unit (n_units, 2) in µm; NaN where it is not known."""
     analyzer = context.analyzer
-    extension = context.extension("unit_locations")
+    extension = locations_extension(analyzer, "unit_locations")
     if extension is not None:
         return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
     places = np.full((len(analyzer.unit_ids), 2), np.nan)
@@ -105,7 +105,7 @@ def unit_places(context: ReportContext) -> NDArray[np.float64]:
 
 def depth_over_time(context: ReportContext, places: NDArray) -> dict[str, Any] | None:
     """Return the density of all spikes by depth and time; None where depths are not known."""
-    extension = context.extension("spike_locations")
+    extension = locations_extension(context.analyzer, "spike_locations")
     if extension is not None:
         depths = as_array(extension.get_data(copy=False))["y"]
         source = "depth of each spike (extension spike_locations)"

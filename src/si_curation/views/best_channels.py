@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
+from si_curation.reading.probe import planar_locations
 from si_curation.views.probe import draw_probe, draw_template, frame_channels, probe_scale
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
@@ -120,7 +121,7 @@ class BestChannelsWidget(FigureWidget):
         super().__init__(
             {
                 "panels": panels,
-                "positions": sorting_analyzer.get_channel_locations(),
+                "positions": planar_locations(sorting_analyzer),
                 "units": template_units(assignment.info),
                 "sampling_frequency": sorting_analyzer.sampling_frequency,
                 "show_probe": bool(show_probe),

@@ -13,6 +13,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.evidence.merges import suggest_merges
+from si_curation.reading.probe import planar_locations
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
 from si_curation.views.colors import ACCENTS
 from si_curation.views.contamination import plot_contamination
@@ -221,7 +222,7 @@ def _draw_templates(axes: Axes, analyzer: SortingAnalyzer, units: list[DrawnUnit
         raise MissingDataError("both units have no template")
     ids = [int(template_counts_of(analyzer, unit).argmax()) for unit in shown]
     templates = [assignment.get_templates()[template_id] for template_id in ids]
-    positions = analyzer.get_channel_locations()
+    positions = planar_locations(analyzer)
     scale = probe_scale(templates, channels, positions)
     handles = []
     # the first is wider, so that it can be seen below an equal one

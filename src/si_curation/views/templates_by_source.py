@@ -13,6 +13,7 @@ from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import ParameterError
+from si_curation.reading.probe import planar_locations
 from si_curation.reading.unit_templates import weighted_mean_templates
 from si_curation.views.colors import ACCENTS
 from si_curation.views.probe import ProbeScale, draw_template, frame_channels, probe_scale
@@ -137,7 +138,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
             {
                 "panels": panels,
                 "channel_ids": sorting_analyzer.channel_ids,
-                "positions": sorting_analyzer.get_channel_locations(),
+                "positions": planar_locations(sorting_analyzer),
                 "units": template_units(assignment.info),
                 "sampling_frequency": sorting_analyzer.sampling_frequency,
             },

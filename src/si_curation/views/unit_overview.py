@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.reading.observed import observed_periods
+from si_curation.reading.probe import planar_locations
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
 from si_curation.views.colors import ACCENTS
 from si_curation.views.contamination import plot_contamination
@@ -178,7 +179,7 @@ def _place(
     waveform = assignment.get_templates()[template_id][:, best]
     return {
         "best channel": str(analyzer.channel_ids[best]),
-        "depth": f"{format_number(float(analyzer.get_channel_locations()[best, 1]), 5)} µm",
+        "depth": f"{format_number(float(planar_locations(analyzer)[best, 1]), 5)} µm",
         "peak to peak": f"{format_number(np.ptp(waveform))} {template_units(assignment.info)}",
     }
 

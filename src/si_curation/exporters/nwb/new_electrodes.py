@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import rec_attributes_of
 from si_curation.errors import ParameterError
 from si_curation.exporters.nwb.optional import import_pynwb
+from si_curation.reading.probe import contact_positions
 from si_curation.variables import NWB_ELECTRODES
 
 _UNKNOWN = "unknown"
@@ -90,13 +91,14 @@ def add_electrodes(
         )
     index = {key: i for i, key in enumerate(keys)}
     group_of = np.array([index[key] for key in zip(probes.tolist(), shanks.tolist(), strict=True)])
-    positions = analyzer.get_channel_locations()
+    positions = contact_positions(analyzer)
     columns = {
         "location": [groups[i].location for i in group_of],
         "group": [groups[i] for i in group_of],
         "group_name": [groups[i].name for i in group_of],
         "rel_x": positions[:, 0].astype(np.float32),
         "rel_y": positions[:, 1].astype(np.float32),
+        **({"rel_z": positions[:, 2].astype(np.float32)} if positions.shape[1] == 3 else {}),
         "channel_name": [str(channel) for channel in analyzer.channel_ids],
         "shank_id": shanks.tolist(),
     }

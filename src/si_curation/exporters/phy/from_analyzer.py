@@ -24,7 +24,7 @@ from si_curation.extensions.template_assignment import ensure_template_assignmen
 from si_curation.files import write_file
 from si_curation.phy.tables import UNSORTED
 from si_curation.phy.writing import format_params, format_table, format_value
-from si_curation.reading.probe import shanks_of
+from si_curation.reading.probe import locations_extension, planar_locations, shanks_of
 from si_curation.reading.unit_templates import cosine_similarity
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ def _write_spike_values(analyzer: SortingAnalyzer, folder: Path) -> bool:
     amplitudes = amplitudes_of_spikes(analyzer)
     if amplitudes is not None:
         _save(folder, "amplitudes", amplitudes)
-    locations = analyzer.get_extension("spike_locations")
+    locations = locations_extension(analyzer, "spike_locations")
     if locations is not None:
         found = as_array(locations.get_data(copy=False))
         _save(folder, "spike_positions", np.stack([found["x"], found["y"]], 1).astype(np.float32))
@@ -165,7 +165,7 @@ def _write_channels(
         known = np.asarray(analyzer.get_recording_property("channel_map"))
         columns = known if known.dtype.kind in "iu" else np.arange(num_channels)
     _save(folder, "channel_map", columns.astype(np.int32))
-    positions = np.asarray(analyzer.get_channel_locations(), dtype=np.float64)[:, :2]
+    positions = planar_locations(analyzer)
     _save(folder, "channel_positions", positions)
     _save(folder, "channel_shanks", _shanks(analyzer))
     _save(folder, "whitening_mat", np.eye(num_channels))

@@ -63,7 +63,8 @@ def make_cluster_info(folder_path: str | Path, *, sampling_frequency: float | No
         num_spikes = np.unique(folder.spike_clusters, return_counts=True)[1]
         columns: dict[str, list[Any]] = {"n_spikes": num_spikes.tolist()}
         columns["fr"] = (num_spikes / max(1.0, _duration(folder))).tolist()
-        shanks = _as_written(folder, "channel_shanks.npy", folder.channel_shanks)
+        one_shank = np.zeros(folder.num_channels, dtype=np.int32)  # phy does not read ops.npy
+        shanks = _as_written(folder, "channel_shanks.npy", one_shank)
         positions = folder.channel_positions
         mapped = folder.params.get("show_mapped_channels", True)
         labels_of = folder.channel_map if mapped else np.arange(folder.num_channels)

@@ -17,7 +17,7 @@ from si_curation.quality.metrics.result import (
     no_reasons,
     reasons_where,
 )
-from si_curation.reading.probe import shanks_of
+from si_curation.reading.probe import planar_locations, shanks_of
 from si_curation.variables import IDENTITY, Explanation
 
 METRICS: dict[str, tuple[str, ...]] = {
@@ -100,7 +100,7 @@ def _place(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> tuple[MetricV
     known = best >= 0
     values: dict[str, NDArray] = {
         "best_channel_id": _take(analyzer.channel_ids, best),
-        "depth_um": _take(analyzer.get_channel_locations()[:, 1], best),
+        "depth_um": _take(planar_locations(analyzer)[:, 1], best),
         "shank": _take(shanks_of(analyzer), best),
         "amp": np.full(len(units), np.nan),
     }

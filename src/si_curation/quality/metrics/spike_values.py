@@ -14,6 +14,7 @@ from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderE
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spike_depths import depths_of_features
 from si_curation.reading.features import open_window
+from si_curation.reading.probe import locations_extension
 from si_curation.variables import Explanation
 
 _SPIKES_PER_BLOCK = 1 << 16
@@ -49,7 +50,7 @@ def positions_of(analyzer: SortingAnalyzer, direction: str) -> SpikeValues | Exp
     From the extension `spike_locations`; without it, the depth that phy computes from the principal
     components in the folder that the analyzer was read from.
     """
-    extension = analyzer.get_extension("spike_locations")
+    extension = locations_extension(analyzer, "spike_locations")
     if extension is not None:
         locations = as_array(extension.get_data(copy=False))
         if direction not in (locations.dtype.names or ()):
