@@ -624,6 +624,11 @@ def channel_map_of_another_run(folder):
     change(folder, "channel_map", lambda values: values[::-1])
 
 
+@fault(warning="channel_map_and_ops", words=("channel_shanks.npy", "kcoords"))
+def shanks_of_another_probe(folder):
+    change(folder, "channel_shanks", lambda values: np.arange(values.size) % 2)
+
+
 @fault(warning="channels", words="one position")
 def channels_at_one_place(folder):
     def spoil(values):

@@ -725,7 +725,7 @@ def test_a_recording_without_gains_is_not_called_uv(small_folder):
 
 
 def test_a_recording_of_the_sorted_channels_only(small_folder):
-    raw = make_recording(small_folder)
+    raw = make_recording(small_folder, channel_ids=[f"ch{i}" for i in range(16)])
     sorted_channels = raw.select_channels(raw.channel_ids[small_folder.channel_map])
     with pytest.raises(sic.ParameterError, match="channel"):
         sic.read_kilosort_as_analyzer(small_folder.folder, sorted_channels)
