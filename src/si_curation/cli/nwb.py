@@ -35,6 +35,11 @@ from si_curation.reading.saving import is_saved_analyzer
     help="Time of the first sample in seconds; once for each segment.",
 )
 @click.option(
+    "--spike-times",
+    type=PATH,
+    help="A .npy of the time of each spike in seconds, in the order of the folder's rows (TPrime).",
+)
+@click.option(
     "--source-nwb",
     type=PATH,
     help="NWB file of the recording: its clock, electrodes and metadata are used.",
@@ -62,6 +67,7 @@ def export_nwb(
     output: Path,
     metadata: Path | None,
     t_start: tuple[float, ...],
+    spike_times: Path | None,
     source_nwb: Path | None,
     mode: Any,
     series: str | None,
@@ -75,7 +81,9 @@ def export_nwb(
 ) -> None:
     """Write the units of a Kilosort/phy folder or a SortingAnalyzer to an NWB file."""
     from si_curation.exporters.nwb.export import export_to_nwb
+    from si_curation.exporters.nwb.given_times import read_spike_times
 
+    times = None if spike_times is None else read_spike_times(spike_times)
     analyzer = _open(source, gain_to_uv, sampling_frequency, periods)
     written = export_to_nwb(
         analyzer,
@@ -84,6 +92,7 @@ def export_nwb(
         source_nwb=source_nwb,
         mode=mode,
         t_start=list(t_start) or None,
+        spike_times=times,
         electrical_series_path=series,
         write_waveforms=not no_waveforms,
         per_spike=[name.strip() for name in per_spike.split(",") if name.strip()],

@@ -243,7 +243,7 @@ def test_several_series(tmp_path):
 
 def test_a_recording_that_disagrees_with_its_file(tmp_path):
     source = write_source(tmp_path / "s.nwb", rate=25_000.0, num_samples=50_000)
-    with pytest.raises(sic.ParameterError, match="say which is right"):
+    with pytest.raises(sic.ParameterError, match="give the right one"):
         sic.export_to_nwb(
             make_recorded(shift=7.0), tmp_path / "a.nwb", source_nwb=source,
             electrode_map={str(i): i for i in range(4)},

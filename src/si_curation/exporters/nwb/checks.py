@@ -22,7 +22,7 @@ def check_written(
     """Read a file back with pynwb, and compare the units with those of the analyzer.
 
     Ids, names of columns and electrodes have to be the same, and every spike has to be at its
-    sample again.
+    sample again, or at the time that was given for it.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def _problems(units: Any, analyzer: SortingAnalyzer, added: AddedUnits) -> list[
 
 def _spike_problems(units: Any, analyzer: SortingAnalyzer, added: AddedUnits) -> list[str]:
     index = units["spike_times"]
-    if not np.array_equal(np.asarray(index.data[:]), np.cumsum(added.spikes.counts)):
+    order, counts = added.timed.spikes
+    if not np.array_equal(np.asarray(index.data[:]), np.cumsum(counts)):
         return ["units have other numbers of spikes"]
     stored = index.target.data
     vector = analyzer.sorting.to_spike_vector()
@@ -78,9 +79,11 @@ def _spike_problems(units: Any, analyzer: SortingAnalyzer, added: AddedUnits) ->
         return [f"there are {stored.shape[0]} spikes, expected {vector.size}"]
     for start in range(0, vector.size, _BLOCK):
         block = slice(start, min(start + _BLOCK, vector.size))
-        own = vector[added.spikes.order[block]]
+        own = vector[order[block]]
         times = np.asarray(stored[block])
-        for i, clock in enumerate(added.clocks):
+        if not added.timed.clocks and not np.array_equal(times, added.timed.times[block]):
+            return ["spikes are at other times than those that were given"]
+        for i, clock in enumerate(added.timed.clocks):
             of_segment = own["segment_index"] == i
             frames = clock.frames_of(times[of_segment])
             wrong = np.flatnonzero(frames != own["sample_index"][of_segment])

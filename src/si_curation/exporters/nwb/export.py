@@ -61,6 +61,7 @@ def export_to_nwb(
     mode: Mode | None = None,
     t_start: float | Sequence[float] | None = None,
     timestamps: ArrayLike | Sequence[ArrayLike] | None = None,
+    spike_times: ArrayLike | None = None,
     electrical_series_path: str | None = None,
     electrode_map: Mapping[Any, int] | None = None,
     write_waveforms: bool = True,
@@ -100,6 +101,11 @@ def export_to_nwb(
         Time of the first sample of each segment, in seconds from the session's reference time.
     timestamps : array (n_samples,) or one per segment, optional
         Time of every sample, in seconds from the session's reference time.
+    spike_times : array (n_spikes,), optional
+        Time of every spike, in seconds from the session's reference time, such as TPrime's. For an
+        analyzer of a Kilosort folder one for each row of its ``spike_times.npy``, in that order,
+        spikes of removed units included; else one for each of ``sorting.to_spike_vector()``. Only
+        one of `t_start`, `timestamps` and `spike_times` can be given.
     electrical_series_path : str, optional
         Of the ElectricalSeries in `source_nwb` whose clock it is, such as
         ``"acquisition/ElectricalSeries"``; needed where there are several.
@@ -153,6 +159,14 @@ def export_to_nwb(
     ascending and apart; each is one of the ``obs_intervals``, or its observed parts are
     (`observed_periods`).
 
+    *Times of spikes.* `spike_times` are written as they are, and nothing else is asked for the
+    time. They have to be finite and to rise with the samples of the spikes. A time may be less than
+    one sample before that of an earlier spike, as happens where TPrime passes from one edge to
+    the next. The spikes of a unit are then written in the order of their times, and what
+    `per_spike` asks for in the same order. The ``obs_intervals`` go from the first sample of a
+    segment to the end of its last one, from its first and last spike at the nominal rate; a
+    segment without spikes has none.
+
     *Units.* ``id`` (the unit ids, where they are whole numbers), ``unit_name``, ``spike_times``,
     ``obs_intervals``, ``electrodes`` (best first, as `template_best_channels`),
     ``electrode_group`` (of the best), ``waveform_mean`` (volts), ``quality``, ``KSLabel``, the
@@ -193,6 +207,7 @@ def export_to_nwb(
     options = UnitOptions(
         t_start,
         timestamps,
+        spike_times,
         electrical_series_path,
         electrode_map,
         write_waveforms,

@@ -19,7 +19,9 @@ from si_curation.errors import (
 )
 from si_curation.exporters.nwb.clock import BLOCK, Clock
 from si_curation.exporters.nwb.columns import ids_column
+from si_curation.exporters.nwb.given_times import GivenTimes
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.reading.observed import observed_periods
 from si_curation.spikes.amplitudes import sorter_amplitudes
 from si_curation.variables import NWB_UNITS
 
@@ -56,6 +58,57 @@ def order_spikes(analyzer: SortingAnalyzer) -> SpikesOfUnits:
     else:  # vectors that were made by hand
         order = np.lexsort((sample, segment, spikes["unit_index"]))
     return SpikesOfUnits(order, counts)
+
+
+class TimedSpikes(NamedTuple):
+    """Spikes in the order of an NWB file, with their times.
+
+    Attributes
+    ----------
+    spikes : SpikesOfUnits
+    times : array (n_spikes,) float64
+        Seconds, units one after the other.
+    observed : array (n_intervals, 2) float64
+        When the units could be observed: start and end in seconds.
+    clocks : list of Clock
+        One per segment; empty where a time was given for each spike.
+    """
+
+    spikes: SpikesOfUnits
+    times: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    clocks: Sequence[Clock]
+
+
+def timed_by_clocks(analyzer: SortingAnalyzer, clocks: Sequence[Clock]) -> TimedSpikes:
+    """Return the spikes with the times of their samples."""
+    spikes = order_spikes(analyzer)
+    observed = _observed_intervals(analyzer, clocks)
+    return TimedSpikes(spikes, spike_times(analyzer, spikes, clocks), observed, clocks)
+
+
+def _observed_intervals(analyzer: SortingAnalyzer, clocks: Sequence[Clock]) -> NDArray[np.float64]:
+    """Return start and end (n_periods, 2) in s of what was observed: whole segments, or parts."""
+    observed = observed_periods(analyzer)
+    if observed.is_whole:
+        return np.array([[clock.start_s, clock.end_s] for clock in clocks])
+    rows = []
+    for segment, start, stop in observed.periods.tolist():
+        clock = clocks[segment]
+        first, last = clock.times_of(np.array([start, stop - 1]))
+        rows.append([float(first), float(last) + 1.0 / clock.rate])
+    return np.array(rows)
+
+
+def timed_as_given(analyzer: SortingAnalyzer, given: GivenTimes) -> TimedSpikes:
+    """Return the spikes with their own times, ascending within each unit."""
+    spikes = order_spikes(analyzer)
+    times = given.times[spikes.order]
+    units = np.repeat(np.arange(spikes.counts.size), spikes.counts)
+    if np.any((np.diff(times) < 0) & (np.diff(units) == 0)):
+        ascending = np.lexsort((times, units))
+        spikes, times = spikes._replace(order=spikes.order[ascending]), times[ascending]
+    return TimedSpikes(spikes, times, given.observed, [])
 
 
 def spike_times(

@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.exporters.nwb.clock import Clock
 from si_curation.exporters.nwb.columns import Column
 from si_curation.exporters.nwb.provenance import describe_units
-from si_curation.exporters.nwb.spikes import PerSpike, SpikesOfUnits
+from si_curation.exporters.nwb.spikes import PerSpike, SpikesOfUnits, TimedSpikes
 from si_curation.exporters.nwb.values import Ragged
 from si_curation.exporters.nwb.waveforms import Waveforms
-from si_curation.reading.observed import observed_periods
 from si_curation.variables import NWB_UNITS, ChannelIndices
 
 
@@ -26,9 +24,7 @@ class UnitContent:
 
     Attributes
     ----------
-    clocks : sequence of Clock
-    spikes : SpikesOfUnits
-    times : array (n_spikes,) float64
+    timed : TimedSpikes
     channels : list of array, or None
         Channel indices of each unit, best first.
     rows : array (n_channels,) int64
@@ -38,9 +34,7 @@ class UnitContent:
     values : sequence of PerSpike
     """
 
-    clocks: Sequence[Clock]
-    spikes: SpikesOfUnits
-    times: NDArray[np.float64]
+    timed: TimedSpikes
     channels: list[ChannelIndices] | None
     rows: NDArray[np.int64]
     waveforms: Waveforms | None
@@ -79,15 +73,16 @@ def make_table(
             data=[str(unit_id) for unit_id in unit_ids],
         )
     ]
-    parts += _ragged("spike_times", NWB_UNITS["spike_times"].meaning, content.times, content.spikes)
-    intervals = _observed_intervals(analyzer, content.clocks)
+    spikes, intervals = content.timed.spikes, content.timed.observed
+    parts += _ragged("spike_times", NWB_UNITS["spike_times"].meaning, content.timed.times, spikes)
     observed = Ragged(
         "obs_intervals",
         NWB_UNITS["obs_intervals"].meaning,
         np.tile(intervals, (num_units, 1)),
         np.full(num_units, len(intervals)),
     )
-    parts += _indexed(observed, observed.index)
+    if len(intervals):
+        parts += _indexed(observed, observed.index)
     region = None
     if content.channels is not None:
         region = np.concatenate([content.rows[own] for own in content.channels]).astype(np.int64)
@@ -108,29 +103,20 @@ def make_table(
         elif len(column.data):
             parts += _indexed(column, column.index)
     for one in content.values:
-        parts += _ragged(one.name, one.description, one.data, content.spikes)
+        parts += _ragged(one.name, one.description, one.data, spikes)
     table = Units(
         name=name,
         description=describe_units(analyzer),
         id=_ids(unit_ids),
         columns=parts,
-        resolution=1.0 / content.clocks[0].rate,
+        resolution=1.0 / _rate(analyzer, content.timed),
         **_waveform_facts(analyzer, content.waveforms),
     )
     return table, region
 
 
-def _observed_intervals(analyzer: SortingAnalyzer, clocks: Sequence[Clock]) -> NDArray[np.float64]:
-    """Return start and end (n_periods, 2) in s of what was observed: whole segments, or parts."""
-    observed = observed_periods(analyzer)
-    if observed.is_whole:
-        return np.array([[clock.start_s, clock.end_s] for clock in clocks])
-    rows = []
-    for segment, start, stop in observed.periods.tolist():
-        clock = clocks[segment]
-        first, last = clock.times_of(np.array([start, stop - 1]))
-        rows.append([float(first), float(last) + 1.0 / clock.rate])
-    return np.array(rows)
+def _rate(analyzer: SortingAnalyzer, timed: TimedSpikes) -> float:
+    return timed.clocks[0].rate if timed.clocks else float(analyzer.sampling_frequency)
 
 
 def _electrode_columns(

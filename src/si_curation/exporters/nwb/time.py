@@ -17,8 +17,8 @@ from si_curation.exporters.nwb.series import Series
 
 _NO_TIME = (
     "the time of the samples is not known: give t_start= (seconds, one per segment), timestamps= "
-    "(one per sample), a recording with times (recording.set_times or shift_times), or a "
-    "source_nwb with the ElectricalSeries that was sorted"
+    "(one per sample), spike_times= (one per spike), a recording with times (recording.set_times "
+    "or shift_times), or a source_nwb with the ElectricalSeries that was sorted"
 )
 
 
@@ -80,16 +80,20 @@ def resolve_clocks(
     return clocks
 
 
-def check_times(analyzer: SortingAnalyzer, t_start: Any, timestamps: Any) -> list[Clock] | None:
+def check_times(
+    analyzer: SortingAnalyzer, t_start: Any, timestamps: Any, spike_times: Any = None
+) -> list[Clock] | None:
     """Return the clocks that were given explicitly, None where there are none.
 
     Raises
     ------
     ParameterError
-        They are impossible.
+        They are impossible, or several are given.
     """
-    if t_start is not None and timestamps is not None:
-        raise ParameterError("t_start and timestamps are both given, expected one of them")
+    all_times = {"t_start": t_start, "timestamps": timestamps, "spike_times": spike_times}
+    given = [name for name, value in all_times.items() if value is not None]
+    if len(given) > 1:
+        raise ParameterError(f"{' and '.join(given)} are given, expected one of them")
     if t_start is not None:
         return _from_starts(analyzer, t_start)
     return None if timestamps is None else _from_timestamps(analyzer, timestamps)

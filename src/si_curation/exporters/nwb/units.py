@@ -12,19 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
-from si_curation.exporters.nwb.clock import Clock
 from si_curation.exporters.nwb.electrodes import file_electrodes, match_electrodes
+from si_curation.exporters.nwb.given_times import check_spike_times
 from si_curation.exporters.nwb.metadata import read_metadata
 from si_curation.exporters.nwb.new_electrodes import add_electrodes, plan_electrodes
 from si_curation.exporters.nwb.optional import MODULE, ecephys_module, import_pynwb
 from si_curation.exporters.nwb.provenance import LOG, add_provenance
 from si_curation.exporters.nwb.series import Series, electrical_series_of
 from si_curation.exporters.nwb.spikes import (
-    SpikesOfUnits,
+    TimedSpikes,
     check_per_spike,
-    order_spikes,
     per_spike_columns,
-    spike_times,
+    timed_as_given,
+    timed_by_clocks,
 )
 from si_curation.exporters.nwb.table import UnitContent, make_table
 from si_curation.exporters.nwb.time import check_times, choose_series, resolve_clocks
@@ -41,6 +41,7 @@ def add_units_to_nwbfile(
     *,
     t_start: float | Sequence[float] | None = None,
     timestamps: ArrayLike | Sequence[ArrayLike] | None = None,
+    spike_times: ArrayLike | None = None,
     electrical_series_path: str | None = None,
     electrode_map: Mapping[Any, int] | None = None,
     write_waveforms: bool = True,
@@ -58,8 +59,10 @@ def add_units_to_nwbfile(
     nwbfile : pynwb.NWBFile
         Its electrodes are used, and never changed; electrodes are added if it has none. Must not
         have a units table of that name yet.
-    t_start, timestamps, electrical_series_path, electrode_map, write_waveforms, per_spike
+    t_start, timestamps, spike_times, electrical_series_path, electrode_map
         As of `export_to_nwb`; an ElectricalSeries is one of `nwbfile`.
+    write_waveforms, per_spike
+        As of `export_to_nwb`.
     units_name : str
         "units", or the name of a table in ``processing/ecephys``.
     metadata : mapping, str or Path, optional
@@ -91,6 +94,7 @@ def add_units_to_nwbfile(
     options = UnitOptions(
         t_start,
         timestamps,
+        spike_times,
         electrical_series_path,
         electrode_map,
         write_waveforms,
@@ -107,6 +111,7 @@ class UnitOptions:
 
     t_start: float | Sequence[float] | None
     timestamps: ArrayLike | Sequence[ArrayLike] | None
+    spike_times: ArrayLike | None
     electrical_series_path: str | None
     electrode_map: Mapping[Any, int] | None
     write_waveforms: bool
@@ -122,8 +127,7 @@ class AddedUnits:
     Attributes
     ----------
     table : pynwb.misc.Units
-    clocks : list of Clock
-    spikes : SpikesOfUnits
+    timed : TimedSpikes
     electrode_rows : array (n,) int64 or None
         Rows of the electrodes table, units one after the other.
     log_name : str
@@ -131,8 +135,7 @@ class AddedUnits:
     """
 
     table: Any
-    clocks: list[Clock]
-    spikes: SpikesOfUnits
+    timed: TimedSpikes
     electrode_rows: NDArray[np.int64] | None
     log_name: str
 
@@ -168,13 +171,7 @@ def add_units(
     faults.finish()
     check_name_is_free(nwbfile, options.units_name)
     series = electrical_series_of(nwbfile) if series is None else series
-    clocks = resolve_clocks(
-        analyzer,
-        t_start=options.t_start,
-        timestamps=options.timestamps,
-        series=series,
-        electrical_series_path=options.electrical_series_path,
-    )
+    timed = _timed_spikes(analyzer, options, series)
     channels = best_channels(analyzer)
     ecephys = options.metadata["Ecephys"]
     there = file_electrodes(nwbfile)
@@ -186,21 +183,33 @@ def add_units(
         raise ParameterError("electrode_map is given, and the file has no electrodes")
     else:
         plan_electrodes(analyzer, ecephys)
-    spikes = order_spikes(analyzer)
     columns = unit_columns(analyzer, ecephys.get("UnitProperties", ()))
     lineage = lineage_columns(analyzer)
-    values = per_spike_columns(analyzer, spikes, options.per_spike)
+    values = per_spike_columns(analyzer, timed.spikes, options.per_spike)
     waveforms = waveforms_in_volts(analyzer, channels) if options.write_waveforms else None
-    times = spike_times(analyzer, spikes, clocks)
     if rows is None:
         rows = add_electrodes(analyzer, nwbfile, ecephys)
-    content = UnitContent(
-        clocks, spikes, times, channels, rows, waveforms, [*columns, *lineage], values
-    )
+    content = UnitContent(timed, channels, rows, waveforms, [*columns, *lineage], values)
     table, region = make_table(analyzer, nwbfile, options.units_name, content)
     _attach(nwbfile, table, options.units_name)
     log_name = add_provenance(analyzer, nwbfile, options.units_name, generated_by)
-    return AddedUnits(table, clocks, spikes, region, log_name)
+    return AddedUnits(table, timed, region, log_name)
+
+
+def _timed_spikes(
+    analyzer: SortingAnalyzer, options: UnitOptions, series: Sequence[Series]
+) -> TimedSpikes:
+    """Return the spikes with their times: those that were given, or those of their samples."""
+    if options.spike_times is not None:
+        return timed_as_given(analyzer, check_spike_times(analyzer, options.spike_times))
+    clocks = resolve_clocks(
+        analyzer,
+        t_start=options.t_start,
+        timestamps=options.timestamps,
+        series=series,
+        electrical_series_path=options.electrical_series_path,
+    )
+    return timed_by_clocks(analyzer, clocks)
 
 
 class Faults:
@@ -237,7 +246,9 @@ def check_analyzer(analyzer: Any) -> None:
 
 def check_options(analyzer: SortingAnalyzer, options: UnitOptions, faults: Faults) -> None:
     """Check times, values of spikes and the name of the table."""
-    faults.call(check_times, analyzer, options.t_start, options.timestamps)
+    faults.call(check_times, analyzer, options.t_start, options.timestamps, options.spike_times)
+    if options.spike_times is not None:
+        faults.call(check_spike_times, analyzer, options.spike_times)
     faults.call(check_per_spike, options.per_spike)
     faults.call(check_units_name, options.units_name)
 
