@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,72 +13,39 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import rec_attributes_of
 from si_curation.checks import is_whole_number
 from si_curation.errors import ParameterError
+from si_curation.exporters.nwb.file_electrodes import FileElectrodes, shown
+from si_curation.exporters.nwb.identity import (
+    TOLERANCE_UM,
+    Placement,
+    check_map_allowed,
+    check_only_fit,
+)
+from si_curation.exporters.nwb.new_electrodes import contact_ids_of
 from si_curation.exporters.nwb.series import Series
 
 logger = logging.getLogger(__name__)
-
-_TOLERANCE_UM = 1.0
-
-
-class FileElectrodes(NamedTuple):
-    """The electrodes table of a file, as plain values.
-
-    Attributes
-    ----------
-    ids : array (n_electrodes,) int64
-    groups : array (n_electrodes,) of str
-    names : array (n_electrodes,) of str, or None
-        Column ``channel_name``.
-    positions : array (n_electrodes, 2) float64, or None
-        ``rel_x``, ``rel_y`` in µm.
-    """
-
-    ids: NDArray[np.int64]
-    groups: NDArray[np.str_]
-    names: NDArray[np.str_] | None
-    positions: NDArray[np.float64] | None
-
-
-def file_electrodes(nwbfile: Any) -> FileElectrodes | None:
-    """Read the electrodes table of a file; None if there is none."""
-    table = nwbfile.electrodes
-    if table is None or len(table) == 0:
-        return None
-    names = table["channel_name"].data[:] if "channel_name" in table.colnames else None
-    positions = None
-    if "rel_x" in table.colnames and "rel_y" in table.colnames:
-        columns = [np.asarray(table[name].data[:], dtype=np.float64) for name in ("rel_x", "rel_y")]
-        positions = np.stack(columns, axis=1)
-    return FileElectrodes(
-        np.asarray(table.id[:], dtype=np.int64),
-        np.array([str(group.name) for group in table["group"].data[:]]),
-        None if names is None else np.array([_text(name) for name in names]),
-        positions,
-    )
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def match_electrodes(
     analyzer: SortingAnalyzer,
     electrodes: FileElectrodes,
+    placement: Placement,
     series: Series | None,
     electrode_map: Mapping[Any, int] | None,
 ) -> NDArray[np.int64]:
     """Find the row of the electrodes table of each channel of an analyzer.
 
-    By `electrode_map`; else, for a Kilosort folder, by the columns of the raw data
-    (``channel_map``) through the ElectricalSeries; else by the channels' names, in the
-    ElectricalSeries where there is one, and in the channels' groups where the file knows these;
-    else by the columns of an ElectricalSeries with as many channels. The positions have to agree
-    where the file has them.
+    By `electrode_map`; else, among the electrodes that the probes can be on, for a Kilosort folder
+    by the columns of the raw data (``channel_map``) through the ElectricalSeries; else by the
+    names of the channels or contacts, in the ElectricalSeries where there is one; else by the
+    columns of an ElectricalSeries with as many channels, or by the places of a group that is known.
+    The positions have to agree where the file has them, and no other group may fit as well.
 
     Parameters
     ----------
     analyzer : SortingAnalyzer
     electrodes : FileElectrodes
+    placement : Placement
     series : Series, optional
         The one that was sorted.
     electrode_map : mapping of channel id to int, optional
@@ -86,30 +53,59 @@ def match_electrodes(
     Returns
     -------
     array (n_channels,) int64
+        -1 where the electrode has to be added, see `Placement.is_new`.
 
     Raises
     ------
     ParameterError
-        Channels are not found in the file, or are at other places there.
+        Channels are not found in the file, are at other places there, or could be on several
+        groups.
     """
     if electrode_map is not None:
         rows = _by_map(analyzer, electrodes, electrode_map)
+        check_map_allowed(analyzer, electrodes, placement, rows)
         _check_geometry(analyzer, electrodes, rows, "electrode_map")
         return rows
+    rows = np.full(analyzer.get_num_channels(), -1, dtype=np.int64)
+    wanted = np.flatnonzero(~placement.is_new)
+    if wanted.size == 0:
+        return rows
+    rows[wanted], how = _find(analyzer, electrodes, placement, series, wanted)
+    _check_apart(analyzer, rows[wanted], wanted, electrodes, how)
+    _check_geometry(analyzer, electrodes, rows, how)
+    check_only_fit(analyzer, electrodes, placement, rows, how)
+    return rows
+
+
+def _find(
+    analyzer: SortingAnalyzer,
+    electrodes: FileElectrodes,
+    placement: Placement,
+    series: Series | None,
+    wanted: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], str]:
+    """Return the rows of some channels, and how they were found."""
+    part_of = placement.parts.part_of[wanted]
     raw_columns = rec_attributes_of(analyzer)["properties"].get("channel_map")
     if raw_columns is not None and series is not None:
-        rows = _by_raw_column(np.asarray(raw_columns, dtype=np.int64), series)
-        _check_geometry(analyzer, electrodes, rows, f"columns of {series.path}")
-        return rows
-    found = _by_name(analyzer, electrodes, series)
-    if isinstance(found, str):
+        rows = _by_raw_column(np.asarray(raw_columns, dtype=np.int64)[wanted], series)
+        if placement.allowed[part_of, rows].all():
+            return rows, f"columns of {series.path}"
+    found, how = _by_name(analyzer, electrodes, placement, series, wanted)
+    if found is None:
         if series is not None and series.electrode_rows.size == analyzer.get_num_channels():
-            rows = series.electrode_rows
-            if electrodes.positions is not None and np.isfinite(electrodes.positions[rows]).all():
-                _check_geometry(analyzer, electrodes, rows, f"columns of {series.path}")
-                return rows
+            rows = series.electrode_rows[wanted]
+            if (
+                electrodes.positions is not None
+                and np.isfinite(electrodes.positions[rows]).all()
+                and placement.allowed[part_of, rows].all()
+            ):
+                return rows, f"columns of {series.path}"
+        by_place = _by_place(analyzer, electrodes, placement, wanted)
+        if by_place is not None:
+            return by_place, "places"
         raise ParameterError(
-            f"channels cannot be matched with the electrodes of the file: {found}; give "
+            f"channels cannot be matched with the electrodes of the file: {how}; give "
             "electrode_map={channel id: id of the electrode}"
             + ("" if series is not None else ", or electrical_series_path=")
         )
@@ -118,8 +114,48 @@ def match_electrodes(
             "channels are columns of the raw data, and the file does not say which "
             "electrodes these are: give electrical_series_path= or electrode_map="
         )
-    _check_geometry(analyzer, electrodes, found, "names")
-    return found
+    return found, how
+
+
+def _check_apart(
+    analyzer: SortingAnalyzer,
+    rows: NDArray[np.int64],
+    wanted: NDArray[np.int64],
+    electrodes: FileElectrodes,
+    how: str,
+) -> None:
+    """Raise where several channels are on one electrode."""
+    order = np.argsort(rows, kind="stable")
+    twice = np.flatnonzero(np.diff(rows[order]) == 0)
+    if twice.size:
+        one, other = analyzer.channel_ids[wanted[order[twice[0] : twice[0] + 2]]]
+        raise ParameterError(
+            f"channels {one} and {other} would both be on electrode "
+            f"{electrodes.ids[rows[order[twice[0]]]]} by {how}: a probe of the analyzer is not in "
+            "the file; give electrode_map={channel id: id of the electrode}, or Device and "
+            "ElectrodeGroup of every probe in metadata, so that new ones are added"
+        )
+
+
+def _by_place(
+    analyzer: SortingAnalyzer,
+    electrodes: FileElectrodes,
+    placement: Placement,
+    wanted: NDArray[np.int64],
+) -> NDArray[np.int64] | None:
+    """Return the electrodes at the very places of the channels, in groups that are known."""
+    part_of = placement.parts.part_of[wanted]
+    if electrodes.positions is None or not placement.is_said[part_of].all():
+        return None
+    places = analyzer.get_channel_locations()[wanted, :2]
+    rows = np.full(wanted.size, -1, dtype=np.int64)
+    for i, part in enumerate(part_of):
+        away = np.abs(electrodes.positions - places[i]).max(axis=1)
+        near = np.flatnonzero(placement.allowed[part] & (away <= TOLERANCE_UM))
+        if near.size != 1:
+            return None
+        rows[i] = near[0]
+    return rows
 
 
 def _by_map(
@@ -136,13 +172,13 @@ def _by_map(
     problems = []
     missing = [channel for channel in channels if channel not in given]
     if missing:
-        problems.append(f"electrode_map has no channels {_shown(missing)}")
+        problems.append(f"electrode_map has no channels {shown(missing)}")
         odd = [channel for channel in given if channel not in channels]
         if odd:
-            problems.append(f"{_shown(odd)} in it are no channels of the analyzer")
+            problems.append(f"{shown(odd)} in it are no channels of the analyzer")
     wrong = [given[c] for c in channels if c in given and not _is_id(given[c], row_of_id)]
     if wrong:
-        problems.append(f"electrode_map has {_shown(wrong)}, which are no ids of electrodes")
+        problems.append(f"electrode_map has {shown(wrong)}, which are no ids of electrodes")
     used = [given[c] for c in channels if c in given]
     if not wrong and len(set(used)) < len(used):
         problems.append("electrode_map has one electrode for several channels")
@@ -170,61 +206,68 @@ def _by_raw_column(columns: NDArray[np.int64], series: Series) -> NDArray[np.int
 
 
 def _by_name(
-    analyzer: SortingAnalyzer, electrodes: FileElectrodes, series: Series | None
-) -> NDArray | str:
-    """Return the rows by names, or what is wrong with them."""
-    candidates = np.arange(electrodes.ids.size)
+    analyzer: SortingAnalyzer,
+    electrodes: FileElectrodes,
+    placement: Placement,
+    series: Series | None,
+    wanted: NDArray[np.int64],
+) -> tuple[NDArray[np.int64] | None, str]:
+    """Return the rows by names and by what names, or None and what is wrong with them."""
+    candidates = placement.allowed.copy()
     if series is not None:
-        candidates = np.unique(series.electrode_rows)
-    properties = rec_attributes_of(analyzer)["properties"]
-    groups = next(
-        (
-            np.asarray(properties[name]).astype(str)
-            for name in ("group_name", "group")
-            if name in properties
-            and set(np.asarray(properties[name]).astype(str)) <= set(electrodes.groups[candidates])
-        ),
-        None,
-    )
-    own = properties.get("channel_name")
+        in_series = np.zeros(electrodes.ids.size, dtype=bool)
+        in_series[series.electrode_rows] = True
+        inside = candidates & in_series
+        candidates = np.where(inside.any(axis=1)[:, None], inside, candidates)
+    own = rec_attributes_of(analyzer)["properties"].get("channel_name")
     texts = [analyzer.channel_ids.astype(str)]
     texts += [] if own is None else [np.asarray(own).astype(str)]
     ids = electrodes.ids.astype(str)
-    known = [ids] if electrodes.names is None else [electrodes.names, ids]
+    tried = [
+        (channels, names, how)
+        for names, how in ((electrodes.names, "channel names"), (ids, "ids of the electrodes"))
+        if names is not None
+        for channels in texts
+    ]
+    contacts = contact_ids_of(analyzer)
+    if electrodes.contacts is not None and contacts is not None:
+        tried.append((contacts, electrodes.contacts, "ids of the contacts"))
+    part_of = placement.parts.part_of[wanted]
     problem = ""
-    for names in known:
-        for channels in texts:
-            rows, its_problem = _look_up(channels, groups, names, electrodes.groups, candidates)
-            if rows is not None:
-                return rows
-            problem = problem or its_problem
-    return problem
+    for channels, names, how in tried:
+        rows, its_problem = _look_up(channels[wanted], part_of, names, candidates)
+        if rows is not None:
+            return rows, how
+        problem = problem or its_problem
+    return None, problem
 
 
 def _look_up(
     channels: NDArray[np.str_],
-    groups: NDArray[np.str_] | None,
+    part_of: NDArray[np.int64],
     names: NDArray[np.str_],
-    file_groups: NDArray[np.str_],
-    candidates: NDArray[np.int64],
+    candidates: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64] | None, str]:
-    place: dict[tuple[str, str], int] = {}
-    twice = set()
-    for row in candidates.tolist():
-        key = (str(file_groups[row]) if groups is not None else "", str(names[row]))
-        if key in place:
-            twice.add(key)
-        place[key] = row
-    keys = [
-        (str(groups[i]) if groups is not None else "", str(name)) for i, name in enumerate(channels)
-    ]
-    missing = [key[1] for key in keys if key not in place]
+    """Find the rows of names among the candidates of each part (n_parts, n_electrodes)."""
+    rows = np.full(channels.size, -1, dtype=np.int64)
+    missing, several = [], []
+    for part in np.unique(part_of):
+        place: dict[str, int] = {}
+        twice = set()
+        for row in np.flatnonzero(candidates[part]).tolist():
+            if names[row] in place:
+                twice.add(str(names[row]))
+            place[str(names[row])] = row
+        for i in np.flatnonzero(part_of == part).tolist():
+            name = str(channels[i])
+            rows[i] = place.get(name, -1)
+            missing += [name] if name not in place else []
+            several += [name] if name in twice else []
     if missing:
-        return None, f"the file has no channels {_shown(missing)}"
-    several = sorted({key[1] for key in keys if key in twice})
+        return None, f"the file has no channels {shown(missing)}"
     if several:
-        return None, f"the file has several channels {_shown(several)}"
-    return np.array([place[key] for key in keys], dtype=np.int64), ""
+        return None, f"the file has several channels {shown(sorted(set(several)))}"
+    return rows, ""
 
 
 def _check_geometry(
@@ -237,24 +280,20 @@ def _check_geometry(
     there = electrodes.positions[rows]
     own = analyzer.get_channel_locations()[:, :2]
     off = np.zeros(rows.size, dtype=bool)
-    for group in np.unique(electrodes.groups[rows]):
-        of_group = (electrodes.groups[rows] == group) & np.isfinite(there).all(axis=1)
+    is_there = (rows >= 0) & np.isfinite(there).all(axis=1)
+    for group in np.unique(electrodes.groups[rows[rows >= 0]]):
+        of_group = (electrodes.groups[rows] == group) & is_there
         if not of_group.any():
             continue
         shift = own[of_group] - there[of_group]
         away = np.abs(shift - np.median(shift, axis=0)).max(axis=1)
-        off[of_group] = away > _TOLERANCE_UM
+        off[of_group] = away > TOLERANCE_UM
     if off.any():
         first = int(np.flatnonzero(off)[0])
         raise ParameterError(
             f"channels matched with the electrodes of the file by {how} are at other places: "
-            f"{_shown(analyzer.channel_ids[off].tolist())} (channel {analyzer.channel_ids[first]} "
+            f"{shown(analyzer.channel_ids[off].tolist())} (channel {analyzer.channel_ids[first]} "
             f"at {own[first].tolist()} µm, electrode {electrodes.ids[rows[first]]} at "
             f"{there[first].tolist()} µm); give the right electrode_map={{channel id: id of the "
             "electrode}}, or the ElectricalSeries that was sorted"
         )
-
-
-def _shown(values: Sequence[Any], limit: int = 8) -> str:
-    text = ", ".join(map(str, values[:limit]))
-    return text + (f", ... ({len(values)})" if len(values) > limit else "")

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -21,6 +22,7 @@ from si_curation.errors import (
     ParameterError,
     SiCurationWarning,
 )
+from si_curation.exporters.nwb.added_electrodes import AddedElectrodes, append_in_file
 from si_curation.exporters.nwb.checks import check_written
 from si_curation.exporters.nwb.copy import sidecar_of
 from si_curation.exporters.nwb.file import (
@@ -34,15 +36,17 @@ from si_curation.exporters.nwb.file import (
 )
 from si_curation.exporters.nwb.metadata import check_start, make_nwbfile, read_metadata
 from si_curation.exporters.nwb.optional import import_pynwb
-from si_curation.exporters.nwb.provenance import sorter_of
-from si_curation.exporters.nwb.series import electrical_series_of
+from si_curation.exporters.nwb.provenance import add_programs, programs, sorter_of
+from si_curation.exporters.nwb.series import Series, electrical_series_of
 from si_curation.exporters.nwb.units import (
     AddedUnits,
     Faults,
     UnitOptions,
     add_units,
     check_analyzer,
+    check_name_is_free,
     check_options,
+    place_on_electrodes,
 )
 
 logger = logging.getLogger(__name__)
@@ -87,8 +91,8 @@ def export_to_nwb(
         of a YAML or JSON file of it. A new file needs at least ``NWBFile.session_start_time``
         (a datetime, or text in ISO 8601; without an offset it is in UTC). ``Ecephys`` may have
         ``Device`` and ``ElectrodeGroup`` (lists of mappings with ``name``, ``description``,
-        ``location``, ``device``...) and ``UnitProperties`` (mappings with ``name`` and
-        ``description``).
+        ``location``, ``device``, ``serial_number``...) and ``UnitProperties`` (mappings with
+        ``name`` and ``description``). In a file that has electrodes they say which probe it is.
     source_nwb : str or Path, optional
         The file of the recording that was sorted: its electrodes, clock and metadata are used.
     mode : {"new", "sidecar", "export", "append"}, optional
@@ -176,9 +180,16 @@ def export_to_nwb(
     booleans; a name that the table or pynapple has for something else, such as ``rate``, gets
     ``_property`` behind it.
 
-    *Electrodes.* Those of `source_nwb` are used and never changed: matched by the columns of the
-    raw data through the ElectricalSeries, else by group and channel name, and verified by
-    geometry.
+    *Electrodes.* Those of `source_nwb` are used and never changed. Two probes of one kind have the
+    same channel names and places, so these alone never decide between several. What decides is
+    what is known of the probe: ``ElectrodeGroup`` and ``Device`` of the metadata; name and serial
+    number of the analyzer's probe; the channel property ``group_name`` or ``group``;
+    `electrical_series_path`, or the ElectricalSeries that the recording was read from;
+    `electrode_map`. Where two of these disagree, or none is there and several groups fit, the error
+    shows both. Within the probe, channels are matched by the columns of the raw data through the
+    ElectricalSeries, by the names of channels or contacts, or by their places, and verified by
+    geometry. A group that the metadata name on a device, and that is not in the file, is added with
+    its electrodes, below those that are there. The clock of another probe is not used.
 
     *Where it came from.* ``processing/ecephys/curation_log`` has each step;
     ``scratch/curation_json`` the steps of `CurationSession` in SpikeInterface's format;
@@ -347,11 +358,20 @@ def _export(
 ) -> Iterator[AddedUnits]:
     with opened(source) as io:
         nwbfile = read_nwbfile(io, source)
-        added = add_units(analyzer, nwbfile, options)
-        compress_columns(added.table)
+        check_name_is_free(nwbfile, options.units_name)
+        series = electrical_series_of(nwbfile)
+        placed = place_on_electrodes(analyzer, nwbfile, options, series)
+        if placed.added is None:
+            added = add_units(analyzer, nwbfile, options)
+            compress_columns(added.table)
+        else:  # electrodes can be added to a file that is written
+            add_units(analyzer, sidecar_of(nwbfile, _NO_METADATA), options, series)
+            add_programs(nwbfile, programs(analyzer))
         nwbfile.set_modified()
         with written(part, "w") as out:
             out.export(src_io=io, nwbfile=nwbfile)
+        if placed.added is not None:
+            added = _add_to_copy(analyzer, part, options, series, placed.added)
         yield added
 
 
@@ -361,8 +381,12 @@ def _append(
 ) -> Iterator[AddedUnits]:
     with opened(source) as io:
         original = read_nwbfile(io, source)
+        check_name_is_free(original, options.units_name)
         series = electrical_series_of(original)
-        add_units(analyzer, original, options)  # in memory alone: problems show up here
+        placed = place_on_electrodes(analyzer, original, options, series)
+        # in memory alone: problems show up here
+        trial = original if placed.added is None else sidecar_of(original, _NO_METADATA)
+        add_units(analyzer, trial, options, series)
         _warn_of_upgrade(source)
         free, needed = shutil.disk_usage(source.parent).free, source.stat().st_size
         if free < needed:
@@ -371,12 +395,30 @@ def _append(
                 "for a copy; use mode='sidecar'"
             )
         shutil.copyfile(source, part)
-        with written(part, "r+") as out:
-            nwbfile = read_nwbfile(out, source)
-            added = add_units(analyzer, nwbfile, options, series, generated_by=False)
-            compress_columns(added.table)
-            out.write(nwbfile)
-        yield added
+        yield _add_to_copy(analyzer, part, options, series, placed.added)
+
+
+_NO_METADATA: dict[str, dict[str, Any]] = {"NWBFile": {}, "Subject": {}, "Ecephys": {}}
+
+
+def _add_to_copy(
+    analyzer: SortingAnalyzer,
+    part: Path,
+    options: UnitOptions,
+    series: Sequence[Series],
+    electrodes: AddedElectrodes | None,
+) -> AddedUnits:
+    """Add the units, and before them the electrodes that are missing, to a copy of a file."""
+    if electrodes is not None:
+        append_in_file(part, electrodes)
+        ids = dict(zip(analyzer.channel_ids.tolist(), electrodes.all_ids.tolist(), strict=True))
+        options = replace(options, electrode_map=ids, electrical_series_path=None)
+    with written(part, "r+") as out:
+        nwbfile = read_nwbfile(out, part)
+        added = add_units(analyzer, nwbfile, options, series, generated_by=False)
+        compress_columns(added.table)
+        out.write(nwbfile)
+    return added
 
 
 def _warn_of_upgrade(source: Path) -> None:

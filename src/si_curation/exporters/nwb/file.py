@@ -161,6 +161,29 @@ def written(path: Path, mode: Literal["w", "r+"]) -> Iterator[Any]:
     sink.check()
 
 
+@contextmanager
+def changed(path: Path) -> Iterator[Any]:
+    """Open a file to change what HDF5 alone can; what could not be written is raised at the end.
+
+    Yields
+    ------
+    h5py.File
+
+    Raises
+    ------
+    OSError
+    """
+    import h5py
+
+    sink = Sink(path, "r+")
+    try:
+        with h5py.File(sink, "r+") as file:
+            yield file
+    finally:
+        sink.close()
+    sink.check()
+
+
 def drop_superseded_specifications(file: Any) -> None:
     """Remove the schemas that a file was of before it was upgraded.
 

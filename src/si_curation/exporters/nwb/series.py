@@ -22,6 +22,8 @@ class Series(NamedTuple):
     timestamps : array-like (n_samples,) or None
     electrode_rows : array (n_channels,) int64
         Row of the electrodes table of each column of its data.
+    file : str
+        Path of the file, "" for one in memory.
     """
 
     path: str
@@ -30,6 +32,7 @@ class Series(NamedTuple):
     rate: float | None
     timestamps: Any
     electrode_rows: NDArray[np.int64]
+    file: str = ""
 
 
 def electrical_series_of(nwbfile: Any) -> list[Series]:
@@ -59,6 +62,7 @@ def electrical_series_of(nwbfile: Any) -> list[Series]:
                 rate=rate,
                 timestamps=None if rate is not None else _plain(one.timestamps),
                 electrode_rows=np.asarray(one.electrodes.data[:], dtype=np.int64),
+                file=str(nwbfile.container_source or ""),
             )
         )
     return sorted(found, key=lambda one: one.path)

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
-from si_curation.exporters.nwb.electrodes import file_electrodes, match_electrodes
+from si_curation.exporters.nwb.added_electrodes import (
+    AddedElectrodes,
+    append_in_memory,
+    check_in_memory,
+    plan_added,
+)
+from si_curation.exporters.nwb.electrodes import match_electrodes
+from si_curation.exporters.nwb.file_electrodes import file_electrodes
 from si_curation.exporters.nwb.given_times import check_spike_times
+from si_curation.exporters.nwb.identity import place_channels, series_of_probe
 from si_curation.exporters.nwb.metadata import read_metadata
-from si_curation.exporters.nwb.new_electrodes import add_electrodes, plan_electrodes
+from si_curation.exporters.nwb.new_electrodes import (
+    add_electrodes,
+    check_groups,
+    plan_electrodes,
+)
 from si_curation.exporters.nwb.optional import MODULE, ecephys_module, import_pynwb
 from si_curation.exporters.nwb.provenance import LOG, add_provenance
 from si_curation.exporters.nwb.series import Series, electrical_series_of
@@ -57,8 +69,8 @@ def add_units_to_nwbfile(
     ----------
     sorting_analyzer : SortingAnalyzer
     nwbfile : pynwb.NWBFile
-        Its electrodes are used, and never changed; electrodes are added if it has none. Must not
-        have a units table of that name yet.
+        Its electrodes are used, and never changed; electrodes are added if it has none, or if the
+        metadata name a group that it does not have. Must not have a units table of that name yet.
     t_start, timestamps, spike_times, electrical_series_path, electrode_map
         As of `export_to_nwb`; an ElectricalSeries is one of `nwbfile`.
     write_waveforms, per_spike
@@ -171,29 +183,63 @@ def add_units(
     faults.finish()
     check_name_is_free(nwbfile, options.units_name)
     series = electrical_series_of(nwbfile) if series is None else series
-    timed = _timed_spikes(analyzer, options, series)
     channels = best_channels(analyzer)
+    placed = place_on_electrodes(analyzer, nwbfile, options, series)
+    timed = _timed_spikes(analyzer, options, placed.series)
+    if placed.added is not None:
+        check_in_memory(nwbfile)
     ecephys = options.metadata["Ecephys"]
-    there = file_electrodes(nwbfile)
-    rows = None
-    if there is not None:
-        sorted_one = choose_series(analyzer, series, options.electrical_series_path)
-        rows = match_electrodes(analyzer, there, sorted_one, options.electrode_map)
-    elif options.electrode_map is not None:
-        raise ParameterError("electrode_map is given, and the file has no electrodes")
-    else:
-        plan_electrodes(analyzer, ecephys)
     columns = unit_columns(analyzer, ecephys.get("UnitProperties", ()))
     lineage = lineage_columns(analyzer)
     values = per_spike_columns(analyzer, timed.spikes, options.per_spike)
     waveforms = waveforms_in_volts(analyzer, channels) if options.write_waveforms else None
-    if rows is None:
-        rows = add_electrodes(analyzer, nwbfile, ecephys)
+    if placed.added is not None:
+        append_in_memory(nwbfile, placed.added)
+    rows = add_electrodes(analyzer, nwbfile, ecephys) if placed.rows is None else placed.rows
     content = UnitContent(timed, channels, rows, waveforms, [*columns, *lineage], values)
     table, region = make_table(analyzer, nwbfile, options.units_name, content)
     _attach(nwbfile, table, options.units_name)
     log_name = add_provenance(analyzer, nwbfile, options.units_name, generated_by)
     return AddedUnits(table, timed, region, log_name)
+
+
+class Placed(NamedTuple):
+    """Electrodes of the channels of an analyzer in a file.
+
+    Attributes
+    ----------
+    rows : array (n_channels,) int64 or None
+        None where the file has no electrodes.
+    added : AddedElectrodes or None
+        Those that have to be added to the ones that are there.
+    series : sequence of Series
+        That can be of the probes.
+    """
+
+    rows: NDArray[np.int64] | None
+    added: AddedElectrodes | None
+    series: Sequence[Series]
+
+
+def place_on_electrodes(
+    analyzer: SortingAnalyzer, nwbfile: Any, options: UnitOptions, series: Sequence[Series]
+) -> Placed:
+    """Find the electrodes of an analyzer in a file, and plan those that it does not have."""
+    ecephys, path = options.metadata["Ecephys"], options.electrical_series_path
+    there = file_electrodes(nwbfile)
+    if there is None:
+        if options.electrode_map is not None:
+            raise ParameterError("electrode_map is given, and the file has no electrodes")
+        check_groups(nwbfile, list(plan_electrodes(analyzer, ecephys).values()))
+        return Placed(None, None, series)
+    placement = place_channels(analyzer, there, series, path, ecephys)
+    series = series_of_probe(series, placement, path)
+    sorted_one = choose_series(analyzer, series, path)
+    rows = match_electrodes(analyzer, there, placement, sorted_one, options.electrode_map)
+    if (rows >= 0).all():
+        return Placed(rows, None, series)
+    added = plan_added(analyzer, nwbfile, there, placement, rows)
+    return Placed(added.rows, added, series)
 
 
 def _timed_spikes(
