@@ -96,6 +96,11 @@ def recording_of(analyzer: SortingAnalyzer) -> BaseRecording | None:
     return analyzer.recording if has_one else None
 
 
+def arguments_of(recording: BaseRecording) -> dict[str, Any]:
+    """Return the arguments that a recording was made with; {} where it does not know them."""
+    return dict(getattr(recording, "_kwargs", None) or {})
+
+
 def rec_attributes_of(analyzer: SortingAnalyzer) -> dict[str, Any]:
     """Return a copy of the attributes that an analyzer keeps of its recording."""
     return dict(analyzer.rec_attributes)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import rec_attributes_of, recording_of
+from si_curation._spikeinterface import arguments_of, rec_attributes_of, recording_of
 from si_curation.errors import ParameterError
 from si_curation.exporters.nwb.file_electrodes import FileElectrodes, shown
 from si_curation.exporters.nwb.new_electrodes import (
@@ -386,7 +386,7 @@ def _series_of_recording(analyzer: SortingAnalyzer, series: Sequence[Series]) ->
     """Return the ElectricalSeries of this file that the recording was read from."""
     recording: Any = recording_of(analyzer)
     while recording is not None:
-        known = getattr(recording, "_kwargs", None) or {}
+        known = arguments_of(recording)
         path, file = known.get("electrical_series_path"), known.get("file_path")
         if path is not None and file is not None:
             for one in series:
