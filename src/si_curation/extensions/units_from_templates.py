@@ -155,8 +155,7 @@ def update_units(change: UnitChange, assignment: Any, counts: sparse.csr_array) 
     if components is not None:
         made = {"pca_projection": components.values}
         put_extension(after, loaded_extensions(before)[COMPONENTS], made)
-    if follows.templates:
-        _update_metrics(change)
+    _update_metrics(change)
 
 
 def _channels(
@@ -210,7 +209,10 @@ def _update_templates(
 
 
 def _update_metrics(change: UnitChange) -> None:
-    """Compute SpikeInterface's metrics of new units that were made from their old templates."""
+    """Compute SpikeInterface's metrics of new units again that are there already.
+
+    They were computed before the main channels and templates of the new units were right.
+    """
     before = loaded_extensions(change.before)
     for name, extension in list(loaded_extensions(change.after).items()):
         if isinstance(extension, BaseMetricExtension) and not isinstance(extension, UnitsExtension):
