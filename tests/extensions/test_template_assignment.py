@@ -361,7 +361,8 @@ def test_a_lost_assignment_is_not_made_up_where_the_folder_is_gone(folder, tmp_p
 def test_hard_merges_keep_the_lineage_or_refuse(folder):
     rng = np.random.default_rng(0)
     num_samples = int(folder.spike_samples.max()) + 100
-    traces = rng.integers(-50, 50, (num_samples, int(folder.channel_map.max()) + 1), dtype="int16")
+    num_columns = sic.read_phy_folder(folder.folder).params["n_channels_dat"]
+    traces = rng.integers(-50, 50, (num_samples, num_columns), dtype="int16")
     recording = sc.NumpyRecording([traces], sampling_frequency=folder.sampling_frequency)
     analyzer = sic.read_kilosort_as_analyzer(folder.folder, recording)
     soft = change_merge(analyzer)

@@ -59,6 +59,9 @@ class Analyzer:
     def get_total_samples(self):
         return self.total_samples
 
+    def get_num_samples(self, segment_index):
+        return self.total_samples if segment_index == 0 else 0
+
     def get_num_segments(self):
         return self.num_segments
 
