@@ -621,7 +621,8 @@ def test_probe_without_shanks(tmp_path):
     assert recording.get_probe().shank_ids is None
     analyzer = si.create_sorting_analyzer(sorting, recording, sparse=False)
     analyzer.compute(["random_spikes", "templates"])
-    out = export_to_phy(analyzer, tmp_path / "out")
+    with pytest.warns(sic.SiCurationWarning, match="will not show amplitudes"):
+        out = export_to_phy(analyzer, tmp_path / "out")
     assert np.load(out / "channel_shanks.npy").tolist() == [0, 0, 0, 0]
     assert not (out / "amplitudes.npy").exists(), "they are not known"
 
