@@ -242,12 +242,14 @@ def test_several_series(tmp_path):
 
 
 def test_a_recording_that_disagrees_with_its_file(tmp_path):
-    source = write_source(tmp_path / "s.nwb", rate=25_000.0, num_samples=50_000)
+    analyzer = make_recorded(shift=7.0)
+    places = analyzer.get_channel_locations().tolist()
+    source = write_source(tmp_path / "s.nwb", rate=25_000.0, num_samples=50_000, positions=places)
+    electrode_map = {str(i): i for i in range(4)}
     with pytest.raises(sic.ParameterError, match="give the right one"):
         sic.export_to_nwb(
-            make_recorded(shift=7.0), tmp_path / "a.nwb", source_nwb=source,
-            electrode_map={str(i): i for i in range(4)},
-        )  # fmt: skip
+            analyzer, tmp_path / "a.nwb", source_nwb=source, electrode_map=electrode_map
+        )
 
 
 def test_spikes_beyond_the_series(tmp_path):
