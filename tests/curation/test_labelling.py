@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import si_curation as sic
+from helpers.needs import need
 from si_curation.curation.label_rules import (
     COMPARISONS,
     LABEL_PRESETS,
@@ -122,7 +123,7 @@ def test_files(tmp_path, metrics, suffix):
         path.write_text("\n".join(lines))
     else:
         if suffix != "json":
-            pytest.importorskip("yaml")
+            need("yaml")
         path.write_text(json.dumps({"otherwise": "good", "source": "us", "rules": RULES}))
     rules = read_label_rules(path)
     assert rules.name == path.name

@@ -8,6 +8,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import spikeinterface.core as sc
+from phylib.io import model as model_module
 
 import si_curation as sic
 from helpers.assignments import ASSIGNMENT, BEST, TABLE, extension, naive_ranking, ranked
@@ -116,7 +117,6 @@ def test_sparse_templates_have_their_own_channels(simulate):
 
 
 def test_channels_are_phylibs_in_every_dialect(curated_folder, tmp_path):
-    model_module = pytest.importorskip("phylib.io.model")
     analyzer = sic.read_kilosort_as_analyzer(curated_folder.folder, unwhiten="phy")
     table = analyzer.compute(BEST).get_data(outputs="dataframe")
     copy = tmp_path / "copy"
@@ -137,7 +137,6 @@ def test_channels_are_phylibs_in_every_dialect(curated_folder, tmp_path):
 @pytest.mark.parametrize("dialect", ["kilosort1", "kilosort1_all_channels", "kilosort2"])
 def test_equally_large_channels_are_phylibs(simulate, tmp_path, dialect):
     # phylib's order of equal amplitudes is that of np.argsort over the columns as they are stored
-    model_module = pytest.importorskip("phylib.io.model")
     truth = simulate(dialect, num_channels=40, num_spikes=500, whitening=np.eye(40))
     templates = np.load(truth.folder / "templates.npy")
     np.save(truth.folder / "templates.npy", np.round(templates * 20) / 20)
@@ -152,7 +151,6 @@ def test_equally_large_channels_are_phylibs(simulate, tmp_path, dialect):
 
 def test_equally_near_channels_are_phylibs(simulate, tmp_path):
     # positions that float32 holds only nearly: equal distances are equal in float32, or not
-    model_module = pytest.importorskip("phylib.io.model")
     truth = simulate(num_templates=40, num_channels=60, num_spikes=2000, write_features=False)
     positions = (truth.channel_positions * 1.1 + 0.3).astype(np.float32)
     np.save(truth.folder / "channel_positions.npy", positions)
