@@ -57,6 +57,7 @@ def test_demo_refuses_an_output_that_exists(run, tmp_path):
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_demo_of_another_folder(run, tmp_path):
     sic.simulate_kilosort_folder(tmp_path / "sim", num_templates=30, num_spikes=600, seed=1)
     code, out, _ = run("demo", "--folder", "sim", "--output", "out", "--gain-to-uv", "2.0")

@@ -190,6 +190,7 @@ def assert_equal_analyzers(applied, other):
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.slow
 def test_every_sequence(made, name):
     analyzer = made(name)
 
@@ -208,6 +209,7 @@ def test_every_sequence(made, name):
 
 @pytest.mark.parametrize("format", ["zarr", "binary_folder"])
 @pytest.mark.parametrize("name", ["kilosort4", "waveforms", "components"])
+@pytest.mark.slow
 def test_on_disk(made, name, format, tmp_path):
     if (name, format) == ("components", "zarr"):
         name = "sparse"  # the models of components are pickled there, which numcodecs may refuse

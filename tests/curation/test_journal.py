@@ -256,6 +256,7 @@ while True:
 
 
 @pytest.mark.parametrize("bytes_left", [0, 1234])
+@pytest.mark.slow
 def test_killed_process(folder, analyzer, tmp_path, bytes_left):
     path = tmp_path / "journal.jsonl"
     done = subprocess.run(

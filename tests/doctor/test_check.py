@@ -102,6 +102,7 @@ def test_the_folders_that_are_broken_are_clean(clean, name):
 
 @pytest.mark.parametrize("curation", [None, 6])
 @pytest.mark.parametrize("dialect", DIALECT_NAMES)
+@pytest.mark.slow
 def test_clean_folders_of_each_dialect(simulate, dialect, curation):
     truth = simulate(
         dialect,
@@ -294,6 +295,7 @@ def test_every_check_is_in_the_list_once():
     assert set(CHECKS.values()) == set(found)
 
 
+@pytest.mark.slow
 def test_order_of_imports_changes_no_finding(clean, tmp_path):
     """The order of the checks is the list; what is imported first must not matter."""
     folder = shutil.copytree(clean["ks4_curated"], tmp_path / "folder")

@@ -47,6 +47,7 @@ def test_bad_merges_are_found_and_good_ones_are_not(merged):
     assert find_bad_merges(merged, unit_ids=[90]).empty
 
 
+@pytest.mark.slow
 def test_bad_merge_counts_are_brute_force(merged):
     row = find_bad_merges(merged, refractory_period_ms=2.0).iloc[0]
     spikes = merged.sorting.to_spike_vector()

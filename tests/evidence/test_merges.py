@@ -75,6 +75,7 @@ def test_nothing_but_terms_makes_the_score(simulated):
     assert all(isinstance(text, str) and text for text in table["reason"])
 
 
+@pytest.mark.slow
 def test_counts_are_brute_force(simulated):
     analyzer = simulated[0]
     table = suggest_merges(analyzer, refractory_period_ms=2.5, duplicate_window_ms=0.5).table

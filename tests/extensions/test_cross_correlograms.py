@@ -238,6 +238,7 @@ def test_select(folder, pairs):
 
 @pytest.mark.parametrize("censor_ms", [None, 0.0, 5.0])
 @pytest.mark.parametrize("pairs", PAIRS)
+@pytest.mark.slow
 def test_merge_then_compute_is_compute_then_merge(folder, monkeypatch, pairs, censor_ms):
     analyzer = read(folder, pairs=pairs)
     if pairs == "all" and not censor_ms:

@@ -77,6 +77,7 @@ def test_assignment_methods(curated_folder):
         np.testing.assert_allclose(mean, mean_expected, atol=1e-6 * scale)
 
 
+@pytest.mark.slow
 def test_template_similarity_is_the_sorters_or_the_cosine(folder, analyzer, tmp_path):
     merged = analyzer.merge_units([[4, 5]], new_unit_ids=[50], sparsity_overlap=0.0)
     stored = np.load(folder.folder / "similar_templates.npy")
@@ -280,6 +281,7 @@ def test_compute_in_every_form(folder):
 
 @pytest.mark.parametrize("format", ["memory", "binary_folder", "zarr"])
 @pytest.mark.parametrize("how", ["", "lazy", "read_only", "lazy, read_only", "new instance"])
+@pytest.mark.slow
 def test_computing_again_keeps_what_cannot_be_computed(folder, tmp_path, hash_files, format, how):
     if format == "memory" and how:
         pytest.skip("only for analyzers on disk")
@@ -325,6 +327,7 @@ def test_computing_again_keeps_what_cannot_be_computed(folder, tmp_path, hash_fi
 
 
 @pytest.mark.parametrize("format", ["memory", "binary_folder", "zarr"])
+@pytest.mark.slow
 def test_a_lost_assignment_is_matched_again(folder, tmp_path, format):
     target = None if format == "memory" else tmp_path / "analyzer"
     analyzer = sic.read_kilosort_as_analyzer(folder.folder, format=format, folder=target)
@@ -339,6 +342,7 @@ def test_a_lost_assignment_is_matched_again(folder, tmp_path, format):
 
 
 @pytest.mark.parametrize("change", ["merge", "split"])
+@pytest.mark.slow
 def test_a_lost_assignment_of_changed_units_is_matched_again(folder, analyzer, change):
     changed = CHANGES[change](analyzer)
     before = extension(changed).get_spike_rows()
@@ -358,6 +362,7 @@ def test_a_lost_assignment_is_not_made_up_where_the_folder_is_gone(folder, tmp_p
     assert not analyzer.has_extension(ASSIGNMENT)
 
 
+@pytest.mark.slow
 def test_hard_merges_keep_the_lineage_or_refuse(folder):
     rng = np.random.default_rng(0)
     num_samples = int(folder.spike_samples.max()) + 100
@@ -374,6 +379,7 @@ def test_hard_merges_keep_the_lineage_or_refuse(folder):
     assert extension(merged).get_data().equals(extension(soft).get_data())
 
 
+@pytest.mark.slow
 def test_an_assignment_lost_elsewhere_is_matched_again(folder, tmp_path):
     analyzer = sic.read_kilosort_as_analyzer(
         folder.folder, format="binary_folder", folder=tmp_path / "analyzer"
@@ -495,6 +501,7 @@ CHANGES = {
         ("binary_folder, lazy", "memory"),
     ],
 )
+@pytest.mark.slow
 def test_changes_of_units_in_every_format(folder, tmp_path, change, source, target):
     format, _, lazy = source.partition(", ")
     place = None if format == "memory" else tmp_path / "source"

@@ -114,6 +114,7 @@ def test_phys_own_answers(shared_data):
 
 @pytest.mark.parametrize("dialect", WITH_FILE)
 @pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.slow
 def test_file_as_phy(make, tmp_path, dialect, shuffled):
     truth = make(dialect, shuffled=shuffled)
     analyzer, extension = computed(truth)

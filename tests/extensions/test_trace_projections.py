@@ -143,6 +143,7 @@ def test_other_units_and_sizes(kind):
     ],
     ids=["small", "whole", "processes", "threads"],
 )
+@pytest.mark.slow
 def test_chunks_and_workers(parts, computed, job_kwargs):
     analyzer = make_analyzer(*parts)
     analyzer.compute(NAME, progress_bar=False, **job_kwargs)
@@ -151,6 +152,7 @@ def test_chunks_and_workers(parts, computed, job_kwargs):
 
 
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
+@pytest.mark.slow
 def test_on_disk(parts, computed, tmp_path, format):
     path = tmp_path / ("analyzer.zarr" if format == "zarr" else "analyzer")
     analyzer = make_analyzer(*parts, format=format, folder=path)

@@ -16,6 +16,7 @@ from si_curation.gui.opening import OUR_VIEWS, compute_for_gui, gui_layout
 SMALL = layout_of("unitlist", "curation", "templatefeature", "lineage")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("gui"),
     # the GUI wants correlograms, which cannot be carried through a split
     pytest.mark.filterwarnings("ignore:not in the new analyzer. correlograms"),

@@ -14,7 +14,7 @@ VIEWS = ("unitlist", "templatefeature", "lineage")
 PACKAGES = {"desktop": ("PySide6", "pyqtgraph"), "web": ("panel", "bokeh")}
 GREY = "#969696"
 
-pytestmark = pytest.mark.usefixtures("gui")
+pytestmark = [pytest.mark.usefixtures("gui"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,7 @@ def all_pairs(num_units):
     trains=spike_trains(), width=st.integers(1, 9), half=st.integers(1, 5), rest=st.integers(0, 8)
 )
 @pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.slow
 def test_against_brute_force(convention, trains, width, half, rest):
     samples, units, segments, num_units = trains
     half_window = half * width + rest % width  # not a multiple of the bin: the rest is cut off

@@ -23,6 +23,9 @@ import pytest
 import si_curation as sic
 from oracles.folders import read_tables as naive_read_tables
 
+# hundreds of small cases; what they are cases of is tested with the reader and by the fuzzing
+pytestmark = pytest.mark.slow
+
 PER_SPIKE = (
     "spike_times.npy",
     "spike_templates.npy",

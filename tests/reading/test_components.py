@@ -78,6 +78,7 @@ def check(analyzer, truth):
 
 @pytest.mark.parametrize("dialect", ["kilosort1", "kilosort2", "kilosort4"])
 @pytest.mark.parametrize("how", ["all", "some", "unsorted", "subset", "excluded"])
+@pytest.mark.slow
 def test_values(make, dialect, how):
     kwargs = {
         "unsorted": {"shuffled": True},
@@ -136,6 +137,7 @@ def test_columns_that_are_mostly_empty(make, num_empty):
     assert (num_channels == 10).any() == (num_empty < 3)
 
 
+@pytest.mark.slow
 def test_metrics_of_spikeinterface(with_few_strangers):
     analyzer = sic.read_kilosort_as_analyzer(with_few_strangers.folder)
     check(analyzer, with_few_strangers)

@@ -298,6 +298,7 @@ def test_annotations_tell_where_it_comes_from(curated_folder, analyzer_of):
     ],
 )
 @pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.slow
 def test_exclude_groups(simulate, analyzer_of, excluded, groups, shuffled):
     truth = simulate(
         num_spikes=1000,
@@ -902,6 +903,7 @@ def run_python(code, *arguments):
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
+@pytest.mark.slow
 def test_reload_in_a_fresh_process(saved):
     _, analyzer = saved
     code = inspect.getsource(summarize) + (
@@ -922,6 +924,7 @@ def test_reload_in_a_fresh_process(saved):
     assert found == as_json(expected)
 
 
+@pytest.mark.slow
 def test_a_process_without_the_package_loads_what_it_knows(saved):
     _, analyzer = saved
     ours = ("template_assignment", "template_best_channels")
@@ -1038,6 +1041,7 @@ def test_the_folder_stays_as_it_is(curated_folder, hash_files, tmp_path, unwhite
 
 
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
+@pytest.mark.slow
 def test_a_saved_analyzer_finds_its_recording_again(small_folder, tmp_path, format):
     in_memory = make_recording(small_folder)
     recording = in_memory.save(folder=tmp_path / "raw", verbose=False)

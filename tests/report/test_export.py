@@ -41,6 +41,7 @@ def write(analyzer, tmp_path, **kwargs):
 # numbers
 
 
+@pytest.mark.slow
 def test_numbers_of_panels_are_those_of_the_extensions(example, page):
     assignment = example.get_extension("template_assignment")
     channels = example.get_extension("template_best_channels").get_data(outputs="indices")

@@ -94,6 +94,7 @@ def finite_templates(truth):
 # ------------------------------------------------------------------------------------- phylib
 
 
+@pytest.mark.slow
 def test_phylib_loads(curated, phylib_model):
     model = phylib_model(curated)
     np.testing.assert_array_equal(model.spike_samples, curated.spike_samples)
@@ -109,6 +110,7 @@ def test_phylib_loads(curated, phylib_model):
     assert (model.template_features is not None) == (curated.dialect in WITH_TEMPLATE_FEATURES)
 
 
+@pytest.mark.slow
 def test_phylib_templates_are_the_truth(curated, phylib_model):
     model = phylib_model(curated)
     scale = np.nanmax(np.abs(curated.templates_unwhitened))
@@ -126,6 +128,7 @@ def test_phylib_templates_are_the_truth(curated, phylib_model):
         assert close == (curated.dialect != "kilosort4")
 
 
+@pytest.mark.slow
 def test_phylib_ranks_channels_as_the_oracle(curated, phylib_model):
     model = phylib_model(curated)
     for i in finite_templates(curated):

@@ -132,6 +132,7 @@ def test_wrong_kind(analyzer):
         sic.plot_amplitudes_over_time(analyzer, [4], kind="feature", component=9)
 
 
+@pytest.mark.slow
 def test_no_text_lies_on_another(analyzer):
     for widget in (
         sic.plot_isi(analyzer),

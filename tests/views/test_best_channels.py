@@ -194,6 +194,7 @@ def test_given_axes(analyzer):
 
 
 @pytest.mark.parametrize(("num_channels", "num_templates"), [(1, 2), (384, 30), (4, 3)])
+@pytest.mark.slow
 def test_pages(simulate, num_channels, num_templates):
     simulated = simulate(
         "kilosort2",

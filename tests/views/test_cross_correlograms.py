@@ -37,6 +37,7 @@ def drawn(widget, row, column):
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("normalization", ["counts", "hz", "probability"])
+@pytest.mark.slow
 def test_drawn_counts_are_those_of_the_extension(analyzer, convention, normalization):
     units = [4, 13, 7]
     widget = sic.plot_cross_correlograms(
@@ -106,6 +107,7 @@ def test_as_phy_draws_it(shared_data, name):
 
 
 @pytest.mark.parametrize("params", [{"pairs": "auto"}, {"pairs": "neighbours"}, {"bins": "log"}])
+@pytest.mark.slow
 def test_whatever_is_stored(analyzer, params):
     other = analyzer.copy()
     extension = other.compute(NAME, **params)
@@ -172,6 +174,7 @@ def test_given_axes_figures_colours_and_lines(analyzer):
         sic.plot_cross_correlograms(analyzer, [4, 7], axes=axes.ravel()[:3])
 
 
+@pytest.mark.slow
 def test_texts_do_not_overlap(analyzer):
     for units in (None, [4], [(4, 13), 7], [(11, 12, 13, 4)]):
         assert overlapping_texts(sic.plot_cross_correlograms(analyzer, units).figure) == []

@@ -181,6 +181,7 @@ def test_both_templates_are_drawn_in_one_scale(analyzer):
     assert scales[0] == pytest.approx(scales[1])
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said():
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     widget = sic.plot_unit_overview(analyzer, 13)
@@ -198,6 +199,7 @@ def test_what_is_missing_is_said():
 
 @pytest.mark.parametrize("units", [("one", "a"), ("none", "b"), ("a", "b"), ("one", "none")])
 @pytest.mark.parametrize("extensions", [[], NAMES])
+@pytest.mark.slow
 def test_another_sorter_string_ids_one_spike_and_none(units, extensions):
     analyzer = other_analyzer()
     if extensions:
@@ -254,6 +256,7 @@ def test_texts_do_not_overlap_on_real_folders(shared_data, name):
         assert overlapping_texts(sic.plot_pair_overview(analyzer, *pair).figure) == []
 
 
+@pytest.mark.slow
 def test_given_figures_and_errors(analyzer):
     figure = Figure(figsize=(20, 9), layout="constrained")
     left, right = figure.subfigures(1, 2)
@@ -306,6 +309,7 @@ def test_500_units_leave_pyplot_and_memory_alone(simulate):
     assert dict(matplotlib.rcParams) == settings
 
 
+@pytest.mark.slow
 def test_titles_say_which_unit(analyzer):
     words = all_texts(sic.plot_unit_overview(analyzer, 13).figure)
     assert "unit 13 · good · 1,330 spikes" in words

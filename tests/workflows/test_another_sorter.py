@@ -1,6 +1,7 @@
 """A sorter that SpikeInterface runs itself: sorted, curated in code, exported and read back."""
 
 import numpy as np
+import pytest
 import spikeinterface.core as sc
 from phylib.io.model import load_model
 from spikeinterface.sorters import run_sorter
@@ -8,6 +9,7 @@ from spikeinterface.sorters import run_sorter
 import si_curation as sic
 
 
+@pytest.mark.slow
 def test_sorted_curated_exported_and_read_back(tmp_path):
     recording, truth = sc.generate_ground_truth_recording(
         durations=[20.0], num_channels=16, num_units=6, seed=0

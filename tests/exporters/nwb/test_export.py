@@ -299,6 +299,7 @@ def kilosort_in_columns(columns, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["sidecar", "export", "append"])
+@pytest.mark.slow
 def test_raw_columns_of_a_kilosort_folder(mode, tmp_path):
     analyzer = kilosort_in_columns([1, 2, 4, 5], tmp_path)
     places = dict(zip([1, 2, 4, 5], analyzer.get_channel_locations(), strict=True))

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("quiet_pynwb")
 # ---------------------------------------------------------------------------------------- content
 
 
+@pytest.mark.slow
 def test_columns_of_a_curated_session(tmp_path):
     """The packaged folder after a merge: every column against the analyzer's own tables."""
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder(), gain_to_uV=0.5)
@@ -163,6 +164,7 @@ def test_provenance(tmp_path):
     assert merges == [{"unit_ids": [11, 12], "new_unit_id": merged}]
 
 
+@pytest.mark.slow
 def test_not_in_uv_is_not_called_volts(tmp_path):
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     assert not analyzer.return_in_uV

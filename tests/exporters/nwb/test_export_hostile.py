@@ -202,6 +202,7 @@ def test_target_below_a_file(refused, there):
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("mode", ["new", "sidecar", "export"])
 @pytest.mark.parametrize("how", ["same", "link", "hard link", "dots"])
+@pytest.mark.slow
 def test_target_is_the_source(refused, tmp_path, source, mode, how, overwrite):
     path = source()
     target = path

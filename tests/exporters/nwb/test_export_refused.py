@@ -229,6 +229,7 @@ def test_values_of_spikes_that_are_not_there(refused, there, per_spike, error, w
     ],
     ids=["dict", "object", "complex", "null byte", "surrogate", "set"],
 )
+@pytest.mark.slow
 def test_column_that_cannot_be_written(refused, there, source, mode, values):
     analyzer = small_analyzer()
     array = np.empty(5, dtype=object)

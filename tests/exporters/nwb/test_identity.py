@@ -123,6 +123,7 @@ def expected(letter):
 @pytest.mark.parametrize(
     "how", ["group", "device", "probe", "serial", "group_name", "series", "recording's place"]
 )
+@pytest.mark.slow
 def test_each_of_them_decides(how, names, permuted, num_probes):
     order = np.random.default_rng(5).permutation(SIZE * num_probes) if permuted else None
     for i in range(num_probes):
@@ -313,6 +314,7 @@ def first(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["append", "sidecar", "export"])
+@pytest.mark.slow
 def test_a_second_probe_in_every_mode(mode, first, tmp_path):
     with pynwb.NWBHDF5IO(str(first), "r") as io:
         before = io.read().electrodes.to_dataframe().drop(columns="group")
@@ -342,6 +344,7 @@ def test_a_second_probe_in_every_mode(mode, first, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["append", "sidecar", "export"])
+@pytest.mark.slow
 def test_the_new_probe_is_found_again(mode, first, tmp_path):
     """A second sorting of a probe that was added goes onto its electrodes."""
     for name in ("one", "two"):
@@ -364,6 +367,7 @@ def add_columns(path, **columns):
 
 
 @pytest.mark.parametrize("mode", ["append", "sidecar", "export"])
+@pytest.mark.slow
 def test_columns_of_other_programs(mode, first, tmp_path):
     add_columns(
         first,

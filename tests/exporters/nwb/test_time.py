@@ -27,6 +27,7 @@ def random_frames(rate, size=2000, seed=0, units=2):
 
 @pytest.mark.parametrize("t_start", [0.0, 0.3, 1e5 + 1 / 3, 1.7e9])
 @pytest.mark.parametrize("rate", RATES)
+@pytest.mark.slow
 def test_every_frame_comes_back(rate, t_start, tmp_path):
     frames = random_frames(rate)
     analyzer = make_analyzer(frames, rate)

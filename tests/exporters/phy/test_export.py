@@ -116,6 +116,7 @@ def test_untouched_simulated_folder_is_the_same_folder(curated_folder, tmp_path)
 
 @pytest.mark.parametrize("shape", [True, False])
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "uint32", "int64", "float64"])
+@pytest.mark.slow
 def test_dtype_and_shape_of_clusters_stay(simulate, tmp_path, dtype, shape):
     source = simulate(
         "kilosort2",
@@ -571,6 +572,7 @@ def test_other_sorters_curated(ground_truth, tmp_path):
     assert read(discarded).unit_ids.tolist() == [0, 1, 3, 4]
 
 
+@pytest.mark.slow
 def test_raw_columns_of_a_binary_recording(ground_truth, tmp_path):
     full = ground_truth[0].save(folder=tmp_path / "raw", verbose=False, progress_bar=False)
     chosen = full.select_channels(full.channel_ids[[6, 1, 3, 4, 7, 0]])
@@ -679,6 +681,7 @@ def test_what_other_sorters_cannot_export(ground_truth, tmp_path):
 
 @pytest.mark.parametrize("kill", [False, True])
 @pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.slow
 def test_export_is_whole_or_not_at_all(small, tmp_path, hash_files, kill, exists):
     analyzer = read(small).merge_units([[0, 1]], sparsity_overlap=0.0)
     new = state_of(export_to_phy(analyzer, tmp_path / "new", link=True), hash_files)

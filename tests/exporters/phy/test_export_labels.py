@@ -87,6 +87,7 @@ def labels_in(folder, units):
 @pytest.mark.parametrize("kind", list(OLD))
 @pytest.mark.parametrize("change", ["new", "changed", "removed"])
 @pytest.mark.parametrize("road", ["export", "in place", "another sorter"])
+@pytest.mark.slow
 def test_labels_come_back(folder, others, tmp_path, road, change, kind, unit):
     there = change != "new"
     if road == "another sorter":

@@ -249,6 +249,7 @@ def tiny_merged(folder):
 
 @pytest.mark.parametrize("what", ["columns", "update"])
 @pytest.mark.parametrize("kill", [False, True])
+@pytest.mark.slow
 def test_any_fault_can_be_undone(tiny, tmp_path, hash_files, what, kill):
     pristine, folder = tmp_path / "pristine", tmp_path / "folder"
     tiny.rename(pristine)

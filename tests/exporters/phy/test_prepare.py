@@ -75,6 +75,7 @@ def complete(recording_and_sorting):
 
 
 @pytest.mark.parametrize("lost", [*NAMES[1:], "several"])
+@pytest.mark.slow
 def test_what_is_lost_is_computed_and_nothing_else_changes(complete, lost):
     analyzer = complete.copy()
     analyzer.compute(["template_best_channels", "unit_similarity", "curation_metrics"])
@@ -95,6 +96,7 @@ def test_what_is_lost_is_computed_and_nothing_else_changes(complete, lost):
 
 
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
+@pytest.mark.slow
 def test_on_disk(recording_and_sorting, tmp_path, format):
     analyzer = make_analyzer(recording_and_sorting).save_as(format=format, folder=tmp_path / "a")
     analyzer.compute({"random_spikes": {}, "templates": {}}, progress_bar=False)
@@ -106,6 +108,7 @@ def test_on_disk(recording_and_sorting, tmp_path, format):
 
 
 @pytest.mark.parametrize("road", ["prepare", "complete", "waveforms as SpikeInterface"])
+@pytest.mark.slow
 def test_the_advice_of_warnings_is_followed_to_the_letter(recording_and_sorting, tmp_path, road):
     """apply and the export say what is missing; done as they say, nothing is lost."""
     analyzer = make_analyzer(recording_and_sorting, apart=True)

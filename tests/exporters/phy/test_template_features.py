@@ -69,6 +69,7 @@ def assert_same_projections(analyzer, back):
 
 @pytest.mark.parametrize("dialect", ["kilosort3", "kilosort4"])
 @pytest.mark.parametrize("num_templates", [1, 4, 16])
+@pytest.mark.slow
 def test_kilosort_folder(make, tmp_path, dialect, num_templates):
     truth = make(dialect)
     analyzer = read(truth.folder)

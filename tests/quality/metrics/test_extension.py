@@ -160,6 +160,7 @@ def test_merged_is_as_computed_anew(computed, groups):
     assert_same(merged, again(merged))
 
 
+@pytest.mark.slow
 def test_split_is_as_computed_anew(computed):
     half = np.arange(0, 1330, 2)
     split = computed.split_units({13: [half, np.setdiff1d(np.arange(1330), half)]})

@@ -158,6 +158,7 @@ def test_equal_for_another_sorter(sparse, mode):
     check_equal(other)
 
 
+@pytest.mark.slow
 def test_a_merge_and_a_split(analyzer):
     session = sic.CurationSession(analyzer)
     counts = analyzer.sorting.count_num_spikes_per_unit()

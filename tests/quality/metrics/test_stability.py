@@ -117,6 +117,7 @@ def assert_equal_where_told(ours, theirs, columns=SHARED):
 # 400 s: a rest of 40 s after 6 bins of a minute; 180 s twice: segments of whole bins; 90 and 130:
 # short bins within
 @pytest.mark.parametrize("durations", [(400.0,), (180.0, 180.0), (130.0, 190.0, 125.0)])
+@pytest.mark.slow
 def test_equal_to_spikeinterface(durations):
     analyzer = make_analyzer(durations)
     theirs = spikeinterfaces(analyzer)
@@ -138,6 +139,7 @@ def test_equal_to_spikeinterface_with_other_parameters(analyzer):
     assert_equal_where_told(values_of(analyzer, metric_params=params), theirs)
 
 
+@pytest.mark.slow
 def test_equal_to_spikeinterface_in_one_aligned_period(analyzer):
     periods = np.zeros(len(analyzer.unit_ids), dtype=unit_period_dtype)
     periods["start_sample_index"], periods["end_sample_index"] = 60_000, 240_000
