@@ -130,6 +130,7 @@ GROUPS: dict[str, Group] = {
             "FolderNotFoundError",
             "MissingDataError",
             "OutputExistsError",
+            "InUseError",
             "NwbExportError",
             "SiCurationWarning",
         ),

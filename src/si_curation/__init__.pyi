@@ -16,6 +16,7 @@ from .curation.session import CurationSession as CurationSession
 from .doctor.check import check_phy_folder as check_phy_folder
 from .errors import Finding as Finding
 from .errors import FolderNotFoundError as FolderNotFoundError
+from .errors import InUseError as InUseError
 from .errors import MissingDataError as MissingDataError
 from .errors import NwbExportError as NwbExportError
 from .errors import OutputExistsError as OutputExistsError

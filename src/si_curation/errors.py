@@ -80,6 +80,13 @@ class OutputExistsError(SiCurationError, FileExistsError):
         return str(self.args[0]) if self.args else ""
 
 
+class InUseError(SiCurationError, BlockingIOError):
+    """Another program, or another session of this one, writes to the same file or folder."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 class ParameterError(SiCurationError, ValueError):
     """A parameter has a value that cannot be used."""
 

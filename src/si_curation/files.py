@@ -7,22 +7,31 @@ has changed. What a killed process leaves has a name that `is_temporary` recogni
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import mmap
 import os
 import re
 import shutil
+import signal
+import tempfile
+import threading
+import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike, NDArray
 
-from si_curation.errors import OutputExistsError, ParameterError
+from si_curation.errors import InUseError, OutputExistsError, ParameterError
 
 try:
     import fcntl
@@ -486,7 +495,218 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-# locks
+# signals
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off Ctrl-C and SIGTERM until the block has ended.
+
+    For a few steps that belong together. Signals come to the main thread only; on others nothing is
+    done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if handler is not None:  # one that Python did not install cannot be put back
+                before[number] = handler
+                signal.signal(number, note)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in dict.fromkeys(came):
+            signal.raise_signal(one)
+
+
+# one writer at a time
+
+
+class WriterLock:
+    """The right to be the only writer of a file or folder, until `release`.
+
+    It is let go of when the process ends, however that happens. Programs that only read are not
+    kept out, and nothing is left on the disk beside the data: where the system can, the file or
+    folder itself is locked, which other computers see too where the file system passes it on;
+    elsewhere a file in the folder for temporary files stands for it, on this computer.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file or folder.
+    advice : str
+        What to do where another has it, for the error.
+    timeout_s : float
+        How long to wait for another writer.
+
+    Raises
+    ------
+    InUseError
+        Another program, or another part of this one, has it.
+    """
+
+    def __init__(self, path: Path, advice: str, timeout_s: float = 0.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while (release := _try_lock(path)) is None:
+            if time.monotonic() >= deadline:
+                raise InUseError(f"{path} is written to by another program or session; {advice}")
+            time.sleep(0.02)
+        self._release = weakref.finalize(self, release)
+        self._release.atexit = False  # the end of the process does it
+
+    def release(self) -> None:
+        """Let go of it; can be called twice."""
+        self._release()
+
+    def __enter__(self) -> WriterLock:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+
+def _try_lock(path: Path) -> Callable[[], None] | None:
+    """Lock a file or folder; return what unlocks it, None where another has it."""
+    if fcntl is not None:
+        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError:  # a file system without such locks
+            os.close(handle)
+        else:
+            return partial(_unlock, handle, os.getpid())
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"si_curation-{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    except (OSError, NotImplementedError) as fault:
+        logger.info("%s cannot be locked: %s", path, fault)
+        return lambda: None
+    return lock.release
+
+
+def _unlock(handle: int, pid: int) -> None:
+    if pid == os.getpid():  # a process that was forked meanwhile shares the lock
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
+
+
+class LineFile:
+    """A file that whole lines are appended to, by one writer.
+
+    Nothing is buffered. A line is on the disk when `append` returns; if it raises, the file is as
+    before. The file is closed when the object is gone.
+
+    Parameters
+    ----------
+    path : Path
+    new : bool
+        True: it must not exist.
+    advice : str
+        What to do where another session writes to it, for the error.
+
+    Raises
+    ------
+    FileExistsError
+        It exists, and is to be new.
+    InUseError
+        Another program or session appends to it.
+    OSError
+        It cannot be opened for writing.
+    """
+
+    def __init__(self, path: Path, *, new: bool, advice: str) -> None:
+        self.path = path.absolute()  # also when the working directory changes
+        flags = os.O_RDWR | getattr(os, "O_BINARY", 0) | (os.O_CREAT | os.O_EXCL if new else 0)
+        self._handle = os.open(self.path, flags, 0o666)
+        self._close = weakref.finalize(self, os.close, self._handle)
+        try:
+            self._lock = WriterLock(self.path, advice)
+        except BaseException:
+            self._close()
+            raise
+        self._size = os.fstat(self._handle).st_size
+        self._may_be_torn = False
+
+    def read(self) -> bytes:
+        """Return what is in the file."""
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        with open(self._handle, "rb", closefd=False) as file:
+            return file.read()
+
+    def cut(self, size: int) -> None:
+        """Cut the end of the file off."""
+        os.ftruncate(self._handle, size)
+        os.fsync(self._handle)
+        self._size = size
+
+    def append(self, line: bytes) -> None:
+        """Write one line, and wait until it is on the disk.
+
+        Raises
+        ------
+        ParameterError
+            The file was moved, deleted or changed by another program since the last line.
+        OSError
+            The line could not be written.
+        """
+        self._check_unchanged()
+        try:
+            os.lseek(self._handle, self._size, os.SEEK_SET)
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(self._handle, rest) :]
+            os.fsync(self._handle)
+        except BaseException:
+            self._may_be_torn = True
+            self._cut_torn()
+            raise
+        self._size += len(line)
+
+    def _check_unchanged(self) -> None:
+        if self._may_be_torn:
+            self._cut_torn()
+        own = os.fstat(self._handle)
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            raise self._changed("is not there any more") from None
+        if (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino):
+            raise self._changed("is another file now")
+        if own.st_size != self._size:
+            fault = "is empty now" if own.st_size == 0 else f"has {own.st_size} bytes now"
+            raise self._changed(f"{fault}, expected {self._size} bytes")
+
+    def _cut_torn(self) -> None:
+        with suppress(OSError):
+            os.ftruncate(self._handle, self._size)
+            self._may_be_torn = False
+
+    def _changed(self, fault: str) -> ParameterError:
+        return ParameterError(
+            f"{self.path} was changed by another program while it was written here: it {fault}; "
+            "nothing was done. Put the file back as it was, then try again"
+        )
+
+    def close(self) -> None:
+        """Close the file and let others write to it; can be called twice."""
+        self._lock.release()
+        self._close()
 
 
 def is_locked(path: Path) -> bool | None:

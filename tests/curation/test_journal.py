@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import errno
+import hashlib
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -86,12 +91,13 @@ def test_lines_are_json_with_the_documented_keys(written, analyzer):
     assert lines.pop() == ""
     header, *entries = [json.loads(line) for line in lines]
     assert header["format"] == "si_curation journal"
-    assert header["version"] == 1
+    assert header["version"] == 2
     assert re.fullmatch("[0-9a-f]{32}", header["fingerprint"])
     common = ["when", "operation", "inputs", "outputs", "reason", "decided_by"]
     extra = {"split": ["parts"], "label": ["field", "value"]}
+    assert "previous" not in header
     for entry, (_, row) in zip(entries, states[-1][1].iterrows(), strict=True):
-        assert list(entry) == common + extra.get(entry["operation"], [])
+        assert list(entry) == [*common, *extra.get(entry["operation"], []), "previous"]
         for name in common:
             assert entry[name] == row[name]
     assert "für" in lines[1], "text is text"
@@ -116,12 +122,14 @@ def test_resume_then_more_then_resume(written, analyzer, tmp_path):
     session.merge(session.unit_ids[:2])
     assert session.history["decided_by"].iloc[-1] == "somebody"
     session.undo()
+    session.close()
     again = sic.CurationSession.resume(analyzer, str(journal), decided_by="a third")
     assert_state(again, (session.table, session.history))
     assert again.redo() == "merge"
     assert again.undo() == "merge"
     assert again.undo() == "split", "undo goes on into the steps before"
     again.merge(again.unit_ids[:2])
+    again.close()
     last = sic.CurationSession.resume(analyzer, journal)
     assert_state(last, (again.table, again.history))
     assert len(last.history) == journal.read_bytes().count(b"\n") - 1
@@ -133,7 +141,7 @@ def test_two_sessions_write_the_same_steps(written, analyzer, tmp_path):
     copy = sic.CurationSession(analyzer, journal=tmp_path / "copy.jsonl", decided_by="me")
     for _ in do_steps(copy):
         pass
-    without_times = re.compile(rb'"when": "[^"]*"')
+    without_times = re.compile(rb'"(when|previous)": "[^"]*"')
     a, b = path.read_bytes(), (tmp_path / "copy.jsonl").read_bytes()
     assert without_times.sub(b"", a) == without_times.sub(b"", b)
     pd.testing.assert_frame_equal(session.table, copy.table)
@@ -149,6 +157,7 @@ def test_string_ids(tmp_path):
     session.merge(["c", "a"])
     session.split("unit0", [[1]])
     session.undo()
+    session.close()
     again = sic.CurationSession.resume(analyzer, tmp_path / "j")
     assert again.unit_ids == session.unit_ids == ["b", "unit0"]
     assert again.split("b", [[1]]) == ["unit3", "unit4"]
@@ -189,6 +198,7 @@ def check_resumed(analyzer, path, content, states, and_go_on=True):
     if not and_go_on:
         return
     merged = session.merge(session.unit_ids[-2:])
+    session.close()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = sic.CurationSession.resume(analyzer, path)
@@ -288,15 +298,24 @@ def test_killed_process(folder, analyzer, tmp_path, bytes_left):
 # ------------------------------------------------------------------ damaged, or of other spikes
 
 
+def linked(lines):
+    """The lines with the hashes that they would have been written with."""
+    out = lines[:1]
+    for line in lines[1:]:
+        entry = {**json.loads(line), "previous": hashlib.sha256(out[-1]).hexdigest()[:16]}
+        out.append(json.dumps(entry).encode())
+    return out
+
+
 def changed(lines, number, **values):
     entry = {**json.loads(lines[number]), **values}
-    return [*lines[:number], json.dumps(entry).encode(), *lines[number + 1 :]]
+    return linked([*lines[:number], json.dumps(entry).encode(), *lines[number + 1 :]])
 
 
 def without(lines, number, key):
     entry = json.loads(lines[number])
     del entry[key]
-    return [*lines[:number], json.dumps(entry).encode(), *lines[number + 1 :]]
+    return linked([*lines[:number], json.dumps(entry).encode(), *lines[number + 1 :]])
 
 
 def cut_parts(lines):
@@ -310,7 +329,7 @@ DAMAGED = {
     "json of something else": (lambda lines: [b"[1, 2]"], "is not a journal"),
     "number": (lambda lines: [b"7", *lines[1:]], "is not a journal"),
     "other format": (lambda lines: changed(lines, 0, format="labels"), "is not a journal"),
-    "other version": (lambda lines: changed(lines, 0, version=2), "version 2, expected 1"),
+    "other version": (lambda lines: changed(lines, 0, version=3), "version 3, expected 2"),
     "other spikes": (lambda lines: changed(lines, 0, fingerprint="0" * 32), "other spikes"),
     "no fingerprint": (lambda lines: without(lines, 0, "fingerprint"), "other spikes"),
     "garbage": (lambda lines: [*lines[:3], b"\x00\xff{]", *lines[3:]], "line 4"),
@@ -337,8 +356,38 @@ DAMAGED = {
         lambda lines: changed(lines, 2, parts={**json.loads(lines[2])["parts"], "dtype": "<f8"}),
         "line 3",
     ),
-    "nothing to undo": (lambda lines: [lines[0], lines[5]], "nothing to undo"),
-    "nothing to redo": (lambda lines: [*lines, lines[6]], "nothing to redo"),
+    "nothing to undo": (lambda lines: linked([lines[0], lines[5]]), "nothing to undo"),
+    "nothing to redo": (lambda lines: linked([*lines, lines[6]]), "nothing to redo"),
+    "a line is missing": (lambda lines: [*lines[:3], *lines[4:]], "line 4 does not follow line 3"),
+    "first step is missing": (
+        lambda lines: [lines[0], *lines[2:]],
+        "line 2 does not follow line 1",
+    ),
+    "two lines changed places": (
+        lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]],
+        "line 4 does not follow line 3",
+    ),
+    "another reason": (
+        lambda lines: [lines[0], lines[1].replace(b"gleiche", b"andere"), *lines[2:]],
+        "line 3 does not follow line 2",
+    ),
+    "no hash": (
+        lambda lines: [*lines[:3], re.sub(rb', "previous": "\w+"', b"", lines[3]), *lines[4:]],
+        "line 4 does not follow line 3",
+    ),
+    "together is a number": (
+        lambda lines: changed(lines, 1, operation="together", steps=3),
+        "line 2 cannot be replayed",
+    ),
+    "together in together": (
+        lambda lines: changed(
+            lines,
+            1,
+            operation="together",
+            steps=[{**json.loads(lines[1]), "operation": "together"}],
+        ),
+        "'together'",
+    ),
 }
 
 
@@ -400,8 +449,285 @@ def test_other_unit_ids_are_refused(folder, analyzer, written, tmp_path):
         sic.CurationSession.resume(renamed, written[0])
 
 
+def test_journals_of_version_1_are_continued(analyzer, written, tmp_path):
+    path, states = written
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines[0]["version"] = 1
+    for line in lines[1:]:
+        del line["previous"]
+    old = tmp_path / "old.jsonl"
+    old.write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    with sic.CurationSession.resume(analyzer, old) as session:
+        assert_state(session, states[-1])
+        session.merge(session.unit_ids[:2])
+        session.undo()
+    assert_state(sic.CurationSession.resume(analyzer, old), (session.table, session.history))
+
+
 def test_the_same_spikes_from_another_place_are_taken(folder, analyzer, written, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     on_disk = sic.read_kilosort_as_analyzer(copy, format="zarr", folder=tmp_path / "a.zarr")
     session = sic.CurationSession.resume(on_disk, written[0])
     assert_state(session, written[1][-1])
+
+
+# ------------------------------------------------------------------------------- one writer
+
+SECOND = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import si_curation as sic
+from si_curation.curation.journal import continued_journal
+
+try:
+    continued_journal(sys.argv[1], "")
+except sic.InUseError as error:
+    print(error)
+"""
+
+
+def test_a_journal_has_one_writer(analyzer, tmp_path):
+    path = tmp_path / "journal.jsonl"
+    session = sic.CurationSession(analyzer, journal=path)
+    session.merge(session.unit_ids[:2])
+    before = path.read_bytes()
+    with pytest.raises(
+        sic.InUseError, match=r"journal\.jsonl is written to by another .* close\(\)"
+    ):
+        sic.CurationSession.resume(analyzer, path)
+    with pytest.raises(OutputExistsError):
+        sic.CurationSession(analyzer, journal=path)
+    session.undo()
+    session.redo()
+    assert path.read_bytes().startswith(before)
+    session.close()
+    session.close()
+    with pytest.raises(ParameterError, match="closed"):
+        session.undo()
+    with pytest.raises(ParameterError, match="closed"):
+        session.apply_spikeinterface_curation({"unit_ids": session.unit_ids, "removed": []})
+    with sic.CurationSession.resume(analyzer, path) as again:
+        assert_state(again, (session.table, session.history))
+    assert [p.name for p in tmp_path.iterdir()] == ["journal.jsonl"], "no file of the lock is left"
+    assert sic.CurationSession.resume(analyzer, path).undo() == "merge", (
+        "a lock goes with its session"
+    )
+    sic.CurationSession.resume(analyzer, path)
+
+
+def test_a_session_without_journal_stays_open(analyzer):
+    with sic.CurationSession(analyzer) as session:
+        pass
+    session.close()
+    session.merge(session.unit_ids[:2])
+
+
+@pytest.mark.slow
+def test_a_second_process_is_kept_out(analyzer, tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with sic.CurationSession(analyzer, journal=path):
+        done = subprocess.run(
+            [sys.executable, "-c", SECOND, str(path)], capture_output=True, text=True
+        )
+    assert "is written to by another program" in done.stdout, done.stderr
+
+
+def test_a_lock_without_fcntl(analyzer, tmp_path, monkeypatch):
+    monkeypatch.setattr("si_curation.files.fcntl", None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / "journal"
+    with sic.CurationSession(analyzer, journal=path), pytest.raises(sic.InUseError):
+        sic.CurationSession.resume(analyzer, path)
+    sic.CurationSession.resume(analyzer, path).close()
+    assert [p.name for p in path.parent.iterdir()] == ["journal"]
+
+
+def test_a_journal_is_not_copied(analyzer, tmp_path):
+    session = sic.CurationSession(analyzer, journal=tmp_path / "journal")
+    with pytest.raises(ParameterError, match="one writer"):
+        copy.copy(session._journal)
+
+
+# ----------------------------------------------- full disks, and journals that others change
+
+
+def steps_of(session):
+    merged = session.merge(session.unit_ids[:2])
+    session.label([merged], "good")
+    session.undo()
+    return [
+        lambda: session.merge(session.unit_ids[:2]),
+        lambda: session.split(merged, [[0]]),
+        lambda: session.label([merged], "noise", "note"),
+        lambda: session.remove([merged]),
+        lambda: session.apply_spikeinterface_curation(
+            {
+                "unit_ids": session.unit_ids,
+                "removed": session.unit_ids[:1],
+                "merges": [{"unit_ids": session.unit_ids[1:3]}],
+            }
+        ),
+        session.undo,
+        session.redo,
+    ]
+
+
+def state_of(session):
+    return session.table.to_json(), session.history.to_json(), session._ids.peek(1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize("room", [0, 1, 30, 150])
+def test_a_full_disk(analyzer, tmp_path, room):
+    """A write that ends early, as on a full disk: the step is not done, and the next ones are."""
+    import resource
+
+    path = tmp_path / "journal"
+    session = sic.CurationSession(analyzer, journal=path)
+    steps = steps_of(session)
+    before, content = state_of(session), path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) + room, hard))
+        for step in steps:
+            with pytest.raises(OSError):
+                step()
+            assert state_of(session) == before
+            assert path.read_bytes() == content
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert session.redo() == "label"
+    steps[-3]()
+    session.close()
+    assert_state(sic.CurationSession.resume(analyzer, path), (session.table, session.history))
+
+
+def test_a_disk_so_broken_that_nothing_can_be_cut_off(analyzer, tmp_path, monkeypatch):
+    path = tmp_path / "journal"
+    session = sic.CurationSession(analyzer, journal=path)
+    content = path.read_bytes()
+    write = os.write
+
+    def broken(*_):
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", lambda handle, data: write(handle, data[:5]) and broken())
+        patch.setattr("os.ftruncate", broken)
+        with pytest.raises(OSError, match="broken"):
+            session.merge(session.unit_ids[:2])
+    assert len(path.read_bytes()) == len(content) + 5
+    merged = session.merge(session.unit_ids[:2])
+    session.close()
+    assert sic.CurationSession.resume(analyzer, path).unit_ids[-1] == merged
+
+
+def test_no_journal_is_left_where_it_cannot_be_begun(analyzer, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", full)
+        with pytest.raises(OSError, match="no space"):
+            sic.CurationSession(analyzer, journal=tmp_path / "journal")
+    assert not list(tmp_path.iterdir())
+    sic.CurationSession(analyzer, journal=tmp_path / "journal")
+
+
+CHANGES = {
+    "moved": (lambda p: p.rename(p.with_name("moved")), "is not there any more"),
+    "deleted": (lambda p: p.unlink(), "is not there any more"),
+    "emptied": (lambda p: os.truncate(p, 0), "is empty now"),
+    "longer": (lambda p: p.write_bytes(p.read_bytes() + b"{}\n"), "bytes now, expected"),
+    "replaced": (
+        lambda p: (p.with_name("new").write_bytes(p.read_bytes()), p.with_name("new").replace(p)),
+        "is another file now",
+    ),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be moved there")
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_journal_that_another_program_changes_is_noticed(analyzer, tmp_path, name):
+    change, message = CHANGES[name]
+    path = tmp_path / "journal"
+    session = sic.CurationSession(analyzer, journal=path)
+    steps = steps_of(session)
+    before = state_of(session)
+    change(path)
+    content = [p.read_bytes() for p in tmp_path.iterdir()]
+    for step in steps:
+        with pytest.raises(ParameterError, match=message):
+            step()
+        assert state_of(session) == before
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == content
+
+
+def test_a_moved_journal_that_was_put_back_is_continued(analyzer, tmp_path):
+    path = tmp_path / "journal"
+    session = sic.CurationSession(analyzer, journal=path)
+    path.rename(tmp_path / "away")
+    with pytest.raises(ParameterError, match="Put the file back"):
+        session.merge(session.unit_ids[:2])
+    (tmp_path / "away").rename(path)
+    session.merge(session.unit_ids[:2])
+
+
+def test_a_relative_journal_stays_where_it_was(analyzer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    session = sic.CurationSession(analyzer, journal="journal")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    session.merge(session.unit_ids[:2])
+    assert (tmp_path / "journal").read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_an_interrupted_step_is_done_or_not(analyzer, tmp_path, monkeypatch, number):
+    path = tmp_path / "journal"
+    session = sic.CurationSession(analyzer, journal=path)
+    step = steps_of(session)[number]
+    fsync = os.fsync
+
+    def interrupted(handle):
+        signal.raise_signal(signal.SIGINT)
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step()
+    session.close()
+    again = sic.CurationSession.resume(analyzer, path)
+    assert_state(again, (session.table, session.history))
+
+
+def test_a_curation_is_one_line(analyzer, tmp_path):
+    path = tmp_path / "journal"
+    session = sic.CurationSession(analyzer, journal=path)
+    a, b, c, d = session.unit_ids[:4]
+    session.apply_spikeinterface_curation(
+        {
+            "unit_ids": session.unit_ids,
+            "removed": [a],
+            "merges": [{"unit_ids": [b, c]}],
+            "splits": [{"unit_id": d, "indices": [[0]]}],
+        },
+        reason="by hand",
+    )
+    assert path.read_bytes().count(b"\n") == 2
+    assert len(session.history) == 3
+    assert session.undo() == "split"
+    session.close()
+    again = sic.CurationSession.resume(analyzer, path, decided_by="me")
+    assert_state(again, (session.table, session.history))
+    again.close()
+    content = path.read_bytes()
+    last = content.rfind(b"\n", 0, content.rfind(b"\n", 0, -1)) + 1
+    path.write_bytes(content[: last + 200])
+    with pytest.warns(SiCurationWarning, match="dropped"):
+        assert sic.CurationSession.resume(analyzer, path).history.empty

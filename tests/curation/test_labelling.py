@@ -316,11 +316,12 @@ def test_steps_of_a_session(analyzer, metrics, tmp_path):
         "ours: none of snr < 3, isi_violations_ratio > 0.5",
     ]
     assert set(steps["decided_by"]) == {"label_units: ours"}
+    session.close()
     again = sic.CurationSession.resume(analyzer, tmp_path / "journal")
     pd.testing.assert_frame_equal(again.table, session.table)
     for _ in range(3):
-        assert session.undo() == "label"
-    pd.testing.assert_frame_equal(session.table, before)
+        assert again.undo() == "label"
+    pd.testing.assert_frame_equal(again.table, before)
 
 
 def test_nothing_changes_where_labels_do_not_fit(analyzer, metrics):

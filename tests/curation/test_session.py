@@ -775,6 +775,7 @@ def test_a_step_that_cannot_be_written_is_not_done(analyzer, tmp_path, monkeypat
                 step()
         assert state_of(session, journal) == before
     assert session.redo() == "label"
+    session.close()
     again = sic.CurationSession.resume(analyzer, journal)
     pd.testing.assert_frame_equal(again.history, session.history)
 

@@ -172,6 +172,7 @@ class Curation(RuleBasedStateMachine):
 
     @rule()
     def resume(self):
+        self.session.close()
         again = sic.CurationSession.resume(self.analyzer, self.journal, decided_by="me")
         pd.testing.assert_frame_equal(again.table, self.session.table)
         assert_same_history(again.history, self.session.history)
@@ -203,7 +204,9 @@ class Curation(RuleBasedStateMachine):
         assert self.session.history["in_effect"].sum() == len(self.model.undo_stack)
 
     def teardown(self):
+        self.session.close()
         again = sic.CurationSession.resume(self.analyzer, self.journal)
+        self.session, again = again, self.session
         pd.testing.assert_frame_equal(again.table, self.session.table)
         assert_same_history(again.history, self.session.history)
         while self.session.undo():

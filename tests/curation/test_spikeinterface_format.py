@@ -349,6 +349,7 @@ def test_journal_of_a_curation_can_be_resumed(analyzer, tmp_path):
     journal = tmp_path / "journal.jsonl"
     session = sic.CurationSession(analyzer, journal=journal)
     session.apply_spikeinterface_curation(sequence_of(session.unit_ids), reason="gui")
+    session.close()
     again = sic.CurationSession.resume(analyzer, journal)
     assert trains_in(again) == trains_in(session)
     assert again.history.equals(session.history)
@@ -550,6 +551,7 @@ def test_invalid_curations_change_nothing(analyzer, tmp_path, name):
     assert session.redo() == "merge", "what can be redone is still there"
     session.undo()
     assert session.merge(session.unit_ids[:2]) == next_id
+    session.close()
     again = sic.CurationSession.resume(analyzer, journal)
     assert again.history.equals(session.history)
 

@@ -1,7 +1,9 @@
 """The journal of a curation session on disk: one JSON line for each step.
 
 A line is on disk before the step returns. If the program was killed while it wrote one, the
-incomplete last line is dropped when the journal is read.
+incomplete last line is dropped when the journal is read. Each line has a hash of the line before
+(``previous``), so that one that is missing, doubled or changed is noticed. Steps that are done
+together, all or none, are one line: ``{"operation": "together", "steps": [...]}``.
 """
 
 from __future__ import annotations
@@ -9,11 +11,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +27,14 @@ from si_curation.errors import (
     ParameterError,
     SiCurationWarning,
 )
+from si_curation.files import LineFile, sync_folder
 
 FORMAT = "si_curation journal"
-VERSION = 1
+VERSION = 2  # of version 1, lines had no hash of the line before
+TOGETHER = "together"
+
+_PREVIOUS = "previous"
+_ADVICE = "end that session with its close(), or give another journal="
 
 
 def fingerprint(analyzer: SortingAnalyzer, spike_template_ids: NDArray[np.integer]) -> str:
@@ -53,63 +60,118 @@ def fingerprint(analyzer: SortingAnalyzer, spike_template_ids: NDArray[np.intege
 
 
 class Journal:
-    """Appends steps to a file; each is on disk when `append` returns.
+    """Appends steps to a file, as its only writer; each is on disk when `append` returns.
 
     Parameters
     ----------
-    path : Path
-        Must not exist, unless `continued_at` is given.
+    file : LineFile
+    last_line : bytes
+        The last complete line in it; empty in a new file.
+
+    See Also
+    --------
+    new_journal, continued_journal : how to get one.
+    """
+
+    def __init__(self, file: LineFile, last_line: bytes = b"") -> None:
+        self.path = file.path
+        self._file = file
+        self._previous = _hash_of(last_line) if last_line else None
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write one line and wait until it is on disk.
+
+        Raises
+        ------
+        ParameterError
+            Another program changed, moved or deleted the file.
+        OSError
+            It could not be written; the file is as before.
+        """
+        whole = entry if self._previous is None else {**entry, _PREVIOUS: self._previous}
+        line = json.dumps(whole, ensure_ascii=False, allow_nan=True).encode("utf-8")
+        self._file.append(line + b"\n")
+        self._previous = _hash_of(line)
+
+    def append_together(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Write steps that are done all or none, as one line."""
+        if len(entries) == 1:
+            self.append(entries[0])
+        elif entries:
+            self.append({"operation": TOGETHER, "steps": list(entries)})
+
+    def cut(self, size: int) -> None:
+        """Drop an incomplete last line.
+
+        Parameters
+        ----------
+        size : int
+            Bytes of the complete lines.
+
+        Warns
+        -----
+        SiCurationWarning
+            There was one.
+        """
+        if self.path.stat().st_size > size:
+            warnings.warn(
+                f"{self.path}: the last line is incomplete; the step in it is dropped",
+                SiCurationWarning,
+                stacklevel=3,
+            )
+            self._file.cut(size)
+
+    def close(self) -> None:
+        """Let others write to the file; can be called twice."""
+        self._file.close()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise ParameterError(
+            f"a session that writes to the journal {self.path} cannot be copied or pickled: a "
+            "journal has one writer"
+        )
+
+
+def new_journal(path: str | Path, belongs_to: str) -> Journal:
+    """Make a journal.
+
+    Parameters
+    ----------
+    path : str or Path
+        Must not exist.
     belongs_to : str
         Fingerprint of the spikes.
-    continued_at : int, optional
-        Continue an existing file after this many bytes. The rest, an incomplete line, is cut off.
 
     Raises
     ------
     OutputExistsError
-        The file exists, and `continued_at` is not given.
-
-    Warns
-    -----
-    SiCurationWarning
-        The last line was incomplete; it is dropped.
     """
-
-    def __init__(self, path: Path, belongs_to: str, continued_at: int | None = None) -> None:
-        self.path = path
-        if continued_at is not None:
-            if path.stat().st_size > continued_at:
-                warnings.warn(
-                    f"{path}: the last line is incomplete; the step in it is dropped",
-                    SiCurationWarning,
-                    stacklevel=3,
-                )
-                os.truncate(path, continued_at)
-            return
-        if path.exists():
-            raise OutputExistsError(
-                f"{path} exists; continue it with CurationSession.resume, or give another journal="
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.append({"format": FORMAT, "version": VERSION, "fingerprint": belongs_to})
-
-    def append(self, entry: dict[str, Any]) -> None:
-        """Write one line and wait until it is on disk."""
-        line = json.dumps(entry, ensure_ascii=False, allow_nan=True) + "\n"
-        content = line.encode()
-        with self.path.open("ab") as file:
-            size = file.seek(0, os.SEEK_END)
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                os.truncate(self.path, size)  # no incomplete line in the middle of the file
-                raise
+    path = Path(path)
+    made = next((one for one in reversed(path.parents) if not one.exists()), None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = LineFile(path, new=True, advice=_ADVICE)
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{path} exists; continue it with CurationSession.resume, or give another journal="
+        ) from None
+    journal = Journal(file)
+    try:
+        journal.append({"format": FORMAT, "version": VERSION, "fingerprint": belongs_to})
+    except BaseException:
+        journal.close()
+        path.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    if made is not None:
+        sync_folder(made.parent)
+    return journal
 
 
-def read_journal(path: str | Path, belongs_to: str) -> tuple[list[dict[str, Any]], int]:
-    """Read the steps of a journal, without an incomplete last line.
+def continued_journal(
+    path: str | Path, belongs_to: str
+) -> tuple[Journal, list[dict[str, Any]], int]:
+    """Open a journal that exists, to go on with it; nothing is changed.
 
     Parameters
     ----------
@@ -119,7 +181,9 @@ def read_journal(path: str | Path, belongs_to: str) -> tuple[list[dict[str, Any]
 
     Returns
     -------
+    journal : Journal
     entries : list of dict
+        Its steps, without an incomplete last line.
     size : int
         Bytes of all complete lines.
 
@@ -127,16 +191,36 @@ def read_journal(path: str | Path, belongs_to: str) -> tuple[list[dict[str, Any]
     ------
     FolderNotFoundError
         The file does not exist.
+    InUseError
+        Another session writes to it.
     ParameterError
-        It is not a journal, or it belongs to other spikes.
+        It is not a journal, it is damaged, it belongs to other spikes, or it may not be written.
     """
     path = Path(path)
     if not path.is_file():
         raise FolderNotFoundError(f"{path} does not exist, expected a journal")
-    content = path.read_bytes()
-    whole, end, _ = content.rpartition(b"\n")
+    try:
+        file = LineFile(path, new=False, advice=_ADVICE)
+    except PermissionError:
+        raise ParameterError(
+            f"{path} may not be written to: allow it, or resume from a copy of it"
+        ) from None
+    try:
+        content = file.read()
+        entries = _entries_of(path, content, belongs_to)
+    except BaseException:
+        file.close()
+        raise
+    size = content.rfind(b"\n") + 1
+    last_line = content[:size].rstrip(b"\n").rpartition(b"\n")[2]
+    return Journal(file, last_line), entries, size
+
+
+def _entries_of(path: Path, content: bytes, belongs_to: str) -> list[dict[str, Any]]:
+    """Return the steps in a journal; raise if there is anything wrong with it."""
+    lines = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
     entries = []
-    for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
+    for number, line in enumerate(lines, 1):
         try:
             entries.append(json.loads(line))
         except ValueError as fault:
@@ -145,16 +229,26 @@ def read_journal(path: str | Path, belongs_to: str) -> tuple[list[dict[str, Any]
             ) from None
     if not entries or not isinstance(entries[0], dict) or entries[0].get("format") != FORMAT:
         raise ParameterError(f"{path} is not a journal of a curation session")
-    if entries[0].get("version") != VERSION:
-        raise ParameterError(
-            f"{path} has journal version {entries[0].get('version')}, expected {VERSION}"
-        )
+    version = entries[0].get("version")
+    if version not in (1, VERSION):
+        raise ParameterError(f"{path} has journal version {version}, expected {VERSION}")
     if entries[0].get("fingerprint") != belongs_to:
         raise ParameterError(
             f"{path} belongs to other spikes (times, units or templates differ); "
             "give the analyzer that the session started with"
         )
-    return entries[1:], len(whole) + len(end)
+    for number, (before, entry) in enumerate(zip(lines, entries[1:], strict=False), 2):
+        found = entry.get(_PREVIOUS) if isinstance(entry, dict) else None
+        if found != _hash_of(before) and not (version == 1 and found is None):
+            raise ParameterError(
+                f"{path}: line {number} does not follow line {number - 1}: a line is missing, "
+                "doubled or was changed; restore the file"
+            )
+    return entries[1:]
+
+
+def _hash_of(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()[:16]
 
 
 def pack_parts(part_of_spike: NDArray[np.integer]) -> dict[str, Any]:

@@ -22,10 +22,12 @@ from si_curation.curation.apply import apply_units
 from si_curation.curation.checks import TABLE_COLUMNS, check_label, check_units, part_of_spikes
 from si_curation.curation.history import HISTORY_COLUMNS
 from si_curation.curation.journal import (
+    TOGETHER,
     Journal,
+    continued_journal,
     fingerprint,
+    new_journal,
     pack_parts,
-    read_journal,
     unpack_parts,
 )
 from si_curation.curation.spikeinterface_format import (
@@ -40,6 +42,7 @@ from si_curation.extensions.template_assignment import (
     ensure_template_assignment,
 )
 from si_curation.extensions.template_best_channels import ChannelRanking, phy_best_channels
+from si_curation.files import uninterrupted
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.tables import UNSORTED
 
@@ -68,7 +71,8 @@ class CurationSession:
         "template_assignment" is computed if it is missing.
     journal : str or Path, optional
         A file that every step is appended to at once, as JSON lines; must not exist (see
-        `resume`).
+        `resume`). The session is its only writer until `close`, or the end of a ``with`` block; a
+        step that cannot be written is not done.
     decided_by : str, optional
         Who or what decides, for the history; the name of the user by default.
 
@@ -76,6 +80,8 @@ class CurationSession:
     ------
     OutputExistsError
         The journal exists.
+    ParameterError
+        By each step: another program changed, moved or deleted the journal; the step is not done.
 
     See Also
     --------
@@ -117,10 +123,12 @@ class CurationSession:
         self._decided_by = decided_by or _user()
         self._ranking: ChannelRanking | None = None
         self._similarity: NDArray[np.float32] | None = None
-        self._journal = None
+        self._is_closed = False
+        self._together: list[dict[str, Any]] | None = None  # steps that get one line
+        self._journal: Journal | None = None
         if journal is not None:
             belongs_to = fingerprint(sorting_analyzer, self._template_ids)
-            self._journal = Journal(Path(journal), belongs_to)
+            self._journal = new_journal(journal, belongs_to)
 
     # what there is now
 
@@ -271,6 +279,8 @@ class CurationSession:
         ------
         FolderNotFoundError, ParameterError
             There is no such journal, it is damaged, or it belongs to other spikes.
+        InUseError
+            Another session writes to it, in this program or another one; see `close`.
 
         Warns
         -----
@@ -279,16 +289,37 @@ class CurationSession:
         """
         session = cls(sorting_analyzer, decided_by=decided_by)
         belongs_to = fingerprint(sorting_analyzer, session._template_ids)
-        entries, size = read_journal(journal, belongs_to)
-        for number, entry in enumerate(entries, 2):
-            try:
-                session._replay(entry)
-            except (LookupError, TypeError, ValueError, zlib.error) as fault:
-                raise ParameterError(
-                    f"{journal}: line {number} cannot be replayed: {fault}"
-                ) from None
-        session._journal = Journal(Path(journal), belongs_to, continued_at=size)
+        opened, entries, size = continued_journal(journal, belongs_to)
+        try:
+            for number, entry in enumerate(entries, 2):
+                try:
+                    session._replay(entry)
+                except (LookupError, TypeError, ValueError, zlib.error) as fault:
+                    raise ParameterError(
+                        f"{journal}: line {number} cannot be replayed: {fault}"
+                    ) from None
+            opened.cut(size)
+        except BaseException:
+            opened.close()
+            raise
+        session._journal = opened
         return session
+
+    def close(self) -> None:
+        """Let go of the journal, which another session may then continue.
+
+        What the session holds can still be read and applied; further steps are an error. Nothing
+        happens to a session without a journal, or that is closed.
+        """
+        if self._journal is not None:
+            self._journal.close()
+            self._journal, self._is_closed = None, True
+
+    def __enter__(self) -> CurationSession:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     # steps
 
@@ -456,9 +487,10 @@ class CurationSession:
         if not self._done:
             return None
         step = self._done[-1]
-        self._note_move("undo", step)
-        self._undone.append(self._done.pop())
-        self._exchange(step.after, step.before)
+        with uninterrupted():
+            self._note_move("undo", step)
+            self._undone.append(self._done.pop())
+            self._exchange(step.after, step.before)
         return str(step.entry["operation"])
 
     def redo(self) -> str | None:
@@ -472,9 +504,10 @@ class CurationSession:
         if not self._undone:
             return None
         step = self._undone[-1]
-        self._note_move("redo", step)
-        self._done.append(self._undone.pop())
-        self._exchange(step.before, step.after)
+        with uninterrupted():
+            self._note_move("redo", step)
+            self._done.append(self._undone.pop())
+            self._exchange(step.before, step.after)
         return str(step.entry["operation"])
 
     # results
@@ -572,24 +605,33 @@ class CurationSession:
         ------
         ParameterError, UnknownIdError
             It is no curation, or one of other units. Nothing has changed then.
+
+        Notes
+        -----
+        All steps are done or none, also where the program is killed: they are one line of the
+        journal.
         """
         before = len(self._done)
         log, undone, ids = len(self._log), list(self._undone), copy.deepcopy(self._ids)
-        journal, self._journal = self._journal, None
+        self._check_open()
+        self._together = []
+        is_recorded = False
         try:
             renamed = apply_curation_model(self, curation, reason, decided_by)
+            with uninterrupted():
+                if self._journal is not None:
+                    self._journal.append_together(self._together)
+                is_recorded = True
         except BaseException:
-            while len(self._done) > before:
+            while not is_recorded and len(self._done) > before:
                 step = self._done.pop()
                 self._exchange(step.after, step.before)
-            del self._log[log:]
-            self._undone, self._ids = undone, ids
+            if not is_recorded:
+                del self._log[log:]
+                self._undone, self._ids = undone, ids
             raise
         finally:
-            self._journal = journal
-        if journal is not None:
-            for entry in self._log[log:]:
-                journal.append(entry)
+            self._together = None
         return renamed
 
     # how it works
@@ -635,11 +677,12 @@ class CurationSession:
 
     def _do(self, entry: dict[str, Any], inputs: Sequence[Any], after: dict[Any, Unit]) -> None:
         before = {i: self._units[i] for i in inputs}
-        self._record(entry)  # first to disk: what is in the journal was done, and the reverse
-        self._ids.claim(i for i in after if i not in before)
-        self._exchange(before, after)
-        self._done.append(_Step(entry, before, after))
-        self._undone.clear()
+        with uninterrupted():
+            self._record(entry)  # first to disk: what is in the journal was done, and the reverse
+            self._ids.claim(i for i in after if i not in before)
+            self._exchange(before, after)
+            self._done.append(_Step(entry, before, after))
+            self._undone.clear()
 
     def _exchange(self, gone: Mapping[Any, Unit], come: Mapping[Any, Unit]) -> None:
         for unit_id in gone:
@@ -653,12 +696,26 @@ class CurationSession:
             inputs, outputs = outputs, inputs
         self._record(self._entry(operation, inputs, outputs, "", None))
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ParameterError(
+                "the session is closed, and another one may write to its journal: continue it "
+                "with CurationSession.resume"
+            )
+
     def _record(self, entry: dict[str, Any]) -> None:
-        if self._journal is not None:
+        self._check_open()
+        if self._together is not None:
+            self._together.append(entry)
+        elif self._journal is not None:
             self._journal.append(entry)
         self._log.append(entry)
 
     def _replay(self, entry: Mapping[str, Any]) -> None:
+        for step in entry["steps"] if entry["operation"] == TOGETHER else [entry]:
+            self._replay_step(step)
+
+    def _replay_step(self, entry: Mapping[str, Any]) -> None:
         operation = entry["operation"]
         why = {"reason": entry["reason"], "decided_by": entry["decided_by"]}
         inputs, outputs = entry["inputs"], entry["outputs"]
