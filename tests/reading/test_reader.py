@@ -561,6 +561,15 @@ def gains_of(truth, kind):
 def test_gains(curated_folder, analyzer_of, kind):
     truth = curated_folder
     gain = gains_of(truth, kind)
+    if truth.dialect in ("kilosort2.5", "kilosort3"):
+        with pytest.warns(sic.SiCurationWarning, match="puts nothing into µV"):
+            analyzer = sic.read_kilosort_as_analyzer(truth.folder, gain_to_uV=gain)
+        for name in ("templates", "spike_amplitudes"):
+            np.testing.assert_array_equal(
+                data_of(analyzer, name), data_of(analyzer_of(truth), name)
+            )
+        assert not analyzer.return_in_uV
+        return
     analyzer = sic.read_kilosort_as_analyzer(truth.folder, gain_to_uV=gain, offset_to_uV=3.0)
     assert analyzer.return_in_uV
     assert analyzer.get_extension("template_assignment").info["units"] == "uV"
@@ -596,7 +605,8 @@ def test_unknown_gain_is_not_called_uv(curated_folder, analyzer_of):
     assert not analyzer.return_in_uV
     assert "gain_to_uV" not in analyzer.rec_attributes["properties"]
     units = analyzer.get_extension("template_assignment").info["units"]
-    assert units == ("raw" if curated_folder.dialect == "kilosort4" else "sorter")
+    of_dialect = {"kilosort4": "raw", "kilosort2.5": "whitened", "kilosort3": "whitened"}
+    assert units == of_dialect.get(curated_folder.dialect, "sorter")
 
 
 def test_whitened_templates_are_not_called_uv(small_folder):

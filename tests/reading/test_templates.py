@@ -1,4 +1,4 @@
-"""Kilosort 4 sorts ±(scale·raw + shift): what is read is in the units of the raw data again."""
+"""What the units of templates are: those of the raw data or µV only where the folder tells how."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+from spikeinterface.core import generate_recording
 
 import si_curation as sic
+from si_curation.reading.templates import describe_unwhitening
 
 SETTINGS = [
     {"scale": 200.0, "shift": 3.0},
@@ -94,5 +96,84 @@ def test_a_scale_that_is_not_known_is_never_called_raw(folder, scale):
 def test_without_a_whitening_matrix_templates_of_kilosort4_stay_whitened(folder):
     for name in ("whitening_mat.npy", "whitening_mat_inv.npy"):
         (folder / name).unlink()
-    found = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.195)
+    with pytest.warns(sic.SiCurationWarning, match="puts nothing into µV"):
+        found = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.195)
     assert found.get_extension("template_assignment").info["units"] == "whitened"
+
+
+# ------------------------------------------------------------ whitening that is not in the folder
+
+
+@pytest.mark.parametrize("dialect", ["kilosort2.5", "kilosort3"])
+def test_a_scale_in_place_of_the_whitening_is_no_unwhitening(simulate, dialect):
+    truth = simulate(dialect, **PLAIN)
+    plain = sic.read_kilosort_as_analyzer(truth.folder)
+    with pytest.warns(sic.SiCurationWarning, match="puts nothing into µV"):
+        found = sic.read_kilosort_as_analyzer(truth.folder, gain_to_uV=0.195)
+    info = found.get_extension("template_assignment").info
+    assert (info["units"], info["unwhitening"]) == ("whitened", "scaled")
+    assert not found.return_in_uV
+    # the scale is taken out, as phy does, and nothing else
+    np.testing.assert_allclose(
+        _templates(found), 200 * np.load(truth.folder / "templates.npy"), rtol=1e-6
+    )
+    for name in ("templates", "spike_amplitudes"):
+        np.testing.assert_array_equal(
+            found.get_extension(name).get_data(), plain.get_extension(name).get_data()
+        )
+    as_phy = sic.read_kilosort_as_analyzer(truth.folder, unwhiten="phy")
+    assert as_phy.get_extension("template_assignment").info["units"] == "whitened"
+    assert not sic.read_phy_folder(truth.folder).can_be_unwhitened
+
+
+def test_a_recording_with_gains_puts_whitened_templates_into_no_uv(simulate):
+    truth = simulate("kilosort2.5", **PLAIN)
+    recording = generate_recording(num_channels=12, durations=[4.0], sampling_frequency=30_000.0)
+    recording.set_channel_gains(0.195)
+    recording.set_channel_offsets(0.0)
+    recording.set_dummy_probe_from_locations(truth.channel_positions)
+    found = sic.read_kilosort_as_analyzer(truth.folder, recording)
+    assert not found.return_in_uV
+    assert found.get_extension("template_assignment").info["units"] == "whitened"
+
+
+@pytest.mark.parametrize("dialect", ["kilosort1", "kilosort2"])
+def test_without_whitening_files_templates_of_kilosort_are_whitened(simulate, tmp_path, dialect):
+    folder = shutil.copytree(simulate(dialect, **PLAIN).folder, tmp_path / "copy")
+    for name in ("whitening_mat.npy", "whitening_mat_inv.npy"):
+        (folder / name).unlink()
+    with pytest.warns(sic.SiCurationWarning, match="puts nothing into µV"):
+        found = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.195)
+    info = found.get_extension("template_assignment").info
+    assert (info["units"], info["unwhitening"]) == ("whitened", "none")
+
+
+@pytest.mark.slow
+def test_a_real_folder_of_kilosort25(shared_data, tmp_path):
+    folder = shared_data / "ks25_example"
+    with pytest.warns(sic.SiCurationWarning, match=r"kilosort2\.5 is not in the folder"):
+        analyzer = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.195)
+    assert not analyzer.return_in_uV
+    analyzer.compute(["template_best_channels", "curation_metrics"])
+    labels = sic.label_units(
+        analyzer, [("amplitude_median", "<=", 50, "mua", False, "undecided", "uV")]
+    )
+    assert not labels.table["decided"].any()
+    assert labels.table["reason"].str.contains("not in µV").all()
+    html = sic.export_report(analyzer, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "the folder has a scale in place of the whitening" in html
+    assert "unwhitened" not in html
+
+
+@pytest.mark.parametrize(
+    ("unwhitening", "units", "word"),
+    [
+        ("scaled", "whitened", "whitened:"),
+        ("phy", "whitened", "whitened, scaled as phy does"),
+        ("none", "whitened", "whitened, as"),
+        ("none", "raw", "as the sorter"),
+        ("right", "uV", "unwhitened"),
+    ],
+)
+def test_what_is_said_of_templates(unwhitening, units, word):
+    assert describe_unwhitening(unwhitening, units).startswith(word)

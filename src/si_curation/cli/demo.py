@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.cli.analyzers import compute_available, read_folder, save
 from si_curation.cli.options import PATH, reading_options
 from si_curation.errors import OutputExistsError
+from si_curation.reading.templates import describe_unwhitening
 
 _OUTPUT = "si_curation_demo"
 _EXPORT_LIMIT_BYTES = 2_000_000_000
@@ -66,11 +67,13 @@ def _new_folder(output: Path | None) -> Path:
 def _describe(analyzer: SortingAnalyzer) -> str:
     annotation = analyzer.sorting.get_annotation
     sorter = " ".join(filter(None, [annotation("sorter"), annotation("sorter_version")]))
+    info = analyzer.get_extension("template_assignment").info
+    done = describe_unwhitening(info["unwhitening"], info["units"])
     return (
         f"{sorter} (known by: {annotation('sorter_evidence')})\n"
         f"{len(analyzer.unit_ids)} units, {analyzer.sorting.to_spike_vector().size} spikes, "
         f"{analyzer.get_num_channels()} channels, {analyzer.get_total_duration():.1f} s at "
-        f"{analyzer.sampling_frequency:g} Hz; templates unwhitened: {annotation('unwhitening')}"
+        f"{analyzer.sampling_frequency:g} Hz; templates {done}"
     )
 
 

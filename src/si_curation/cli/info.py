@@ -62,6 +62,7 @@ def _facts(folder: PhyFolder) -> dict[str, Any]:
         "templates": f"{folder.num_templates} {shape}, {folder.num_templates - used} without "
         f"spikes, {folder.templates.shape[1]} samples, {folder.num_samples_before} before the peak "
         f"({folder.num_samples_before_evidence})",
+        "whitening": _whitening(folder),
         "channels": folder.num_channels,
         "shanks": int(np.unique(folder.channel_shanks).size),
         "curated": bool(not np.array_equal(folder.spike_clusters, folder.spike_templates)),
@@ -72,3 +73,11 @@ def _facts(folder: PhyFolder) -> dict[str, Any]:
         ],
         "findings": [f"{finding.severity}: {finding}" for finding in folder.findings],
     }
+
+
+def _whitening(folder: PhyFolder) -> str:
+    if not folder.sorter.always_whitens:
+        return "the sorter is not known to whiten"
+    if folder.can_be_unwhitened:
+        return "in the folder: templates are unwhitened with it"
+    return "not in the folder: templates stay whitened, nothing is in µV"

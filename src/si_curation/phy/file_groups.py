@@ -465,6 +465,11 @@ class Whitening:
         matrices = [m for m in (self.whitening, self.whitening_inv) if m is not None]
         return all(np.array_equal(matrix, np.eye(len(matrix))) for matrix in matrices)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a matrix, and not only a scale of the channels in its place."""
+        return self.is_diagonal is not None and (not self.is_diagonal or self.is_identity)
+
 
 def read_whitening(folder: Path, num_channels: int | None, findings: Findings) -> Whitening:
     """Read the whitening matrix and its inverse."""

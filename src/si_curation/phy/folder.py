@@ -162,6 +162,18 @@ class PhyFolder:
         labels = {} if column is None else column.values
         return {int(i): str(labels.get(int(i), UNSORTED)) for i in self.cluster_ids}
 
+    @property
+    def can_be_unwhitened(self) -> bool:
+        """Whether the templates can be brought back to raw data by what the folder has.
+
+        Kilosort 2.5 and 3 write a diagonal in place of their whitening.
+        """
+        return not self.sorter.always_whitens or self._whitening.is_known
+
+    @property
+    def _whitening(self) -> Whitening:
+        return Whitening(self.whitening, self.whitening_inv)
+
     def left_out(self, *names: str) -> list[Finding]:
         """Return what is wrong with files that were not used, as errors; of all without names."""
         return [

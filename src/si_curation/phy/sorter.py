@@ -44,6 +44,11 @@ class SorterIdentity:
         return self.name == "kilosort4"
 
     @property
+    def always_whitens(self) -> bool:
+        """Whether its templates are of whitened data, whatever the folder has of the whitening."""
+        return self.name.startswith("kilosort")
+
+    @property
     def amplitudes_are_norms(self) -> bool:
         """Whether ``amplitudes.npy`` holds the norm of the spike's features, not a factor."""
         return self.name == "kilosort4"
@@ -96,6 +101,10 @@ def identify_sorter(
             )
         return SorterIdentity(
             "kilosort3", "3", "diagonal whitening matrix and no template_features.npy"
+        )
+    if labelled and whitening_is_diagonal is None:
+        return SorterIdentity(
+            "kilosort2", None, "Kilosort 2, 2.5 or 3: cluster_KSLabel.tsv or cluster_ContamPct.tsv"
         )
     if labelled:
         return SorterIdentity(

@@ -108,8 +108,9 @@ def read_kilosort_as_analyzer(
         Of the raw data. None means unknown: amplitudes and templates are then in the units of the
         raw data (Kilosort 4) or of the sorter's templates (Kilosort 1 to 3), and nothing is
         called µV. With a gain they are in µV; templates of Kilosort 1 to 3, which are of norm 1,
-        are then also scaled by the mean of their spikes' ``amplitudes.npy``. The offset is kept
-        as a channel property; filtered templates have none.
+        are then also scaled by the mean of their spikes' ``amplitudes.npy``. Kilosort 2.5 and 3 do
+        not write their whitening: what is read from their folders is never in µV, and a gain is
+        only kept as a channel property, as the offset always is; filtered templates have none.
     sampling_frequency : float, optional
         In Hz; needed where there is no ``params.py``.
     exclude_groups : str or sequence of str, optional
@@ -147,7 +148,7 @@ def read_kilosort_as_analyzer(
     -----
     SiCurationWarning
         Once, if spikes had to be left out; once, if files of the folder have faults and were left
-        out, all of them together.
+        out, all of them together; once, if `gain_to_uV` cannot be used.
 
     See Also
     --------
@@ -174,7 +175,13 @@ def read_kilosort_as_analyzer(
         if matched is not None:
             matched, gains, offsets = _with_gains(matched, gains, offsets)
         options = _Options(
-            mode, gains, offsets, exclude_groups, max_spikes_per_unit, principal_components
+            mode,
+            gains,
+            offsets,
+            exclude_groups,
+            max_spikes_per_unit,
+            principal_components,
+            gain_to_uV is not None,
         )
         if principal_components:
             phy_folder.require("pc_features.npy", "pc_feature_ind.npy", "pc_feature_spike_ids.npy")
@@ -209,6 +216,16 @@ def _warn_of_left_out(folder: PhyFolder) -> None:
         )
 
 
+def _warn_of_unused_gains(folder: PhyFolder) -> None:
+    warnings.warn(
+        f"{folder.folder}: gain_to_uV puts nothing into µV here: the whitening of the templates of "
+        f"{folder.sorter.name} is not in the folder, and they and the amplitudes stay in the units "
+        "of the whitened data. For µV compute both from the recording with SpikeInterface",
+        SiCurationWarning,
+        stacklevel=4,
+    )
+
+
 class _Options(NamedTuple):
     """What was asked of the reader, checked; see `read_kilosort_as_analyzer`."""
 
@@ -218,6 +235,7 @@ class _Options(NamedTuple):
     exclude_groups: str | Sequence[str] | None
     max_spikes: int | None
     components: bool | None
+    gains_are_given: bool = False  # by the user, not by a recording
 
 
 def _check_unwhiten(unwhiten: object) -> Unwhiten | Literal[False]:
@@ -314,6 +332,8 @@ def _build(
     spikes = _take_spikes(folder, recording, options)
     unit_ids = spikes.selection.unit_ids
     templates = make_sorter_templates(folder, options.unwhiten, options.gains)
+    if options.gains_are_given and options.unwhiten and templates.units == "whitened":
+        _warn_of_unused_gains(folder)
     main = main_channels(spikes.counts, templates.amplitudes)
     rate = folder.sampling_frequency if recording is None else recording.get_sampling_frequency()
     sorting = NumpySorting(spikes.vector, rate, unit_ids)

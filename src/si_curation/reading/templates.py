@@ -14,6 +14,7 @@ from si_curation.kernels.templates import (
     unwhiten_templates,
     unwhiten_templates_as_phy,
 )
+from si_curation.phy.file_groups import Whitening
 from si_curation.phy.folder import PhyFolder
 
 Unwhiten = Literal["auto", "phy"]
@@ -35,12 +36,14 @@ class SorterTemplates:
         Whether the sorter wrote sparse templates: then only those channels count.
     amplitude_to_factor : array (n_templates,) float64
         What ``amplitudes.npy`` has to be multiplied by so that spike = factor times template.
-    unwhitening : {"left", "right", "phy", "none"}
-        "left": ``template @ W⁻¹ᵀ``; "right": ``template @ W⁻¹``; "phy": that, as phylib rounds;
-        "none": as stored.
+    unwhitening : {"left", "right", "scaled", "phy", "none"}
+        "left": ``template @ W⁻¹ᵀ``; "right": ``template @ W⁻¹``; "scaled": the same with a matrix
+        that only scales channels, after which the templates are still whitened; "phy":
+        ``template @ W⁻¹``, as phylib rounds; "none": as stored.
     units : {"uV", "raw", "sorted", "sorter", "whitened"}
         "raw": those of the raw data file; "sorted": those of the data as Kilosort 4 sorted them,
-        ``±(scale·raw + shift)``; "sorter": templates of norm 1 times W⁻¹.
+        ``±(scale·raw + shift)``; "sorter": templates of norm 1 times W⁻¹; "whitened": those of
+        the whitened data, which are never raw or µV.
     sorted_scale : float or None
         What the raw data were multiplied by before they were sorted; None: not known.
     """
@@ -74,6 +77,9 @@ def make_sorter_templates(
 ) -> SorterTemplates:
     """Unwhiten the templates of a folder and put them into µV where the gain is known.
 
+    Templates whose whitening is not in the folder, such as those of Kilosort 2.5 and 3, which write
+    a diagonal in its place, stay whitened, whatever the gain.
+
     Kilosort 4 sorts ``±(scale·raw + shift)`` and takes the mean off: its templates, unwhitened, are
     divided by the scale with its sign. ``mode="phy"`` without gains leaves that out, as phy does.
 
@@ -96,6 +102,7 @@ def make_sorter_templates(
     whitened = densify_templates(folder.templates, folder.template_channels, folder.num_channels)
     are_sparse = folder.template_channels is not None
     inverse = _inverse(folder) if mode else None
+    is_unwhitened = inverse is not None and not _only_scales(folder, inverse)
     if inverse is None:
         found = unwhiten_templates(whitened, None, are_sparse)
         unwhitening = "none"
@@ -105,14 +112,14 @@ def make_sorter_templates(
     else:
         left = folder.sorter.whitens_channels_first
         found = unwhiten_templates(whitened, inverse.T if left else inverse, are_sparse)
-        unwhitening = "left" if left else "right"
+        unwhitening = ("left" if left else "right") if is_unwhitened else "scaled"
     templates, amplitudes = found.templates, found.amplitudes
     factor = np.ones(len(whitened))
     norms = folder.sorter.amplitudes_are_norms
     if norms:
         norm = np.linalg.norm(whitened, axis=(1, 2)).astype(np.float64)
         factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-    units = _units(folder, mode, inverse is not None)
+    units = _units(folder, mode, is_unwhitened)
     scale = 1.0 if folder.settings is None or not norms else folder.settings.sorted_scale
     if units == "raw" and (scale is None or (scale != 1 and mode == "phy" and gains is None)):
         units = "sorted"
@@ -139,14 +146,52 @@ def _units(folder: PhyFolder, mode: Unwhiten | Literal[False], is_unwhitened: bo
     """Return the units of templates as they were read, before scales and gains."""
     if folder.sorter.name == "spikeinterface":
         return "raw"
-    if folder.sorter.amplitudes_are_norms:
-        # Kilosort 4 always whitens: without its matrix the templates stay whitened
-        return "raw" if is_unwhitened else "whitened"
+    if folder.sorter.always_whitens:  # without its matrix the templates stay whitened
+        raw = "raw" if folder.sorter.amplitudes_are_norms else "sorter"
+        return raw if is_unwhitened else "whitened"
     return (
         "whitened"
         if mode is False and (folder.whitening is not None or folder.left_out(*_WHITENING))
         else "sorter"
     )
+
+
+def _only_scales(folder: PhyFolder, inverse: NDArray[np.floating]) -> bool:
+    """Return whether the stored inverse stands for a whitening that the folder does not have."""
+    return folder.sorter.always_whitens and not Whitening(whitening_inv=inverse).is_known
+
+
+#: What was done to the templates, where that took the whitening out and where it did not.
+_UNWHITENED = {
+    "left": "unwhitened (the sorter whitens as W @ X)",
+    "right": "unwhitened (the sorter whitens as X @ W)",
+    "phy": "unwhitened as phy does",
+    "none": "as the sorter stored them",
+}
+_STILL_WHITENED = {
+    "scaled": "whitened: the folder has a scale in place of the whitening",
+    "phy": "whitened, scaled as phy does: the folder has a scale in place of the whitening",
+    "none": "whitened, as the sorter stored them",
+}
+
+
+def describe_unwhitening(unwhitening: str, units: str) -> str:
+    """Return in words what was done to the templates; "" where it is not known.
+
+    Parameters
+    ----------
+    unwhitening, units : str
+        As in `SorterTemplates`.
+
+    Examples
+    --------
+    >>> describe_unwhitening("left", "raw")
+    'unwhitened (the sorter whitens as W @ X)'
+    >>> describe_unwhitening("none", "whitened")
+    'whitened, as the sorter stored them'
+    """
+    texts = _STILL_WHITENED if units == "whitened" else _UNWHITENED
+    return texts.get(unwhitening, "")
 
 
 def _inverse(folder: PhyFolder) -> NDArray[np.floating] | None:

@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 
 from si_curation._spikeinterface import as_array
 from si_curation.reading.probe import locations_extension, shanks_of
+from si_curation.reading.templates import describe_unwhitening
 from si_curation.report.columns import PROPERTIES, Column
 from si_curation.report.context import ReportContext
 from si_curation.report.density import density, histogram, limits, rate_over_time
 from si_curation.report.formatting import format_duration
 
-_UNWHITENING = {
-    "left": "unwhitened (the sorter whitens as W @ X)",
-    "right": "unwhitened (the sorter whitens as X @ W)",
-    "phy": "unwhitened as phy does",
-    "none": "as the sorter stored them",
-}
 _FEW_PERIODS = 5
 _DEPTH_CELLS = (320, 160)
 # ids, and what another column has
@@ -57,9 +52,17 @@ def session_facts(context: ReportContext) -> list[tuple[str, str]]:
         ("Sampling frequency", f"{context.fs:,.10g} Hz"),
         ("Channels", f"{analyzer.get_num_channels()} on {shanks} shank{'s'[: shanks > 1]}"),
         ("Amplitudes", _amplitudes(context)),
-        ("Templates", _UNWHITENING.get(str(annotation("unwhitening")), "")),
+        ("Templates", _templates(context)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _templates(context: ReportContext) -> str:
+    """Return what was done to the sorter's templates; "" where there are none of a folder."""
+    assignment = context.extension("template_assignment")
+    if assignment is None or not assignment.is_from_folder:
+        return ""
+    return describe_unwhitening(assignment.info["unwhitening"], assignment.info["units"])
 
 
 def _observed(context: ReportContext) -> str:
