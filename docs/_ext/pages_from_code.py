@@ -29,6 +29,7 @@ GROUPS: dict[str, Group] = {
         (
             "read_kilosort_as_analyzer",
             "attach_kilosort_folder",
+            "compare_templates",
             "read_phy_folder",
             "PhyFolder",
             "check_phy_folder",

@@ -63,6 +63,7 @@ from .quality.metrics.extension import CurationMetrics as CurationMetrics
 from .quality.metrics.extension import compute_curation_metrics as compute_curation_metrics
 from .quality.metrics.extension import compute_metrics_in_windows as compute_metrics_in_windows
 from .quality.metrics.registry import METRIC_DESCRIPTIONS as METRIC_DESCRIPTIONS
+from .quality.template_agreement import compare_templates as compare_templates
 from .reading.observed import ObservedPeriods as ObservedPeriods
 from .reading.observed import observed_periods as observed_periods
 from .reading.observed import set_observed_periods as set_observed_periods

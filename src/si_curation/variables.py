@@ -330,6 +330,17 @@ _CONTAMINATION_REASONS = (
     ("too_few_in_centre", "no pairs in the centre and too few expected"),
     ("no_estimate", "too few spikes to tell"),
 )
+_TEMPLATE_REASONS = (
+    (
+        "template_differs",
+        "its spikes do not look like the sorter's template: correlation {correlation:.2f}, below "
+        "{least:g}",
+    ),
+    (
+        "template_other_channel",
+        "its spikes are largest on another channel, {distance:.0f} µm from the sorter's",
+    ),
+)
 _MERGE_REASONS = (
     # the cross-correlogram: one of these for each pair
     (
@@ -462,6 +473,7 @@ _EFFECT_REASONS = (
 REASONS: dict[str, Reason] = _declare(
     _METRIC_REASONS,
     _CONTAMINATION_REASONS,
+    _TEMPLATE_REASONS,
     _MERGE_REASONS,
     _LABEL_REASONS,
     _CONNECTION_REASONS,
@@ -1265,6 +1277,50 @@ BEST_CHANNELS = Table(
     ],
 )
 
+COMPARED_TEMPLATES = Table(
+    "compare_templates",
+    "a unit: the sorter's template beside the mean of the traces at its spikes",
+    [
+        _MAIN_TEMPLATE[0],
+        _NUM_SPIKES,
+        Variable(
+            "correlation",
+            "Pearson correlation of the two on the best channels of either, at the best lag",
+            "1",
+            values="-1 to 1",
+            missing="no spikes, or no signal",
+        ),
+        Variable("lag_ms", "time by which the traces are later", "ms", missing="no correlation"),
+        Variable(
+            "amplitude_ratio",
+            "least-squares factor from the sorter's template to the traces",
+            "1",
+            missing="no correlation, or not in the same unit of measurement",
+        ),
+        Variable("best_channel_sorter", "best channel of the sorter's template", dtype="id"),
+        Variable("best_channel_analyzer", "best channel of the mean of the traces", dtype="id"),
+        Variable(
+            "same_best_channel",
+            "whether the two are one channel",
+            dtype="boolean",
+            missing="one of them is missing",
+        ),
+        Variable(
+            "best_channel_distance_um",
+            "distance of the two",
+            "um",
+            missing="one of them is missing",
+        ),
+        Variable(
+            "differs",
+            "whether the correlation is below the limit that was asked for",
+            dtype="boolean",
+            missing="no correlation",
+        ),
+        Variable("reason", "why a value is missing, or what differs", dtype="str"),
+    ],
+)
+
 SIMILARITY = Table(
     "unit_similarity",
     "another unit, most similar first",
@@ -1600,6 +1656,7 @@ TABLES: dict[str, Table] = {
         UNITS,
         TEMPLATE_ASSIGNMENT,
         BEST_CHANNELS,
+        COMPARED_TEMPLATES,
         SIMILARITY,
         SPIKE_AMPLITUDES,
         LINEAGE,

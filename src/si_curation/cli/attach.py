@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from spikeinterface.core import load_sorting_analyzer
+from spikeinterface.core import SortingAnalyzer, load_sorting_analyzer
 
 from si_curation.cli.analyzers import save
 from si_curation.cli.options import PATH, folder_argument
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
+
+_MOST_SHOWN = 10
 
 
 @click.command()
@@ -44,6 +46,7 @@ def attach(
     only tried, and nothing is written.
     """
     from si_curation.extensions.template_assignment import attach_kilosort_folder
+    from si_curation.quality.template_agreement import has_both_kinds
     from si_curation.reading.saving import is_saved_analyzer
 
     if output is not None and in_place:
@@ -68,7 +71,27 @@ def attach(
         f"{found.frame_offset}); "
         f"{int((table['num_templates'] > 1).sum())} units have spikes of several templates"
     )
+    if has_both_kinds(loaded):
+        _compare(loaded)
     if output is not None:
         click.echo(f"Wrote {save(loaded, output).folder}")
     elif not in_place:
         click.echo("Nothing was written: give --output or --in-place")
+
+
+def _compare(analyzer: SortingAnalyzer) -> None:
+    """Print how many units look like their template of the sorter, and those that do not."""
+    from si_curation.quality.template_agreement import compare_templates
+
+    table = compare_templates(analyzer)
+    known = table[table["correlation"].notna()]
+    differing = known[known["differs"].astype(bool)].sort_values("correlation")
+    click.echo(
+        f"mean of the traces beside the sorter's template: median correlation "
+        f"{known['correlation'].median():.2f}, the same best channel in "
+        f"{int(known['same_best_channel'].sum())} of {len(known)} units"
+    )
+    for unit_id, row in differing.head(_MOST_SHOWN).iterrows():
+        click.echo(f"  unit {unit_id}: {row['reason']}")
+    if len(differing) > _MOST_SHOWN:
+        click.echo(f"  and {len(differing) - _MOST_SHOWN} more (compare_templates)")

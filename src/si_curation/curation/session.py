@@ -204,6 +204,8 @@ class CurationSession:
         if self._ranking is None:
             extension = self.sorting_analyzer.get_extension("template_best_channels")
             params = {} if extension is None else extension.params
+            # units that this session made have templates of the sorter, none of the traces
+            params = {**params, "source": "auto"}
             self._ranking = phy_best_channels(self.sorting_analyzer, **params)
         channels = self._ranking.of_template(self._units[unit_id].most_frequent_template)
         return self.sorting_analyzer.channel_ids[channels]

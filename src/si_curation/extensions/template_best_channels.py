@@ -29,13 +29,20 @@ from si_curation.variables import ChannelIndices, TemplateIds
 
 PHY_NUM_CHANNELS = 12
 
+Source = Literal["auto", "sorter", "analyzer"]
+SOURCES = ("auto", "sorter", "analyzer")
+
 
 class TemplateBestChannels(UnitsExtension):
     """Channels of each unit, ranked by decreasing peak-to-peak amplitude, as in phy.
 
-    For the most frequent template of each unit (`template_assignment`, where the analyzer has it;
-    otherwise the unit's entry in "templates"): the channels nearest to the channel of largest
-    amplitude, those on its shank, those above the threshold, by decreasing amplitude.
+    Of one template for each unit: the channels nearest to the channel of largest amplitude, those
+    on its shank, those above the threshold, by decreasing amplitude.
+
+    An analyzer that has a Kilosort folder behind it has two kinds of templates: the sorter's, of
+    which each unit has a most frequent one, as phy shows (`template_assignment`), and the means of
+    the recording at the spikes of each unit (SpikeInterface's extension "templates"). `source` says
+    which are ranked; `compare_templates` compares the two.
 
     A sorter's sparse templates (``template_ind.npy``) are ranked over the channels that they are
     stored on, as in phy: its limit of 12 channels and the shank do not apply to those, a
@@ -50,6 +57,10 @@ class TemplateBestChannels(UnitsExtension):
         Leave out channels below this fraction of the unit's largest amplitude.
     same_shank : bool, default: True
         Only channels on the shank of the peak channel.
+    source : {"auto", "sorter", "analyzer"}, default: "auto"
+        "sorter": the sorter's most frequent template of each unit, as phy shows. "analyzer": the
+        unit's entry in the extension "templates". "auto": the sorter's where the analyzer has them,
+        else the analyzer's.
 
     Returns
     -------
@@ -63,7 +74,7 @@ class TemplateBestChannels(UnitsExtension):
     Raises
     ------
     MissingDataError
-        The analyzer has neither "templates" nor "template_assignment".
+        The analyzer has neither "templates" nor "template_assignment", or not those of `source`.
     ParameterError
         A parameter cannot be used.
 
@@ -92,6 +103,7 @@ class TemplateBestChannels(UnitsExtension):
         num_channels: int = PHY_NUM_CHANNELS,
         amplitude_threshold: float = 0.0,
         same_shank: bool = True,
+        source: Source = "auto",
     ) -> dict[str, Any]:
         checks = Checks()
         params = {
@@ -100,6 +112,7 @@ class TemplateBestChannels(UnitsExtension):
                 "amplitude_threshold", amplitude_threshold, at_least=0, at_most=1
             ),
             "same_shank": checks.boolean("same_shank", same_shank),
+            "source": checks.choice("source", source, SOURCES),
         }
         checks.finish()
         return params
@@ -120,6 +133,11 @@ class TemplateBestChannels(UnitsExtension):
             # the table is as wide as the templates need: ranking all of them is as cheap
             return self._rank(change.after)
         return {name: slice_rows(of, change.same_before) for name, of in self.data.items()}
+
+    @property
+    def source(self) -> Literal["sorter", "analyzer"]:
+        """Whose templates were ranked: the sorter's, or the extension "templates"."""
+        return resolve_source(self.sorting_analyzer, self.params.get("source", "auto"))
 
     def get_channel_indices(self) -> NDArray[np.int32]:
         """Channel indices of each unit (n_units, longest), best first, -1 padded."""
@@ -239,14 +257,16 @@ def phy_best_channels(
     num_channels: int = PHY_NUM_CHANNELS,
     amplitude_threshold: float = 0.0,
     same_shank: bool = True,
+    source: Source = "auto",
 ) -> ChannelRanking:
     """Rank the channels of every template of an analyzer as phy does.
 
     Parameters
     ----------
     analyzer : SortingAnalyzer
-    num_channels, amplitude_threshold, same_shank
-        As of the extension; phy's by default.
+    num_channels, amplitude_threshold, same_shank, source
+        As of the extension; phy's by default. With the analyzer's templates, those of the units
+        are the templates.
 
     Returns
     -------
@@ -255,9 +275,9 @@ def phy_best_channels(
     Raises
     ------
     MissingDataError
-        The analyzer has neither "templates" nor "template_assignment".
+        The analyzer has neither "templates" nor "template_assignment", or not those of `source`.
     """
-    found = _templates_of(analyzer)
+    found = _templates_of(analyzer, source)
     columns, shanks = found.columns, shanks_of(analyzer)
     if columns is None:
         ranked = _rank(found, shanks, num_channels, amplitude_threshold, same_shank)
@@ -321,10 +341,34 @@ def _columns_of_folder(assignment: TemplateAssignment) -> NDArray | None:
     return None if np.array_equal(columns, np.arange(channels.size)) else columns
 
 
-def _templates_of(analyzer: Any) -> _Templates:
-    locations = planar_locations(analyzer)
+def resolve_source(analyzer: SortingAnalyzer, source: Source) -> Literal["sorter", "analyzer"]:
+    """Return whose templates `source` means on an analyzer.
+
+    Raises
+    ------
+    MissingDataError
+        The sorter's are asked for, and no Kilosort folder is known.
+    """
+    if source == "analyzer":
+        return "analyzer"
     assignment = assignment_of_named_folder(analyzer)
-    if assignment is not None:
+    if assignment is not None and assignment.is_from_folder:
+        return "sorter"
+    if source == "sorter":
+        raise MissingDataError(
+            "source='sorter' needs the sorter's templates, and no Kilosort folder of this analyzer "
+            "is known; attach one with attach_kilosort_folder(analyzer, folder), or ask for "
+            "source='analyzer'"
+        )
+    return "analyzer"
+
+
+def _templates_of(analyzer: SortingAnalyzer, source: Source) -> _Templates:
+    locations = planar_locations(analyzer)
+    from_sorter = resolve_source(analyzer, source) == "sorter"
+    assignment = analyzer.get_extension("template_assignment")
+    # on an analyzer of another sorter the templates are those of the units when first asked for
+    if assignment is not None and (from_sorter or source == "auto"):
         sparse = assignment.info["sparse"]
         restricted = sparse or assignment.source == IDENTITY
         return _Templates(

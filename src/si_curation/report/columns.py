@@ -13,6 +13,7 @@ from si_curation import variables
 from si_curation.checks import is_number
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.quality.contamination import contamination_panel
+from si_curation.quality.template_agreement import compare_templates, has_both_kinds
 from si_curation.quality.unit_table import make_unit_table
 from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.report.context import GROUP_PROPERTY, ReportContext
@@ -23,8 +24,15 @@ _SHOWN_METRICS = {"presence_ratio", "amplitude_cutoff", "isolation_distance", "d
 _SHOWN_CONTAMINATION = {"isi_violations_ratio", "rp_contamination"}
 _SPIKEINTERFACE = ("quality_metrics", "template_metrics")
 _NOT_PROPERTIES = {GROUP_PROPERTY, "phy_folder", "original_cluster_id", OBSERVED_PROPERTY}
-UNITS, METRICS, CONTAMINATION, PROPERTIES = (
+_COMPARED = {
+    "correlation": True,
+    "best_channel_sorter": False,
+    "best_channel_analyzer": False,
+    "best_channel_distance_um": False,
+}
+UNITS, COMPARED, METRICS, CONTAMINATION, PROPERTIES = (
     "Units",
+    "Sorter's templates beside traces",
     "Quality metrics",
     "Contamination panel",
     "Other properties",
@@ -66,6 +74,7 @@ class Column:
 def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:
     """Return all columns, and notes on what to compute for more of them."""
     columns, notes = _units(context)
+    columns += _compared_templates(context)
     columns += _metrics(context, notes)
     columns += _contamination(context)
     columns += _spikeinterface_metrics(context)
@@ -106,6 +115,31 @@ def _units(context: ReportContext) -> tuple[list[Column], list[str]]:
         text = variables.LINEAGE["event"].description
         columns.append(Column("lineage", "lineage", UNITS, "", text, events, None, True))
     return columns, notes
+
+
+def _compared_templates(context: ReportContext) -> list[Column]:
+    """Return how the sorter's templates agree with the traces, where both are there."""
+    if not has_both_kinds(context.analyzer):
+        return []
+    table = compare_templates(context.analyzer)
+    why = [str(text) for text in table["reason"].to_numpy()[context.rows]]
+    columns = []
+    for name, shown in _COMPARED.items():
+        what = variables.COMPARED_TEMPLATES[name]
+        values = plain(table[name].astype(object).to_numpy(na_value=None)[context.rows])
+        columns.append(
+            Column(
+                f"compare_templates:{name}",
+                name,
+                COMPARED,
+                _unit_text(what, context),
+                what.description,
+                values,
+                why,
+                shown,
+            )
+        )
+    return columns
 
 
 def _unit_text(variable: variables.Variable, context: ReportContext) -> str:

@@ -89,8 +89,15 @@ class UnitPanels:
     # templates
 
     @cached_property
+    def _templates_of_units(self) -> bool:
+        """Whether each unit has one template: another sorter's, or the mean of the traces."""
+        best = self._context.extension("template_best_channels")
+        asked = None if best is None else best.params.get("source")
+        return self._assignment is None or asked == "analyzer"
+
+    @cached_property
     def _templates(self) -> NDArray | None:
-        if self._assignment is not None:
+        if not self._templates_of_units:
             return self._assignment.get_templates()
         extension = self._context.extension("templates")
         if extension is None:
@@ -104,7 +111,7 @@ class UnitPanels:
 
     @cached_property
     def _start_ms(self) -> float:
-        if self._assignment is not None:
+        if not self._templates_of_units:
             before = int(self._assignment.info["num_samples_before"])
         else:
             before = int(self._context.extension("templates").nbefore)
@@ -131,6 +138,7 @@ class UnitPanels:
             "start_ms": self._start_ms,
             "step_ms": 1e3 / self._context.fs,
             "num_samples": num_samples,
+            "name": self._name(int(ids[0])),
             "template_ids": [self._name_of_template(int(i)) for i in ids],
             "counts": numbers.tolist(),
             "num_templates": self._num_templates(index),
@@ -139,7 +147,7 @@ class UnitPanels:
 
     def _constituents(self, index: int) -> tuple[NDArray, NDArray[np.int64]]:
         """Return the templates of a unit and its spikes from each, most spikes first."""
-        if self._assignment is None:
+        if self._templates_of_units:
             return np.array([index]), self._context.num_spikes[[index]]
         counts = self._assignment.get_template_counts()
         start, stop = counts.indptr[index], counts.indptr[index + 1]
@@ -148,13 +156,21 @@ class UnitPanels:
         return ids[order], numbers[order]
 
     def _num_templates(self, index: int) -> int:
-        if self._assignment is None:
+        if self._templates_of_units:
             return 1
         counts = self._assignment.get_template_counts()
         return int(counts.indptr[index + 1] - counts.indptr[index])
 
+    def _name(self, template_id: int) -> str:
+        """Return what the first waveform is, for the title of the panel."""
+        if self._templates_of_units and self._assignment is not None:
+            return "Mean of the traces"
+        is_sorters = self._assignment is not None and self._assignment.is_from_folder
+        of_sorter = f" ({self._assignment.source})" if is_sorters else ""
+        return f"Template {self._name_of_template(template_id)}{of_sorter}"
+
     def _name_of_template(self, template_id: int) -> str:
-        if self._assignment is None:
+        if self._templates_of_units:
             return str(self._context.analyzer.unit_ids[template_id])
         names = self._assignment.info.get("template_unit_ids")
         return str(template_id) if names is None else str(names[template_id])

@@ -15,11 +15,10 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.errors import ParameterError
 from si_curation.reading.probe import planar_locations
 from si_curation.views.probe import draw_probe, draw_template, frame_channels, probe_scale
-from si_curation.views.references import ChannelRanking, template_counts_of
+from si_curation.views.references import UnitTemplates, template_counts_of
 from si_curation.views.style import (
     label_axes,
     spike_count,
-    template_units,
     tidy,
     title_panel,
     unit_title,
@@ -41,7 +40,10 @@ class _Panel(NamedTuple):
 
 
 class BestChannelsWidget(FigureWidget):
-    """Draw the most frequent template of each unit on its ranked channels.
+    """Draw the template of each unit on its ranked channels.
+
+    The sorter's most frequent template, or, where "template_best_channels" was computed with
+    ``source="analyzer"``, the mean of the traces; the title of the figure says which.
 
     The first panel is the probe with the best channel of each unit. In each unit's panel the
     template is drawn at the place of each ranked channel, full and heavy on the best, paler and
@@ -54,7 +56,7 @@ class BestChannelsWidget(FigureWidget):
         With "template_assignment" and "template_best_channels".
     unit_ids : sequence, optional
         All units by default; a tuple of unit ids is drawn as if merged: the most frequent template
-        of all their spikes.
+        of all their spikes, or the mean of the traces of the largest unit.
     unit_colors : mapping of unit id to color, optional
         SpikeInterface's ``get_unit_colors`` by default.
     num_channels : int, optional
@@ -91,38 +93,30 @@ class BestChannelsWidget(FigureWidget):
         show_probe: bool = True,
         **figure_arguments: Any,
     ):
-        assignment, best = require_extensions(
-            sorting_analyzer, "template_assignment", "template_best_channels"
-        )
+        require_extensions(sorting_analyzer, "template_assignment", "template_best_channels")
         if num_channels is not None and num_channels < 1:
             raise ParameterError(f"num_channels is {num_channels!r}, expected at least 1")
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
-        indices = best.get_data(outputs="indices")
-        ranking = None
+        templates = UnitTemplates(sorting_analyzer)
         panels = []
         for unit in units:
-            if len(unit.unit_ids) == 1:
-                channels = indices[unit.unit_ids[0]]
-            else:
-                ranking = ranking or ChannelRanking(sorting_analyzer, **best.params)
-                channels = ranking.channels_of_unit(unit)
             counts = template_counts_of(sorting_analyzer, unit)
-            template = assignment.get_templates()[int(counts.argmax())]
             title = unit_title(sorting_analyzer, unit)
             panels.append(
                 _Panel(
                     unit,
                     title,
                     _describe_templates(counts),
-                    template,
-                    np.asarray(channels)[:num_channels],
+                    templates.template(unit),
+                    np.asarray(templates.channels(unit))[:num_channels],
                 )
             )
         super().__init__(
             {
                 "panels": panels,
                 "positions": planar_locations(sorting_analyzer),
-                "units": template_units(assignment.info),
+                "name": templates.name,
+                "units": templates.units,
                 "sampling_frequency": sorting_analyzer.sampling_frequency,
                 "show_probe": bool(show_probe),
             },
@@ -145,7 +139,7 @@ class BestChannelsWidget(FigureWidget):
         for i in range(len(data["panels"])):
             place = grid[i // num_columns, first + i % num_columns]
             made.append(figure.add_subplot(place))
-        figure.suptitle("Most frequent template of each unit on its best channels", fontsize=10)
+        figure.suptitle(f"{data['name']} of each unit on its best channels", fontsize=10)
         return made
 
     def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:

@@ -182,7 +182,8 @@ def _templates(
         return "templates: compute template_assignment and template_best_channels"
     counts = template_counts_of(analyzer, unit)
     own = assignment.get_templates()[int(counts.argmax())] if counts.any() else None
-    channels = ChannelRanking(analyzer, **best.params).channels_of_unit(unit)[:NUM_CHANNELS]
+    params = {**best.params, "source": "auto"}  # similarities are of the sorter's templates
+    channels = ChannelRanking(analyzer, **params).channels_of_unit(unit)[:NUM_CHANNELS]
     return {
         "name": unit.label,
         "channel_ids": analyzer.channel_ids[channels],

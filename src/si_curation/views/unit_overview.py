@@ -17,9 +17,9 @@ from si_curation.views.cross_correlograms import plot_cross_correlograms
 from si_curation.views.firing_rate import plot_firing_rate
 from si_curation.views.isi import plot_isi
 from si_curation.views.overview import Box, OverviewWidget, add_features, format_number, write_table
-from si_curation.views.references import ChannelRanking, template_counts_of
+from si_curation.views.references import UnitTemplates, template_counts_of
 from si_curation.views.similarity import plot_similarity
-from si_curation.views.style import QUIET, spike_count, template_units, unit_title
+from si_curation.views.style import QUIET, spike_count, unit_title
 from si_curation.views.templates_by_source import plot_unit_templates_by_source
 from si_curation.views.units import DrawnUnit, resolve_units
 
@@ -160,27 +160,23 @@ def key_numbers(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str,
             template_id = int(counts.argmax())
             share = counts[template_id] / count
             numbers["most frequent"] = f"{template_id} ({share:.0%})"
-            numbers |= _place(analyzer, unit, assignment, template_id)
+            numbers |= _place(analyzer, unit)
     if len(unit.unit_ids) == 1:
         numbers |= _properties(analyzer, unit)
     return numbers
 
 
-def _place(
-    analyzer: SortingAnalyzer, unit: DrawnUnit, assignment: Any, template_id: int
-) -> dict[str, str]:
-    extension = analyzer.get_extension("template_best_channels")
-    channels = ChannelRanking(analyzer, **(extension.params if extension else {})).channels_of_unit(
-        unit
-    )
+def _place(analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str, str]:
+    templates = UnitTemplates(analyzer)
+    channels = templates.channels(unit)
     if channels.size == 0:
         return {}
     best = int(channels[0])
-    waveform = assignment.get_templates()[template_id][:, best]
+    waveform = templates.template(unit)[:, best]
     return {
         "best channel": str(analyzer.channel_ids[best]),
         "depth": f"{format_number(float(planar_locations(analyzer)[best, 1]), 5)} µm",
-        "peak to peak": f"{format_number(np.ptp(waveform))} {template_units(assignment.info)}",
+        "peak to peak": f"{format_number(np.ptp(waveform))} {templates.units}",
     }
 
 

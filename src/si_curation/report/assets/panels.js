@@ -51,7 +51,7 @@ Report.panels = (() => {
       return;
     }
     const best = template.channel_ids[0];
-    const words = `Template ${template.template_ids[0]}, largest on channel ${best} (${number(template.amplitudes[0])} ${data.amplitude_unit} peak to peak)`;
+    const words = `${template.name}, largest on channel ${best} (${number(template.amplitudes[0])} ${data.amplitude_unit} peak to peak)`;
     const one = figure(grid, title);
     waveforms.draw(
       one,
