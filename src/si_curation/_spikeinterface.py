@@ -96,9 +96,9 @@ def recording_of(analyzer: SortingAnalyzer) -> BaseRecording | None:
     return analyzer.recording if has_one else None
 
 
-def arguments_of(recording: BaseRecording) -> dict[str, Any]:
-    """Return the arguments that a recording was made with; {} where it does not know them."""
-    return dict(getattr(recording, "_kwargs", None) or {})
+def arguments_of(extractor: BaseRecording | BaseSorting) -> dict[str, Any]:
+    """Return what a recording or a sorting was made with; {} where it does not know."""
+    return dict(getattr(extractor, "_kwargs", None) or {})
 
 
 def rec_attributes_of(analyzer: SortingAnalyzer) -> dict[str, Any]:
@@ -127,6 +127,16 @@ def start_frames_of(analyzer: SortingAnalyzer) -> list[int]:
     if start_s:
         frames.append(round(float(start_s) * analyzer.sampling_frequency))
     return frames
+
+
+def is_joined(analyzer: SortingAnalyzer) -> bool:
+    """Return whether an analyzer has several segments, or a recording put together from several."""
+    recording = recording_of(analyzer)
+    while recording is not None:
+        if len(recording._kwargs.get("recording_list") or ()) > 1:
+            return True
+        recording = recording._kwargs.get("recording") or recording._kwargs.get("parent_recording")
+    return analyzer.get_num_segments() > 1
 
 
 def replace_extension(

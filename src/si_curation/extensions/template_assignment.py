@@ -39,12 +39,14 @@ from si_curation.extensions.units_from_templates import (
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
 from si_curation.phy.tables import UNSORTED
-from si_curation.reading.attaching import (
-    attach_folder,
+from si_curation.reading.attaching import attach_folder
+from si_curation.reading.features import FeatureFiles, SpikesOfFolder
+from si_curation.reading.named_folders import (
+    describe_trace,
     folders_named_by,
     single_folder_named_by,
+    trace_of_unnamed_folder,
 )
-from si_curation.reading.features import FeatureFiles, SpikesOfFolder
 from si_curation.reading.probe import planar_locations
 from si_curation.reading.templates import Unwhiten
 from si_curation.reading.unit_templates import (
@@ -82,7 +84,8 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     ----------
     kilosort_folder : "auto", path or None, default: "auto"
         "auto": the folder that the sorting names in its annotation or unit property
-        ``phy_folder``, where it names one. A path: that folder. None: the units are the templates.
+        ``phy_folder``, or that a sorting names from which it was made, where the analyzer or the
+        sorting was saved. A path: that folder. None: the units are the templates.
     frame_offset : int or None, default: None
         Sample of the folder that is sample 0 of the analyzer. None: 0, or the beginning of the
         slice that the sorting or the recording was cut to, as far as it is known, or as every spike
@@ -102,7 +105,8 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     Raises
     ------
     MissingDataError
-        There are no templates, or the spikes are from several folders.
+        There are no templates; or the spikes are from several folders, or from one that nothing
+        names any more (the units have an ``original_cluster_id``).
     ParameterError
         Spikes or channels are not those of the folder; with how many are not.
     FolderNotFoundError, PhyFolderError
@@ -111,7 +115,8 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     Warns
     -----
     SiCurationWarning
-        If the folder has newer clusters than the sorting, as after phy has saved.
+        If the folder has newer clusters than the sorting, as after phy has saved; or if units have
+        columns of Kilosort's tables, but nothing names a folder.
 
     Notes
     -----
@@ -695,19 +700,26 @@ def assignment_of_named_folder(analyzer: Any) -> TemplateAssignment | None:
         The units are known not to be the templates, and the folder does not fit.
     """
     known = analyzer.get_extension("template_assignment")
-    if known is not None or analyzer in _SAID or not folders_named_by(analyzer):
+    if known is not None or analyzer in _SAID:
         return known
-    try:
-        return analyzer.compute("template_assignment")
-    except SiCurationError as fault:
-        refuse_if_lost(analyzer, fault)
-        _SAID.add(analyzer)
-        warnings.warn(
-            f"{fault}. Used instead: the extension 'templates' of this analyzer, as if each unit "
-            "were one template",
-            SiCurationWarning,
-            stacklevel=3,
-        )
+    trace = trace_of_unnamed_folder(analyzer)
+    if trace is not None:
+        message = describe_trace(trace)
+    elif not folders_named_by(analyzer):
+        return None
+    else:
+        try:
+            return analyzer.compute("template_assignment")
+        except SiCurationError as fault:
+            refuse_if_lost(analyzer, fault)
+            message = str(fault)
+    _SAID.add(analyzer)
+    warnings.warn(
+        f"{message}. Used instead: the extension 'templates' of this analyzer, as if each unit "
+        "were one template",
+        SiCurationWarning,
+        stacklevel=3,
+    )
     return None
 
 

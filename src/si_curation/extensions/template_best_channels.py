@@ -115,6 +115,8 @@ class TemplateBestChannels(UnitsExtension):
             "source": checks.choice("source", source, SOURCES),
         }
         checks.finish()
+        # now: computing it later deletes the folder of this extension, which depends on it
+        assignment_of_named_folder(self.sorting_analyzer)
         return params
 
     def _run(self, verbose: bool = False) -> None:

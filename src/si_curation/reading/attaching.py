@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import rec_attributes_of, start_frames_of
-from si_curation.errors import MissingDataError, ParameterError
+from si_curation._spikeinterface import is_joined, rec_attributes_of, start_frames_of
+from si_curation.errors import ParameterError
 from si_curation.kernels.spike_matching import (
     SampleMatch,
     find_offsets,
@@ -31,14 +31,6 @@ from si_curation.variables import FileRows, TemplateIds
 
 _TOLERANCE_UM = 1e-2
 _SHOWN = 10
-
-
-def folders_named_by(analyzer: SortingAnalyzer) -> list[str]:
-    """Return the folders that a sorting names, by its annotation and unit property `phy_folder`."""
-    named = [analyzer.sorting.get_annotation("phy_folder")]
-    of_units = analyzer.sorting.get_property("phy_folder")
-    named += [] if of_units is None else of_units.tolist()
-    return list(dict.fromkeys(str(one) for one in named if one))
 
 
 class AttachedFolder(NamedTuple):
@@ -228,12 +220,13 @@ def _match(
             best = left, offset, open_ones
     if best is None:
         raise RuntimeError("there is always an offset to try")
-    _refuse(folder, len(vector), best[1], best[2], frame_offset)
+    _refuse(folder, analyzer, best[1], best[2], frame_offset)
 
 
 def _refuse(
-    folder: PhyFolder, num_spikes: int, offset: int, found: SampleMatch, asked: int | None
+    folder: PhyFolder, analyzer: SortingAnalyzer, offset: int, found: SampleMatch, asked: int | None
 ) -> NoReturn:
+    num_spikes = analyzer.sorting.count_total_num_spikes()
     at = f" (sample 0 of the analyzer taken as sample {offset} of the folder)" if offset else ""
     if found.missing:
         text = (
@@ -241,6 +234,11 @@ def _refuse(
             f"which has {folder.num_spikes} spikes{at}: another session, or times that were moved"
         )
         text += "" if asked is not None else "; if a slice moved them, give frame_offset="
+        if is_joined(analyzer):
+            text += (
+                "; the recording is put together from several, and of sortings that were appended "
+                "or concatenated only the first folder is known: make an analyzer of each"
+            )
         raise ParameterError(text)
     raise ParameterError(
         f"{found.ambiguous} of {num_spikes} spikes of the analyzer could be more than one spike of "
@@ -331,21 +329,3 @@ def _compare_clusters(
     newest = max(int(said.max(initial=-1)), folder.num_templates - 1)
     saved_since = any(int(i) > newest for i in folder.cluster_ids[np.unique(pairs % num_clusters)])
     return groups, tuple(changed) if saved_since else ()
-
-
-def single_folder_named_by(analyzer: SortingAnalyzer) -> str | None:
-    """Return the folder that a sorting names; None where it names none.
-
-    Raises
-    ------
-    MissingDataError
-        It names several.
-    """
-    named = folders_named_by(analyzer)
-    if len(named) > 1:
-        raise MissingDataError(
-            f"the spikes of this analyzer are from {len(named)} Kilosort folders "
-            f"({', '.join(named[:_SHOWN])}), and only one can be attached: make an analyzer of "
-            "each, or give kilosort_folder=None (the units are the templates)"
-        )
-    return named[0] if named else None
