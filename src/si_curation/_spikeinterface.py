@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import spikeinterface.core.sortinganalyzer as _si_sortinganalyzer
 from numpy.typing import NDArray
+from probeinterface import ProbeGroup, write_probeinterface
 from spikeinterface.core import (
     BaseRecording,
     BaseSorting,
@@ -19,6 +20,7 @@ from spikeinterface.core import (
     NumpySorting,
     SortingAnalyzer,
 )
+from spikeinterface.core.core_tools import check_json
 from spikeinterface.core.node_pipeline import PipelineNode
 from spikeinterface.core.sortinganalyzer import (
     AnalyzerExtension,
@@ -104,6 +106,18 @@ def arguments_of(extractor: BaseRecording | BaseSorting) -> dict[str, Any]:
 def rec_attributes_of(analyzer: SortingAnalyzer) -> dict[str, Any]:
     """Return a copy of the attributes that an analyzer keeps of its recording."""
     return dict(analyzer.rec_attributes)
+
+
+def set_probegroup(analyzer: SortingAnalyzer, group: ProbeGroup) -> None:
+    """Replace the probes of an analyzer by the same with more known of them, on disk too."""
+    analyzer.rec_attributes["probegroup"] = group
+    if analyzer.format == "memory" or analyzer.is_read_only():
+        return
+    if analyzer.format == "zarr":
+        information = analyzer._get_zarr_root()["recording_info"]
+        information.attrs["probegroup"] = check_json(group.to_dict(array_as_list=True))
+    else:
+        write_probeinterface(analyzer.folder / "recording_info" / "probegroup.json", group)
 
 
 def start_frames_of(analyzer: SortingAnalyzer) -> list[int]:

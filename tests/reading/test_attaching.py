@@ -298,3 +298,113 @@ def test_back_to_phy(folder, recording, tmp_path):
     changed = np.isin(folder.spike_clusters, ids[:2]) & (folder.spike_samples >= 5000)
     np.testing.assert_array_equal(now != folder.spike_clusters, changed)
     assert np.unique(now[changed]).size == 1
+
+
+def without_shanks(recording, places=None):
+    """The recording with a probe of the same places of which no shank is known."""
+    plain = recording.clone()
+    plain.set_dummy_probe_from_locations(
+        recording.get_channel_locations() if places is None else places
+    )
+    return plain
+
+
+def formats(tmp_path):
+    return [{"format": one, "folder": tmp_path / one} for one in ("binary_folder", "zarr")]
+
+
+@pytest.mark.parametrize("from_ops", [False, True])
+def test_shanks_of_the_folder_are_those_of_the_analyzer(simulate, tmp_path, from_ops):
+    folder = simulate(num_templates=8, num_channels=16, num_shanks=2, num_spikes=600, seed=6).folder
+    if from_ops:
+        folder = shutil.copytree(folder, tmp_path / "folder")
+        shanks = np.load(folder / "channel_shanks.npy").ravel()
+        (folder / "channel_shanks.npy").unlink()
+        ops = np.load(folder / "ops.npy", allow_pickle=True).item()
+        np.save(folder / "ops.npy", {**ops, "kcoords": shanks.astype(np.float32)})
+    read = sic.read_kilosort_as_analyzer(folder)
+    read.compute(BEST, num_channels=16)
+    expected = extension(read, BEST).get_data("dataframe")
+    assert expected["shank"].nunique() == 2
+    for kwargs in [{}, *formats(tmp_path)]:
+        analyzer = analyzer_of(
+            read_phy(folder), without_shanks(recording_of_folder(folder)), **kwargs
+        )
+        analyzer.compute(ASSIGNMENT)
+        analyzer.compute(BEST, num_channels=16)
+        if kwargs:
+            analyzer = sc.load_sorting_analyzer(analyzer.folder)
+        found = extension(analyzer, BEST).get_data("dataframe")
+        columns = ["unit_id", "rank", "channel_index", "shank"]
+        assert found[columns].astype(int).equals(expected[columns].astype(int))
+
+
+def test_shanks_that_the_probe_has_are_kept(simulate):
+    folder = simulate(num_templates=4, num_channels=8, num_shanks=2, num_spikes=200, seed=6).folder
+    recording = recording_of_folder(folder)
+    group = recording.get_probegroup()
+    group.probes[0].set_shank_ids(np.array(["7"] * 4 + ["9"] * 4))
+    recording = recording.set_probegroup(group) or recording
+    analyzer = analyzer_of(read_phy(folder), recording)
+    analyzer.compute(ASSIGNMENT)
+    assert analyzer.compute(BEST).get_data("dataframe")["shank"].isin([7, 9]).all()
+
+
+def test_the_part_that_was_sorted(simulate, tmp_path):
+    part = {"tmin": 2.0, "tmax": 6.0}
+    truth = simulate(
+        num_templates=4,
+        num_channels=8,
+        num_spikes=400,
+        duration_s=10.0,
+        sorter_settings=part,
+        seed=6,
+    )
+    folder, rate = truth.folder, int(truth.sampling_frequency)
+    recording = recording_of_folder(folder, 10 * rate)
+    read = sic.read_kilosort_as_analyzer(folder, recording)
+    expected = sic.observed_periods(read)
+    assert not expected.is_whole
+    for kwargs in [{}, *formats(tmp_path)]:
+        analyzer = analyzer_of(read_phy(folder), recording, **kwargs)
+        analyzer.compute(ASSIGNMENT)
+        if kwargs:
+            analyzer = sc.load_sorting_analyzer(analyzer.folder)
+        np.testing.assert_array_equal(sic.observed_periods(analyzer).periods, expected.periods)
+    start, n = rate, recording.get_num_samples()
+    cut = analyzer_of(read_phy(folder).frame_slice(start, n), recording.frame_slice(start, n))
+    cut.compute(ASSIGNMENT)
+    found = sic.observed_periods(cut).periods[:, 1:]
+    np.testing.assert_array_equal(found, expected.periods[:, 1:] - start)
+    for given in ([[1.0, 7.0]], None):
+        analyzer = analyzer_of(read_phy(folder), recording)
+        sic.set_observed_periods(analyzer, given)
+        analyzer.compute(ASSIGNMENT)
+        observed = sic.observed_periods(analyzer)
+        assert observed.is_whole if given is None else observed.duration_s == 6.0
+
+
+def test_the_part_that_was_sorted_of_several_segments(simulate):
+    truth = simulate(
+        num_templates=4,
+        num_channels=8,
+        num_spikes=400,
+        duration_s=10.0,
+        sorter_settings={"tmin": 2.0, "tmax": 6.0},
+        seed=6,
+    )
+    rate = int(truth.sampling_frequency)
+    recording = recording_of_folder(truth.folder, 10 * rate)
+    n = recording.get_num_samples()
+    sorting = read_phy(truth.folder)
+    cuts = [(0, 3 * rate), (3 * rate, n)]
+    analyzer = analyzer_of(
+        sc.append_sortings([sorting.frame_slice(*cut) for cut in cuts]),
+        sc.append_recordings([recording.frame_slice(*cut) for cut in cuts]),
+    )
+    analyzer.compute(ASSIGNMENT)
+    ((_, start, stop),) = sic.observed_periods(
+        sic.read_kilosort_as_analyzer(truth.folder, recording)
+    ).periods
+    expected = [[0, start, 3 * rate], [1, 0, stop - 3 * rate]]
+    assert sic.observed_periods(analyzer).periods.tolist() == expected

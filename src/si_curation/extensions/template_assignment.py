@@ -47,7 +47,8 @@ from si_curation.reading.named_folders import (
     single_folder_named_by,
     trace_of_unnamed_folder,
 )
-from si_curation.reading.probe import planar_locations
+from si_curation.reading.observed import note_observed
+from si_curation.reading.probe import note_shanks, planar_locations
 from si_curation.reading.templates import Unwhiten
 from si_curation.reading.unit_templates import (
     cosine_similarity,
@@ -563,7 +564,7 @@ def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse
 def _matched(
     analyzer: SortingAnalyzer, folder: str | Path, params: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the data of an analyzer whose spikes are those of a folder, and note its labels."""
+    """Return the data of an analyzer whose spikes are those of a folder; note what it says else."""
     unwhiten = params.get("unwhiten", "auto")
     if isinstance(unwhiten, bool):
         unwhiten = "auto" if unwhiten else False
@@ -578,6 +579,8 @@ def _matched(
             stacklevel=4,
         )
     _set_labels(analyzer, found.groups)
+    note_observed(analyzer, found.observed)
+    note_shanks(analyzer, found.shanks, found.assignment["folder_channels"])
     path = found.assignment["template_info"]["phy_folder"]
     # the same for all units: SpikeInterface keeps it through merges, unlike annotations
     analyzer.set_sorting_property("phy_folder", np.full(len(analyzer.unit_ids), path))

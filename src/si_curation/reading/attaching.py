@@ -26,6 +26,8 @@ from si_curation.kernels.spike_matching import (
 from si_curation.kernels.spike_vector import take_rows
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reading.assignment import assignment_of_folder
+from si_curation.reading.observed import observed_text_after
+from si_curation.reading.probe import shanks_of_folder
 from si_curation.reading.templates import Unwhiten, make_sorter_templates
 from si_curation.variables import FileRows, TemplateIds
 
@@ -44,11 +46,17 @@ class AttachedFolder(NamedTuple):
         {unit id: phy's group} of the units that are one cluster of the folder as it is now.
     changed : tuple of str
         What differs between the units and the clusters of the folder.
+    observed : str or None
+        The part that was sorted, as `si_curation.reading.observed` keeps it; None: everything.
+    shanks : array (n_folder_channels,)
+        Shank of each channel of the folder.
     """
 
     assignment: dict[str, Any]
     groups: dict[Any, str]
     changed: tuple[str, ...]
+    observed: str | None
+    shanks: NDArray[np.integer]
 
 
 def attach_folder(
@@ -90,7 +98,9 @@ def attach_folder(
         )
         data["template_info"].update(attached=True, frame_offset=matched.offset)
         groups, changed = _compare_clusters(analyzer, folder, matched.rows)
-    return AttachedFolder(data, groups, changed)
+        observed = observed_text_after(folder, analyzer, matched.offset)
+        shanks = np.array(shanks_of_folder(folder))
+    return AttachedFolder(data, groups, changed, observed, shanks)
 
 
 def _check_rate(analyzer: SortingAnalyzer, folder: PhyFolder) -> None:

@@ -202,8 +202,19 @@ def set_observed_periods(
     """
     analyzer = sorting_analyzer
     text = "" if periods is None else json.dumps(_checked(analyzer, periods).tolist())
+    _set_text(analyzer, text, save)
+
+
+def _set_text(analyzer: SortingAnalyzer, text: str, save: bool) -> None:
     values = np.full(len(analyzer.unit_ids), text, dtype=f"U{max(32, len(text))}")
     analyzer.set_sorting_property(OBSERVED_PROPERTY, values, save=save)
+
+
+def note_observed(analyzer: SortingAnalyzer, text: str | None) -> None:
+    """Set what a folder says was observed, unless something is known already."""
+    known = analyzer.sorting.get_property(OBSERVED_PROPERTY)
+    if text is not None and known is None:
+        _set_text(analyzer, text, save=True)
 
 
 def _checked(analyzer: SortingAnalyzer, periods: Any) -> NDArray[np.int64]:
@@ -271,6 +282,26 @@ def observed_text(folder: PhyFolder, num_samples: int) -> str | None:
     start, stop = part
     stop = num_samples if stop is None else min(stop, num_samples)
     return json.dumps([[0, start, stop]]) if start < stop else None
+
+
+def observed_text_after(folder: PhyFolder, analyzer: SortingAnalyzer, offset: int) -> str | None:
+    """Return the same for an analyzer whose sample 0 is sample `offset` of a folder.
+
+    Of segments one after the other; None where all of the analyzer was sorted.
+    """
+    part = sorted_part(folder)
+    if part is None:
+        return None
+    rows, begin = [], offset
+    for segment in range(analyzer.get_num_segments()):
+        length = int(analyzer.get_num_samples(segment))
+        start = max(part[0] - begin, 0)
+        stop = length if part[1] is None else min(part[1] - begin, length)
+        if start < stop:
+            rows.append([segment, start, stop])
+        begin += length
+    whole = [[i, 0, int(analyzer.get_num_samples(i))] for i in range(analyzer.get_num_segments())]
+    return json.dumps(rows) if rows and rows != whole else None
 
 
 def sorted_part(folder: PhyFolder) -> tuple[int, int | None] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from probeinterface import Probe, ProbeGroup
 from spikeinterface.core import BaseRecording, SortingAnalyzer
 
+from si_curation._spikeinterface import set_probegroup
 from si_curation.checks import is_whole_number
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.folder import PhyFolder
@@ -38,7 +40,7 @@ def make_probegroup(folder: PhyFolder) -> ProbeGroup:
         positions=_apart(folder.channel_positions.astype(np.float64)),
         shapes="circle",
         shape_params={"radius": 5.0},
-        shank_ids=_shanks(folder).astype(str),
+        shank_ids=shanks_of_folder(folder).astype(str),
     )
     probe.set_contact_ids([f"e{column}" for column in folder.channel_map])
     ascending = bool(np.all(np.diff(folder.channel_map) > 0))
@@ -59,7 +61,7 @@ def _apart(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     return positions
 
 
-def _shanks(folder: PhyFolder) -> NDArray[np.int64]:
+def shanks_of_folder(folder: PhyFolder) -> NDArray[np.int64]:
     """Return a number for each shank of each probe; of one probe the shanks as they are."""
     probes = folder.channel_probes
     if np.unique(probes).size < 2:
@@ -76,7 +78,7 @@ def make_rec_attributes(
     Channel ids are the columns of the raw file, which are the ids of a recording read from it.
     """
     properties: dict[str, Any] = {
-        "group": _shanks(folder),
+        "group": shanks_of_folder(folder),
         "channel_map": folder.channel_map,
     }
     if gains is not None:
@@ -416,6 +418,30 @@ def locations_extension(analyzer: SortingAnalyzer, name: str) -> Any:
     """
     extension = analyzer.get_extension(name)
     return None if extension is None or analyzer.get_probegroup().ndim == 3 else extension
+
+
+def note_shanks(
+    analyzer: SortingAnalyzer, folder_shanks: NDArray, channels: NDArray[np.integer]
+) -> None:
+    """Set the shanks that a folder knows on the probe of an analyzer that has none.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    folder_shanks : array (n_folder_channels,)
+    channels : array (n_channels,) integer
+        Channel of the folder of each channel of the analyzer; -1 for none, which gets shank -1.
+    """
+    group = copy.deepcopy(analyzer.get_probegroup())
+    contacts = group.to_numpy(complete=True)
+    known = "shank_ids" in (contacts.dtype.names or ()) and np.any(contacts["shank_ids"] != "")
+    if known or len(group.probes) > 1 or np.unique(folder_shanks).size < 2:
+        return
+    shanks = np.where(channels >= 0, folder_shanks[channels], -1)
+    of_contacts = np.empty(contacts.size, dtype=shanks.dtype)
+    of_contacts[np.argsort(contacts["device_channel_indices"])] = shanks
+    group.probes[0].set_shank_ids(of_contacts.astype(str))
+    set_probegroup(analyzer, group)
 
 
 def shanks_of(analyzer: SortingAnalyzer) -> NDArray:
