@@ -11,6 +11,7 @@ from si_curation.kernels.templates import peak_to_peak, unwhiten_templates
 from si_curation.phy.arrays import Findings
 
 _MATRIX, _INVERSE = "whitening_mat.npy", "whitening_mat_inv.npy"
+_APPLIED = "whitening_mat_dat.npy"
 _TOLERANCE = 0.01  # of W W⁻¹ = 1; float32 files of real folders: 1e-4
 _SYMMETRIC = 1e-4  # of the largest entry; real ones that are meant to be symmetric: 2e-6
 
@@ -66,6 +67,9 @@ def check_shape(facts: FolderFacts, findings: Findings) -> None:
     matrix = part.whitening if inverse is None else inverse
     if templates is None or matrix is None or part.is_identity:
         return
+    if part.applied is not None:
+        _report_applied(facts, findings, templates, np.asarray(part.applied, dtype=np.float64))
+        return
     if part.is_diagonal:
         _report_diagonal(facts, findings, templates, matrix, inverse is not None)
         return
@@ -78,6 +82,37 @@ def check_shape(facts: FolderFacts, findings: Findings) -> None:
     asymmetry = float(np.abs(inverse - inverse.T).max()) / largest if largest else 0.0
     if asymmetry > _SYMMETRIC:
         _report_asymmetric(facts, findings, templates, np.asarray(inverse), asymmetry)
+
+
+def _report_applied(
+    facts: FolderFacts,
+    findings: Findings,
+    templates: NDArray[np.floating],
+    applied: NDArray[np.floating],
+) -> None:
+    """Tell of Kilosort 4.0.0 to 4.0.6, which wrote a scale where phy looks for the matrix."""
+    sparse = facts.parts.templates.template_channels is not None
+    try:
+        right = unwhiten_templates(templates, np.linalg.inv(applied).T, sparse).amplitudes
+    except np.linalg.LinAlgError:
+        findings.warning(
+            _APPLIED, "cannot be inverted (it is singular)", "read with unwhiten=False"
+        )
+        return
+    shown = peak_to_peak(templates)  # what a scale makes of them has the same best channels
+    units = [(unit, row) for unit, row in _units(facts) if right[row].max(initial=0) > 0]
+    moved = [unit for unit, row in units if right[row].argmax() != shown[row].argmax()]
+    others = f"{len(moved)} of {plural(len(units), 'unit')}"
+    findings.info(
+        _MATRIX,
+        f"only scales channels, as Kilosort 4.0.0 to 4.0.6 wrote it; the whitening is in {_APPLIED}"
+        f" and is taken from there. phy shows whitened templates, with another best channel for "
+        f"{others}{' (' + listed(moved) + ')' if moved else ''}",
+        'nothing to do; unwhiten="phy" gives what phy shows',
+        num_units=len(units),
+        num_units_with_other_channel=len(moved),
+        units_with_other_channel=first_of(moved),
+    )
 
 
 def _report_asymmetric(
@@ -151,8 +186,9 @@ def _report_diagonal(
     if facts.sorter.name == "kilosort4":
         findings.warning(
             where,
-            f"is diagonal, but Kilosort 4 writes a full matrix: {effect}",
-            "restore the file that the sorter wrote",
+            f"is diagonal, and there is no {_APPLIED}, where Kilosort 4 wrote the full matrix: "
+            f"{effect}",
+            f"put {_APPLIED} back, or whitening_mat.npy as a version from 4.0.7 on writes it",
             **evidence,
         )
     else:

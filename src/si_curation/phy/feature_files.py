@@ -19,7 +19,12 @@ from si_curation.phy.arrays import (
     float_dtype,
     open_array,
 )
-from si_curation.phy.file_groups import MIXED_RUNS, RESTORE, index_table
+from si_curation.phy.file_groups import (
+    MIXED_RUNS,
+    RESTORE,
+    index_table,
+    template_of_each_spike,
+)
 from si_curation.variables import FileRows
 
 
@@ -164,7 +169,7 @@ def open_features(folder: Path, num_templates: int, num_channels: int) -> Featur
 
 
 def open_spike_templates(folder: Path) -> NDArray[np.integer]:
-    """Open ``spike_templates.npy``.
+    """Open the template of each spike, which is ``spike_templates.npy`` but for Kilosort 4.0.0.
 
     Raises
     ------
@@ -175,6 +180,11 @@ def open_spike_templates(folder: Path) -> NDArray[np.integer]:
         findings.error(name, "is missing", "copy it from the sorter's output")
     values = as_vector(open_array(folder, name, findings), name, findings)
     values = as_integers(values, name, findings)
+    clusters = open_array(folder, "spike_clusters.npy", Findings())
+    clusters = as_integers(as_vector(clusters, name, Findings()), name, Findings())
+    stored = open_array(folder, "templates.npy", Findings())
+    count = None if stored is None else len(stored)
+    values = template_of_each_spike(folder, values, clusters, count, findings)
     if values is None:
         raise PhyFolderError(folder, findings.with_severity("error"))
     return values

@@ -63,6 +63,7 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
         )
         clusters = as_integers(clusters, clusters_name, findings)
     samples = _check_samples(times, findings)
+    templates = template_of_each_spike(folder, templates, clusters, num_templates, findings)
     largest = _check_ids(templates, "spike_templates.npy", num_templates, findings)
     if clusters is not templates:
         largest = _check_ids(clusters, clusters_name, None, findings)
@@ -94,6 +95,66 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
         amplitudes=amplitudes,
         spike_positions=positions,
     )
+
+
+def template_of_each_spike(
+    folder: Path,
+    templates: NDArray[np.integer] | None,
+    clusters: NDArray[np.integer] | None,
+    num_templates: int | None,
+    findings: Findings,
+) -> NDArray[np.integer] | None:
+    """Return the row of ``templates.npy`` that each spike belongs to.
+
+    That is ``spike_templates.npy``, but in folders of Kilosort 4.0.0: it wrote the templates of the
+    detection there, which have other numbers, and the rows to ``spike_clusters.npy`` only. The
+    version is not in the folder. It is known by the files that it did and did not write, and by
+    clusters whose spikes have other templates throughout, which neither phy nor a later version
+    makes.
+
+    Parameters
+    ----------
+    folder : Path
+    templates, clusters : array (n_spikes,) integer or None
+        The two files.
+    num_templates : int or None
+    findings : Findings
+        An info where the clusters are used; an error where phy merged or split some of them, after
+        which the templates of their spikes are nowhere in the folder.
+
+    Returns
+    -------
+    array (n_spikes,) integer or None
+    """
+    is_candidate = (folder / "whitening_mat_dat.npy").is_file() and not (
+        folder / "spike_detection_templates.npy"
+    ).exists()
+    if not is_candidate or templates is None or clusters is None or clusters is templates:
+        return templates
+    if num_templates is None or templates.size != clusters.size or clusters.size == 0:
+        return templates
+    own = (clusters >= 0) & (clusters < num_templates)
+    if 2 * np.count_nonzero(own & (clusters != templates)) <= np.count_nonzero(own):
+        return templates
+    name, what = "spike_templates.npy", "holds the templates of the detection, as Kilosort 4.0.0"
+    changed = np.unique(clusters[~own])
+    if changed.size:
+        shown = ", ".join(map(str, changed[:5].tolist())) + (", ..." if changed.size > 5 else "")
+        findings.error(
+            name,
+            f"{what} wrote it, not rows of templates.npy, and phy merged or split clusters since "
+            f"({shown}): the templates of their {int(np.count_nonzero(~own))} spikes are not in "
+            "the folder",
+            "take spike_clusters.npy as the sorter wrote it, or sort again with a later version "
+            "(phy shows other templates in this folder, too)",
+        )
+        return None
+    findings.info(
+        name,
+        f"{what} wrote it, not rows of templates.npy: spike_clusters.npy is used in its place",
+        "phy shows other templates for these spikes",
+    )
+    return clusters
 
 
 def is_placeholder(amplitudes: NDArray[np.floating]) -> bool:
@@ -446,10 +507,15 @@ def _read_channel_positions(
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """Whitening files."""
+    """Whitening files.
+
+    `applied` is the matrix of ``whitening_mat_dat.npy`` where ``whitening_mat.npy`` is missing or
+    only scales channels, as Kilosort 4.0.0 to 4.0.6 wrote it; None else.
+    """
 
     whitening: NDArray[np.floating] | None = None
     whitening_inv: NDArray[np.floating] | None = None
+    applied: NDArray[np.floating] | None = None
 
     @property
     def is_diagonal(self) -> bool | None:
@@ -468,6 +534,11 @@ class Whitening:
     @property
     def is_known(self) -> bool:
         """Whether there is a matrix, and not only a scale of the channels in its place."""
+        return self.applied is not None or self.has_more_than_a_scale
+
+    @property
+    def has_more_than_a_scale(self) -> bool:
+        """Whether the files that phy reads have a matrix, and not only a scale in its place."""
         return self.is_diagonal is not None and (not self.is_diagonal or self.is_identity)
 
 
@@ -477,7 +548,13 @@ def read_whitening(folder: Path, num_channels: int | None, findings: Findings) -
         matrix = _read_matrix(folder, "whitening_mat.npy", num_channels, findings)
     with findings.optional("the inverse of whitening_mat.npy is used"):
         inverse = _read_matrix(folder, "whitening_mat_inv.npy", num_channels, findings)
-    return Whitening(matrix, inverse)
+    if Whitening(matrix, inverse).has_more_than_a_scale:
+        return Whitening(matrix, inverse)
+    with findings.optional("read without it"):
+        applied = _read_matrix(folder, "whitening_mat_dat.npy", num_channels, findings)
+    if applied is not None and not Whitening(applied).has_more_than_a_scale:
+        applied = None
+    return Whitening(matrix, inverse, applied)
 
 
 def _read_matrix(

@@ -70,6 +70,9 @@ class PhyFolder:
         Samples of a template before the spike time.
     similar_templates : array (n_templates, n_templates) floating or None
     whitening, whitening_inv : array (n_channels, n_channels) floating or None
+        The matrices that phy reads.
+    whitening_applied : array (n_channels, n_channels) floating or None
+        The matrix of ``whitening_mat_dat.npy``, where the others have only a scale of the channels.
     channel_map : array (n_channels,) int64
         Column of each channel in the raw file.
     channel_positions : array (n_channels, 2) floating
@@ -122,6 +125,7 @@ class PhyFolder:
     similar_templates: NDArray[np.floating] | None
     whitening: NDArray[np.floating] | None
     whitening_inv: NDArray[np.floating] | None
+    whitening_applied: NDArray[np.floating] | None
     channel_map: NDArray[np.int64]
     channel_positions: NDArray[np.floating]
     channel_shanks: NDArray[np.int64]
@@ -172,7 +176,7 @@ class PhyFolder:
 
     @property
     def _whitening(self) -> Whitening:
-        return Whitening(self.whitening, self.whitening_inv)
+        return Whitening(self.whitening, self.whitening_inv, self.whitening_applied)
 
     def left_out(self, *names: str) -> list[Finding]:
         """Return what is wrong with files that were not used, as errors; of all without names."""
@@ -296,6 +300,7 @@ def _folder_of_parts(path: Path, parts: FolderParts, findings: Findings) -> PhyF
         similar_templates=parts.templates.similar_templates,
         whitening=parts.whitening.whitening,
         whitening_inv=parts.whitening.whitening_inv,
+        whitening_applied=parts.whitening.applied,
         channel_map=_needed(channels.channel_map),
         channel_positions=_needed(channels.channel_positions),
         channel_shanks=_needed(channels.channel_shanks),

@@ -50,8 +50,11 @@ class SorterIdentity:
 
     @property
     def amplitudes_are_norms(self) -> bool:
-        """Whether ``amplitudes.npy`` holds the norm of the spike's features, not a factor."""
-        return self.name == "kilosort4"
+        """Whether ``amplitudes.npy`` holds the norm of the spike's features, not a factor.
+
+        So for Kilosort 3 (whose templates are of norm 1, if they are not scaled) and 4.
+        """
+        return self.name in ("kilosort3", "kilosort4")
 
 
 def identify_sorter(
@@ -86,6 +89,8 @@ def identify_sorter(
     present = [name for name in _KS4_ONLY if has(name)]
     in_ops = [key for key in _KS4_OPS if ops is not None and key in ops]
     if present or len(in_ops) == len(_KS4_OPS):
+        if whitening_is_diagonal and "whitening_mat_dat.npy" in present:
+            present.append("diagonal whitening_mat.npy (4.0.0 to 4.0.6)")
         evidence = ", ".join(present + [f"ops.npy with {', '.join(in_ops)}"] * bool(in_ops))
         return SorterIdentity("kilosort4", _kilosort4_version(folder, ops), evidence)
     named = has("cluster_si_unit_ids.tsv") or has("cluster_si_unit_id.tsv")

@@ -101,7 +101,7 @@ def make_sorter_templates(
     """
     whitened = densify_templates(folder.templates, folder.template_channels, folder.num_channels)
     are_sparse = folder.template_channels is not None
-    inverse = _inverse(folder) if mode else None
+    inverse = _inverse(folder, mode) if mode else None
     is_unwhitened = inverse is not None and not _only_scales(folder, inverse)
     if inverse is None:
         found = unwhiten_templates(whitened, None, are_sparse)
@@ -147,7 +147,7 @@ def _units(folder: PhyFolder, mode: Unwhiten | Literal[False], is_unwhitened: bo
     if folder.sorter.name == "spikeinterface":
         return "raw"
     if folder.sorter.always_whitens:  # without its matrix the templates stay whitened
-        raw = "raw" if folder.sorter.amplitudes_are_norms else "sorter"
+        raw = "raw" if folder.sorter.name == "kilosort4" else "sorter"
         return raw if is_unwhitened else "whitened"
     return (
         "whitened"
@@ -158,7 +158,8 @@ def _units(folder: PhyFolder, mode: Unwhiten | Literal[False], is_unwhitened: bo
 
 def _only_scales(folder: PhyFolder, inverse: NDArray[np.floating]) -> bool:
     """Return whether the stored inverse stands for a whitening that the folder does not have."""
-    return folder.sorter.always_whitens and not Whitening(whitening_inv=inverse).is_known
+    matrix = Whitening(whitening_inv=inverse)
+    return folder.sorter.always_whitens and not matrix.has_more_than_a_scale
 
 
 #: What was done to the templates, where that took the whitening out and where it did not.
@@ -194,7 +195,9 @@ def describe_unwhitening(unwhitening: str, units: str) -> str:
     return texts.get(unwhitening, "")
 
 
-def _inverse(folder: PhyFolder) -> NDArray[np.floating] | None:
+def _inverse(folder: PhyFolder, mode: Unwhiten) -> NDArray[np.floating] | None:
+    if mode == "auto" and folder.whitening_applied is not None:
+        return _inverted(folder, folder.whitening_applied, "whitening_mat_dat.npy")
     if folder.whitening_inv is not None:
         return folder.whitening_inv
     if folder.whitening is None:
@@ -205,13 +208,17 @@ def _inverse(folder: PhyFolder) -> NDArray[np.floating] | None:
                 folder.folder, [replace(f, advice=f"{f.advice}, {advice}") for f in faults]
             )
         return None
+    return _inverted(folder, folder.whitening, "whitening_mat.npy")
+
+
+def _inverted(folder: PhyFolder, matrix: NDArray[np.floating], name: str) -> NDArray[np.floating]:
     try:
-        return np.linalg.inv(folder.whitening)
+        return np.linalg.inv(matrix)
     except np.linalg.LinAlgError:
         finding = Finding(
             "error",
             "cannot be inverted (it is singular)",
-            "whitening_mat.npy",
+            name,
             "put whitening_mat_inv.npy back, or pass unwhiten=False",
         )
         raise PhyFolderError(folder.folder, [finding]) from None

@@ -87,21 +87,30 @@ class Dialect:
     num_pcs: int = 3
     num_feature_channels: int = 32
     template_features: bool = True
+    features: bool = True
+    # "factor" of a template, or "norm" of the spike's features
+    amplitudes: str = "factor"
+    # 4.0.0 wrote the templates of the detection as spike_templates, and nothing else of them
+    detection_as_templates: bool = False
+    inverse_jitter: float = 0.0
     fortran_order: bool = True
     column_vectors: bool = True
     # "vector" follows column_vectors, "row" is (1, n)
     channel_map_shape: str = "vector"
-    always_shanks: bool = False
+    # "always", "if_many" shanks, "never"
+    shanks: str = "if_many"
     tables: bool = True
+    group_table: bool = True
     newline: str = "\r\n"
     dat_path: str = "recording.dat"
+    dat_path_is_list: bool = True  # Kilosort 4
     hp_filtered: bool = False
     dtypes: Mapping[str, str] = field(default_factory=lambda: _MATLAB_DTYPES)
 
     @property
     def is_kilosort4(self) -> bool:
         """Whether the extra files of Kilosort 4 are written."""
-        return self.name == "kilosort4"
+        return self.name.startswith("kilosort4")
 
 
 _KILOSORT1 = {
@@ -110,6 +119,29 @@ _KILOSORT1 = {
     "num_feature_channels": 12,
     "tables": False,
     "dtypes": _KILOSORT1_DTYPES,
+}
+_KILOSORT4 = {
+    "num_samples": 61,
+    "num_samples_before": 20,
+    "num_leading_zeros": 0,
+    "num_support_channels": 16,
+    "orientation": "left",
+    "whitening_scale": 1.0,
+    "num_pcs": 6,
+    "num_feature_channels": 10,
+    "template_features": False,
+    "amplitudes": "norm",
+    "fortran_order": False,
+    "column_vectors": False,
+    "newline": "\n",
+    "dtypes": _KILOSORT4_DTYPES,
+}
+#: Kilosort 4.0.0 to 4.0.6: 0.005 times the identity in place of the whitening.
+_KILOSORT4_SCALE = {
+    **_KILOSORT4,
+    "whitening": "diagonal",
+    "inverse_jitter": 1e-5,
+    "shanks": "never",
 }
 _PROCESSED = {
     "whitening": "diagonal",
@@ -126,22 +158,52 @@ DIALECTS: dict[str, Dialect] = {
         Dialect("kilosort2"),
         Dialect("kilosort2.5", **_PROCESSED),  # type: ignore[arg-type]
         Dialect("kilosort3", template_features=False, **_PROCESSED),  # type: ignore[arg-type]
+        Dialect("kilosort4", shanks="always", **_KILOSORT4),  # type: ignore[arg-type]
+    )
+}
+
+#: What single versions wrote otherwise; from their code.
+VERSION_DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        # the sorter itself: "kilosort1" is what other programs make of it
+        Dialect("kilosort1.0", shanks="never", **_KILOSORT1),  # type: ignore[arg-type]
+        Dialect("kilosort2.0_beta", group_table=False, shanks="never"),
         Dialect(
-            "kilosort4",
-            num_samples=61,
-            num_samples_before=20,
-            num_leading_zeros=0,
-            num_support_channels=16,
-            orientation="left",
-            whitening_scale=1.0,
-            num_pcs=6,
-            num_feature_channels=10,
+            "kilosort3.0.2",
             template_features=False,
-            fortran_order=False,
-            column_vectors=False,
-            always_shanks=True,
-            newline="\n",
-            dtypes=_KILOSORT4_DTYPES,
+            features=False,
+            amplitudes="norm",
+            shanks="never",
+            **_PROCESSED,  # type: ignore[arg-type]
+        ),
+        Dialect(
+            "kilosort4.0.0",
+            features=False,
+            detection_as_templates=True,
+            dat_path_is_list=False,
+            **_KILOSORT4_SCALE,  # type: ignore[arg-type]
+        ),
+        Dialect(
+            "kilosort4.0.2",
+            features=False,
+            dat_path_is_list=False,
+            **_KILOSORT4_SCALE,  # type: ignore[arg-type]
+        ),
+        Dialect("kilosort4.0.6", dat_path_is_list=False, **_KILOSORT4_SCALE),  # type: ignore[arg-type]
+        Dialect(
+            "kilosort4.0.13",
+            inverse_jitter=1e-5,
+            shanks="never",
+            dat_path_is_list=False,
+            **_KILOSORT4,  # type: ignore[arg-type]
+        ),
+        Dialect(
+            "kilosort4.0.32",
+            inverse_jitter=1e-5,
+            shanks="always",
+            dat_path_is_list=False,
+            **_KILOSORT4,  # type: ignore[arg-type]
         ),
     )
 }

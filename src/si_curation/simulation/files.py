@@ -25,10 +25,11 @@ def write_params(writer: FolderWriter, *, num_raw_channels: int, sampling_freque
     """Write ``params.py`` as the dialect writes it; the raw file that it names does not exist."""
     dialect = writer.dialect
     if dialect.is_kilosort4:
+        dat_path = repr([dialect.dat_path] if dialect.dat_path_is_list else dialect.dat_path)
         text = (
             f"n_channels_dat = {num_raw_channels}\noffset = 0\n"
             f"sample_rate = {float(sampling_frequency)!r}\ndtype = 'int16'\n"
-            f"hp_filtered = {dialect.hp_filtered}\ndat_path = ['{dialect.dat_path}']\n"
+            f"hp_filtered = {dialect.hp_filtered}\ndat_path = {dat_path}\n"
         )
     else:
         whole = float(sampling_frequency).is_integer()
@@ -45,7 +46,8 @@ def write_probe(writer: FolderWriter, probe: Probe) -> None:
     """Write ``channel_map.npy``, ``channel_positions.npy`` and, where due, the shanks."""
     writer.save("channel_map", probe.channel_map)
     writer.save("channel_positions", probe.positions)
-    if writer.dialect.always_shanks or probe.shanks[-1] > 0:
+    when = writer.dialect.shanks
+    if when == "always" or (when == "if_many" and probe.shanks[-1] > 0):
         writer.save("channel_shanks", probe.shanks)
 
 
@@ -63,7 +65,8 @@ def write_whitening(writer: FolderWriter, stored: np.ndarray, applied: np.ndarra
     matrix = writer.save("whitening_mat", stored)
     if writer.dialect.is_kilosort4:
         writer.save("whitening_mat_dat", applied)
-    inverse = np.linalg.inv(matrix.astype(np.float64))
+    jitter = writer.dialect.inverse_jitter * np.eye(len(matrix))
+    inverse = np.linalg.inv(matrix.astype(np.float64) + jitter)
     return writer.save("whitening_mat_inv", np.asfortranarray(inverse))
 
 
@@ -122,7 +125,8 @@ def sorter_metadata(
 def write_sorter_tables(writer: FolderWriter, metadata: Metadata) -> None:
     """Write ``cluster_<field>.tsv``, and ``cluster_group.tsv`` whose column is ``KSLabel``."""
     for field, values in metadata.items():
-        files = [field, "group"] if field == "KSLabel" else [field]
+        has_groups = field == "KSLabel" and writer.dialect.group_table
+        files = [field, "group"] if has_groups else [field]
         for file in files:
             path = writer.folder / f"cluster_{file}.tsv"
             write_table(path, ["cluster_id", field], values.items(), writer.dialect.newline)
@@ -151,7 +155,8 @@ def write_kilosort4_files(
     rng = np.random.default_rng(seed)
     finer = spike_templates * np.int32(2)
     finer += rng.integers(2, size=len(finer), dtype=np.int32)
-    writer.save("spike_detection_templates", finer)
+    as_templates = writer.dialect.detection_as_templates
+    writer.save("spike_templates" if as_templates else "spike_detection_templates", finer)
     num_found = len(spike_templates) + max(1, len(spike_templates) // 1000)
     kept = np.ones(num_found, dtype=bool)
     kept[rng.choice(num_found, num_found - len(spike_templates), replace=False)] = False

@@ -28,7 +28,7 @@ from si_curation.simulation.curation import (
     curate,
     write_phy_tables,
 )
-from si_curation.simulation.dialects import DIALECTS, FolderWriter
+from si_curation.simulation.dialects import DIALECTS, VERSION_DIALECTS, FolderWriter
 from si_curation.simulation.files import (
     SortedRecording,
     sorter_metadata,
@@ -48,10 +48,18 @@ from si_curation.simulation.spikes import (
 from si_curation.simulation.spikes import write_positions as write_spike_positions
 from si_curation.simulation.templates import make_probe
 
-__all__ = ["DIALECT_NAMES", "CurationOperation", "SimulatedFolder", "simulate_kilosort_folder"]
+__all__ = [
+    "DIALECT_NAMES",
+    "VERSION_DIALECT_NAMES",
+    "CurationOperation",
+    "SimulatedFolder",
+    "simulate_kilosort_folder",
+]
 
-#: The dialects that can be simulated.
+#: The dialects that can be simulated, with everything that a folder of the kind can have.
 DIALECT_NAMES = tuple(DIALECTS)
+#: Those of single versions that wrote something else.
+VERSION_DIALECT_NAMES = tuple(VERSION_DIALECTS)
 
 # one random stream for each thing drawn, so that what is not drawn changes nothing else
 _SEEDS = (
@@ -180,7 +188,10 @@ def simulate_kilosort_folder(
     dialect : str, default: "kilosort4"
         ``"kilosort1"`` (sparse templates, ``template_ind.npy`` padded with -1),
         ``"kilosort1_all_channels"`` (``template_ind.npy`` lists all channels in every row),
-        ``"kilosort2"``, ``"kilosort2.5"``, ``"kilosort3"`` or ``"kilosort4"``.
+        ``"kilosort2"``, ``"kilosort2.5"``, ``"kilosort3"`` or ``"kilosort4"``; or the name of
+        a version that wrote something else (`VERSION_DIALECT_NAMES`; docs, files.md):
+        ``"kilosort1.0"``, ``"kilosort2.0_beta"``, ``"kilosort3.0.2"``, ``"kilosort4.0.0"``,
+        ``"kilosort4.0.2"``, ``"kilosort4.0.6"``, ``"kilosort4.0.13"`` or ``"kilosort4.0.32"``.
     num_templates : int, default: 20
         Rows of ``templates.npy``, special ones included.
     num_channels : int, default: 32
@@ -211,7 +222,8 @@ def simulate_kilosort_folder(
     shuffled : bool, default: False
         Write the spikes in random order instead of sorted by time.
     write_features : bool, default: True
-        Write ``pc_features.npy``. Everything but the features is the same without.
+        Write ``pc_features.npy``, if the dialect has it. Everything but the features is the same
+        without.
     write_template_features : bool or None, default: None
         Write ``template_features.npy``. None: as the dialect does (Kilosort 1, 2 and 2.5 do),
         if ``write_features``.
@@ -284,7 +296,8 @@ def simulate_kilosort_folder(
     num_raw = num_channels if num_raw_channels is None else num_raw_channels
     check_numbers(num_templates, num_blank, num_channels, num_raw, num_shanks, num_spikes)
     check_fractions(shared_fraction, feature_rows, num_spikes, sampling_frequency, duration_s)
-    spec = check_choice("dialect", dialect, DIALECTS)
+    spec = check_choice("dialect", dialect, {**DIALECTS, **VERSION_DIALECTS})
+    write_features = write_features and spec.features
     writer = FolderWriter(Path(folder), spec, column_vectors, check_dtypes(spec, dtypes))
     seeds = dict(zip(_SEEDS, np.random.SeedSequence(seed).spawn(len(_SEEDS)), strict=True))
     probe = make_probe(
@@ -314,7 +327,7 @@ def simulate_kilosort_folder(
         _write_positions(writer, sorter, spikes, seeds, progress_bar)
     files = _FeatureFiles(writer, spikes, _draw_rows(feature_rows, num_spikes, seeds), seeds)
     if write_features:
-        norms = amplitudes if spec.is_kilosort4 else None
+        norms = amplitudes if spec.amplitudes == "norm" else None
         files.write("pc_feature", sorter.projections, norms, progress_bar)
         writer.save("pc_feature_ind", sorter.templates.feature_channels)
     if write_template_features is None:
@@ -378,7 +391,7 @@ def _write_spikes(
 ) -> np.ndarray:
     """Write times, templates and amplitudes of the spikes; return the amplitudes."""
     amplitudes = spikes.factors
-    if writer.dialect.is_kilosort4:
+    if writer.dialect.amplitudes == "norm":
         amplitudes = norm_amplitudes(spikes, sorter.projections, seeds["amplitudes"])
     writer.save("spike_times", spikes.samples)
     writer.save("spike_templates", spikes.templates)

@@ -110,6 +110,9 @@ def write_sorter(
     templates.whitened[blank[num_zero : num_zero + num_nan]] = np.nan
     similarity = cosine_similarity(templates.whitened)
     whitened = write_templates(writer, templates, similarity).astype(np.float64)
+    true_inverse = inverse
+    if spec.is_kilosort4 and spec.whitening == "diagonal":  # only whitening_mat_dat.npy has it
+        true_inverse = np.linalg.inv((applied / size).astype(writer.dtype("whitening_mat_dat")))
     return Sorter(
         probe,
         applied,
@@ -119,7 +122,7 @@ def write_sorter(
         projections,
         similarity,
         whitened,
-        unwhiten(whitened, inverse, spec, templates.support),
+        unwhiten(whitened, true_inverse, spec, templates.support),
         np.setdiff1d(np.arange(num_templates), blank),
         _median_factors(spec, num_templates, seeds["factors"]),
     )

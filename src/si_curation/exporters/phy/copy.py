@@ -81,15 +81,18 @@ def copy_curated(
             replaced[PARAMS] = new_params
         for name in names:
             if _is_curated(name) and name not in replaced:
-                shutil.copyfile(source / name, part / name)
+                _copy(source / name, part / name, link)
         for name, content in replaced.items():
             if content is not None:
                 write_file(part / name, content)
 
 
 def _is_curated(name: str) -> bool:
-    """Return whether a file is one that curation may change."""
-    return name in ("spike_clusters.npy", PARAMS) or (
+    """Return whether a file is one that curation may change.
+
+    The templates only where the clusters were all that was known of them (Kilosort 4.0.0).
+    """
+    return name in ("spike_clusters.npy", "spike_templates.npy", PARAMS) or (
         "/" not in name and name.endswith((".tsv", ".csv"))
     )
 
@@ -117,13 +120,8 @@ def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> I
     """Copy files while the block runs, and to the end."""
     jobs = sorted(jobs, key=lambda job: -job[0].stat().st_size)
 
-    def copy(job: tuple[Path, Path]) -> None:
-        original, copied = job
-        if not (link and may_be_linked(original.name) and _linked(original, copied)):
-            shutil.copyfile(original, copied)
-
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        done = [pool.submit(copy, job) for job in jobs]
+        done = [pool.submit(_copy, *job, link) for job in jobs]
         try:
             yield
             for future in tqdm(done, desc="export_to_phy", unit="file", disable=not progress_bar):
@@ -131,6 +129,11 @@ def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> I
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _copy(original: Path, copied: Path, link: bool) -> None:
+    if not (link and may_be_linked(original.name) and _linked(original, copied)):
+        shutil.copyfile(original, copied)
 
 
 def may_be_linked(name: str) -> bool:

@@ -29,6 +29,7 @@ from si_curation.kernels.spike_clusters import (
 )
 from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
+from si_curation.phy.file_groups import template_of_each_spike
 from si_curation.phy.tables import (
     SNAPSHOT,
     UNSORTED,
@@ -41,7 +42,7 @@ from si_curation.phy.writing import format_value
 from si_curation.reading.reader import property_name
 from si_curation.variables import FileRows
 
-CLUSTERS_FILE = "spike_clusters.npy"
+CLUSTERS_FILE, TEMPLATES_FILE = "spike_clusters.npy", "spike_templates.npy"
 NAME_COLUMN = "si_unit_id"
 # what the sorters write; whatever else is in a table of theirs came with the curation
 _SORTER_COLUMNS = {"KSLabel", "ContamPct", "Amplitude", NAME_COLUMN, "channel_group"}
@@ -53,6 +54,7 @@ class SourceSpikes(NamedTuple):
     samples: NDArray[np.int64]
     templates: NDArray[np.integer]
     clusters: NDArray[np.integer]
+    detection: NDArray[np.integer] | None = None  # what spike_templates.npy holds in their place
 
 
 @dataclass
@@ -114,7 +116,7 @@ def plan_curation(
     """
     check_source(source)
     findings = Findings()
-    spikes = _open_spikes(source, findings)
+    spikes = _open_spikes(source, findings, _num_templates(sorting_analyzer))
     known = read_tables(source, findings)
     if findings.with_severity("error") or spikes is None:
         raise PhyFolderError(source, findings.with_severity("error"))
@@ -148,6 +150,9 @@ def plan_curation(
             tables.set_column(name, {cluster_of[unit]: text for unit, text in texts.items()})
     if plan.clusters_changed:
         plan.files[CLUSTERS_FILE] = _as_in_file(source, after)
+        if spikes.detection is not None:  # the clusters were all there was of the templates
+            plan.files[TEMPLATES_FILE] = np.array(spikes.templates)
+            plan.files["spike_detection_templates.npy"] = np.array(spikes.detection)
     plan.files.update(tables.changed_files())
     if plan.files:
         plan.files.update(dict.fromkeys(tables.snapshots))
@@ -198,7 +203,7 @@ def check_apart(target: Path, source: Path) -> None:
     )
 
 
-def _open_spikes(source: Path, findings: Findings) -> SourceSpikes | None:
+def _open_spikes(source: Path, findings: Findings, num_templates: int) -> SourceSpikes | None:
     arrays: list[Any] = []
     names = ["spike_times.npy", "spike_templates.npy", CLUSTERS_FILE]
     if not (source / CLUSTERS_FILE).exists():
@@ -214,7 +219,11 @@ def _open_spikes(source: Path, findings: Findings) -> SourceSpikes | None:
     if arrays[2].size and value_range(arrays[2]).minimum < 0:
         findings.error(names[2], "holds negative ids", "restore the file that phy wrote")
         return None
-    return SourceSpikes(*arrays)
+    samples, stored, clusters = arrays
+    templates = template_of_each_spike(source, stored, clusters, num_templates, findings)
+    if templates is None:
+        return None
+    return SourceSpikes(samples, templates, clusters, None if templates is stored else stored)
 
 
 def _check_match(
@@ -229,7 +238,7 @@ def _check_match(
     template_ids = analyzer.get_extension("template_assignment").get_spike_template_ids()
     if len(rows) != len(table):
         raise ParameterError("template_assignment does not fit the spikes of this analyzer")
-    found = compare_with_files(table, template_ids, rows, own_ids, *spikes)
+    found = compare_with_files(table, template_ids, rows, own_ids, *spikes[:3])
     problems = []
     if found.rows:
         problems.append(
