@@ -20,7 +20,7 @@ from spikeinterface.core import (
     NumpySorting,
     SortingAnalyzer,
 )
-from spikeinterface.core.core_tools import check_json
+from spikeinterface.core.core_tools import check_json, save_annotations_to_folder
 from spikeinterface.core.node_pipeline import PipelineNode
 from spikeinterface.core.sortinganalyzer import (
     AnalyzerExtension,
@@ -176,6 +176,23 @@ def replace_extension(
 def copy_annotations(source: BaseSorting, target: BaseSorting) -> None:
     """Copy all annotations of a sorting."""
     target._annotations = copy.deepcopy(source._annotations)
+
+
+def keep_annotations(before: SortingAnalyzer, after: SortingAnalyzer) -> None:
+    """Annotate the sorting of an analyzer as the one that it was made from, on disk too.
+
+    SpikeInterface leaves annotations out where units are merged or split, and where an analyzer on
+    disk is made anew from what its sorting was made from. What is annotated already stays.
+    """
+    known = after.sorting._annotations
+    missing = {key: one for key, one in before.sorting._annotations.items() if key not in known}
+    if not missing:
+        return
+    known.update(copy.deepcopy(missing) if after.format == "memory" else check_json(missing))
+    if after.format == "binary_folder":
+        save_annotations_to_folder(after.folder / "sorting", after.sorting)
+    elif after.format == "zarr":
+        after._get_zarr_root()["sorting"].attrs["annotations"] = check_json(known)
 
 
 def inject_extension(

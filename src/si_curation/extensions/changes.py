@@ -20,7 +20,7 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.core_tools import materialize_array, slice_rows
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
-from si_curation._spikeinterface import copy_extension
+from si_curation._spikeinterface import copy_extension, keep_annotations
 from si_curation.variables import UnitIndices
 
 
@@ -173,6 +173,7 @@ class UnitsExtension(AnalyzerExtension):
         if unit_ids is None:
             return super().copy(new_sorting_analyzer, unit_ids, channel_ids)
         before = self.sorting_analyzer
+        keep_annotations(before, new_sorting_analyzer)
         keep = np.isin(
             before.sorting.to_spike_vector()["unit_index"], before.sorting.ids_to_indices(unit_ids)
         )
@@ -190,6 +191,7 @@ class UnitsExtension(AnalyzerExtension):
     ) -> dict[str, Any]:
         kept = None if keep_mask is None or np.all(keep_mask) else np.flatnonzero(keep_mask)
         made_of = dict(zip(new_unit_ids, merge_unit_groups, strict=True))
+        keep_annotations(self.sorting_analyzer, new_sorting_analyzer)
         return self.data_after(
             change_of_units(self.sorting_analyzer, new_sorting_analyzer, made_of, kept)
         )
@@ -203,6 +205,7 @@ class UnitsExtension(AnalyzerExtension):
     ) -> dict[str, Any]:
         pairs = zip(split_units, new_unit_ids, strict=True)
         made_of = {new: [old] for old, parts in pairs for new in parts}
+        keep_annotations(self.sorting_analyzer, new_sorting_analyzer)
         return self.data_after(
             change_of_units(self.sorting_analyzer, new_sorting_analyzer, made_of, None)
         )

@@ -142,6 +142,40 @@ def test_labels_of_two_sessions(folder, tmp_path):
     assert "place" not in columns or not columns["place"].values
 
 
+@pytest.mark.parametrize("change", ["merge", "split", "select"])
+@pytest.mark.parametrize(
+    "format",
+    ["memory", *(pytest.param(one, marks=pytest.mark.slow) for one in ("binary_folder", "zarr"))],
+)
+def test_labels_after_spikeinterface_changed_units(folder, tmp_path, format, change):
+    session = sic.CurationSession(read_with_table(folder, tmp_path / "ks", "text", False))
+    a, b, c = session.unit_ids[:3]
+    session.label([a, b], "deep", FIELD)
+    session.label([c], 3, "layer")
+    analyzer = session.apply()
+    kwargs = {} if format == "memory" else {"format": format, "folder": tmp_path / "after"}
+    if change == "merge":
+        after = analyzer.merge_units([[a, b]], sparsity_overlap=0.0, **kwargs)
+    elif change == "split":
+        n = session.get_spikes(a).size
+        after = analyzer.split_units({a: [np.arange(n // 2), np.arange(n // 2, n)]}, **kwargs)
+    else:
+        after = analyzer.select_units([a, b, c], **kwargs)
+    if format != "memory":
+        after = si.load_sorting_analyzer(after.folder)
+    assert after.sorting.get_annotation("curation_history") is not None
+    assert after.sorting.get_annotation("sorter") == analyzer.sorting.get_annotation("sorter")
+    new = [i for i in after.unit_ids.tolist() if i not in session.unit_ids]
+    out = export_to_phy(after, tmp_path / "out")
+    columns = sic.read_phy_folder(out).columns
+    expected = {i: "deep" for i in ([a, b, *new] if change != "merge" else new)}
+    found = dict(columns[FIELD].values)
+    assert {i: found[i] for i in found if i in after.unit_ids} == {
+        i: label for i, label in expected.items() if i in after.unit_ids
+    }
+    assert dict(columns["layer"].values) == {c: 3}
+
+
 def test_what_phy_saved_since_stays_where_no_step_was(folder, tmp_path):
     analyzer = read_with_table(folder, tmp_path / "ks", "number", True)
     session = sic.CurationSession(analyzer)
