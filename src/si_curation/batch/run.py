@@ -78,6 +78,7 @@ def run_batch(
     num_threads: int | None = None,
     retry_failed: bool = False,
     overwrite: bool = False,
+    trust_analyzers: bool = False,
     progress_bar: bool = True,
 ) -> BatchResult:
     """Run the steps of a recipe on each of many sessions; skip those that are done.
@@ -118,6 +119,12 @@ def run_batch(
     overwrite : bool
         Compute sessions again whose files, recipe or versions have changed; what was there is kept
         as ``<name>.backup-YYYYmmdd-HHMMSS``. Otherwise they fail and are left as they are.
+    trust_analyzers : bool
+        False: of a saved analyzer, only data are loaded. Its recording, pickles and arrays of
+        Python objects are left out where loading them could run code (a class that is no known
+        extractor, for example), with a warning in the row of the session. True: everything is
+        loaded, as SpikeInterface does; only for analyzers of people whose programs you would run.
+        Of Kilosort/phy folders nothing is ever run.
     progress_bar : bool
 
     Returns
@@ -159,7 +166,9 @@ def run_batch(
     _check_arguments(checked, client, num_workers, num_threads)
     sessions = gather_sessions(folders, checked)
     batch = _prepare(output_folder, sessions, checked)
-    options = Options(num_threads, overwrite, retry_failed, run=uuid.uuid4().hex)
+    options = Options(
+        num_threads, overwrite, retry_failed, uuid.uuid4().hex, trust_analyzers=trust_analyzers
+    )
     rows: list[dict[str, Any] | None] = [None] * len(sessions)
     with (
         _running(sessions, batch, options, client, num_workers) as outcomes,

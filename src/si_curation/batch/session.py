@@ -58,12 +58,15 @@ class Options(NamedTuple):
     run : str
         Name of the run. Dask repeats a task whose result was lost with a worker; a session that
         this run has done is then "done", not "skipped".
+    trust_analyzers : bool
+        Load also what could run code of saved analyzers.
     """
 
     num_threads: int | None = None
     overwrite: bool = False
     retry_failed: bool = False
     run: str = ""
+    trust_analyzers: bool = False
 
 
 def run_session(session: SessionInput, output_folder: str, options: Options) -> dict[str, Any]:
@@ -137,7 +140,9 @@ class _Run:
     def _compute(self, target: Path) -> dict[str, Any]:
         self.batch.remove_unfinished(self.session.name)
         with new_folder(target, self.options.overwrite) as part:
-            analyzer = self._timed("read", lambda: read_session(self.session))
+            analyzer = self._timed(
+                "read", lambda: read_session(self.session, self.options.trust_analyzers)
+            )
             merges, labels = self.session.recipe.merges, self.session.recipe.labels
             if merges is not None:
                 analyzer = self._timed("merges", lambda: suggest_and_merge(analyzer, merges, part))

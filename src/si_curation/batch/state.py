@@ -23,7 +23,7 @@ from si_curation.phy.arrays import Findings
 from si_curation.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.params import data_paths_of, read_params
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
-from si_curation.reading.saving import is_saved_analyzer
+from si_curation.reading.loading import is_saved_analyzer
 
 DONE = "done.json"
 _CHUNK = 1 << 22

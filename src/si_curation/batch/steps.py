@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from spikeinterface.core import SortingAnalyzer, load_sorting_analyzer
+from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import extension_parameters, forget_run_times
 from si_curation.batch.inputs import SessionInput
@@ -21,16 +21,20 @@ from si_curation.curation.session import CurationSession
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
 from si_curation.evidence.merges import suggest_merges
 from si_curation.exporters.phy.export import export_to_phy
+from si_curation.reading.loading import is_saved_analyzer, load_with_warning
 from si_curation.reading.reader import read_kilosort_as_analyzer
-from si_curation.reading.saving import is_saved_analyzer, save_analyzer
+from si_curation.reading.saving import save_analyzer
 
 #: Who decides, in the history of a session.
 DECIDED_BY = "si-curation batch"
 Step = tuple[str, Callable[[], Any]]
 
 
-def read_session(session: SessionInput) -> SortingAnalyzer:
-    """Read a Kilosort/phy folder, or load a saved analyzer of any sorter, into memory."""
+def read_session(session: SessionInput, trust: bool = False) -> SortingAnalyzer:
+    """Read a Kilosort/phy folder, or load a saved analyzer of any sorter, into memory.
+
+    What could run code when an analyzer is loaded is left out, with a warning, unless `trust`.
+    """
     folder = Path(session.folder)
     if not folder.is_dir():
         raise FolderNotFoundError(f"{folder} does not exist, expected a folder")
@@ -43,7 +47,7 @@ def read_session(session: SessionInput) -> SortingAnalyzer:
             f"{folder} is a saved analyzer, to which reading options ({', '.join(changed)}) do not "
             "apply: leave them out, or run it in another batch"
         )
-    return load_sorting_analyzer(folder).copy()
+    return load_with_warning(folder, trust).copy()
 
 
 def _options(reading: Reading) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from spikeinterface.core import SortingAnalyzer, load_sorting_analyzer
+from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import FolderNotFoundError, MissingDataError, SiCurationError
 
@@ -26,9 +26,11 @@ def open_source(
     sampling_frequency: float | None = None,
     gain_to_uv: float | None = None,
     periods: Sequence[tuple[float, float]] = (),
+    *,
+    trust: bool,
 ) -> SortingAnalyzer:
-    """Load a saved analyzer, or read a Kilosort/phy folder; set the periods that are given."""
-    analyzer = _open(source, sampling_frequency, gain_to_uv)
+    """Read a Kilosort/phy folder, or load a saved analyzer; set the periods that are given."""
+    analyzer = _open(source, sampling_frequency, gain_to_uv, trust)
     if periods:
         from si_curation.reading.observed import set_observed_periods
 
@@ -37,19 +39,29 @@ def open_source(
 
 
 def _open(
-    source: Path, sampling_frequency: float | None, gain_to_uv: float | None
+    source: Path, sampling_frequency: float | None, gain_to_uv: float | None, trust: bool
 ) -> SortingAnalyzer:
     if not source.is_dir():
         raise FolderNotFoundError(f"{source} does not exist, expected an analyzer or a folder")
-    from si_curation.reading.saving import is_saved_analyzer
+    from si_curation.reading.loading import is_saved_analyzer
 
     if is_saved_analyzer(source):
-        return load_sorting_analyzer(source)
+        return load_analyzer(source, trust)
     from si_curation.reading.reader import read_kilosort_as_analyzer
 
     return read_kilosort_as_analyzer(
         source, sampling_frequency=sampling_frequency, gain_to_uV=gain_to_uv
     )
+
+
+def load_analyzer(folder: Path, trust: bool) -> SortingAnalyzer:
+    """Load a saved analyzer; note on standard error what was left out."""
+    from si_curation.reading.loading import load_saved_analyzer
+
+    loaded = load_saved_analyzer(folder, trust=trust, advice="--trust")
+    if loaded.message:
+        click.echo(f"Note: {loaded.message}", err=True)
+    return loaded.analyzer
 
 
 def read_folder(

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from spikeinterface.core import SortingAnalyzer, load_sorting_analyzer
+from spikeinterface.core import SortingAnalyzer
 
-from si_curation.cli.analyzers import save
-from si_curation.cli.options import PATH, folder_argument
+from si_curation.cli.analyzers import load_analyzer, save
+from si_curation.cli.options import PATH, folder_argument, trust_option
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
 _MOST_SHOWN = 10
@@ -32,6 +32,7 @@ _MOST_SHOWN = 10
     show_default=True,
     help="auto: the sorter's orientation; phy: as phy shows; none: as stored.",
 )
+@trust_option
 def attach(
     analyzer: Path,
     folder: Path,
@@ -39,6 +40,7 @@ def attach(
     in_place: bool,
     frame_offset: int | None,
     unwhiten: Literal["auto", "phy", "none"],
+    trust: bool,
 ) -> None:
     """Attach a Kilosort/phy folder to a saved SortingAnalyzer: templates and lineage of its spikes.
 
@@ -47,7 +49,7 @@ def attach(
     """
     from si_curation.extensions.template_assignment import attach_kilosort_folder
     from si_curation.quality.template_agreement import has_both_kinds
-    from si_curation.reading.saving import is_saved_analyzer
+    from si_curation.reading.loading import is_saved_analyzer
 
     if output is not None and in_place:
         raise ParameterError("give --output or --in-place, not both")
@@ -55,7 +57,11 @@ def attach(
         raise OutputExistsError(f"{output} exists; give another --output")
     if not analyzer.is_dir() or not is_saved_analyzer(analyzer):
         raise FolderNotFoundError(f"{analyzer} is not a saved SortingAnalyzer")
-    loaded = load_sorting_analyzer(analyzer)
+    loaded = load_analyzer(analyzer, trust)
+    if in_place and loaded.format == "memory":
+        raise ParameterError(
+            f"{analyzer} was not loaded whole, and is not written to: give --output, or --trust"
+        )
     if not in_place:
         loaded = loaded.save_as(format="memory")
     found = attach_kilosort_folder(

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from si_curation.cli.options import PATH
+from si_curation.cli.options import PATH, trust_option
 from si_curation.cli.tables import format_numbers, shorten
 
 
@@ -23,6 +23,7 @@ from si_curation.cli.tables import format_numbers, shorten
 @click.option(
     "--overwrite", is_flag=True, help="Compute again what has changed; the old is kept beside it."
 )
+@trust_option
 @click.option("--example-recipe", is_flag=True, help="Print a recipe to begin with.")
 @click.pass_context
 def batch(
@@ -35,6 +36,7 @@ def batch(
     scheduler: str | None,
     retry_failed: bool,
     overwrite: bool,
+    trust: bool,
     example_recipe: bool,
 ) -> None:
     """Run the steps of RECIPE on each of many sessions, with Dask.
@@ -69,6 +71,7 @@ def batch(
         num_threads=threads,
         retry_failed=retry_failed,
         overwrite=overwrite,
+        trust_analyzers=trust,
     )
     click.echo(_as_text(result.table))
     for note in result.notes:

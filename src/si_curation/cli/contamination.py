@@ -12,6 +12,7 @@ from si_curation.cli.options import (
     sampling_frequency_option,
     source_argument,
     table_output_option,
+    trust_option,
 )
 from si_curation.cli.tables import check_table_output, write_or_print
 
@@ -22,18 +23,20 @@ from si_curation.cli.tables import check_table_output, write_or_print
 @click.option("--refractory-period-ms", type=float, help="Default: from each autocorrelogram.")
 @periods_option
 @sampling_frequency_option
+@trust_option
 def contamination(
     source: Path,
     output: Path | None,
     refractory_period_ms: float | None,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
+    trust: bool,
 ) -> None:
     """Estimate how contaminated each unit is, by every common method."""
     from si_curation.quality.contamination import contamination_panel
 
     check_table_output(output)
-    analyzer = open_source(source, sampling_frequency, periods=periods)
+    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
     table = contamination_panel(analyzer, refractory_period_ms=refractory_period_ms)
     shown = [
         "num_spikes",

@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from si_curation.cli.analyzers import open_source
-from si_curation.cli.options import PATH, sampling_frequency_option, source_argument
+from si_curation.cli.options import (
+    PATH,
+    sampling_frequency_option,
+    source_argument,
+    trust_option,
+)
 
 
 @click.command()
@@ -20,14 +25,19 @@ from si_curation.cli.options import PATH, sampling_frequency_option, source_argu
 )
 @click.option("--web", is_flag=True, help="In the browser instead of a window.")
 @sampling_frequency_option
+@trust_option
 def gui(
-    source: Path, curation_json: Path | None, web: bool, sampling_frequency: float | None
+    source: Path,
+    curation_json: Path | None,
+    web: bool,
+    sampling_frequency: float | None,
+    trust: bool,
 ) -> None:
     """Look at units and curate them in spikeinterface-gui, also without a recording."""
     import si_curation as sic
 
     mode: Any = "web" if web else "desktop"
-    analyzer = open_source(source, sampling_frequency)
+    analyzer = open_source(source, sampling_frequency, trust=trust)
     sic.open_gui(analyzer, curation_json=curation_json, mode=mode)
     if curation_json is not None and curation_json.is_file():
         click.echo(

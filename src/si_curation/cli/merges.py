@@ -13,6 +13,7 @@ from si_curation.cli.options import (
     sampling_frequency_option,
     source_argument,
     table_output_option,
+    trust_option,
 )
 from si_curation.cli.tables import check_table_output, write_or_print
 from si_curation.errors import OutputExistsError
@@ -29,6 +30,7 @@ from si_curation.errors import OutputExistsError
 )
 @periods_option
 @sampling_frequency_option
+@trust_option
 def merges(
     source: Path,
     output: Path | None,
@@ -36,6 +38,7 @@ def merges(
     curation_json: Path | None,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
+    trust: bool,
 ) -> None:
     """Suggest units to merge, best first, with the evidence for each pair."""
     from si_curation.evidence.merges import suggest_merges
@@ -43,7 +46,7 @@ def merges(
     check_table_output(output)
     if curation_json is not None and curation_json.exists():
         raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
-    analyzer = open_source(source, sampling_frequency, periods=periods)
+    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
     if threshold is None:
         found = suggest_merges(analyzer)
     else:

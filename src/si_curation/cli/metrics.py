@@ -13,6 +13,7 @@ from si_curation.cli.options import (
     sampling_frequency_option,
     source_argument,
     table_output_option,
+    trust_option,
 )
 from si_curation.cli.tables import check_table_output, format_numbers, write_table
 from si_curation.errors import ParameterError
@@ -59,6 +60,7 @@ _SHOWN_BY_PHY = (
 )
 @periods_option
 @sampling_frequency_option
+@trust_option
 def metrics(
     source: Path,
     output: Path | None,
@@ -67,12 +69,13 @@ def metrics(
     window_s: float | None,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
+    trust: bool,
 ) -> None:
     """Compute the quality metrics of each unit; no recording is needed."""
     from si_curation.quality.metrics.extension import compute_metrics_in_windows
 
     _check_arguments(source, output, write_phy, window_s)
-    analyzer = open_source(source, sampling_frequency, periods=periods)
+    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
     names = list(metric_names) or None
     if window_s is not None:
         table = compute_metrics_in_windows(analyzer, window_s=window_s, metric_names=names)

@@ -15,9 +15,10 @@ from si_curation.cli.options import (
     periods_option,
     sampling_frequency_option,
     source_argument,
+    trust_option,
 )
 from si_curation.errors import ParameterError
-from si_curation.reading.saving import is_saved_analyzer
+from si_curation.reading.loading import is_saved_analyzer
 
 
 @click.command("export-nwb")
@@ -61,6 +62,7 @@ from si_curation.reading.saving import is_saved_analyzer
 @gain_option
 @periods_option
 @sampling_frequency_option
+@trust_option
 @click.option("--overwrite", is_flag=True, help="Replace OUT.nwb once the new file is complete.")
 def export_nwb(
     source: Path,
@@ -77,6 +79,7 @@ def export_nwb(
     gain_to_uv: float | None,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
+    trust: bool,
     overwrite: bool,
 ) -> None:
     """Write the units of a Kilosort/phy folder or a SortingAnalyzer to an NWB file."""
@@ -84,7 +87,7 @@ def export_nwb(
     from si_curation.exporters.nwb.given_times import read_spike_times
 
     times = None if spike_times is None else read_spike_times(spike_times)
-    analyzer = _open(source, gain_to_uv, sampling_frequency, periods)
+    analyzer = _open(source, gain_to_uv, sampling_frequency, periods, trust)
     written = export_to_nwb(
         analyzer,
         output,
@@ -111,7 +114,8 @@ def _open(
     gain_to_uv: float | None,
     sampling_frequency: float | None,
     periods: tuple[tuple[float, float], ...],
+    trust: bool,
 ) -> SortingAnalyzer:
     if gain_to_uv is not None and is_saved_analyzer(source):
         raise ParameterError(f"--gain-to-uv is for a folder, and {source} is an analyzer")
-    return open_source(source, sampling_frequency, gain_to_uv, periods)
+    return open_source(source, sampling_frequency, gain_to_uv, periods, trust=trust)

@@ -26,6 +26,12 @@ sampling_frequency_option = click.option(
 gain_option = click.option(
     "--gain-to-uv", type=float, help="For a folder: uV per unit of its raw data, if known."
 )
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Load all of a saved analyzer, also what can run code: pickles, and classes that are not "
+    "known. Only if you trust whom it is from.",
+)
 periods_option = click.option(
     "--period",
     "periods",

@@ -13,6 +13,7 @@ from si_curation.cli.options import (
     folder_argument,
     sampling_frequency_option,
     source_argument,
+    trust_option,
 )
 
 
@@ -33,6 +34,7 @@ from si_curation.cli.options import (
 @click.option("--copy-recording", is_flag=True, help="Write the recording into the folder too.")
 @click.option("--overwrite", is_flag=True, help="Move an existing output aside first.")
 @sampling_frequency_option
+@trust_option
 def export_phy(
     source: Path,
     output: Path,
@@ -42,12 +44,13 @@ def export_phy(
     copy_recording: bool,
     overwrite: bool,
     sampling_frequency: float | None,
+    trust: bool,
 ) -> None:
     """Write a folder that phy opens, from a SortingAnalyzer or a Kilosort/phy folder."""
     from si_curation.exporters.phy.export import export_to_phy
 
     written = export_to_phy(
-        open_source(source, sampling_frequency),
+        open_source(source, sampling_frequency, trust=trust),
         output,
         curation=curation,
         complete=complete,

@@ -8,7 +8,13 @@ import click
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.analyzers import compute_available, open_source
-from si_curation.cli.options import PATH, periods_option, sampling_frequency_option, source_argument
+from si_curation.cli.options import (
+    PATH,
+    periods_option,
+    sampling_frequency_option,
+    source_argument,
+    trust_option,
+)
 from si_curation.errors import SiCurationError
 
 #: What costs little beside reading the folder.
@@ -29,6 +35,7 @@ _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
 @periods_option
 @sampling_frequency_option
+@trust_option
 def report(
     source: Path,
     output: Path,
@@ -36,13 +43,14 @@ def report(
     overwrite: bool,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
+    trust: bool,
 ) -> None:
     """Write one HTML page of a sorting that opens offline, to look at and to send."""
     from si_curation.files import check_output_file
     from si_curation.report.export import export_report
 
     check_output_file(output, overwrite, kind="an .html file")
-    analyzer = open_source(source, sampling_frequency, periods=periods)
+    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
     _compute_missing(analyzer)
     written = export_report(analyzer, output, title=title, overwrite=overwrite)
     size = written.stat().st_size / 1e6

@@ -29,6 +29,7 @@ from si_curation.errors import Finding, ParameterError
 from si_curation.phy.arrays import Findings, one_line
 from si_curation.phy.folder import read_parts
 from si_curation.phy.params import is_rate
+from si_curation.reading.loading import is_saved_analyzer
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ CHECKS: dict[str, Check] = {
     "raw_size": raw.check_raw_size,
     "pickles": safety.check_pickles,
     "code": safety.check_code,
+    "saved_analyzer": safety.check_saved_analyzer,
     "spike_count": spikes.check_spike_count,
     "spike_order": spikes.check_order,
     "spikes_before_start": spikes.check_negative,
@@ -106,7 +108,8 @@ def check_phy_folder(
     Returns
     -------
     list of Finding
-        Errors first. "error": `read_phy_folder` refuses the folder; "warning": it is read, but
+        Errors first. "error": `read_phy_folder` refuses the folder, or SpikeInterface would run
+        code if it loaded a saved analyzer that is there; "warning": it is read, but
         something is wrong, or will go wrong in phy or other programs; "info": good to know.
         ``.check`` names the check, ``.evidence`` has the figures (counts, first rows, ids).
 
@@ -152,6 +155,11 @@ def _is_phy_folder(path: Path, findings: Findings) -> bool:
     names = os.listdir(path)
     if any(name in names for name in _CORE):
         return True
+    if is_saved_analyzer(path):
+        findings.check = "saved_analyzer"
+        safety.find_untrusted_parts(path, findings)
+        findings.check = "folder"
+        advice = "it is a saved SortingAnalyzer: only what is unsafe in it was looked for"
     below = _folders_below(path)
     if below:
         advice = f"check what is below it: {', '.join(below)}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.phy.arrays import Findings, read_npy_header, shortened
+from si_curation.reading.trust import untrusted_parts
 
 _PICKLES = (".pkl", ".pickle", ".joblib", ".p")
 _CODE = (".py", ".pyc", ".m", ".sh", ".bat", ".cmd", ".ps1", ".exe", ".ipynb", ".so", ".dll")
@@ -87,6 +88,22 @@ def check_code(facts: FolderFacts, findings: Findings) -> None:
             f"{plural(len(found), 'file')} in the folder that can be run: {listed(found)}",
             "nothing of it is run here; phy runs params.py alone",
             files=first_of(found),
+        )
+
+
+def check_saved_analyzer(facts: FolderFacts, findings: Findings) -> None:
+    """Find what of a saved analyzer in the folder runs code when SpikeInterface loads it."""
+    find_untrusted_parts(facts.folder, findings)
+
+
+def find_untrusted_parts(folder: Path, findings: Findings) -> None:
+    """Add a finding for each part of a saved analyzer that is not known to be data."""
+    for part in untrusted_parts(folder):
+        findings.error(
+            part.path,
+            f"{part.reason}: loading the folder as an analyzer can run code",
+            "do not load it with SpikeInterface unless you trust whom it is from; the commands of "
+            "this package leave it out without --trust",
         )
 
 

@@ -36,11 +36,6 @@ def check_output(format: str, folder: str | Path | None) -> Path | None:
     return target
 
 
-def is_saved_analyzer(folder: Path) -> bool:
-    """Return whether a folder looks like a saved SortingAnalyzer."""
-    return folder.suffix == ".zarr" or (folder / "recording_info").is_dir()
-
-
 def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) -> SortingAnalyzer:
     """Save under a temporary name beside the target, then rename: never half an analyzer.
 

@@ -1,0 +1,120 @@
+"""No command runs what is in a folder that it is given."""
+
+import shutil
+import warnings
+
+import pytest
+
+import si_curation as sic
+from helpers.planted_code import VECTORS, ZARR_VECTORS, copy_planted
+from si_curation.cli import main
+
+RECIPE = "extensions: [unit_similarity]\nexports: {analyzer: zarr, tables: [contamination]}\n"
+NWB = '{"NWBFile": {"session_start_time": "2026-01-01T00:00:00+00:00"}}'
+#: Every command that takes a folder, with {source} for it and {out} for a place to write to.
+COMMANDS = {
+    "report": "report {source} {out}/page.html",
+    "export-phy": "export-phy {source} {out}/phy",
+    "export-nwb": "export-nwb {source} {out}/units.nwb --metadata {out}/nwb.json",
+    "merges": "merges {source} --output {out}/merges.csv",
+    "contamination": "contamination {source} --output {out}/contamination.csv",
+    "metrics": "metrics {source} --output {out}/metrics.csv",
+    "connections": "connections {source} --output {out}/connections.csv",
+    "batch": "batch {out}/recipe.yaml {source} --output {out}/batch --workers 0",
+    "check": "check {source}",
+    "info": "info {source}",
+    "demo": "demo --folder {source} --output {out}/demo",
+    "compute": "compute {source} {out}/computed",
+    "lineage": "lineage {source}",
+    "cluster-info": "cluster-info {source}",
+    "restore": "restore {source}",
+    "gui": "gui {source}",
+    "attach": "attach {source} {example} --output {out}/attached",
+    "attach-in-place": "attach {source} {example} --in-place",
+}
+LOADING = {"report", "export-phy", "merges", "contamination", "metrics", "connections", "attach"}
+QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
+QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
+
+
+def cases():
+    for command in COMMANDS:
+        for name in (*VECTORS, *ZARR_VECTORS):
+            marks = () if (command, name) in QUICK else pytest.mark.slow
+            yield pytest.param(command, name, marks=marks)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clean")
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    analyzer.save_as(format="binary_folder", folder=root / "analyzer")
+    analyzer.save_as(format="zarr", folder=root / "analyzer.zarr")
+    return root
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sic, "open_gui", lambda *args, **kwargs: None)
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "nwb.json").write_text(NWB)
+
+    def call(command, source, *more):
+        text = COMMANDS[command]
+        words = [
+            word.format(source=source, out=tmp_path, example=sic.example_folder())
+            for word in text.split()
+        ]
+        warnings.simplefilter("ignore")
+        with pytest.raises(SystemExit) as stop:
+            main([*words, *more])
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+def test_every_command_is_tried():
+    from si_curation.cli.main import cli
+
+    assert {name.removesuffix("-in-place") for name in COMMANDS} == set(cli.commands)
+
+
+@pytest.mark.parametrize(("command", "name"), list(cases()))
+def test_no_command_runs_code_of_a_saved_analyzer(run, clean, tmp_path, command, name):
+    suffix = ".zarr" if name in ZARR_VECTORS else ""
+    marker = tmp_path / "ran"
+    folder = copy_planted(clean / f"analyzer{suffix}", tmp_path / f"planted{suffix}", name, marker)
+    code, out, err = run(command, folder)
+    assert not marker.exists()
+    if command == "check":
+        assert code == 2
+        assert "can run code" in out
+    elif command == "attach-in-place":
+        assert code == 2
+        assert "--trust" in err
+    elif command in LOADING and "compressor" not in name:
+        assert code == 0, err
+        assert err.count("left out") == 1
+        assert "--trust" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"restore", "gui"}))
+@pytest.mark.parametrize("name", VECTORS)
+def test_a_kilosort_folder_with_an_analyzer_in_it(run, clean, tmp_path, command, name):
+    marker = tmp_path / "ran"
+    folder = copy_planted(clean / "analyzer", tmp_path / "planted", name, marker)
+    shutil.copytree(sic.example_folder(), folder, dirs_exist_ok=True)
+    run(command, folder)
+    assert not marker.exists()
+
+
+def test_trust_loads_it(run, clean, tmp_path):
+    marker = tmp_path / "ran"
+    folder = copy_planted(
+        clean / "analyzer", tmp_path / "planted", "class_in_recording_json", marker
+    )
+    run("contamination", folder, "--trust")
+    assert marker.exists()
