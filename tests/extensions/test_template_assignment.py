@@ -17,6 +17,7 @@ from spikeinterface.core import load_sorting_analyzer
 import si_curation as sic
 from helpers.assignments import ASSIGNMENT, BEST, TABLE, extension, naive_ranking, ranked
 from oracles import folders as naive
+from si_curation.kernels.channels import centre_of_signal
 
 BOTH = [ASSIGNMENT, BEST]
 COLUMNS = {
@@ -575,8 +576,17 @@ def test_changes_one_after_the_other(folder, analyzer):
 
 def test_locations_follow_the_templates(folder, analyzer):
     merged = change_merge(analyzer)
+    assignment = extension(merged)
+    counts, amplitudes = assignment.get_template_counts(), assignment.get_template_amplitudes()
+    expected = centre_of_signal(counts.toarray() @ amplitudes, merged.get_channel_locations())
+    np.testing.assert_allclose(extension(merged, "unit_locations").get_data(), expected)
+
+
+def test_locations_by_another_method_stay_of_that_method(folder, analyzer):
+    with_other = analyzer.copy()
+    with_other.compute("unit_locations", method="center_of_mass")
+    merged = change_merge(with_other)
     found = extension(merged, "unit_locations").get_data().copy()
-    merged.delete_extension("unit_locations")
     merged.compute("unit_locations", method="center_of_mass")
     np.testing.assert_array_equal(found, extension(merged, "unit_locations").get_data())
 

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oracles import folders as naive
-from si_curation.kernels.channels import nearest_channels, neighbourhood, rank_channels
+from si_curation.kernels.channels import (
+    centre_of_signal,
+    nearest_channels,
+    neighbourhood,
+    rank_channels,
+)
 
 
 @st.composite
@@ -115,3 +120,42 @@ def test_no_templates_or_no_channels(shape):
     candidates = neighbourhood(amplitudes, positions, shanks)
     assert candidates.shape == shape
     assert rank_channels(amplitudes, candidates).shape[0] == shape[0]
+
+
+# ------------------------------------------------------------------------------- centre of signal
+
+
+def naive_centre(amplitudes, positions, least, radius_um):
+    best = int(np.argmax(amplitudes))
+    if not amplitudes[best] > 0:
+        return np.full(2, np.nan)
+    total, sums = 0.0, np.zeros(2)
+    for amplitude, place in zip(amplitudes, positions, strict=True):
+        near = np.linalg.norm(place - positions[best]) <= radius_um
+        if near and amplitude >= least * amplitudes[best]:
+            total += amplitude**2
+            sums += amplitude**2 * place
+    return sums / total
+
+
+@given(st.integers(0, 10_000), st.floats(0.05, 1), st.floats(1, 200))
+def test_centre_of_signal_as_by_a_loop(seed, least, radius_um):
+    random = np.random.default_rng(seed)
+    num_templates, num_channels = random.integers(0, 5), random.integers(1, 12)
+    amplitudes = random.gamma(0.5, size=(num_templates, num_channels))
+    amplitudes[random.random(num_templates) < 0.2] = 0
+    positions = random.uniform(0, 200, size=(num_channels, 2))
+    found = centre_of_signal(amplitudes, positions, least=least, radius_um=radius_um)
+    assert found.shape == (num_templates, 2)
+    for row, one in zip(found, amplitudes, strict=True):
+        np.testing.assert_allclose(row, naive_centre(one, positions, least, radius_um))
+
+
+def test_far_and_weak_channels_do_not_move_the_centre():
+    positions = np.column_stack([np.zeros(200), 20.0 * np.arange(200)])
+    amplitudes = np.full((1, 200), 0.3)
+    amplitudes[0, 9:12] = [0.8, 1.0, 0.8]
+    np.testing.assert_allclose(centre_of_signal(amplitudes, positions), [[0.0, 200.0]])
+    with_nan = amplitudes.copy()
+    with_nan[0, 150] = np.nan
+    np.testing.assert_allclose(centre_of_signal(with_nan, positions), [[0.0, 200.0]])

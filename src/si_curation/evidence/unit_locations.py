@@ -7,14 +7,16 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
+from si_curation.kernels.channels import centre_of_signal
 from si_curation.reading.probe import locations_extension, planar_locations
+from si_curation.reading.unit_templates import locations_of_units
 
 
 def unit_locations(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     """Return the location of each unit.
 
-    That of the extension "unit_locations" where it is computed; else the centre of mass of the
-    squared peak-to-peak amplitudes of the unit's templates.
+    That of the extension "unit_locations" where it is computed; else the centre of the channels
+    with signal (`centre_of_signal`) of the unit's templates.
 
     Returns
     -------
@@ -24,7 +26,7 @@ def unit_locations(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     extension = locations_extension(analyzer, "unit_locations")
     if extension is not None:
         return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
-    return _centres_of_mass(analyzer)
+    return _centres_of_signal(analyzer)
 
 
 def unit_distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
@@ -34,19 +36,14 @@ def unit_distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     return np.sqrt((difference**2).sum(axis=2))
 
 
-def _centres_of_mass(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
+def _centres_of_signal(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
+    positions = planar_locations(analyzer)
     assignment = analyzer.get_extension("template_assignment")
     if assignment is not None:
-        per_template = assignment.get_template_amplitudes().astype(np.float64)
-        amplitudes = assignment.get_template_counts() @ per_template
-    else:
-        extension = analyzer.get_extension("templates")
-        if extension is None:
-            return np.full((len(analyzer.unit_ids), 2), np.nan)
-        amplitudes = np.ptp(np.nan_to_num(as_array(extension.get_data())), axis=1).astype(float)
-    weights = amplitudes**2
-    total = weights.sum(axis=1, keepdims=True)
-    locations = planar_locations(analyzer)
-    return np.divide(
-        weights @ locations, total, out=np.full((len(weights), 2), np.nan), where=total > 0
-    )
+        counts, amplitudes = assignment.get_template_counts(), assignment.get_template_amplitudes()
+        return locations_of_units(counts, amplitudes, positions)
+    extension = analyzer.get_extension("templates")
+    if extension is None:
+        return np.full((len(analyzer.unit_ids), 2), np.nan)
+    templates = np.nan_to_num(as_array(extension.get_data(operator="average")))
+    return centre_of_signal(np.ptp(templates, axis=1), positions)

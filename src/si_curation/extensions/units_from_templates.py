@@ -40,8 +40,10 @@ from si_curation.reading.components import (
 from si_curation.reading.features import SorterFeatures
 from si_curation.reading.probe import planar_locations, shanks_of
 from si_curation.reading.unit_templates import (
+    LOCATION_PARAMS,
     SIMILARITY_PARAMS,
     cosine_similarity,
+    locations_of_units,
     main_channels,
     sparsity_mask,
     union_of_channels,
@@ -152,6 +154,7 @@ def update_units(change: UnitChange, assignment: Any, counts: sparse.csr_array) 
     set_main_channels(after, main)
     if follows.templates:
         _update_templates(change, counts, assignment.get_templates())
+        _update_locations(change, counts, assignment)
     if components is not None:
         made = {"pca_projection": components.values}
         put_extension(after, loaded_extensions(before)[COMPONENTS], made)
@@ -204,8 +207,18 @@ def _update_templates(
         if extension.params != SIMILARITY_PARAMS:
             run_again(extension)
             np.nan_to_num(extension.get_data(), copy=False)  # of units without a template
-    if LOCATIONS in before:
+
+
+def _update_locations(change: UnitChange, counts: sparse.csr_array, assignment: Any) -> None:
+    before = loaded_extensions(change.before)
+    if TEMPLATES not in before or LOCATIONS not in before:
+        return
+    if before[LOCATIONS].params != LOCATION_PARAMS:
         run_again(put_extension(change.after, before[LOCATIONS], {}))
+        return
+    places = planar_locations(change.before)
+    made = locations_of_units(counts, assignment.get_template_amplitudes(), places)
+    put_extension(change.after, before[LOCATIONS], {"unit_locations": made})
 
 
 def _update_metrics(change: UnitChange) -> None:

@@ -39,11 +39,12 @@ from si_curation.reading.components import (
     wants_components,
 )
 from si_curation.reading.observed import OBSERVED_PROPERTY, observed_text
-from si_curation.reading.probe import make_rec_attributes, match_recording
+from si_curation.reading.probe import make_rec_attributes, match_recording, planar_locations
 from si_curation.reading.saving import check_output, save_analyzer
 from si_curation.reading.spike_selection import SpikeSelection, select_spikes, warn_of_dropped
 from si_curation.reading.templates import SorterTemplates, Unwhiten, make_sorter_templates
 from si_curation.reading.unit_templates import (
+    locations_of_units,
     main_channels,
     set_unit_templates,
     sparsity_mask,
@@ -85,8 +86,8 @@ def read_kilosort_as_analyzer(
     phy's group or "unsorted". No recording is needed: ``random_spikes``, ``templates`` (mean of the
     sorter's templates weighted by spike counts, on the union of their channels),
     ``template_assignment``, ``spike_amplitudes``, ``spike_locations`` (where the folder has
-    positions), ``principal_components`` (where it has features), ``unit_locations`` and
-    ``template_similarity`` are there at once.
+    positions), ``principal_components`` (where it has features), ``unit_locations`` (centre of the
+    channels with signal) and ``template_similarity`` are there at once.
 
     Parameters
     ----------
@@ -447,6 +448,7 @@ def _inject(
             "ms_before": folder.num_samples_before * ms,
             "ms_after": (num_samples - folder.num_samples_before) * ms,
         },
+        locations_of_units(spikes.counts, templates.amplitudes, planar_locations(analyzer)),
     )
     assignment = assignment_of_folder(folder, templates, spikes.rows, spikes.template_ids)
     inject_extension(analyzer, "template_assignment", assignment, {})

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from si_curation.evidence.unit_locations import unit_locations
 from si_curation.report.context import ReportContext
 from si_curation.report.formatting import format_value
-from si_curation.report.summary import unit_places
 
 # Okabe and Ito's colours, which people with colour vision deficiencies tell apart
 GROUP_COLOURS = {"good": "#0072B2", "mua": "#E69F00", "noise": "#888888", "unsorted": "#009E73"}
@@ -37,7 +37,7 @@ def probe_map(context: ReportContext) -> dict[str, Any]:
         in the drawing; ``colours`` by label; ``unplaced``: units without a place.
     """
     channels = context.channel_places
-    places = unit_places(context)[context.rows]
+    places = unit_locations(context.analyzer)[context.rows]
     known = np.isfinite(places).all(axis=1)
     both = np.concatenate([channels, places[known]])
     low, high = _range(both)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation._spikeinterface import as_array
+from si_curation.evidence.unit_locations import unit_locations
 from si_curation.reading.probe import locations_extension, shanks_of
 from si_curation.reading.templates import describe_unwhitening
 from si_curation.report.columns import PROPERTIES, Column
@@ -90,22 +91,6 @@ def _folder_name(context: ReportContext) -> str:
     return PurePath(str(folder).replace("\\", "/")).name if folder else ""
 
 
-def unit_places(context: ReportContext) -> NDArray[np.float64]:
-    """Return the position of each unit (n_units, 2) in µm; NaN where it is not known."""
-    analyzer = context.analyzer
-    extension = locations_extension(analyzer, "unit_locations")
-    if extension is not None:
-        return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
-    places = np.full((len(analyzer.unit_ids), 2), np.nan)
-    best = context.extension("template_best_channels")
-    if best is not None:
-        positions = context.channel_places
-        for row, channels in enumerate(best.get_data(outputs="indices").values()):
-            if channels.size:
-                places[row] = positions[channels[0]]
-    return places
-
-
 def depth_over_time(context: ReportContext, places: NDArray) -> dict[str, Any] | None:
     """Return the density of all spikes by depth and time; None where depths are not known."""
     extension = locations_extension(context.analyzer, "spike_locations")
@@ -128,7 +113,7 @@ def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, A
     """Return the numbers of the charts of the summary."""
     return {
         "rate": rate_over_time(context.times_s(slice(None)), context.duration_s),
-        "depth": depth_over_time(context, unit_places(context)),
+        "depth": depth_over_time(context, unit_locations(context.analyzer)),
         "distributions": _distributions(columns),
         "segment_starts_s": context.segment_starts_s[1:].tolist(),
     }
