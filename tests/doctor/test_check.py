@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import si_curation as sic
@@ -230,6 +231,131 @@ def test_rows_of_unsorted_files_are_those_of_the_file(clean, tmp_path):
         np.save(folder / f"spike_{name}.npy", values)
     found = [f for f in examine(folder) if f.check == "repeated_spikes" and "twice" in f.what]
     assert found[0].evidence == {"count": 1, "units": [int(clusters[10, 0])], "rows": [1000]}
+
+
+# ------------------------------------------------------------- what is wrong with nothing
+
+
+def test_a_contamination_of_100_is_no_estimate_until_kilosort3(simulate, tmp_path, shared_data):
+    found = {f.check: f for f in examine(shared_data / "ks25_example")}["contamination_range"]
+    assert found.severity == "info"
+    assert found.evidence == {"units": [10], "num_units": 1}
+    for dialect in ("kilosort2", "kilosort3", "kilosort4"):
+        truth = simulate(dialect, num_templates=4, num_channels=8, num_spikes=2000, seed=1)
+        folder = shutil.copytree(truth.folder, tmp_path / dialect)
+        write_rows(folder / "cluster_KSLabel.tsv", "KSLabel", ["good"] * 4)
+        write_rows(folder / "cluster_group.tsv", "KSLabel", ["good"] * 4)
+        write_rows(folder / "cluster_ContamPct.tsv", "ContamPct", [100.0, 3.0, 100.0, 1.0])
+        found = [f for f in examine(folder) if f.check == "contamination_range"]
+        assert [f.severity for f in found] == ["warning" if dialect == "kilosort4" else "info"]
+        assert found[0].evidence["units"] == [0, 2]
+
+
+def write_rows(path, column, values):
+    rows = "".join(f"{i}\t{value}\n" for i, value in enumerate(values))
+    path.write_text(f"cluster_id\t{column}\n{rows}", encoding="utf-8")
+
+
+ALLEN_METRICS = [f"metric_{i}" for i in range(17)]
+ALLEN_BLANK = [f"blank_{i}" for i in range(8)]
+
+
+def with_metrics_of_the_allen_pipeline(simulate, tmp_path, curation):
+    """As that pipeline leaves a folder; with `curation` as phy then saves it."""
+    kwargs = dict(num_templates=6, num_channels=12, num_spikes=3000, seed=3)
+    truth = simulate("kilosort2", **kwargs, curation=curation)
+    folder = shutil.copytree(truth.folder, tmp_path / "sorted")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.random((6, 17)) * 1000, columns=ALLEN_METRICS)
+    table.insert(0, "cluster_id", range(6))
+    table[ALLEN_BLANK] = np.nan
+    table.to_csv(folder / "metrics.csv")
+    if curation:
+        clusters = np.unique(truth.spike_clusters)
+        for name in ALLEN_METRICS:  # eight decimals; new clusters inherit one of their values
+            of = {i: table[name][i] if i < 6 else table[name][1] for i in clusters}
+            rows = "".join(f"{i}\t{value:.8f}\n" for i, value in of.items())
+            text = f"cluster_id\t{name}\n{rows}"
+            (folder / f"cluster_{name}.tsv").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("curation", [None, [("merge", [1, 2]), ("merge", [3, 4])]])
+def test_metrics_of_the_allen_pipeline_are_no_fault(simulate, tmp_path, curation):
+    folder = with_metrics_of_the_allen_pipeline(simulate, tmp_path, curation)
+    findings = examine(folder)
+    assert above_info(findings) == set(), list(map(str, findings))
+    of_table = [f.check for f in findings if f.where == "metrics.csv"]
+    assert sorted(of_table) == (["blank_columns", "table_ids"] if curation else ["blank_columns"])
+    assert len(sic.read_phy_folder(folder).findings) == 0
+
+
+def test_tables_that_differ_are_one_warning_each(simulate, tmp_path):
+    folder = with_metrics_of_the_allen_pipeline(simulate, tmp_path, [("merge", [1, 2])])
+    table = pd.read_csv(folder / "metrics.csv", index_col=0)
+    table.loc[[0, 3], ALLEN_METRICS] += 1  # 1 and 2 are no clusters any more
+    table.to_csv(folder / "metrics.csv")
+    found = [f for f in examine(folder) if f.check == "tables"]
+    assert [(f.severity, f.where) for f in found] == [("warning", "metrics.csv")]
+    assert found[0].evidence["clusters"] == [0, 3]
+    assert "and 12 more" in found[0].what
+
+
+def test_a_value_that_only_the_other_table_has_is_told(simulate, tmp_path):
+    truth = simulate("kilosort2", num_templates=4, num_channels=8, num_spikes=900, seed=1)
+    folder = shutil.copytree(truth.folder, tmp_path / "sorted")
+    (folder / "cluster_note.tsv").write_text("cluster_id\tnote\n0\ta\n", encoding="utf-8")
+    (folder / "notes.tsv").write_text("cluster_id\tnote\n0\ta\n2\tb\n", encoding="utf-8")
+    (found,) = [f for f in examine(folder) if f.check == "tables"]
+    assert found.evidence["clusters"] == [2]
+
+
+@pytest.mark.parametrize("dialect", ["kilosort1.0", "kilosort2", "kilosort4"])
+def test_the_inverse_of_a_probe_that_was_cut_stays_as_it_is(simulate, tmp_path, dialect):
+    """It is a part of the inverse of the whole: making it anew would be wrong."""
+    truth = simulate(dialect, num_templates=6, num_channels=48, num_spikes=1500, seed=2)
+    folder = shutil.copytree(truth.folder, tmp_path / "sorted")
+    kept = np.setdiff1d(np.arange(48), [5, 20, 21, 40])
+    for name in ("whitening_mat", "whitening_mat_inv", "whitening_mat_dat"):
+        path = folder / f"{name}.npy"
+        if path.exists():
+            np.save(path, np.load(path)[np.ix_(kept, kept)])
+    for name in ("channel_map", "channel_positions", "channel_shanks"):
+        path = folder / f"{name}.npy"
+        if path.exists():
+            np.save(path, np.load(path)[kept])
+    np.save(folder / "templates.npy", np.load(folder / "templates.npy")[:, :, kept])
+    for name in ("pc_features", "pc_feature_ind", "templates_ind"):
+        (folder / f"{name}.npy").unlink()
+    found = [f for f in examine(folder) if f.check == "whitening_inverse"]
+    assert [f.severity for f in found] == ["info"]
+    assert "leave both files as they are" in found[0].advice
+    # and a wrong one is not taken for it
+    inverse = np.load(folder / "whitening_mat_inv.npy")
+    rng = np.random.default_rng(0)
+    np.save(folder / "whitening_mat_inv.npy", inverse * rng.uniform(0.5, 1.5, inverse.shape))
+    (found,) = [f for f in examine(folder) if f.check == "whitening_inverse"]
+    assert found.severity == "warning"
+    assert "If channels were cut out" in found.advice
+    assert "remove" not in found.advice
+
+
+def test_few_spikes_matter_where_the_unit_is_called_good(simulate, tmp_path):
+    truth = simulate(num_templates=4, num_channels=8, num_spikes=3000, seed=1)
+    folder = shutil.copytree(truth.folder, tmp_path / "sorted")
+    clusters = np.load(folder / "spike_clusters.npy")
+    few = np.flatnonzero(clusters == 0)[:6]
+    for name in ("clusters", "templates"):
+        values = np.load(folder / f"spike_{name}.npy")
+        values[values == 0] = 1
+        values[few] = 0
+        np.save(folder / f"spike_{name}.npy", values)
+    for label, severity in (("mua", "info"), ("good", "warning")):
+        for name in ("KSLabel", "group"):
+            write_rows(folder / f"cluster_{name}.tsv", "KSLabel", [label, "mua", "mua", "mua"])
+        write_rows(folder / "cluster_ContamPct.tsv", "ContamPct", [0.0, 9.0, 9.0, 9.0])
+        (found,) = [f for f in examine(folder) if f.check == "labels_on_few_spikes"]
+        assert found.severity == severity
 
 
 # ----------------------------------------------------------------------------- not a folder

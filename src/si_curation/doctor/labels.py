@@ -90,11 +90,13 @@ def check_few_spikes(facts: FolderFacts, findings: Findings) -> None:
     if not few:
         return
     few.sort()
-    handful = [(count, cluster_id) for count, cluster_id in few if count < _HANDFUL]
+    # a contamination of 0 alone is what Kilosort 4 writes for clusters of up to 10 spikes
+    called_good = set() if label is None else {i for i, v in label.values.items() if v == "good"}
+    handful = [count for count, i in few if count < _HANDFUL and i in called_good]
     shown = [f"{cluster_id} ({count})" for count, cluster_id in few]
     column = contamination if label is None else label
     report = findings.warning if handful else findings.info
-    ending = f", {len(handful)} of them fewer than {_HANDFUL}" if handful else ""
+    ending = f", {len(handful)} called good have fewer than {_HANDFUL}" if handful else ""
     report(
         column.file,  # type: ignore[union-attr]
         f"{plural(len(few), 'unit')} called good or 0 % contaminated on too few spikes to tell"
@@ -125,6 +127,18 @@ def check_contamination(facts: FolderFacts, findings: Findings) -> None:
         return
     doubtful = [i for i in ids if i not in bad and column.values[i] >= 50]  # type: ignore[operator]
     doubtful = [i for i in doubtful if label.values.get(i) == "good"]
+    if facts.sorter.writes_100_for_unknown:
+        unknown = [i for i in doubtful if column.values[i] == 100]
+        doubtful = [i for i in doubtful if column.values[i] != 100]
+        if unknown:
+            findings.info(
+                column.file,
+                f"ContamPct of {plural(len(unknown), 'unit')} called good is 100, which "
+                f"{facts.sorter.name} writes where it has no estimate: {listed(unknown)}",
+                "do not select by it; contamination_panel estimates the contamination",
+                units=first_of(unknown),
+                num_units=len(unknown),
+            )
     if doubtful:
         findings.warning(
             label.file,

@@ -10,11 +10,11 @@ from pathlib import Path
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.phy.arrays import Findings
-from si_curation.phy.tables import SNAPSHOT, ClusterTable, Value
+from si_curation.phy.tables import SNAPSHOT, ClusterTable, Value, same_value
 
 #: Columns that Kilosort writes for every template.
 SORTER_COLUMNS = ("KSLabel", "ContamPct", "Amplitude")
-_SAVE_IN_PHY = "open the folder in phy and save: it writes all tables anew"
+_SAVE_IN_PHY = "open the folder in phy and save: it writes all columns anew"
 
 
 def _spikes_of(facts: FolderFacts, ids: Iterable[int]) -> int:
@@ -68,7 +68,17 @@ def _report_stale(
             f" and none for {plural(len(missing), 'cluster')} with "
             f"{plural(_spikes_of(facts, missing), 'spike')} ({listed(missing)})"
         )
-    if facts.is_curated and len(are_templates) == len(gone) and missing:
+    columns = facts.parts.columns
+    in_use = [n for n in facts.tables[name].column_names if n in columns]
+    in_use = [n for n in in_use if columns[n].values and columns[n].file == name]
+    if not in_use:
+        findings.info(
+            name,
+            f"is older than the clusters: {what}. Other tables have its columns, and are used",
+            "nothing to do; do not join it to the clusters by number",
+            **evidence,
+        )
+    elif facts.is_curated and len(are_templates) == len(gone) and missing:
         findings.warning(
             name,
             f"covers the sorter's templates, not the clusters: {what}",
@@ -162,6 +172,7 @@ def _ids_as_pandas(path: Path, id_columns: tuple[str, ...]) -> set[int] | None:
 
 def check_blank_columns(facts: FolderFacts, findings: Findings) -> None:
     """Check that columns have values."""
+    by_file: dict[str, list[str]] = {}
     for name, column in facts.parts.columns.items():
         rows = facts.tables.get(column.file)
         if rows is None or column.file.startswith(SNAPSHOT):
@@ -170,15 +181,7 @@ def check_blank_columns(facts: FolderFacts, findings: Findings) -> None:
         if not column.values and name == "group" and not rows.ids:
             findings.info(column.file, "has no label yet", "every cluster counts as unsorted")
         elif not column.values:
-            findings.warning(
-                column.file,
-                f"column {name!r} is blank in all of {plural(len(rows.ids), 'row')}"
-                if rows.ids
-                else "has a header and no row",
-                "restore the values, or remove the file",
-                column=name,
-                num_rows=len(rows.ids),
-            )
+            by_file.setdefault(column.file, []).append(name)
         elif blank:
             report = findings.warning if name in SORTER_COLUMNS else findings.info
             report(
@@ -189,6 +192,29 @@ def check_blank_columns(facts: FolderFacts, findings: Findings) -> None:
                 clusters=first_of(blank),
                 num_clusters=len(blank),
             )
+    for file, names in by_file.items():
+        _report_without_values(facts, findings, file, names)
+
+
+def _report_without_values(
+    facts: FolderFacts, findings: Findings, file: str, names: list[str]
+) -> None:
+    """Report the columns of one file that have no value: lost, or not computed."""
+    table = facts.tables[file]
+    has_others = any(table.cells(name) for name in table.column_names)
+    is_needed = any(name in (*SORTER_COLUMNS, "group") for name in names)
+    report = findings.info if has_others and not is_needed else findings.warning
+    columns = f"column {names[0]!r} is" if len(names) == 1 else f"{len(names)} columns are"
+    shown = "" if len(names) == 1 else f" ({listed(names)})"
+    report(
+        file,
+        f"{columns} blank in all of {plural(len(table.ids), 'row')}{shown}"
+        if table.ids
+        else "has a header and no row",
+        "restore the values if there were any" + ("" if has_others else ", or remove the file"),
+        columns=first_of(names),
+        num_rows=len(table.ids),
+    )
 
 
 def check_cluster_info(facts: FolderFacts, findings: Findings) -> None:
@@ -244,9 +270,7 @@ def _same(shown: Value | None, value: Value | None) -> bool:
     if shown is None or value is None:
         # phy leaves unlabelled clusters blank, other programs write "unsorted"
         return (shown or "unsorted") == (value or "unsorted")
-    if isinstance(shown, str) or isinstance(value, str):
-        return str(shown) == str(value)
-    return abs(shown - value) <= 1e-6 * max(1.0, abs(value)) or (shown != shown and value != value)
+    return same_value(shown, value)
 
 
 def check_columns_after_merges(facts: FolderFacts, findings: Findings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.checks import is_whole_number
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.kernels.templates import peak_to_peak, unwhiten_templates
@@ -12,7 +13,9 @@ from si_curation.phy.arrays import Findings
 
 _MATRIX, _INVERSE = "whitening_mat.npy", "whitening_mat_inv.npy"
 _APPLIED = "whitening_mat_dat.npy"
+_SCALE_OF_KILOSORT4 = 0.005  # of the diagonal of 4.0.0 to 4.0.6
 _TOLERANCE = 0.01  # of W W⁻¹ = 1; float32 files of real folders: 1e-4
+_RANK_TOLERANCE = 0.01  # of the largest singular value
 _SYMMETRIC = 1e-4  # of the largest entry; real ones that are meant to be symmetric: 2e-6
 
 
@@ -47,13 +50,47 @@ def check_inverse(facts: FolderFacts, findings: Findings) -> None:
         why = "; its transpose is"
     elif scale > 0 and _is_one(product / scale):
         why = f"; it is the inverse times {scale:.4g}"
+    num_left_out = _num_left_out(facts, len(product))
+    if not why and _is_block_of_inverse(product, num_left_out):
+        findings.info(
+            _INVERSE,
+            f"is not the inverse of whitening_mat.npy (W·W⁻¹ is off by up to {error:.3g}), but can "
+            "be a part of the inverse of a larger matrix: channels were cut out after sorting",
+            "leave both files as they are: that part is right for the channels that are left",
+            largest_error=error,
+        )
+        return
+    is_cut = num_left_out > 0 and not why
     findings.warning(
         _INVERSE,
         f"is not the inverse of whitening_mat.npy: W·W⁻¹ is off by up to {error:.3g}{why}",
-        "unwhitened templates, amplitudes, depths and best channels are wrong, in phy too; "
-        "remove the file (it is then computed from whitening_mat.npy), or restore it",
+        "unwhitened templates, amplitudes, depths and best channels are wrong, in phy too, if it "
+        "is of another run: restore it"
+        + (
+            f". If channels were cut out after sorting ({num_left_out} of the raw file are not "
+            "here), leave it: it is then a part of the inverse of the whole, and right"
+            if is_cut
+            else ", or remove the file (it is then computed from whitening_mat.npy)"
+        ),
         largest_error=error,
     )
+
+
+def _num_left_out(facts: FolderFacts, num_channels: int) -> int:
+    """Return how many channels of the raw file are not in the folder; 0 where that is not known."""
+    count = facts.parts.params.get("n_channels_dat")
+    return max(0, int(count) - num_channels) if is_whole_number(count) else 0
+
+
+def _is_block_of_inverse(product: np.ndarray, num_left_out: int) -> bool:
+    """Return whether ``A B`` is as of blocks A of a matrix and B of its inverse.
+
+    Then ``1 - A B`` is the product of the two blocks between the channels that are there and those
+    that were left out: its rank is at most their number.
+    """
+    values = np.linalg.svd(np.eye(len(product)) - product, compute_uv=False)
+    rank = int(np.count_nonzero(values > _RANK_TOLERANCE * values[0]))
+    return 0 < rank <= min(num_left_out, len(product) // 2)
 
 
 def _is_one(matrix: np.ndarray) -> bool:
@@ -90,7 +127,7 @@ def _report_applied(
     templates: NDArray[np.floating],
     applied: NDArray[np.floating],
 ) -> None:
-    """Tell of Kilosort 4.0.0 to 4.0.6, which wrote a scale where phy looks for the matrix."""
+    """Report Kilosort 4.0.0 to 4.0.6, which wrote a scale where phy looks for the matrix."""
     sparse = facts.parts.templates.template_channels is not None
     try:
         right = unwhiten_templates(templates, np.linalg.inv(applied).T, sparse).amplitudes
@@ -103,12 +140,17 @@ def _report_applied(
     units = [(unit, row) for unit, row in _units(facts) if right[row].max(initial=0) > 0]
     moved = [unit for unit, row in units if right[row].argmax() != shown[row].argmax()]
     others = f"{len(moved)} of {plural(len(units), 'unit')}"
-    findings.info(
+    matrix = facts.parts.whitening.whitening
+    is_theirs = matrix is None or np.allclose(np.diagonal(matrix), _SCALE_OF_KILOSORT4)
+    report = findings.info if is_theirs else findings.warning
+    report(
         _MATRIX,
-        f"only scales channels, as Kilosort 4.0.0 to 4.0.6 wrote it; the whitening is in {_APPLIED}"
-        f" and is taken from there. phy shows whitened templates, with another best channel for "
+        f"is diagonal{', as Kilosort 4.0.0 to 4.0.6 wrote it' if is_theirs else ''}: the whitening "
+        f"is taken from {_APPLIED}. phy shows whitened templates, with another best channel for "
         f"{others}{' (' + listed(moved) + ')' if moved else ''}",
-        'nothing to do; unwhiten="phy" gives what phy shows',
+        'nothing to do; unwhiten="phy" gives what phy shows'
+        if is_theirs
+        else f"no version wrote it so: put a copy of {_APPLIED} in its place, which is the same",
         num_units=len(units),
         num_units_with_other_channel=len(moved),
         units_with_other_channel=first_of(moved),

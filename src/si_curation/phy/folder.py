@@ -396,7 +396,7 @@ def read_parts(
     findings.check = "features"
     features = read_features(path, spikes.count, templates.count, channels.count, findings)
     findings.check = "tables"
-    columns = read_tables(path, findings)
+    columns = read_tables(path, findings, spikes.cluster_ids)
     return FolderParts(
         params, rate, ops, settings, channels, templates, spikes, whitening, features, columns
     )

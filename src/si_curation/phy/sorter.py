@@ -49,6 +49,11 @@ class SorterIdentity:
         return self.name.startswith("kilosort")
 
     @property
+    def writes_100_for_unknown(self) -> bool:
+        """Whether a ``ContamPct`` of 100 means that there is no estimate: so until Kilosort 3."""
+        return self.always_whitens and self.name != "kilosort4"
+
+    @property
     def amplitudes_are_norms(self) -> bool:
         """Whether ``amplitudes.npy`` holds the norm of the spike's features, not a factor.
 

@@ -94,7 +94,23 @@ def cast_value(text: str) -> Value:
     return text
 
 
-def read_tables(folder: Path, findings: Findings) -> dict[str, ClusterColumn]:
+def same_value(one: Value, other: Value) -> bool:
+    """Return whether two values of a column are the same: numbers to the digits that phy writes.
+
+    Examples
+    --------
+    >>> same_value(0.123456789, 0.12345679), same_value("good", "mua"), same_value(1, "1")
+    (True, False, True)
+    """
+    if isinstance(one, str) or isinstance(other, str):
+        return str(one) == str(other)
+    both_nan = one != one and other != other
+    return both_nan or abs(one - other) <= 1e-6 * max(1.0, abs(other))
+
+
+def read_tables(
+    folder: Path, findings: Findings, cluster_ids: Iterable[int] | None = None
+) -> dict[str, ClusterColumn]:
     """Read all cluster tables of a folder.
 
     A column comes from the file named after it (``cluster_<column>.tsv``) if there is one, from any
@@ -106,12 +122,17 @@ def read_tables(folder: Path, findings: Findings) -> dict[str, ClusterColumn]:
     findings : Findings
         Tables that cannot be read, and rows that cannot be used, are warnings: phy reads the
         folder without them too.
+    cluster_ids : iterable of int, optional
+        The clusters that have spikes: for those, tables of one column should agree. None: for
+        those that both tables have.
 
     Returns
     -------
     dict of str to ClusterColumn
     """
     columns: dict[str, ClusterColumn] = {}
+    rivals: list[ClusterColumn] = []
+    ids = None if cluster_ids is None else [int(i) for i in cluster_ids]
     for path in table_paths(folder):
         table = read_table(path, findings)
         if table is None:
@@ -122,16 +143,49 @@ def read_tables(folder: Path, findings: Findings) -> dict[str, ClusterColumn]:
             if known is None:
                 columns[column.name] = column
             elif path.stem != SNAPSHOT:
-                own_name = f"cluster_{column.name}"
-                if dict(known.values) != dict(column.values):
-                    findings.warning(
-                        path.name,
-                        f"column {column.name!r} differs from the one in {known.file}",
-                        f"the one in {own_name}.tsv is used if there is one",
-                    )
-                if path.stem == own_name:
-                    columns[column.name] = column
+                is_own = path.stem == f"cluster_{column.name}"
+                columns[column.name] = column if is_own else known
+                rivals.append(known if is_own else column)
+    _report_rivals(columns, rivals, ids, findings)
     return columns
+
+
+def _report_rivals(
+    columns: Mapping[str, ClusterColumn],
+    rivals: Sequence[ClusterColumn],
+    cluster_ids: Sequence[int] | None,
+    findings: Findings,
+) -> None:
+    """Add one warning for each file that has other values than the file that is used."""
+    by_file: dict[str, list[tuple[ClusterColumn, list[int]]]] = {}
+    for rival in rivals:
+        used = columns[rival.name].values
+        if cluster_ids is None:
+            ids = [i for i in rival.values if i in used]
+        else:  # a cluster that only the other file has loses its value
+            ids = [i for i in cluster_ids if i in rival.values]
+        ids = [i for i in ids if i not in used or not same_value(rival.values[i], used[i])]
+        if ids:
+            by_file.setdefault(rival.file, []).append((rival, ids))
+    for file, found in by_file.items():
+        shown = ", ".join(repr(rival.name) for rival, _ in found[:5])
+        shown += f" and {len(found) - 5} more" if len(found) > 5 else ""
+        files = ", ".join(dict.fromkeys(columns[rival.name].file for rival, _ in found[:3]))
+        ids = sorted({i for _, its in found for i in its})
+        first = ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
+        what = (
+            f"column {shown} differs from the one in {files}"
+            if len(found) == 1
+            else f"columns {shown} differ from those in {files}{', ...' if len(found) > 3 else ''}"
+        )
+        findings.warning(
+            file,
+            f"{what}: clusters {first}",
+            "a file that is named after its column (cluster_<column>.tsv) is used, else the first; "
+            "remove the values that are not right",
+            columns=[rival.name for rival, _ in found[:10]],
+            clusters=ids[:10],
+        )
 
 
 def table_paths(folder: Path) -> list[Path]:
