@@ -8,6 +8,7 @@ import math
 import shutil
 from datetime import datetime, timezone
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
@@ -163,6 +164,69 @@ def test_merge_suggestions(pair):
     for column in a.columns:
         if a[column].dtype.kind == "f":
             np.testing.assert_allclose(a[column], b[column], rtol=1e-9, err_msg=column)
+
+
+def _same_numbers(a, b):
+    assert list(a.columns) == list(b.columns)
+    assert len(a) == len(b)
+    for column in a.columns:
+        if a[column].dtype.kind in "iufb":
+            np.testing.assert_allclose(a[column], b[column], rtol=1e-9, err_msg=column)
+
+
+@pytest.mark.slow
+def test_bad_merges_and_connections_hang_on_lags_alone(simulate):
+    """Their baselines are of lags of some ms: what was not observed has no pairs of spikes."""
+    kwargs = {**PLAIN, "curation": 2, "num_spikes": 3_000}
+    part = simulate(**kwargs, sorter_settings=PART)
+    only = simulate(**{**kwargs, "duration_s": 30.0}, sorter_settings={"tmax": 30.0})
+    np.testing.assert_array_equal(part.spike_samples - 600_000, only.spike_samples)
+    pair = [sic.read_kilosort_as_analyzer(one.folder) for one in (part, only)]
+    assert _periods(pair[0]) == [[0, 20, 50]]
+    _same_numbers(*(sic.find_bad_merges(one, all_pairs=True) for one in pair))
+    for one in pair:
+        one.compute(["template_best_channels", "cross_correlograms"])
+    _same_numbers(*(sic.find_monosynaptic_connections(one, return_all=True) for one in pair))
+
+
+def test_rules_for_labels(pair):
+    rates = [one.sorting.count_num_spikes_per_unit(outputs="array") / 30.0 for one in pair]
+    border = float(np.median(rates[0]))
+    rules = [("firing_rate", "<", border, "quiet")]
+    labels = []
+    for one in pair:
+        metrics = one.compute("curation_metrics", metric_names=["firing_rate"], save=False)
+        table = metrics.get_data()
+        labels.append(sic.label_units(one, rules, table, otherwise="active").table["label"])
+    assert labels[0].tolist() == labels[1].tolist()
+    expected = np.where(rates[0] < border, "quiet", "active")
+    assert labels[0].tolist() == expected.tolist()
+    assert len(set(expected)) == 2
+
+
+def test_unit_overview(pair):
+    from si_curation.views.unit_overview import key_numbers
+    from si_curation.views.units import DrawnUnit
+
+    shown = [key_numbers(one, DrawnUnit((0,), "0", "k")) for one in pair]
+    count = int(np.sum(pair[0].sorting.to_spike_vector()["unit_index"] == 0))
+    assert shown[0] == shown[1]
+    assert float(shown[0]["firing rate"].split()[0]) == pytest.approx(count / 30.0, rel=1e-2)
+    plt.close(sic.plot_unit_overview(pair[0], 0).figure)
+
+
+def test_rates_of_the_page_are_empty_where_nothing_was_observed(pair, tmp_path):
+    from helpers.report_page import ReportPage
+
+    sic.export_report(pair[0], tmp_path / "page.html")
+    page = ReportPage(tmp_path / "page.html")
+    for its in [page.data["session"]["rate"], *(unit["rate"] for unit in page.units)]:
+        rates, edges = its["rate_hz"], np.array(its["edges_s"])
+        outside = edges[1:] <= 20
+        assert [rate is None for rate in rates] == outside.tolist()
+    spikes = pair[0].sorting.to_spike_vector()
+    inside = np.array([rate or 0.0 for rate in page.data["session"]["rate"]["rate_hz"]])
+    assert np.sum(inside * np.diff(edges)) == pytest.approx(spikes.size)
 
 
 def test_nwb_intervals_and_the_page(pair, tmp_path):

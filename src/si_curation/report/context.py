@@ -77,6 +77,11 @@ class ReportContext:
         return observed_periods(self.analyzer)
 
     @cached_property
+    def observed_s(self) -> NDArray[np.float64] | None:
+        """The same in s, segments put end to end (n_periods, 2); None: the whole recording."""
+        return None if self.observed.is_whole else self.observed.end_to_end / self.fs
+
+    @cached_property
     def sorter_run(self) -> SorterRun | None:
         """How the units were sorted; None where the sorter's folder is not known or gone."""
         return sorter_run_of(self.analyzer)

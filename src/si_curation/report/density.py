@@ -26,27 +26,47 @@ def bin_width_s(duration_s: float, max_bins: int = _MAX_BINS) -> float:
     return next((width for width in _NICE_S if width >= wanted), wanted)
 
 
-def rate_over_time(times_s: NDArray[np.floating], duration_s: float) -> dict[str, Any]:
+def rate_over_time(
+    times_s: NDArray[np.floating],
+    duration_s: float,
+    periods_s: NDArray[np.floating] | None = None,
+) -> dict[str, Any]:
     """Return the rate in bins of time; the last bin may be shorter.
+
+    Parameters
+    ----------
+    times_s : array (n_spikes,)
+    duration_s : float
+    periods_s : array (n_periods, 2), optional
+        What was observed; None: everything. The rate of a bin is over what was observed of it.
 
     Returns
     -------
     dict
-        ``edges_s`` (n + 1,), ``rate_hz`` (n,), ``bin_s``.
+        ``edges_s`` (n + 1,), ``rate_hz`` (n,; None where nothing was observed), ``bin_s``.
 
     Examples
     --------
     >>> rate_over_time(np.array([0.1, 0.2, 2.4]), 2.5)["rate_hz"][:4]
     [0.0, 0.0, 0.0, 0.0]
+    >>> rate_over_time(np.array([0.26]), 0.3, np.array([[0.25, 0.3]]))["rate_hz"][:2]
+    [None, None]
     """
     width = bin_width_s(duration_s)
     num_bins = max(int(np.ceil(duration_s / width - 1e-9)), 1)
     edges = np.minimum(np.arange(num_bins + 1) * width, max(duration_s, 1e-9))
     which = np.clip((times_s / width).astype(np.int64), 0, num_bins - 1)
     counts = np.bincount(which, minlength=num_bins)
+    seen = np.diff(edges)
+    if periods_s is not None:
+        before = [np.clip(edges, start, stop) - start for start, stop in periods_s]
+        seen = np.diff(np.sum(before, axis=0))
+        seen[seen < 1e-9 * width] = 0.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rates = (counts / seen).tolist()
     return {
         "edges_s": edges.tolist(),
-        "rate_hz": (counts / np.diff(edges)).tolist(),
+        "rate_hz": [rate if of > 0 else None for rate, of in zip(rates, seen, strict=True)],
         "bin_s": width,
     }
 

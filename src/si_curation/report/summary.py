@@ -112,7 +112,9 @@ def depth_over_time(context: ReportContext, places: NDArray) -> dict[str, Any] |
 def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, Any]:
     """Return the numbers of the charts of the summary."""
     return {
-        "rate": rate_over_time(context.times_s(slice(None)), context.duration_s),
+        "rate": rate_over_time(
+            context.times_s(slice(None)), context.duration_s, context.observed_s
+        ),
         "depth": depth_over_time(context, unit_locations(context.analyzer)),
         "distributions": _distributions(columns),
         "segment_starts_s": context.segment_starts_s[1:].tolist(),

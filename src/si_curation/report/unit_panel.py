@@ -81,7 +81,7 @@ class UnitPanels:
             "template": self._template(index),
             "acg": self.correlogram(index, index),
             "isi": self._isi(spikes),
-            "rate": rate_over_time(times, context.duration_s),
+            "rate": rate_over_time(times, context.duration_s, context.observed_s),
             "amplitude": self._amplitude(spikes, times),
             "similar": self._similar(index),
         }

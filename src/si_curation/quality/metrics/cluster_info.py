@@ -35,7 +35,8 @@ def make_cluster_info(folder_path: str | Path, *, sampling_frequency: float | No
         The file: clusters ascending; ``cluster_id`` and then, by name, ``amp``, ``ch``, ``depth``,
         ``fr``, ``n_spikes``, ``sh``, ``group`` and every column of the other tables; decimals as
         phy's, 8 digits. ``ch``, ``depth`` and ``sh`` are empty for a cluster whose template has no
-        signal, on which phy fails.
+        signal, on which phy fails. ``fr`` is over all of the raw data, as phy's, also where a part
+        was sorted; ``firing_rate_hz`` of the unit table is over what was observed.
 
     Raises
     ------

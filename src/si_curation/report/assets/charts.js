@@ -49,14 +49,17 @@ Report.charts = (() => {
     }
   };
 
+  // nothing is drawn where a height is null
   const steps = (edges, heights) => (u) => {
     const { ctx } = u;
     ctx.strokeStyle = BLUE;
     ctx.lineWidth = 1.5 * devicePixelRatio;
     ctx.beginPath();
     heights.forEach((height, i) => {
+      if (height === null) return;
       const y = atY(u, height);
-      ctx[i ? "lineTo" : "moveTo"](atX(u, edges[i]), y);
+      const joins = i > 0 && heights[i - 1] !== null;
+      ctx[joins ? "lineTo" : "moveTo"](atX(u, edges[i]), y);
       ctx.lineTo(atX(u, edges[i + 1]), y);
     });
     ctx.stroke();
