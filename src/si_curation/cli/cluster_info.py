@@ -26,7 +26,7 @@ def cluster_info(
 ) -> None:
     """Write phy's cluster_info.tsv without opening phy."""
     from si_curation.files import replace_file
-    from si_curation.phy.backup import replace_files
+    from si_curation.phy.backup import only_writer, replace_files
     from si_curation.quality.metrics.cluster_info import make_cluster_info
 
     if not folder.is_dir():
@@ -38,10 +38,15 @@ def cluster_info(
     if target.exists() and not overwrite:
         advice = "give another --output" if output else "give --overwrite or --output"
         raise OutputExistsError(f"{target} exists; {advice}")
-    content = make_cluster_info(folder, sampling_frequency=sampling_frequency)
-    if target.exists():
-        replace_files(folder.resolve(), {name: content}, "cluster-info")
+    if output is None:
+        with only_writer(folder.resolve()) as read:
+            content = make_cluster_info(folder, sampling_frequency=sampling_frequency)
+            if target.exists():
+                replace_files(folder.resolve(), {name: content}, "cluster-info", read)
+            else:
+                replace_file(target, content)
     else:
+        content = make_cluster_info(folder, sampling_frequency=sampling_frequency)
         replace_file(target, content)
     num_clusters = content.count(b"\n") - 1
     click.echo(f"Wrote {target}: {num_clusters} clusters")

@@ -36,7 +36,8 @@ def check_interrupted(facts: FolderFacts, findings: Findings) -> None:
             findings.warning(
                 f"{BACKUP_FOLDER}/{unfinished[-1]}",
                 "a change of files was begun and not finished: files of two states may be mixed",
-                "put the folder back with restore_phy_folder (si-curation restore)",
+                "put the folder back with restore_phy_folder (si-curation restore); the next "
+                "update_phy_folder or write_phy_columns finishes it or rolls it back",
                 backups=unfinished,
             )
         if half:

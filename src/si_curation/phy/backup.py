@@ -4,7 +4,7 @@ A backup is ``.si_curation_backup/<YYYYmmdd-HHMMSS-nnnn>/`` in the folder: ``man
 files as they were (``files/``), the cache entries of phy that would be stale (``phy_cache/``), and
 a marker: ``done``, or ``restored`` after an unfinished change was rolled back. It gets its name
 when it is complete; only then is anything replaced. Whatever happens later, it has what is needed
-to go back.
+to go back, and the next one that writes to the folder finishes the change or rolls it back.
 """
 
 from __future__ import annotations
@@ -16,22 +16,25 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.errors import FolderNotFoundError, InUseError, MissingDataError, ParameterError
 from si_curation.files import (
     Content,
+    WriterLock,
     copy_to_disk,
     is_temporary,
     replace_with_copy,
     stage_file,
     sync_file,
     sync_folder,
+    uninterrupted,
     write_file,
 )
+from si_curation.phy.tables import table_paths
 
 BACKUP_FOLDER = ".si_curation_backup"
 CACHE_FOLDER = ".phy"
@@ -41,11 +44,47 @@ _MANIFEST, _DONE, _RESTORED = "manifest.json", "done", "restored"
 _NAME = re.compile(r"\d{8}-\d{6}-(\d{4,})")
 
 
-def replace_files(folder: Path, files: Mapping[str, Content | None], action: str) -> Path | None:
-    """Replace, add or remove files of a folder together, after a backup.
+_WAIT_S = 10.0  # for another writer: a change takes as long as the files take to copy
 
-    If anything fails on the way the folder is put back as it was. After a kill
-    `restore_phy_folder` does that.
+
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[dict[str, str]]:
+    """Be the only one of this package's writers in a folder while the block runs.
+
+    What a process left unfinished that was killed is finished or rolled back first.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Yields
+    ------
+    dict of str to str
+        A hash of each file that curation may change, for `replace_files`.
+
+    Raises
+    ------
+    InUseError
+        Another one is still at work after ten seconds.
+    ParameterError
+        A change was not finished, and another program has changed the files since.
+    """
+    with WriterLock(folder, "try again when it is done", timeout_s=_WAIT_S):
+        _settle(folder)
+        paths = [folder / _CLUSTERS, *table_paths(folder)]
+        yield {path.name: _sha256(path) for path in paths if path.is_file()}
+
+
+def replace_files(
+    folder: Path,
+    files: Mapping[str, Content | None],
+    action: str,
+    read: Mapping[str, str],
+) -> Path | None:
+    """Replace, add or remove files of a folder together, after a backup; within `only_writer`.
+
+    If anything fails on the way the folder is put back as it was. After a kill the next
+    `only_writer` or `restore_phy_folder` does that.
 
     Parameters
     ----------
@@ -54,6 +93,8 @@ def replace_files(folder: Path, files: Mapping[str, Content | None], action: str
         New content by file name; None: the file is removed.
     action : str
         What is done, for the manifest.
+    read : mapping of str to str
+        What `only_writer` gave: the files that the new content was made of.
 
     Returns
     -------
@@ -62,34 +103,29 @@ def replace_files(folder: Path, files: Mapping[str, Content | None], action: str
 
     Raises
     ------
-    ParameterError
-        An earlier change was not finished.
+    InUseError
+        Another program changed one of the files since; nothing is changed.
     """
-    unfinished = unfinished_backups(folder)
-    if unfinished:
-        raise ParameterError(
-            f"{folder}: the change {unfinished[-1].name} was not finished; put the folder back "
-            "with restore_phy_folder first"
-        )
     files = {n: c for n, c in files.items() if c is not None or (folder / n).exists()}
     if not files:
         return None
+    before = {name: _stamp(folder / name) for name in files}
     staged: dict[str, Path] = {}
     try:
         for name, content in files.items():
             if content is not None:
                 staged[name] = stage_file(folder / name, content)
-        backup = _make_backup(folder, files, staged, action)
+        backup, found = _make_backup(folder, files, staged, action)
         try:
-            if _CLUSTERS in files:
-                _move_entries(folder, backup / "phy_cache")
-            for name in files:
-                if name in staged:
-                    os.replace(staged[name], folder / name)
-                else:
-                    (folder / name).unlink()
-            sync_folder(folder)
-            write_file(backup / _DONE, b"", sync=True)
+            changed = [n for n in files if _is_curated(n) and found[n] != read.get(n)]
+            changed += [n for n in files if _stamp(folder / n) != before[n] and n not in changed]
+            if changed:
+                raise InUseError(
+                    f"{folder}: another program changed {', '.join(changed)} in the meantime; "
+                    "nothing was written. Close phy, and try again"
+                )
+            with uninterrupted():
+                _exchange(folder, files, staged, backup)
         except BaseException:
             _roll_back(folder, backup)
             _remove_backup(backup)
@@ -100,9 +136,83 @@ def replace_files(folder: Path, files: Mapping[str, Content | None], action: str
     return backup
 
 
+def _exchange(
+    folder: Path, files: Mapping[str, Content | None], staged: Mapping[str, Path], backup: Path
+) -> None:
+    if _CLUSTERS in files:
+        _move_entries(folder, backup / "phy_cache")
+    for name in files:
+        if name in staged:
+            os.replace(staged[name], folder / name)
+        else:
+            (folder / name).unlink()
+    sync_folder(folder)
+    write_file(backup / _DONE, b"", sync=True)
+
+
+def _is_curated(name: str) -> bool:
+    """Return whether phy writes a file when it saves; others are compared by their dates only."""
+    return name == _CLUSTERS or name.endswith((".tsv", ".csv"))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _settle(folder: Path) -> None:
+    """Finish or roll back what a killed process left in a folder."""
+    for backup in unfinished_backups(folder):
+        states = _states(folder, _read_manifest(backup))
+        others = [name for name, state in states.items() if state == "other"]
+        if others:
+            raise ParameterError(
+                f"{folder}: the change {backup.name} was not finished, and another program changed "
+                f"{', '.join(others)} since; restore_phy_folder puts the folder back as it was "
+                "before (what is there now is kept in the backup)"
+            )
+        if "old" in states.values():
+            _roll_back(folder, backup)
+            write_file(backup / _RESTORED, b"", sync=True)
+        else:
+            write_file(backup / _DONE, b"", sync=True)
+        _remove_unfinished(folder)
+
+
+def half_done_change(folder: Path) -> str | None:
+    """Return the name of a change of a folder that was begun and left some files as they were.
+
+    None where there is none: the files belong together.
+    """
+    for backup in unfinished_backups(folder):
+        try:
+            states = set(_states(folder, _read_manifest(backup)).values())
+        except MissingDataError:  # nothing can be told; the doctor names the backup
+            continue
+        if {"old", "new"} <= states:
+            return f"{BACKUP_FOLDER}/{backup.name}"
+    return None
+
+
+def _states(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return of each file of a change whether it is "old", "new" or what "other" programs wrote."""
+    states = {}
+    for entry in manifest["files"]:
+        now = _digest(folder / entry["name"])
+        if now == entry.get("new_sha256"):
+            states[entry["name"]] = "new"
+        else:
+            states[entry["name"]] = "old" if now == entry.get("sha256") else "other"
+    return states
+
+
 def _make_backup(
     folder: Path, files: Mapping[str, Content | None], staged: Mapping[str, Path], action: str
-) -> Path:
+) -> tuple[Path, dict[str, str | None]]:
+    """Return the backup, and the hash of each file that was there."""
     root = folder / BACKUP_FOLDER
     made_root = not root.exists()
     part = root / f".{uuid.uuid4().hex[:12]}.tmp"
@@ -144,7 +254,7 @@ def _make_backup(
                 root.rmdir()
         raise
     sync_folder(root)
-    return root / name
+    return root / name, {entry["name"]: entry.get("sha256") for entry in entries}
 
 
 def list_backups(folder: Path) -> list[Path]:
@@ -197,6 +307,8 @@ def restore_phy_folder(folder: str | Path, backup: str | Path | None = None) -> 
         There is no such folder.
     MissingDataError
         There is no (such) backup, or it is damaged; nothing was changed.
+    InUseError
+        Another program writes to the folder with this package.
 
     Examples
     --------
@@ -211,15 +323,20 @@ def restore_phy_folder(folder: str | Path, backup: str | Path | None = None) -> 
     if not path.is_dir():
         raise FolderNotFoundError(f"{path} is no folder, expected a Kilosort/phy folder")
     path = path.resolve()
+    with WriterLock(path, "try again when it is done", timeout_s=_WAIT_S):
+        return _restore(path, None if backup is None else Path(backup).name)
+
+
+def _restore(path: Path, name: str | None) -> list[Path]:
     backups = list_backups(path)
     if not backups:
         raise MissingDataError(f"{path} has no backup: nothing of it was replaced by this package")
     chosen = backups[-1]
-    if backup is not None:
-        named = [one for one in backups if one.name == Path(backup).name]
+    if name is not None:
+        named = [one for one in backups if one.name == name]
         if not named:
             shown = ", ".join(one.name for one in backups)
-            raise MissingDataError(f"{path} has no backup {Path(backup).name!r}; there are {shown}")
+            raise MissingDataError(f"{path} has no backup {name!r}; there are {shown}")
         chosen = named[0]
     restored = _roll_back(path, chosen)
     if not _is_finished(chosen):

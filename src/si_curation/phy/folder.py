@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.phy.arrays import LEFT_OUT, Findings
+from si_curation.phy.backup import half_done_change
 from si_curation.phy.feature_files import Features, read_features
 from si_curation.phy.file_groups import (
     Channels,
@@ -266,6 +267,14 @@ def read_phy_folder(
             f"sampling_frequency is {sampling_frequency!r}, expected a positive number in Hz"
         )
     findings = Findings()
+    half_done = half_done_change(path)
+    if half_done is not None:
+        findings.error(
+            half_done,
+            "a change of files was begun and not finished: files of two states are mixed",
+            "if no program is writing them now, put the folder back with restore_phy_folder "
+            "(si-curation restore)",
+        )
     parts = read_parts(path, findings, sampling_frequency)
     if findings.with_severity("error"):
         raise PhyFolderError(path, findings.with_severity("error"))

@@ -24,6 +24,7 @@ from si_curation.kernels.spike_matching import (
     match_by_sample,
 )
 from si_curation.kernels.spike_vector import take_rows
+from si_curation.phy.content import read_content
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.observed import observed_text_after
@@ -86,6 +87,7 @@ def attach_folder(
     ParameterError
         Its spikes or channels are not those of the analyzer.
     """
+    content = read_content(Path(folder_path).expanduser())  # first: it may change meanwhile
     with read_phy_folder(folder_path, sampling_frequency=analyzer.sampling_frequency) as folder:
         _check_rate(analyzer, folder)
         channels = match_channels(analyzer, folder)
@@ -96,6 +98,7 @@ def attach_folder(
         data = assignment_of_folder(
             folder, templates, FileRows(matched.rows), TemplateIds(template_ids), channels
         )
+        data["template_info"]["read_content"] = content
         data["template_info"].update(attached=True, frame_offset=matched.offset)
         groups, changed = _compare_clusters(analyzer, folder, matched.rows)
         observed = observed_text_after(folder, analyzer, matched.offset)

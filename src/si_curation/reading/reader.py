@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, SortingAnalyzer
 
-from si_curation._spikeinterface import inject_extension, make_memory_analyzer
+from si_curation._spikeinterface import inject_extension, make_memory_analyzer, set_extension_data
 from si_curation.checks import Checks, is_boolean
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
@@ -28,6 +28,7 @@ from si_curation.kernels.spike_vector import (
 from si_curation.kernels.template_counts import contingency_table
 from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.arrays import LEFT_OUT
+from si_curation.phy.content import read_content
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.phy.tables import SNAPSHOT
 from si_curation.reading.assignment import assignment_of_folder
@@ -167,6 +168,7 @@ def read_kilosort_as_analyzer(
     check_output(format, folder)
     mode = _check_unwhiten(unwhiten)
     _check_components(max_spikes_per_unit, principal_components)
+    content = read_content(Path(folder_path).expanduser())  # first: it may change meanwhile
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy_folder:
         for finding in phy_folder.findings:
             logger.info("%s", finding)
@@ -187,10 +189,17 @@ def read_kilosort_as_analyzer(
         if principal_components:
             phy_folder.require("pc_features.npy", "pc_feature_ind.npy", "pc_feature_spike_ids.npy")
         analyzer = _build(phy_folder, matched, options)
+        _note_content(analyzer, content)
         _warn_of_left_out(phy_folder)
     if folder is None:
         return analyzer
     return save_analyzer(analyzer, format, folder)
+
+
+def _note_content(analyzer: SortingAnalyzer, content: dict[str, Any]) -> None:
+    """Keep what the folder held, for what is written back into it."""
+    extension = analyzer.get_extension("template_assignment")
+    set_extension_data(extension, {"template_info": {**extension.info, "read_content": content}})
 
 
 def _warn_of_left_out(folder: PhyFolder) -> None:

@@ -181,7 +181,9 @@ def test_what_phy_saved_since_stays_where_no_step_was(folder, tmp_path):
     session = sic.CurationSession(analyzer)
     session.label([0], 9, FIELD)
     write_phy_columns(tmp_path / "ks", {FIELD: {0: 3, 1: 4}})  # as phy would, meanwhile
-    update_phy_folder(tmp_path / "ks", session.apply())
+    with pytest.raises(sic.OutputExistsError, match="'tissue' of clusters 0"):
+        update_phy_folder(tmp_path / "ks", session.apply())
+    update_phy_folder(tmp_path / "ks", session.apply(), overwrite=True)
     assert dict(sic.read_phy_folder(tmp_path / "ks").columns[FIELD].values) == {
         0: 9,
         1: 4,

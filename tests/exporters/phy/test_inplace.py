@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import pytest
 from phylib.io.model import load_model
+from spikeinterface.core import load_sorting_analyzer
 
 import si_curation as sic
 from helpers.phy_folders import Faults, state_of, tables_of
 from si_curation.exporters.phy.inplace import update_phy_folder, write_phy_columns
-from si_curation.phy.backup import list_backups, restore_phy_folder
+from si_curation.files import WriterLock
+from si_curation.phy import backup
+from si_curation.phy.backup import (
+    half_done_change,
+    list_backups,
+    restore_phy_folder,
+    unfinished_backups,
+)
 from si_curation.phy.writing import format_value
 
 
@@ -284,19 +294,25 @@ def test_any_fault_can_be_undone(tiny, tmp_path, hash_files, what, kill):
             seen.add("new")
         elif found != old:
             seen.add("mixed")
-            with pytest.raises(sic.ParameterError, match="not finished"):
-                write_phy_columns(folder, {"x": {3: 1}})
-        if list_backups(folder):
+            if half_done_change(folder):
+                seen.add("half")
+                with pytest.raises(sic.PhyFolderError, match="begun and not finished"):
+                    sic.read_phy_folder(folder)
+        is_left = bool(unfinished_backups(folder))
+        if list_backups(folder) and len(seen) % 2:  # either way back
             restore_phy_folder(folder)
             assert state_of(folder, hash_files) == old
             assert not [p for p in folder.rglob("*.tmp")]
         run()  # and nothing stands in the way
+        if is_left:
+            assert not unfinished_backups(folder)
+            assert not [p for p in folder.rglob("*.tmp")]
         assert state_of(folder, hash_files) == new
         restore_phy_folder(folder)
         assert state_of(folder, hash_files) == old
 
     assert Faults(kill).each(prepare, run, check) > 20
-    assert seen == ({"mixed", "new"} if kill else set())
+    assert seen == ({"mixed", "half", "new"} if kill else set())
 
 
 def test_restoring_can_be_cut_short(tiny, hash_files):
@@ -315,3 +331,204 @@ def test_restoring_can_be_cut_short(tiny, hash_files):
 
     for kill in (False, True):
         assert Faults(kill).each(prepare, lambda: restore_phy_folder(folder), check) > 5
+
+
+# ---------------------------------------------------------- what another program did meanwhile
+
+
+def save_as_phy(folder, clusters=None, groups=None):
+    """What phy writes when it saves: clusters as int32, and a table of every field."""
+    if clusters is not None:
+        np.save(folder / "spike_clusters.npy", clusters.astype(np.int32))
+    if groups is not None:
+        lines = [f"{i}\t{group}" for i, group in sorted(groups.items())]
+        text = "\n".join(["cluster_id\tgroup", *lines, ""])
+        (folder / "cluster_group.tsv").write_text(text)
+
+
+def split_in_phy(folder, cluster_id, new_ids):
+    clusters = np.load(folder / "spike_clusters.npy")
+    rows = np.flatnonzero(clusters == cluster_id)
+    clusters[rows] = np.resize(new_ids, rows.size)
+    save_as_phy(folder, clusters)
+
+
+def labelled(folder):
+    session = sic.CurationSession(sic.read_kilosort_as_analyzer(folder))
+    session.label([4], "good")
+    return session.apply()
+
+
+def test_clusters_that_phy_saved_since_are_not_put_back(folder, hash_files):
+    merged = merged_analyzer(folder)
+    split_in_phy(folder, 13, [20, 21])
+    before = state_of(folder, hash_files)
+    with pytest.raises(
+        sic.OutputExistsError,
+        match=r"spike_clusters\.npy \(new clusters: 20, 21; gone: 13\)\. Nothing was written\.",
+    ):
+        update_phy_folder(folder, merged)
+    assert state_of(folder, hash_files) == before
+    backup = update_phy_folder(folder, merged, overwrite=True)
+    assert sic.read_phy_folder(folder).cluster_ids.tolist() == merged.unit_ids.tolist()
+    restore_phy_folder(folder, backup)
+    assert state_of(folder, hash_files) == before
+
+
+def test_labels_that_phy_saved_since_are_not_put_back(folder, hash_files):
+    analyzer = labelled(folder)
+    save_as_phy(folder, groups={4: "noise", 9: "mua"})
+    before = state_of(folder, hash_files)
+    with pytest.raises(sic.OutputExistsError, match=r"the column 'group' of clusters 4\. Noth"):
+        update_phy_folder(folder, analyzer)
+    assert state_of(folder, hash_files) == before
+
+
+def test_labels_of_both_are_merged(folder, hash_files):
+    analyzer = labelled(folder)
+    groups = dict(sic.read_phy_folder(folder).columns["group"].values)
+    changed = {i: "mua" for i in groups} | {9: "mua"}
+    save_as_phy(folder, groups=changed)
+    update_phy_folder(folder, analyzer)
+    assert sic.read_phy_folder(folder).columns["group"].values == {**changed, 4: "good"}
+    save_as_phy(folder, groups={})  # all taken away again: the analyzer's own is put back
+    with pytest.raises(sic.OutputExistsError) if 4 in groups else nullcontext():
+        update_phy_folder(folder, analyzer)
+    assert set(sic.read_phy_folder(folder).columns["group"].values) <= {4}
+
+
+def test_a_label_of_phy_on_a_cluster_that_is_merged_away(folder):
+    merged = merged_analyzer(folder)
+    write_phy_columns(folder, {"note": {8: "look at this one", 4: "x"}})
+    with pytest.raises(sic.OutputExistsError, match="the column 'note' of clusters 8"):
+        update_phy_folder(folder, merged)
+    assert update_phy_folder(folder, merged, overwrite=True)
+    assert sic.read_phy_folder(folder).columns["note"].values == {4: "x"}
+
+
+def test_a_save_that_changes_no_value_stops_nothing(folder):
+    analyzer = labelled(folder)
+    groups = sic.read_phy_folder(folder).columns["group"].values
+    before = (folder / "cluster_group.tsv").read_bytes()
+    save_as_phy(folder, np.load(folder / "spike_clusters.npy").reshape(-1), groups)
+    (folder / "cluster_info.tsv").write_text("cluster_id\tgroup\n4\tnoise\n")
+    assert (folder / "cluster_group.tsv").read_bytes() != before
+    assert update_phy_folder(folder, analyzer) is not None
+    assert sic.read_phy_folder(folder).groups[4] == "good"
+
+
+def test_phy_opened_a_fresh_folder(simulate):
+    folder = simulate("kilosort4", num_templates=4, num_spikes=100, num_channels=8).folder
+    (folder / "spike_clusters.npy").unlink(missing_ok=True)
+    merged = tiny_merged(folder)
+    shutil.copyfile(folder / "spike_templates.npy", folder / "spike_clusters.npy")  # as phy does
+    assert update_phy_folder(folder, merged) is not None
+
+
+def test_a_curation_can_be_written_again_and_again(folder):
+    """Of the program that wrote the folder last; another one is stopped."""
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    session = sic.CurationSession(analyzer)
+    for units in ([8, 9], [11, 12]):
+        session.merge(units)
+        assert update_phy_folder(folder, session.apply()) is not None
+    assert {14, 15} <= set(sic.read_phy_folder(folder).cluster_ids.tolist())
+    restore_phy_folder(folder)
+    assert update_phy_folder(folder, session.apply()) is not None
+    split_in_phy(folder, 4, [20, 21])
+    with pytest.raises(sic.OutputExistsError, match="new clusters: 14, 15, 20, 21; gone: 4, 8, 9"):
+        update_phy_folder(folder, session.apply())
+
+
+@pytest.mark.parametrize("how", ["zarr", "attached"])
+def test_what_was_read_is_known_of_other_analyzers_too(folder, tmp_path, how):
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    if how == "zarr":
+        analyzer.save_as(format="zarr", folder=tmp_path / "a.zarr")
+        analyzer = load_sorting_analyzer(tmp_path / "a.zarr")
+    else:
+        analyzer.delete_extension("template_assignment")
+        sic.attach_kilosort_folder(analyzer, folder)
+    merged = analyzer.merge_units([[8, 9]], sparsity_overlap=0.0)
+    split_in_phy(folder, 13, [20, 21])
+    with pytest.raises(sic.OutputExistsError, match="new clusters: 20, 21"):
+        update_phy_folder(folder, merged)
+
+
+def test_a_save_between_reading_and_replacing_is_noticed(folder, hash_files, monkeypatch):
+    analyzer = labelled(folder)
+    stage = backup.stage_file
+
+    def slow(path, content):
+        save_as_phy(folder, groups={9: "mua"})
+        return stage(path, content)
+
+    monkeypatch.setattr(backup, "stage_file", slow)
+    for write in (
+        lambda: update_phy_folder(folder, analyzer, overwrite=True),
+        lambda: write_phy_columns(folder, {"group": {4: "good"}}),
+    ):
+        before = state_of(folder, hash_files)
+        save_as_phy(folder, groups={9: "good"})
+        with pytest.raises(sic.InUseError, match=r"changed cluster_group\.tsv in the meantime"):
+            write()
+        assert sic.read_phy_folder(folder).columns["group"].values == {9: "mua"}
+        assert not list_backups(folder)
+        assert state_of(folder, hash_files).keys() == before.keys()
+
+
+def test_our_writers_wait_for_each_other(folder, monkeypatch):
+    monkeypatch.setattr(backup, "_WAIT_S", 0.05)
+    with WriterLock(folder, "wait"):
+        for write in (
+            lambda: write_phy_columns(folder, {"snr": {4: 1}}),
+            lambda: update_phy_folder(folder, labelled(folder)),
+            lambda: restore_phy_folder(folder),
+        ):
+            with pytest.raises(sic.InUseError, match="is written to by another program"):
+                write()
+    monkeypatch.setattr(backup, "_WAIT_S", 10.0)
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(write_phy_columns, folder, {f"c{k}": {4: k}}) for k in range(8)]
+        backups = {job.result() for job in jobs}
+    assert len(backups) == 8
+    columns = sic.read_phy_folder(folder).columns
+    assert [columns[f"c{k}"].values for k in range(8)] == [{4: k} for k in range(8)]
+
+
+def unfinished(folder):
+    """A folder as a kill between two renames leaves it: one file new, the others old."""
+    backup = write_phy_columns(folder, {"group": {4: "good"}, "snr": {4: 2}})
+    (backup / "done").unlink()
+    (folder / "cluster_snr.tsv").unlink()
+
+
+def test_the_next_writer_rolls_an_unfinished_change_back(folder, hash_files):
+    before = state_of(folder, hash_files)
+    unfinished(folder)
+    with pytest.raises(sic.PhyFolderError, match="files of two states are mixed"):
+        sic.read_kilosort_as_analyzer(folder)
+    write_phy_columns(folder, {"note": {4: "x"}})
+    after = state_of(folder, hash_files)
+    assert {n: d for n, d in after.items() if n != "cluster_note.tsv"} == before
+    assert not unfinished_backups(folder)
+
+
+def test_the_next_writer_finishes_a_change_that_was_almost_done(folder):
+    backup = write_phy_columns(folder, {"group": {4: "good"}, "snr": {4: 2}})
+    (backup / "done").unlink()
+    assert sic.read_phy_folder(folder).groups[4] == "good"
+    write_phy_columns(folder, {"note": {4: "x"}})
+    assert (backup / "done").is_file()
+    assert sic.read_phy_folder(folder).columns["snr"].values == {4: 2}
+
+
+def test_an_unfinished_change_that_phy_saved_over_is_not_touched(folder, hash_files):
+    unfinished(folder)
+    save_as_phy(folder, groups={4: "noise"})
+    before = state_of(folder, hash_files)
+    with pytest.raises(sic.ParameterError, match=r"changed cluster_group\.tsv since; restore_phy"):
+        write_phy_columns(folder, {"note": {4: "x"}})
+    assert state_of(folder, hash_files) == before
+    restore_phy_folder(folder)
+    write_phy_columns(folder, {"note": {4: "x"}})

@@ -29,6 +29,8 @@ from si_curation.kernels.spike_clusters import (
 )
 from si_curation.kernels.spike_files import value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array, read_npy_header
+from si_curation.phy.content import CLUSTERS as CLUSTERS_FILE
+from si_curation.phy.content import cells_of, changed_cells, read_content
 from si_curation.phy.file_groups import template_of_each_spike
 from si_curation.phy.tables import (
     SNAPSHOT,
@@ -42,7 +44,7 @@ from si_curation.phy.writing import format_value
 from si_curation.reading.reader import property_name
 from si_curation.variables import FileRows
 
-CLUSTERS_FILE, TEMPLATES_FILE = "spike_clusters.npy", "spike_templates.npy"
+TEMPLATES_FILE = "spike_templates.npy"
 NAME_COLUMN = "si_unit_id"
 # what the sorters write; whatever else is in a table of theirs came with the curation
 _SORTER_COLUMNS = {"KSLabel", "ContamPct", "Amplitude", NAME_COLUMN, "channel_group"}
@@ -68,10 +70,16 @@ class CuratedFiles:
     cluster_of_unit : array (n_units,) int64
     clusters_changed : bool
         Whether any spike changes its cluster.
+    content_before : dict
+        What the folder holds now, as `read_content` gives it.
+    replaced_cells : list of (str, str)
+        Column and cluster id of the cells that get another value, or none.
     """
 
     cluster_of_unit: NDArray[np.int64]
     clusters_changed: bool
+    content_before: dict[str, Any] = field(default_factory=dict)
+    replaced_cells: list[tuple[str, str]] = field(default_factory=list)
     files: dict[str, Content | None] = field(default_factory=dict)
 
 
@@ -128,7 +136,7 @@ def plan_curation(
     num_units = len(sorting_analyzer.unit_ids)
     own_ids = whole_ids(sorting_analyzer.unit_ids)
     moved = _check_match(sorting_analyzer, source, spikes, table, rows, own_ids)
-    tables = ClusterTables(source)
+    tables, content = ClusterTables(source), read_content(source)
     if curation == "discard":
         after = np.asarray(spikes.templates)
         changed = changed_clusters(spikes.clusters, after)
@@ -154,6 +162,9 @@ def plan_curation(
             plan.files[TEMPLATES_FILE] = np.array(spikes.templates)
             plan.files["spike_detection_templates.npy"] = np.array(spikes.detection)
     plan.files.update(tables.changed_files())
+    plan.content_before = content
+    cells = changed_cells(content["cells"], cells_of(tables))
+    plan.replaced_cells = [(name, i) for name, i in cells if i in content["cells"].get(name, {})]
     if plan.files:
         plan.files.update(dict.fromkeys(tables.snapshots))
     return plan
@@ -297,7 +308,12 @@ def _keep_labels(
     ids: NDArray[np.int64],
     changed: NDArray[np.int64],
 ) -> None:
-    """Rows of clusters that are the same stay; labels come from the properties of the analyzer."""
+    """Rows of clusters that are the same stay; labels come from the properties of the analyzer.
+
+    A label of the folder that another program has changed since it was read stays, where the
+    analyzer's is the one that was read.
+    """
+    read = analyzer.get_extension("template_assignment").info.get("read_content", {})
     tables.drop_clusters(changed)
     is_changed = np.isin(ids, changed)
     for name in dict.fromkeys([*tables.column_names, "group"]):
@@ -308,16 +324,19 @@ def _keep_labels(
         now = analyzer.sorting.get_property(property_name(name))
         if now is None or not (is_text or name == "group"):
             continue  # numbers of a cluster that changed would be those of another one
+        cells = read.get("cells", {}).get(name, {})
+        as_read = ClusterColumn(name, {int(i): cast_value(cell) for i, cell in cells.items()}, "")
         now, before = _texts(now), _texts(column.to_array(ids))
+        first = _texts(as_read.to_array(ids))
         if name == "group":
-            now, before = _without_unsorted(now), _without_unsorted(before)
+            now, before, first = map(_without_unsorted, (now, before, first))
         texts: dict[int, str | None] = {}
-        for cluster_id, text, old, has_changed in zip(
-            ids.tolist(), now, before, is_changed, strict=True
+        for cluster_id, text, old, at_first, has_changed in zip(
+            ids.tolist(), now, before, first if read else before, is_changed, strict=True
         ):
             if has_changed and text:
                 texts[cluster_id] = text
-            elif not has_changed and text != old and (text or name == "group"):
+            elif not has_changed and text not in (old, at_first) and (text or name == "group"):
                 texts[cluster_id] = text or None
         if name == "group" and texts:
             tables.set_column(name, texts)

@@ -20,10 +20,16 @@ from si_curation.errors import (
     PhyFolderError,
 )
 from si_curation.exporters.phy.columns import texts_by_id
-from si_curation.exporters.phy.curated import plan_curation, source_folder_of
+from si_curation.exporters.phy.curated import (
+    CLUSTERS_FILE,
+    CuratedFiles,
+    plan_curation,
+    source_folder_of,
+)
 from si_curation.kernels.spike_files import unique_ids
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
-from si_curation.phy.backup import replace_files
+from si_curation.phy.backup import only_writer, replace_files
+from si_curation.phy.content import read_content
 from si_curation.phy.tables import UNSORTED, ClusterTables, read_tables
 
 
@@ -69,6 +75,8 @@ def write_phy_columns(
         A name or a value cannot be written; all problems at once.
     OutputExistsError
         `overwrite` is False, and a column is there already.
+    InUseError
+        Another program writes to the folder at this moment.
 
     Examples
     --------
@@ -88,6 +96,15 @@ def write_phy_columns(
     known = unique_ids(clusters, int(clusters.max(initial=0)))
     del clusters  # a map of the file
     texts = texts_by_id(table, known.tolist(), "cluster")
+    with only_writer(path) as read:
+        files = _with_columns(path, texts, overwrite)
+        return replace_files(path, files, "write_phy_columns", read)
+
+
+def _with_columns(
+    path: Path, texts: Mapping[str, Mapping[int, str | None]], overwrite: bool
+) -> dict[str, bytes | None]:
+    """Return the tables that change when columns are added."""
     tables = ClusterTables(path)
     there = [name for name in texts if name in tables.column_names]
     if there and not overwrite:
@@ -99,15 +116,22 @@ def write_phy_columns(
         if name == "group":
             column = {i: None if text == UNSORTED else text for i, text in column.items()}
         tables.set_column(name, column)
-    return replace_files(path, tables.changed_files(), "write_phy_columns")
+    return tables.changed_files()
 
 
-def update_phy_folder(folder: str | Path, sorting_analyzer: SortingAnalyzer) -> Path | None:
+# what this process wrote into a folder, which it may replace again
+_WRITTEN: dict[Path, list[dict[str, Any]]] = {}
+
+
+def update_phy_folder(
+    folder: str | Path, sorting_analyzer: SortingAnalyzer, *, overwrite: bool = False
+) -> Path | None:
     """Write the clusters and labels of an analyzer into the folder that it was read from.
 
-    The rules are those of `export_to_phy`. Every file that is replaced is backed up before, see
-    `restore_phy_folder`. What phy has cached of the old clusters is moved into the backup too: it
-    would show it. Close phy first.
+    The rules are those of `export_to_phy`. Labels that phy has changed since the analyzer was
+    read stay, where the analyzer's are as they were read; what both have changed is an error.
+    Every file that is replaced is backed up before, see `restore_phy_folder`. What phy has
+    cached of the old clusters is moved into the backup too: it would show it. Close phy first.
 
     Parameters
     ----------
@@ -115,6 +139,9 @@ def update_phy_folder(folder: str | Path, sorting_analyzer: SortingAnalyzer) -> 
         The Kilosort/phy folder; it may have been moved since, but must hold the same spikes.
     sorting_analyzer : SortingAnalyzer
         Read from it with `read_kilosort_as_analyzer`.
+    overwrite : bool
+        False: an error if another program (phy, say) has changed what would be replaced since the
+        analyzer was read. True: it is replaced; the backup keeps it.
 
     Returns
     -------
@@ -127,6 +154,12 @@ def update_phy_folder(folder: str | Path, sorting_analyzer: SortingAnalyzer) -> 
         The folder cannot be read, or is not what the analyzer was read from.
     MissingDataError
         The analyzer was not read from a Kilosort folder.
+    OutputExistsError
+        Clusters or labels were changed since by another program, or by this package in another
+        one, and `overwrite` is False. Analyzers that were saved by version 0.1.0 do not know what
+        they were read from, and are not compared.
+    InUseError
+        Another program writes to the folder at this moment.
 
     Examples
     --------
@@ -149,8 +182,45 @@ def update_phy_folder(folder: str | Path, sorting_analyzer: SortingAnalyzer) -> 
             "the analyzer was not read from a Kilosort folder (or lost 'template_assignment'); "
             "export_to_phy writes a new folder of it"
         )
-    plan = plan_curation(sorting_analyzer, path)
-    return replace_files(path, plan.files, "update_phy_folder")
+    with only_writer(path) as read:
+        plan = plan_curation(sorting_analyzer, path)
+        if not overwrite:
+            _check_as_read(sorting_analyzer, path, plan)
+        backup = replace_files(path, plan.files, "update_phy_folder", read)
+        if backup is not None:
+            _WRITTEN.setdefault(path, []).append(read_content(path))
+    return backup
+
+
+def _check_as_read(analyzer: SortingAnalyzer, path: Path, plan: CuratedFiles) -> None:
+    """Raise where a value that would be replaced is not the one that was read."""
+    read = analyzer.get_extension("template_assignment").info.get("read_content")
+    if read is None:
+        return
+    now, known = plan.content_before, [read, *_WRITTEN.get(path, [])]
+    changed = []
+    if plan.clusters_changed and all(now["clusters"] != one["clusters"] for one in known):
+        before, after = set(read["cluster_ids"]), set(now["cluster_ids"])
+        new, gone = _some(after - before), _some(before - after)
+        changed.append(f"{CLUSTERS_FILE} (new clusters: {new}; gone: {gone})")
+    cells: dict[str, set[int]] = {}
+    for name, i in plan.replaced_cells:
+        value = now["cells"][name][i]
+        if all(one["cells"].get(name, {}).get(i) != value for one in known):
+            cells.setdefault(name, set()).add(int(i))
+    changed += [f"the column {name!r} of clusters {_some(ids)}" for name, ids in cells.items()]
+    if changed:
+        raise OutputExistsError(
+            f"{path}: another program changed what would be replaced since the analyzer was read: "
+            f"{'; '.join(changed)}. Nothing was written. Read the folder again and repeat your "
+            "steps on it, or give overwrite=True (the backup keeps what is there), or "
+            "export_to_phy to another folder"
+        )
+
+
+def _some(ids: set[int]) -> str:
+    shown = [str(i) for i in sorted(ids)[:8]]
+    return ", ".join(shown + ["..."] * (len(ids) > 8)) or "none"
 
 
 def _existing(folder: str | Path) -> Path:

@@ -1,0 +1,85 @@
+"""What a folder holds that curation changes, by value: to notice that another program changed it.
+
+phy writes its files anew whenever it saves, in a form of its own. What counts is the cluster of
+every spike and the cells of the tables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from si_curation.kernels.spike_files import unique_ids
+from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
+from si_curation.phy.tables import UNSORTED, ClusterTables
+
+CLUSTERS = "spike_clusters.npy"
+_CHUNK = 1 << 20
+
+
+def read_content(folder: Path) -> dict[str, Any]:
+    """Read what a folder holds that curation may change, as plain data that JSON can hold.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict
+        ``clusters``: a hash of the cluster of every spike; where there is no file of clusters that
+        of the spike templates, which phy copies when it opens the folder. ``cluster_ids``.
+        ``cells``: {column: {cluster id as text: text}} of all tables but phy's snapshot.
+    """
+    digest, ids = _clusters_of(folder)
+    return {"clusters": digest, "cluster_ids": ids, "cells": cells_of(ClusterTables(folder))}
+
+
+def cells_of(tables: ClusterTables) -> dict[str, dict[str, str]]:
+    """Return the cells of all columns that have a value; the group "unsorted" is none."""
+    return {
+        name: {
+            str(i): text
+            for i, text in tables.cells(name).items()
+            if not (name == "group" and text == UNSORTED)
+        }
+        for name in tables.column_names
+    }
+
+
+def changed_cells(
+    before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]
+) -> list[tuple[str, str]]:
+    """Return the cells that differ, as pairs of column and cluster id.
+
+    Examples
+    --------
+    >>> changed_cells({"group": {"4": "good", "5": "mua"}}, {"group": {"4": "good"}})
+    [('group', '5')]
+    """
+    found = []
+    for name in dict.fromkeys([*before, *after]):
+        old, new = before.get(name, {}), after.get(name, {})
+        found += [(name, i) for i in dict.fromkeys([*old, *new]) if old.get(i) != new.get(i)]
+    return found
+
+
+def _clusters_of(folder: Path) -> tuple[str, list[int]]:
+    name = next((n for n in (CLUSTERS, "spike_templates.npy") if (folder / n).exists()), None)
+    findings = Findings()
+    if name is None:
+        return "", []
+    opened = as_vector(open_array(folder, name, findings), name, findings)
+    clusters = as_integers(opened, name, findings)
+    if clusters is None:
+        return "", []
+    digest = hashlib.sha256()
+    for start in range(0, clusters.size, _CHUNK):
+        digest.update(np.ascontiguousarray(clusters[start : start + _CHUNK], dtype="<i8").data)
+    largest, smallest = int(clusters.max(initial=0)), int(clusters.min(initial=0))
+    ids = unique_ids(clusters, largest).tolist() if smallest >= 0 else []
+    return digest.hexdigest(), ids
