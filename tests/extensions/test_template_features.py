@@ -10,6 +10,7 @@ from phylib.io.model import load_model
 
 import si_curation as sic
 from oracles import features as naive
+from si_curation.phy.feature_files import own_projections
 from si_curation.simulation import simulate as simulator
 from si_curation.simulation.dialects import DIALECTS
 from si_curation.simulation.templates import waveform_basis
@@ -400,6 +401,88 @@ def test_too_few_templates_for_a_basis(simulate):
     truth = simulate("kilosort3", **kwargs)
     with pytest.raises(sic.MissingDataError, match=r"2 templates .*at least 3"):
         computed(truth)
+
+
+# --------------------------------------------------------------- a file that says next to nothing
+
+
+def same_templates_for_all(folder, truth):
+    """Write what a real folder of Kilosort 2 has: the first templates for all, and NaN."""
+    index = np.load(folder / "template_feature_ind.npy")
+    index[:] = np.arange(index.shape[1])
+    np.save(folder / "template_feature_ind.npy", index)
+    values = np.load(folder / "template_features.npy")
+    values[:] = np.where(np.arange(values.shape[1]) == 1, np.nan, values)
+    np.save(folder / "template_features.npy", values)
+
+
+def nan_for_all(folder, truth):
+    resave(folder, "template_features", lambda values: np.full_like(values, np.nan))
+
+
+@pytest.fixture(scope="module")
+def many_templates(simulate):
+    return simulate("kilosort2", num_templates=200, num_channels=12, num_spikes=6000, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", [same_templates_for_all, nan_for_all])
+def test_a_file_without_the_own_templates_is_passed_over(many_templates, tmp_path, spoil):
+    folder = copied(many_templates, tmp_path / "folder")
+    before = sic.read_kilosort_as_analyzer(folder)
+    assert before.compute(NAME).source == "file"
+    expected = before.compute(NAME, source="pc_features")
+    spoil(folder, many_templates)
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    with pytest.warns(sic.SiCurationWarning, match=r"own template.* from pc_features\.npy"):
+        found = analyzer.compute(NAME)
+    assert found.source == "pc_features"
+    np.testing.assert_array_equal(values_of(found), values_of(expected))
+    # phy's zeros where they are asked for
+    zeros = analyzer.compute(NAME, source="file")
+    assert zeros.source == "file"
+    if spoil is same_templates_for_all:
+        unit = analyzer.unit_ids[-1]
+        assert not zeros.get_unit_projections(unit).any()
+    (told,) = [f for f in sic.check_phy_folder(folder) if f.check == "own_template_features"]
+    assert told.severity == "warning"
+    assert told.where == "template_features.npy"
+
+
+def test_without_another_source_the_error_says_why(many_templates, tmp_path):
+    folder = copied(many_templates, tmp_path / "folder")
+    same_templates_for_all(folder, many_templates)
+    (folder / "pc_features.npy").unlink()
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    with pytest.raises(sic.MissingDataError, match=r"own template.*source='file'"):
+        analyzer.compute(NAME)
+    assert analyzer.compute(NAME, source="file").source == "file"
+
+
+def test_own_projections_are_counted_as_they_are():
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        num_templates, width, num_spikes = rng.integers(1, 7, 3)
+        index = rng.integers(-1, num_templates, (num_templates, width))
+        values = rng.choice([1.0, np.nan], (num_spikes, width))
+        templates = rng.integers(0, num_templates, num_spikes)
+        rows = rng.permutation(num_spikes) if rng.random() < 0.5 else None
+        absent = broken = 0
+        for row in range(num_spikes):
+            template = templates[row if rows is None else rows[row]]
+            columns = np.flatnonzero(index[template] == template)
+            absent += columns.size == 0
+            broken += columns.size > 0 and bool(np.isnan(values[row, columns[0]]))
+        found = own_projections(values, index, rows, templates)
+        assert tuple(found) == (num_spikes, absent, broken)
+
+
+def test_a_real_file_of_which_a_part_is_usable_is_used(shared_data):
+    """Each row of its index is 0 to 15: 28 % of the spikes have their own template."""
+    findings = sic.check_phy_folder(shared_data / "ks1_phy_curated")
+    (told,) = [f for f in findings if f.check == "own_template_features"]
+    assert told.severity == "info"
+    assert told.evidence["num_own_template_absent"] == 225
 
 
 # ------------------------------------------------------------------- channels listed wrongly

@@ -53,6 +53,7 @@ CHECKS: dict[str, Check] = {
     "phy_cache": clusters.check_phy_cache,
     "detection_templates": clusters.check_detection_templates,
     "feature_files": features.check_feature_files,
+    "own_template_features": features.check_own_templates,
     "unknown_groups": labels.check_groups,
     "groups_against_sorter": labels.check_against_sorter,
     "labels_on_few_spikes": labels.check_few_spikes,

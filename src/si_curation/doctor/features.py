@@ -7,6 +7,7 @@ import numpy as np
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, plural
 from si_curation.phy.arrays import Findings
+from si_curation.phy.feature_files import own_projections
 from si_curation.variables import FileRows
 
 _ROWS_LOOKED_AT = 200
@@ -57,6 +58,42 @@ def check_feature_files(facts: FolderFacts, findings: Findings) -> None:
                 "copy it again, or sort again",
                 rows=[len(features) - _ROWS_LOOKED_AT, len(features) - 1],
             )
+
+
+def check_own_templates(facts: FolderFacts, findings: Findings) -> None:
+    """Check that template features tell of the spikes' own templates."""
+    part, templates = facts.parts.features, facts.spike_templates
+    values, name = part.template_features, "template_features.npy"
+    if values is None or templates is None or facts.is_faulty(name):
+        return
+    if part.template_feature_rows is None and len(values) != templates.size:
+        return
+    found = own_projections(
+        values, part.template_feature_templates, part.template_feature_rows, templates
+    )
+    num_without = found.num_absent + found.num_not_finite
+    evidence = {
+        "num_spikes": found.num_rows,
+        "num_own_template_absent": found.num_absent,
+        "num_not_finite": found.num_not_finite,
+    }
+    rebuilt = part.pc_features is not None
+    if not found.are_usable:
+        findings.warning(
+            name,
+            f"{found}: phy's TemplateFeatureView shows zeros",
+            "this package rebuilds template features from pc_features.npy"
+            if rebuilt
+            else "compute template_features from the recording; there is no pc_features.npy",
+            **evidence,
+        )
+    elif 2 * num_without > found.num_rows:
+        findings.info(
+            name,
+            f"{found}, where phy's TemplateFeatureView shows zeros",
+            "compute_template_features(source='pc_features') rebuilds them" if rebuilt else "",
+            **evidence,
+        )
 
 
 def _check_rows(findings: Findings, name: str, rows: FileRows) -> None:

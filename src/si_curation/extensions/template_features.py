@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -21,7 +22,12 @@ from si_curation._spikeinterface import (
     result_destination,
 )
 from si_curation.checks import Checks, unit_index_of
-from si_curation.errors import MissingDataError, ParameterError, SiCurationError
+from si_curation.errors import (
+    MissingDataError,
+    ParameterError,
+    SiCurationError,
+    SiCurationWarning,
+)
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.spikes_of_units import assignment_of, spikes_of_unit
 from si_curation.extensions.template_assignment import TemplateAssignment
@@ -35,6 +41,7 @@ from si_curation.reading.blockwise import collect_blocks
 from si_curation.reading.features import SpikesOfFolder
 from si_curation.reading.template_projections import (
     ProjectionSource,
+    fault_of_file,
     projections_from_file,
     projections_from_pc_features,
 )
@@ -53,7 +60,10 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
     from the best source there is, in this order:
 
     ``"file"``
-        ``template_features.npy``, as the sorter wrote it (Kilosort 1 to 2.5).
+        ``template_features.npy``, as the sorter wrote it (Kilosort 1 to 2.5). Where nine in ten
+        spikes have no projection onto their own template in it, as in folders of Kilosort 1 and 2
+        whose ``template_feature_ind.npy`` lists the same templates for all, it is passed over with
+        a warning; ``source="file"`` gives phy's zeros.
     ``"pc_features"``
         Rebuilt from ``pc_features.npy``, without the recording: the features of a spike are its
         waveform in a basis of a few waveforms, on the channels next to its template. In that basis
@@ -111,6 +121,11 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
         The folder that the analyzer was read from is gone, or is not what it was.
     ParameterError
         A parameter cannot be used.
+
+    Warns
+    -----
+    SiCurationWarning
+        ``template_features.npy`` cannot be used; what is taken in its place.
 
     Notes
     -----
@@ -190,7 +205,27 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
     def _find_source(self, assignment: TemplateAssignment) -> ProjectionSource | None:
         """Return the source in the folder; None for the recording."""
         wanted = self.params["source"]
-        why = []
+        why: list[str] = []
+        passed_over: list[str] = []
+        source = self._find_source_but(assignment, wanted, why, passed_over)
+        if passed_over:
+            taken = "the recording" if source is None else source.details["file"]
+            warnings.warn(
+                f"{passed_over[0]}. The template features are taken from {taken}; source='file' "
+                "gives what is in the file, as phy shows it",
+                SiCurationWarning,
+                stacklevel=2,
+            )
+        return source
+
+    def _find_source_but(
+        self,
+        assignment: TemplateAssignment,
+        wanted: str,
+        why: list[str],
+        passed_over: list[str],
+    ) -> ProjectionSource | None:
+        """Return the source; add to `passed_over` a file that is there and says nothing."""
         if wanted != "recording":
             if not assignment.is_from_folder:
                 why.append("the analyzer was not read from a Kilosort folder")
@@ -200,17 +235,22 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
                     if wanted not in ("auto", name):
                         continue
                     try:
+                        fault = self._fault_of(name, assignment) if wanted == "auto" else None
+                        if fault is not None:
+                            passed_over.append(fault)
+                            why.append(f"{fault} (source='file' gives what is in it)")
+                            continue
                         return self._open(name, spikes, assignment)
-                    except MissingDataError as fault:
-                        why.append(str(fault))
-                    except SiCurationError as fault:
+                    except MissingDataError as error:
+                        why.append(str(error))
+                    except SiCurationError as error:
                         if wanted == "auto" and name == "file":  # the other source finds it too
-                            why.append(str(fault))
+                            why.append(str(error))
                             continue
                         # a folder that is gone or broken: the recording may still be there
                         if wanted != "auto" or recording_of(self.sorting_analyzer) is None:
                             raise
-                        why.append(str(fault))
+                        why.append(str(error))
                         break
         if wanted in ("auto", "recording"):
             if recording_of(self.sorting_analyzer) is not None:
@@ -222,6 +262,9 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
                 "read_kilosort_as_analyzer(..., recording=...))"
             )
         raise MissingDataError("there is nothing to take template features from: " + "; ".join(why))
+
+    def _fault_of(self, name: str, assignment: TemplateAssignment) -> str | None:
+        return fault_of_file(assignment.get_feature_files()) if name == "file" else None
 
     def _open(
         self, name: str, spikes: SpikesOfFolder, assignment: TemplateAssignment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ class Features:
     faults: tuple[Finding, ...] = ()  # errors in files that are there and cannot be used
 
 
+_ROWS_LOOKED_AT = 20_000  # of a large file
+_MIN_USABLE = 0.1
 _NOTHING: tuple[None, None, None] = (None, None, None)
 
 
@@ -188,6 +190,76 @@ def open_spike_templates(folder: Path) -> NDArray[np.integer]:
     if values is None:
         raise PhyFolderError(folder, findings.with_severity("error"))
     return values
+
+
+class OwnProjections(NamedTuple):
+    """How many rows of ``template_features.npy`` have the projection onto the spike's own template.
+
+    Attributes
+    ----------
+    num_rows : int
+        Rows that were looked at: all, or some of a large file.
+    num_absent : int
+        Of them, those whose own template is not in the row of ``template_feature_ind.npy``.
+    num_not_finite : int
+        Of the others, those that have NaN or infinity there.
+    """
+
+    num_rows: int
+    num_absent: int
+    num_not_finite: int
+
+    @property
+    def are_usable(self) -> bool:
+        """Whether the file says something of the spikes' own templates, in a tenth of them."""
+        usable = self.num_rows - self.num_absent - self.num_not_finite
+        return self.num_rows == 0 or usable >= _MIN_USABLE * self.num_rows
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_absent:,} of {self.num_rows:,} spikes have no projection onto their own "
+            f"template, and {self.num_not_finite:,} have NaN there"
+        )
+
+
+def own_projections(
+    values: NDArray[np.floating],
+    index: NDArray[np.integer] | None,
+    rows: NDArray[np.integer] | None,
+    spike_templates: NDArray[np.integer],
+) -> OwnProjections:
+    """Count the rows that have the projection of the spike onto its own template.
+
+    Parameters
+    ----------
+    values : array (n_rows, K) floating
+    index : array (n_templates, K) integer or None
+        Template of each column, by spike template; None: all templates in order.
+    rows : array (n_rows,) integer or None
+        Spike of each row; None: all in order.
+    spike_templates : array (n_spikes,) integer
+
+    Returns
+    -------
+    OwnProjections
+
+    Examples
+    --------
+    >>> index = np.array([[0, 1], [0, 1], [0, 1]])
+    >>> values = np.array([[1.0, 2.0], [np.nan, np.nan], [1.0, 1.0]])
+    >>> own_projections(values, index, None, np.array([0, 1, 2]))
+    OwnProjections(num_rows=3, num_absent=1, num_not_finite=1)
+    """
+    step = max(1, len(values) // _ROWS_LOOKED_AT)
+    chosen = np.arange(0, len(values), step)
+    templates = np.asarray(spike_templates[chosen if rows is None else rows[chosen]])
+    if index is None:
+        index = np.tile(np.arange(values.shape[1]), (int(templates.max(initial=-1)) + 1, 1))
+    is_own = index[templates] == templates[:, None]  # (n, K)
+    has_own = is_own.any(axis=1)
+    own = np.asarray(values[chosen])[np.arange(chosen.size), is_own.argmax(axis=1)]
+    num_not_finite = int(np.count_nonzero(has_own & ~np.isfinite(own)))
+    return OwnProjections(chosen.size, int(np.count_nonzero(~has_own)), num_not_finite)
 
 
 def window_of_rows(array: NDArray, start: int, stop: int) -> NDArray:

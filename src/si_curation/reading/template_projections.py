@@ -31,6 +31,7 @@ from si_curation.kernels.spike_vector import choose_random_spikes
 from si_curation.kernels.template_counts import contingency_table
 from si_curation.kernels.templates import densify_templates
 from si_curation.phy.arrays import Findings, open_array
+from si_curation.phy.feature_files import own_projections
 from si_curation.phy.file_groups import read_templates
 from si_curation.phy.ops import read_ops
 from si_curation.reading.features import (
@@ -74,6 +75,29 @@ class ProjectionSource(NamedTuple):
 
 
 # template_features.npy
+
+
+def fault_of_file(files: FeatureFiles) -> str | None:
+    """Return why ``template_features.npy`` says next to nothing; None where it does, or is none.
+
+    Parameters
+    ----------
+    files : FeatureFiles
+
+    Returns
+    -------
+    str or None
+    """
+    features = files.features
+    if features.template_features is None:
+        return None
+    found = own_projections(
+        features.template_features,
+        features.template_feature_templates,
+        features.template_feature_rows,
+        files.spike_templates,
+    )
+    return None if found.are_usable else f"template_features.npy: {found}"
 
 
 def projections_from_file(files: FeatureFiles, spikes: SpikesOfFolder) -> ProjectionSource:
