@@ -233,6 +233,18 @@ def test_rows_of_unsorted_files_are_those_of_the_file(clean, tmp_path):
     assert found[0].evidence == {"count": 1, "units": [int(clusters[10, 0])], "rows": [1000]}
 
 
+def test_settings_that_change_what_numbers_mean(simulate):
+    kwargs = dict(num_templates=4, num_channels=8, num_spikes=900, duration_s=20.0, seed=1)
+    settings = {"tmin": 2.0, "tmax": 12.0, "scale": 0.5}
+    found = examine(simulate(**kwargs, sorter_settings=settings).folder)
+    told = [f for f in found if f.check == "sorter_settings"]
+    assert [f.severity for f in told] == ["info", "info"]
+    assert told[0].evidence == {"sorted_scale": 0.5}
+    assert told[1].evidence == {"first_s": 2.0, "last_s": 12.0}
+    plain = examine(simulate(**kwargs).folder)
+    assert "sorter_settings" not in {f.check for f in plain}
+
+
 # ------------------------------------------------------------- what is wrong with nothing
 
 

@@ -513,6 +513,31 @@ def good_and_contaminated(folder):
     write_table(folder, "ContamPct", [(i, 80.0 if i == 4 else 1.0) for i in range(8)])
 
 
+@fault(warning="amplitudes", words="amplitudes of 0")
+def amplitudes_missing(folder):
+    (folder / "amplitudes.npy").unlink()
+
+
+@fault("ks2", warning="amplitudes", words="copy it from the sorter's output")
+def amplitudes_of_kilosort2_missing(folder):
+    (folder / "amplitudes.npy").unlink()
+
+
+def change_ops(folder, **values):
+    ops = np.load(folder / "ops.npy", allow_pickle=True).item()
+    np.save(folder / "ops.npy", np.array({**ops, **values}), allow_pickle=True)
+
+
+@fault(info="sorter_settings", words=("multiplied by -200", "upside down"))
+def scaled_and_inverted(folder):
+    change_ops(folder, scale=200.0, invert_sign=True)
+
+
+@fault(info="sorter_settings", words="from the start to 100 s")
+def sorted_to_a_time(folder):
+    change_ops(folder, tmax=100.0)
+
+
 # ----------------------------------------------------------------------------- templates
 
 

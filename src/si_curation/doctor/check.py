@@ -64,6 +64,7 @@ CHECKS: dict[str, Check] = {
     "other_files": leftovers.check_others,
     "sampling_rate": params.check_rate,
     "params_missing": params.check_params_missing,
+    "sorter_settings": params.check_settings,
     "raw_params": raw.check_raw_params,
     "raw_paths": raw.check_raw_paths,
     "raw_size": raw.check_raw_size,

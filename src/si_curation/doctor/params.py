@@ -1,6 +1,8 @@
-"""``params.py``: the sampling rate, and entries that no longer mean anything here."""
+"""``params.py``: the sampling rate, and entries that no longer mean anything here; settings."""
 
 from __future__ import annotations
+
+import math
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.phy.arrays import Findings
@@ -34,6 +36,35 @@ def check_rate(facts: FolderFacts, findings: Findings) -> None:
         sample_rate=rate,
         drift_ms_at_last_spike=drift_ms,
     )
+
+
+def check_settings(facts: FolderFacts, findings: Findings) -> None:
+    """Find settings of the sorter that change what the numbers of the folder mean."""
+    settings, name = facts.parts.settings, "ops.npy"
+    if settings is None:
+        return
+    scale = settings.sorted_scale
+    if scale is not None and scale != 1:
+        turned = ", so that spikes are upside down" if scale < 0 else ""
+        findings.info(
+            name,
+            f"the raw data were multiplied by {scale:g} before they were sorted (scale, "
+            f"invert_sign){turned}: templates and amplitudes in phy are of those data",
+            "this package takes it out again; unwhiten='phy' without a gain does not",
+            sorted_scale=scale,
+        )
+    if settings.is_part:
+        last = f"{settings.last_s:g} s" if math.isfinite(settings.last_s) else "the end"
+        findings.info(
+            name,
+            f"a part of the recording was sorted: {settings.first_s:g} s to {last} (tmin, tmax). "
+            "phy divides by the time from the start to the last spike, so that rates are too low"
+            if settings.first_s
+            else f"a part of the recording was sorted: from the start to {last} (tmax)",
+            "rates and presence of this package are of that part: observed_periods",
+            first_s=settings.first_s,
+            last_s=settings.last_s if math.isfinite(settings.last_s) else None,
+        )
 
 
 def check_params_missing(facts: FolderFacts, findings: Findings) -> None:

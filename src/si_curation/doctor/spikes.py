@@ -222,6 +222,16 @@ def _report_near(
 def check_amplitudes(facts: FolderFacts, findings: Findings) -> None:
     """Check that amplitudes are positive numbers."""
     amplitudes, name = facts.parts.spikes.amplitudes, "amplitudes.npy"
+    if amplitudes is None and not facts.has(name) and not facts.is_faulty(name):
+        report = findings.warning if facts.sorter.always_whitens else findings.info
+        report(
+            name,
+            "is missing: phy shows amplitudes of 0, and this package has no spike amplitudes, nor "
+            "metrics and figures of them",
+            "copy it from the sorter's output"
+            if facts.sorter.always_whitens
+            else "where it came from a SortingAnalyzer, export again with complete=True",
+        )
     if amplitudes is None or amplitudes.size == 0:
         return
     count, rows = _rows_where(amplitudes, lambda block: ~np.isfinite(block))
