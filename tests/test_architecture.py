@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 TESTS = Path(__file__).parent
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DATA_FOLDERS = {"ks4_phy_curated"}
-LOOSE = {"__init__", "errors", "checks", "variables", "files", "_spikeinterface"}
+LOOSE = {"__init__", "errors", "checks", "documents", "variables", "files", "_spikeinterface"}
 FOREIGN_GATE = "_spikeinterface.py"
 
 SOURCES = {
@@ -212,6 +212,22 @@ def test_numba_is_imported_by_kernels_only():
             if module.split(".")[0] == "numba" and not file.startswith("kernels/")
         ]
     )
+
+
+def test_documents_are_read_in_one_place():
+    """JSON, YAML and TOML from elsewhere are bounded: `documents.py`. Excepted is what was checked
+    in another way, or written by the same function."""
+    excepted = {"documents.py", "reading/trust.py", "reading/loading.py"}
+    wrong = []
+    for file, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or file in excepted:
+                continue
+            text = ast.unparse(node)
+            own = "model_dump_json" in text
+            if re.match(r"(json\.loads?|\w+\.safe_load|tomll?i?b?\.loads?)\(", text) and not own:
+                wrong.append(where(file, node))
+    nothing(wrong)
 
 
 def test_data_of_extensions_are_read_by_their_own_methods():

@@ -377,7 +377,7 @@ DAMAGED = {
     ),
     "together is a number": (
         lambda lines: changed(lines, 1, operation="together", steps=3),
-        "line 2 cannot be replayed",
+        "line 2 is not a journal entry",
     ),
     "together in together": (
         lambda lines: changed(

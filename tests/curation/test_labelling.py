@@ -141,7 +141,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     path = tmp_path / "rules.toml"
     path.write_text("")
     monkeypatch.setattr("importlib.import_module", missing)
-    with pytest.raises(sic.ParameterError, match=r"tomli is needed.*JSON"):
+    with pytest.raises(sic.MissingDataError, match=r"tomli is needed.*JSON"):
         read_label_rules(path)
 
 

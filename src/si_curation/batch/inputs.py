@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from si_curation.batch.recipe import FOLDER, Reading, Recipe, describe_problems
+from si_curation.documents import parse_document
 from si_curation.errors import FolderNotFoundError, ParameterError
 
 _TABLES = (".csv", ".tsv")
@@ -145,8 +145,8 @@ def _typed(value: Any) -> Any:
     if not isinstance(value, str):
         return value.item() if hasattr(value, "item") else value
     try:
-        return json.loads(value)
-    except ValueError:
+        return parse_document(value, "cell")
+    except ParameterError:
         return value
 
 

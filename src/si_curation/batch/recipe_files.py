@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from si_curation.batch.recipe import Recipe, check_recipe
-from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.documents import parse_document, read_document
+from si_curation.errors import ParameterError
 
 
 def example_recipe() -> str:
@@ -64,33 +64,16 @@ def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     if not isinstance(recipe, str | Path):
         raise ParameterError(f"recipe is {recipe!r}, expected a file, a mapping or a Recipe")
     if isinstance(recipe, str) and "\n" in recipe:
-        return check_recipe(_parse(recipe, _yaml().safe_load, "recipe"), "recipe")
+        content = parse_document(recipe, "recipe", suffix=".yaml")
+        return check_recipe(_mapping(content, "recipe"), "recipe")
     path = Path(recipe).expanduser()
     if path.suffix.lower() not in (".yaml", ".yml", ".json"):
         raise ParameterError(f"recipe is {path}, expected a .yaml, .yml or .json file")
-    if not path.is_file():
-        raise FolderNotFoundError(f"{path} does not exist, expected a recipe")
-    parse = json.loads if path.suffix.lower() == ".json" else _yaml().safe_load
-    content = _parse(path.read_bytes(), parse, str(path))
+    content = _mapping(read_document(path, expected="a recipe"), str(path))
     return check_recipe(content, str(path), path.resolve().parent)
 
 
-def _parse(text: str | bytes, parse: Callable[[Any], Any], name: str) -> dict[str, Any]:
-    try:
-        content = parse(text)
-    except Exception as fault:  # each format has its own error
-        raise ParameterError(f"{name} cannot be read: {fault}") from None
+def _mapping(content: Any, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ParameterError(f"{name} holds {type(content).__name__}, expected keys and values")
     return content
-
-
-def _yaml() -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise MissingDataError(
-            'PyYAML is needed to read YAML: pip install "si_curation[batch]", or write the recipe '
-            "as JSON"
-        ) from None
-    return yaml

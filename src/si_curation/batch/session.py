@@ -198,7 +198,7 @@ class _Run:
         known = {key: before[key] for key in ("seconds", "warnings", "versions") if key in before}
         is_ours = bool(self.options.run) and before.get("run") == self.options.run
         status = DONE_STATUS if is_ours else SKIPPED_STATUS
-        return self._row(status, **done.get("counts", {}), **known)
+        return self._row(status, **done["counts"], **known)
 
     def _known_failure(self) -> dict[str, Any] | None:
         """Return the row of a session that failed before, if it would fail in the same way."""
@@ -207,7 +207,8 @@ class _Run:
             return None
         if before.get("fingerprint") != self.fingerprint:
             return None
-        known = {key: before[key] for key in ("seconds", "warnings", "versions", "error")}
+        keys = ("seconds", "warnings", "versions", "error")
+        known = {key: before[key] for key in keys if key in before}
         return self._row(FAILED_STATUS, **known)
 
     def _failed(self, fault: Exception) -> dict[str, Any]:

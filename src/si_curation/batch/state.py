@@ -15,9 +15,13 @@ import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from si_curation.batch.inputs import SessionInput
+from si_curation.documents import parse_document
+from si_curation.errors import ParameterError
 from si_curation.files import is_temporary, replace_file, unfinished_folders
 from si_curation.phy.arrays import Findings
 from si_curation.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
@@ -27,6 +31,10 @@ from si_curation.reading.loading import is_saved_analyzer
 
 DONE = "done.json"
 _CHUNK = 1 << 22
+_MAX_RECORD_BYTES = 10_000_000
+_MAX_COUNT = 2**53
+_Name = Annotated[str, Field(max_length=200)]
+_Text = Annotated[str, Field(max_length=100_000)]
 _READ = (".npy", ".tsv", ".csv")  # and params.py: what a phy folder is read from
 _SKIPPED = {CACHE_FOLDER, BACKUP_FOLDER, "__pycache__"}
 _FINGERPRINTED = ("si_curation", "spikeinterface")
@@ -113,6 +121,33 @@ def _digest_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+class Counts(BaseModel):
+    """How much a session has."""
+
+    num_units: int = Field(ge=0, le=_MAX_COUNT)
+    num_spikes: int = Field(ge=0, le=_MAX_COUNT)
+
+
+class Done(BaseModel):
+    """``done.json`` of a session."""
+
+    fingerprint: dict[str, Any]
+    outputs: list[Annotated[str, Field(pattern=r"^[^/\\\x00]+$", max_length=255)]]
+    counts: Counts
+
+
+class Record(BaseModel):
+    """``records/NAME.json`` of a session, as far as it is used again."""
+
+    seconds: dict[_Name, Annotated[float, Field(ge=0, le=1e9)]] = Field({}, max_length=200)
+    versions: dict[_Name, _Name] = Field({}, max_length=50)
+    warnings: list[_Text] = Field([], max_length=1000)
+    error: _Text = ""
+    fingerprint: dict[str, Any] | None = None
+    run: _Name = ""
+    would_fail_again: bool = False
+
+
 class BatchFolder:
     """The output folder of a batch: where everything is.
 
@@ -134,11 +169,11 @@ class BatchFolder:
 
     def read_done(self, name: str) -> dict[str, Any] | None:
         """Return the content of ``done.json`` of a session; None where it is not done."""
-        return _read_json(self.outputs_of(name) / DONE)
+        return _read_as(Done, self.outputs_of(name) / DONE)
 
     def read_record(self, name: str) -> dict[str, Any] | None:
         """Return the record of the last time that a session was computed, or None."""
-        return _read_json(self.records / f"{name}.json")
+        return _read_as(Record, self.records / f"{name}.json")
 
     def write_record(self, name: str, record: dict[str, Any]) -> None:
         """Replace the record of a session."""
@@ -151,12 +186,19 @@ class BatchFolder:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_as(model: type[BaseModel], path: Path) -> dict[str, Any] | None:
+    """Return what a record holds; None where there is none, or it is not what this package writes.
+
+    Whoever may write to the output folder can change records: they decide about their own session
+    alone.
+    """
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        if path.stat().st_size > _MAX_RECORD_BYTES:
+            return None
+        content = parse_document(path.read_bytes(), str(path))
+        return model.model_validate(content, strict=True).model_dump(exclude_unset=True)
+    except (OSError, ParameterError, ValidationError):
         return None
-    return content if isinstance(content, dict) else None
 
 
 def to_json(content: Any) -> bytes:

@@ -40,9 +40,9 @@ def write_summary(
         What could not be computed, and why.
     """
     sessions = make_sessions(rows)
-    units = gather_units(batch, sessions)
-    quantiles = quantiles_by_session(units)
     notes: list[str] = []
+    units = gather_units(batch, sessions, notes)
+    quantiles = quantiles_by_session(units)
     effect = None
     if recipe.effect is not None:
         effect = _test_effect(recipe.effect, units, notes)
@@ -80,16 +80,22 @@ def make_sessions(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def gather_units(batch: BatchFolder, sessions: pd.DataFrame) -> pd.DataFrame:
-    """Return the units of all sessions that are done in one table; ids as text."""
+def gather_units(
+    batch: BatchFolder, sessions: pd.DataFrame, notes: list[str] | None = None
+) -> pd.DataFrame:
+    """Return the units of all sessions that are done in one table; ids as text.
+
+    A table that cannot be read is left out, with a note.
+    """
     parts = []
     for name in sessions.loc[sessions["status"] != FAILED_STATUS, "session"]:
-        part = pd.read_csv(
-            batch.outputs_of(name) / "units.csv",
-            dtype={"unit_id": str, "group": str},
-            keep_default_na=False,
-            na_values=[""],
-        )
+        path = batch.outputs_of(name) / "units.csv"
+        try:
+            part = _read_units(path)
+        except (OSError, ValueError, RecursionError) as fault:
+            if notes is not None:
+                notes.append(f"{path} is left out: {' '.join(str(fault).split())}")
+            continue
         part.insert(0, "session", name)
         parts.append(part)
     filled = [part for part in parts if len(part)]
@@ -99,6 +105,16 @@ def gather_units(batch: BatchFolder, sessions: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(
         [part.dropna(axis=1, how="all") for part in filled], ignore_index=True
     ).reindex(columns=list(dict.fromkeys(c for part in parts for c in part.columns)))
+
+
+def _read_units(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(
+        path, dtype={"unit_id": str, "group": str}, keep_default_na=False, na_values=[""]
+    )
+    missing = [name for name in ("unit_id", "group", "num_spikes") if name not in table]
+    if missing or "session" in table:
+        raise ValueError(f"it has no column {missing[0]}" if missing else "it has a column session")
+    return table
 
 
 def quantiles_by_session(units: pd.DataFrame) -> pd.DataFrame:

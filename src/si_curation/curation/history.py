@@ -11,6 +11,7 @@ from spikeinterface.core import BaseSorting, SortingAnalyzer
 
 from si_curation.checks import plain_id
 from si_curation.curation.spikeinterface_format import make_curation_model
+from si_curation.documents import parse_document
 
 _ANNOTATION = "curation_history"
 HISTORY_COLUMNS = (
@@ -43,7 +44,14 @@ def append_history(sorting: BaseSorting, session: Mapping[str, Any]) -> None:
 
 def _sessions_of(sorting: BaseSorting) -> list[dict[str, Any]]:
     text = sorting.get_annotation(_ANNOTATION)
-    return json.loads(text) if text else []
+    if not text:
+        return []
+    from si_curation.curation.journal_entries import check_sessions
+
+    name = f"the annotation {_ANNOTATION} of the sorting"
+    sessions: list[dict[str, Any]] = parse_document(str(text), name)
+    check_sessions(sessions, name)
+    return sessions
 
 
 def history_of(analyzer: SortingAnalyzer) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.documents import parse_document
 from si_curation.errors import (
     FolderNotFoundError,
     OutputExistsError,
@@ -30,6 +31,8 @@ from si_curation.errors import (
 from si_curation.files import LineFile, sync_folder
 
 FORMAT = "si_curation journal"
+#: Of more spikes nothing is unpacked; a sorting has less.
+_MAX_PARTS = 10**8
 VERSION = 2  # of version 1, lines had no hash of the line before
 TOGETHER = "together"
 
@@ -218,15 +221,18 @@ def continued_journal(
 
 def _entries_of(path: Path, content: bytes, belongs_to: str) -> list[dict[str, Any]]:
     """Return the steps in a journal; raise if there is anything wrong with it."""
+    from si_curation.curation.journal_entries import check_entry
+
     lines = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
     entries = []
     for number, line in enumerate(lines, 1):
         try:
-            entries.append(json.loads(line))
-        except ValueError as fault:
+            entry = parse_document(line, "it")
+        except ParameterError as fault:
             raise ParameterError(
                 f"{path}: line {number} is not a journal entry ({fault}); restore the file"
             ) from None
+        entries.append(entry)
     if not entries or not isinstance(entries[0], dict) or entries[0].get("format") != FORMAT:
         raise ParameterError(f"{path} is not a journal of a curation session")
     version = entries[0].get("version")
@@ -237,6 +243,8 @@ def _entries_of(path: Path, content: bytes, belongs_to: str) -> list[dict[str, A
             f"{path} belongs to other spikes (times, units or templates differ); "
             "give the analyzer that the session started with"
         )
+    for number, entry in enumerate(entries[1:], 2):
+        check_entry(entry, f"{path}: line {number}")
     for number, (before, entry) in enumerate(zip(lines, entries[1:], strict=False), 2):
         found = entry.get(_PREVIOUS) if isinstance(entry, dict) else None
         if found != _hash_of(before) and not (version == 1 and found is None):
@@ -262,13 +270,37 @@ def pack_parts(part_of_spike: NDArray[np.integer]) -> dict[str, Any]:
     }
 
 
-def unpack_parts(packed: dict[str, Any]) -> NDArray[np.int64]:
+def unpack_parts(packed: Mapping[str, Any], num_spikes: int | None = None) -> NDArray[np.int64]:
     """Return the part of each spike from the text of `pack_parts`.
+
+    Parameters
+    ----------
+    packed : mapping
+    num_spikes : int, optional
+        How many spikes there are, where that is known. No more is unpacked than they need.
+
+    Raises
+    ------
+    ParameterError
+        It is of another number of spikes, or not what `pack_parts` writes.
 
     Examples
     --------
     >>> unpack_parts(pack_parts(np.array([0, 2, 1])))
     array([0, 2, 1])
     """
-    content = zlib.decompress(base64.b64decode(packed["zlib_base64"]))
-    return np.frombuffer(content, dtype=packed["dtype"]).astype(np.int64)
+    size = packed["size"] if num_spikes is None else num_spikes
+    if packed["size"] != size or not 0 <= size <= _MAX_PARTS:
+        raise ParameterError(f"the parts are of {packed['size']} spikes, expected {size}")
+    dtype = np.dtype(packed["dtype"])
+    expected = size * dtype.itemsize
+    try:
+        content = base64.b64decode(packed["zlib_base64"], validate=True)
+        stream = zlib.decompressobj()
+        unpacked = stream.decompress(content, expected + 1)
+        unpacked += stream.decompress(stream.unconsumed_tail, 1)
+    except (ValueError, zlib.error) as fault:
+        raise ParameterError(f"the parts cannot be unpacked: {fault}") from None
+    if dtype.kind != "u" or len(unpacked) != expected or not stream.eof:
+        raise ParameterError(f"the parts unpack to other than {expected} bytes of whole numbers")
+    return np.frombuffer(unpacked, dtype=dtype).astype(np.int64)

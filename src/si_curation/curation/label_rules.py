@@ -7,8 +7,6 @@ write one rule for each condition that rejects the units which fail it, and ``ot
 
 from __future__ import annotations
 
-import importlib
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -18,7 +16,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from si_curation.checks import Checks, is_number, plain_id
-from si_curation.errors import FolderNotFoundError, ParameterError
+from si_curation.documents import read_document
+from si_curation.errors import ParameterError
 
 COMPARISONS = (">", ">=", "<", "<=", "==", "!=")
 UNDECIDED = "unsorted"
@@ -190,6 +189,8 @@ def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
         The file does not exist.
     ParameterError
         The file or the rules are invalid; all problems of the rules at once.
+    MissingDataError
+        A package is needed to read the file, and not installed.
 
     Notes
     -----
@@ -224,44 +225,18 @@ def _named(rules: str | Path) -> Any:
     if isinstance(rules, str) and rules in LABEL_PRESETS:
         return LABEL_PRESETS[rules]
     path = Path(rules)
-    readers = {".json": _read_json, ".toml": _read_toml, ".yaml": _read_yaml, ".yml": _read_yaml}
-    if path.suffix.lower() not in readers:
+    suffixes = (".json", ".toml", ".yaml", ".yml")
+    if path.suffix.lower() not in suffixes:
         raise ParameterError(
             f"rules are {str(rules)!r}, which is neither a preset ({', '.join(LABEL_PRESETS)}) nor "
-            f"a file that ends in {', '.join(readers)}"
+            f"a file that ends in {', '.join(suffixes)}"
         )
-    if not path.is_file():
-        raise FolderNotFoundError(f"{path} does not exist, expected a file with rules")
-    try:
-        content = readers[path.suffix.lower()](path.read_text(encoding="utf-8"))
-    except ImportError as fault:
-        raise ParameterError(
-            f"{path}: {fault.name} is needed to read it and is not installed; install it, or write "
-            "the rules as JSON"
-        ) from None
-    except Exception as fault:  # each format has its own error
-        raise ParameterError(f"{path} cannot be read: {fault}") from None
+    content = read_document(path, expected="a file with rules")
     if isinstance(content, list):
         content = {"rules": content}
     if not isinstance(content, Mapping):
         raise ParameterError(f"{path} holds {content!r}, expected rules")
     return {"name": path.name, **content}
-
-
-def _read_json(text: str) -> Any:
-    return json.loads(text)
-
-
-def _read_yaml(text: str) -> Any:
-    return importlib.import_module("yaml").safe_load(text)
-
-
-def _read_toml(text: str) -> Any:
-    try:
-        module = importlib.import_module("tomllib")
-    except ImportError:  # Python 3.10
-        module = importlib.import_module("tomli")
-    return module.loads(text)
 
 
 def _is_empty(key: Any, value: Any) -> bool:

@@ -724,7 +724,7 @@ class CurationSession:
         if operation == "merge":
             self.merge(inputs, new_unit_id=outputs[0], **why)
         elif operation == "split":
-            self.split(inputs[0], unpack_parts(entry["parts"]), new_unit_ids=outputs, **why)
+            self._replay_split(entry, why)
         elif operation == "label":
             self.label(inputs, entry["value"], entry["field"], **why)
         elif operation == "remove":
@@ -736,6 +736,11 @@ class CurationSession:
         else:
             raise ParameterError(f"operation {operation!r} is not known")
         self._log[-1]["when"] = entry["when"]
+
+    def _replay_split(self, entry: Mapping[str, Any], why: dict[str, Any]) -> None:
+        (unit_id,) = check_units(self._units, entry["inputs"], 1)
+        parts = unpack_parts(entry["parts"], self._units[unit_id].spikes.size)
+        self.split(unit_id, parts, new_unit_ids=entry["outputs"], **why)
 
 
 def units_of(analyzer: SortingAnalyzer, assignment: TemplateAssignment) -> dict[Any, Unit]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from si_curation.curation.journal import unpack_parts
-from si_curation.errors import FolderNotFoundError, ParameterError
+from si_curation.documents import parse_document, read_document
+from si_curation.errors import ParameterError
 from si_curation.phy.tables import GROUPS
 
 Curation = Any  # a dict, a list of dicts, a path, or a model of spikeinterface.curation
@@ -219,7 +219,8 @@ def _plain_curation(given: Any, unit_ids: Sequence[Any]) -> Any:
     one = dict(given)
     wrapped = one.get("annotations")
     if isinstance(wrapped, Mapping) and isinstance(wrapped.get("/"), Mapping):
-        one = dict(json.loads(wrapped["/"].get("sorting_curation") or "{}"))
+        text = wrapped["/"].get("sorting_curation") or "{}"
+        one = dict(parse_document(text, "sorting_curation"))
     version = str(one.get("format_version", "0" if _SORTINGVIEW & one.keys() else "2"))
     if version not in ("0", "1", "2") or not (_KEYS | _SORTINGVIEW) & one.keys():
         raise ParameterError(
@@ -326,13 +327,7 @@ def read_curation(curation: Curation, unit_ids: Sequence[Any] = ()) -> list[Any]
     from spikeinterface.curation.curation_model import SequentialCuration
 
     if isinstance(curation, str | Path):
-        path = Path(curation)
-        if not path.is_file():
-            raise FolderNotFoundError(f"{path} does not exist, expected a curation file")
-        try:
-            curation = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as fault:
-            raise ParameterError(f"{path} is not JSON: {fault}") from None
+        curation = read_document(Path(curation), expected="a curation file", suffix=".json")
     try:
         if isinstance(curation, Mapping) and "curation_steps" in curation:
             steps = [_plain_curation(one, unit_ids) for one in curation["curation_steps"]]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
 from si_curation.checks import is_whole_number
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
+from si_curation.documents import read_document
 from si_curation.phy.arrays import Findings, open_array
 
 _CLUSTERS = "spike_clusters.npy"
@@ -122,9 +121,9 @@ def check_phy_cache(facts: FolderFacts, findings: Findings) -> None:
     if ids is None or not path.is_file():
         return
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_document(path, expected="JSON")
         next_id = content.get("new_cluster_id")
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError):
         findings.warning(
             name, "cannot be read as JSON", "close phy and remove the folder .phy: it is a cache"
         )

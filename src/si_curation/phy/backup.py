@@ -21,6 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from si_curation.documents import read_document
 from si_curation.errors import FolderNotFoundError, InUseError, MissingDataError, ParameterError
 from si_curation.files import (
     Content,
@@ -380,7 +381,7 @@ def _put_back(folder: Path, backup: Path, entry: Mapping[str, Any], aside: Path)
 def _read_manifest(backup: Path) -> dict[str, Any]:
     """Read a manifest, and check that all is there that it needs."""
     try:
-        manifest = json.loads((backup / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_document(backup / _MANIFEST, expected="a manifest")
         entries = [(str(e["name"]), bool(e["existed"]), e.get("sha256")) for e in manifest["files"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise MissingDataError(f"{backup / _MANIFEST} cannot be read: {fault}") from None

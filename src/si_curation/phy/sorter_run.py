@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from si_curation.checks import is_number
+from si_curation.documents import read_document
 from si_curation.phy.arrays import Findings, one_line
 from si_curation.phy.ops import read_ops
 from si_curation.phy.settings import SorterDrift, read_settings
@@ -121,11 +121,11 @@ def _first_json(places: list[Path], name: str, findings: Findings) -> dict[str, 
         try:
             if path.stat().st_size > _LARGEST:
                 raise ValueError(f"larger than {_LARGEST} bytes")
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = read_document(path, expected="an object", suffix=".json")
             if isinstance(value, dict):
                 return value
             raise ValueError(f"holds a {type(value).__name__}, expected an object")
-        except (OSError, ValueError, RecursionError) as fault:
+        except (OSError, ValueError) as fault:
             findings.warning(name, f"was not read: {one_line(fault)}", "the page is without it")
             return {}
     return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
 from si_curation._spikeinterface import arguments_of
+from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, SiCurationError, SiCurationWarning
 from si_curation.phy.folder import read_phy_folder
 
@@ -74,8 +74,8 @@ class _Search:
         names = []
         for name in _SAVED_AS:
             try:
-                content = json.loads((folder / name).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+                content = read_document(folder / name, expected="JSON", suffix=".json")
+            except (OSError, SiCurationError):
                 continue
             if name.endswith(".zattrs"):
                 content = content.get("provenance") if isinstance(content, dict) else None

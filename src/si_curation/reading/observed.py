@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
 from si_curation.checks import is_number
+from si_curation.documents import parse_document
 from si_curation.errors import ParameterError
 from si_curation.phy.folder import PhyFolder
 
@@ -121,8 +122,8 @@ def _known(sorting: BaseSorting) -> NDArray[np.int64] | None:
     rows: list[Any] = []
     for text in texts:  # several: units of several folders
         try:
-            rows += json.loads(text)
-        except (ValueError, TypeError):
+            rows += parse_document(text, "periods")
+        except (ParameterError, TypeError):
             return None
     if not rows:
         return None

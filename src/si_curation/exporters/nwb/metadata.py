@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timezone
 from pathlib import Path
 from typing import Any
 
-from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.documents import read_document
+from si_curation.errors import MissingDataError, ParameterError
 from si_curation.exporters.nwb.optional import import_pynwb
 
 _SECTIONS = ("NWBFile", "Subject", "Ecephys", "Devices")
@@ -104,20 +104,9 @@ def read_metadata(metadata: Mapping[str, Any] | str | Path | None) -> dict[str, 
 
 
 def _load(path: Path) -> Any:
-    path = path.expanduser()
-    if not path.is_file():
-        raise FolderNotFoundError(f"{path} does not exist, expected a YAML or JSON file")
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".json":
-            return json.loads(text)
-        import yaml
-
-        return yaml.safe_load(text)
-    except ImportError:
-        raise MissingDataError('YAML files need pyyaml: pip install "si_curation[nwb]"') from None
-    except Exception as fault:  # yaml's own errors have no builtin parent
-        raise ParameterError(f"{path} cannot be read: {' '.join(str(fault).split())}") from None
+    suffix = ".json" if path.suffix.lower() == ".json" else ".yaml"
+    expected = "a YAML or JSON file"
+    return read_document(path.expanduser(), expected=expected, extra="nwb", suffix=suffix)
 
 
 def _fields(
