@@ -27,7 +27,7 @@ def cluster_info(
     """Write phy's cluster_info.tsv without opening phy."""
     from si_curation.files import replace_file
     from si_curation.phy.backup import only_writer, replace_files
-    from si_curation.quality.metrics.cluster_info import make_cluster_info
+    from si_curation.quality.metrics.cluster_info import make_cluster_info, make_new_cluster_info
 
     if not folder.is_dir():
         raise FolderNotFoundError(f"{folder} does not exist, expected a Kilosort/phy folder")
@@ -40,10 +40,12 @@ def cluster_info(
         raise OutputExistsError(f"{target} exists; {advice}")
     if output is None:
         with only_writer(folder.resolve()) as read:
-            content = make_cluster_info(folder, sampling_frequency=sampling_frequency)
             if target.exists():
-                replace_files(folder.resolve(), {name: content}, "cluster-info", read)
+                files = make_new_cluster_info(folder, sampling_frequency=sampling_frequency)
+                content = files[name]
+                replace_files(folder.resolve(), files, "cluster-info", read)
             else:
+                content = make_cluster_info(folder, sampling_frequency=sampling_frequency)
                 replace_file(target, content)
     else:
         content = make_cluster_info(folder, sampling_frequency=sampling_frequency)

@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 
 from si_curation.errors import ParameterError, PhyFolderError
 from si_curation.phy.arrays import LEFT_OUT, Findings, one_line, shortened
-from si_curation.phy.writing import format_table
+from si_curation.phy.writing import column_name_problem, format_table
 
 Value = int | float | str
 SNAPSHOT = "cluster_info"  # written by phy for people to read; phy itself does not read it
 UNSORTED = "unsorted"
 GROUPS = ("good", "mua", "noise", UNSORTED)  # phy's
+#: Columns of the snapshot that phy computes (two of them under older names too).
+_COMPUTED_BY_PHY = frozenset(
+    {"id", "n_spikes", "fr", "firing_rate", "amp", "ch", "channel", "depth", "sh", "shank"}
+)
 _ID_COLUMNS = ("cluster_id", "id")
 _INTEGER = re.compile(r"[+-]?\d{1,300}")  # what is longer has no meaning as a number
 _NUMBER = re.compile(
@@ -397,6 +401,51 @@ class ClusterTables:
     def column_names(self) -> list[str]:
         """Every column of every file, once."""
         return list(dict.fromkeys(c for table in self._files.values() for c in table.header))
+
+    def take_from_snapshot(self, cluster_ids: Iterable[int]) -> dict[str, bytes]:
+        """Give columns that only phy's snapshot has files of their own.
+
+        phy writes the snapshot and never reads it, so that they would be lost when it is replaced
+        or removed. What phy computes itself (``n_spikes``, ``fr``, ...) is not taken. The files are
+        not among `changed_files` before something in them changes.
+
+        Parameters
+        ----------
+        cluster_ids : iterable of int
+            The clusters that have spikes; rows of others are not taken.
+
+        Returns
+        -------
+        dict of str to bytes
+            The new files as they are now.
+        """
+        ids, taken = {int(i) for i in cluster_ids}, {}
+        there = {path.name.lower() for path in self._folder.glob("cluster_*.tsv")}
+        for snapshot in self._snapshots:
+            table = read_table(self._folder / snapshot, Findings())
+            if table is None:
+                continue
+            for column in table.column_names:
+                name = f"cluster_{column}.tsv"
+                if (
+                    column in _COMPUTED_BY_PHY
+                    or column in self.column_names
+                    or name.lower() in there
+                    or column_name_problem(column) is not None
+                ):
+                    continue
+                none = UNSORTED if column == "group" else ""
+                cells = table.cells(column)
+                rows = {i: [text] for i, text in cells.items() if i in ids and text != none}
+                if rows:
+                    self._files[name] = ClusterTable([column], rows)
+                    taken[name] = self._files[name].to_bytes()
+                    there.add(name.lower())
+        return taken
+
+    def files_now(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return some files as they are now, of those that are still there."""
+        return {name: self._files[name].to_bytes() for name in names if name in self._files}
 
     def files_with(self, column: str) -> list[str]:
         """Return the names of the files that have a column; the one that counts is first."""

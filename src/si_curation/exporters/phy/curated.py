@@ -137,6 +137,7 @@ def plan_curation(
     own_ids = whole_ids(sorting_analyzer.unit_ids)
     moved = _check_match(sorting_analyzer, source, spikes, table, rows, own_ids)
     tables, content = ClusterTables(source), read_content(source)
+    taken = tables.take_from_snapshot(content["cluster_ids"])
     if curation == "discard":
         after = np.asarray(spikes.templates)
         changed = changed_clusters(spikes.clusters, after)
@@ -166,6 +167,7 @@ def plan_curation(
     cells = changed_cells(content["cells"], cells_of(tables))
     plan.replaced_cells = [(name, i) for name, i in cells if i in content["cells"].get(name, {})]
     if plan.files:
+        plan.files.update(tables.files_now(taken))
         plan.files.update(dict.fromkeys(tables.snapshots))
     return plan
 
@@ -318,8 +320,8 @@ def _keep_labels(
     is_changed = np.isin(ids, changed)
     for name in dict.fromkeys([*tables.column_names, "group"]):
         column = known.get(name, ClusterColumn(name, {}, ""))
-        if column.file.startswith(SNAPSHOT):
-            continue
+        if column.file.startswith(SNAPSHOT) and name not in tables.column_names:
+            column = ClusterColumn(name, {}, "")
         is_text = any(isinstance(value, str) for value in column.values.values())
         now = analyzer.sorting.get_property(property_name(name))
         if now is None or not (is_text or name == "group"):

@@ -97,15 +97,21 @@ def write_phy_columns(
     del clusters  # a map of the file
     texts = texts_by_id(table, known.tolist(), "cluster")
     with only_writer(path) as read:
-        files = _with_columns(path, texts, overwrite)
+        files = _with_columns(path, known.tolist(), texts, overwrite)
         return replace_files(path, files, "write_phy_columns", read)
 
 
 def _with_columns(
-    path: Path, texts: Mapping[str, Mapping[int, str | None]], overwrite: bool
+    path: Path,
+    cluster_ids: list[int],
+    texts: Mapping[str, Mapping[int, str | None]],
+    overwrite: bool,
 ) -> dict[str, bytes | None]:
     """Return the tables that change when columns are added."""
     tables = ClusterTables(path)
+    tables.take_from_snapshot(
+        cluster_ids
+    )  # else a new file of such a column would hide its other values
     there = [name for name in texts if name in tables.column_names]
     if there and not overwrite:
         raise OutputExistsError(

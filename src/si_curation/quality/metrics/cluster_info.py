@@ -12,7 +12,7 @@ from si_curation.errors import PhyFolderError
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.phy.arrays import Findings, as_vector, open_array
 from si_curation.phy.folder import PhyFolder, read_phy_folder
-from si_curation.phy.tables import SNAPSHOT
+from si_curation.phy.tables import SNAPSHOT, ClusterTables
 from si_curation.phy.writing import format_table
 from si_curation.reading.reader import read_kilosort_as_analyzer
 
@@ -53,11 +53,43 @@ def make_cluster_info(folder_path: str | Path, *, sampling_frequency: float | No
     >>> make_cluster_info(sic.example_folder()).decode().split("\r\n")[0].split("\t")[:5]
     ['cluster_id', 'Amplitude', 'ContamPct', 'KSLabel', 'amp']
     """
+    return _make_cluster_info(folder_path, sampling_frequency, frozenset())
+
+
+def make_new_cluster_info(
+    folder_path: str | Path, *, sampling_frequency: float | None = None
+) -> dict[str, bytes]:
+    """Make what replaces ``cluster_info.tsv``: itself, and files of columns that only it has.
+
+    Parameters
+    ----------
+    folder_path, sampling_frequency
+        As for `make_cluster_info`.
+
+    Returns
+    -------
+    dict of str to bytes
+        ``cluster_info.tsv`` and a ``cluster_<column>.tsv`` for each column that no other file has
+        and phy does not compute, by name; nothing is lost, and phy shows them.
+    """
+    tables = ClusterTables(Path(folder_path))
+    known = set(tables.column_names)
+    with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as folder:
+        taken = tables.take_from_snapshot(folder.cluster_ids.tolist())
+    new = frozenset(tables.column_names) - known
+    content = _make_cluster_info(folder_path, sampling_frequency, new)
+    return {f"{SNAPSHOT}.tsv": content, **taken}
+
+
+def _make_cluster_info(
+    folder_path: str | Path, sampling_frequency: float | None, of_snapshot: frozenset[str]
+) -> bytes:
+    """Make the table with some columns that only the snapshot has."""
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as folder:
         labels = {
             name: dict(column.values)
             for name, column in folder.columns.items()
-            if Path(column.file).stem != SNAPSHOT
+            if Path(column.file).stem != SNAPSHOT or name in of_snapshot
         }
         labels.setdefault("group", {})
         ids = folder.cluster_ids
