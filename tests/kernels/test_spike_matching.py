@@ -75,6 +75,13 @@ def test_by_sample_decides_only_what_is_certain(rows, units):
         assert len(options) == 1, "decided although there is more than one way"
 
 
+@given(st.lists(st.sampled_from([-3, 0, 1, 2, 7, 900, 5_000_000, 2**31 - 1]), max_size=12))
+def test_clusters_are_numbered_as_by_unique(ids):
+    ids = np.array(ids, dtype=np.int32)
+    found = spike_matching._numbered(ids)
+    assert found.tolist() == np.unique(ids, return_inverse=True)[1].tolist()
+
+
 def test_by_sample_counts_what_is_not_there():
     found = np.array([-1, -1, 4])
     result = match_by_sample(

@@ -232,6 +232,16 @@ def _resolve(
                     changed |= found > 0
 
 
+def _numbered(ids: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return numbers from 0 for ids; without sorting where they are small, as clusters are."""
+    largest = int(ids.max(initial=-1))
+    if largest > len(ids) + 1_000_000 or ids.min(initial=0) < 0:
+        return np.unique(ids, return_inverse=True)[1]
+    is_there = np.zeros(largest + 1, dtype=bool)
+    is_there[ids] = True
+    return (np.cumsum(is_there) - 1).astype(np.int32)[ids]
+
+
 class SampleMatch(NamedTuple):
     """What is left open after spikes were matched by their samples.
 
@@ -297,7 +307,7 @@ def match_by_sample(
     runs = np.empty((spikes.size, 4), dtype=np.int64)
     missing, num_runs = _match_unique(spikes, samples, file_samples, free, offset, rows, runs)
     if num_runs and not missing:
-        _, small_cluster = np.unique(file_clusters, return_inverse=True)
+        small_cluster = _numbered(file_clusters)
         num_units = int(unit_index.max(initial=-1)) + 1
         seen = np.zeros((num_units, int(small_cluster.max(initial=-1)) + 1), dtype=bool)
         _note_clusters(spikes, unit_index, rows, small_cluster, seen)

@@ -17,6 +17,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import is_joined, rec_attributes_of, start_frames_of
 from si_curation.errors import ParameterError
+from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.spike_matching import (
     SampleMatch,
     find_offsets,
@@ -24,6 +25,7 @@ from si_curation.kernels.spike_matching import (
     match_by_sample,
 )
 from si_curation.kernels.spike_vector import take_rows
+from si_curation.kernels.template_counts import contingency_table
 from si_curation.phy.content import read_content
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reading.assignment import assignment_of_folder
@@ -324,15 +326,19 @@ def _compare_clusters(
     analyzer: SortingAnalyzer, folder: PhyFolder, rows: NDArray[np.integer]
 ) -> tuple[dict[Any, str], tuple[str, ...]]:
     """Return the groups of units that are clusters, and what units and clusters differ in."""
-    unit_index = analyzer.sorting.to_spike_vector()["unit_index"].astype(np.int64)
-    cluster_index = np.searchsorted(folder.cluster_ids, np.asarray(folder.spike_clusters)[rows])
-    num_clusters = folder.cluster_ids.size
-    pairs = np.unique(unit_index * num_clusters + cluster_index)
+    clusters, small_ids = with_small_ids(folder.spike_clusters, folder.cluster_ids)
+    counts = contingency_table(
+        analyzer.sorting.to_spike_vector()["unit_index"],
+        take_rows(clusters, FileRows(rows)),
+        len(analyzer.unit_ids),
+        int(small_ids.max(initial=-1)) + 1,
+    )
+    cluster_index = np.searchsorted(small_ids, counts.indices)
     said = clusters_of_units(analyzer)
     groups, changed = {}, []
     its_groups = folder.groups
     for unit, unit_id in enumerate(analyzer.unit_ids.tolist()):
-        mine = pairs[pairs // num_clusters == unit] % num_clusters
+        mine = cluster_index[counts.indptr[unit] : counts.indptr[unit + 1]]
         its = [int(folder.cluster_ids[i]) for i in mine]
         if len(its) == 1 and its[0] == said[unit]:
             groups[unit_id] = its_groups[its[0]]
@@ -340,5 +346,5 @@ def _compare_clusters(
             names = ", ".join(map(str, its[:_SHOWN])) + (", ..." if len(its) > _SHOWN else "")
             changed.append(f"unit {unit_id} is in cluster{'s' * (len(its) > 1)} {names}")
     newest = max(int(said.max(initial=-1)), folder.num_templates - 1)
-    saved_since = any(int(i) > newest for i in folder.cluster_ids[np.unique(pairs % num_clusters)])
+    saved_since = any(int(i) > newest for i in folder.cluster_ids[np.unique(cluster_index)])
     return groups, tuple(changed) if saved_since else ()
