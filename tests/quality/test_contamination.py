@@ -153,6 +153,43 @@ def test_isi_columns_are_spikeinterface_s(two_segments):
         assert panel.loc[unit, "isi_violations_count"] == count
 
 
+@pytest.mark.parametrize("fs", [25_000.0, 24_414.0625, 30_001.0, 12_345.6, 30_000.0])
+@pytest.mark.parametrize("period_ms", [1.5, 1.1, 2.0])
+def test_isi_columns_at_rates_that_are_no_multiples(fs, period_ms):
+    """Intervals below the period count, against the period itself: 37.5 samples at 25 kHz."""
+    rng = np.random.default_rng(5)
+    duration = int(100 * fs)
+    trains = [np.sort(rng.integers(0, duration, count)) for count in (3000, 900)]
+    # intervals on both sides of the period, and at it
+    edge = np.cumsum(rng.integers(0, int(2 * period_ms * fs / 1000), 2000))
+    analyzer = Analyzer([[*trains, edge]], duration, fs=fs)
+    panel = contamination_panel(analyzer, refractory_period_ms=period_ms)
+    exact = round(period_ms * fs / 1000, 6)
+    for unit in panel.index:
+        train = analyzer.sorting.get_unit_spike_train(unit, segment_index=0)
+        count = np.sum(np.diff(train) < exact)
+        assert panel.loc[unit, "isi_violations_count"] == count
+        ratio = count * duration / (2 * train.size**2 * exact)
+        assert panel.loc[unit, "isi_violations_ratio"] == pytest.approx(ratio, rel=1e-12)
+    if exact % 1:  # SpikeInterface compares seconds, which decides where intervals are the period
+        ratios, counts = compute_isi_violations(
+            as_spikeinterface_wants(analyzer), isi_threshold_ms=period_ms
+        )
+        assert panel["isi_violations_count"].to_dict() == counts
+        for unit in panel.index:
+            assert panel.loc[unit, "isi_violations_ratio"] == pytest.approx(ratios[unit])
+
+
+def test_the_default_period_is_not_rounded_either():
+    rng = np.random.default_rng(5)
+    train = np.sort(rng.integers(0, 2_500_000, 6000))  # refractory nowhere
+    panel = contamination_panel(Analyzer([[train]], 2_500_000, fs=25_000.0))
+    assert panel.loc[0, "refractory_period_source"] == "default"
+    assert panel.loc[0, "isi_violations_count"] == np.sum(np.diff(train) < 37.5)
+    expected = np.sum(np.diff(train) < 37.5) * 2_500_000 / (2 * 6000**2 * 37.5)
+    assert panel.loc[0, "isi_violations_ratio"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("fs", [30000.0, 20000.0, 32000.0])
 def test_sliding_column_is_spikeinterface_s(fs):
     rng = np.random.default_rng(8)
@@ -277,7 +314,8 @@ def test_hostile_trains(train, total_samples, refractory_ms):
     reach = round(row["refractory_period_ms"] * 30)
     lags = [abs(a - b) for i, a in enumerate(train) for b in train[:i]]
     assert row["rp_violations"] == sum(lag <= reach for lag in lags)
-    assert row["isi_violations_count"] == np.sum(np.diff(train) < reach)
+    exact = reach if refractory_ms is None else refractory_ms * 30  # 1.2 samples: 0 and 1 count
+    assert row["isi_violations_count"] == np.sum(np.diff(train) < exact)
     for name in INTERVALS:
         value, lower, upper = row[[name, f"{name}_lower", f"{name}_upper"]]
         assert np.isnan(value) or 0 <= lower <= value <= upper

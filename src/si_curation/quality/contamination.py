@@ -101,9 +101,11 @@ def contamination_panel(
     Notes
     -----
     **Violations** are counted in two ways. ``isi_violations_count``: consecutive spikes less than
-    the refractory period apart (three spikes in it: two violations). ``rp_violations``: any two
-    spikes at most the refractory period apart (three). Units without spikes have 0 of both, where
-    SpikeInterface has -1.
+    the refractory period apart (three spikes in it: two violations): of 1.5 ms at 25 kHz, which
+    are 37.5 samples, the intervals of 0 to 37 samples, against 37.5 samples of time; at 30 kHz 0 to
+    44, against 45. ``rp_violations``: any two spikes at most the refractory period apart (three),
+    which is rounded to whole samples (38 at 25 kHz). Both as SpikeInterface counts them. Units
+    without spikes have 0 of both, where SpikeInterface has -1.
 
     **Formulas**, with ``N`` spikes, duration ``T``, refractory period ``t_r``, censored period
     ``t_c`` and ``n`` violations:
@@ -257,6 +259,17 @@ def samples_of(period_ms: float, sampling_frequency: float) -> int:
     return round(period_ms * sampling_frequency * 1e-3)
 
 
+def exact_samples_of(period_ms: float, sampling_frequency: float) -> float:
+    """Return a period in samples, not rounded: 37.5 for 1.5 ms at 25 kHz.
+
+    Examples
+    --------
+    >>> exact_samples_of(1.5, 25_000.0), exact_samples_of(1.1, 30_000.0)
+    (37.5, 33.0)
+    """
+    return round(period_ms * sampling_frequency * 1e-3, 6)  # without the rounding of products
+
+
 def check_periods(
     fs: float, refractory_ms: float | None, censored_ms: float, confidence_level: float
 ) -> None:
@@ -327,10 +340,26 @@ def make_panel(
     t_c = samples_of(censored_period_ms, fs)
     if refractory_period_ms is None:
         t_r, source = _estimate_periods(spikes, t_c)
+        default = exact_samples_of(DEFAULT_REFRACTORY_PERIOD_MS, fs)
+        exact = np.where(source == "default", default, t_r.astype(np.float64))
     else:
         t_r = np.full(spikes.num_spikes.size, samples_of(refractory_period_ms, fs))
         source = np.full(t_r.size, "given", dtype=object)
-    return _tabulate(spikes, t_r, source, t_c, confidence_level)
+        exact = np.full(t_r.size, exact_samples_of(refractory_period_ms, fs))
+    windows = _Windows(t_r, t_c, exact, exact_samples_of(censored_period_ms, fs))
+    return _tabulate(spikes, windows, source, confidence_level)
+
+
+class _Windows(NamedTuple):
+    """Refractory period of each unit, and censored period, in samples.
+
+    Pairs are counted up to whole samples, as by SpikeInterface; intervals below the exact period.
+    """
+
+    refractory: NDArray[np.int64]
+    censored: int
+    exact_refractory: NDArray[np.float64]
+    exact_censored: float
 
 
 def _estimate_periods(
@@ -348,20 +377,21 @@ def _estimate_periods(
 
 def _tabulate(
     spikes: SpikePairs,
-    t_r: NDArray[np.int64],
+    windows: _Windows,
     source: NDArray[np.object_],
-    t_c: int,
     confidence_level: float,
 ) -> ContaminationPanel:
     num_spikes, duration, fs, counts = spikes
-    units = np.arange(num_spikes.size)
-    adjacent = np.cumsum(counts.adjacent_pairs, axis=1)[units, t_r - 1]
+    units, t_r, t_c = np.arange(num_spikes.size), windows.refractory, windows.censored
+    below = np.ceil(windows.exact_refractory).astype(np.int64) - 1  # the longest shorter interval
+    adjacent = np.cumsum(counts.adjacent_pairs, axis=1)[units, below]
     cumulative = np.cumsum(counts.all_pairs, axis=1)
     pairs = cumulative[units, t_r]
     seconds = duration / fs
     expected = expected_pairs(num_spikes, t_r - t_c, duration, t_c)
     # the formulas for adjacent violations do not shorten the recording by the censored periods
-    expected_adjacent = expected_pairs(num_spikes, t_r - t_c, duration)
+    exact_window = windows.exact_refractory - windows.exact_censored
+    expected_adjacent = expected_pairs(num_spikes, exact_window, duration)
     some = num_spikes > 1
     many, one, level = contamination_by_many_neurons, contamination_by_one_neuron, confidence_level
     by_isi = np.where(some, expected_adjacent, np.nan)
