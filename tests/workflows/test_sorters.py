@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import spikeinterface.core as sc
+from spikeinterface.sorters import read_sorter_folder
 
 import si_curation as sic
 from helpers import needs
+from helpers.assignments import ASSIGNMENT, BEST, extension
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +26,8 @@ NUM_UNITS = 8
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory):
+def run(tmp_path_factory):
+    """The folder of one run of all sorters on one recording, which is in it."""
     python = needs.python_with("sorters")
     output = tmp_path_factory.mktemp("sorters") / "run"
     script = ROOT / "benchmarks" / "bench_sorters.py"
@@ -36,7 +40,12 @@ def result(tmp_path_factory):
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return json.loads((output / "result.json").read_text(encoding="utf-8"))
+    return output
+
+
+@pytest.fixture(scope="module")
+def result(run):
+    return json.loads((run / "result.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(params=SORTERS)
@@ -78,6 +87,55 @@ def test_nwb_is_valid_and_holds_the_same_spikes(row):
         units = io.read().units
         assert len(units) == row["after"]["units"]
         assert units["spike_times"].target.data.shape[0] == row["spikes"]
+
+
+@pytest.mark.parametrize("format", ["memory", "binary_folder", "zarr"])
+def test_run_sorter_and_an_analyzer_are_as_the_reader(run, tmp_path, format):
+    sorting = read_sorter_folder(run / "kilosort4")
+    kwargs = {} if format == "memory" else {"format": format, "folder": tmp_path / "analyzer"}
+    analyzer = sc.create_sorting_analyzer(
+        sorting, sc.load(run / "recording"), sparse=False, **kwargs
+    )
+    read = sic.read_kilosort_as_analyzer(run / "kilosort4" / "sorter_output")
+    for one in (analyzer, read):
+        one.compute([ASSIGNMENT, BEST, "unit_similarity"])
+    if format != "memory":
+        analyzer = sc.load_sorting_analyzer(analyzer.folder)
+    check_same(analyzer, read)
+    ids = read.unit_ids.tolist()
+    size = int(read.sorting.count_num_spikes_per_unit(outputs="array")[2])
+    halves = {ids[2]: [np.arange(size // 2), np.arange(size // 2, size)]}
+    for change in (
+        lambda one: one.merge_units([ids[:2]], sparsity_overlap=0.0),
+        lambda one: one.split_units(halves),
+    ):
+        check_same(change(analyzer), change(read))
+
+
+def check_same(analyzer, read):
+    """Every spike, and what is made from it, is as of `read_kilosort_as_analyzer`."""
+    ours, its = extension(analyzer), extension(read)
+    vectors = [one.sorting.to_spike_vector() for one in (analyzer, read)]
+    both = zip((analyzer, read), vectors, strict=True)
+    units = [one.unit_ids[vector["unit_index"]] for one, vector in both]
+    orders = [np.argsort(one.get_spike_rows()) for one in (ours, its)]
+    for values in (
+        [one.get_spike_rows() for one in (ours, its)],
+        [one.get_spike_template_ids() for one in (ours, its)],
+        [vector["sample_index"] for vector in vectors],
+        units,
+    ):
+        np.testing.assert_array_equal(*(v[o] for v, o in zip(values, orders, strict=True)))
+    assert ours.get_data().loc[read.unit_ids].equals(its.get_data())
+    best, expected = (extension(one, BEST).get_data("indices") for one in (analyzer, read))
+    for unit_id in read.unit_ids:
+        np.testing.assert_array_equal(best[unit_id], expected[unit_id])
+    order = analyzer.sorting.ids_to_indices(read.unit_ids)
+    similarity = extension(analyzer, "unit_similarity").get_data()[np.ix_(order, order)]
+    np.testing.assert_array_equal(similarity, extension(read, "unit_similarity").get_data())
+    np.testing.assert_array_equal(
+        analyzer.get_sorting_property("quality")[order], read.get_sorting_property("quality")
+    )
 
 
 def test_matched_units_share_their_best_channels(result):
