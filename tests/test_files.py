@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 import si_curation as sic
+from helpers.links import make_link
 from helpers.phy_folders import Faults
 from si_curation import files
 
@@ -191,6 +194,82 @@ def test_array_file_that_is_filled_block_by_block(tmp_path):
     found = np.load(path)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, [[1.5, 1.5]] * 3 + [[0, 2]] * 2)
+
+
+@contextmanager
+def file_size_limit(num_bytes):
+    """Let writes beyond so many bytes of a file fail, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="limits of POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("num_values", [10, 1000, 5000, 100_000])
+def test_no_byte_of_an_array_is_lost_where_the_disk_is_full(tmp_path, num_values):
+    """`np.save` loses the last part of its buffer in silence."""
+    content, total = np.arange(num_values), 128 + 8 * num_values
+    path, old = tmp_path / "a.npy", tmp_path / "old.npy"
+    np.save(old, content[:5])
+    before = old.read_bytes()
+    for room in (0, 1, 100, 128, 129, total // 2, total - 1):
+        with file_size_limit(room), pytest.raises(OSError):
+            files.write_file(path, content)
+        path.unlink()
+        with file_size_limit(room), pytest.raises(OSError):
+            files.replace_file(old, content)
+        assert old.read_bytes() == before
+        with file_size_limit(room), pytest.raises(OSError):
+            files.make_array_file(path, (num_values,), "i8")
+        assert names(tmp_path) == ["old.npy"]
+    with file_size_limit(total):
+        files.write_file(path, content)
+    np.testing.assert_array_equal(np.load(path), content)
+
+
+@pytest.mark.parametrize("fallocate", ["there", "missing", "refused"])
+@pytest.mark.parametrize("shape", [(3,), (0, 4), (100, 3, 5), ()])
+def test_array_files_have_their_place_on_the_disk(tmp_path, monkeypatch, fallocate, shape):
+    if fallocate == "missing":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    elif fallocate == "refused":
+
+        def refused(*_):
+            raise OSError(errno.EOPNOTSUPP, "not here")
+
+        monkeypatch.setattr(os, "posix_fallocate", refused, raising=False)
+    for order in (False, True):
+        path = tmp_path / f"{order}.npy"
+        files.make_array_file(path, shape, "f4", fortran_order=order)
+        expected = np.lib.format.open_memmap(
+            tmp_path / "e.npy", "w+", "f4", shape, fortran_order=order
+        )
+        del expected
+        assert path.read_bytes() == (tmp_path / "e.npy").read_bytes()
+    size = 128 + 4 * int(np.prod(shape))
+    if size > 128:
+        with file_size_limit(size - 1), pytest.raises(OSError):
+            files.make_array_file(tmp_path / "full.npy", shape, "f4")
+    assert not (tmp_path / "full.npy").exists()
+    with pytest.raises(FileExistsError):
+        files.make_array_file(path, shape, "f4")
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_and_its_file_is_replaced(tmp_path, name, exists):
+    (tmp_path / "home").mkdir()
+    if exists:
+        (tmp_path / "home" / "file").write_text("mine")
+    make_link(tmp_path / "link", tmp_path / "home" / "file")
+    WRITERS[name](tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "home" / "file").read_bytes() not in (b"mine", b"")
+    assert names(tmp_path) == ["home", "home/file", "link"]
 
 
 def test_content_and_copies(tmp_path):

@@ -28,6 +28,8 @@ from spikeinterface.core.sortinganalyzer import (
     register_result_extension,
 )
 
+from si_curation.files import replace_file
+
 INJECTED_RUN_INFO = {"run_completed": True, "runtime_s": 0.0}
 
 
@@ -306,7 +308,7 @@ def set_channels_of_units(analyzer: SortingAnalyzer, mask: NDArray[np.bool_]) ->
     """Set on which channels the units of a sparse analyzer are, on disk too."""
     analyzer.sparsity = ChannelSparsity(mask, analyzer.unit_ids, analyzer.channel_ids)
     if analyzer.format == "binary_folder":
-        np.save(analyzer.folder / "sparsity_mask.npy", mask)
+        replace_file(analyzer.folder / "sparsity_mask.npy", mask)
     elif analyzer.format == "zarr":
         analyzer._get_zarr_root()["sparsity_mask"][...] = mask
 

@@ -7,8 +7,10 @@ has changed. What a killed process leaves has a name that `is_temporary` recogni
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import math
 import mmap
 import os
 import re
@@ -23,9 +25,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from io import RawIOBase
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -140,6 +142,14 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_OWN_TEMPORARY}")
 
 
+def behind_links(path: Path) -> Path:
+    """Return the file that a link leads to, which is what is replaced; the link stays.
+
+    What is no link is returned as it is.
+    """
+    return path.resolve() if path.is_symlink() else path
+
+
 def is_temporary(name: str, *, own: bool = False) -> bool:
     """Return whether a name is that of a file or folder that was not finished.
 
@@ -201,18 +211,34 @@ def write_file(path: Path, content: Content, *, sync: bool = False) -> None:
     ------
     FileExistsError
     """
-    with open(path, "xb") as file:
-        _write_content(file, content)
+    with open(path, "xb", buffering=0) as file:
+        if isinstance(content, bytes):
+            _write_all(file, content)
+        else:
+            np.save(_Whole(file), content, allow_pickle=False)
         if sync:
-            file.flush()
             os.fsync(file.fileno())
 
 
-def _write_content(file: BinaryIO, content: Content) -> None:
-    if isinstance(content, bytes):
-        file.write(content)
-    else:
-        np.save(file, content, allow_pickle=False)
+def _write_all(file: RawIOBase, content: bytes | memoryview) -> int:
+    """Write all of it, or raise: a write to a disk that is almost full writes a part."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
+    return len(content)
+
+
+class _Whole:
+    """A file for `np.save`, which loses the end of an array in silence where the disk is full.
+
+    numpy writes to files of Python through a buffer of its own, whose last part it does not check.
+    """
+
+    def __init__(self, file: RawIOBase) -> None:
+        self._file = file
+
+    def write(self, content: bytes) -> int:
+        return _write_all(self._file, content)
 
 
 @contextmanager
@@ -260,6 +286,7 @@ def replaced_file(
     >>> [found.name for found in path.parent.iterdir()]
     ['table.csv']
     """
+    target = behind_links(target)
     made = _make_folders(target.parent) if make_folders else []
     part = temporary_name(target)
     try:
@@ -295,6 +322,7 @@ def stage_file(path: Path, content: Content) -> Path:
     Path
         The temporary file, for ``os.replace``.
     """
+    path = behind_links(path)
     part = temporary_name(path)
     try:
         write_file(part, content, sync=True)
@@ -327,6 +355,7 @@ def replace_file(path: Path, content: Content) -> None:
     >>> path.read_bytes(), len(list(path.parent.iterdir()))
     (b'offset = 0\n', 1)
     """
+    path = behind_links(path)
     part = stage_file(path, content)
     try:
         os.replace(part, path)
@@ -338,6 +367,7 @@ def replace_file(path: Path, content: Content) -> None:
 
 def replace_with_copy(path: Path, source: Path) -> None:
     """Replace a file by a copy of another one, content and permissions, in one step."""
+    path = behind_links(path)
     part = temporary_name(path)
     try:
         copy_to_disk(source, part)
@@ -366,18 +396,71 @@ def new_array_file(
 ) -> Iterator[NDArray[np.generic]]:
     """Make a ``.npy`` file to be filled block by block through a memory map.
 
+    Its place on the disk is taken before: a program that writes through a map to a disk that is
+    full is killed by the system, without an error.
+
     Yields
     ------
     array
         Zeros. Neither it nor a view of it may be used after the block.
+
+    Raises
+    ------
+    OSError
+        There is not enough room on the disk; no file is left.
     """
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    make_array_file(path, shape, dtype)
+    out = np.lib.format.open_memmap(path, mode="r+")
     try:
         yield out
         out.flush()
     finally:
         if isinstance(out.base, mmap.mmap):
             out.base.close()
+
+
+def make_array_file(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike, *, fortran_order: bool = False
+) -> None:
+    """Make a ``.npy`` file of zeros, whose place on the disk is taken.
+
+    Raises
+    ------
+    FileExistsError
+    OSError
+        There is not enough room on the disk; no file is left.
+    """
+    dtype = np.dtype(dtype)
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": fortran_order,
+        "shape": tuple(shape),
+    }
+    try:
+        with open(path, "xb", buffering=0) as file:
+            np.lib.format.write_array_header_1_0(_Whole(file), header)
+            _allocate(file, file.tell(), math.prod(shape) * dtype.itemsize)
+    except FileExistsError:
+        raise
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _allocate(file: RawIOBase, start: int, size: int) -> None:
+    """Make a file longer by zeros for which there is room on the disk."""
+    if not size:
+        return
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), start, size)
+            return
+        except OSError as fault:
+            if fault.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+    zeros = memoryview(bytes(1 << 20))  # systems and file systems that cannot: by writing
+    for done in range(0, size, len(zeros)):
+        _write_all(file, zeros[: size - done])
 
 
 def copy_to_disk(source: Path, target: Path) -> None:

@@ -123,14 +123,9 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
             "save it again as a numeric array",
         )
         return None
-    expected = data_start + dtype.itemsize * int(np.prod(shape, dtype=object))
-    found = path.stat().st_size
-    if found < expected:
-        findings.error(
-            name,
-            f"is truncated: {found} bytes found, {expected} expected for shape {shape} of {dtype}",
-            _COPY_AGAIN,
-        )
+    cut = _how_truncated(path, data_start, shape, dtype)
+    if cut is not None:
+        findings.error(name, cut, _COPY_AGAIN)
         return None
     try:
         with warnings.catch_warnings():
@@ -142,6 +137,29 @@ def open_array(folder: Path, name: str, findings: Findings) -> NDArray | None:
     array = _as_native(array)
     array.flags.writeable = False
     return array
+
+
+def check_whole(path: Path, name: str, findings: Findings) -> None:
+    """Find an array file that ends before its data do; other faults of it are no concern here."""
+    try:
+        with path.open("rb") as file:
+            shape, dtype = read_npy_header(file)
+            cut = _how_truncated(path, file.tell(), shape, dtype)
+    except Exception as fault:  # numpy's header reader raises whatever the bytes lead to
+        cut = None if path.stat().st_size else f"is truncated: {one_line(fault)}"
+    if cut is not None:
+        findings.error(name, cut, _COPY_AGAIN)
+
+
+def _how_truncated(
+    path: Path, data_start: int, shape: tuple[int, ...], dtype: np.dtype
+) -> str | None:
+    """Return what is wrong with the size of an array file; None where its data are all there."""
+    expected = data_start + dtype.itemsize * int(np.prod(shape, dtype=object))
+    found = path.stat().st_size
+    if found >= expected or dtype.hasobject:
+        return None
+    return f"is truncated: {found} bytes found, {expected} expected for shape {shape} of {dtype}"
 
 
 def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:

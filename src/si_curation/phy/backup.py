@@ -26,6 +26,7 @@ from si_curation.errors import FolderNotFoundError, InUseError, MissingDataError
 from si_curation.files import (
     Content,
     WriterLock,
+    behind_links,
     copy_to_disk,
     is_temporary,
     replace_with_copy,
@@ -144,7 +145,7 @@ def _exchange(
         _move_entries(folder, backup / "phy_cache")
     for name in files:
         if name in staged:
-            os.replace(staged[name], folder / name)
+            os.replace(staged[name], behind_links(folder / name))
         else:
             (folder / name).unlink()
     sync_folder(folder)
@@ -223,6 +224,8 @@ def _make_backup(
         for name in files:
             original = folder / name
             entry: dict[str, Any] = {"name": name, "existed": original.exists()}
+            if original.is_symlink():
+                entry["link"] = os.readlink(original)
             if original.exists():
                 copied = part / "files" / name
                 copy_to_disk(original, copied)
@@ -373,8 +376,12 @@ def _put_back(folder: Path, backup: Path, entry: Mapping[str, Any], aside: Path)
         shutil.copyfile(path, aside / path.name)
         sync_file(aside / path.name)
     if not entry["existed"]:
-        path.unlink(missing_ok=True)
-    elif now != entry["sha256"]:
+        behind_links(path).unlink(missing_ok=True)
+        return
+    if entry.get("link") and not os.path.lexists(path):
+        os.symlink(entry["link"], path)  # it was a link, which was removed; its file is still there
+        now = _digest(path)
+    if now != entry["sha256"]:
         replace_with_copy(path, backup / "files" / path.name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -134,6 +135,13 @@ def read_tables(
     -------
     dict of str to ClusterColumn
     """
+    try:
+        os.listdir(folder)
+    except OSError as fault:  # else a folder with labels would be read as one without
+        findings.error(
+            folder.name, f"may not be listed: {one_line(fault)}", "make it readable for you"
+        )
+        return {}
     columns: dict[str, ClusterColumn] = {}
     rivals: list[ClusterColumn] = []
     ids = None if cluster_ids is None else [int(i) for i in cluster_ids]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from si_curation.errors import ParameterError
+from si_curation.files import make_array_file, write_file
 
 _MATLAB_DTYPES = {
     "spike_times": "uint64",
@@ -239,7 +240,7 @@ class FolderWriter:
             For a vector: (n, 1) rather than (n,). None takes what the folder does.
         """
         cast = cast_exactly(name, values, self.dtype(name))
-        np.save(self.path(name), self._shaped(name, cast, column))
+        write_file(self.path(name), self._shaped(name, cast, column))
         return cast
 
     def _shaped(self, name: str, values: np.ndarray, column: bool | None) -> np.ndarray:
@@ -259,13 +260,7 @@ class FolderWriter:
     def create_rows(self, name: str, shape: tuple[int, ...]) -> RowWriter:
         """Create a large array that is then written a block of rows at a time."""
         path = self.path(name)
-        np.lib.format.open_memmap(
-            path,
-            mode="w+",
-            dtype=self.dtype(name),
-            shape=shape,
-            fortran_order=self.dialect.fortran_order,
-        )
+        make_array_file(path, shape, self.dtype(name), fortran_order=self.dialect.fortran_order)
         return RowWriter(path)
 
 

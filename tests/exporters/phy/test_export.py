@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -746,3 +748,119 @@ def test_keyboard_interrupt_leaves_nothing(small, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         export_to_phy(analyzer, tmp_path / "a" / "b" / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_links_that_are_not_copied_are_named(small, tmp_path):
+    analyzer = read(small)
+    (tmp_path / "elsewhere").mkdir()
+    make_link(small / "raw", tmp_path / "elsewhere")
+    make_link(small / "notes.txt", tmp_path / "gone.txt")
+    make_link(small / "more.txt", small / "params.py")
+    with pytest.warns(sic.SiCurationWarning, match="and to nowhere are not copied: raw, notes.txt"):
+        out = export_to_phy(analyzer, tmp_path / "out")
+    assert {"raw", "notes.txt"}.isdisjoint(p.name for p in out.iterdir())
+    assert (out / "more.txt").is_file()
+
+
+def test_what_may_not_be_read_is_an_error(small, tmp_path, monkeypatch):
+    analyzer = read(small)
+    (small / "extra").mkdir()
+    (small / "extra" / "notes.txt").write_text("mine")
+    (small / "secret.txt").write_text("mine")
+    scandir, access = os.scandir, os.access
+
+    def refused(path="."):
+        if not isinstance(path, int) and Path(path).name == "extra":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    monkeypatch.setattr(os, "access", lambda p, mode: "secret" not in str(p) and access(p, mode))
+    with pytest.raises(sic.PhyFolderError) as caught:
+        export_to_phy(analyzer, tmp_path / "out")
+    assert "2 problems" in str(caught.value)
+    assert "extra: may not be listed" in str(caught.value)
+    assert "secret.txt: may not be read" in str(caught.value)
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("name", ["pc_features.npy", "templates.npy", "amplitudes.npy"])
+def test_truncated_files_are_not_exported(small, tmp_path, hash_files, name):
+    analyzer = read(small)
+    for path, size in ((small / name, -5), (small / "similar_templates.npy", None)):
+        if path.exists():
+            os.truncate(path, 0 if size is None else path.stat().st_size + size)
+    before = hash_files(small)
+    for link in (False, True):
+        with pytest.raises(sic.PhyFolderError, match=rf"2 problems: .*{name}: is truncated"):
+            export_to_phy(analyzer, tmp_path / "out", link=link)
+    assert hash_files(small) == before
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_file_that_changes_while_it_is_copied_is_noticed(small, tmp_path, monkeypatch):
+    analyzer = read(small)
+    copyfile = shutil.copyfile
+
+    def slow(source, target):
+        copyfile(source, target)
+        if Path(source).name == "templates.npy":
+            os.truncate(source, Path(source).stat().st_size - 8)
+
+    monkeypatch.setattr(shutil, "copyfile", slow)
+    with pytest.raises(sic.InUseError, match=r"templates\.npy changed while it was copied"):
+        export_to_phy(analyzer, tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_files_that_shrink_later_are_an_error(small):
+    """What is read again from the folder is checked again."""
+    analyzer = read(small)
+    os.truncate(small / "pc_features.npy", 500)
+    with pytest.raises(sic.SiCurationError, match="is truncated"):
+        analyzer.compute("template_features")
+
+
+ON_A_SMALL_DISK = """
+import sys
+import warnings
+warnings.simplefilter("ignore")
+from spikeinterface.core import load_sorting_analyzer
+import si_curation as sic
+
+analyzer = load_sorting_analyzer(sys.argv[1])
+try:
+    sic.export_to_phy(analyzer, sys.argv[2])
+except OSError as fault:
+    assert fault.errno == 28, fault
+    sys.exit(3)
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_an_error_and_no_crash(ground_truth, tmp_path):
+    analyzer = other_analyzer(ground_truth, ["a", "b", "c", "d", "e"])
+    sic.prepare_for_phy(analyzer)
+    analyzer.save_as(format="binary_folder", folder=tmp_path / "saved")
+    export_to_phy(analyzer, tmp_path / "whole")
+    needed = sum(path.stat().st_size for path in (tmp_path / "whole").iterdir())
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    seen = set()
+    for part in (0.3, 0.7, 1.5):
+        size = f"size={int(needed * part) + (400_000 if part > 1 else 0)}"
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", disk], check=False)
+        if mounted.returncode:
+            pytest.skip("no disk of a small size can be mounted here")
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", ON_A_SMALL_DISK, tmp_path / "saved", disk / "out"],
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode in (0, 3), (done.returncode, done.stderr)
+            seen.add(done.returncode)
+            assert [p.name for p in disk.iterdir()] == (["out"] if done.returncode == 0 else [])
+        finally:
+            subprocess.run(["umount", disk], check=True)
+    assert seen == {0, 3}

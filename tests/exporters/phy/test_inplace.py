@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from phylib.io.model import load_model
 from spikeinterface.core import load_sorting_analyzer
 
 import si_curation as sic
+from helpers.links import make_link
 from helpers.phy_folders import Faults, state_of, tables_of
 from si_curation.exporters.phy.inplace import update_phy_folder, write_phy_columns
 from si_curation.files import WriterLock
@@ -532,3 +535,46 @@ def test_an_unfinished_change_that_phy_saved_over_is_not_touched(folder, hash_fi
     assert state_of(folder, hash_files) == before
     restore_phy_folder(folder)
     write_phy_columns(folder, {"note": {4: "x"}})
+
+
+# ------------------------------------------------------------------------------------- links
+
+
+def test_links_stay_links(folder, hash_files, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    links = ["spike_clusters.npy", "cluster_group.tsv", "cluster_info.tsv"]
+    if not (folder / "cluster_info.tsv").exists():
+        (folder / "cluster_info.tsv").write_text("cluster_id\tgroup\n4\tgood\n")
+    for name in links:
+        (folder / name).rename(home / name)
+        make_link(folder / name, home / name)
+    before, at_home = state_of(folder, hash_files), hash_files(home)
+    analyzer = labelled(folder).merge_units([[8, 9]], sparsity_overlap=0.0)
+    update_phy_folder(folder, analyzer)
+    assert (folder / "spike_clusters.npy").is_symlink()
+    assert (folder / "cluster_group.tsv").is_symlink()
+    assert not os.path.lexists(folder / "cluster_info.tsv")
+    assert np.array_equal(
+        np.load(home / "spike_clusters.npy"), np.load(folder / "spike_clusters.npy")
+    )
+    assert 14 in np.load(home / "spike_clusters.npy")
+    restore_phy_folder(folder)
+    assert state_of(folder, hash_files) == before
+    assert hash_files(home) == at_home
+    assert all((folder / name).is_symlink() for name in links)
+
+
+def test_a_folder_that_may_not_be_listed_is_not_one_without_labels(folder, monkeypatch):
+    listdir = os.listdir
+
+    def refused(path="."):
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    with pytest.raises(sic.PhyFolderError, match="may not be listed"):
+        sic.read_phy_folder(folder)
+    with pytest.raises(sic.PhyFolderError, match="may not be listed"):
+        write_phy_columns(folder, {"snr": {4: 1}})

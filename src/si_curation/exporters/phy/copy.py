@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,9 +14,14 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from si_curation.errors import MissingDataError, PhyFolderError
+from si_curation.errors import (
+    InUseError,
+    MissingDataError,
+    PhyFolderError,
+    SiCurationWarning,
+)
 from si_curation.files import Content, is_temporary, write_file
-from si_curation.phy.arrays import Findings, open_array
+from si_curation.phy.arrays import Findings, check_whole, one_line, open_array
 from si_curation.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.params import NAME as PARAMS
 from si_curation.phy.params import data_paths_of, read_params
@@ -63,16 +69,22 @@ def copy_curated(
     MissingDataError
         `copy_recording`, and the raw data do not exist.
     PhyFolderError
-        ``params.py`` cannot be read.
+        ``params.py`` cannot be read, or array files are truncated: all of them together.
+    InUseError
+        A file changed while it was copied.
     """
     findings = Findings()
     params = read_params(source, findings)
+    names = _files_of(source, part)
+    for name in names:
+        if name.endswith(".npy"):
+            check_whole(source / name, name, findings)
     if findings.with_severity("error"):
         raise PhyFolderError(source, findings.with_severity("error"))
     raw = [path.resolve() for path in resolve_data_paths(source, data_paths_of(params))]
     copied_raw = _names_of_raw(source, raw) if copy_recording else {}
     new_params = _new_params(source, target, params, raw, copied_raw, sampling_frequency)
-    names = [name for name in _files_of(source, part) if (source / name).resolve() not in raw]
+    names = [name for name in names if (source / name).resolve() not in raw]
     jobs = [(source / name, part / name) for name in names if not _is_curated(name)]
     jobs += [(path, part / name) for path, name in copied_raw.items()]
     with _copying(jobs, link, progress_bar):
@@ -98,20 +110,54 @@ def _is_curated(name: str) -> bool:
 
 
 def _files_of(source: Path, part: Path) -> list[str]:
-    """Return the names of the files to copy, relative to the source, and make their folders."""
-    names = []
-    for folder, subfolders, files in os.walk(source):
+    """Return the names of the files to copy, relative to the source, and make their folders.
+
+    Raises
+    ------
+    PhyFolderError
+        Folders may not be listed, or files may not be read: all of them.
+
+    Warns
+    -----
+    SiCurationWarning
+        There are links to folders, or links to nowhere; they are not copied.
+    """
+    names: list[str] = []
+    links: list[str] = []
+    findings = Findings()
+
+    def report(fault: OSError) -> None:
+        where = Path(fault.filename or source).relative_to(source).as_posix()
+        findings.error(where, f"may not be listed: {one_line(fault)}", "make it readable for you")
+
+    for folder, subfolders, files in os.walk(source, onerror=report):
         here = Path(folder).relative_to(source)
         for name in sorted(subfolders):
+            if name in _SKIPPED_FOLDERS:
+                continue
             if (source / here / name).is_symlink():
-                logger.info("%s is a link to a folder and is not copied", source / here / name)
-            elif name not in _SKIPPED_FOLDERS:
+                links.append((here / name).as_posix())
+            else:
                 os.mkdir(part / here / name)
         subfolders[:] = [n for n in subfolders if n not in _SKIPPED_FOLDERS]
         for name in files:
-            is_log = name == "phy.log"
-            if not is_log and not is_temporary(name) and (source / here / name).is_file():
-                names.append((here / name).as_posix())
+            if name == "phy.log" or is_temporary(name):
+                continue
+            path, full_name = source / here / name, (here / name).as_posix()
+            if path.is_symlink() and not path.exists():
+                links.append(full_name)
+            elif path.is_file() and not os.access(path, os.R_OK):
+                findings.error(full_name, "may not be read", "make it readable for you")
+            elif path.is_file():
+                names.append(full_name)
+    if findings:
+        raise PhyFolderError(source, findings)
+    if links:
+        warnings.warn(
+            f"{source}: links to folders and to nowhere are not copied: {', '.join(links)}",
+            SiCurationWarning,
+            stacklevel=4,
+        )
     return names
 
 
@@ -132,8 +178,17 @@ def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> I
 
 
 def _copy(original: Path, copied: Path, link: bool) -> None:
-    if not (link and may_be_linked(original.name) and _linked(original, copied)):
-        shutil.copyfile(original, copied)
+    if link and may_be_linked(original.name) and _linked(original, copied):
+        return
+    before = original.stat()
+    shutil.copyfile(original, copied)
+    after = original.stat()
+    is_same = before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size
+    if not is_same or copied.stat().st_size != after.st_size:
+        raise InUseError(
+            f"{original} changed while it was copied: close the program that writes it, and try "
+            "again"
+        )
 
 
 def may_be_linked(name: str) -> bool:
