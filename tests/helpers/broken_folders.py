@@ -366,6 +366,16 @@ def enormous_ids(folder):
     change(folder, "spike_clusters", lambda values: values.astype(np.int64) + 2**40)
 
 
+@fault(error="spikes", warning="spikes_beyond_end", words=("1 of ", "days", "1,000,000,000,000"))
+def a_rogue_time(folder):
+    def spoil(values):
+        values = values.astype(np.int64)
+        values[-1] = 10**12
+        return values
+
+    change(folder, "spike_times", spoil)
+
+
 @fault("ks1", warning="cluster_ids_large")
 def large_ids(folder):
     def spoil(values):
@@ -723,7 +733,7 @@ def rate_with_a_fraction(folder):
     np.save(ops, np.array(content))
 
 
-@fault(warning=("sampling_rate", "channel_map_and_ops"), words="kHz")
+@fault(error="params", warning="channel_map_and_ops", words="kHz")
 def rate_in_kilohertz(folder):
     set_param(folder, "sample_rate", "30.0")
 

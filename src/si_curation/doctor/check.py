@@ -28,7 +28,7 @@ from si_curation.doctor.facts import FolderFacts
 from si_curation.errors import Finding, ParameterError
 from si_curation.phy.arrays import Findings, one_line
 from si_curation.phy.folder import read_parts
-from si_curation.phy.params import is_rate
+from si_curation.phy.params import RATE, is_rate
 from si_curation.reading.loading import is_saved_analyzer
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ CHECKS: dict[str, Check] = {
     "channel_positions": channels.check_positions,
     "channel_map_and_ops": channels.check_ops,
     "cluster_ids_reused": clusters.check_reused_ids,
+    "clusters_many": clusters.check_many,
     "cluster_ids_large": clusters.check_large_ids,
     "spike_clusters_missing": clusters.check_clusters_missing,
     "templates_overwritten": clusters.check_templates_overwritten,
@@ -118,7 +119,7 @@ def check_phy_folder(
     Raises
     ------
     ParameterError
-        `sampling_frequency` is not a positive number.
+        `sampling_frequency` is no number from 100 to 10,000,000.
 
     Examples
     --------
@@ -130,9 +131,7 @@ def check_phy_folder(
     ['repeated_spikes']
     """
     if sampling_frequency is not None and not is_rate(sampling_frequency):
-        raise ParameterError(
-            f"sampling_frequency is {sampling_frequency!r}, expected a positive number in Hz"
-        )
+        raise ParameterError(f"sampling_frequency is {sampling_frequency!r}, expected {RATE}")
     path = Path(folder_path).expanduser()
     findings = Findings()
     findings.check = "folder"

@@ -9,6 +9,7 @@ from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
 from si_curation.documents import read_document
 from si_curation.phy.arrays import Findings, open_array
+from si_curation.reading.unit_templates import MAX_UNITS
 
 _CLUSTERS = "spike_clusters.npy"
 _LARGE_ID = 1_000_000
@@ -52,6 +53,19 @@ def check_reused_ids(facts: FolderFacts, findings: Findings) -> None:
             "phy does that; a cluster id is no template id",
             count=int(by_phy.size),
             clusters=first_of(ids[by_phy]),
+        )
+
+
+def check_many(facts: FolderFacts, findings: Findings) -> None:
+    """Check that there are not more clusters than a probe can have."""
+    ids = facts.cluster_ids
+    if ids is not None and ids.size > MAX_UNITS:
+        spikes = facts.parts.spikes.count or 0
+        findings.warning(
+            _CLUSTERS,
+            f"{plural(ids.size, 'cluster')} for {plural(spikes, 'spike')}, more than any probe has",
+            "look whether the file holds clusters: an analyzer of so many is refused",
+            count=int(ids.size),
         )
 
 

@@ -18,6 +18,7 @@ from si_curation.errors import MissingDataError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.template_assignment import assignment_of_named_folder
 from si_curation.kernels.template_similarity import lagged_cosine_similarity, similarity_of_groups
+from si_curation.reading.unit_templates import check_num_units
 
 SOURCES = ("auto", "file", "templates")
 
@@ -99,6 +100,7 @@ class UnitSimilarity(UnitsExtension):
 
     def _compute(self, analyzer: Any, known: NDArray | None) -> dict[str, Any]:
         """Similarities of units; `known` are those of templates where they were computed before."""
+        check_num_units(len(analyzer.unit_ids), "unit_similarity: the analyzer")
         assignment = analyzer.get_extension("template_assignment")
         if self.params["source"] != "templates" and _has_file(analyzer):
             table = assignment.get_template_similarity()

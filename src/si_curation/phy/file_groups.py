@@ -17,6 +17,9 @@ from si_curation.phy.arrays import Findings, as_floats, as_integers, as_vector, 
 MIXED_RUNS = "files of different runs are mixed; copy the whole folder again"
 RESTORE = "restore the file that the sorter wrote"
 
+#: Longer than any recording that was sorted as one; memory grows with it.
+MAX_DURATION_S = 100 * 86400.0
+
 
 @dataclass(frozen=True, eq=False)
 class Spikes:
@@ -94,6 +97,36 @@ def read_spikes(folder: Path, num_templates: int | None, findings: Findings) -> 
         last_sample=samples.last,
         amplitudes=amplitudes,
         spike_positions=positions,
+    )
+
+
+def check_duration(spikes: Spikes, rate: float | None, findings: Findings) -> None:
+    """Refuse spikes at times that no recording has; all that is made of the times would be endless.
+
+    Parameters
+    ----------
+    spikes : Spikes
+    rate : float or None
+        In Hz.
+    findings : Findings
+        An error with the first rows.
+    """
+    samples = spikes.spike_samples
+    if samples is None or rate is None:
+        return
+    limit = int(MAX_DURATION_S * rate)
+    if spikes.last_sample < limit and spikes.first_sample > -limit:
+        return
+    rows = np.flatnonzero((samples >= limit) | (samples <= -limit))
+    value = int(samples[rows[0]])
+    findings.error(
+        "spike_times.npy",
+        f"has {rows.size:,} of {samples.size:,} spikes more than {MAX_DURATION_S / 86400:g} days "
+        f"from the start at {rate:g} Hz (first: row {rows[0]}, sample {value:,})",
+        "look whether the times are in samples and sample_rate is in Hz; set these times right, or "
+        "remove their rows from all files of spikes",
+        count=int(rows.size),
+        rows=[int(row) for row in rows[:10]],
     )
 
 

@@ -20,13 +20,14 @@ from si_curation.phy.file_groups import (
     Spikes,
     Templates,
     Whitening,
+    check_duration,
     read_channels,
     read_spikes,
     read_templates,
     read_whitening,
 )
 from si_curation.phy.ops import read_ops
-from si_curation.phy.params import data_paths_of, is_rate, read_params, sample_rate_of
+from si_curation.phy.params import RATE, data_paths_of, is_rate, read_params, sample_rate_of
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
 from si_curation.phy.settings import SorterSettings, read_settings
 from si_curation.phy.sorter import SorterIdentity, identify_sorter, samples_before_peak
@@ -250,7 +251,7 @@ def read_phy_folder(
     PhyFolderError
         The folder cannot be read; ``.findings`` has every problem with file and advice.
     ParameterError
-        `sampling_frequency` is not a positive number.
+        `sampling_frequency` is no number from 100 to 10,000,000.
 
     Examples
     --------
@@ -263,9 +264,7 @@ def read_phy_folder(
     """
     path = _existing_folder(folder_path)
     if sampling_frequency is not None and not is_rate(sampling_frequency):
-        raise ParameterError(
-            f"sampling_frequency is {sampling_frequency!r}, expected a positive number in Hz"
-        )
+        raise ParameterError(f"sampling_frequency is {sampling_frequency!r}, expected {RATE}")
     findings = Findings()
     half_done = half_done_change(path)
     if half_done is not None:
@@ -400,6 +399,7 @@ def read_parts(
     templates = read_templates(path, channels.count, findings)
     findings.check = "spikes"
     spikes = read_spikes(path, templates.count, findings)
+    check_duration(spikes, rate, findings)
     findings.check = "whitening"
     whitening = read_whitening(path, channels.count, findings)
     findings.check = "features"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,9 @@ from si_curation.checks import is_number
 from si_curation.phy.arrays import Findings, one_line, shortened
 
 NAME = "params.py"
+_LOWEST_HZ, _HIGHEST_HZ = 100.0, 1e7
+#: What `is_rate` admits, for errors.
+RATE = "a number from 100 to 10,000,000 in Hz"
 
 
 def read_params(folder: Path, findings: Findings) -> dict[str, Any]:
@@ -104,23 +106,25 @@ def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
     if not is_rate(value):
         findings.error(
             NAME,
-            f"sample_rate is {_shown(value)}, expected a positive number in Hz",
-            "correct it, or pass sampling_frequency=",
+            f"sample_rate is {_shown(value)}, expected {RATE}",
+            "look whether it is in kHz; correct it, or pass sampling_frequency=",
         )
         return None
     return float(value)
 
 
 def is_rate(value: Any) -> bool:
-    """Return whether something is a positive, finite number.
+    """Return whether something is a number that can be a sampling frequency in Hz.
+
+    Others would make recordings of no or of endless duration of the same samples.
 
     Examples
     --------
-    >>> is_rate(30000), is_rate(float("nan")), is_rate("30000"), is_rate(True)
-    (True, False, False, False)
+    >>> is_rate(30000), is_rate(30.0), is_rate(float("nan")), is_rate("30000"), is_rate(True)
+    (True, False, False, False, False)
     """
     try:
-        return is_number(value) and math.isfinite(value) and bool(value > 0)
+        return is_number(value) and bool(_LOWEST_HZ <= value <= _HIGHEST_HZ)
     except OverflowError:
         return False
 

@@ -45,6 +45,7 @@ from si_curation.reading.saving import check_output, save_analyzer
 from si_curation.reading.spike_selection import SpikeSelection, select_spikes, warn_of_dropped
 from si_curation.reading.templates import SorterTemplates, Unwhiten, make_sorter_templates
 from si_curation.reading.unit_templates import (
+    check_num_units,
     locations_of_units,
     main_channels,
     set_unit_templates,
@@ -341,6 +342,7 @@ def _build(
     """Return an analyzer in memory."""
     spikes = _take_spikes(folder, recording, options)
     unit_ids = spikes.selection.unit_ids
+    check_num_units(unit_ids.size, str(folder.folder))
     templates = make_sorter_templates(folder, options.unwhiten, options.gains)
     if options.gains_are_given and options.unwhiten and templates.units == "whitened":
         _warn_of_unused_gains(folder)

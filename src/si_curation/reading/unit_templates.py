@@ -10,12 +10,28 @@ from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension
+from si_curation.errors import ParameterError
 from si_curation.kernels.channels import centre_of_signal, neighbourhood
 from si_curation.kernels.template_counts import most_frequent_templates
 
 SIMILARITY_PARAMS = {"method": "cosine", "max_lag_ms": 0, "support": "dense"}
 #: Of `locations_of_units`: the nearest that SpikeInterface has, by which it goes on without us.
 LOCATION_PARAMS = {"method": "center_of_mass", "radius_um": 75.0}
+
+#: More than a probe has; templates and tables of pairs of more would fill the memory.
+MAX_UNITS = 20_000
+#: Of more units, what grows with their square is made only where it is asked for.
+MANY_UNITS = 5_000
+
+
+def check_num_units(num_units: int, where: str) -> None:
+    """Raise ParameterError where there are more units than can be analysed together."""
+    if num_units > MAX_UNITS:
+        raise ParameterError(
+            f"{where} has {num_units:,} units, expected at most {MAX_UNITS:,}; look whether "
+            "spike_clusters.npy holds clusters, or take a part of the units (exclude_groups=, "
+            "select_units)"
+        )
 
 
 def weighted_mean_templates(
@@ -191,8 +207,12 @@ def set_unit_templates(
     template_params: dict[str, Any],
     locations: NDArray[np.float64],
 ) -> None:
-    """Set the unit templates of an analyzer, their similarity, and where the units are."""
+    """Set the unit templates of an analyzer, their similarity, and where the units are.
+
+    The similarity of more than `MANY_UNITS` units is left to ``compute("template_similarity")``.
+    """
     inject_extension(analyzer, "templates", {"average": unit_templates}, template_params)
-    similarity = {"similarity": cosine_similarity(unit_templates)}
-    inject_extension(analyzer, "template_similarity", similarity, SIMILARITY_PARAMS)
+    if len(unit_templates) <= MANY_UNITS:
+        similarity = {"similarity": cosine_similarity(unit_templates)}
+        inject_extension(analyzer, "template_similarity", similarity, SIMILARITY_PARAMS)
     inject_extension(analyzer, "unit_locations", {"unit_locations": locations}, LOCATION_PARAMS)
