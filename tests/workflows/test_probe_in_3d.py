@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from probeinterface import Probe
 
 import si_curation as sic
 from si_curation.evidence.unit_locations import unit_locations
+from si_curation.reading.probe import contact_positions
 
 #: How the probe stands: the axes of the plane it is in.
 AXES = ("xy", "xz", "yz")
@@ -78,3 +81,70 @@ def test_phy_folders_have_the_positions_of_the_plane(analyzer_of, axes, tmp_path
     for file in ("channel_positions.npy", "channel_map.npy", "templates.npy"):
         one, two = (np.load(tmp_path / name / file) for name in ("flat", "standing"))
         np.testing.assert_array_equal(one, two)
+
+
+def nwbfile_of(places, names=None, groups=None):
+    """An open file with electrodes at some places, in 2D or 3D."""
+    import pynwb
+
+    nwbfile = pynwb.NWBFile("a session", "0123", datetime(2026, 1, 1, tzinfo=timezone.utc))
+    device = nwbfile.create_device(name="probe")
+    groups = np.zeros(len(places), dtype=int) if groups is None else groups
+    made = [
+        nwbfile.create_electrode_group(f"group{i}", "one", "CA1", device=device)
+        for i in range(max(groups) + 1)
+    ]
+    axes = ["rel_x", "rel_y", "rel_z"][: places.shape[1]]
+    for axis in axes:
+        nwbfile.add_electrode_column(axis, "µm")
+    nwbfile.add_electrode_column("channel_name", "name")
+    for i, place in enumerate(places):
+        nwbfile.add_electrode(
+            group=made[groups[i]],
+            location="CA1",
+            channel_name=str(i) if names is None else names[i],
+            **dict(zip(axes, place.tolist(), strict=True)),
+        )
+    return nwbfile
+
+
+def electrodes_of(analyzer, nwbfile, **kwargs):
+    units = sic.add_units_to_nwbfile(analyzer, nwbfile, t_start=0.0, **kwargs)
+    return units["electrodes"].target.data
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_electrodes_of_a_file_are_compared_in_3d(analyzer_of, axes):
+    analyzer = analyzer_of(axes)
+    places = contact_positions(analyzer)
+    assert places.shape == (16, 3)
+    assert len(electrodes_of(analyzer, nwbfile_of(places)))
+    moved = places.copy()
+    moved[3, np.ptp(places, axis=0).argmax()] += 50.0  # along the depth
+    with pytest.raises(sic.ParameterError, match=r"at other places: 3 "):
+        electrodes_of(analyzer, nwbfile_of(moved))
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_a_flat_probe_is_that_of_a_file_in_3d(analyzer_of, axes):
+    analyzer = analyzer_of(None)
+    standing = contact_positions(analyzer_of(axes))
+    assert len(electrodes_of(analyzer, nwbfile_of(standing)))
+    standing[3, np.ptp(standing, axis=0).argmax()] += 50.0
+    with pytest.raises(sic.ParameterError, match=r"at other places: 3 "):
+        electrodes_of(analyzer, nwbfile_of(standing))
+
+
+@pytest.mark.parametrize("axes", [None, "xy"])
+def test_a_file_in_2d_is_compared_in_its_coordinates(analyzer_of, axes):
+    places = contact_positions(analyzer_of(axes))[:, :2]
+    assert len(electrodes_of(analyzer_of(axes), nwbfile_of(places)))
+
+
+@pytest.mark.parametrize("axes", ["xz", "yz"])
+def test_depths_that_spikeinterface_does_not_know_are_not_written(analyzer_of, axes):
+    analyzer = analyzer_of(axes).copy()
+    analyzer.compute("spike_locations", method="center_of_mass")
+    nwbfile = nwbfile_of(contact_positions(analyzer))
+    with pytest.raises(sic.MissingDataError, match="probe is in 3D"):
+        sic.add_units_to_nwbfile(analyzer, nwbfile, t_start=0.0, per_spike=["depths"])

@@ -13,7 +13,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import rec_attributes_of
 from si_curation.checks import is_whole_number
 from si_curation.errors import ParameterError
-from si_curation.exporters.nwb.file_electrodes import FileElectrodes, shown
+from si_curation.exporters.nwb.file_electrodes import FileElectrodes, own_places, shown
 from si_curation.exporters.nwb.identity import (
     TOLERANCE_UM,
     Placement,
@@ -147,7 +147,7 @@ def _by_place(
     part_of = placement.parts.part_of[wanted]
     if electrodes.positions is None or not placement.is_said[part_of].all():
         return None
-    places = analyzer.get_channel_locations()[wanted, :2]
+    places = own_places(analyzer, electrodes)[wanted]
     rows = np.full(wanted.size, -1, dtype=np.int64)
     for i, part in enumerate(part_of):
         away = np.abs(electrodes.positions - places[i]).max(axis=1)
@@ -278,7 +278,7 @@ def _check_geometry(
         logger.info("the electrodes of the file have no positions: matched by %s alone", how)
         return
     there = electrodes.positions[rows]
-    own = analyzer.get_channel_locations()[:, :2]
+    own = own_places(analyzer, electrodes)
     off = np.zeros(rows.size, dtype=bool)
     is_there = (rows >= 0) & np.isfinite(there).all(axis=1)
     for group in np.unique(electrodes.groups[rows[rows >= 0]]):

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.reading.probe import contact_positions, planar_positions
 
 CONTACTS = ("contact_id", "contact_ids", "electrode_name")  # of several programs
 
@@ -26,8 +29,8 @@ class FileElectrodes(NamedTuple):
         Column ``channel_name``.
     contacts : array (n_electrodes,) of str, or None
         Ids of the contacts, as SpikeInterface and neuroconv write them.
-    positions : array (n_electrodes, 2) float64, or None
-        ``rel_x``, ``rel_y`` in µm.
+    positions : array (n_electrodes, 2 or 3) float64, or None
+        ``rel_x``, ``rel_y`` and, where the file has it, ``rel_z`` in µm.
     """
 
     ids: NDArray[np.int64]
@@ -46,7 +49,8 @@ def file_electrodes(nwbfile: Any) -> FileElectrodes | None:
         return None
     positions = None
     if "rel_x" in table.colnames and "rel_y" in table.colnames:
-        columns = [np.asarray(table[name].data[:], dtype=np.float64) for name in ("rel_x", "rel_y")]
+        axes = [name for name in ("rel_x", "rel_y", "rel_z") if name in table.colnames]
+        columns = [np.asarray(table[name].data[:], dtype=np.float64) for name in axes]
         positions = np.stack(columns, axis=1)
     groups = list(table["group"].data[:])
     devices = [group.device for group in groups]
@@ -60,6 +64,30 @@ def file_electrodes(nwbfile: Any) -> FileElectrodes | None:
         _texts(table, contacts),
         positions,
     )
+
+
+def in_coordinates_of(analyzer: SortingAnalyzer, electrodes: FileElectrodes) -> FileElectrodes:
+    """Return the same electrodes with positions that can be compared with those of an analyzer.
+
+    In the coordinates that both have. Of a probe in 2D the positions of a file in 3D are those in
+    the plane of the electrodes of each group (see `planar_positions`).
+    """
+    positions = electrodes.positions
+    if positions is None or positions.shape[1] == 2:
+        return electrodes
+    if analyzer.get_probegroup().ndim == 3:
+        return electrodes
+    flat = positions[:, :2].copy()
+    for group in np.unique(electrodes.groups):
+        rows = np.flatnonzero((electrodes.groups == group) & np.isfinite(positions).all(axis=1))
+        flat[rows] = planar_positions(positions[rows])
+    return electrodes._replace(positions=flat)
+
+
+def own_places(analyzer: SortingAnalyzer, electrodes: FileElectrodes) -> NDArray[np.float64]:
+    """Return the places of the channels of an analyzer, in the coordinates of the electrodes."""
+    places = contact_positions(analyzer)
+    return places if electrodes.positions is None else places[:, : electrodes.positions.shape[1]]
 
 
 def serial_text(serial: Any) -> str:

@@ -18,7 +18,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import arguments_of, rec_attributes_of, recording_of
 from si_curation.errors import ParameterError
-from si_curation.exporters.nwb.file_electrodes import FileElectrodes, shown
+from si_curation.exporters.nwb.file_electrodes import FileElectrodes, own_places, shown
 from si_curation.exporters.nwb.new_electrodes import (
     Plan,
     plan_electrodes,
@@ -213,7 +213,7 @@ def _by_metadata(
     problems = []
     for part in range(parts.probes.size):
         plan = planned[int(parts.probes[part]), str(parts.shanks[part])]
-        own = analyzer.get_channel_locations()[parts.part_of == part][:, :2]
+        own = own_places(analyzer, electrodes)[parts.part_of == part]
         found, problem = _rows_of_plan(electrodes, plan, own)
         if problem:
             problems.append(problem)
@@ -504,7 +504,7 @@ def check_only_fit(
     """
     there = rows >= 0
     used = set(electrodes.groups[rows[there]].tolist())
-    places = analyzer.get_channel_locations()[:, :2]
+    places = own_places(analyzer, electrodes)
     for part, foreign in enumerate(placement.foreign):
         own = np.flatnonzero((placement.parts.part_of == part) & there)
         if own.size and foreign and not placement.is_said[part]:

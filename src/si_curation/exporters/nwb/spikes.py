@@ -22,6 +22,7 @@ from si_curation.exporters.nwb.columns import ids_column
 from si_curation.exporters.nwb.given_times import GivenTimes
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.reading.observed import observed_periods
+from si_curation.reading.probe import locations_extension
 from si_curation.spikes.amplitudes import sorter_amplitudes
 from si_curation.variables import NWB_UNITS
 
@@ -238,7 +239,12 @@ def _ks_amplitudes(analyzer: SortingAnalyzer) -> PerSpike:
 
 
 def _depths(analyzer: SortingAnalyzer) -> PerSpike:
-    extension = analyzer.get_extension("spike_locations")
+    extension = locations_extension(analyzer, "spike_locations")
+    if extension is None and analyzer.has_extension("spike_locations"):
+        raise MissingDataError(
+            "the probe is in 3D, of which SpikeInterface's spike_locations take all contacts at "
+            "z = 0: they have no depths; leave 'depths' out"
+        )
     if extension is None:
         raise MissingDataError("compute the extension 'spike_locations' first")
     return _column(

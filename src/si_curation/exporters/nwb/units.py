@@ -19,7 +19,7 @@ from si_curation.exporters.nwb.added_electrodes import (
     plan_added,
 )
 from si_curation.exporters.nwb.electrodes import match_electrodes
-from si_curation.exporters.nwb.file_electrodes import file_electrodes
+from si_curation.exporters.nwb.file_electrodes import file_electrodes, in_coordinates_of
 from si_curation.exporters.nwb.given_times import check_spike_times
 from si_curation.exporters.nwb.identity import place_channels, series_of_probe
 from si_curation.exporters.nwb.metadata import read_metadata
@@ -232,6 +232,7 @@ def place_on_electrodes(
             raise ParameterError("electrode_map is given, and the file has no electrodes")
         check_groups(nwbfile, list(plan_electrodes(analyzer, ecephys).values()))
         return Placed(None, None, series)
+    there = in_coordinates_of(analyzer, there)
     placement = place_channels(analyzer, there, series, path, ecephys)
     series = series_of_probe(series, placement, path)
     sorted_one = choose_series(analyzer, series, path)
