@@ -491,7 +491,8 @@ _HILL = "Hill et al. 2011, J. Neurosci. 31:8699"
 _LLOBET = "Llobet et al. 2022, bioRxiv 2022.02.08.479192"
 _GARWOOD = "Garwood 1936"
 _UMS = "UltraMegaSort2000, rpv_contamination; SpikeInterface, isi_violation"
-_SLIDING = "Steinmetz lab and IBL, slidingRefractory; SpikeInterface, sliding_rp_violation"
+_SLIDING = "SpikeInterface, sliding_rp_violation: a stricter variant of IBL's"
+_SLIDING_IBL = "Steinmetz lab and IBL, slidingRefractory (slidingRP/metrics.py)"
 _KILOSORT = "Kilosort 4, CCG.py; the names are the other way round in Kilosort 2 and 3"
 _OURS = "si_curation"
 
@@ -791,6 +792,14 @@ CONTAMINATION = Table(
             source=_SLIDING,
         ),
         Variable(
+            "sliding_rp_ibl",
+            "smallest contamination that a refractory period rules out with 90% confidence, with "
+            "the rate of the autocorrelogram at lags of 1 to 2 s; as the IBL computes it",
+            "1",
+            values="0.005 to 0.345",
+            source=_SLIDING_IBL,
+        ),
+        Variable(
             "kilosort_r12",
             "smallest ratio of the centre of the autocorrelogram (1 to 10 ms) to its shoulders; "
             "100 times it is ContamPct",
@@ -818,6 +827,7 @@ COMPARABLE_CONTAMINATION_COLUMNS: tuple[str, ...] = (
     *(one.name for formula in CONTAMINATION_FORMULAS for one in _with_interval(formula)),
     "sliding_rp_violation",
     "sliding_rp_confidence",
+    "sliding_rp_ibl",
     "kilosort_r12",
     "kilosort_q12",
 )
@@ -841,6 +851,7 @@ METRICS = Table(
                 ),
                 "sliding_rp_violation",
                 "sliding_rp_confidence",
+                "sliding_rp_ibl",
                 *(
                     f"{formula}{end}"
                     for formula in ("hill_contamination", "rp_contamination_one_neuron")

@@ -230,7 +230,7 @@ def test_units_without_metrics_are_undecided(analyzer, metrics):
 
 
 ALLEN = ["isi_violations_ratio", "amplitude_cutoff", "presence_ratio"]
-IBL = ["sliding_rp_violation", "noise_cutoff", "amplitude_median"]
+IBL = ["sliding_rp_ibl", "noise_cutoff", "amplitude_median"]
 
 
 @pytest.mark.parametrize(
@@ -254,14 +254,14 @@ def test_presets_have_the_numbers_of_their_source(name, columns, kept, rejected)
 
 
 def test_ibl_no_contamination_ruled_out_is_a_result():
-    row = {"sliding_rp_violation": np.nan, "noise_cutoff": 1.0, "amplitude_median": -80.0}
+    row = {"sliding_rp_ibl": np.nan, "noise_cutoff": 1.0, "amplitude_median": -80.0}
     table = label_units(None, "ibl_rigor", pd.DataFrame([row])).table
     assert table.loc[0, "label"] == "mua"
     assert "not known, which this rule counts" in table.loc[0, "reason"]
 
 
 def test_microvolts_only_where_amplitudes_are(analyzer):
-    row = {"sliding_rp_violation": 0.05, "noise_cutoff": 1.0, "amplitude_median": -80.0}
+    row = {"sliding_rp_ibl": 0.05, "noise_cutoff": 1.0, "amplitude_median": -80.0}
     metrics = pd.DataFrame([row] * 8, index=analyzer.unit_ids)
     assert not analyzer.return_in_uV
     table = label_units(analyzer, "ibl_rigor", metrics).table
@@ -339,7 +339,7 @@ def test_nothing_changes_where_labels_do_not_fit(analyzer, metrics):
 
 def test_rule_sets_are_readable():
     assert str(LABEL_PRESETS["ibl_rigor"]) == (
-        "sliding_rp_violation > 0.1 -> mua; noise_cutoff >= 5 -> mua; "
+        "sliding_rp_ibl > 0.1 -> mua; noise_cutoff >= 5 -> mua; "
         "|amplitude_median| <= 50 µV -> mua; otherwise -> good"
     )
     rules = RuleSet((LabelRule("KSLabel", "!=", "good", "mua"),))

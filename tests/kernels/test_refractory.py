@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from oracles import refractory as naive
 from si_curation.kernels.refractory import (
+    count_pairs_between,
     count_short_lags,
     estimate_refractory_periods,
     kilosort_bin_of_lag,
@@ -41,6 +42,25 @@ def test_count_short_lags(seed, size, num_units, num_segments, max_lag, num_lags
     expected = naive.short_lags(samples, units, segments, num_units, max_lag, bin_of_lag, num_bins)
     for found, wanted in zip(counts, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.integers(0, 60),
+    num_units=st.integers(1, 20),
+    first=st.integers(1, 20),
+    width=st.integers(1, 30),
+)
+def test_count_pairs_between(seed, size, num_units, first, width):
+    rng = np.random.default_rng(seed)
+    samples = rng.integers(-20, 60, size)
+    units = rng.integers(0, num_units, size)
+    segments = rng.integers(0, 3, size)
+    found = count_pairs_between(samples, units, segments, num_units, first, first + width)
+    expected = naive.pairs_between(
+        samples.tolist(), units.tolist(), segments.tolist(), num_units, first, first + width
+    )
+    assert found.tolist() == expected
 
 
 def kilosort_of(train):

@@ -47,3 +47,36 @@ def kilosort(train_s):
         z = (inside / 2 - shoulder * i) / math.sqrt(2 * shoulder * i + 1e-10)
         chances.append(0.5 * (1 + math.erf(z)))
     return min(ratios), min(chances)
+
+
+def sliding_of_ibl(train_samples, fs):
+    """Smallest contamination in percent that is ruled out, by trying every period and percentage.
+
+    The confidence is one minus the Poisson distribution at the observed count, of a mean of twice
+    the contamination times the rate at lags of 1 to 2 s times the spikes times the period.
+    """
+    train = sorted(train_samples)
+    lags = [b - a for i, a in enumerate(train) for b in train[i + 1 :] if b - a < 2 * fs]
+    rate = sum(1 for lag in lags if lag >= fs) / len(train)
+    longest_lags = [k for k in range(int(0.01 * fs)) if (k + 0.5) / fs > 0.0005]
+    counts = {k: sum(1 for lag in lags if lag <= k) for k in longest_lags}
+    for half_percent in range(1, 70):
+        for k, observed in counts.items():
+            mean = 2 * half_percent / 200 * rate * len(train) * (k + 1) / fs
+            at_most = sum(
+                math.exp(-mean + n * math.log(mean) - math.lgamma(n + 1)) if mean else n == 0
+                for n in range(observed + 1)
+            )
+            if 1 - at_most >= 0.9:
+                return half_percent / 2
+    return math.nan
+
+
+def pairs_between(samples, units, segments, num_units, first, stop):
+    """Pairs of each unit at lags from `first` to below `stop`, pair by pair."""
+    found = [0] * num_units
+    for i in range(len(samples)):
+        for j in range(len(samples)):
+            same = units[i] == units[j] and segments[i] == segments[j]
+            found[units[i]] += bool(same and first <= samples[j] - samples[i] < stop)
+    return found

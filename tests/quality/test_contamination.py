@@ -18,6 +18,7 @@ from spikeinterface.metrics.quality.misc_metrics import (
 )
 
 import si_curation as sic
+from oracles import refractory as naive
 from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.quality.contamination import (
     CONTAMINATION_DESCRIPTIONS,
@@ -217,6 +218,55 @@ def test_sliding_confidence_is_that_of_the_matrix():
     centres = (np.arange(matrix.shape[1]) + 0.5) * 8 / FS
     found = contamination_panel(analyzer)["sliding_rp_confidence"].iloc[0]
     assert found == pytest.approx(matrix[0, centres > 0.0005].max())
+
+
+# ----------------------------------------------------------------------------- IBL
+
+
+@pytest.mark.parametrize("fs", [2000.0, 3100.5])
+def test_sliding_period_of_ibl_is_that_of_its_definition(fs):
+    rng = np.random.default_rng(11)
+    trains = [
+        np.unique(contaminated(rng, rate, 40, share, "many")[0] * fs / FS).astype(np.int64)
+        for rate, share in ((12, 0.02), (9, 0.2), (14, 0.5), (1.0, 0.0))
+    ]
+    trains.append(np.array([0, int(0.7 * fs)]))  # no pair at 1 to 2 s: no rate
+    analyzer = Analyzer([trains], int(40 * fs), fs=fs)
+    found = contamination_panel(analyzer)["sliding_rp_ibl"]
+    expected = [naive.sliding_of_ibl(train.tolist(), fs) / 100 for train in trains]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert found.notna().any()
+    assert found.isna().any()
+
+
+def test_sliding_period_of_ibl_is_less_strict_and_has_reasons():
+    rng = np.random.default_rng(8)
+    shares = rng.uniform(0, 0.4, 60)
+    trains = [
+        np.unique(contaminated(rng, rng.uniform(1, 20), 300, share, "many")[0]) for share in shares
+    ]
+    panel = contamination_panel(Analyzer([[*trains, [], [4]]], int(300 * FS)))
+    theirs, ours = panel["sliding_rp_ibl"], panel["sliding_rp_violation"]
+    assert (theirs.fillna(1) <= ours.fillna(1)).mean() > 0.9
+    assert not theirs.equals(ours)
+    known = theirs.dropna()
+    steps = known / 0.005
+    np.testing.assert_allclose(steps, steps.round())
+    assert known.between(0.005, 0.345).all()
+    for unit in panel.index[theirs.isna()][:3]:
+        assert "sliding_rp_ibl" in panel.loc[unit, "reason"]
+        assert "up to 34% is ruled out" in panel.loc[unit, "reason"]
+    assert panel["reason"].iloc[-2:].tolist() != ["", ""]
+
+
+def test_pairs_of_ibl_are_within_segments():
+    rng = np.random.default_rng(8)
+    train = np.unique(contaminated(rng, 10, 200, 0.1, "many")[0])
+    half = train[train < 100 * FS], train[train >= 100 * FS] - int(100 * FS)
+    together = Analyzer([[np.concatenate([half[0], half[1] + int(500 * FS)])]], int(600 * FS))
+    apart = Analyzer([[half[0]], [half[1]]], int(600 * FS))
+    values = [contamination_panel(one)["sliding_rp_ibl"].iloc[0] for one in (together, apart)]
+    assert values[0] == values[1]  # whatever the silence: the rate is that of the spikes
 
 
 def as_spikeinterface_wants(analyzer):

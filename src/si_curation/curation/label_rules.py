@@ -43,7 +43,7 @@ class LabelRule:
         peaks.)
     nan : {"undecided", "holds"}
         What happens where the metric is NaN. "undecided": the rule cannot decide. "holds": the rule
-        holds, for metrics where NaN is a result ("sliding_rp_violation": no contamination could be
+        holds, for metrics where NaN is a result ("sliding_rp_ibl": no contamination could be
         ruled out). No option lets a unit pass whose metric is NaN.
     unit : {"", "uV"}
         "uV": the threshold is in µV; the rule cannot decide where amplitudes are in another unit.
@@ -128,7 +128,7 @@ LABEL_PRESETS: dict[str, RuleSet] = {
     ),
     "ibl_rigor": RuleSet(
         (
-            LabelRule("sliding_rp_violation", ">", 0.1, "mua", nan="holds"),
+            LabelRule("sliding_rp_ibl", ">", 0.1, "mua", nan="holds"),
             LabelRule("noise_cutoff", ">=", 5, "mua"),
             LabelRule("amplitude_median", "<=", 50, "mua", absolute=True, unit="uV"),
         ),
@@ -136,7 +136,8 @@ LABEL_PRESETS: dict[str, RuleSet] = {
         "ibl_rigor",
         "International Brain Laboratory, METRICS_PARAMS and compute_labels in "
         "brainbox/metrics/single_units.py of ibllib (read at commit 06d7999): at least 90 % "
-        "confidence that contamination is below 10 %, noise cutoff below 5, median amplitude above "
+        "confidence that contamination is below 10 % (the laboratory's own sliding refractory "
+        "period, sliding_rp_ibl), noise cutoff below 5, median amplitude above "
         "50 µV; the RIGOR criteria of 'Reproducibility of in vivo electrophysiological "
         "measurements in mice' (eLife 2025). Older versions of ibllib have a noise cutoff of 20. "
         "SpikeInterface takes the noise cutoff's low bins from the lowest 10 % of amplitudes, "

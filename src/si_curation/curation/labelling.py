@@ -147,7 +147,7 @@ def label_units(
         - "allen_default": isi_violations_ratio <= 0.5, amplitude_cutoff <= 0.1, presence_ratio >=
           0.95 (code of the AllenSDK);
         - "allen_documented": < 0.5, < 0.1, > 0.9 (its documentation);
-        - "ibl_rigor": contamination below 10 % with 90 % confidence (sliding_rp_violation <= 0.1),
+        - "ibl_rigor": contamination below 10 % with 90 % confidence (sliding_rp_ibl <= 0.1),
           noise_cutoff < 5, median amplitude > 50 µV;
         - "kilosort_good": the label that Kilosort gave; "kilosort_contamination": its ContamPct
           below 10 %.

@@ -26,8 +26,10 @@ from scipy import special
 
 from si_curation.kernels.poisson import poisson_above, poisson_interval
 
-# Contaminations that the sliding refractory period tries: 0.5, 1, ... 35 % (Steinmetz lab, IBL)
+# Contaminations that the sliding refractory period tries: 0.5, 1, ... 35 % (SpikeInterface)
 SLIDING_CONTAMINATIONS = np.arange(1, 71) * 0.005
+# and to 34.5 % (Steinmetz lab, IBL)
+IBL_CONTAMINATIONS = SLIDING_CONTAMINATIONS[:-1]
 SLIDING_REFERENCE = 0.1
 SLIDING_CONFIDENCE = 0.9
 
@@ -256,9 +258,9 @@ def sliding_refractory_period(
 
     Notes
     -----
-    The sliding refractory period metric of the International Brain Laboratory and the Steinmetz
-    lab (github.com/SteinmetzLab/slidingRefractory); ``sliding_rp_violation`` of SpikeInterface.
-    With ``Nc = C N`` and ``Nb = (1 - C) N``, contamination ``C`` makes
+    ``sliding_rp_violation`` of SpikeInterface. It is a variant of the metric of the International
+    Brain Laboratory, `sliding_refractory_period_of_ibl`, and stricter. With ``Nc = C N`` and
+    ``Nb = (1 - C) N``, contamination ``C`` makes
     ``V = 2 t_r / T Nc (Nb + (Nc - 1) / 2)`` violations (Llobet et al. 2022); the confidence that
     contamination is below ``C`` is the probability that a Poisson count of mean ``V`` exceeds the
     observed one. The confidence exceeds 90 % where ``V`` exceeds the one-sided 90 % upper bound of
@@ -287,6 +289,54 @@ def sliding_refractory_period(
     at_best = poisson_above(violations, expected(np.where(np.isnan(best), 0.0, best)[:, None]))
     period = np.where(np.isnan(best), np.nan, periods[at_best.argmax(axis=1)])
     return SlidingEstimate(best, period, confidence)
+
+
+def sliding_refractory_period_of_ibl(
+    violations: NDArray[np.integer],
+    periods: NDArray[np.float64],
+    num_spikes: NDArray[np.integer],
+    rate: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the smallest contamination that some refractory period rules out, as the IBL does.
+
+    Parameters
+    ----------
+    violations : array (n_units, n_periods) integer
+        Pairs of spikes closer than each candidate refractory period.
+    periods : array (n_periods,) float64
+        Candidates, in the unit of time of `rate`.
+    num_spikes : array (n_units,) integer
+    rate : array (n_units,) float64
+        Spikes per time after a spike of the unit, from its autocorrelogram at lags of 1 to 2 s.
+
+    Returns
+    -------
+    array (n_units,) float64
+        Of the grid 0.005, 0.01, ... 0.345; NaN where none is ruled out.
+
+    Notes
+    -----
+    The sliding refractory period of the Steinmetz lab and the International Brain Laboratory
+    (``slidingRP/metrics.py`` of github.com/SteinmetzLab/slidingRefractory). Contamination ``C``
+    makes ``V = 2 C r N t_r`` violations; it is ruled out where a Poisson count of mean ``V``
+    exceeds the observed one with a probability of at least 90 %: where ``V`` is at least the
+    one-sided 90 % upper bound of the count, which is how it is computed here.
+    `sliding_refractory_period` differs in the rate (that of the whole recording), in the pairs
+    (those of two contaminating spikes are counted once) and in the candidates.
+
+    Examples
+    --------
+    >>> sliding_refractory_period_of_ibl(
+    ...     np.array([[0, 40]]), np.array([0.002, 0.004]), np.array([5000]), np.array([5.0]))
+    array([0.025])
+    """
+    counts, place = np.unique(violations, return_inverse=True)
+    bounds = special.gammaincinv(counts + 1.0, SLIDING_CONFIDENCE)[place].reshape(violations.shape)
+    most = (bounds / periods).min(axis=1)
+    of_all = 2.0 * np.asarray(rate, dtype=np.float64) * num_spikes
+    needed = np.divide(most, of_all, out=np.full(most.shape, np.inf), where=of_all > 0)
+    index = np.searchsorted(IBL_CONTAMINATIONS, needed)
+    return np.append(IBL_CONTAMINATIONS, np.nan)[index]
 
 
 def _pairs_with(

@@ -140,17 +140,10 @@ def count_short_lags(
     )
     if sample_index.size == 0:
         return counts
-    if not _is_ascending(sample_index, segment_index):
-        order = np.lexsort((sample_index, segment_index))
-        sample_index, unit_index = sample_index[order], unit_index[order]
-        segment_index = segment_index[order]
     longest = max(max_lag, table.size - 1)
-    length = int(sample_index.max()) - int(sample_index.min()) + longest + 1
-    shift = np.arange(int(segment_index.max()) + 1, dtype=np.int64) * length
-    ends = np.cumsum(np.bincount(unit_index, minlength=num_units)).astype(np.int64)
-    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-    times = np.empty(sample_index.size, dtype=np.int64)
-    _place(sample_index, unit_index, segment_index, shift, starts.copy(), times)
+    times, starts, ends = _times_by_unit(
+        sample_index, unit_index, segment_index, num_units, longest
+    )
 
     def count(piece: slice) -> None:
         for unit in range(piece.start, piece.stop):
@@ -159,6 +152,83 @@ def count_short_lags(
 
     run_blocks(count, blocks(num_units, _UNITS_PER_BLOCK))
     return counts
+
+
+def _times_by_unit(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    num_units: int,
+    longest: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the spikes unit by unit, ascending, and where each unit starts and ends.
+
+    Segments lie one after the other, further apart than `longest` samples.
+    """
+    if not _is_ascending(sample_index, segment_index):
+        order = np.lexsort((sample_index, segment_index))
+        sample_index, unit_index = sample_index[order], unit_index[order]
+        segment_index = segment_index[order]
+    length = int(sample_index.max()) - int(sample_index.min()) + longest + 1
+    shift = np.arange(int(segment_index.max()) + 1, dtype=np.int64) * length
+    ends = np.cumsum(np.bincount(unit_index, minlength=num_units)).astype(np.int64)
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    times = np.empty(sample_index.size, dtype=np.int64)
+    _place(sample_index, unit_index, segment_index, shift, starts.copy(), times)
+    return times, starts, ends
+
+
+@njit
+def _count_between(times: NDArray[np.int64], first: int, stop: int) -> int:
+    # times (n,) of one unit, ascending
+    total, low, high = 0, 0, 0
+    for i in range(times.size):
+        while low < times.size and times[low] - times[i] < first:
+            low += 1
+        while high < times.size and times[high] - times[i] < stop:
+            high += 1
+        total += high - low
+    return total
+
+
+def count_pairs_between(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    num_units: int,
+    first: int,
+    stop: int,
+) -> NDArray[np.int64]:
+    """Count the pairs of spikes of each unit at lags from `first` to just below `stop` samples.
+
+    Parameters
+    ----------
+    sample_index, unit_index, segment_index, num_units
+        As of `count_short_lags`.
+    first, stop : int
+        At least 1, ascending.
+
+    Returns
+    -------
+    array (n_units,) int64
+
+    Examples
+    --------
+    >>> times, zeros = np.array([0, 10, 15, 30]), np.zeros(4, dtype=int)
+    >>> count_pairs_between(times, zeros, zeros, 1, first=10, stop=20)
+    array([3])
+    """
+    found = np.zeros(num_units, dtype=np.int64)
+    if sample_index.size == 0:
+        return found
+    times, starts, ends = _times_by_unit(sample_index, unit_index, segment_index, num_units, stop)
+
+    def count(piece: slice) -> None:
+        for unit in range(piece.start, piece.stop):
+            found[unit] = _count_between(times[starts[unit] : ends[unit]], first, stop)
+
+    run_blocks(count, blocks(num_units, _UNITS_PER_BLOCK))
+    return found
 
 
 class KilosortEstimate(NamedTuple):

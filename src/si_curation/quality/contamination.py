@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks, unit_indices_of
 from si_curation.kernels.contamination import (
+    IBL_CONTAMINATIONS,
     SLIDING_CONFIDENCE,
     SLIDING_CONTAMINATIONS,
     Estimate,
@@ -20,12 +21,14 @@ from si_curation.kernels.contamination import (
     estimate_contamination,
     expected_pairs,
     sliding_refractory_period,
+    sliding_refractory_period_of_ibl,
     ums2000_ratio,
 )
 from si_curation.kernels.refractory import (
     DEFAULT_REFRACTORY_PERIOD_MS,
     MAX_CANDIDATE_MS,
     ShortLagCounts,
+    count_pairs_between,
     count_short_lags,
     estimate_refractory_periods,
     kilosort_bin_of_lag,
@@ -48,6 +51,7 @@ class SpikePairs(NamedTuple):
     duration: float  # samples, of all segments
     sampling_frequency: float
     counts: ShortLagCounts
+    far_pairs: NDArray[np.int64]  # (n_units,) at lags of 1 to 2 s
 
 
 def contamination_panel(
@@ -120,8 +124,10 @@ def contamination_panel(
       contaminating neurons (Llobet et al. 2022). 1 where the root is complex, as SpikeInterface.
     - ``rp_contamination_one_neuron`` = ``(1 - sqrt(1 - 2 n (T - 2 N t_c) / (N**2 (t_r - t_c)))) /
       2``, all pairs, one contaminating neuron (Llobet et al. 2022). Beyond 0.5 as Hill.
-    - ``sliding_rp_violation``, ``kilosort_r12`` and ``kilosort_q12``: see
-      `si_curation.kernels.contamination.sliding_refractory_period` and
+    - ``sliding_rp_violation`` (SpikeInterface's variant), ``sliding_rp_ibl`` (the laboratory's own:
+      less strict, by the rate at lags of 1 to 2 s), ``kilosort_r12`` and ``kilosort_q12``: see
+      `si_curation.kernels.contamination.sliding_refractory_period`,
+      `~si_curation.kernels.contamination.sliding_refractory_period_of_ibl` and
       `~si_curation.kernels.refractory.kilosort_refractoriness`.
 
     **Intervals** are the exact (Garwood 1936) intervals of the Poisson count ``n``, put through the
@@ -317,16 +323,15 @@ def count_violations(
         num_units = len(groups)
         units = np.repeat(np.arange(num_units, dtype=np.int64), [len(group) for group in groups])
     longest_ms = max(SLIDING_MAX_MS, MAX_CANDIDATE_MS)
+    of_spikes = (spikes["sample_index"], units, spikes["segment_index"], num_units)
     counts = count_short_lags(
-        spikes["sample_index"],
-        units,
-        spikes["segment_index"],
-        num_units,
+        *of_spikes,
         max(int(np.ceil(longest_ms * fs / 1000.0)), longest or 0),
         kilosort_bin_of_lag(fs),
     )
     num_spikes = np.bincount(units, minlength=num_units).astype(np.int64)
-    return SpikePairs(num_spikes, float(observed_periods(analyzer).num_samples), fs, counts)
+    far = count_pairs_between(*of_spikes, max(round(fs), 1), max(round(2 * fs), 2))
+    return SpikePairs(num_spikes, float(observed_periods(analyzer).num_samples), fs, counts, far)
 
 
 def make_panel(
@@ -381,7 +386,7 @@ def _tabulate(
     source: NDArray[np.object_],
     confidence_level: float,
 ) -> ContaminationPanel:
-    num_spikes, duration, fs, counts = spikes
+    num_spikes, duration, fs, counts, _ = spikes
     units, t_r, t_c = np.arange(num_spikes.size), windows.refractory, windows.censored
     below = np.ceil(windows.exact_refractory).astype(np.int64) - 1  # the longest shorter interval
     adjacent = np.cumsum(counts.adjacent_pairs, axis=1)[units, below]
@@ -450,10 +455,29 @@ def _sliding(spikes: SpikePairs, cumulative: NDArray[np.int64]) -> dict[str, NDA
         "sliding_rp_violation": found[0],
         "sliding_rp_period_ms": found[1] * 1000.0 / fs,
         "sliding_rp_confidence": found[2],
+        "sliding_rp_ibl": _sliding_of_ibl(spikes, cumulative),
     }
 
 
-_SLIDING_COLUMNS = ("sliding_rp_violation", "sliding_rp_period_ms", "sliding_rp_confidence")
+def _sliding_of_ibl(spikes: SpikePairs, cumulative: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Try every whole number of samples: lags below it, of a middle beyond 0.5 ms to 10 ms."""
+    fs = spikes.sampling_frequency
+    periods = np.arange(1, int(SLIDING_MAX_MS * fs / 1000.0 + 1e-6) + 1)
+    periods = periods[periods - 0.5 > SLIDING_MIN_MS * fs / 1000.0]
+    if periods.size == 0:
+        return np.full(spikes.num_spikes.size, np.nan)
+    rate = spikes.far_pairs / np.maximum(spikes.num_spikes, 1)  # of one second
+    return sliding_refractory_period_of_ibl(
+        cumulative[:, periods - 1], periods / fs, spikes.num_spikes, rate
+    )
+
+
+_SLIDING_COLUMNS = (
+    "sliding_rp_violation",
+    "sliding_rp_period_ms",
+    "sliding_rp_confidence",
+    "sliding_rp_ibl",
+)
 _KILOSORT_COLUMNS = ("kilosort_r12", "kilosort_q12")
 # the subject of a reason that holds for many columns
 _SUBJECTS = {
@@ -491,6 +515,10 @@ def _explain(
     )
     for name in _SLIDING_COLUMNS[:2]:
         reasons[name][is_missing["sliding_rp_violation"] & some] = none_ruled_out
+    name = "sliding_rp_ibl"
+    reasons[name][is_missing[name] & some] = Explanation(
+        "nothing_ruled_out", most=float(IBL_CONTAMINATIONS[-1]), confidence=SLIDING_CONFIDENCE
+    )
     no_shoulders = is_missing["kilosort_q12"] & some
     for name in _KILOSORT_COLUMNS:
         reasons[name][no_shoulders] = Explanation("no_shoulders")
@@ -503,16 +531,16 @@ def _reason_texts(reasons: Mapping[str, NDArray[np.object_]], num_rows: int) -> 
     """Write the text of each row: the columns that are NaN for a reason, and the reason."""
     texts = []
     for row in range(num_rows):
-        columns: dict[str, tuple[Explanation, list[str]]] = {}
+        columns: dict[Explanation, list[str]] = {}
         for name, explanations in reasons.items():
             found = explanations[row]
             if found is not None and found.code != _NOT_WRITTEN:
-                columns.setdefault(found.code, (found, []))[1].append(name)
-        ordered = sorted(columns, key=_ORDER.index)
+                columns.setdefault(found, []).append(name)
+        ordered = sorted(columns, key=lambda found: _ORDER.index(found.code))
         texts.append(
             "; ".join(
-                f"{_SUBJECTS.get(code, ', '.join(columns[code][1]))}: {columns[code][0]}"
-                for code in ordered
+                f"{_SUBJECTS.get(found.code, ', '.join(columns[found]))}: {found}"
+                for found in ordered
             )
         )
     return texts

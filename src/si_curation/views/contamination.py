@@ -30,6 +30,7 @@ ESTIMATES = {
     "rp_contamination": "Llobet, many neurons",
     "rp_contamination_one_neuron": "Llobet, one neuron",
     "sliding_rp_violation": "sliding RP, at most",
+    "sliding_rp_ibl": "sliding RP (IBL), at most",
     "kilosort_r12": "Kilosort R12 (ratio)",
 }
 _COLOR, _UNKNOWN = ACCENTS[0], "0.82"

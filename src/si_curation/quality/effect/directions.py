@@ -67,6 +67,7 @@ QUALITY_DIRECTIONS: dict[str, Direction] = {
     "rp_violations": _LOWER,
     "sliding_rp_violation": _LOWER,
     "sliding_rp_confidence": _HIGHER,
+    "sliding_rp_ibl": _LOWER,
     "kilosort_r12": _LOWER,
     "kilosort_q12": _LOWER,
     "ContamPct": _LOWER,
