@@ -234,6 +234,31 @@ def test_a_channel_that_was_not_sorted_has_no_template(folder, read):
     assert not found[:, 0].any()
 
 
+def test_some_channels_of_the_folder(folder, recording, read):
+    ids = recording.channel_ids[[9, 2, 3, 4, 12]]
+    analyzer = analyzer_of(read_phy(folder.folder), recording.select_channels(ids))
+    assignment = analyzer.compute(ASSIGNMENT)
+    channels = assignment.get_folder_channels()
+    places = read.get_channel_locations()[channels]
+    np.testing.assert_array_equal(places, analyzer.get_channel_locations())
+    expected = extension(read).get_templates()[:, :, channels]
+    np.testing.assert_array_equal(assignment.get_templates(), expected)
+
+
+def test_columns_and_places_that_disagree_are_refused():
+    """The probe says other channels than the places in the raw file, as of a permuted wiring."""
+    folder = sic.example_folder()
+    recording = recording_of_folder(folder)
+    places = recording.get_channel_locations()
+    analyzer = analyzer_of(read_phy(folder), without_shanks(recording, places[::-1]))
+    with pytest.raises(sic.ParameterError, match=r"channel_map.npy .* give other channels"):
+        analyzer.compute(ASSIGNMENT)
+    analyzer = analyzer_of(read_phy(folder), without_shanks(recording, places + 1000.0))
+    found = analyzer.compute(ASSIGNMENT).get_templates()  # the same geometry elsewhere
+    expected = extension(sic.read_kilosort_as_analyzer(folder)).get_templates()
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_what_is_implicit_warns_once_and_says_what_is_used(folder, recording, tmp_path):
     shutil.copytree(folder.folder, tmp_path / "gone")
     analyzer = analyzer_of(read_phy(tmp_path / "gone"), recording)

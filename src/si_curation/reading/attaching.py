@@ -30,11 +30,10 @@ from si_curation.phy.content import read_content
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.observed import observed_text_after
-from si_curation.reading.probe import shanks_of_folder
+from si_curation.reading.probe import match_channels_of_analyzer, shanks_of_folder
 from si_curation.reading.templates import Unwhiten, make_sorter_templates
 from si_curation.variables import FileRows, TemplateIds
 
-_TOLERANCE_UM = 1e-2
 _SHOWN = 10
 
 
@@ -92,7 +91,7 @@ def attach_folder(
     content = read_content(Path(folder_path).expanduser())  # first: it may change meanwhile
     with read_phy_folder(folder_path, sampling_frequency=analyzer.sampling_frequency) as folder:
         _check_rate(analyzer, folder)
-        channels = match_channels(analyzer, folder)
+        channels = match_channels_of_analyzer(analyzer, folder)
         spikes = _FileSpikes.of(folder)
         matched = _match(analyzer, spikes, frame_offset, folder)
         template_ids = take_rows(folder.spike_templates, FileRows(matched.rows), np.int32)
@@ -115,64 +114,6 @@ def _check_rate(analyzer: SortingAnalyzer, folder: PhyFolder) -> None:
             f"{folder.folder} is not the folder of this analyzer: its sampling frequency is "
             f"{its} Hz, that of the analyzer {ours} Hz"
         )
-
-
-def match_channels(analyzer: SortingAnalyzer, folder: PhyFolder) -> NDArray[np.int32]:
-    """Return the channel of a folder that each channel of an analyzer is; -1 for none.
-
-    By the positions on the probe; without any, or where several channels are at one place, by the
-    columns of the raw file.
-
-    Parameters
-    ----------
-    analyzer : SortingAnalyzer
-    folder : PhyFolder
-
-    Returns
-    -------
-    array (n_channels,) int32
-
-    Raises
-    ------
-    ParameterError
-        The channels differ.
-    """
-    num_channels = analyzer.get_num_channels()
-    ours = np.asarray(analyzer.get_channel_locations(), dtype=np.float64)
-    its = np.asarray(folder.channel_positions, dtype=np.float64)
-    if ours.shape[1] == its.shape[1]:
-        near = np.abs(ours[:, None] - its[None]).max(axis=2) <= _TOLERANCE_UM
-        if near.sum(axis=0).max() <= 1 and near.sum(axis=1).max() <= 1 and near.any():
-            found = np.where(near.any(axis=1), near.argmax(axis=1), -1).astype(np.int32)
-            if near.any(axis=0).all() or near.any(axis=1).all():
-                return found
-            raise ParameterError(
-                f"the channels of {folder.folder} are not those of the analyzer: "
-                f"{int(near.sum())} positions agree, of {num_channels} channels of the analyzer "
-                f"and {folder.num_channels} of the folder"
-            )
-    raw = rec_attributes_of(analyzer)["properties"].get("channel_map")
-    columns = np.arange(num_channels) if raw is None else np.asarray(raw)
-    agree = bool(np.isin(folder.channel_map, columns).all())
-    if not agree or not _same_shape(ours[np.isin(columns, folder.channel_map)], its):
-        raise ParameterError(
-            f"the channels of {folder.folder} are not those of the analyzer: it has "
-            f"{folder.num_channels} (columns {folder.channel_map.min()} to "
-            f"{folder.channel_map.max()} of the raw file, from {its[0].tolist()} µm), the analyzer "
-            f"{num_channels} (from {ours[0].tolist()} µm), and their positions do not agree; give "
-            "the recording its probe"
-        )
-    table = np.full(int(max(columns.max(), folder.channel_map.max())) + 1, -1, dtype=np.int32)
-    table[folder.channel_map] = np.arange(folder.num_channels)
-    return table[columns]
-
-
-def _same_shape(ours: NDArray[np.float64], its: NDArray[np.float64]) -> bool:
-    """Whether the sets of places are the same, so that the columns can be trusted."""
-    if ours.shape != its.shape:
-        return False
-    a, b = (np.unique(np.round(one - one.min(axis=0), 2), axis=0) for one in (ours, its))
-    return a.shape == b.shape and bool(np.allclose(a, b, atol=_TOLERANCE_UM))
 
 
 def _gains(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from probeinterface import Probe, ProbeGroup
 from spikeinterface.core import BaseRecording, SortingAnalyzer
 
-from si_curation._spikeinterface import set_probegroup
+from si_curation._spikeinterface import rec_attributes_of, set_probegroup
 from si_curation.checks import is_whole_number
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.folder import PhyFolder
@@ -149,20 +149,25 @@ class _ByColumn(NamedTuple):
     how: str
 
 
-def match_channels(recording: BaseRecording, folder: PhyFolder) -> NDArray[np.int64]:
+def match_channels(
+    recording: BaseRecording | SortingAnalyzer, folder: PhyFolder, *, strict: bool = False
+) -> NDArray[np.int64]:
     """Return which channels of a recording were sorted, in the order of the folder.
 
     There are two ways, which must agree where both are open. By column: ``channel_map.npy`` names
     columns of the raw file; a channel of the recording is the column that its id names where the
     ids are numbers below ``n_channels_dat``, else the one at its place, if the recording has as
-    many channels as the file. By position: the recording's probe has a contact at each of the
-    folder's positions. A recording with more or fewer channels than the file, from which channels
-    were removed or which is from before they were, is matched by position alone.
+    many channels as the file; of an analyzer that this package read, the one that it knows. By
+    position: the recording's probe has a contact at each of the folder's positions. A recording
+    with more or fewer channels than the file, from which channels were removed or which is from
+    before they were, is matched by position alone.
 
     Parameters
     ----------
-    recording : BaseRecording
+    recording : BaseRecording or SortingAnalyzer
     folder : PhyFolder
+    strict : bool
+        Raise instead of a warning: for what keeps its own probe.
 
     Returns
     -------
@@ -184,7 +189,7 @@ def match_channels(recording: BaseRecording, folder: PhyFolder) -> NDArray[np.in
     by_column = _match_by_column(recording, folder)
     candidates = _match_by_position(recording, folder)
     if candidates is None or not candidates.any(axis=1).all():
-        return _take_by_column(recording, folder, by_column, candidates)
+        return _take_by_column(recording, folder, by_column, candidates, strict)
     found = by_column.indices
     counts = candidates.sum(axis=1)
     if found is not None:
@@ -204,43 +209,122 @@ def match_channels(recording: BaseRecording, folder: PhyFolder) -> NDArray[np.in
 
 
 def _take_by_column(
-    recording: BaseRecording,
+    recording: BaseRecording | SortingAnalyzer,
     folder: PhyFolder,
     by_column: _ByColumn,
     candidates: NDArray[np.bool_] | None,
+    strict: bool,
 ) -> NDArray[np.int64]:
     """Return the channels by column, where not every channel is found by position."""
     found = by_column.indices
     if found is None or not (by_column.is_known or _may_lack_the_last(recording, folder)):
         raise ParameterError(_not_matched(recording, folder, by_column))
-    if candidates is not None:
+    if candidates is not None or (strict and _has_probe(recording)):
         theirs = planar_locations(recording)[found]
         moved = theirs - folder.channel_positions
         off = float(np.abs(moved - np.median(moved, axis=0)).max())
         if off <= _SAME_PLACE_UM:  # the same geometry, from another origin
             return found
-        elsewhere = candidates.any(axis=1) & ~candidates[np.arange(len(candidates)), found]
-        if 2 * np.count_nonzero(elsewhere) >= len(candidates):
-            raise ParameterError(_disagreement(recording, folder, found, by_column.how, candidates))
-        _warn(
+        if candidates is not None:
+            _refuse_elsewhere(recording, folder, by_column, candidates)
+        moved_text = (
             f"the probe of the recording is not that of {folder.folder}: contacts lie up to "
-            f"{off:.6g} µm away from its channels, apart from a common shift. The channels are "
-            "matched by channel_map.npy, and the positions of the folder are used"
+            f"{off:.6g} µm away from its channels, apart from a common shift"
+        )
+        if strict:
+            raise ParameterError(f"{moved_text}; give the recording the probe that was sorted")
+        _warn(
+            f"{moved_text}. The channels are matched by channel_map.npy, and the positions of the "
+            "folder are used"
         )
     if not by_column.is_known:
         _warn_of_assumption(recording, folder)
     return found
 
 
-def _match_by_column(recording: BaseRecording, folder: PhyFolder) -> _ByColumn:
+def _refuse_elsewhere(
+    recording: BaseRecording | SortingAnalyzer,
+    folder: PhyFolder,
+    by_column: _ByColumn,
+    candidates: NDArray[np.bool_],
+) -> None:
+    """Raise where half of the channels are at places of others."""
+    found = by_column.indices
+    if found is None:
+        return
+    elsewhere = candidates.any(axis=1) & ~candidates[np.arange(len(candidates)), found]
+    if 2 * np.count_nonzero(elsewhere) >= len(candidates):
+        raise ParameterError(_disagreement(recording, folder, found, by_column.how, candidates))
+
+
+def match_channels_of_analyzer(analyzer: SortingAnalyzer, folder: PhyFolder) -> NDArray[np.int32]:
+    """Return the channel of a folder that each channel of an analyzer is; -1 for none.
+
+    As `match_channels`. All channels of the analyzer, which keeps its probe, may also be some of
+    the folder's.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    folder : PhyFolder
+
+    Returns
+    -------
+    array (n_channels,) int32
+
+    Raises
+    ------
+    ParameterError
+        The channels differ, or cannot be matched.
+    """
+    num_channels = analyzer.get_num_channels()
+    near = _match_by_position(analyzer, folder)
+    if near is not None and not near.any(axis=1).all() and (near.sum(axis=0) == 1).all():
+        found = near.argmax(axis=0)
+        columns = _columns_known(analyzer)
+        if columns is None or np.array_equal(folder.channel_map[found], columns):
+            return found.astype(np.int32)
+    try:
+        places = match_channels(analyzer, folder, strict=True)
+    except ParameterError as fault:
+        num_near = 0 if near is None else int(near.any(axis=1).sum())
+        raise ParameterError(
+            f"the channels of {folder.folder} are not those of the analyzer ({num_near} positions "
+            f"agree, of {num_channels} channels of the analyzer and {folder.num_channels} of the "
+            f"folder): {fault}"
+        ) from None
+    of_channels = np.full(num_channels, -1, dtype=np.int32)
+    of_channels[places] = np.arange(folder.num_channels)
+    return of_channels
+
+
+def _columns_known(recording: BaseRecording | SortingAnalyzer) -> NDArray[np.int64] | None:
+    """Return the columns of the raw file that an analyzer of this package knows."""
+    if isinstance(recording, BaseRecording):
+        return None
+    columns = rec_attributes_of(recording)["properties"].get("channel_map")
+    return None if columns is None else np.asarray(columns, dtype=np.int64)
+
+
+def _has_probe(recording: BaseRecording | SortingAnalyzer) -> bool:
+    if isinstance(recording, BaseRecording):
+        return bool(recording.has_probe())
+    return recording.get_probegroup() is not None
+
+
+def _match_by_column(recording: BaseRecording | SortingAnalyzer, folder: PhyFolder) -> _ByColumn:
     """Find channels by the column of the raw file that they are."""
     num_channels, num_columns = recording.get_num_channels(), _num_columns(folder)
-    ids = _columns_in_ids(recording, num_columns)
-    if ids is not None and not np.array_equal(ids, np.arange(num_channels)):
+    ids, how = _columns_known(recording), "its property channel_map"
+    if ids is None:
+        ids, how = _columns_in_ids(recording, num_columns), "the column in its id"
+        if ids is not None and np.array_equal(ids, np.arange(num_channels)):
+            ids = None
+    if ids is not None:
         place_of = {int(column): place for place, column in enumerate(ids)}
         places = [place_of.get(column, -1) for column in folder.channel_map.tolist()]
         indices = None if -1 in places else np.array(places, dtype=np.int64)
-        return _ByColumn(indices, True, "the column in its id")
+        return _ByColumn(indices, True, how)
     if num_channels <= int(folder.channel_map.max()):
         return _ByColumn(None, False, "its place")
     return _ByColumn(folder.channel_map, num_channels == num_columns, "its place")
@@ -252,7 +336,9 @@ def _num_columns(folder: PhyFolder) -> int | None:
     return int(count) if is_whole_number(count) and count > folder.channel_map.max() else None
 
 
-def _columns_in_ids(recording: BaseRecording, num_columns: int | None) -> NDArray[np.int64] | None:
+def _columns_in_ids(
+    recording: BaseRecording | SortingAnalyzer, num_columns: int | None
+) -> NDArray[np.int64] | None:
     """Return the channel ids where they are columns of the raw file: different numbers below."""
     texts = [str(channel_id) for channel_id in recording.channel_ids]
     if num_columns is None or not all(t.isascii() and t.isdecimal() and len(t) < 9 for t in texts):
@@ -261,26 +347,30 @@ def _columns_in_ids(recording: BaseRecording, num_columns: int | None) -> NDArra
     return ids if ids.max() < num_columns and np.unique(ids).size == ids.size else None
 
 
-def _match_by_position(recording: BaseRecording, folder: PhyFolder) -> NDArray[np.bool_] | None:
+def _match_by_position(
+    recording: BaseRecording | SortingAnalyzer, folder: PhyFolder
+) -> NDArray[np.bool_] | None:
     """Return which contact (column) is where a channel of the folder (row) is.
 
     None: there is no probe, or the folder has several channels at one position.
     """
     mine = folder.channel_positions.astype(np.float64)
     rounded = np.round(mine / _SAME_PLACE_UM)
-    if not recording.has_probe() or len(np.unique(rounded, axis=0)) < len(mine):
+    if not _has_probe(recording) or len(np.unique(rounded, axis=0)) < len(mine):
         return None
     theirs = planar_locations(recording)
     return np.abs(mine[:, None] - theirs[None]).max(axis=2) <= _SAME_PLACE_UM
 
 
-def _may_lack_the_last(recording: BaseRecording, folder: PhyFolder) -> bool:
+def _may_lack_the_last(recording: BaseRecording | SortingAnalyzer, folder: PhyFolder) -> bool:
     """Return whether a recording may be the raw file without its last columns (such as sync)."""
     num_columns = _num_columns(folder)
     return num_columns is None or recording.get_num_channels() < num_columns
 
 
-def _not_matched(recording: BaseRecording, folder: PhyFolder, by_column: _ByColumn) -> str:
+def _not_matched(
+    recording: BaseRecording | SortingAnalyzer, folder: PhyFolder, by_column: _ByColumn
+) -> str:
     num_channels, num_columns = recording.get_num_channels(), _num_columns(folder)
     needed = int(folder.channel_map.max()) + 1
     if by_column.indices is None and not by_column.is_known:
@@ -296,7 +386,7 @@ def _not_matched(recording: BaseRecording, folder: PhyFolder, by_column: _ByColu
         )
     probe = (
         "its probe does not have a contact at each of the folder's positions"
-        if recording.has_probe()
+        if _has_probe(recording)
         else "it has no probe with the positions of the folder"
     )
     return (
@@ -306,7 +396,7 @@ def _not_matched(recording: BaseRecording, folder: PhyFolder, by_column: _ByColu
 
 
 def _disagreement(
-    recording: BaseRecording,
+    recording: BaseRecording | SortingAnalyzer,
     folder: PhyFolder,
     found: NDArray[np.int64],
     how: str,
@@ -334,7 +424,7 @@ def _position(folder: PhyFolder, channel: int) -> str:
     return "(" + ", ".join(f"{value:g}" for value in folder.channel_positions[channel]) + ") µm"
 
 
-def _warn_of_assumption(recording: BaseRecording, folder: PhyFolder) -> None:
+def _warn_of_assumption(recording: BaseRecording | SortingAnalyzer, folder: PhyFolder) -> None:
     num_channels, num_columns = recording.get_num_channels(), _num_columns(folder)
     if num_columns is None:
         if num_channels == int(folder.channel_map.max()) + 1:
