@@ -411,7 +411,7 @@ class ClusterTables:
         return list(dict.fromkeys(c for table in self._files.values() for c in table.header))
 
     def take_from_snapshot(self, cluster_ids: Iterable[int]) -> dict[str, bytes]:
-        """Give columns that only phy's snapshot has files of their own.
+        """Add files for columns that only phy's snapshot has.
 
         phy writes the snapshot and never reads it, so that they would be lost when it is replaced
         or removed. What phy computes itself (``n_spikes``, ``fr``, ...) is not taken. The files are

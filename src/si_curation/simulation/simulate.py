@@ -394,7 +394,8 @@ def _write_spikes(
     if writer.dialect.amplitudes == "norm":
         amplitudes = norm_amplitudes(spikes, sorter.projections, seeds["amplitudes"])
     writer.save("spike_times", spikes.samples)
-    writer.save("spike_templates", spikes.templates)
+    if not writer.dialect.detection_as_templates:
+        writer.save("spike_templates", spikes.templates)
     writer.save("amplitudes", amplitudes)
     return amplitudes
 
