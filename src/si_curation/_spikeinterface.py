@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
+import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import spikeinterface.core.sortinganalyzer as _si_sortinganalyzer
+import zarr
 from numpy.typing import NDArray
 from probeinterface import ProbeGroup, write_probeinterface
 from spikeinterface.core import (
@@ -28,7 +33,7 @@ from spikeinterface.core.sortinganalyzer import (
     register_result_extension,
 )
 
-from si_curation.files import replace_file
+from si_curation.files import replace_file, temporary_name
 
 INJECTED_RUN_INFO = {"run_completed": True, "runtime_s": 0.0}
 
@@ -369,3 +374,68 @@ def without_provenance_warnings() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="The extractor is not serializable")
         warnings.filterwarnings("ignore", message="Recording not provided")
         yield
+
+
+class KeptOnFailure(AnalyzerExtension):
+    """An extension that is not lost where computing it anew fails.
+
+    SpikeInterface deletes what is there before it looks at the parameters, and again when anything
+    fails. Here the parameters are checked first, and what is on the disk is put aside until the
+    new data are there.
+    """
+
+    _attempt: str | None = None  # of a new instance: "checking", "running"
+    _aside: Path | None = None
+
+    def set_params(self, save: bool = True, **params: Any) -> None:
+        """Set the parameters; what was saved with others is kept until `run` has ended."""
+        self._attempt = "checking"
+        self._set_params(**params)  # raises where they cannot be used
+        self._attempt = "running"
+        if save and not self.sorting_analyzer.is_read_only():
+            self._put_aside()
+        super().set_params(save=save, **params)
+
+    def run(self, save: bool = True, **kwargs: Any) -> None:
+        """Compute the data and save them; then forget those that were there."""
+        super().run(save=save, **kwargs)
+        self._attempt = None
+        if self._aside is not None:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            self._aside = None
+
+    def _saved_folder(self) -> Path | None:
+        analyzer = self.sorting_analyzer
+        if analyzer.format == "memory" or not Path(str(analyzer.folder)).is_dir():
+            return None
+        return Path(str(analyzer.folder)) / "extensions" / self.extension_name
+
+    def _put_aside(self) -> None:
+        saved = self._saved_folder()
+        if saved is None or not saved.is_dir():
+            return
+        old = self.sorting_analyzer.extensions.get(self.extension_name)
+        if old is not None and old is not self:
+            old._close_memmaps()  # Windows renames no file that is open
+        aside = temporary_name(saved.parent.parent / self.extension_name)
+        os.rename(saved, aside)
+        self._aside = aside
+
+    def _delete_extension_folder(self) -> None:
+        """Delete it on the disk; called by SpikeInterface where computing failed, put it back."""
+        fault, attempt = sys.exc_info()[1], self._attempt
+        self._attempt = None
+        if fault is None or attempt is None:
+            super()._delete_extension_folder()
+            return
+        if attempt == "checking":  # SpikeInterface would forget the one that is there
+            raise fault
+        super()._delete_extension_folder()
+        saved = self._saved_folder()
+        if self._aside is not None and saved is not None:
+            os.rename(self._aside, saved)
+            self._aside = None
+            if self.format == "zarr":
+                zarr.consolidate_metadata(self.sorting_analyzer._get_zarr_root(mode="r+").store)
+        elif self.format == "memory":
+            raise fault

@@ -140,8 +140,7 @@ def test_unknown_outputs(read_only_analyzer, name):
 
 def test_a_parameter_that_does_not_exist_does_not_cost_the_data(analyzer):
     expected = extension(analyzer).get_data()
-    # an error would: SpikeInterface deletes an extension that fails
-    with pytest.warns(sic.SiCurationWarning, match="num_channels"):
+    with pytest.raises(sic.ParameterError, match="num_channels"):
         analyzer.compute(ASSIGNMENT, num_channels=3)
     assert analyzer.has_extension(ASSIGNMENT)
     assert extension(analyzer).get_data().equals(expected)

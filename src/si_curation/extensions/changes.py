@@ -20,7 +20,7 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.core_tools import materialize_array, slice_rows
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
-from si_curation._spikeinterface import copy_extension, keep_annotations
+from si_curation._spikeinterface import KeptOnFailure, copy_extension, keep_annotations
 from si_curation.variables import UnitIndices
 
 
@@ -132,7 +132,7 @@ def _plain(unit_id: Any) -> Any:
     return unit_id.item() if isinstance(unit_id, np.generic) else unit_id
 
 
-class UnitsExtension(AnalyzerExtension):
+class UnitsExtension(KeptOnFailure):
     """Base class of the extensions of this package.
 
     A subclass implements `data_after`. SpikeInterface's methods for merges, splits and selections

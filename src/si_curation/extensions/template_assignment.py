@@ -182,12 +182,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         **params: Any,
     ) -> dict[str, Any]:
         checks = Checks()
-        if params:
-            message = f"template_assignment has no parameters {', '.join(params)}"
-            if not self._kept:
-                raise ParameterError(message)
-            # after an error SpikeInterface would delete the data, which cannot be had again
-            warnings.warn(message + "; ignored", SiCurationWarning, stacklevel=2)
+        checks.require(not params, f"template_assignment has no parameters {', '.join(params)}")
         if checks.require(
             kilosort_folder is None or isinstance(kilosort_folder, str | Path),
             f"kilosort_folder is {kilosort_folder!r}, expected 'auto', a path or None",
@@ -216,19 +211,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
             self.data = {} if is_from_folder else self._kept
             self.data = self.data or self._identity()
             return
-        self.data = self._of_folder(wanted, is_from_folder)
-
-    def _of_folder(self, folder: str, is_from_folder: bool) -> dict[str, Any]:
-        """Match the spikes to a folder; on disk an error would delete the data that are there."""
-        analyzer = self.sorting_analyzer
-        try:
-            return _matched(analyzer, folder, self.params)
-        except SiCurationError as fault:
-            if not is_from_folder or analyzer.format == "memory":
-                raise
-            message = f"{fault}; the template_assignment that was there is kept"
-            warnings.warn(message, SiCurationWarning, stacklevel=2)
-            return self._kept
+        self.data = _matched(self.sorting_analyzer, wanted, self.params)
 
     def _identity(self) -> dict[str, Any]:
         analyzer = self.sorting_analyzer

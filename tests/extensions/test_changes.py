@@ -1,0 +1,122 @@
+"""What all extensions of the package share: one that cannot be computed anew is not lost."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from spikeinterface.core import load_sorting_analyzer
+
+import si_curation as sic
+from si_curation._spikeinterface import as_array, data_of
+
+OURS = {
+    "template_best_channels": {"amplitude_threshold": "high"},
+    "unit_similarity": {"method": "guess"},
+    "cross_correlograms": {"window_ms": -3},
+    "curation_metrics": {"window_s": "long"},
+    "template_features": {"source": "nowhere"},
+    "template_assignment": {"unwhiten": "sideways"},
+}
+
+
+@pytest.fixture(scope="module")
+def home(simulate, tmp_path_factory):
+    """Analyzers in three formats, with all extensions."""
+    made = simulate("kilosort4", num_templates=4, num_spikes=200, num_channels=8)
+    home = tmp_path_factory.mktemp("analyzers")
+    analyzer = sic.read_kilosort_as_analyzer(made.folder)
+    analyzer.compute([name for name in OURS if name != "template_assignment"])
+    for format, name in (("binary_folder", "binary"), ("zarr", "saved.zarr")):
+        analyzer.save_as(format=format, folder=home / name)
+    return home
+
+
+def analyzer_of(home, tmp_path, kind):
+    name = "saved.zarr" if kind == "zarr" else "binary"
+    if kind == "memory":
+        return load_sorting_analyzer(home / name).save_as(format="memory")
+    shutil.copytree(home / name, tmp_path / name)
+    return load_sorting_analyzer(tmp_path / name)
+
+
+def content(analyzer, name):
+    data = data_of(analyzer.get_extension(name))
+    return {
+        key: value
+        if isinstance(value, dict | pd.DataFrame | list | str) or value is None
+        else np.array(as_array(value))
+        for key, value in data.items()
+    }
+
+
+def assert_kept(analyzer, name, before):
+    found = [content(analyzer, name)]
+    if analyzer.format != "memory":
+        folder = analyzer.folder
+        assert not [p for p in folder.rglob("*.tmp")]
+        found.append(content(load_sorting_analyzer(folder), name))
+    for now in found:
+        assert now.keys() == before.keys()
+        for key, value in before.items():
+            if isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(now[key], value)
+            elif isinstance(value, pd.DataFrame):
+                pd.testing.assert_frame_equal(now[key], value)
+            else:
+                assert now[key] == value
+
+
+@pytest.mark.parametrize("kind", ["memory", "binary_folder", "zarr"])
+@pytest.mark.parametrize("name", OURS)
+def test_wrong_parameters_delete_nothing(home, tmp_path, kind, name):
+    analyzer = analyzer_of(home, tmp_path, kind)
+    before = content(analyzer, name)
+    for wrong in (OURS[name], {"no_such_parameter": 1}):
+        with pytest.raises((sic.SiCurationError, TypeError)):
+            analyzer.compute(name, **wrong)
+        assert_kept(analyzer, name, before)
+        with pytest.raises((sic.SiCurationError, TypeError)):
+            analyzer.compute({name: wrong})
+        assert_kept(analyzer, name, before)
+
+
+@pytest.mark.parametrize("kind", ["memory", "binary_folder", "zarr"])
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("fault", [MemoryError, KeyboardInterrupt])
+def test_what_fails_later_deletes_nothing(home, tmp_path, kind, name, fault, monkeypatch):
+    analyzer = analyzer_of(home, tmp_path, kind)
+    before = content(analyzer, name)
+    extension_class = type(analyzer.get_extension(name))
+
+    def fail(*_, **__):
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extension_class, "_run", fail)
+        with pytest.raises(fault):
+            analyzer.compute(name)
+    assert_kept(analyzer, name, before)
+    if name != "template_assignment":
+        analyzer.compute(name)
+        assert_kept(analyzer, name, before)
+    analyzer.delete_extension(name)
+    assert not analyzer.has_extension(name)
+
+
+def test_features_are_kept_where_the_folder_has_moved(simulate, tmp_path):
+    made = simulate("kilosort4", num_templates=4, num_spikes=200, num_channels=8)
+    folder = tmp_path / "ks"
+    shutil.copytree(made.folder, folder)
+    analyzer = sic.read_kilosort_as_analyzer(
+        folder, format="binary_folder", folder=tmp_path / "saved"
+    )
+    analyzer.compute("template_features", source="pc_features")
+    before = content(analyzer, "template_features")
+    folder.rename(tmp_path / "moved")
+    for source in ("pc_features", "auto"):
+        with pytest.raises(sic.SiCurationError):
+            analyzer.compute("template_features", source=source)
+        assert_kept(analyzer, "template_features", before)
