@@ -92,15 +92,18 @@ def check_few_spikes(facts: FolderFacts, findings: Findings) -> None:
     few.sort()
     # a contamination of 0 alone is what Kilosort 4 writes for clusters of up to 10 spikes
     called_good = set() if label is None else {i for i, v in label.values.items() if v == "good"}
-    handful = [count for count, i in few if count < _HANDFUL and i in called_good]
-    shown = [f"{cluster_id} ({count})" for count, cluster_id in few]
+    handful = [(count, i) for count, i in few if count < _HANDFUL and i in called_good]
+    shown = [f"{cluster_id} ({count})" for count, cluster_id in handful or few]
     column = contamination if label is None else label
     report = findings.warning if handful else findings.info
-    ending = f", {len(handful)} called good have fewer than {_HANDFUL}" if handful else ""
+    others = f"; of {plural(len(few), 'unit')} called good or 0 % contaminated too few to tell"
     report(
         column.file,  # type: ignore[union-attr]
-        f"{plural(len(few), 'unit')} called good or 0 % contaminated on too few spikes to tell"
-        f"{ending}: {listed(shown)}",
+        f"{plural(len(handful), 'unit')} called good on fewer than {_HANDFUL} spikes: "
+        f"{listed(shown)}{others if len(few) > len(handful) else ''}"
+        if handful
+        else f"{plural(len(few), 'unit')} called good or 0 % contaminated on too few spikes to "
+        f"tell: {listed(shown)}",
         "their refractory period was never tested (fewer than 3 violations expected of a random "
         "train): do not choose units by this label alone; contamination_panel gives intervals",
         count=len(few),

@@ -38,16 +38,27 @@ def check_table_ids(facts: FolderFacts, findings: Findings) -> None:
         if gone:
             _report_stale(facts, findings, name, gone, missing)
         elif missing and set(table.header) & set(SORTER_COLUMNS):
-            findings.warning(
-                name,
-                f"has no row for {plural(len(missing), 'cluster')} "
-                f"({plural(_spikes_of(facts, missing), 'spike')}): {listed(missing)}",
-                "the sorter writes a row for every template, and phy for every cluster; "
-                "restore the file",
-                clusters=first_of(missing),
-                num_clusters=len(missing),
-                num_spikes=_spikes_of(facts, missing),
-            )
+            _report_missing(facts, findings, name, missing)
+
+
+def _report_missing(facts: FolderFacts, findings: Findings, name: str, missing: list[int]) -> None:
+    """Report clusters without a row in a table of the sorter; a fault where it sorted them."""
+    num_templates = facts.parts.templates.count or 0
+    sorted_ones = [i for i in missing if i < num_templates]
+    shown = sorted_ones or missing
+    report = findings.warning if sorted_ones else findings.info
+    report(
+        name,
+        f"has no row for {plural(len(shown), 'cluster')}"
+        f"{'' if sorted_ones else ' that came from a merge or split'} "
+        f"({plural(_spikes_of(facts, shown), 'spike')}): {listed(shown)}",
+        "the sorter writes a row for every template, and phy for every cluster; restore the file"
+        if sorted_ones
+        else "the sorter has no values of them; compute them anew, e.g. with curation_metrics",
+        clusters=first_of(shown),
+        num_clusters=len(shown),
+        num_spikes=_spikes_of(facts, shown),
+    )
 
 
 def _report_stale(
