@@ -214,6 +214,19 @@ def test_numba_is_imported_by_kernels_only():
     )
 
 
+def test_spikes_are_arrays():
+    """A lazy analyzer has zarr arrays in their place: `spike_vector_of` makes them one."""
+    nothing(
+        [
+            where(file, node)
+            for file, tree in SOURCES.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and node.attr == "to_spike_vector"
+            if file != FOREIGN_GATE
+        ]
+    )
+
+
 def test_documents_are_read_in_one_place():
     """JSON, YAML and TOML from elsewhere are bounded: `documents.py`. Excepted is what was checked
     in another way, or written by the same function."""

@@ -99,6 +99,22 @@ def use_stored_main_channels(analyzer: SortingAnalyzer) -> None:
         analyzer._main_channel_indices = analyzer.channel_ids_to_indices(stored)
 
 
+def spike_vector_of(sorting: BaseSorting) -> Any:
+    """Return the spikes of a sorting as a structured array, one row each.
+
+    A zarr folder that was loaded with ``lazy=True`` has an object of zarr arrays instead, which
+    neither numpy's functions nor kernels take. It is read once and kept.
+    """
+    spikes = sorting.to_spike_vector()
+    if isinstance(spikes, np.ndarray):
+        return spikes
+    array = getattr(spikes, "_si_curation_array", None)
+    if array is None:
+        array = np.asarray(spikes)
+        spikes._si_curation_array = array
+    return array
+
+
 def recording_of(analyzer: SortingAnalyzer) -> BaseRecording | None:
     """Return the recording of an analyzer, a temporary one too, or None."""
     has_one = analyzer.has_recording() or analyzer.has_temporary_recording()

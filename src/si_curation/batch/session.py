@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.batch.inputs import SessionInput
 from si_curation.batch.state import (
     DONE,
@@ -154,7 +155,7 @@ class _Run:
                 self._timed(name, step)
             counts = {
                 "num_units": len(analyzer.unit_ids),
-                "num_spikes": int(analyzer.sorting.to_spike_vector().size),
+                "num_spikes": int(spike_vector_of(analyzer.sorting).size),
             }
             outputs = sorted(path.name for path in part.iterdir())
             done = {"fingerprint": self.fingerprint, "outputs": outputs, "counts": counts}

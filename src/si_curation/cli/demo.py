@@ -9,6 +9,7 @@ import click
 import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.cli.analyzers import compute_available, read_folder, save
 from si_curation.cli.options import PATH, reading_options
 from si_curation.errors import OutputExistsError
@@ -71,7 +72,7 @@ def _describe(analyzer: SortingAnalyzer) -> str:
     done = describe_unwhitening(info["unwhitening"], info["units"])
     return (
         f"{sorter} (known by: {annotation('sorter_evidence')})\n"
-        f"{len(analyzer.unit_ids)} units, {analyzer.sorting.to_spike_vector().size} spikes, "
+        f"{len(analyzer.unit_ids)} units, {spike_vector_of(analyzer.sorting).size} spikes, "
         f"{analyzer.get_num_channels()} channels, {analyzer.get_total_duration():.1f} s at "
         f"{analyzer.sampling_frequency:g} Hz; templates {done}"
     )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
@@ -105,7 +106,7 @@ def export_nwb(
     place = "units" if units_name == "units" else f"processing/ecephys/{units_name}"
     click.echo(
         f"Wrote {written}: {len(analyzer.unit_ids)} units, "
-        f"{analyzer.sorting.to_spike_vector().size} spikes in {place}"
+        f"{spike_vector_of(analyzer.sorting).size} spikes in {place}"
     )
 
 

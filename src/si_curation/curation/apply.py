@@ -17,6 +17,7 @@ from si_curation._spikeinterface import (
     make_memory_analyzer,
     rec_attributes_of,
     recording_of,
+    spike_vector_of,
 )
 from si_curation.checks import plain_id
 from si_curation.curation.carry_over import (
@@ -82,7 +83,7 @@ def apply_units(
     """
     check_output(format, folder)
     if not units:
-        raise ParameterError("all units were removed: there is no analyzer without units")
+        raise ParameterError("there are no units left to make an analyzer of")
     if analyzer.format != "memory":
         analyzer.load_all_saved_extension()
     left_out = refused_channels(analyzer, [made for made in map(_merge_of, steps) if made])
@@ -167,7 +168,7 @@ class _Maker:
 
     def __init__(self, analyzer: SortingAnalyzer):
         self.analyzer = analyzer
-        self._first = analyzer.sorting.to_spike_vector()
+        self._first = spike_vector_of(analyzer.sorting)
         self._rows: NDArray[np.int64] | None = None  # of the spikes of the analyzer in the first
         self._unit_index = np.asarray(self._first["unit_index"], dtype=np.int64)
 

@@ -31,6 +31,7 @@ from si_curation._spikeinterface import (
     loaded_extensions,
     merge_extension,
     put_extension,
+    spike_vector_of,
     split_extension,
 )
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -214,7 +215,7 @@ def _carry_one(
 def _splits_of(change: UnitChange) -> tuple[dict[Any, list[NDArray]], list[list[Any]]]:
     """Return SpikeInterface's ``split_units`` and ``new_unit_ids`` of a change by splits alone."""
     unit_ids = change.before.unit_ids
-    vectors = [a.sorting.to_spike_vector()["unit_index"] for a in (change.before, change.after)]
+    vectors = [spike_vector_of(a.sorting)["unit_index"] for a in (change.before, change.after)]
     indices: dict[Any, list[NDArray]] = {}
     new_ids: dict[Any, list[Any]] = {}
     for row in np.flatnonzero(change.is_new):
@@ -269,7 +270,7 @@ def _unit_data(extension: AnalyzerExtension, change: UnitChange) -> dict[str, An
 
 
 def _random_spikes(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
-    chosen = np.zeros(change.before.sorting.to_spike_vector().size, dtype=bool)
+    chosen = np.zeros(spike_vector_of(change.before.sorting).size, dtype=bool)
     chosen[as_array(extension.get_data())] = True
     return {"random_spikes_indices": np.flatnonzero(change.rows_after(chosen))}
 

@@ -76,6 +76,8 @@ def check_label(field: Any, value: Any) -> Any:
     value = plain_id(value)
     if value is not None and not isinstance(value, str | int | float | bool):
         checks.add(f"the label is {value!r}, expected a text, a number or None")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        checks.add("the label is a whole number of more than 64 bits; give it as text")
     elif field == "group" and value not in (*GROUPS, None):
         checks.add(f"the group is {value!r}, expected one of {', '.join(GROUPS)}")
     elif isinstance(value, str) and (set(value) & set("\t\r\n") or not value.strip()):

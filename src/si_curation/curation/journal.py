@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.documents import parse_document
 from si_curation.errors import (
     FolderNotFoundError,
@@ -54,7 +55,7 @@ def fingerprint(analyzer: SortingAnalyzer, spike_template_ids: NDArray[np.intege
         Hexadecimal BLAKE2b, 32 characters.
     """
     digest = hashlib.blake2b(digest_size=16)
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     digest.update(repr((spikes.size, [str(i) for i in analyzer.unit_ids])).encode())
     for field in ("sample_index", "unit_index", "segment_index"):
         digest.update(np.ascontiguousarray(spikes[field], dtype="<i8").data)

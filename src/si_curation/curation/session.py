@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
+from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.checks import Checks, plain_id
 from si_curation.curation.apply import apply_units
 from si_curation.curation.checks import TABLE_COLUMNS, check_label, check_units, part_of_spikes
@@ -182,7 +182,7 @@ class CurationSession:
         return pd.DataFrame(rows, columns=columns, index=pd.Index(ids, name="unit_id"))
 
     def get_spikes(self, unit_id: Any) -> NDArray[np.int64]:
-        """Positions of the spikes of a unit in ``sorting_analyzer.sorting.to_spike_vector()``.
+        """Positions of the spikes of a unit in ``spike_vector_of(sorting_analyzer.sorting)``.
 
         Returns
         -------
@@ -745,7 +745,7 @@ class CurationSession:
 
 def units_of(analyzer: SortingAnalyzer, assignment: TemplateAssignment) -> dict[Any, Unit]:
     """Return the units of an analyzer as a session holds them."""
-    unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
     spikes = spikes_by_unit(unit_index, len(analyzer.unit_ids))
     counts = assignment.get_template_counts()
     quality = analyzer.sorting.get_property("quality")

@@ -115,11 +115,22 @@ def split_unit(
     ]
 
 
+#: The largest cluster id that phy can hold.
+_MAX_ID = 2**31 - 2
+_NEARLY_FULL = _MAX_ID - 1_000_000
+_HALF = 2**30
+
+
+def _is_small(number: str) -> bool:
+    return number.isdecimal() and len(number) < 19
+
+
 class IdSource:
     """New unit ids: they grow and are never used twice, as in phy.
 
-    Integer ids go on from the largest. Ids that are strings go on as numbers, as strings, where
-    all of them are numbers, else as ``unit<n>``.
+    Integer ids go on from the largest. Where that is so large that phy's 32 bits would soon be
+    full, they go on from the largest of the lower half. Ids that are strings go on as numbers, as
+    strings, where all of them are numbers, else as ``unit<n>``.
 
     Parameters
     ----------
@@ -132,6 +143,8 @@ class IdSource:
     ([9, 10], [11])
     >>> IdSource(["a", "unit4"]).take(1)
     ['unit5']
+    >>> IdSource([3, 2**31 - 2]).take(2)
+    [4, 5]
     """
 
     def __init__(self, unit_ids: Sequence[Any]):
@@ -140,12 +153,13 @@ class IdSource:
         texts = [str(unit_id) for unit_id in unit_ids]
         self._prefix = "" if all(text.isdecimal() for text in texts) else "unit"
         numbers = [text.removeprefix(self._prefix) for text in texts]
-        self._next = 1 + max((int(n) for n in numbers if n.isdecimal()), default=-1)
+        self._next = 1 + max((int(n) for n in numbers if _is_small(n)), default=-1)
 
     def peek(self, count: int) -> list[Any]:
         """Return the next ids without using them up."""
         if self._are_integers:
-            return list(range(self._next, self._next + count))
+            first = self._first()
+            return list(range(first, first + count))
         return [f"{self._prefix}{self._next + i}" for i in range(count)]
 
     def take(self, count: int) -> list[Any]:
@@ -167,8 +181,14 @@ class IdSource:
         for unit_id in ids:
             self._used.setdefault(unit_id, len(self._used))
             number = str(unit_id).removeprefix(self._prefix)
-            if number.isdecimal():
+            if _is_small(number):
                 self._next = max(self._next, int(number) + 1)
+
+    def _first(self) -> int:
+        """Return the first of the next ids, where they are integers."""
+        if not _NEARLY_FULL <= self._next <= _MAX_ID + 1:
+            return self._next
+        return 1 + max((int(i) for i in self._used if i < _HALF), default=-1)
 
     @property
     def are_integers(self) -> bool:

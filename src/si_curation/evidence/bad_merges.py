@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, unit_indices_of
 from si_curation.errors import MissingDataError
 from si_curation.evidence.cross_refractoriness import (
@@ -205,7 +206,7 @@ def _parts(
     unit, template = unit[keep], counts.indices[keep].astype(np.int64)
     is_used = np.zeros(counts.shape[0], dtype=bool)
     is_used[unit] = True
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     chosen = np.flatnonzero(is_used[spikes["unit_index"]])
     key = spikes["unit_index"][chosen].astype(np.int64) * num_templates
     key += assignment.get_spike_template_ids()[chosen]

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
+from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.checks import Checks, is_number, unit_indices_of
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
@@ -183,7 +183,7 @@ def suggest_merges(
     distance = unit_distances(analyzer)
     candidates = _candidates(similarity, distance, allowed, min_similarity, max_distance_um)
     num_spikes = np.bincount(
-        analyzer.sorting.to_spike_vector()["unit_index"], minlength=len(analyzer.unit_ids)
+        spike_vector_of(analyzer.sorting)["unit_index"], minlength=len(analyzer.unit_ids)
     )
     pairs = _ordered(candidates, num_spikes, analyzer.unit_ids)
     most_similar = np.lexsort((pairs[:, 1], pairs[:, 0], -similarity[pairs[:, 0], pairs[:, 1]]))
@@ -403,7 +403,7 @@ def tabulate_pairs(
         With the columns of `si_curation.variables.MERGES`, in the order of `pairs`.
     """
     fs = analyzer.sampling_frequency
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     samples, units = spikes["sample_index"], spikes["unit_index"]
     segments, num_units = spikes["segment_index"], len(analyzer.unit_ids)
     longest = max(MAX_CANDIDATE_MS, 0.0 if given is None else given * 1e3 / fs)

@@ -20,7 +20,12 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.core_tools import materialize_array, slice_rows
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
-from si_curation._spikeinterface import KeptOnFailure, copy_extension, keep_annotations
+from si_curation._spikeinterface import (
+    KeptOnFailure,
+    copy_extension,
+    keep_annotations,
+    spike_vector_of,
+)
 from si_curation.variables import UnitIndices
 
 
@@ -83,10 +88,10 @@ class UnitChange:
     @cached_property
     def unit_after_of_spikes(self) -> NDArray[np.int64]:
         """Index, after, of the unit of each spike of before; -1 where it is not kept."""
-        unit_index = self.after.sorting.to_spike_vector()["unit_index"].astype(np.int64)
+        unit_index = spike_vector_of(self.after.sorting)["unit_index"].astype(np.int64)
         if self.kept is None:
             return unit_index
-        out = np.full(self.before.sorting.to_spike_vector().size, -1, dtype=np.int64)
+        out = np.full(spike_vector_of(self.before.sorting).size, -1, dtype=np.int64)
         out[self.kept] = unit_index
         return out
 
@@ -96,7 +101,7 @@ class UnitChange:
 
 
 def _num_spikes(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
-    unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
     return np.bincount(unit_index, minlength=len(analyzer.unit_ids))
 
 
@@ -175,7 +180,7 @@ class UnitsExtension(KeptOnFailure):
         before = self.sorting_analyzer
         keep_annotations(before, new_sorting_analyzer)
         keep = np.isin(
-            before.sorting.to_spike_vector()["unit_index"], before.sorting.ids_to_indices(unit_ids)
+            spike_vector_of(before.sorting)["unit_index"], before.sorting.ids_to_indices(unit_ids)
         )
         kept = None if keep.all() else np.flatnonzero(keep)
         change = change_of_units(before, new_sorting_analyzer, {}, kept)

@@ -14,7 +14,7 @@ import spikeinterface.postprocessing  # noqa: F401  (before registering; see _sp
 from numpy.typing import NDArray
 from spikeinterface.core.core_tools import materialize_array
 
-from si_curation._spikeinterface import as_array, register_extension
+from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
 from si_curation.checks import Checks, unit_index_of
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.cross_correlograms_counts import (
@@ -230,7 +230,7 @@ class CrossCorrelograms(UnitsExtension):
         return normalize(counts, num_spikes, bins, fs, normalization)
 
     def _num_spikes(self) -> NDArray[np.int64]:
-        unit_index = self.sorting_analyzer.sorting.to_spike_vector()["unit_index"]
+        unit_index = spike_vector_of(self.sorting_analyzer.sorting)["unit_index"]
         return np.bincount(unit_index, minlength=len(self.sorting_analyzer.unit_ids))
 
     def _index(self, unit_id: Any) -> int:

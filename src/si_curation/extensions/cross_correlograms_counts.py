@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.kernels.correlogram_bins import LagCells
 from si_curation.kernels.correlograms import count_chosen_pairs, count_pairs, prepare_spikes
@@ -20,7 +21,7 @@ _FEW = 8  # up to a number of units / _FEW, changed units are counted against al
 
 def _spike_arrays(analyzer: SortingAnalyzer) -> tuple[NDArray, NDArray, NDArray]:
     """Return sample, unit and segment index of all spikes."""
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     return spikes["sample_index"], spikes["unit_index"], spikes["segment_index"]
 
 

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import unit_index_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.template_assignment import (
@@ -34,7 +35,7 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
     else:
         known = getattr(assignment, "_spikes_by_unit", None)
     if known is None:
-        unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+        unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
         known = spikes_by_unit(unit_index, len(analyzer.unit_ids))
         if assignment is None:
             _spikes_by_unit[analyzer] = known

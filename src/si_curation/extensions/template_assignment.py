@@ -21,6 +21,7 @@ from si_curation._spikeinterface import (
     as_array,
     register_extension,
     replace_extension,
+    spike_vector_of,
     use_stored_main_channels,
 )
 from si_curation.checks import Checks, is_boolean, unit_index_of
@@ -227,7 +228,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         support = signal_channels(templates)
         if analyzer.sparsity is not None:
             support &= analyzer.sparsity.mask
-        unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+        unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
         return {
             "spike_template_ids": unit_index.astype(np.int32),
             "templates": templates,
@@ -425,7 +426,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         Returns
         -------
         array (n_spikes,) int32
-            Aligned with ``sorting.to_spike_vector()``.
+            Aligned with ``spike_vector_of(sorting)``.
         """
         return as_array(self.data["spike_template_ids"])
 
@@ -435,7 +436,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         Returns
         -------
         array (n_spikes,) int32 or int64
-            Aligned with ``sorting.to_spike_vector()``.
+            Aligned with ``spike_vector_of(sorting)``.
 
         Raises
         ------
@@ -538,7 +539,7 @@ def refuse_if_lost(analyzer: Any, fault: Exception | None = None) -> None:
 
 
 def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse.csr_array:
-    unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
     return count_templates(
         unit_index, as_array(spike_template_ids), len(analyzer.unit_ids), num_templates
     )

@@ -20,6 +20,7 @@ from si_curation._spikeinterface import (
     recording_of,
     register_extension,
     result_destination,
+    spike_vector_of,
 )
 from si_curation.checks import Checks, unit_index_of
 from si_curation.errors import (
@@ -107,7 +108,7 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
     Returns
     -------
     values : array (n_spikes, K) float32
-        Aligned with ``sorting.to_spike_vector()``. NaN for a spike that the file does not hold.
+        Aligned with ``spike_vector_of(sorting)``. NaN for a spike that the file does not hold.
         In the units of whitened data times templates (``"file"``, ``"pc_features"``), of traces
         times templates (``"recording"``).
     template_index : array (n_templates, K) int32
@@ -294,7 +295,7 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
             return np.empty((0, index.shape[1]), dtype=np.float32), index, norms
         values = project_recording(
             recording_of(self.sorting_analyzer),
-            self.sorting_analyzer.sorting.to_spike_vector(),
+            spike_vector_of(self.sorting_analyzer.sorting),
             template_ids,
             TemplatesToProjectOn(
                 templates,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core.core_tools import materialize_array
 
-from si_curation._spikeinterface import as_array, register_extension
+from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
 from si_curation.checks import Checks, unit_index_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -112,7 +112,7 @@ class UnitSimilarity(UnitsExtension):
             templates = _unit_templates(analyzer)
             similarity = lagged_cosine_similarity(templates, lag)
             counts = np.bincount(
-                analyzer.sorting.to_spike_vector()["unit_index"], minlength=len(templates)
+                spike_vector_of(analyzer.sorting)["unit_index"], minlength=len(templates)
             )
             own = sparse.csr_array(np.diag((counts > 0).astype(np.int64)))
             return {"similarity": similarity_of_groups(similarity, own), "similarity_info": info}

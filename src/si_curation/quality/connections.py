@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.template_best_channels import phy_best_channels
@@ -280,7 +281,7 @@ def _num_tests(correction: str, num_lags: int, num_spikes: NDArray[np.int64]) ->
 def _spikes_of(
     analyzer: SortingAnalyzer, units: NDArray[np.int64]
 ) -> tuple[NDArray, NDArray, NDArray]:
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     position = np.full(len(analyzer.unit_ids), -1, dtype=np.int64)
     position[units] = np.arange(units.size)
     unit_index = position[spikes["unit_index"]]

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, unit_indices_of
 from si_curation.kernels.contamination import (
     IBL_CONTAMINATIONS,
@@ -315,7 +316,7 @@ def count_violations(
 ) -> SpikePairs:
     """Count the pairs of each unit, or of each of some groups of positions in the spike vector."""
     fs = analyzer.sampling_frequency
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     if groups is None:
         units, num_units = spikes["unit_index"], len(analyzer.unit_ids)
     else:

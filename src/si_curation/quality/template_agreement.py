@@ -148,7 +148,10 @@ def _both_kinds(analyzer: SortingAnalyzer) -> _BothKinds:
     counts = assignment.get_template_counts()
     weighted = weighted_mean_templates(counts, assignment.get_templates())
     if weighted.shape == averages.shape and np.allclose(
-        weighted, averages, rtol=_SAME, atol=_SAME * max(float(np.abs(averages).max()), 1e-30)
+        weighted,
+        averages,
+        rtol=_SAME,
+        atol=_SAME * max(float(np.abs(averages).max(initial=0.0)), 1e-30),
     ):
         raise MissingDataError(
             "the extension 'templates' of this analyzer holds the sorter's templates, not means of "

@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import is_joined, rec_attributes_of, start_frames_of
+from si_curation._spikeinterface import (
+    is_joined,
+    rec_attributes_of,
+    spike_vector_of,
+    start_frames_of,
+)
 from si_curation.errors import ParameterError
 from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.spike_matching import (
@@ -158,7 +163,7 @@ class _Match(NamedTuple):
 def _match(
     analyzer: SortingAnalyzer, spikes: _FileSpikes, frame_offset: int | None, folder: PhyFolder
 ) -> _Match:
-    vector = analyzer.sorting.to_spike_vector()
+    vector = spike_vector_of(analyzer.sorting)
     samples = _samples_of_recording(analyzer, vector)
     clusters = clusters_of_units(analyzer)
     best: tuple[int, int, SampleMatch] | None = None
@@ -269,7 +274,7 @@ def _compare_clusters(
     """Return the groups of units that are clusters, and what units and clusters differ in."""
     clusters, small_ids = with_small_ids(folder.spike_clusters, folder.cluster_ids)
     counts = contingency_table(
-        analyzer.sorting.to_spike_vector()["unit_index"],
+        spike_vector_of(analyzer.sorting)["unit_index"],
         take_rows(clusters, FileRows(rows)),
         len(analyzer.unit_ids),
         int(small_ids.max(initial=-1)) + 1,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import is_number
 from si_curation.documents import parse_document
 from si_curation.errors import ParameterError
@@ -140,7 +141,7 @@ def _fits(periods: NDArray[np.int64], samples: NDArray[np.int64], sorting: BaseS
         return False
     if start.min() < 0 or np.any(start >= stop) or np.any(stop > samples[segment]):
         return False
-    spikes = sorting.to_spike_vector()
+    spikes = spike_vector_of(sorting)
     borders = np.searchsorted(spikes["segment_index"], np.arange(samples.size + 1))
     for index in range(samples.size):
         own = spikes["sample_index"][borders[index] : borders[index + 1]]
@@ -261,7 +262,7 @@ def _checked(analyzer: SortingAnalyzer, periods: Any) -> NDArray[np.int64]:
 
 
 def _refuse_spikes_outside(analyzer: SortingAnalyzer, periods: NDArray[np.int64]) -> None:
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     inside = 0
     for segment, start, stop in periods.tolist():
         first, last = np.searchsorted(spikes["segment_index"], [segment, segment + 1])

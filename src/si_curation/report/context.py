@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.sorter_run import SorterRun
 from si_curation.reading.observed import ObservedPeriods, observed_periods
@@ -57,7 +58,7 @@ class ReportContext:
     @property
     def spikes(self) -> NDArray:
         """The spike vector."""
-        return self.analyzer.sorting.to_spike_vector()
+        return spike_vector_of(self.analyzer.sorting)
 
     @cached_property
     def segment_durations_s(self) -> NDArray[np.float64]:

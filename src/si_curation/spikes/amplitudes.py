@@ -9,7 +9,7 @@ import scipy
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array, recording_of
+from si_curation._spikeinterface import as_array, recording_of, spike_vector_of
 from si_curation.checks import Checks, channel_index_of, unit_index_of
 from si_curation.errors import Finding, MissingDataError, PhyFolderError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
@@ -29,7 +29,7 @@ class SpikeAmplitudes(NamedTuple):
     Attributes
     ----------
     spike_indices : array (n,) int64
-        Positions in ``sorting.to_spike_vector()``, ascending.
+        Positions in ``spike_vector_of(sorting)``, ascending.
     amplitudes : array (n,) floating
     """
 
@@ -146,7 +146,7 @@ def amplitudes_of_spikes(
     ----------
     sorting_analyzer : SortingAnalyzer
     spike_indices : array (n,) int64
-        Positions in ``sorting.to_spike_vector()``.
+        Positions in ``spike_vector_of(sorting)``.
     kind, component
         As of `get_spike_amplitudes`.
     channel_index : int
@@ -259,7 +259,7 @@ def _raw_amplitudes(
         )
     num_samples = _template_length(analyzer)
     before = num_samples // 2
-    vector = analyzer.sorting.to_spike_vector()[spikes]
+    vector = spike_vector_of(analyzer.sorting)[spikes]
     on_channel = np.asarray((phy_best_channels(analyzer).by_unit == channel).any(axis=1))
     snippets = np.zeros((spikes.size, num_samples))
     kept = on_channel[vector["unit_index"]]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.extensions.template_best_channels import ChannelRanking
 from si_curation.variables import UnitIndices
 
@@ -44,4 +45,4 @@ def background_spikes(
     """
     is_near = np.asarray(np.isin(ranking.by_unit, channel_indices).any(axis=1))
     is_near[shown] = False
-    return np.flatnonzero(is_near[sorting_analyzer.sorting.to_spike_vector()["unit_index"]])
+    return np.flatnonzero(is_near[spike_vector_of(sorting_analyzer.sorting)["unit_index"]])

@@ -37,7 +37,7 @@ def get_spike_features(
     sorting_analyzer : SortingAnalyzer
         Read with `read_kilosort_as_analyzer`, curated since or not.
     spike_indices : array (n,) integer
-        Positions in ``sorting.to_spike_vector()``.
+        Positions in ``spike_vector_of(sorting)``.
     channel_indices : array (m,) integer
         Indices (not ids) of channels of the analyzer, each at most once.
     feature_channels : {"file", "repaired"}

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.reading.observed import observed_periods
@@ -118,7 +119,7 @@ class FiringRateWidget(FigureWidget):
             ends = [one[:-1] + offset for one, offset in zip(edges, offsets, strict=False)]
             seen = observed.samples_within(np.concatenate([*ends, offsets[-1:]])) / fs
             widths_s = np.where(seen > 0, seen, np.nan)
-        vector = sorting_analyzer.sorting.to_spike_vector()
+        vector = spike_vector_of(sorting_analyzer.sorting)
         panels = []
         for unit in resolve_units(sorting_analyzer, unit_ids, unit_colors):
             spikes = unit.spikes(sorting_analyzer)

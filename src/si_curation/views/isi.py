@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.kernels.isi import isi_histogram
@@ -168,7 +169,7 @@ plot_isi = IsiWidget
 
 def _spike_trains(analyzer: SortingAnalyzer, unit: DrawnUnit) -> list[NDArray[np.int64]]:
     """Return the samples of the spikes of a unit, for each segment, ascending."""
-    vector, spikes = analyzer.sorting.to_spike_vector(), unit.spikes(analyzer)
+    vector, spikes = spike_vector_of(analyzer.sorting), unit.spikes(analyzer)
     segments = vector["segment_index"][spikes]
     starts = np.searchsorted(segments, np.arange(analyzer.get_num_segments() + 1))
     samples = vector["sample_index"][spikes]

@@ -12,6 +12,7 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks
 from si_curation.evidence.unit_locations import unit_locations
 from si_curation.views.colors import ACCENTS
@@ -153,7 +154,7 @@ def similar_units(
     best[rows] = -np.inf
     order = np.argsort(-best, kind="stable")
     order = order[np.isfinite(best[order])]
-    unit_index = sorting_analyzer.sorting.to_spike_vector()["unit_index"]
+    unit_index = spike_vector_of(sorting_analyzer.sorting)["unit_index"]
     num_spikes = np.bincount(unit_index, minlength=len(sorting_analyzer.unit_ids))
     places = unit_locations(sorting_analyzer)
     weight = np.where(np.isfinite(places[rows]).all(axis=1), num_spikes[rows], 0).astype(float)
@@ -222,7 +223,12 @@ def _draw_bars(axes: Axes, data: dict[str, Any]) -> None:
 def _draw_templates(axes: Axes, data: dict[str, Any]) -> None:
     templates, num_rows = data["templates"], len(data["table"])
     axes.set_axis_off()
-    if isinstance(templates, str) or num_rows == 0 or templates["own"] is None:
+    if (
+        isinstance(templates, str)
+        or num_rows == 0
+        or templates["own"] is None
+        or templates["own"].size == 0  # a unit without signal has no channels
+    ):
         write_note(axes, templates if isinstance(templates, str) else "no templates to compare")
         return
     own, others = templates["own"], templates["others"]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.views.units import DrawnUnit
 
 ARBITRARY_UNITS = "arbitrary units"
@@ -97,7 +98,7 @@ def spike_times_s(
     sorting_analyzer: SortingAnalyzer, spike_indices: NDArray[np.integer]
 ) -> NDArray[np.float64]:
     """Return the times of spikes in s, from their samples, segments put end to end."""
-    spikes = sorting_analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(sorting_analyzer.sorting)
     times = spikes["sample_index"][spike_indices] / sorting_analyzer.sampling_frequency
     if sorting_analyzer.get_num_segments() > 1:
         starts = segment_starts_s(sorting_analyzer)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.errors import NwbExportError
 from si_curation.exporters.nwb.file import opened
 from si_curation.exporters.nwb.optional import MODULE
@@ -74,7 +75,7 @@ def _spike_problems(units: Any, analyzer: SortingAnalyzer, added: AddedUnits) ->
     if not np.array_equal(np.asarray(index.data[:]), np.cumsum(counts)):
         return ["units have other numbers of spikes"]
     stored = index.target.data
-    vector = analyzer.sorting.to_spike_vector()
+    vector = spike_vector_of(analyzer.sorting)
     if stored.shape != vector.shape:
         return [f"there are {stored.shape[0]} spikes, expected {vector.size}"]
     for start in range(0, vector.size, _BLOCK):

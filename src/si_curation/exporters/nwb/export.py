@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from spikeinterface.core import SortingAnalyzer
 from tqdm import tqdm
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.errors import (
     FolderNotFoundError,
     NwbExportError,
@@ -108,7 +109,7 @@ def export_to_nwb(
     spike_times : array (n_spikes,), optional
         Time of every spike, in seconds from the session's reference time, such as TPrime's. For an
         analyzer of a Kilosort folder one for each row of its ``spike_times.npy``, in that order,
-        spikes of removed units included; else one for each of ``sorting.to_spike_vector()``. Only
+        spikes of removed units included; else one for each of ``spike_vector_of(sorting)``. Only
         one of `t_start`, `timestamps` and `spike_times` can be given.
     electrical_series_path : str, optional
         Of the ElectricalSeries in `source_nwb` whose clock it is, such as
@@ -233,7 +234,7 @@ def export_to_nwb(
     target, source = places
     if mode == "append" or target.exists():
         check_not_open(target)
-    num_spikes = sorting_analyzer.sorting.to_spike_vector().size
+    num_spikes = spike_vector_of(sorting_analyzer.sorting).size
     hidden = not progress_bar or num_spikes < _LONG_FROM
     with tqdm(total=3, desc=f"NWB, {mode}", disable=hidden, leave=False) as bar:
         with (

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
 from si_curation.phy.arrays import Findings, open_array
 from si_curation.reading.observed import observed_periods
@@ -23,7 +24,7 @@ class GivenTimes(NamedTuple):
     Attributes
     ----------
     times : array (n_spikes,) float64
-        Seconds, aligned with ``sorting.to_spike_vector()``.
+        Seconds, aligned with ``spike_vector_of(sorting)``.
     observed : array (n_segments, 2) float64
         Start and end in seconds of each segment that has spikes.
     """
@@ -41,7 +42,7 @@ def check_spike_times(analyzer: SortingAnalyzer, spike_times: Any) -> GivenTimes
     spike_times : array (n,) or (n, 1)
         Seconds: in the order of the rows of ``spike_times.npy`` for an analyzer of a Kilosort
         folder (also of spikes that are in no unit any more), else of
-        ``sorting.to_spike_vector()``.
+        ``spike_vector_of(sorting)``.
 
     Returns
     -------
@@ -112,7 +113,7 @@ class _Expected(NamedTuple):
 
 def _rows_of(analyzer: SortingAnalyzer) -> tuple[NDArray[np.integer], _Expected]:
     """Return the row of each spike, and how many rows there have to be."""
-    num_spikes = analyzer.sorting.to_spike_vector().size
+    num_spikes = spike_vector_of(analyzer.sorting).size
     assignment = analyzer.get_extension("template_assignment")
     if assignment is not None and assignment.is_from_folder:
         rows = assignment.get_spike_rows()
@@ -131,7 +132,7 @@ def _rows_of(analyzer: SortingAnalyzer) -> tuple[NDArray[np.integer], _Expected]
             "row each spike of this analyzer is: give an analyzer of read_kilosort_as_analyzer, or "
             "one whose template_assignment is that of the folder"
         )
-    reason = "one for each spike of sorting.to_spike_vector()"
+    reason = "one for each spike of spike_vector_of(sorting)"
     return np.arange(num_spikes), _Expected(num_spikes, True, reason)
 
 
@@ -176,7 +177,7 @@ def _check_precision(values: NDArray, rate: float) -> None:
 
 def _observed(analyzer: SortingAnalyzer, times: NDArray, rows: NDArray) -> NDArray[np.float64]:
     """Return the interval of each segment with spikes, and check the times of each."""
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     rate = analyzer.sampling_frequency
     intervals: list[list[float]] = []
     problems: list[str] = []

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
+from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -37,7 +37,7 @@ class SpikesOfUnits(NamedTuple):
     Attributes
     ----------
     order : array (n_spikes,) int64
-        Position of each in ``sorting.to_spike_vector()``: units one after the other, each ascending
+        Position of each in ``spike_vector_of(sorting)``: units one after the other, each ascending
         in time.
     counts : array (n_units,) int64
     """
@@ -48,7 +48,7 @@ class SpikesOfUnits(NamedTuple):
 
 def order_spikes(analyzer: SortingAnalyzer) -> SpikesOfUnits:
     """Sort the spikes by unit, then time."""
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     num_units = len(analyzer.unit_ids)
     counts = np.bincount(spikes["unit_index"], minlength=num_units)
     sample, segment = spikes["sample_index"], spikes["segment_index"]
@@ -121,7 +121,7 @@ def spike_times(
     -------
     array (n_spikes,) float64
     """
-    vector = analyzer.sorting.to_spike_vector()
+    vector = spike_vector_of(analyzer.sorting)
     order = spikes.order
     times = np.empty(order.size, dtype=np.float64)
     in_memory = all(c.timestamps is None or isinstance(c.timestamps, np.ndarray) for c in clocks)
@@ -227,7 +227,7 @@ def _amplitudes(analyzer: SortingAnalyzer) -> PerSpike:
 
 
 def _ks_amplitudes(analyzer: SortingAnalyzer) -> PerSpike:
-    positions = np.arange(analyzer.sorting.to_spike_vector().size)
+    positions = np.arange(spike_vector_of(analyzer.sorting).size)
     try:
         values = sorter_amplitudes(analyzer, positions)
     except (FolderNotFoundError, PhyFolderError) as fault:

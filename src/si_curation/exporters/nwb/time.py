@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import recording_of
+from si_curation._spikeinterface import recording_of, spike_vector_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.exporters.nwb.clock import BLOCK, Clock
 from si_curation.exporters.nwb.series import Series
@@ -290,7 +290,7 @@ def _not_ascending(values: Any, size: int) -> int | None:
 
 def _last_frames(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
     """Return the last spike of each segment; -1 for none."""
-    spikes = analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(analyzer.sorting)
     last = np.full(analyzer.get_num_segments(), -1, dtype=np.int64)
     edges = np.searchsorted(spikes["segment_index"], np.arange(last.size + 1))
     for i in range(last.size):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.curation.history import origins_of
 from si_curation.errors import SiCurationError
 from si_curation.exporters.nwb.columns import Column, ids_column, make_columns, quantities
@@ -202,7 +203,7 @@ def _clusters_in_folder(
         rows = assignment.get_spike_rows()
         rate = analyzer.sampling_frequency
         with read_phy_folder(folder_path, sampling_frequency=rate) as folder:
-            spikes = analyzer.sorting.to_spike_vector()
+            spikes = spike_vector_of(analyzer.sorting)
             if rows.max(initial=-1) >= folder.num_spikes or not np.array_equal(
                 np.asarray(folder.spike_samples)[rows],
                 spikes["sample_index"] + assignment.frame_offset,

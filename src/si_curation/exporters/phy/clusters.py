@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import is_whole_number
 from si_curation.errors import ParameterError
 
@@ -95,7 +96,7 @@ def dtype_for_ids(dtype: np.dtype, largest_id: int) -> np.dtype:
 
 def spike_table(sorting_analyzer: SortingAnalyzer) -> NDArray[np.int64]:
     """Return the spikes as a table (n_spikes, 3): sample, unit index, segment."""
-    spikes = np.ascontiguousarray(sorting_analyzer.sorting.to_spike_vector())
+    spikes = np.ascontiguousarray(spike_vector_of(sorting_analyzer.sorting))
     if len(spikes.dtype.names or ()) == 3 and all(spikes.dtype[i] == np.int64 for i in range(3)):
         return spikes.view(np.int64).reshape(-1, 3)
     return np.stack(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
+from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.files import new_array_file, write_file
 from si_curation.kernels.parallel import blocks
 
@@ -82,7 +82,7 @@ def write_features(
     if chosen.size < 2:
         logger.info("pc_features.npy is left out: phylib cannot read it for less than two spikes")
         return False
-    unit_index = sorting_analyzer.sorting.to_spike_vector()["unit_index"][chosen]
+    unit_index = spike_vector_of(sorting_analyzer.sorting)["unit_index"][chosen]
     mask = _unit_channels(sorting_analyzer)
     if mask.sum(axis=1).max(initial=0) > values.shape[2]:
         logger.info("pc_features.npy is left out: its channels are not those of the sparsity")

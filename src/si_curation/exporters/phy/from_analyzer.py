@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer, write_binary_recording
 
-from si_curation._spikeinterface import as_array
+from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.curation.history import labels_of_sessions
 from si_curation.errors import MissingDataError
 from si_curation.exporters.phy.clusters import cluster_ids_of_units, whole_ids
@@ -65,7 +65,7 @@ def write_phy_files(
     assignment = ensure_template_assignment(sorting_analyzer)
     template_ids = np.asarray(assignment.get_spike_template_ids(), dtype=np.int32)
     support = assignment.get_template_support()
-    spikes = sorting_analyzer.sorting.to_spike_vector()
+    spikes = spike_vector_of(sorting_analyzer.sorting)
     cluster_of_unit = _cluster_ids(sorting_analyzer)
     clusters = cluster_of_unit.astype(np.int32)[spikes["unit_index"]]
     if curation == "discard":
@@ -91,7 +91,7 @@ def write_phy_files(
 
 def _check(analyzer: SortingAnalyzer, copy_recording: bool) -> None:
     problems = []
-    if len(analyzer.sorting.to_spike_vector()) == 0:
+    if len(spike_vector_of(analyzer.sorting)) == 0:
         problems.append("there are no spikes, and phy cannot open a folder without any")
     if copy_recording and not _has_recording(analyzer):
         problems.append("copy_recording=True, but the analyzer has no recording")

@@ -17,6 +17,7 @@ from si_curation._spikeinterface import (
     put_extension,
     rec_attributes_of,
     recording_of,
+    spike_vector_of,
 )
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.exporters.phy.curated import source_folder_of
@@ -209,7 +210,7 @@ def amplitudes_of_spikes(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float6
     extension = sorting_analyzer.get_extension("spike_amplitudes")
     if extension is not None:
         return np.abs(np.asarray(as_array(extension.get_data(copy=False)), dtype=np.float64))
-    unit_index = sorting_analyzer.sorting.to_spike_vector()["unit_index"]
+    unit_index = spike_vector_of(sorting_analyzer.sorting)["unit_index"]
     chosen = sorting_analyzer.get_extension("random_spikes")
     waveforms = sorting_analyzer.get_extension("waveforms")
     if chosen is None or waveforms is None:

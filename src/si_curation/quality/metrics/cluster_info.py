@@ -113,7 +113,8 @@ def _make_cluster_info(
     template_of_unit = ranking.template_of_unit.tolist()
     template_of = dict(zip(analyzer.unit_ids.tolist(), template_of_unit, strict=True))
     templates = [template_of.get(int(i), -1) for i in ids]
-    best = [int(ranked[t, 0]) if t >= 0 else -1 for t in templates]
+    # no column where no template has signal
+    best = [int(ranked[t, 0]) if t >= 0 and ranked.shape[1] else -1 for t in templates]
     columns["amp"] = [float(amplitudes[t].max()) if t >= 0 else None for t in templates]
     columns["ch"] = [None if b < 0 else int(labels_of[b]) for b in best]
     columns["sh"] = [None if b < 0 else shanks[b] for b in best]

@@ -95,7 +95,8 @@ def _place(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> tuple[MetricV
     reasons = no_reasons(len(units))
     reasons[templates < 0] = Explanation("no_spikes")
     best = np.full(len(units), -1)
-    best[templates >= 0] = ranked[templates[templates >= 0], 0]
+    if ranked.shape[1]:  # no column where no template has signal
+        best[templates >= 0] = ranked[templates[templates >= 0], 0]
     reasons[(templates >= 0) & (best < 0)] = Explanation("no_signal")
     known = best >= 0
     values: dict[str, NDArray] = {

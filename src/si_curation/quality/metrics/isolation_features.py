@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.spikes_of_units import assignment_of
 from si_curation.kernels.feature_projections import gather_features
@@ -226,7 +227,7 @@ def folder_features(
     files, of_folder = assignment.get_feature_files(), assignment.get_spikes_of_folder()
     files.check(of_folder.rows, of_folder.template_ids)
     features = files.features_of_spikes(of_folder, feature_channels)
-    unit_index = analyzer.sorting.to_spike_vector()["unit_index"]
+    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
     main_channels = np.asarray(analyzer.get_main_channels(outputs="index"))
     num_units, num_channels = len(analyzer.unit_ids), analyzer.get_num_channels()
     chosen = _choose(analyzer, spikes, unit_index, features)

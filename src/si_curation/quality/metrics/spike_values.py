@@ -21,7 +21,7 @@ _SPIKES_PER_BLOCK = 1 << 16
 
 
 class SpikeValues(NamedTuple):
-    """A value of every spike, aligned with ``sorting.to_spike_vector()``; NaN where there is none.
+    """A value of every spike, aligned with ``spike_vector_of(sorting)``; NaN where there is none.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ def depths_from_features(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float3
     Returns
     -------
     array (n_spikes,) float32
-        In µm, aligned with ``sorting.to_spike_vector()``; NaN where the file does not hold the
+        In µm, aligned with ``spike_vector_of(sorting)``; NaN where the file does not hold the
         spike, or no first component is positive.
 
     Raises

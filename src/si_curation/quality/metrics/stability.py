@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
@@ -189,7 +190,7 @@ def _spikes_of(
     analyzer: SortingAnalyzer, units: NDArray[np.int64]
 ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     """Return the samples (on one clock) and rows of the spikes of each unit."""
-    vector = analyzer.sorting.to_spike_vector()
+    vector = spike_vector_of(analyzer.sorting)
     by_unit = spikes_by_unit(np.ascontiguousarray(vector["unit_index"]), len(analyzer.unit_ids))
     rows = [by_unit[i] for i in units]
     samples = np.ascontiguousarray(vector["sample_index"])

@@ -1,0 +1,145 @@
+"""Folders without spikes, units or signal, and ids and labels at their limits."""
+
+import contextlib
+import shutil
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import si_curation as sic
+from si_curation.cli.main import cli
+
+
+def cut(folder, num_spikes):
+    """Keep the first spikes of a folder."""
+    before = np.load(folder / "spike_times.npy").shape[0]
+    for path in folder.glob("*.npy"):
+        if path.name == "ops.npy":
+            continue
+        values = np.load(path)
+        if path.name == "kept_spikes.npy" or (values.ndim and values.shape[0] == before):
+            np.save(path, values[:num_spikes])
+
+
+def change_templates(folder, function):
+    np.save(folder / "templates.npy", function(np.load(folder / "templates.npy")))
+
+
+def one_sample(folder):
+    change_templates(folder, lambda templates: templates[:, 20:21])
+    (folder / "ops.npy").unlink()
+
+
+KINDS = {
+    "no spikes": lambda folder: cut(folder, 0),
+    "one spike": lambda folder: cut(folder, 1),
+    "one sample": one_sample,
+    "no signal": lambda folder: change_templates(folder, np.zeros_like),
+    "only NaN": lambda folder: change_templates(folder, lambda t: t * np.nan),
+}
+EXTENSIONS = (
+    "template_best_channels",
+    "template_features",
+    "unit_similarity",
+    "cross_correlograms",
+    "curation_metrics",
+)
+
+
+def read(tmp_path, kind):
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "folder")
+    if kind == "all excluded":
+        return sic.read_kilosort_as_analyzer(
+            folder, exclude_groups=["good", "mua", "noise", "unsorted"]
+        )
+    KINDS[kind](folder)
+    return sic.read_kilosort_as_analyzer(folder)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "all excluded"])
+def test_everything_is_computed_or_one_error(tmp_path, kind):
+    analyzer = read(tmp_path, kind)
+    for name in EXTENSIONS:
+        analyzer.compute(name)
+    metrics = analyzer.get_extension("curation_metrics").get_data()
+    assert list(metrics.index) == list(analyzer.unit_ids)
+    if kind in ("no signal", "only NaN"):
+        assert metrics["depth_um"].isna().all()
+    assert len(sic.contamination_panel(analyzer)) == len(analyzer.unit_ids)
+    assert len(sic.suggest_merges(analyzer).pairs()) == 0 or len(analyzer.unit_ids) > 1
+    with pytest.raises(sic.MissingDataError):
+        sic.compare_templates(analyzer)
+    session = sic.CurationSession(analyzer)
+    assert len(session.table) == len(analyzer.unit_ids)
+    if len(analyzer.unit_ids) == 0:
+        with pytest.raises(sic.ParameterError, match="no units left"):
+            session.apply()
+        return
+    session.label(session.unit_ids[:1], "good")
+    if len(analyzer.unit_ids) > 1:
+        session.merge(session.unit_ids[:2])
+    sic.export_to_phy(session.apply(), tmp_path / "phy")
+    exported = sic.read_phy_folder(tmp_path / "phy")
+    assert exported.num_spikes == np.load(tmp_path / "folder" / "spike_times.npy").size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*KINDS, "all excluded"])
+def test_figures_are_drawn_or_one_error(tmp_path, kind):
+    analyzer = read(tmp_path, kind)
+    ids = [*analyzer.unit_ids, 0, 1][:2]
+    of_one = {"plot_similarity", "plot_unit_overview"}
+    of_pairs = {"plot_pair_overview", "plot_template_features"}
+    for name in sic.__all__:
+        if not name.startswith("plot_") or name in ("plot_drift", "plot_effect_vs_quality"):
+            continue
+        given = ids[:1] if name in of_one else ids if name in of_pairs else [ids]
+        with contextlib.suppress(sic.SiCurationError):
+            getattr(sic, name)(analyzer, *given)
+        plt.close("all")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(c, marks=pytest.mark.slow) for c in ("metrics", "merges", "demo", "report")]
+    + ["info", "cluster-info", "check"],
+)
+def test_commands_end_with_a_result_or_one_line(tmp_path, kind, command):
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "folder")
+    KINDS[kind](folder)
+    arguments = {
+        "demo": ["demo", "--folder", folder, "--output", tmp_path / "demo"],
+        "report": ["report", folder, tmp_path / "page.html"],
+        "cluster-info": ["cluster-info", folder, "--output", tmp_path / "info.tsv"],
+    }
+    done = CliRunner().invoke(cli, [str(a) for a in arguments.get(command, [command, folder])])
+    fault = done.exception
+    assert fault is None or isinstance(fault, SystemExit | sic.SiCurationError), repr(fault)
+    assert command != "check" or "' failed:" not in done.output
+
+
+def test_ids_at_phys_limit_are_merged(tmp_path):
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "folder")
+    clusters = np.load(folder / "spike_clusters.npy")
+    clusters[clusters == 13] = 2**31 - 2
+    np.save(folder / "spike_clusters.npy", clusters)
+    session = sic.CurationSession(sic.read_kilosort_as_analyzer(folder))
+    merged = session.merge([4, 2**31 - 2])
+    assert merged == 13
+    session.split(merged, [i % 2 for i in range(session.get_spikes(merged).size)])
+    sic.export_to_phy(session.apply(), tmp_path / "phy")
+    ids = sic.read_phy_folder(tmp_path / "phy").cluster_ids.tolist()
+    assert ids == [7, 8, 9, 10, 11, 12, 14, 15]
+
+
+@pytest.mark.parametrize("label", [10**400, -(10**400), 2**63])
+def test_labels_that_no_program_can_hold(label):
+    session = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
+    with pytest.raises(sic.ParameterError, match="64 bits"):
+        session.label([4], label, field="layer")
+    assert len(session.history) == 0
+    session.label([4], 2**63 - 1, field="layer")
+    session.apply()
