@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -296,9 +298,17 @@ def test_content_and_copies(tmp_path):
 # ----------------------------------------------------------------------------------------- a folder
 
 
+@pytest.mark.parametrize("exchange", [True, False])
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("kill", [False, True])
-def test_folder_is_old_or_new_whatever_fails(tmp_path, exists, kill):
+def test_folder_is_old_or_new_whatever_fails(tmp_path, monkeypatch, exists, kill, exchange):
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    elif exists:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        if not files._exchange(tmp_path / "a", tmp_path / "b"):
+            pytest.skip("this system cannot exchange names")
     home = tmp_path / "home"
     target = home / "deep" / "out"
 
@@ -315,22 +325,88 @@ def test_folder_is_old_or_new_whatever_fails(tmp_path, exists, kill):
             files.write_file(part / "new", b"new", sync=True)
 
     def check(failed):
+        if exists and exchange:
+            assert target.exists(), "there is one at any moment"
+        files.settle_replaced(target)
         left = without_unfinished(home) if kill else names(home)
         backups = [name for name in left if ".backup-" in name]
         current = [name for name in left if name.startswith("deep/out/")]
         if current == ["deep/out/new"]:
             assert [name.split("/")[2:] for name in backups] == [[], ["old"]] * exists
-        elif backups:  # killed between the two renames
-            assert kill
-            assert exists
-            assert current == []
         else:
             assert failed
             assert current == ["deep/out/old"] * exists
             assert kill or left == ["deep", "deep/out", "deep/out/old"] * exists
+            # killed before the exchange: what should have replaced it was complete
+            assert not backups or [name.split("/")[2:] for name in backups] == [[], ["new"]]
         assert failed or current == ["deep/out/new"]
 
     assert Faults(kill).each(prepare, run, check) >= 4
+
+
+def test_what_a_killed_process_was_replacing_is_put_back(tmp_path):
+    target, aside = tmp_path / "out", tmp_path / ".out.0123abcd.replaced"
+    aside.mkdir()
+    (aside / "old").touch()
+    assert files.replaced_folders(target) == [aside]
+    with files.WriterLock(aside, ""):
+        files.settle_replaced(target)
+        assert not target.exists(), "a process is at work"
+    with pytest.raises(sic.OutputExistsError):
+        files.check_output_folder(target)
+    assert names(tmp_path) == ["out", "out/old"]
+    aside.mkdir()
+    (aside / "other").touch()
+    with files.new_folder(target, overwrite=True) as part:
+        (part / "new").touch()
+    found = names(tmp_path)
+    assert [name for name in found if not name.startswith("out.backup-")] == ["out", "out/new"]
+    assert {Path(name).name for name in found} >= {"old", "other", "new"}
+
+
+def test_a_folder_that_is_being_written_is_not_taken_for_unfinished(tmp_path):
+    target = tmp_path / "out"
+    with files.new_folder(target) as part:
+        (part / "a").touch()
+        files.remove_unfinished_folders(target)
+        assert (part / "a").exists()
+        (tmp_path / ".out.01234567.tmp").mkdir()
+        files.remove_unfinished_folders(target)
+        assert names(tmp_path) == [part.name, f"{part.name}/a"]
+    assert names(tmp_path) == ["out", "out/a"]
+
+
+def test_what_is_renamed_is_on_the_disk(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_ino), fsync(handle))
+    )
+    with files.new_folder(tmp_path / "out") as part:
+        (part / "deep").mkdir()
+        for name in ("a", "deep/b"):
+            (part / name).write_text("content")
+    for name in ("out/a", "out/deep/b", "out", "out/deep", "."):
+        assert (tmp_path / name).stat().st_ino in synced
+
+
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
+def test_signals_wait_for_what_belongs_together(interrupt):
+    came = []
+    before = signal.signal(interrupt, lambda number, frame: came.append(number))
+    try:
+        with files.uninterrupted():
+            signal.raise_signal(interrupt)
+            signal.raise_signal(interrupt)
+            assert came == []
+        assert came == [interrupt]
+        with ThreadPoolExecutor(1) as pool, files.uninterrupted():
+            pool.submit(lambda: files.uninterrupted().__enter__()).result()
+        with pytest.raises(ZeroDivisionError), files.uninterrupted():
+            1 / 0  # noqa: B018
+        signal.raise_signal(interrupt)
+        assert len(came) == 2
+    finally:
+        signal.signal(interrupt, before)
 
 
 def test_folder_that_is_replaced_is_kept(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ has changed. What a killed process leaves has a name that `is_temporary` recogni
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import logging
@@ -16,6 +17,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -118,6 +120,8 @@ def check_output_folder(
         It is a file, or is below one.
     """
     target = Path(path).expanduser()
+    if target.name:
+        settle_replaced(target)
     if target.exists() and not target.is_dir():
         raise ParameterError(f"{target} is a file, expected the name of a folder")
     if target.exists() and not overwrite:
@@ -172,12 +176,15 @@ def unfinished_folders(target: Path) -> list[Path]:
 
     Empty where the folder around the target does not exist or may not be listed.
     """
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp(\.\w+)?")
+    return _names_beside(target, rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp(\.\w+)?")
+
+
+def _names_beside(target: Path, pattern: str) -> list[Path]:
     try:
         names = sorted(os.listdir(target.parent))
     except OSError:
         return []
-    return [target.with_name(name) for name in names if pattern.fullmatch(name)]
+    return [target.with_name(name) for name in names if re.fullmatch(pattern, name)]
 
 
 def backup_name(target: Path) -> Path:
@@ -478,7 +485,9 @@ def new_folder(target: Path, overwrite: bool = False, *, make: bool = True) -> I
     """Write a folder under a temporary name beside its target, then rename it.
 
     After any failure the temporary folder is removed and nothing else has changed. A folder that is
-    replaced gets the name of `backup_name`, and is kept.
+    replaced gets the name of `backup_name`, and is kept. There is always one of that name: where
+    the system can, the names are exchanged in one step, elsewhere `settle_replaced` puts back what
+    was there after a kill. What was written is on the disk before it gets its name.
 
     Parameters
     ----------
@@ -499,18 +508,26 @@ def new_folder(target: Path, overwrite: bool = False, *, make: bool = True) -> I
     OutputExistsError
         Another program made the target meanwhile, and `overwrite` is False.
     """
+    settle_replaced(target)
     made = _make_folders(target.parent)
     suffix = "" if make else target.suffix
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp{suffix}")
+    lock = None
     try:
         if make:
             os.mkdir(part)
+            lock = WriterLock(part, "it is being written")  # for `remove_unfinished_folders`
         yield part
-        _rename_folder(part, target, overwrite)
+        _sync_tree(part)
+        with uninterrupted():
+            _rename_folder(part, target, overwrite)
         made = []
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-        _remove_folders(made)
+        with uninterrupted():
+            shutil.rmtree(part, ignore_errors=True)
+            _remove_folders(made)
+            if lock is not None:
+                lock.release()
     sync_folder(target.parent)
 
 
@@ -520,14 +537,103 @@ def _rename_folder(part: Path, target: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise _created_meanwhile(target, "folder")
-    backup = backup_name(target)
-    os.rename(target, backup)
-    try:
-        os.rename(part, target)
-    except BaseException:
-        os.rename(backup, target)
-        raise
+    # whatever it holds after a kill, `settle_replaced` knows what to do with it
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.replaced")
+    with WriterLock(target, "try again when it is done"):
+        backup = backup_name(target)
+        os.rename(part, aside)
+        try:
+            _swap(aside, target, part)
+            try:
+                os.rename(aside, backup)
+            except BaseException:
+                _swap(aside, target, part)
+                raise
+        except BaseException:
+            if aside.exists():
+                os.rename(aside, part)
+            raise
     logger.info("%s was replaced; what was there is now %s", target, backup)
+
+
+def _swap(aside: Path, target: Path, free: Path) -> None:
+    """Exchange the names of two folders; in one step where the system can."""
+    if _exchange(aside, target):
+        return
+    os.rename(aside, free)
+    try:
+        os.rename(target, aside)
+    except BaseException:
+        os.rename(free, aside)
+        raise
+    try:
+        os.rename(free, target)
+    except BaseException:
+        os.rename(aside, target)
+        os.rename(free, aside)
+        raise
+
+
+_SWAP = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
+_HERE = -100  # AT_FDCWD
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; return False where the system cannot."""
+    names = os.fsencode(one), os.fsencode(other)
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "darwin":
+            code = library.renamex_np(*names, ctypes.c_uint(_SWAP))
+        else:
+            code = library.renameat2(_HERE, names[0], _HERE, names[1], ctypes.c_uint(_SWAP))
+    except (OSError, AttributeError, TypeError):  # Windows, and old systems
+        return False
+    if code == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def replaced_folders(target: Path) -> list[Path]:
+    """Return what a process that was killed while it replaced a folder left beside it, sorted.
+
+    It is what was there before, or, where the folder is as it was, what should have replaced it.
+    """
+    return _names_beside(target, rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.replaced")
+
+
+def settle_replaced(target: Path) -> None:
+    """Put a folder back that a killed process was replacing; where it is there, keep the other.
+
+    Nothing happens where no process was killed while it replaced the folder.
+    """
+    for aside in replaced_folders(target):
+        with suppress(OSError), WriterLock(aside, "it is being replaced"):
+            name = backup_name(target) if target.exists() else target
+            os.rename(aside, name)
+            logger.info("%s: what a killed process left is now %s", target, name)
+
+
+def remove_unfinished_folders(target: Path) -> None:
+    """Remove what killed processes left beside a folder that they were writing.
+
+    What a process is writing now stays.
+    """
+    for path in unfinished_folders(target):
+        with suppress(OSError), WriterLock(path, "it is being written"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Wait until all files of a folder are on the disk: a rename may get there before them."""
+    for here, _, names in os.walk(folder):
+        for name in names:
+            with suppress(PermissionError):  # linked files of others, which are there already
+                sync_file(Path(here) / name)
+        sync_folder(Path(here))
 
 
 def _created_meanwhile(target: Path, another: str) -> OutputExistsError:
@@ -659,8 +765,11 @@ class WriterLock:
 
 def _try_lock(path: Path) -> Callable[[], None] | None:
     """Lock a file or folder; return what unlocks it, None where another has it."""
+    handle = -1
     if fcntl is not None:
-        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    if handle >= 0:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -21,7 +21,11 @@ from spikeinterface.core import (
 )
 
 import si_curation as sic
+import si_curation.batch.run as batch_run
+import si_curation.batch.session as batch_session
+from helpers.phy_folders import Faults
 from si_curation.batch.inputs import gather_sessions
+from si_curation.batch.recipe_files import read_recipe
 from si_curation.batch.state import make_fingerprint
 from si_curation.cli.batch import batch as batch_command
 from si_curation.errors import (
@@ -30,6 +34,7 @@ from si_curation.errors import (
     OutputExistsError,
     ParameterError,
 )
+from si_curation.files import new_folder
 
 METRICS = ["num_spikes", "firing_rate", "presence_ratio", "rp_violation"]
 SMALL = {"extensions": {"curation_metrics": {"metric_names": METRICS}}}
@@ -602,3 +607,62 @@ def test_the_text_of_a_recipe_is_one():
     assert sic.read_recipe(text) == sic.read_recipe(yaml.safe_load(text))
     with pytest.raises(ParameterError, match="recipe holds str"):
         sic.read_recipe("no keys\nand no values")
+
+
+# two at once, and killed in the first moments
+
+
+def test_two_batches_do_not_share_an_output(tmp_path, folder, monkeypatch):
+    output = tmp_path / "out"
+    seen = []
+    original = batch_session.read_session
+
+    def meanwhile(*args):
+        before = inodes(output)
+        with pytest.raises(sic.InUseError, match="another batch works on this output: wait until"):
+            run([folder], SMALL, output)
+        assert inodes(output) == before
+        seen.append(1)
+        return original(*args)
+
+    monkeypatch.setattr(batch_session, "read_session", meanwhile)
+    assert run([folder], SMALL, output).table["status"].tolist() == ["done"]
+    assert seen == [1]
+    assert run([folder], SMALL, output).table["status"].tolist() == ["skipped: already done"]
+
+
+def test_what_another_batch_is_writing_is_left(tmp_path, folder):
+    """A worker can outlive a batch that was killed."""
+    output = tmp_path / "out"
+    run([folder], SMALL, output)
+    (done,) = (path for path in (output / "sessions").iterdir())
+    shutil.rmtree(done)
+    with new_folder(done) as part:
+        (part / "half").touch()
+        stale = part.with_name(f".{done.name}.01234567.tmp")
+        stale.mkdir()
+        assert run([folder], SMALL, output).table["status"].tolist() == ["done"]
+        assert (part / "half").exists()
+        assert not stale.exists()
+        shutil.rmtree(done)
+
+
+def test_a_batch_killed_in_its_first_moments_goes_on(tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    recipe = read_recipe(SMALL)
+
+    def start():
+        with batch_run._prepared(output, [], recipe):
+            pass
+
+    def check(failed):
+        start()
+        assert json.loads((output / "batch.json").read_text())["what"] == "si_curation batch"
+        assert not [path for path in output.iterdir() if path.name.endswith(".tmp")]
+
+    faults = Faults(kill=True)
+    assert faults.each(lambda: shutil.rmtree(output, ignore_errors=True), start, check) >= 5
+    (output / "batch.json").unlink()
+    (output / "mine.txt").touch()
+    with pytest.raises(OutputExistsError, match="files that are not of a batch"):
+        start()

@@ -1,9 +1,12 @@
 """The command line as a newcomer uses it: what it prints, saves, refuses, and its exit codes."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import spikeinterface as si
@@ -181,3 +184,46 @@ def test_attach_tries_writes_a_new_analyzer_or_in_place(run, tmp_path, hash_file
     attached = si.load_sorting_analyzer(saved)
     again = attached.get_extension("template_assignment")
     assert again.get_data().equals(expected)
+
+
+STOPPED = """
+import shutil, sys, time
+
+import si_curation.exporters.phy.export
+from si_curation.cli import main
+
+copyfile = shutil.copyfile
+
+def slow(source, target):
+    copyfile(source, target)
+    print("copying", flush=True)
+    time.sleep(0.5)
+
+shutil.copyfile = slow
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_ends_a_command_in_order(tmp_path, number, code, word):
+    arguments = ["export-phy", str(sic.example_folder()), str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "copying\n"
+    assert list(tmp_path.iterdir()), "a hidden folder"
+    for _ in range(2):  # impatient
+        process.send_signal(number)
+        time.sleep(0.01)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert errors.strip() == f"Error: {word}"
+    assert not list(tmp_path.iterdir())

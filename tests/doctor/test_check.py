@@ -486,3 +486,13 @@ def test_globals_of_pickles(tmp_path):
         assert any(name.endswith(".eval") for name in asked)
     path.write_bytes(b"no pickle at all")
     assert foreign_globals(path) is None
+
+
+def test_what_a_stopped_replacement_left_beside_is_named(tmp_path):
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "ks")
+    before = sic.check_phy_folder(folder)
+    (tmp_path / ".ks.0123abcd.replaced").mkdir()
+    (tmp_path / ".other.0123abcd.replaced").mkdir()
+    new = [one for one in sic.check_phy_folder(folder) if one not in before]
+    assert [(one.severity, one.where) for one in new] == [("warning", "../.ks.0123abcd.replaced")]
+    assert "was stopped in the middle" in new[0].what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,13 @@ from si_curation.batch.state import BatchFolder, to_json, versions
 from si_curation.batch.summary import write_summary
 from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, OutputExistsError, ParameterError
-from si_curation.files import replace_file
+from si_curation.files import (
+    WriterLock,
+    is_temporary,
+    remove_unfinished_folders,
+    replace_file,
+    uninterrupted,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +145,8 @@ def run_batch(
         anything is computed. Two sessions with the same name are such a problem.
     OutputExistsError
         The output folder holds files, and none of a batch.
+    InUseError
+        Another batch works on the same output folder.
     MissingDataError
         A package is missing: ``pip install "si_curation[batch]"``.
 
@@ -165,27 +174,38 @@ def run_batch(
     checked = read_recipe(recipe)
     _check_arguments(checked, client, num_workers, num_threads)
     sessions = gather_sessions(folders, checked)
-    batch = _prepare(output_folder, sessions, checked)
     options = Options(
         num_threads, overwrite, retry_failed, uuid.uuid4().hex, trust_analyzers=trust_analyzers
     )
+    with _prepared(output_folder, sessions, checked) as batch:
+        with (
+            _running(sessions, batch, options, client, num_workers) as outcomes,
+            tqdm(total=len(sessions), desc="sessions", disable=not progress_bar) as bar,
+        ):
+            rows = _gather(outcomes, sessions, batch, bar)
+        table, units, notes = write_summary(batch, checked, rows)
+        page = batch.folder / "summary.html"
+        return BatchResult(table, units, batch.folder, page, tuple(notes))
+
+
+def _gather(
+    outcomes: Iterable[engine.Outcome],
+    sessions: Sequence[SessionInput],
+    batch: BatchFolder,
+    bar: Any,
+) -> list[dict[str, Any]]:
+    """Return the rows of all sessions in their order, as they end."""
     rows: list[dict[str, Any] | None] = [None] * len(sessions)
-    with (
-        _running(sessions, batch, options, client, num_workers) as outcomes,
-        tqdm(total=len(sessions), desc="sessions", disable=not progress_bar) as bar,
-    ):
-        failed = 0
-        for number, outcome in outcomes:
-            row = _row_of(outcome, sessions[number], batch)
-            rows[number] = row
-            if row["status"] == FAILED_STATUS:
-                failed += 1
-                bar.set_postfix_str(f"{failed} failed")
-                logger.info("%s failed: %s", row["session"], row["error"])
-            bar.update()
-    table, units, notes = write_summary(batch, checked, [row for row in rows if row is not None])
-    page = batch.folder / "summary.html"
-    return BatchResult(table, units, batch.folder, page, tuple(notes))
+    failed = 0
+    for number, outcome in outcomes:
+        row = _row_of(outcome, sessions[number], batch)
+        rows[number] = row
+        if row["status"] == FAILED_STATUS:
+            failed += 1
+            bar.set_postfix_str(f"{failed} failed")
+            logger.info("%s failed: %s", row["session"], row["error"])
+        bar.update()
+    return [row for row in rows if row is not None]
 
 
 @contextmanager
@@ -255,21 +275,35 @@ def _check_arguments(
             ) from None
 
 
-def _prepare(
+@contextmanager
+def _prepared(
     output_folder: str | Path, sessions: Sequence[SessionInput], recipe: Recipe
-) -> BatchFolder:
+) -> Iterator[BatchFolder]:
+    """Be the only batch of an output folder; leave nothing unfinished in it."""
     folder = Path(output_folder).expanduser().resolve()
     batch = BatchFolder(folder)
     if folder.exists() and not folder.is_dir():
         raise ParameterError(f"{folder} is a file, expected the name of a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not batch.marker.is_file():
+    if not batch.is_of_a_batch():
         raise OutputExistsError(f"{folder} has files that are not of a batch; give another folder")
-    batch.sessions.mkdir(parents=True, exist_ok=True)
-    content = {
-        "what": "si_curation batch",
-        "versions": versions(),
-        "recipe": recipe.model_dump(mode="json"),
-        "sessions": {session.name: session.folder for session in sessions},
-    }
-    replace_file(batch.marker, to_json(content))
-    return batch
+    folder.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(batch.lock, os.O_RDWR | os.O_CREAT, 0o666))
+    advice = "another batch works on this output: wait until it has ended, or give another folder"
+    with WriterLock(batch.lock, advice):
+        for path in folder.iterdir():  # of a batch that was killed in its first moments
+            if is_temporary(path.name, own=True):
+                path.unlink(missing_ok=True)
+        content = {
+            "what": "si_curation batch",
+            "versions": versions(),
+            "recipe": recipe.model_dump(mode="json"),
+            "sessions": {session.name: session.folder for session in sessions},
+        }
+        replace_file(batch.marker, to_json(content))
+        batch.sessions.mkdir(exist_ok=True)
+        try:
+            yield batch
+        finally:
+            with uninterrupted():
+                for session in sessions:  # of workers that were stopped
+                    remove_unfinished_folders(batch.outputs_of(session.name))

@@ -32,7 +32,7 @@ from si_curation.errors import (
     SiCurationError,
 )
 from si_curation.exporters.phy.curated import check_apart
-from si_curation.files import new_folder
+from si_curation.files import new_folder, settle_replaced
 from si_curation.kernels.parallel import MAX_THREADS, limited_threads
 
 logger = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class _Run:
         if not folder.is_dir():
             raise FolderNotFoundError(f"{folder} does not exist, expected a folder")
         check_apart(target, folder)
+        settle_replaced(target)
         self.fingerprint = self._timed("fingerprint", lambda: make_fingerprint(session))
         done = batch.read_done(session.name)
         if done is not None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +21,12 @@ from pydantic import BaseModel, Field, ValidationError
 from si_curation.batch.inputs import SessionInput
 from si_curation.documents import parse_document
 from si_curation.errors import ParameterError
-from si_curation.files import is_temporary, replace_file, unfinished_folders
+from si_curation.files import (
+    is_temporary,
+    remove_unfinished_folders,
+    replace_file,
+    settle_replaced,
+)
 from si_curation.phy.arrays import Findings
 from si_curation.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.params import data_paths_of, read_params
@@ -160,8 +164,24 @@ class BatchFolder:
     def __init__(self, folder: Path):
         self.folder = folder
         self.marker = folder / "batch.json"
+        self.lock = folder / ".lock"
         self.sessions = folder / "sessions"
         self.records = folder / "records"
+
+    def is_of_a_batch(self) -> bool:
+        """Return whether there is no file in the folder but those of batches.
+
+        A batch that was killed in its first moments leaves empty folders and unfinished files.
+        """
+        if self.marker.is_file() or not self.folder.exists():
+            return True
+        own = {self.sessions, self.records}
+        return all(
+            path == self.lock
+            or is_temporary(path.name, own=True)
+            or (path in own and path.is_dir() and not any(path.iterdir()))
+            for path in self.folder.iterdir()
+        )
 
     def outputs_of(self, name: str) -> Path:
         """Return the folder of a session's outputs."""
@@ -181,9 +201,12 @@ class BatchFolder:
         replace_file(self.records / f"{name}.json", to_json(record))
 
     def remove_unfinished(self, name: str) -> None:
-        """Remove what a killed process left of a session under temporary names."""
-        for path in unfinished_folders(self.outputs_of(name)):
-            shutil.rmtree(path, ignore_errors=True)
+        """Remove what a killed process left of a session under temporary names.
+
+        What another process is writing stays.
+        """
+        remove_unfinished_folders(self.outputs_of(name))
+        settle_replaced(self.outputs_of(name))
 
 
 def _read_as(model: type[BaseModel], path: Path) -> dict[str, Any] | None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import click
 
@@ -29,7 +34,37 @@ from si_curation.errors import SiCurationError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; errors are one line on standard error and exit code 2."""
+    """Run the command; errors are one line on standard error and exit code 2.
+
+    Ctrl-C and SIGTERM end it in order: what was not finished is removed. The exit code is 128 and
+    the number of the signal, as of other programs.
+    """
+    with _ended_in_order() as stopped:
+        code = _run(arguments, stopped)
+    sys.exit(code or 0)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[list[int]]:
+    """Make an interrupt of SIGTERM; yields the list that its number is added to."""
+    stopped: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough: it takes a moment to tidy up
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: Sequence[str] | None, stopped: list[int]) -> Any:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # consoles that cannot show every character
     try:
@@ -42,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as fault:
         code = _fail(fault.format_message())
     except (click.Abort, KeyboardInterrupt):
-        code = _fail("interrupted")
+        _fail("terminated" if stopped else "interrupted")
+        code = 128 + (stopped or [signal.SIGINT])[0]
     except BrokenPipeError:
         code = 0
     except SiCurationError as fault:
@@ -51,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if logging.getLogger("si_curation").isEnabledFor(logging.DEBUG):
             raise
         code = _fail(f"{type(fault).__name__}: {fault} (run with --debug to see where)")
-    sys.exit(code or 0)
+    return code
 
 
 def _fail(message: str) -> int:

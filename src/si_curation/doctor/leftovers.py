@@ -7,7 +7,7 @@ import re
 
 from si_curation.doctor.facts import FolderFacts
 from si_curation.doctor.wording import first_of, listed, plural
-from si_curation.files import is_temporary, unfinished_folders
+from si_curation.files import is_temporary, replaced_folders, unfinished_folders
 from si_curation.phy.arrays import Findings
 from si_curation.phy.backup import BACKUP_FOLDER, unfinished_backups
 
@@ -46,12 +46,27 @@ def check_interrupted(facts: FolderFacts, findings: Findings) -> None:
                 "a backup that was never completed; nothing was changed then",
                 "remove it",
             )
+    _check_replaced(facts, findings)
     beside = [path.name for path in unfinished_folders(facts.folder)]
     if beside:
         findings.info(
             f"../{beside[0]}",
             "what an export to this folder left when it was stopped",
             "remove it",
+            folders=beside,
+        )
+
+
+def _check_replaced(facts: FolderFacts, findings: Findings) -> None:
+    """Find what was to be replaced by an export that was killed."""
+    beside = [path.name for path in replaced_folders(facts.folder)]
+    if beside:
+        findings.warning(
+            f"../{beside[0]}",
+            "an export that replaced this folder was stopped in the middle: what it was to be "
+            "replaced with, or what was there before",
+            "compare the two, and keep the one that is right; the next export to this folder makes "
+            "a backup of it",
             folders=beside,
         )
 

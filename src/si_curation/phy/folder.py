@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
+from si_curation.files import settle_replaced
 from si_curation.phy.arrays import LEFT_OUT, Findings
 from si_curation.phy.backup import half_done_change
 from si_curation.phy.feature_files import Features, read_features
@@ -421,6 +422,8 @@ def _is_memory_mapped(array: Any) -> bool:
 
 def _existing_folder(folder_path: str | Path) -> Path:
     path = Path(folder_path).expanduser()
+    if not os.path.isdir(path) and path.name:
+        settle_replaced(path)  # an export that replaced it may have been killed
     if os.path.isdir(path):
         return path.resolve()
     fault = "is a file" if os.path.exists(path) else "does not exist"
