@@ -93,12 +93,12 @@ def test_a_scale_that_is_not_known_is_never_called_raw(folder, scale):
     assert not found.return_in_uV
 
 
-def test_without_a_whitening_matrix_templates_of_kilosort4_stay_whitened(folder):
+def test_without_a_whitening_matrix_templates_of_kilosort4_stay_whitened(folder, caplog):
     for name in ("whitening_mat.npy", "whitening_mat_inv.npy"):
         (folder / name).unlink()
-    with pytest.warns(sic.SiCurationWarning, match="puts nothing into µV"):
-        found = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.195)
+    found = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.195)
     assert found.get_extension("template_assignment").info["units"] == "whitened"
+    assert "puts nothing into µV" in caplog.text
 
 
 # ------------------------------------------------------------ whitening that is not in the folder
@@ -111,7 +111,7 @@ def test_a_scale_in_place_of_the_whitening_is_no_unwhitening(simulate, dialect):
     with pytest.warns(sic.SiCurationWarning, match="puts nothing into µV"):
         found = sic.read_kilosort_as_analyzer(truth.folder, gain_to_uV=0.195)
     info = found.get_extension("template_assignment").info
-    assert (info["units"], info["unwhitening"]) == ("whitened", "scaled")
+    assert (info["units"], info["unwhitening"]) == ("whitened", "right")
     assert not found.return_in_uV
     # the scale is taken out, as phy does, and nothing else
     np.testing.assert_allclose(
@@ -138,12 +138,14 @@ def test_a_recording_with_gains_puts_whitened_templates_into_no_uv(simulate):
 
 
 @pytest.mark.parametrize("dialect", ["kilosort1", "kilosort2"])
-def test_without_whitening_files_templates_of_kilosort_are_whitened(simulate, tmp_path, dialect):
+def test_without_whitening_files_templates_of_kilosort_are_whitened(
+    simulate, tmp_path, caplog, dialect
+):
     folder = shutil.copytree(simulate(dialect, **PLAIN).folder, tmp_path / "copy")
     for name in ("whitening_mat.npy", "whitening_mat_inv.npy"):
         (folder / name).unlink()
-    with pytest.warns(sic.SiCurationWarning, match="puts nothing into µV"):
-        found = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.195)
+    found = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.195)
+    assert "puts nothing into µV" in caplog.text
     info = found.get_extension("template_assignment").info
     assert (info["units"], info["unwhitening"]) == ("whitened", "none")
 
@@ -168,7 +170,7 @@ def test_a_real_folder_of_kilosort25(shared_data, tmp_path):
 @pytest.mark.parametrize(
     ("unwhitening", "units", "word"),
     [
-        ("scaled", "whitened", "whitened:"),
+        ("right", "whitened", "whitened:"),
         ("phy", "whitened", "whitened, scaled as phy does"),
         ("none", "whitened", "whitened, as"),
         ("none", "raw", "as the sorter"),

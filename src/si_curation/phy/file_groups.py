@@ -542,8 +542,8 @@ def _read_channel_positions(
 class Whitening:
     """Whitening files.
 
-    `applied` is the matrix of ``whitening_mat_dat.npy`` where ``whitening_mat.npy`` is missing or
-    only scales channels, as Kilosort 4.0.0 to 4.0.6 wrote it; None else.
+    `applied` is the matrix of ``whitening_mat_dat.npy`` where ``whitening_mat.npy`` only scales
+    channels, as Kilosort 4.0.0 to 4.0.6 wrote it; None else.
     """
 
     whitening: NDArray[np.floating] | None = None
@@ -581,8 +581,9 @@ def read_whitening(folder: Path, num_channels: int | None, findings: Findings) -
         matrix = _read_matrix(folder, "whitening_mat.npy", num_channels, findings)
     with findings.optional("the inverse of whitening_mat.npy is used"):
         inverse = _read_matrix(folder, "whitening_mat_inv.npy", num_channels, findings)
-    if Whitening(matrix, inverse).has_more_than_a_scale:
-        return Whitening(matrix, inverse)
+    stored = Whitening(matrix, inverse)
+    if stored.is_diagonal is None or stored.has_more_than_a_scale:
+        return stored
     with findings.optional("read without it"):
         applied = _read_matrix(folder, "whitening_mat_dat.npy", num_channels, findings)
     if applied is not None and not Whitening(applied).has_more_than_a_scale:

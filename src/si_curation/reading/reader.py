@@ -228,13 +228,15 @@ def _warn_of_left_out(folder: PhyFolder) -> None:
 
 
 def _warn_of_unused_gains(folder: PhyFolder) -> None:
-    warnings.warn(
+    text = (
         f"{folder.folder}: gain_to_uV puts nothing into µV here: the whitening of the templates of "
         f"{folder.sorter.name} is not in the folder, and they and the amplitudes stay in the units "
-        "of the whitened data. For µV compute both from the recording with SpikeInterface",
-        SiCurationWarning,
-        stacklevel=4,
+        "of the whitened data. For µV compute both from the recording with SpikeInterface"
     )
+    if folder.whitening is None and folder.whitening_inv is None:  # the files are missing
+        logger.warning("%s", text)
+    else:
+        warnings.warn(text, SiCurationWarning, stacklevel=4)
 
 
 class _Options(NamedTuple):

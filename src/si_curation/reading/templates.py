@@ -36,10 +36,10 @@ class SorterTemplates:
         Whether the sorter wrote sparse templates: then only those channels count.
     amplitude_to_factor : array (n_templates,) float64
         What ``amplitudes.npy`` has to be multiplied by so that spike = factor times template.
-    unwhitening : {"left", "right", "scaled", "phy", "none"}
-        "left": ``template @ W⁻¹ᵀ``; "right": ``template @ W⁻¹``; "scaled": the same with a matrix
-        that only scales channels, after which the templates are still whitened; "phy":
-        ``template @ W⁻¹``, as phylib rounds; "none": as stored.
+    unwhitening : {"left", "right", "phy", "none"}
+        "left": ``template @ W⁻¹ᵀ``; "right": ``template @ W⁻¹``; "phy": that, as phylib rounds;
+        "none": as stored. Where ``W`` only scales channels the templates are still whitened:
+        `units` tells.
     units : {"uV", "raw", "sorted", "sorter", "whitened"}
         "raw": those of the raw data file; "sorted": those of the data as Kilosort 4 sorted them,
         ``±(scale·raw + shift)``; "sorter": templates of norm 1 times W⁻¹; "whitened": those of
@@ -112,7 +112,7 @@ def make_sorter_templates(
     else:
         left = folder.sorter.whitens_channels_first
         found = unwhiten_templates(whitened, inverse.T if left else inverse, are_sparse)
-        unwhitening = ("left" if left else "right") if is_unwhitened else "scaled"
+        unwhitening = "left" if left else "right"
     templates, amplitudes = found.templates, found.amplitudes
     factor = np.ones(len(whitened))
     norms = folder.sorter.amplitudes_are_norms
@@ -170,7 +170,8 @@ _UNWHITENED = {
     "none": "as the sorter stored them",
 }
 _STILL_WHITENED = {
-    "scaled": "whitened: the folder has a scale in place of the whitening",
+    "left": "whitened: the folder has a scale in place of the whitening",
+    "right": "whitened: the folder has a scale in place of the whitening",
     "phy": "whitened, scaled as phy does: the folder has a scale in place of the whitening",
     "none": "whitened, as the sorter stored them",
 }
