@@ -227,6 +227,19 @@ def test_spikes_are_arrays():
     )
 
 
+def test_paths_are_checked_in_one_place():
+    """`checks.local_path` expands ``~``, and refuses URLs, which would become folders."""
+    nothing(
+        [
+            where(file, node)
+            for file, tree in SOURCES.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and node.attr == "expanduser"
+            if file not in ("checks.py", "cli/check.py")
+        ]
+    )
+
+
 def test_documents_are_read_in_one_place():
     """JSON, YAML and TOML from elsewhere are bounded: `documents.py`. Excepted is what was checked
     in another way, or written by the same function."""

@@ -14,7 +14,10 @@ Every message names the argument, what was found and what was expected.
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -24,6 +27,7 @@ from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.variables import ChannelIndex, UnitIndex, UnitIndices
 
 _MAX_SHOWN = 10
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def is_whole_number(value: object) -> TypeGuard[int]:
@@ -63,6 +67,52 @@ def plain_id(unit_id: Any) -> Any:
     (3, 'a', 7)
     """
     return unit_id.item() if isinstance(unit_id, np.generic) else unit_id
+
+
+def local_path(path: Any, name: str = "path") -> Path:
+    """Return a path on this computer, ``~`` expanded.
+
+    Parameters
+    ----------
+    path : str or Path
+    name : str
+        Of the argument, for the error.
+
+    Raises
+    ------
+    ParameterError
+        It is no path, a URL, or has characters that no file name can have. A URL would be taken
+        for a folder of that name.
+
+    Examples
+    --------
+    >>> local_path("data/kilosort4").as_posix()
+    'data/kilosort4'
+    >>> local_path("s3://bucket/kilosort4", "folder_path")
+    Traceback (most recent call last):
+    ...
+    si_curation.errors.ParameterError: folder_path is 's3://bucket/kilosort4', a URL; expected a
+    path on this computer: copy it here first, or mount it
+    """
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        raise ParameterError(f"{name} is {path!r}, expected a path")
+    text = os.fspath(path)
+    # Path("s3://bucket") is "s3:/bucket"; a letter and a colon is a drive of Windows
+    if _URL.match(text) and not os.path.lexists(text):
+        raise ParameterError(
+            f"{name} is {text!r}, a URL; expected a path on this computer: copy it here first, or "
+            "mount it"
+        )
+    try:
+        os.fsencode(text)
+    except UnicodeError:
+        raise ParameterError(f"{name} is {text!r}, which no file can be called") from None
+    if "\0" in text:
+        raise ParameterError(f"{name} is {text!r}, which no file can be called")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as fault:  # of an unknown user
+        raise ParameterError(f"{name} is {text!r}: {fault}") from None
 
 
 class Checks:

@@ -35,6 +35,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike, NDArray
 
+from si_curation.checks import local_path
 from si_curation.errors import InUseError, OutputExistsError, ParameterError
 
 try:
@@ -83,7 +84,7 @@ def check_output_file(
     ParameterError
         It is a folder, is below a file, or ends in another suffix.
     """
-    target = Path(path).expanduser()
+    target = local_path(path)
     if target.is_dir():
         raise ParameterError(f"{target} is a folder, expected the name of {kind}")
     if suffixes and target.suffix not in suffixes:
@@ -119,7 +120,7 @@ def check_output_folder(
     ParameterError
         It is a file, or is below one.
     """
-    target = Path(path).expanduser()
+    target = local_path(path)
     if target.name:
         settle_replaced(target)
     if target.exists() and not target.is_dir():

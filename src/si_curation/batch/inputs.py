@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from si_curation.batch.recipe import FOLDER, Reading, Recipe, describe_problems
+from si_curation.checks import local_path
 from si_curation.documents import parse_document
 from si_curation.errors import FolderNotFoundError, ParameterError
 
@@ -79,11 +80,11 @@ def _gather(folders: Any, recipe: Recipe, problems: list[str]) -> list[SessionIn
         return _from_text(str(folders), recipe, problems)
     if not isinstance(folders, Iterable):
         raise ParameterError(f"folders are {folders!r}, expected paths, patterns or a table")
-    return [session for one in folders for session in _from_text(str(one), recipe, problems)]
+    return [session for one in folders for session in _from_text(one, recipe, problems)]
 
 
-def _from_text(text: str, recipe: Recipe, problems: list[str]) -> list[SessionInput]:
-    path = Path(text).expanduser()
+def _from_text(given: Any, recipe: Recipe, problems: list[str]) -> list[SessionInput]:
+    path, text = local_path(given, "folders"), str(given)
     if path.suffix.lower() in _TABLES and not path.is_dir():
         if not path.is_file():
             raise FolderNotFoundError(f"{path} does not exist, expected a table of sessions")
@@ -102,7 +103,7 @@ def _from_text(text: str, recipe: Recipe, problems: list[str]) -> list[SessionIn
 
 
 def _session(folder: Any, recipe: Recipe, name: Any = None) -> SessionInput:
-    path = Path(folder).expanduser().resolve()
+    path = local_path(folder, "folder").resolve()
     parts = [part for part in path.parts if part != path.anchor]
     own = "-".join(parts[-recipe.session_name_parts :])
     return SessionInput(own if name is None else str(name), str(path), recipe)
@@ -129,7 +130,7 @@ def _from_table(
         where = f"{title}, row {number}"
         changed = _with_options(recipe, own, folder, where, problems)
         # a relative folder starts at the table
-        path = folder / Path(str(own["folder"])).expanduser()
+        path = folder / local_path(str(own["folder"]), "folder")
         sessions.append(_session(path, changed, own.get("session")))
     return sessions
 

@@ -25,6 +25,7 @@ import si_curation.extensions
 import si_curation.quality.metrics.extension  # noqa: F401  (both register extensions)
 from si_curation._spikeinterface import extension_parameters
 from si_curation.batch.tables import TABLES
+from si_curation.checks import local_path
 from si_curation.curation.label_rules import read_label_rules
 from si_curation.errors import ParameterError
 
@@ -47,7 +48,7 @@ def _switch(value: Any) -> Any:
 def _resolve(path: str, info: ValidationInfo) -> str:
     """Return the absolute path of a file; a relative one starts at the folder of the recipe."""
     folder = (info.context or {}).get(FOLDER) or Path.cwd()
-    found = (Path(folder) / Path(path).expanduser()).resolve()
+    found = (Path(folder) / local_path(path)).resolve()
     if not found.is_file():
         raise ValueError(f"{found} does not exist, expected a file")
     return str(found)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from si_curation.batch.recipe import Recipe, check_recipe
+from si_curation.checks import local_path
 from si_curation.documents import parse_document, read_document
 from si_curation.errors import ParameterError
 
@@ -66,7 +67,7 @@ def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     if isinstance(recipe, str) and "\n" in recipe:
         content = parse_document(recipe, "recipe", suffix=".yaml")
         return check_recipe(_mapping(content, "recipe"), "recipe")
-    path = Path(recipe).expanduser()
+    path = local_path(recipe, "recipe")
     if path.suffix.lower() not in (".yaml", ".yml", ".json"):
         raise ParameterError(f"recipe is {path}, expected a .yaml, .yml or .json file")
     content = _mapping(read_document(path, expected="a recipe"), str(path))

@@ -21,7 +21,7 @@ from si_curation.batch.recipe_files import read_recipe
 from si_curation.batch.session import FAILED_STATUS, Options
 from si_curation.batch.state import BatchFolder, to_json, versions
 from si_curation.batch.summary import write_summary
-from si_curation.checks import Checks
+from si_curation.checks import Checks, local_path
 from si_curation.errors import MissingDataError, OutputExistsError, ParameterError
 from si_curation.files import (
     WriterLock,
@@ -280,7 +280,7 @@ def _prepared(
     output_folder: str | Path, sessions: Sequence[SessionInput], recipe: Recipe
 ) -> Iterator[BatchFolder]:
     """Be the only batch of an output folder; leave nothing unfinished in it."""
-    folder = Path(output_folder).expanduser().resolve()
+    folder = local_path(output_folder, "output_folder").resolve()
     batch = BatchFolder(folder)
     if folder.exists() and not folder.is_dir():
         raise ParameterError(f"{folder} is a file, expected the name of a folder")

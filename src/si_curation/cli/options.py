@@ -8,9 +8,21 @@ from typing import Any, TypeVar
 
 import click
 
+from si_curation.checks import local_path
+
 #: Of the group; its commands inherit them.
 GROUP_SETTINGS = {"help_option_names": ["-h", "--help"]}
-PATH = click.Path(path_type=Path)
+
+
+class _LocalPath(click.Path):
+    """A path on this computer; a URL is an error of one line, as in the functions."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        name = "path" if param is None else param.name.replace("_", "-")
+        return local_path(super().convert(value, param, ctx), name)
+
+
+PATH = _LocalPath(path_type=Path)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

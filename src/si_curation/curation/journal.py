@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
+from si_curation.checks import local_path
 from si_curation.documents import parse_document
 from si_curation.errors import (
     FolderNotFoundError,
@@ -150,7 +151,7 @@ def new_journal(path: str | Path, belongs_to: str) -> Journal:
     ------
     OutputExistsError
     """
-    path = Path(path)
+    path = local_path(path, "journal")
     made = next((one for one in reversed(path.parents) if not one.exists()), None)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -200,7 +201,7 @@ def continued_journal(
     ParameterError
         It is not a journal, it is damaged, it belongs to other spikes, or it may not be written.
     """
-    path = Path(path)
+    path = local_path(path, "journal")
     if not path.is_file():
         raise FolderNotFoundError(f"{path} does not exist, expected a journal")
     try:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from si_curation.checks import Checks, is_number, plain_id
+from si_curation.checks import Checks, is_number, local_path, plain_id
 from si_curation.documents import read_document
 from si_curation.errors import ParameterError
 
@@ -225,7 +225,7 @@ def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
 def _named(rules: str | Path) -> Any:
     if isinstance(rules, str) and rules in LABEL_PRESETS:
         return LABEL_PRESETS[rules]
-    path = Path(rules)
+    path = local_path(rules, "rules")
     suffixes = (".json", ".toml", ".yaml", ".yml")
     if path.suffix.lower() not in suffixes:
         raise ParameterError(

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from si_curation.checks import local_path
 from si_curation.curation.journal import unpack_parts
 from si_curation.documents import parse_document, read_document
 from si_curation.errors import ParameterError
@@ -327,7 +328,9 @@ def read_curation(curation: Curation, unit_ids: Sequence[Any] = ()) -> list[Any]
     from spikeinterface.curation.curation_model import SequentialCuration
 
     if isinstance(curation, str | Path):
-        curation = read_document(Path(curation), expected="a curation file", suffix=".json")
+        curation = read_document(
+            local_path(curation, "curation"), expected="a curation file", suffix=".json"
+        )
     try:
         if isinstance(curation, Mapping) and "curation_steps" in curation:
             steps = [_plain_curation(one, unit_ids) for one in curation["curation_steps"]]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from si_curation.checks import local_path
 from si_curation.doctor import (
     arrays,
     channels,
@@ -132,10 +133,10 @@ def check_phy_folder(
     """
     if sampling_frequency is not None and not is_rate(sampling_frequency):
         raise ParameterError(f"sampling_frequency is {sampling_frequency!r}, expected {RATE}")
-    path = Path(folder_path).expanduser()
     findings = Findings()
     findings.check = "folder"
     try:
+        path = local_path(folder_path, "folder_path")
         if _is_phy_folder(path, findings):
             _check(path.resolve(), findings, sampling_frequency)
     except (OSError, ValueError) as fault:  # ValueError: names that no file can have

@@ -11,6 +11,7 @@ import numpy as np
 from spikeinterface.core import BaseRecording, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, recording_of
+from si_curation.checks import local_path
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
 from si_curation.gui.curation_file import (
     check_writable,
@@ -119,7 +120,7 @@ def open_gui(
     if curation_json is None:
         path = default_curation_json(sorting_analyzer)
     else:
-        path = Path(curation_json)
+        path = local_path(curation_json, "curation_json")
         check_writable(path)
     curation = start_curation(sorting_analyzer, path)
     _check_layout(layout)

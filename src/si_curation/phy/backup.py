@@ -21,6 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from si_curation.checks import local_path
 from si_curation.documents import read_document
 from si_curation.errors import FolderNotFoundError, InUseError, MissingDataError, ParameterError
 from si_curation.files import (
@@ -323,7 +324,7 @@ def restore_phy_folder(folder: str | Path, backup: str | Path | None = None) -> 
     >>> [path.name for path in sic.restore_phy_folder(folder)]
     ['cluster_note.tsv']
     """
-    path = Path(folder).expanduser()
+    path = local_path(folder, "folder")
     if not path.is_dir():
         raise FolderNotFoundError(f"{path} is no folder, expected a Kilosort/phy folder")
     path = path.resolve()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.checks import local_path
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.files import settle_replaced
 from si_curation.phy.arrays import LEFT_OUT, Findings
@@ -421,7 +422,7 @@ def _is_memory_mapped(array: Any) -> bool:
 
 
 def _existing_folder(folder_path: str | Path) -> Path:
-    path = Path(folder_path).expanduser()
+    path = local_path(folder_path, "folder_path")
     if not os.path.isdir(path) and path.name:
         settle_replaced(path)  # an export that replaced it may have been killed
     if os.path.isdir(path):

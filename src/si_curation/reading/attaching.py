@@ -21,6 +21,7 @@ from si_curation._spikeinterface import (
     spike_vector_of,
     start_frames_of,
 )
+from si_curation.checks import local_path
 from si_curation.errors import ParameterError
 from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.spike_matching import (
@@ -93,7 +94,7 @@ def attach_folder(
     ParameterError
         Its spikes or channels are not those of the analyzer.
     """
-    content = read_content(Path(folder_path).expanduser())  # first: it may change meanwhile
+    content = read_content(local_path(folder_path, "folder_path"))  # first: it may change meanwhile
     with read_phy_folder(folder_path, sampling_frequency=analyzer.sampling_frequency) as folder:
         _check_rate(analyzer, folder)
         channels = match_channels_of_analyzer(analyzer, folder)

@@ -16,7 +16,7 @@ from scipy import sparse
 from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer, set_extension_data
-from si_curation.checks import Checks, is_boolean
+from si_curation.checks import Checks, is_boolean, local_path
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
@@ -169,7 +169,7 @@ def read_kilosort_as_analyzer(
     check_output(format, folder)
     mode = _check_unwhiten(unwhiten)
     _check_components(max_spikes_per_unit, principal_components)
-    content = read_content(Path(folder_path).expanduser())  # first: it may change meanwhile
+    content = read_content(local_path(folder_path, "folder_path"))  # first: it may change meanwhile
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy_folder:
         for finding in phy_folder.findings:
             logger.info("%s", finding)

@@ -7,6 +7,7 @@ from pathlib import Path
 from spikeinterface.core import BaseRecording, SortingAnalyzer, load_sorting_analyzer
 
 from si_curation._spikeinterface import without_provenance_warnings
+from si_curation.checks import local_path
 from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.files import new_folder
 
@@ -28,7 +29,7 @@ def check_output(format: str, folder: str | Path | None) -> Path | None:
         return None
     if folder is None:
         raise ParameterError(f"format={format!r} needs folder=")
-    target = Path(folder).expanduser()
+    target = local_path(folder, "folder")
     if format == "zarr" and target.suffix != ".zarr":
         target = target.with_name(target.name + ".zarr")
     if target.exists():

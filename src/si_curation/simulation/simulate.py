@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from si_curation.checks import local_path
 from si_curation.simulation.checks import (
     check_choice,
     check_dtypes,
@@ -298,7 +299,9 @@ def simulate_kilosort_folder(
     check_fractions(shared_fraction, feature_rows, num_spikes, sampling_frequency, duration_s)
     spec = check_choice("dialect", dialect, {**DIALECTS, **VERSION_DIALECTS})
     write_features = write_features and spec.features
-    writer = FolderWriter(Path(folder), spec, column_vectors, check_dtypes(spec, dtypes))
+    writer = FolderWriter(
+        local_path(folder, "folder"), spec, column_vectors, check_dtypes(spec, dtypes)
+    )
     seeds = dict(zip(_SEEDS, np.random.SeedSequence(seed).spawn(len(_SEEDS)), strict=True))
     probe = make_probe(
         num_channels, num_shanks, num_raw, permuted=bool(spec.sparse), seed=seeds["probe"]

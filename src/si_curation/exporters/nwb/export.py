@@ -17,6 +17,7 @@ from spikeinterface.core import SortingAnalyzer
 from tqdm import tqdm
 
 from si_curation._spikeinterface import spike_vector_of
+from si_curation.checks import local_path
 from si_curation.errors import (
     FolderNotFoundError,
     NwbExportError,
@@ -280,7 +281,7 @@ def _check_places(
     target = resolve_target(path, must_be_there=mode == "append", overwrite=overwrite)
     source = target if mode == "append" else None
     if source_nwb is not None:
-        source = Path(source_nwb).expanduser().resolve()
+        source = local_path(source_nwb, "source_nwb").resolve()
         if not source.is_file():
             raise FolderNotFoundError(f"{source} does not exist, expected the NWB file to read")
         same = source == target or (target.exists() and source.samefile(target))

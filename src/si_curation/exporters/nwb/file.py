@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from packaging.version import Version
 
+from si_curation.checks import local_path
 from si_curation.errors import (
     FolderNotFoundError,
     NwbExportError,
@@ -35,7 +36,7 @@ def resolve_target(path: str | Path, *, must_be_there: bool, overwrite: bool) ->
     ------
     OutputExistsError, FolderNotFoundError, ParameterError
     """
-    target = Path(path).expanduser().resolve()
+    target = local_path(path).resolve()
     check_output_file(target, overwrite or must_be_there, kind="an NWB file", suffixes=(".nwb",))
     if must_be_there and not target.is_file():
         raise FolderNotFoundError(f"{target} does not exist, expected the NWB file to append to")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
+from si_curation.checks import local_path
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
 from si_curation.phy.arrays import Findings, open_array
 from si_curation.reading.observed import observed_periods
@@ -89,7 +90,7 @@ def read_spike_times(path: Path) -> NDArray:
     ParameterError
         It cannot be read as an array of numbers.
     """
-    path = path.expanduser()
+    path = local_path(path, "spike_times")
     if not path.is_file():
         raise FolderNotFoundError(f"{path} does not exist, expected a .npy file of spike times")
     findings = Findings()

@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timezone
 from pathlib import Path
 from typing import Any
 
+from si_curation.checks import local_path
 from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.exporters.nwb.optional import import_pynwb
@@ -79,7 +80,7 @@ def read_metadata(metadata: Mapping[str, Any] | str | Path | None) -> dict[str, 
     where = "metadata"
     if isinstance(metadata, str | Path):
         where = str(metadata)
-        metadata = _load(Path(metadata))
+        metadata = _load(local_path(metadata, "metadata"))
     if metadata is None:
         metadata = {}
     if not isinstance(metadata, Mapping):
@@ -106,7 +107,7 @@ def read_metadata(metadata: Mapping[str, Any] | str | Path | None) -> dict[str, 
 def _load(path: Path) -> Any:
     suffix = ".json" if path.suffix.lower() == ".json" else ".yaml"
     expected = "a YAML or JSON file"
-    return read_document(path.expanduser(), expected=expected, extra="nwb", suffix=suffix)
+    return read_document(path, expected=expected, extra="nwb", suffix=suffix)
 
 
 def _fields(

@@ -12,7 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
 from si_curation._spikeinterface import recording_of
-from si_curation.checks import Checks
+from si_curation.checks import Checks, local_path
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.exporters.phy.columns import texts_by_id
 from si_curation.exporters.phy.copy import copy_curated
@@ -153,7 +153,7 @@ def export_to_phy(
     flags = {"complete": complete, "link": link}
     flags |= {"copy_recording": copy_recording, "overwrite": overwrite}
     _check_parameters(sorting_analyzer, curation, columns, flags)
-    target = check_output_folder(Path(output_folder).expanduser().resolve(), overwrite)
+    target = check_output_folder(local_path(output_folder, "output_folder").resolve(), overwrite)
     unit_ids = sorting_analyzer.unit_ids
     texts = {} if columns is None else texts_by_id(columns, unit_ids.tolist(), "unit")
     if complete:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
+from si_curation.checks import local_path
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -230,7 +231,7 @@ def _some(ids: set[int]) -> str:
 
 
 def _existing(folder: str | Path) -> Path:
-    path = Path(folder).expanduser()
+    path = local_path(folder, "folder")
     if not path.is_dir():
         fault = "is a file" if path.exists() else "does not exist"
         raise FolderNotFoundError(f"{path} {fault}, expected a Kilosort/phy folder")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.checks import local_path
 from si_curation.errors import PhyFolderError
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.phy.arrays import Findings, as_vector, open_array
@@ -72,7 +73,7 @@ def make_new_cluster_info(
         ``cluster_info.tsv`` and a ``cluster_<column>.tsv`` for each column that no other file has
         and phy does not compute, by name; nothing is lost, and phy shows them.
     """
-    tables = ClusterTables(Path(folder_path))
+    tables = ClusterTables(local_path(folder_path, "folder_path"))
     known = set(tables.column_names)
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as folder:
         taken = tables.take_from_snapshot(folder.cluster_ids.tolist())
