@@ -176,6 +176,22 @@ def is_joined(analyzer: SortingAnalyzer) -> bool:
     return analyzer.get_num_segments() > 1
 
 
+def lengths_of_parts(analyzer: SortingAnalyzer) -> list[int]:
+    """Return the lengths of the segments, else of the recordings that were concatenated."""
+    num_segments = analyzer.get_num_segments()
+    if num_segments > 1:
+        return [int(analyzer.get_num_samples(i)) for i in range(num_segments)]
+    recording = recording_of(analyzer)
+    while recording is not None:
+        arguments = recording._kwargs
+        if len(arguments.get("recording_list") or ()) > 1:
+            return [int(one.get_total_samples()) for one in arguments["recording_list"]]
+        if arguments.get("start_frame"):
+            return []
+        recording = arguments.get("recording") or arguments.get("parent_recording")
+    return []
+
+
 def replace_extension(
     analyzer: SortingAnalyzer, name: str, data: dict[str, Any], params: Mapping[str, Any]
 ) -> AnalyzerExtension:

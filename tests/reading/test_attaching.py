@@ -296,7 +296,7 @@ def test_nothing_is_said_of_what_spikeinterface_merged(folder, recording):
         analyzer.compute(ASSIGNMENT)
 
 
-@pytest.mark.parametrize("bad", [5, ["a"], 1.5])
+@pytest.mark.parametrize("bad", [5, [], ["a", 5], ["a", "a"], 1.5])
 def test_parameters(folder, recording, bad):
     analyzer = analyzer_of(read_phy(folder.folder), recording)
     with pytest.raises(sic.ParameterError, match="kilosort_folder"):

@@ -9,7 +9,7 @@ import click
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.analyzers import load_analyzer, save
-from si_curation.cli.options import PATH, folder_argument, trust_option
+from si_curation.cli.options import PATH, trust_option
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
 _MOST_SHOWN = 10
@@ -17,7 +17,7 @@ _MOST_SHOWN = 10
 
 @click.command()
 @click.argument("analyzer", type=PATH)
-@folder_argument
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=PATH)
 @click.option("--output", type=PATH, help="New analyzer: a folder, or zarr where it ends in .zarr.")
 @click.option("--in-place", is_flag=True, help="Write into ANALYZER itself.")
 @click.option(
@@ -35,7 +35,7 @@ _MOST_SHOWN = 10
 @trust_option
 def attach(
     analyzer: Path,
-    folder: Path,
+    folders: tuple[Path, ...],
     output: Path | None,
     in_place: bool,
     frame_offset: int | None,
@@ -44,8 +44,9 @@ def attach(
 ) -> None:
     """Attach a Kilosort/phy folder to a saved SortingAnalyzer: templates and lineage of its spikes.
 
-    Every spike of the analyzer has to be in the folder. With neither --output nor --in-place it is
-    only tried, and nothing is written.
+    Every spike of the analyzer has to be in the folder, or in one of several: give those in their
+    order where the sortings were appended or concatenated. With neither --output nor --in-place it
+    is only tried, and nothing is written.
     """
     from si_curation.extensions.template_assignment import attach_kilosort_folder
     from si_curation.quality.template_agreement import has_both_kinds
@@ -66,15 +67,16 @@ def attach(
         loaded = loaded.save_as(format="memory")
     found = attach_kilosort_folder(
         loaded,
-        folder,
+        folders,
         frame_offset=frame_offset,
         unwhiten=False if unwhiten == "none" else unwhiten,
     )
     table = found.get_data()
+    names = " and ".join(map(str, folders))
+    offsets = ", ".join(map(str, found.info.get("frame_offsets", [found.frame_offset])))
     click.echo(
-        f"{int(table['num_spikes'].sum())} spikes of {len(table)} units are in {folder} "
-        f"({found.source}, {found.template_ids.size} templates, frame offset "
-        f"{found.frame_offset}); "
+        f"{int(table['num_spikes'].sum())} spikes of {len(table)} units are in {names} "
+        f"({found.source}, {found.template_ids.size} templates, frame offset {offsets}); "
         f"{int((table['num_templates'] > 1).sum())} units have spikes of several templates"
     )
     if has_both_kinds(loaded):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,11 +47,12 @@ from si_curation.reading.features import FeatureFiles, SpikesOfFolder
 from si_curation.reading.named_folders import (
     describe_trace,
     folders_named_by,
-    single_folder_named_by,
+    folders_to_attach,
     trace_of_unnamed_folder,
 )
 from si_curation.reading.observed import note_observed
 from si_curation.reading.probe import note_shanks, planar_locations
+from si_curation.reading.several_folders import attach_folders
 from si_curation.reading.templates import Unwhiten
 from si_curation.reading.unit_templates import (
     cosine_similarity,
@@ -67,7 +70,26 @@ _TEMPLATE_DATA = (
     "channel_positions",
     "template_channels",
     "folder_channels",
+    "channels_in_folders",
+    "positions_in_folders",
 )
+
+
+class TemplatesOfFolder(NamedTuple):
+    """The templates of one of several folders.
+
+    Attributes
+    ----------
+    template_ids : slice
+    channels : array (n_channels,) int32
+        Channel of the folder of each channel of the analyzer; -1 for none.
+    positions : array (n_channels, 2)
+        In µm, in the precision of the file; NaN where the folder has no channel.
+    """
+
+    template_ids: slice
+    channels: NDArray[np.integer]
+    positions: NDArray[np.floating]
 
 
 class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
@@ -84,10 +106,12 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
 
     Parameters
     ----------
-    kilosort_folder : "auto", path or None, default: "auto"
+    kilosort_folder : "auto", path, sequence of paths or None, default: "auto"
         "auto": the folder that the sorting names in its annotation or unit property
         ``phy_folder``, or that a sorting names from which it was made, where the analyzer or the
-        sorting was saved. A path: that folder. None: the units are the templates.
+        sorting was saved. A path: that folder. Several paths: the spikes are of all of them, in
+        their order where they were appended or concatenated; template ids of a folder then begin
+        where those of the folder before it end. None: the units are the templates.
     frame_offset : int or None, default: None
         Sample of the folder that is sample 0 of the analyzer. None: 0, or the beginning of the
         slice that the sorting or the recording was cut to, as far as it is known, or as every spike
@@ -107,8 +131,8 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     Raises
     ------
     MissingDataError
-        There are no templates; or the spikes are from several folders, or from one that nothing
-        names any more (the units have an ``original_cluster_id``).
+        There are no templates; or the spikes are from a folder that nothing names any more (the
+        units have an ``original_cluster_id``).
     ParameterError
         Spikes or channels are not those of the folder; with how many are not.
     FolderNotFoundError, PhyFolderError
@@ -127,6 +151,10 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     were merged, split or renamed elsewhere: their spikes are the row at their sample where there is
     one, which tells the clusters that the unit has spikes of; where there are more rows, those of
     these clusters. If any spike has no row, or could be more than one, nothing is matched.
+
+    Of several folders each spike is a row of one: of the folder of its unit where sortings were
+    aggregated, of the folder of its time where they were appended or concatenated. Similarities of
+    templates of two folders are their cosine.
 
     Source: phy 2.1.0, ``TemplateController.get_template_for_cluster``.
 
@@ -148,7 +176,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     need_recording = False
     use_nodepipeline = False
     need_job_kwargs = False
-    nodepipeline_variables = ["spike_template_ids", "spike_rows"]
+    nodepipeline_variables = ["spike_template_ids", "spike_rows", "spike_rows_in_folders"]
 
     @classmethod
     def get_optional_dependencies(cls, **params: Any) -> list[str]:
@@ -177,36 +205,36 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
 
     def _set_params(
         self,
-        kilosort_folder: str | Path | None = "auto",
+        kilosort_folder: str | Path | Sequence[str | Path] | None = "auto",
         frame_offset: int | None = None,
         unwhiten: str | bool = "auto",
         **params: Any,
     ) -> dict[str, Any]:
         checks = Checks()
         checks.require(not params, f"template_assignment has no parameters {', '.join(params)}")
-        if checks.require(
-            kilosort_folder is None or isinstance(kilosort_folder, str | Path),
-            f"kilosort_folder is {kilosort_folder!r}, expected 'auto', a path or None",
-        ):
-            kilosort_folder = None if kilosort_folder is None else str(kilosort_folder)
+        folders = _checked_folders(checks, kilosort_folder)
+        checks.require(
+            not isinstance(folders, list) or frame_offset is None,
+            "frame_offset is of one folder, and kilosort_folder names several",
+        )
         checks.whole_number("frame_offset", frame_offset, at_least=-(2**62), optional=True)
         if not is_boolean(unwhiten):
             checks.choice("unwhiten", unwhiten, ("auto", "phy"))
         checks.finish()
         return {
-            "kilosort_folder": kilosort_folder,
+            "kilosort_folder": folders,
             "frame_offset": None if frame_offset is None else int(frame_offset),
             "unwhiten": unwhiten if isinstance(unwhiten, str) else bool(unwhiten),
         }
 
     def _run(self, verbose: bool = False) -> None:
         wanted = self.params.get("kilosort_folder", "auto")
-        is_from_folder = "spike_rows" in self._kept
+        is_from_folder = "spike_rows" in self._kept or "channels_in_folders" in self._kept
         if wanted == "auto":
             if is_from_folder:
                 self.data = self._kept
                 return
-            wanted = single_folder_named_by(self.sorting_analyzer)
+            wanted = folders_to_attach(self.sorting_analyzer)
         if wanted is None:
             # what is there is lineage too, of the units at the time of the first call
             self.data = {} if is_from_folder else self._kept
@@ -280,6 +308,11 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
                 if "folder_channels" in self.data
                 else {}
             ),
+            **{
+                name: slice_rows(self.data[name], indices, axis=1)
+                for name in ("channels_in_folders", "positions_in_folders")
+                if name in self.data
+            },
             **self._renumbered(indices),
             "template_info": dict(self.data["template_info"]),
         }
@@ -327,8 +360,53 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
 
     @property
     def is_from_folder(self) -> bool:
-        """Whether each spike has its row in a Kilosort folder, that was read or attached."""
+        """Whether each spike has its row in one Kilosort folder, that was read or attached."""
         return "spike_rows" in self.data
+
+    @property
+    def is_from_sorter(self) -> bool:
+        """Whether the templates are the sorter's, of one folder or of several."""
+        return self.is_from_folder or self.num_folders > 1
+
+    @property
+    def num_folders(self) -> int:
+        """Number of Kilosort folders that the spikes are from; 0 where the units are templates."""
+        if "channels_in_folders" in self.data:
+            return len(self.data["channels_in_folders"])
+        return int(self.is_from_folder)
+
+    def get_spike_folders(self) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+        """Return the folder and the row in its files of each spike.
+
+        Returns
+        -------
+        folders : array (n_spikes,) int64
+            Place in ``info["folders"]``; 0 where there is one folder.
+        rows : array (n_spikes,) integer
+
+        Raises
+        ------
+        MissingDataError
+            The units are the templates.
+        """
+        ids = self.get_spike_template_ids()
+        if self.num_folders < 2:
+            return np.zeros(ids.size, dtype=np.int64), self.get_spike_rows()
+        first = np.array(self.info["first_template_ids"], dtype=np.int64)
+        folders = np.searchsorted(first, ids, side="right") - 1
+        return folders, as_array(self.data["spike_rows_in_folders"])
+
+    def get_parts(self) -> list[TemplatesOfFolder]:
+        """Return which templates are of which folder, on what channels; [] of one folder."""
+        if self.num_folders < 2:
+            return []
+        ends = [*self.info["first_template_ids"], self.template_ids.size]
+        channels = as_array(self.data["channels_in_folders"])
+        positions = as_array(self.data["positions_in_folders"])
+        return [
+            TemplatesOfFolder(slice(int(a), int(b)), channels[i], positions[i])
+            for i, (a, b) in enumerate(itertools.pairwise(ends))
+        ]
 
     @property
     def is_attached(self) -> bool:
@@ -364,7 +442,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
 
     def get_channel_positions(self) -> NDArray[np.floating]:
         """Positions of the channels in µm (n_channels, 2), in the precision of the file."""
-        if "channel_positions" not in self.data:
+        if "channel_positions" not in self.data:  # also of several folders
             return planar_locations(self.sorting_analyzer)
         return as_array(self.data["channel_positions"])
 
@@ -525,6 +603,22 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         return np.zeros_like(templates[0]) if template_id < 0 else templates[template_id].copy()
 
 
+def _checked_folders(checks: Checks, given: Any) -> str | list[str] | None:
+    """Return a folder, several, "auto" or None; a problem is noted."""
+    if given is None or isinstance(given, str | Path):
+        return None if given is None else str(given)
+    is_list = isinstance(given, list | tuple) and len(given) > 0
+    ok = is_list and all(isinstance(one, str | Path) and one != "auto" for one in given)
+    checks.require(
+        ok, f"kilosort_folder is {given!r}, expected 'auto', a path, a list of paths, or None"
+    )
+    if not ok:
+        return None
+    paths = [str(one) for one in given]
+    checks.require(len(set(paths)) == len(paths), f"kilosort_folder names a folder twice: {paths}")
+    return paths if len(paths) > 1 else paths[0]
+
+
 def refuse_if_lost(analyzer: Any, fault: Exception | None = None) -> None:
     """Raise where the units are not the templates, but what tells their templates was lost."""
     folders = analyzer.sorting.get_property("phy_folder")
@@ -546,13 +640,16 @@ def _count(analyzer: Any, spike_template_ids: Any, num_templates: int) -> sparse
 
 
 def _matched(
-    analyzer: SortingAnalyzer, folder: str | Path, params: dict[str, Any]
+    analyzer: SortingAnalyzer, folder: str | Path | list[str], params: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the data of an analyzer whose spikes are those of a folder; note what it says else."""
     unwhiten = params.get("unwhiten", "auto")
     if isinstance(unwhiten, bool):
         unwhiten = "auto" if unwhiten else False
-    found = attach_folder(analyzer, folder, params.get("frame_offset"), unwhiten)
+    if isinstance(folder, list):
+        found = attach_folders(analyzer, folder, unwhiten)
+    else:
+        found = attach_folder(analyzer, folder, params.get("frame_offset"), unwhiten)
     if found.changed:
         shown = "; ".join(found.changed[:10]) + ("; ..." if len(found.changed) > 10 else "")
         warnings.warn(
@@ -564,11 +661,28 @@ def _matched(
         )
     _set_labels(analyzer, found.groups)
     note_observed(analyzer, found.observed)
-    note_shanks(analyzer, found.shanks, found.assignment["folder_channels"])
-    path = found.assignment["template_info"]["phy_folder"]
-    # the same for all units: SpikeInterface keeps it through merges, unlike annotations
-    analyzer.set_sorting_property("phy_folder", np.full(len(analyzer.unit_ids), path))
+    if found.shanks.size:
+        note_shanks(analyzer, found.shanks, found.assignment["folder_channels"])
+    if isinstance(folder, list):
+        del found.assignment["folder_channels"]
+    analyzer.set_sorting_property("phy_folder", _folder_of_units(analyzer, found.assignment))
     return found.assignment
+
+
+def _folder_of_units(analyzer: SortingAnalyzer, data: dict[str, Any]) -> NDArray[np.str_]:
+    """Return the folder of each unit; "" of a unit that is of several."""
+    info = data["template_info"]
+    if "folders" not in info:
+        # the same for all units: SpikeInterface keeps it through merges, unlike annotations
+        return np.full(len(analyzer.unit_ids), info["phy_folder"])
+    folders = np.searchsorted(info["first_template_ids"], data["spike_template_ids"], side="right")
+    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
+    num_folders, num_units = len(info["folders"]), len(analyzer.unit_ids)
+    counts = np.bincount(
+        unit_index * num_folders + folders - 1, minlength=num_units * num_folders
+    ).reshape(num_units, num_folders)
+    single = (counts > 0).sum(axis=1) == 1
+    return np.where(single, np.array(info["folders"])[counts.argmax(axis=1)], "")
 
 
 def _set_labels(analyzer: Any, groups: dict[Any, str]) -> None:
@@ -586,7 +700,7 @@ def _set_labels(analyzer: Any, groups: dict[Any, str]) -> None:
 
 def attach_kilosort_folder(
     sorting_analyzer: SortingAnalyzer,
-    folder_path: str | Path,
+    folder_path: str | Path | Sequence[str | Path],
     *,
     frame_offset: int | None = None,
     unwhiten: Unwhiten | bool = "auto",
@@ -604,8 +718,8 @@ def attach_kilosort_folder(
         Gets the extension `template_assignment`, on disk too. `template_best_channels` and
         `unit_similarity` are computed again where they are there; what else depends on the
         assignment is deleted, as SpikeInterface does.
-    folder_path : str or Path
-        The folder. Nothing in it is changed.
+    folder_path : str or Path, or sequence of them
+        The folder; several as of `TemplateAssignment`. Nothing in it is changed.
     frame_offset, unwhiten
         As of `TemplateAssignment`.
 
@@ -637,7 +751,7 @@ def attach_kilosort_folder(
     params = TemplateAssignment(sorting_analyzer)
     params._kept = {}
     checked = params._set_params(folder_path, frame_offset, unwhiten)
-    data = _matched(sorting_analyzer, folder_path, checked)
+    data = _matched(sorting_analyzer, checked["kilosort_folder"], checked)
     again = _params_of_children(sorting_analyzer)
     found = replace_extension(sorting_analyzer, "template_assignment", data, checked)
     for name, its in again.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.template_assignment import (
     IDENTITY,
     TemplateAssignment,
+    TemplatesOfFolder,
     assignment_of_named_folder,
 )
 from si_curation.kernels.channels import neighbourhood, rank_channels
@@ -279,15 +281,31 @@ def phy_best_channels(
     MissingDataError
         The analyzer has neither "templates" nor "template_assignment", or not those of `source`.
     """
-    found = _templates_of(analyzer, source)
-    columns, shanks = found.columns, shanks_of(analyzer)
-    if columns is None:
-        ranked = _rank(found, shanks, num_channels, amplitude_threshold, same_shank)
-    else:
-        on_columns = found.on_columns(columns)
-        ranked = _rank(on_columns, shanks[columns], num_channels, amplitude_threshold, same_shank)
-        ranked = np.append(columns, -1)[ranked]
+    found, shanks = _templates_of(analyzer, source), shanks_of(analyzer)
+    ranks = [
+        _rank_on_columns(one, shanks, num_channels, amplitude_threshold, same_shank)
+        for one in found.by_folder()
+    ]
+    width = max(one.shape[1] for one in ranks)
+    ranked = np.concatenate(
+        [np.pad(one, ((0, 0), (0, width - one.shape[1])), constant_values=-1) for one in ranks]
+    )
     return ChannelRanking(ranked, found.amplitudes, TemplateIds(found.template_of_unit))
+
+
+def _rank_on_columns(
+    found: _Templates,
+    shanks: NDArray,
+    num_channels: int,
+    amplitude_threshold: float,
+    same_shank: bool,
+) -> NDArray[np.int64]:
+    columns = found.columns
+    if columns is None:
+        return _rank(found, shanks, num_channels, amplitude_threshold, same_shank)
+    on_columns = found.on_columns(columns)
+    ranked = _rank(on_columns, shanks[columns], num_channels, amplitude_threshold, same_shank)
+    return np.append(columns, -1)[ranked]
 
 
 def _rank(
@@ -320,6 +338,22 @@ class _Templates(NamedTuple):
     positions: NDArray  # (n_channels, 2)
     channel_order: NDArray | None = None  # (n_templates, n_loc): of sparse templates in the file
     columns: NDArray | None = None  # the channels of the folder in its order; None: as they are
+    parts: Sequence[TemplatesOfFolder] = ()  # where the templates are of several folders
+
+    def by_folder(self) -> list[_Templates]:
+        """Return the templates of each folder, on its channels."""
+        return [self] if not self.parts else [self._of(part) for part in self.parts]
+
+    def _of(self, part: TemplatesOfFolder) -> _Templates:
+        ids = part.template_ids
+        return self._replace(
+            amplitudes=self.amplitudes[ids],
+            support=None if self.support is None else self.support[ids],
+            positions=part.positions,
+            channel_order=None if self.channel_order is None else self.channel_order[ids],
+            columns=_in_order_of_folder(part.channels),
+            parts=(),
+        )
 
     def on_columns(self, columns: NDArray) -> _Templates:
         """Return the same on some channels in another order."""
@@ -337,7 +371,10 @@ def _columns_of_folder(assignment: TemplateAssignment) -> NDArray | None:
     """Return the channels in the order of the folder, which the order of equal ones hangs on."""
     if not assignment.is_from_folder:
         return None
-    channels = assignment.get_folder_channels()
+    return _in_order_of_folder(assignment.get_folder_channels())
+
+
+def _in_order_of_folder(channels: NDArray[np.integer]) -> NDArray | None:
     columns = np.argsort(channels, kind="stable")
     columns = columns[channels[columns] >= 0]
     return None if np.array_equal(columns, np.arange(channels.size)) else columns
@@ -354,7 +391,7 @@ def resolve_source(analyzer: SortingAnalyzer, source: Source) -> Literal["sorter
     if source == "analyzer":
         return "analyzer"
     assignment = assignment_of_named_folder(analyzer)
-    if assignment is not None and assignment.is_from_folder:
+    if assignment is not None and assignment.is_from_sorter:
         return "sorter"
     if source == "sorter":
         raise MissingDataError(
@@ -382,6 +419,7 @@ def _templates_of(analyzer: SortingAnalyzer, source: Source) -> _Templates:
             assignment.get_channel_positions(),
             assignment.get_template_channels(),
             _columns_of_folder(assignment),
+            assignment.get_parts(),
         )
     extension = analyzer.get_extension("templates")
     if extension is None:

@@ -343,6 +343,39 @@ def find_offsets(
     >>> find_offsets(np.array([2, 5, 6]), np.array([3, 6, 7]))
     array([], dtype=int64)
     """
+    offsets = _offsets_of_first(samples, file_samples)
+    return offsets[(offsets > 0) & (file_samples[:1].astype(np.int64).sum() < offsets)]
+
+
+def find_starts(
+    samples: NDArray[np.integer], file_samples: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return at which samples the files may begin, if the last spikes are of them.
+
+    Parameters
+    ----------
+    samples, file_samples : array (n,), (n_rows,) integer
+        Ascending.
+
+    Returns
+    -------
+    array (n_starts,) int64
+        Samples of the spikes that are sample 0 of the files, at which as many of the last spikes as
+        possible, up to 64, are in the files.
+
+    Examples
+    --------
+    >>> find_starts(np.array([2, 5, 106, 111]), np.array([3, 6, 11, 30]))
+    array([100])
+    """
+    last = np.asarray(samples[-_NUM_PROBED:]).astype(np.int64)
+    return _offsets_of_first(-last[::-1], -file_samples.astype(np.int64)[::-1], all_of_them=False)
+
+
+def _offsets_of_first(
+    samples: NDArray[np.integer], file_samples: NDArray[np.integer], all_of_them: bool = True
+) -> NDArray[np.int64]:
+    """Return the offsets at which the first spikes are in the files: all, or those up to one."""
     if len(samples) == 0 or len(file_samples) == 0:
         return np.zeros(0, dtype=np.int64)
     first = samples[:_NUM_PROBED].astype(np.int64)
@@ -350,5 +383,8 @@ def find_offsets(
     offsets = np.unique(values - first[0])
     for sample in first[1:]:
         places = np.searchsorted(values, offsets + sample)
-        offsets = offsets[values[np.minimum(places, values.size - 1)] == offsets + sample]
-    return offsets[(offsets > 0) & (values[0] < offsets)]
+        left = offsets[values[np.minimum(places, values.size - 1)] == offsets + sample]
+        if not left.size and not all_of_them:
+            break
+        offsets = left
+    return offsets

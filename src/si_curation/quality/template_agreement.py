@@ -133,7 +133,7 @@ def has_both_kinds(sorting_analyzer: SortingAnalyzer) -> bool:
 
 def _both_kinds(analyzer: SortingAnalyzer) -> _BothKinds:
     assignment = assignment_of_named_folder(analyzer)
-    if assignment is None or not assignment.is_from_folder:
+    if assignment is None or not assignment.is_from_sorter:
         raise MissingDataError(
             "compare_templates needs the sorter's templates, and no Kilosort folder of this "
             "analyzer is known; attach one with attach_kilosort_folder(analyzer, folder)"

@@ -7,7 +7,7 @@ the unit is seen to have spikes of. Nothing is attached by half.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -96,24 +96,26 @@ def attach_folder(
     """
     content = read_content(local_path(folder_path, "folder_path"))  # first: it may change meanwhile
     with read_phy_folder(folder_path, sampling_frequency=analyzer.sampling_frequency) as folder:
-        _check_rate(analyzer, folder)
+        check_rate(analyzer, folder)
         channels = match_channels_of_analyzer(analyzer, folder)
-        spikes = _FileSpikes.of(folder)
+        spikes = FileSpikes.of(folder)
         matched = _match(analyzer, spikes, frame_offset, folder)
         template_ids = take_rows(folder.spike_templates, FileRows(matched.rows), np.int32)
-        templates = make_sorter_templates(folder, unwhiten, _gains(analyzer, channels, folder))
+        templates = make_sorter_templates(folder, unwhiten, gains_of(analyzer, channels, folder))
         data = assignment_of_folder(
             folder, templates, FileRows(matched.rows), TemplateIds(template_ids), channels
         )
         data["template_info"]["read_content"] = content
         data["template_info"].update(attached=True, frame_offset=matched.offset)
-        groups, changed = _compare_clusters(analyzer, folder, matched.rows)
+        unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
+        groups, changed = compare_clusters(analyzer, folder, matched.rows, unit_index)
         observed = observed_text_after(folder, analyzer, matched.offset)
         shanks = np.array(shanks_of_folder(folder))
     return AttachedFolder(data, groups, changed, observed, shanks)
 
 
-def _check_rate(analyzer: SortingAnalyzer, folder: PhyFolder) -> None:
+def check_rate(analyzer: SortingAnalyzer, folder: PhyFolder) -> None:
+    """Raise where the sampling frequency is another one."""
     ours, its = float(analyzer.sampling_frequency), folder.params.get("sample_rate")
     if isinstance(its, int | float) and not np.isclose(ours, its, rtol=1e-5, atol=1e-2):
         raise ParameterError(
@@ -122,7 +124,7 @@ def _check_rate(analyzer: SortingAnalyzer, folder: PhyFolder) -> None:
         )
 
 
-def _gains(
+def gains_of(
     analyzer: SortingAnalyzer, channels: NDArray[np.int32], folder: PhyFolder
 ) -> NDArray[np.float64] | None:
     """Return the gain of each channel of the folder, where the analyzer is in µV."""
@@ -136,7 +138,7 @@ def _gains(
     return np.where(np.isnan(gains), np.nanmedian(gains), gains)
 
 
-class _FileSpikes(NamedTuple):
+class FileSpikes(NamedTuple):
     """The spikes of a folder in the order of their samples."""
 
     samples: NDArray[np.int64]
@@ -145,44 +147,90 @@ class _FileSpikes(NamedTuple):
     order: NDArray[np.int64] | None  # row in the files of each; None: as they are
 
     @staticmethod
-    def of(folder: PhyFolder) -> _FileSpikes:
+    def of(folder: PhyFolder) -> FileSpikes:
+        """Return the spikes of a folder."""
         arrays = [
             np.asarray(one)
             for one in (folder.spike_samples, folder.spike_clusters, folder.spike_templates)
         ]
         if folder.spikes_are_sorted:
-            return _FileSpikes(arrays[0], arrays[1], arrays[2], None)
+            return FileSpikes(arrays[0], arrays[1], arrays[2], None)
         order = np.argsort(arrays[0], kind="stable")
-        return _FileSpikes(arrays[0][order], arrays[1][order], arrays[2][order], order)
+        return FileSpikes(arrays[0][order], arrays[1][order], arrays[2][order], order)
 
 
-class _Match(NamedTuple):
+class Match(NamedTuple):
+    """Rows of spikes in the files of a folder, and the sample of it that is sample 0."""
+
     rows: NDArray[np.integer]  # (n_spikes,) row in the files
     offset: int
 
 
-def _match(
-    analyzer: SortingAnalyzer, spikes: _FileSpikes, frame_offset: int | None, folder: PhyFolder
-) -> _Match:
-    vector = spike_vector_of(analyzer.sorting)
-    samples = _samples_of_recording(analyzer, vector)
-    clusters = clusters_of_units(analyzer)
-    best: tuple[int, int, SampleMatch] | None = None
-    for offset in _offsets(analyzer, samples, spikes, frame_offset):
-        rows = _rows_by_cluster(vector["unit_index"], samples, clusters, spikes, offset)
-        open_ones = SampleMatch(0, 0)
+class Unmatched(NamedTuple):
+    """What is left open at the offset at which the least is.
+
+    Attributes
+    ----------
+    offset : int
+    left : SampleMatch
+    """
+
+    offset: int
+    left: SampleMatch
+
+
+def match_spikes(
+    samples: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    clusters: NDArray[np.int64],
+    spikes: FileSpikes,
+    offsets: Iterable[int],
+) -> Match | Unmatched:
+    """Return the rows of spikes in the files of a folder, where all of them are certain.
+
+    Parameters
+    ----------
+    samples, unit_index : array (n_spikes,) integer
+        Samples ascending.
+    clusters : array (n_units,) int64
+        That units say they are; -1 for none.
+    spikes : FileSpikes
+    offsets : iterable of int
+        Samples of the folder that may be sample 0 of the spikes, in the order to try them.
+
+    Returns
+    -------
+    Match or Unmatched
+    """
+    best: Unmatched | None = None
+    for offset in offsets:
+        rows = _rows_by_cluster(unit_index, samples, clusters, spikes, offset)
+        left = SampleMatch(0, 0)
         if rows.size and rows.min() < 0:
-            open_ones = match_by_sample(rows, samples, vector["unit_index"], *spikes[:3], offset)
-        left = open_ones.missing + open_ones.ambiguous
-        if not left:
+            left = match_by_sample(rows, samples, unit_index, *spikes[:3], offset)
+        if not sum(left):
             if spikes.order is not None:
                 rows = spikes.order[rows].astype(rows.dtype)
-            return _Match(rows, offset)
-        if best is None or left < best[0]:
-            best = left, offset, open_ones
+            return Match(rows, offset)
+        if best is None or sum(left) < sum(best.left):
+            best = Unmatched(offset, left)
     if best is None:
         raise RuntimeError("there is always an offset to try")
-    _refuse(folder, analyzer, best[1], best[2], frame_offset)
+    return best
+
+
+def _match(
+    analyzer: SortingAnalyzer, spikes: FileSpikes, frame_offset: int | None, folder: PhyFolder
+) -> Match:
+    vector = spike_vector_of(analyzer.sorting)
+    samples = samples_of_recording(analyzer, vector)
+    offsets = _offsets(analyzer, samples, spikes, frame_offset)
+    found = match_spikes(
+        samples, vector["unit_index"], clusters_of_units(analyzer), spikes, offsets
+    )
+    if isinstance(found, Match):
+        return found
+    _refuse(folder, analyzer, found.offset, found.left, frame_offset)
 
 
 def _refuse(
@@ -199,7 +247,8 @@ def _refuse(
         if is_joined(analyzer):
             text += (
                 "; the recording is put together from several, and of sortings that were appended "
-                "or concatenated only the first folder is known: make an analyzer of each"
+                "or concatenated only the first folder is known: give all of them in their order, "
+                "kilosort_folder=[...]"
             )
         raise ParameterError(text)
     raise ParameterError(
@@ -209,7 +258,7 @@ def _refuse(
     )
 
 
-def _samples_of_recording(analyzer: SortingAnalyzer, vector: NDArray[np.void]) -> NDArray:
+def samples_of_recording(analyzer: SortingAnalyzer, vector: NDArray[np.void]) -> NDArray:
     """Return the sample of each spike from the beginning of the first segment."""
     num_segments = analyzer.get_num_segments()
     if num_segments == 1:
@@ -242,7 +291,7 @@ def _whole(value: Any) -> int:
 
 
 def _offsets(
-    analyzer: SortingAnalyzer, samples: NDArray, spikes: _FileSpikes, asked: int | None
+    analyzer: SortingAnalyzer, samples: NDArray, spikes: FileSpikes, asked: int | None
 ) -> Iterator[int]:
     """Yield the offsets to try: the one asked for, else those known of slices, else those found."""
     if asked is not None:
@@ -257,7 +306,7 @@ def _rows_by_cluster(
     unit_index: NDArray,
     samples: NDArray,
     clusters: NDArray[np.int64],
-    spikes: _FileSpikes,
+    spikes: FileSpikes,
     offset: int,
 ) -> NDArray[np.integer]:
     """Return the rows of the units of which every spike is a row of the unit's cluster."""
@@ -269,13 +318,16 @@ def _rows_by_cluster(
     return rows
 
 
-def _compare_clusters(
-    analyzer: SortingAnalyzer, folder: PhyFolder, rows: NDArray[np.integer]
+def compare_clusters(
+    analyzer: SortingAnalyzer,
+    folder: PhyFolder,
+    rows: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
 ) -> tuple[dict[Any, str], tuple[str, ...]]:
     """Return the groups of units that are clusters, and what units and clusters differ in."""
     clusters, small_ids = with_small_ids(folder.spike_clusters, folder.cluster_ids)
     counts = contingency_table(
-        spike_vector_of(analyzer.sorting)["unit_index"],
+        unit_index,
         take_rows(clusters, FileRows(rows)),
         len(analyzer.unit_ids),
         int(small_ids.max(initial=-1)) + 1,

@@ -11,7 +11,6 @@ from spikeinterface.core import BaseSorting, SortingAnalyzer
 from si_curation._spikeinterface import arguments_of
 from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, SiCurationError, SiCurationWarning
-from si_curation.phy.folder import read_phy_folder
 
 _SHOWN = 10
 _SURE_TRACES = ("original_cluster_id",)
@@ -141,29 +140,18 @@ def describe_trace(trace: str) -> str:
         f"the units have the property {trace} of a Kilosort folder, but which folder that is was "
         "lost (SpikeInterface drops it where sortings of several folders are aggregated, and where "
         "an analyzer is merged or split); give it: attach_kilosort_folder(analyzer, folder), or "
+        "attach_kilosort_folder(analyzer, [folder, folder]) of several, or "
         "kilosort_folder=None if the units are the templates"
     )
 
 
-def describe_folder(folder: str | Path) -> str:
-    """Return a folder with what it holds, as text."""
-    try:
-        with read_phy_folder(folder) as found:
-            return (
-                f"{folder} ({found.num_spikes} spikes of {found.cluster_ids.size} clusters, "
-                f"{found.num_templates} templates)"
-            )
-    except SiCurationError as fault:
-        return f"{folder} (cannot be read: {fault})"
-
-
-def single_folder_named_by(analyzer: SortingAnalyzer) -> str | None:
-    """Return the folder that a sorting names; None where it names none.
+def folders_to_attach(analyzer: SortingAnalyzer) -> str | list[str] | None:
+    """Return the folder that a sorting names, or several; None where it names none.
 
     Raises
     ------
     MissingDataError
-        It names several, or one of which nothing is left but its cluster ids.
+        It names none, and the units have cluster ids of one.
 
     Warns
     -----
@@ -171,14 +159,8 @@ def single_folder_named_by(analyzer: SortingAnalyzer) -> str | None:
         Units have columns of Kilosort's tables, and nothing names a folder.
     """
     named = folders_named_by(analyzer)
-    if len(named) > 1:
-        shown = "; ".join(describe_folder(one) for one in named[:_SHOWN])
-        raise MissingDataError(
-            f"the sorting is put together from {len(named)} Kilosort folders, and only one can be "
-            f"attached: {shown}. Make an analyzer of each and curate it alone; if all spikes are "
-            "from one of them, give it: kilosort_folder=...; or give kilosort_folder=None (the "
-            "units are the templates)"
-        )
+    if named:
+        return named if len(named) > 1 else named[0]
     trace = trace_of_unnamed_folder(analyzer)
     if trace is not None and trace in _SURE_TRACES:
         raise MissingDataError(describe_trace(trace))
@@ -188,4 +170,4 @@ def single_folder_named_by(analyzer: SortingAnalyzer) -> str | None:
             SiCurationWarning,
             stacklevel=4,
         )
-    return named[0] if named else None
+    return None

@@ -306,6 +306,39 @@ def observed_text_after(folder: PhyFolder, analyzer: SortingAnalyzer, offset: in
     return json.dumps(rows) if rows and rows != whole else None
 
 
+def observed_text_of_parts(
+    analyzer: SortingAnalyzer,
+    parts: Sequence[tuple[PhyFolder, int, tuple[int, int] | None]],
+) -> str | None:
+    """Return the same where there are several folders, each with its offset and its span.
+
+    Without spans they are on one clock, and what any of them sorted was observed.
+    """
+    lengths = [int(analyzer.get_num_samples(i)) for i in range(analyzer.get_num_segments())]
+    total, rows = sum(lengths), []
+    for folder, offset, span in parts:
+        first, last = span or (0, total)
+        start, stop = sorted_part(folder) or (0, None)
+        rows.append(
+            [
+                0,
+                max(first, start - offset, 0),
+                min(last, total, total if stop is None else stop - offset),
+            ]
+        )
+    found = joined_periods(np.array([row for row in rows if row[1] < row[2]], dtype=np.int64))
+    if found.tolist() == [[0, 0, total]]:
+        return None
+    of_segments, begin = [], 0
+    for segment, length in enumerate(lengths):
+        for _, start, stop in found.tolist():
+            low, high = max(start - begin, 0), min(stop - begin, length)
+            if low < high:
+                of_segments.append([segment, low, high])
+        begin += length
+    return json.dumps(of_segments) if of_segments else None
+
+
 def sorted_part(folder: PhyFolder) -> tuple[int, int | None] | None:
     """Return first sample, and sample after the last (None: the end), that Kilosort 4 sorted.
 

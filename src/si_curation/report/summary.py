@@ -61,7 +61,7 @@ def session_facts(context: ReportContext) -> list[tuple[str, str]]:
 def _templates(context: ReportContext) -> str:
     """Return what was done to the sorter's templates; "" where there are none of a folder."""
     assignment = context.extension("template_assignment")
-    if assignment is None or not assignment.is_from_folder:
+    if assignment is None or not assignment.is_from_sorter:
         return ""
     return describe_unwhitening(assignment.info["unwhitening"], assignment.info["units"])
 

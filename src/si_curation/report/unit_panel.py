@@ -165,7 +165,7 @@ class UnitPanels:
         """Return what the first waveform is, for the title of the panel."""
         if self._templates_of_units and self._assignment is not None:
             return "Mean of the traces"
-        is_sorters = self._assignment is not None and self._assignment.is_from_folder
+        is_sorters = self._assignment is not None and self._assignment.is_from_sorter
         of_sorter = f" ({self._assignment.source})" if is_sorters else ""
         return f"Template {self._name_of_template(template_id)}{of_sorter}"
 

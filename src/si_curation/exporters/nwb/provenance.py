@@ -218,7 +218,7 @@ def _steps_before(analyzer: SortingAnalyzer, has_steps: bool) -> list[dict[str, 
     source: Any = analyzer
     if has_steps:  # the units are those after the session, so look at the folder
         source = Path(str(assignment.info.get("phy_folder", "")))
-        if assignment.source == "identity" or not source.is_dir():
+        if not assignment.is_from_folder or not source.is_dir():
             return []
     try:
         table = reconstruct_lineage(

@@ -197,7 +197,7 @@ def _clusters_in_folder(
 ) -> tuple[NDArray, NDArray] | None:
     """Return the same from ``spike_clusters.npy``; None where the folder is gone or another one."""
     folder_path = Path(str(assignment.info.get("phy_folder", "")))
-    if not folder_path.is_dir():
+    if not assignment.is_from_folder or not folder_path.is_dir():
         return None
     try:
         rows = assignment.get_spike_rows()
