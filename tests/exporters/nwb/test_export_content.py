@@ -9,6 +9,7 @@ import numpy as np
 import pynwb
 import pytest
 from pynwb import NWBHDF5IO
+from spikeinterface.core import NumpySorting, create_sorting_analyzer, generate_recording
 
 import si_curation as sic
 from helpers.nwb_analyzers import make_analyzer, small_analyzer
@@ -18,11 +19,44 @@ from helpers.nwb_reading import (
     export,
     messages_of,
 )
+from si_curation.exporters.nwb.spikes import is_in_uv
 
 pytestmark = pytest.mark.usefixtures("quiet_pynwb")
 
 
 # ---------------------------------------------------------------------------------------- content
+
+
+@pytest.mark.parametrize("dialect", ["kilosort2.5", "kilosort3.0.2"])
+@pytest.mark.slow
+def test_whitened_templates_are_no_volts(tmp_path, simulate, dialect):
+    """Kilosort 2.5 and 3 do not write their whitening: no gain makes volts of what they wrote."""
+    truth = simulate(dialect, num_templates=4, num_channels=8, num_spikes=400, duration_s=5.0)
+    with pytest.warns(sic.SiCurationWarning, match="puts nothing into µV"):
+        analyzer = sic.read_kilosort_as_analyzer(truth.folder, gain_to_uV=0.195)
+    path = export(analyzer, tmp_path / "out.nwb", t_start=0.0, per_spike=("amplitudes",))
+    content = Content(path)
+    assert "waveform_mean" not in content.colnames
+    assert "ks_amplitudes" in content.colnames
+    assert not [name for name in content.colnames if "uV" in name]
+
+
+@pytest.mark.slow
+def test_amplitudes_of_a_recording_are_volts_with_whitened_templates_attached(simulate):
+    truth = simulate("kilosort2.5", num_templates=4, num_channels=8, num_spikes=400, duration_s=5.0)
+    recording = generate_recording(num_channels=8, durations=[5.0], sampling_frequency=30_000.0)
+    recording.set_channel_gains(0.195)
+    recording.set_channel_offsets(0.0)
+    recording.set_dummy_probe_from_locations(truth.channel_positions)
+    order = np.argsort(truth.spike_samples, kind="stable")
+    sorting = NumpySorting.from_samples_and_labels(
+        [truth.spike_samples[order]], [truth.spike_clusters[order]], 30_000.0
+    )
+    analyzer = create_sorting_analyzer(sorting, recording, sparse=False, return_in_uV=True)
+    analyzer.compute(["random_spikes", "templates", "spike_amplitudes"])
+    sic.attach_kilosort_folder(analyzer, truth.folder)
+    assert analyzer.get_extension("template_assignment").info["units"] == "whitened"
+    assert is_in_uv(analyzer)
 
 
 @pytest.mark.slow

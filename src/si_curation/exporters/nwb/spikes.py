@@ -207,9 +207,9 @@ def check_per_spike(wanted: Any) -> tuple[str, ...]:
 def is_in_uv(analyzer: SortingAnalyzer) -> bool:
     """Return whether templates and amplitudes of an analyzer are in µV, not in unknown units."""
     assignment = analyzer.get_extension("template_assignment")
-    if assignment is not None and assignment.info.get("units") != "uV":
-        return False
-    return bool(analyzer.return_in_uV)
+    # those of an analyzer that a folder was attached to are of its recording
+    of_folder = assignment is not None and not assignment.is_attached
+    return bool(analyzer.return_in_uV) and (not of_folder or assignment.info.get("units") == "uV")
 
 
 def _column(name: str, data: NDArray) -> PerSpike:
