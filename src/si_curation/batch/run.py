@@ -177,7 +177,7 @@ def run_batch(
     options = Options(
         num_threads, overwrite, retry_failed, uuid.uuid4().hex, trust_analyzers=trust_analyzers
     )
-    with _prepared(output_folder, sessions, checked) as batch:
+    with _prepared(output_folder, sessions, checked, client is None) as batch:
         with (
             _running(sessions, batch, options, client, num_workers) as outcomes,
             tqdm(total=len(sessions), desc="sessions", disable=not progress_bar) as bar,
@@ -277,9 +277,12 @@ def _check_arguments(
 
 @contextmanager
 def _prepared(
-    output_folder: str | Path, sessions: Sequence[SessionInput], recipe: Recipe
+    output_folder: str | Path,
+    sessions: Sequence[SessionInput],
+    recipe: Recipe,
+    workers_are_own: bool = True,
 ) -> Iterator[BatchFolder]:
-    """Be the only batch of an output folder; leave nothing unfinished in it."""
+    """Be the only batch of an output folder; leave nothing unfinished in it of its own workers."""
     folder = local_path(output_folder, "output_folder").resolve()
     batch = BatchFolder(folder)
     if folder.exists() and not folder.is_dir():
@@ -305,5 +308,5 @@ def _prepared(
             yield batch
         finally:
             with uninterrupted():
-                for session in sessions:  # of workers that were stopped
+                for session in sessions if workers_are_own else ():  # they are stopped by now
                     remove_unfinished_folders(batch.outputs_of(session.name))

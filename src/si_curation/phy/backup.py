@@ -182,7 +182,7 @@ def _settle(folder: Path) -> None:
             write_file(backup / _RESTORED, b"", sync=True)
         else:
             write_file(backup / _DONE, b"", sync=True)
-        _remove_unfinished(folder)
+    _remove_unfinished(folder)
 
 
 def half_done_change(folder: Path) -> str | None:
@@ -436,9 +436,11 @@ def _remove_backup(backup: Path) -> None:
 def _remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left: new files, and backups that were not complete."""
     for path in folder.iterdir():
-        if is_temporary(path.name, own=True) and path.is_file():
+        is_other = ".json." in path.name  # a curation that spikeinterface-gui may be saving
+        if is_temporary(path.name, own=True) and not is_other and path.is_file():
             path.unlink(missing_ok=True)
-    for path in (folder / BACKUP_FOLDER).iterdir():
+    root = folder / BACKUP_FOLDER
+    for path in root.iterdir() if root.is_dir() else ():
         if is_temporary(path.name) and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
 
