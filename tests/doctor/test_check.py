@@ -248,6 +248,7 @@ def test_settings_that_change_what_numbers_mean(simulate):
 # ------------------------------------------------------------- what is wrong with nothing
 
 
+@pytest.mark.slow
 def test_a_contamination_of_100_is_no_estimate_until_kilosort3(simulate, tmp_path, shared_data):
     found = {f.check: f for f in examine(shared_data / "ks25_example")}["contamination_range"]
     assert found.severity == "info"
@@ -302,6 +303,7 @@ def test_metrics_of_the_allen_pipeline_are_no_fault(simulate, tmp_path, curation
     assert len(sic.read_phy_folder(folder).findings) == 0
 
 
+@pytest.mark.slow
 def test_tables_that_differ_are_one_warning_each(simulate, tmp_path):
     folder = with_metrics_of_the_allen_pipeline(simulate, tmp_path, [("merge", [1, 2])])
     table = pd.read_csv(folder / "metrics.csv", index_col=0)
@@ -313,6 +315,7 @@ def test_tables_that_differ_are_one_warning_each(simulate, tmp_path):
     assert "and 12 more" in found[0].what
 
 
+@pytest.mark.slow
 def test_a_value_that_only_the_other_table_has_is_told(simulate, tmp_path):
     truth = simulate("kilosort2", num_templates=4, num_channels=8, num_spikes=900, seed=1)
     folder = shutil.copytree(truth.folder, tmp_path / "sorted")
@@ -322,7 +325,10 @@ def test_a_value_that_only_the_other_table_has_is_told(simulate, tmp_path):
     assert found.evidence["clusters"] == [2]
 
 
-@pytest.mark.parametrize("dialect", ["kilosort1.0", "kilosort2", "kilosort4"])
+@pytest.mark.parametrize(
+    "dialect",
+    [*(pytest.param(f"kilosort{n}", marks=pytest.mark.slow) for n in ("1.0", "2")), "kilosort4"],
+)
 def test_the_inverse_of_a_probe_that_was_cut_stays_as_it_is(simulate, tmp_path, dialect):
     """It is a part of the inverse of the whole: making it anew would be wrong."""
     truth = simulate(dialect, num_templates=6, num_channels=48, num_spikes=1500, seed=2)
@@ -352,6 +358,7 @@ def test_the_inverse_of_a_probe_that_was_cut_stays_as_it_is(simulate, tmp_path, 
     assert "remove" not in found.advice
 
 
+@pytest.mark.slow
 def test_few_spikes_matter_where_the_unit_is_called_good(simulate, tmp_path):
     truth = simulate(num_templates=4, num_channels=8, num_spikes=3000, seed=1)
     folder = shutil.copytree(truth.folder, tmp_path / "sorted")

@@ -15,7 +15,14 @@ WITH_SCALE = ("kilosort4.0.0", "kilosort4.0.2", "kilosort4.0.6")
 KILOSORT4 = tuple(name for name in VERSION_DIALECT_NAMES if name.startswith("kilosort4"))
 
 
-@pytest.fixture(scope="module", params=VERSION_DIALECT_NAMES)
+QUICK = ("kilosort1.0", "kilosort3.0.2", "kilosort4.0.2")
+
+
+def slow_but(names, quick):
+    return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
+
+
+@pytest.fixture(scope="module", params=slow_but(VERSION_DIALECT_NAMES, QUICK))
 def version(request, simulate):
     return simulate(request.param, **SMALL)
 
@@ -80,7 +87,7 @@ def test_the_doctor_finds_nothing_wrong(version):
     assert [str(f) for f in findings if f.severity != "info"] == []
 
 
-@pytest.mark.parametrize("dialect", WITH_SCALE)
+@pytest.mark.parametrize("dialect", slow_but(WITH_SCALE, QUICK))
 def test_what_phy_shows_of_a_scale_is_there_too(simulate, dialect):
     truth = simulate(dialect, **SMALL)
     found = assignment_of(truth.folder, unwhiten="phy")
@@ -111,7 +118,9 @@ def test_the_doctor_says_which_matrix_is_used(simulate, tmp_path):
     assert "put whitening_mat_dat.npy back" in found.advice
 
 
-@pytest.mark.parametrize("fault", ["truncated", "identity", "other shape"])
+@pytest.mark.parametrize(
+    "fault", slow_but(["truncated", "identity", "other shape"], ("truncated",))
+)
 def test_a_matrix_that_cannot_be_used_is_left_out(simulate, tmp_path, fault):
     folder = shutil.copytree(simulate("kilosort4.0.2", **SMALL).folder, tmp_path / "copy")
     path = folder / "whitening_mat_dat.npy"
@@ -175,6 +184,7 @@ def test_merges_of_this_package_keep_the_templates(first_version, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_later_version_that_lost_a_file_is_not_taken_for_it(simulate, tmp_path):
     truth = simulate("kilosort4", **SMALL, curation=[("merge", [1, 3])])
     folder = shutil.copytree(truth.folder, tmp_path / "copy")

@@ -104,7 +104,9 @@ def test_without_a_whitening_matrix_templates_of_kilosort4_stay_whitened(folder,
 # ------------------------------------------------------------ whitening that is not in the folder
 
 
-@pytest.mark.parametrize("dialect", ["kilosort2.5", "kilosort3"])
+@pytest.mark.parametrize(
+    "dialect", ["kilosort2.5", pytest.param("kilosort3", marks=pytest.mark.slow)]
+)
 def test_a_scale_in_place_of_the_whitening_is_no_unwhitening(simulate, dialect):
     truth = simulate(dialect, **PLAIN)
     plain = sic.read_kilosort_as_analyzer(truth.folder)
@@ -126,6 +128,7 @@ def test_a_scale_in_place_of_the_whitening_is_no_unwhitening(simulate, dialect):
     assert not sic.read_phy_folder(truth.folder).can_be_unwhitened
 
 
+@pytest.mark.slow
 def test_a_recording_with_gains_puts_whitened_templates_into_no_uv(simulate):
     truth = simulate("kilosort2.5", **PLAIN)
     recording = generate_recording(num_channels=12, durations=[4.0], sampling_frequency=30_000.0)
@@ -137,6 +140,7 @@ def test_a_recording_with_gains_puts_whitened_templates_into_no_uv(simulate):
     assert found.get_extension("template_assignment").info["units"] == "whitened"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["kilosort1", "kilosort2"])
 def test_without_whitening_files_templates_of_kilosort_are_whitened(
     simulate, tmp_path, caplog, dialect

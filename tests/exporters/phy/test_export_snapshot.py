@@ -50,7 +50,7 @@ def test_the_sorters_columns_are_in_the_snapshot(folder):
     assert {columns_of(folder)[name][1] for name in SORTERS} == {"cluster_info.tsv"}
 
 
-@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("in_place", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_after_one_label(folder, tmp_path, in_place):
     before = columns_of(folder)
     analyzer = sic.read_kilosort_as_analyzer(folder)
@@ -78,6 +78,7 @@ def test_after_a_merge(folder, tmp_path):
     check_kept(exported, before, gone=[2, 3], changed=[new])
 
 
+@pytest.mark.slow
 def test_an_export_without_changes_copies_the_snapshot(folder, tmp_path):
     exported = sic.export_to_phy(sic.read_kilosort_as_analyzer(folder), tmp_path / "exported")
     theirs = {path.name: path.read_bytes() for path in folder.glob("*.tsv")}
@@ -103,6 +104,7 @@ def test_the_snapshot_written_anew(folder):
     assert set(SORTERS) <= set(header)
 
 
+@pytest.mark.slow
 def test_a_stale_snapshot_gives_no_rows_of_clusters_that_are_gone(folder, tmp_path):
     text = (folder / "cluster_info.tsv").read_text(encoding="utf-8")
     lines = text.splitlines()
@@ -115,6 +117,7 @@ def test_a_stale_snapshot_gives_no_rows_of_clusters_that_are_gone(folder, tmp_pa
     assert 77 not in columns_of(exported)["Amplitude"][0]
 
 
+@pytest.mark.slow
 def test_groups_that_only_the_snapshot_has(folder, tmp_path):
     (folder / "cluster_group.tsv").unlink()
     assert sic.read_phy_folder(folder).groups[6] == "good"
