@@ -270,6 +270,42 @@ def test_concatenated_without_the_recording(two, recordings):
     check_spikes(analyzer, two, starts)
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("how", ["aggregated", "concatenated"])
+def test_slices(two, recordings, how, known):
+    sorting, recording, starts = joined(two, recordings, how)
+    if not known:  # nor is where the second one begins
+        recording = recording_of_folder(two[0], recording.get_num_samples())
+    begin, n = 4000, sorting.to_spike_vector()["sample_index"][-1] - 300
+    analyzer = sc.create_sorting_analyzer(
+        sorting.frame_slice(begin, n), recording.frame_slice(begin, n), sparse=False
+    )
+    sic.attach_kilosort_folder(analyzer, two)
+    check_spikes(analyzer, two, [start - begin for start in starts])
+
+
+def test_sliced_before_and_after(two, recordings):
+    parts, begin = [], 3000
+    ids = np.intersect1d(*(read_phy(folder).unit_ids for folder in two))
+    lengths = [one.get_num_samples() for one in recordings]
+    for folder, length in zip(two, lengths, strict=True):
+        parts.append(read_phy(folder).select_units(ids).frame_slice(begin, length))
+    recording = sc.concatenate_recordings(
+        [one.frame_slice(begin, n) for one, n in zip(recordings, lengths, strict=True)]
+    )
+    sorting = sc.concatenate_sortings(parts, total_samples_list=[n - begin for n in lengths])
+    analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=False)
+    sic.attach_kilosort_folder(analyzer, two)
+    check_spikes(analyzer, two, [-begin, lengths[0] - 2 * begin])
+    only_second = lengths[0] - begin + 500
+    n = recording.get_num_samples()
+    cut = sc.create_sorting_analyzer(
+        sorting.frame_slice(only_second, n), recording.frame_slice(only_second, n), sparse=False
+    )
+    assignment = sic.attach_kilosort_folder(cut, two)
+    assert (assignment.get_spike_folders()[0] == 1).all()
+
+
 def test_on_the_command_line(two, recordings, tmp_path):
     from click.testing import CliRunner
 

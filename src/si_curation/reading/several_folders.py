@@ -17,7 +17,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import lengths_of_parts, spike_vector_of, start_frames_of
 from si_curation.errors import ParameterError
-from si_curation.kernels.spike_matching import find_starts, match_by_cluster
+from si_curation.kernels.spike_matching import find_offsets, find_starts, match_by_cluster
 from si_curation.kernels.spike_vector import take_rows
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reading.assignment import assignment_of_folder
@@ -169,7 +169,7 @@ def _starts(samples: NDArray[np.integer], spikes: Sequence[FileSpikes]) -> Itera
         yield []
         return
     possible = find_starts(samples, spikes[-1].samples)
-    for start in possible[possible > 0][-_SHOWN:].tolist():
+    for start in possible[-_SHOWN:].tolist():
         for before in _starts(samples[: np.searchsorted(samples, start)], spikes[:-1]):
             yield [*before, start]
 
@@ -187,7 +187,8 @@ def _by_time(
     for i, its in enumerate(spikes):
         first, last = np.searchsorted(samples, borders[i : i + 2])
         local = samples[first:last] - borders[i]
-        found = match_spikes(local, unit_index[first:last], clusters, its, [0])
+        offsets = _offsets_of_slice(local, its)
+        found = match_spikes(local, unit_index[first:last], clusters, its, offsets)
         if isinstance(found, Match):
             span = borders[i], borders[i + 1]
             which = np.arange(first, last)
@@ -200,6 +201,12 @@ def _by_time(
     if problems:
         return "taken one after the other, " + ", ".join(problems)
     return parts
+
+
+def _offsets_of_slice(samples: NDArray[np.integer], spikes: FileSpikes) -> Iterator[int]:
+    """Yield 0, then where a slice may begin that was cut from the folder."""
+    yield 0
+    yield from map(int, find_offsets(samples, spikes.samples)[:_SHOWN])
 
 
 def _by_unit(
