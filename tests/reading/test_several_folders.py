@@ -336,7 +336,7 @@ def test_some_channels_and_what_only_one_folder_has(two, recordings, tmp_path):
 def test_what_needs_one_folder_says_so(two, recordings):
     analyzer, _ = made(two, recordings, "aggregated")
     assignment = sic.attach_kilosort_folder(analyzer, two)
-    with pytest.raises(sic.MissingDataError):
+    with pytest.raises(sic.MissingDataError, match="from 2 Kilosort folders"):
         assignment.get_spike_rows()
     with pytest.raises(sic.SiCurationError):
         sic.update_phy_folder(two[0], analyzer)

@@ -458,6 +458,12 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         return as_array(self.data["folder_channels"])
 
     def _refuse_without_folder(self) -> None:
+        if self.num_folders > 1:
+            raise MissingDataError(
+                f"the spikes are from {self.num_folders} Kilosort folders "
+                f"({', '.join(self.info['folders'])}), and rows of one are asked for; "
+                "get_spike_folders() gives the folder and the row of each"
+            )
         if not self.is_from_folder:
             raise MissingDataError(
                 "this analyzer was not read from a Kilosort folder: no file rows"
