@@ -220,6 +220,7 @@ def test_lineage_after_merges_and_splits(two, recordings):
     assert extension(some).num_folders == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:phy will not show amplitudes")
 def test_exports_are_new_folders_with_all_templates(two, recordings, tmp_path):
     pytest.importorskip("pynwb")
