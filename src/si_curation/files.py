@@ -30,6 +30,7 @@ from functools import partial
 from io import RawIOBase
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -43,11 +44,16 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 logger = logging.getLogger(__name__)
 
 #: What a file is to hold: bytes as they are, or an array in the ``.npy`` format.
 Content = bytes | NDArray
 
+#: What a text begins with that a spreadsheet runs.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _OWN_TEMPORARY = ".si_curation.tmp"
 
 
@@ -200,6 +206,52 @@ def backup_name(target: Path) -> Path:
         count += 1
         name = target.with_name(f"{target.name}.backup-{stamp}-{count}")
     return name
+
+
+# tables
+
+
+def format_csv(table: pd.DataFrame, separator: str = ",") -> bytes:
+    r"""Return a table as CSV, in which no cell is a formula of a spreadsheet.
+
+    A text that a spreadsheet would run, since it begins with ``=``, ``+``, ``-``, ``@`` or a
+    control character, gets an apostrophe in front. Numbers, also those that are text, do not.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Its index is left out.
+    separator : str
+
+    Returns
+    -------
+    bytes
+        UTF-8; what cannot be encoded is written as escapes.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> format_csv(pd.DataFrame({"unit_id": ["-1", "=cmd()"], "x": [-1.5, 2.0]}))
+    b"unit_id,x\n-1,-1.5\n'=cmd(),2.0\n"
+    """
+    safe = table.copy()
+    for place in range(safe.shape[1]):
+        column = safe.iloc[:, place]
+        if column.dtype.kind not in "iufbMm":
+            safe.isetitem(place, column.astype(object).map(_without_formula))
+    safe.columns = [_without_formula(name) for name in table.columns]
+    text = safe.to_csv(index=False, sep=separator, lineterminator="\n")
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _without_formula(value: object) -> object:
+    if not isinstance(value, str) or value[:1] not in _FORMULA or not value.strip("-"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 # one file

@@ -30,7 +30,7 @@ from si_curation.files import (
 from si_curation.phy.arrays import Findings
 from si_curation.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.params import data_paths_of, read_params
-from si_curation.phy.raw import raw_num_samples, resolve_data_paths
+from si_curation.phy.raw import raw_num_samples, resolve_data_paths, resolved
 from si_curation.reading.loading import is_saved_analyzer
 
 DONE = "done.json"
@@ -98,10 +98,10 @@ def _digest_inputs(folder: Path, everything: bool) -> str:
         params = read_params(folder, Findings())
         raw = list(resolve_data_paths(folder, data_paths_of(params)))
         digest.update(repr(raw_num_samples(tuple(raw), params)).encode())
-    resolved = {path.resolve() for path in raw}
+    raw_files = {resolved(path) for path in raw}
     for name in sorted(_files_of(folder, everything)):
         path = folder / name
-        if path.resolve() not in resolved:
+        if resolved(path) not in raw_files:
             digest.update(json.dumps([name, path.stat().st_size]).encode())
             digest.update(_digest_file(path).encode())
     return digest.hexdigest()

@@ -21,6 +21,7 @@ from si_curation.curation.session import CurationSession
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
 from si_curation.evidence.merges import suggest_merges
 from si_curation.exporters.phy.export import export_to_phy
+from si_curation.files import format_csv
 from si_curation.reading.loading import is_saved_analyzer, load_with_warning
 from si_curation.reading.reader import read_kilosort_as_analyzer
 from si_curation.reading.saving import save_analyzer
@@ -169,4 +170,4 @@ def _save(analyzer: SortingAnalyzer, format: str, part: Path) -> None:
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV; lists in its cells as text."""
     plain = table.map(lambda v: " ".join(map(str, v)) if isinstance(v, list | np.ndarray) else v)
-    path.write_bytes(plain.to_csv(index=False, lineterminator="\n").encode("utf-8"))
+    path.write_bytes(format_csv(plain))

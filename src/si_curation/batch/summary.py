@@ -16,7 +16,7 @@ from si_curation.batch.recipe import Effect, Recipe
 from si_curation.batch.session import FAILED_STATUS
 from si_curation.batch.state import BatchFolder
 from si_curation.errors import ParameterError
-from si_curation.files import replace_file
+from si_curation.files import format_csv, replace_file
 from si_curation.quality.effect.effect_vs_quality import EffectVsQuality, effect_vs_quality
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def write_summary(
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:
-    replace_file(path, table.to_csv(index=False, lineterminator="\n").encode("utf-8"))
+    replace_file(path, format_csv(table))
 
 
 def make_sessions(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

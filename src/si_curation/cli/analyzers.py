@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import click
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.cli.output import echo
 from si_curation.errors import FolderNotFoundError, MissingDataError, SiCurationError
 
 #: What ``demo`` and ``compute`` compute.
@@ -60,7 +60,7 @@ def load_analyzer(folder: Path, trust: bool) -> SortingAnalyzer:
 
     loaded = load_saved_analyzer(folder, trust=trust, advice="--trust")
     if loaded.message:
-        click.echo(f"Note: {loaded.message}", err=True)
+        echo(f"Note: {loaded.message}", err=True)
     return loaded.analyzer
 
 
@@ -94,7 +94,7 @@ def compute_available(
         try:
             analyzer.compute(name, **compute_kwargs)
         except unavailable as fault:
-            click.echo(f"No {name}: {fault}", err=True)
+            echo(f"No {name}: {fault}", err=True)
 
 
 def save(analyzer: SortingAnalyzer, target: Path) -> SortingAnalyzer:

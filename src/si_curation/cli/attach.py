@@ -10,6 +10,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.analyzers import load_analyzer, save
 from si_curation.cli.options import PATH, trust_option
+from si_curation.cli.output import echo
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
 _MOST_SHOWN = 10
@@ -74,7 +75,7 @@ def attach(
     table = found.get_data()
     names = " and ".join(map(str, folders))
     offsets = ", ".join(map(str, found.info.get("frame_offsets", [found.frame_offset])))
-    click.echo(
+    echo(
         f"{int(table['num_spikes'].sum())} spikes of {len(table)} units are in {names} "
         f"({found.source}, {found.template_ids.size} templates, frame offset {offsets}); "
         f"{int((table['num_templates'] > 1).sum())} units have spikes of several templates"
@@ -82,9 +83,9 @@ def attach(
     if has_both_kinds(loaded):
         _compare(loaded)
     if output is not None:
-        click.echo(f"Wrote {save(loaded, output).folder}")
+        echo(f"Wrote {save(loaded, output).folder}")
     elif not in_place:
-        click.echo("Nothing was written: give --output or --in-place")
+        echo("Nothing was written: give --output or --in-place")
 
 
 def _compare(analyzer: SortingAnalyzer) -> None:
@@ -94,12 +95,12 @@ def _compare(analyzer: SortingAnalyzer) -> None:
     table = compare_templates(analyzer)
     known = table[table["correlation"].notna()]
     differing = known[known["differs"].astype(bool)].sort_values("correlation")
-    click.echo(
+    echo(
         f"mean of the traces beside the sorter's template: median correlation "
         f"{known['correlation'].median():.2f}, the same best channel in "
         f"{int(known['same_best_channel'].sum())} of {len(known)} units"
     )
     for unit_id, row in differing.head(_MOST_SHOWN).iterrows():
-        click.echo(f"  unit {unit_id}: {row['reason']}")
+        echo(f"  unit {unit_id}: {row['reason']}")
     if len(differing) > _MOST_SHOWN:
-        click.echo(f"  and {len(differing) - _MOST_SHOWN} more (compare_templates)")
+        echo(f"  and {len(differing) - _MOST_SHOWN} more (compare_templates)")

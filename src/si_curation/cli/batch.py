@@ -9,6 +9,7 @@ import click
 import pandas as pd
 
 from si_curation.cli.options import PATH, trust_option
+from si_curation.cli.output import echo
 from si_curation.cli.tables import format_numbers, shorten
 
 
@@ -51,7 +52,7 @@ def batch(
     from si_curation.batch.run import run_batch
 
     if example_recipe:
-        click.echo(example_text(), nl=False)
+        echo(example_text(), nl=False)
         return
     missing = [
         name
@@ -73,10 +74,10 @@ def batch(
         overwrite=overwrite,
         trust_analyzers=trust,
     )
-    click.echo(_as_text(result.table))
+    echo(_as_text(result.table))
     for note in result.notes:
-        click.echo(f"Note: {note}", err=True)
-    click.echo(f"\n{result}\nLook at {result.page}")
+        echo(f"Note: {note}", err=True)
+    echo(f"\n{result}\nLook at {result.page}")
     context.exit(1 if len(result.failed) else 0)
 
 

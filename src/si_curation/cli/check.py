@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from si_curation.cli.options import sampling_frequency_option
+from si_curation.cli.output import printable
 from si_curation.errors import Finding
 
 _SEVERITIES = ("info", "warning", "error")
@@ -116,11 +117,12 @@ def _counts_text(found: Iterable[Finding]) -> str:
 
 def describe(folder: str, shown: Sequence[Finding], found: Sequence[Finding]) -> str:
     """Return the summary line of a folder and a table of its findings, 100 columns wide."""
-    lines = [click.style(f"{folder}: {_counts_text(found)}", bold=True)]
+    name = printable(folder).replace("\n", " ")
+    lines = [click.style(f"{name}: {_counts_text(found)}", bold=True)]
     width = min(max((len(_where(finding, folder)) for finding in shown), default=0), 28)
     indent = 2 + 8 + width + 2
     for finding in shown:
-        where = _where(finding, folder)
+        where = printable(_where(finding, folder)).replace("\n", " ")
         severity = click.style(f"{finding.severity:<8}", fg=_COLOURS[finding.severity])
         text = _wrapped(finding.what, indent)
         first = f"  {severity}{where:<{width}}  "
@@ -138,7 +140,7 @@ def _where(finding: Finding, folder: str) -> str:
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
-    text = text if text != "> " else ""
+    text = printable(text) if text != "> " else ""
     later = "  " if text.startswith("> ") else ""
     return textwrap.wrap(text, _WIDTH - indent, subsequent_indent=later, break_on_hyphens=False)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from si_curation.cli.options import PATH, folder_argument, sampling_frequency_option
+from si_curation.cli.output import echo
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
 
@@ -51,4 +52,4 @@ def cluster_info(
         content = make_cluster_info(folder, sampling_frequency=sampling_frequency)
         replace_file(target, content)
     num_clusters = content.count(b"\n") - 1
-    click.echo(f"Wrote {target}: {num_clusters} clusters")
+    echo(f"Wrote {target}: {num_clusters} clusters")

@@ -10,6 +10,7 @@ import click
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.cli.analyzers import DEFAULT_EXTENSIONS, compute_available, read_folder, save
 from si_curation.cli.options import PATH, folder_argument, reading_options
+from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError, ParameterError
 
 
@@ -38,7 +39,7 @@ def compute(folder: Path, output: Path, extensions: str | None, **reading: Any) 
         for name in names:
             analyzer.compute(name)
     saved = save(analyzer, output)
-    click.echo(
+    echo(
         f"{saved.folder}: {len(saved.unit_ids)} units, {spike_vector_of(saved.sorting).size} "
         f"spikes; extensions: {', '.join(sorted(saved.extensions))}"
     )

@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.cli.analyzers import compute_available, read_folder, save
 from si_curation.cli.options import PATH, reading_options
+from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError
 from si_curation.reading.templates import describe_unwhitening
 
@@ -32,17 +33,17 @@ def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
     target = _new_folder(output)
     analyzer = read_folder(source, **reading)
     compute_available(analyzer, progress_bar=False)
-    click.echo(f"{source}\n{_describe(analyzer)}\n")
-    click.echo(_format_units(make_unit_table(analyzer)))
-    click.echo(_amplitude_note(analyzer))
+    echo(f"{source}\n{_describe(analyzer)}\n")
+    echo(_format_units(make_unit_table(analyzer)))
+    echo(_amplitude_note(analyzer))
     target.mkdir(parents=True, exist_ok=True)
     figures = _save_figures(analyzer, target)
     analyzer_folder = target / "analyzer"
     save(analyzer, analyzer_folder)
     curated = _curate_in_code(analyzer, Path(source), target / "phy")
     if curated:
-        click.echo(f"\n{curated}")
-    click.echo(
+        echo(f"\n{curated}")
+    echo(
         f"\nSaved the analyzer to {analyzer_folder} and the templates on the probe to "
         f"{figures[0]}{f' and {len(figures) - 1} more' if len(figures) > 1 else ''}.\n"
         "Next: look at the figure; try your own folder with\n"

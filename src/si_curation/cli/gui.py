@@ -14,6 +14,7 @@ from si_curation.cli.options import (
     source_argument,
     trust_option,
 )
+from si_curation.cli.output import echo
 
 
 @click.command()
@@ -40,7 +41,7 @@ def gui(
     analyzer = open_source(source, sampling_frequency, trust=trust)
     sic.open_gui(analyzer, curation_json=curation_json, mode=mode)
     if curation_json is not None and curation_json.is_file():
-        click.echo(
+        echo(
             f"The curation is in {curation_json}; to do it in Python:\n"
             "    session = si_curation.CurationSession(analyzer)\n"
             f"    session.apply_spikeinterface_curation({str(curation_json)!r})"

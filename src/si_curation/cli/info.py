@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 import numpy as np
 
 from si_curation.cli.options import folder_argument, json_option, sampling_frequency_option
+from si_curation.cli.output import echo
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 
 
@@ -23,7 +25,7 @@ def info(folder: Path, sampling_frequency: float | None, as_json: bool) -> None:
     with read_phy_folder(folder, sampling_frequency=sampling_frequency) as phy_folder:
         facts = _facts(phy_folder)
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        echo(json.dumps(facts, indent=2))
         return
     width = max(map(len, facts))
     for name, value in facts.items():
@@ -32,7 +34,7 @@ def info(folder: Path, sampling_frequency: float | None, as_json: bool) -> None:
             lines = [", ".join(f"{count} {key}" for key, count in value.items())]
         for i, line in enumerate(lines or ["none"]):
             label = name.replace("_", " ") if i == 0 else ""
-            click.echo(f"{label:<{width}}  {line}")
+            echo(f"{label:<{width}}  {line}")
 
 
 def _facts(folder: PhyFolder) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def _facts(folder: PhyFolder) -> dict[str, Any]:
         "has": ", ".join(name for name, value in optional.items() if value is not None),
         "columns": [f"{column.name} ({column.file})" for column in folder.columns.values()],
         "raw_data": [
-            f"{path}{'' if path.is_file() else ' (not there)'}" for path in folder.data_paths
+            f"{path}{'' if os.path.isfile(path) else ' (not there)'}" for path in folder.data_paths
         ],
         "findings": [f"{finding.severity}: {finding}" for finding in folder.findings],
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from si_curation.cli.options import folder_argument, json_option, sampling_frequency_option
+from si_curation.cli.output import echo
 
 
 @click.command()
@@ -20,7 +21,7 @@ def lineage(folder: Path, sampling_frequency: float | None, as_json: bool) -> No
 
     table = reconstruct_lineage(folder, sampling_frequency=sampling_frequency)
     if as_json:
-        click.echo(json.dumps(table.reset_index().to_dict(orient="records"), indent=2))
+        echo(json.dumps(table.reset_index().to_dict(orient="records"), indent=2))
         return
     table["templates"] = [
         ", ".join(f"{template} ({count})" for template, count in pairs)
@@ -30,4 +31,4 @@ def lineage(folder: Path, sampling_frequency: float | None, as_json: bool) -> No
     table["shares_templates_with"] = [
         ", ".join(map(str, others)) or "-" for others in table["shares_templates_with"]
     ]
-    click.echo(table.reset_index().to_string(index=False, justify="left"))
+    echo(table.reset_index().to_string(index=False, justify="left"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -28,9 +29,10 @@ from si_curation.cli.merges import merges
 from si_curation.cli.metrics import metrics
 from si_curation.cli.nwb import export_nwb
 from si_curation.cli.options import GROUP_SETTINGS
+from si_curation.cli.output import echo, warnings_as_lines
 from si_curation.cli.phy import export_phy, restore
 from si_curation.cli.report import report
-from si_curation.errors import SiCurationError
+from si_curation.errors import FolderNotFoundError, SiCurationError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,14 +67,17 @@ def _ended_in_order() -> Iterator[list[int]]:
 
 
 def _run(arguments: Sequence[str] | None, stopped: list[int]) -> Any:
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # consoles that cannot show every character
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # consoles that cannot show every character
     try:
-        code = cli.main(args=arguments, prog_name="si-curation", standalone_mode=False)
+        _check_working_directory()
+        with warnings_as_lines():
+            code = cli.main(args=arguments, prog_name="si-curation", standalone_mode=False)
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.exceptions.NoArgsIsHelpError as fault:
-        click.echo(fault.format_message())
+        echo(fault.format_message())
         code = 0
     except click.ClickException as fault:
         code = _fail(fault.format_message())
@@ -90,8 +95,18 @@ def _run(arguments: Sequence[str] | None, stopped: list[int]) -> Any:
     return code
 
 
+def _check_working_directory() -> None:
+    """Raise if relative paths mean nothing; so many libraries ask that each would fail later."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise FolderNotFoundError(
+            "the working directory does not exist any more; change to one that does"
+        ) from None
+
+
 def _fail(message: str) -> int:
-    click.echo("Error: " + " ".join(message.split()), err=True)
+    echo("Error: " + " ".join(message.split()), err=True)
     return 2
 
 

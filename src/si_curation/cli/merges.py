@@ -15,6 +15,7 @@ from si_curation.cli.options import (
     table_output_option,
     trust_option,
 )
+from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, write_or_print
 from si_curation.errors import OutputExistsError
 
@@ -55,6 +56,6 @@ def merges(
     write_or_print(found.table, output, [*shown, "amplitude_term", "depth_term", "reason"])
     groups = found.groups()
     named = "; ".join(" + ".join(map(str, group)) for group in groups) or "none"
-    click.echo(f"\nSuggested merges (score of {found.score_threshold:g} or more): {named}")
+    echo(f"\nSuggested merges (score of {found.score_threshold:g} or more): {named}")
     if curation_json is not None:
-        click.echo(f"Wrote {found.to_curation_json(curation_json)}")
+        echo(f"Wrote {found.to_curation_json(curation_json)}")

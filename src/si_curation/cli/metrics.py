@@ -15,6 +15,7 @@ from si_curation.cli.options import (
     table_output_option,
     trust_option,
 )
+from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, format_numbers, write_table
 from si_curation.errors import ParameterError
 
@@ -92,7 +93,7 @@ def metrics(
     elif not write_phy:
         main = [c for c in ("unit_id", *_SHOWN) if c in table]
         shown = table if names or window_s is not None else table[main]
-        click.echo(format_numbers(shown))
+        echo(format_numbers(shown))
 
 
 def _check_arguments(
@@ -118,4 +119,4 @@ def _write_columns(folder: Path, table: pd.DataFrame) -> None:
     values = {c: {i: None if pd.isna(v) else v for i, v in table[c].items()} for c in kept}
     backup = write_phy_columns(folder, values)
     where = "nothing had changed" if backup is None else f"what was there is in {backup}"
-    click.echo(f"Wrote {len(kept)} columns into {folder}; {where}")
+    echo(f"Wrote {len(kept)} columns into {folder}; {where}")

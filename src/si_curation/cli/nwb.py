@@ -18,6 +18,7 @@ from si_curation.cli.options import (
     source_argument,
     trust_option,
 )
+from si_curation.cli.output import echo
 from si_curation.errors import ParameterError
 from si_curation.reading.loading import is_saved_analyzer
 
@@ -104,7 +105,7 @@ def export_nwb(
         overwrite=overwrite,
     )
     place = "units" if units_name == "units" else f"processing/ecephys/{units_name}"
-    click.echo(
+    echo(
         f"Wrote {written}: {len(analyzer.unit_ids)} units, "
         f"{spike_vector_of(analyzer.sorting).size} spikes in {place}"
     )

@@ -15,6 +15,7 @@ from si_curation.cli.options import (
     source_argument,
     trust_option,
 )
+from si_curation.cli.output import echo
 
 
 @click.command("export-phy")
@@ -59,7 +60,7 @@ def export_phy(
         overwrite=overwrite,
         progress_bar=True,
     )
-    click.echo(f"Wrote {written}; open it with: phy template-gui {written / 'params.py'}")
+    echo(f"Wrote {written}; open it with: phy template-gui {written / 'params.py'}")
 
 
 @click.command()
@@ -70,4 +71,4 @@ def restore(folder: Path, backup: str | None) -> None:
     from si_curation.phy.backup import restore_phy_folder
 
     restored = restore_phy_folder(folder, backup)
-    click.echo(f"Restored in {folder}: {', '.join(path.name for path in restored) or 'nothing'}")
+    echo(f"Restored in {folder}: {', '.join(path.name for path in restored) or 'nothing'}")

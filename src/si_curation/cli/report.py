@@ -15,6 +15,7 @@ from si_curation.cli.options import (
     source_argument,
     trust_option,
 )
+from si_curation.cli.output import echo
 from si_curation.errors import SiCurationError
 
 #: What costs little beside reading the folder.
@@ -54,7 +55,7 @@ def report(
     _compute_missing(analyzer)
     written = export_report(analyzer, output, title=title, overwrite=overwrite)
     size = written.stat().st_size / 1e6
-    click.echo(f"Wrote {written}: {len(analyzer.unit_ids)} units, {size:.1f} MB")
+    echo(f"Wrote {written}: {len(analyzer.unit_ids)} units, {size:.1f} MB")
 
 
 def _compute_missing(analyzer: SortingAnalyzer) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import pandas as pd
 
+from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError, ParameterError
-from si_curation.files import replace_file
+from si_curation.files import format_csv, replace_file
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _TEXT_WIDTH = 100  # of a column of text on the screen; files have all of it
@@ -42,10 +42,11 @@ def write_table(table: pd.DataFrame, output: Path) -> None:
     """Write a table with all its columns, in one step, and print what was written."""
     if output.suffix == ".json":
         text = table.to_json(orient="records", indent=2, double_precision=15)
+        content = text.encode("utf-8")
     else:
-        text = table.to_csv(index=False, sep=_SEPARATORS[output.suffix], lineterminator="\n")
-    replace_file(output, text.encode("utf-8"))
-    click.echo(f"Wrote {output}: {len(table)} rows")
+        content = format_csv(table, _SEPARATORS[output.suffix])
+    replace_file(output, content)
+    echo(f"Wrote {output}: {len(table)} rows")
 
 
 def write_or_print(table: pd.DataFrame, output: Path | None, shown: Sequence[str]) -> None:
@@ -53,7 +54,7 @@ def write_or_print(table: pd.DataFrame, output: Path | None, shown: Sequence[str
     if output is not None:
         write_table(table, output)
     else:
-        click.echo(_with_text_column(table[list(shown)]) if len(table) else "none")
+        echo(_with_text_column(table[list(shown)]) if len(table) else "none")
 
 
 def format_numbers(table: pd.DataFrame, float_format: str = "{:.4g}") -> str:

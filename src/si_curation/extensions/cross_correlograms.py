@@ -39,7 +39,7 @@ from si_curation.extensions.cross_correlograms_tables import (
     normalize,
     sum_groups,
 )
-from si_curation.files import check_output_file, replace_file
+from si_curation.files import check_output_file, format_csv, replace_file
 from si_curation.kernels.correlogram_bins import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlograms import assemble, assemble_pairs
 from si_curation.kernels.isi import isi_histogram
@@ -481,8 +481,7 @@ class CrossCorrelograms(UnitsExtension):
         target = check_output_file(path, overwrite)
         values, bins = self.get_data(convention=convention, normalization=normalization)
         table = make_table(values, bins, self.get_pairs())
-        text = table.to_csv(index=False, lineterminator="\n")
-        replace_file(target, text.encode("utf-8"))
+        replace_file(target, format_csv(table))
         return target
 
     def export_to_npz(

@@ -31,6 +31,14 @@ def _resolve(folder: Path, entry: str) -> Path:
     return path
 
 
+def resolved(path: Path) -> Path:
+    """Return a path with its links followed; as it is where no file can have it, or links loop."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path
+
+
 def raw_num_samples(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> int | None:
     """Return the length of the raw data in samples, None where files or parameters are missing.
 

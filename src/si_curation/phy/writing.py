@@ -38,6 +38,8 @@ def column_name_problem(name: object) -> str | None:
         return f"column {name!r} cannot be written: {_RESERVED_COLUMNS[name.lower()]}"
     if not name or name != name.strip() or len(name.encode("utf-8", "replace")) > 200:
         return f"column {name!r}: its name is empty, very long, or begins or ends with a space"
+    if not name.strip("."):
+        return f"column {name!r}: its name is the name of a folder"
     for character in name:
         if character in _FORBIDDEN or not character.isprintable():
             return f"column {name!r}: its name has {character!r}, which a file name cannot have"
@@ -120,4 +122,5 @@ def format_params(values: Mapping[str, Any], comments: Sequence[str] = ()) -> by
     """
     lines = [f"# {' '.join(comment.split())}" for comment in comments]
     lines += [f"{name} = {value!r}" for name, value in values.items()]
-    return ("\n".join(lines) + "\n").encode("utf-8")
+    # a path whose bytes are no UTF-8 may be in a comment; values have it escaped
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")

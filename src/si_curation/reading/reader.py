@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import warnings
@@ -56,6 +57,7 @@ from si_curation.variables import FileRows, TemplateIds
 
 logger = logging.getLogger(__name__)
 
+_MAX_NAME_BYTES = 200
 READER = "si_curation"  # annotation that marks sortings made here
 RANDOM_SPIKES_SEED = 0
 _TAKEN = ("quality", "original_cluster_id", "main_channel_id", "phy_folder", OBSERVED_PROPERTY)
@@ -497,8 +499,9 @@ def _spike_amplitudes(
 def property_name(column: str) -> str:
     """Return the name of the unit property that a column of a cluster table becomes.
 
-    As SpikeInterface names it, without characters that file names cannot have, and with ``phy_`` in
-    front where the name means something else in an analyzer.
+    As SpikeInterface names it, without characters that file names cannot have, shortened where no
+    file can be called so, and with ``phy_`` in front where the name means something else in an
+    analyzer.
 
     Examples
     --------
@@ -507,7 +510,13 @@ def property_name(column: str) -> str:
     """
     if column in _TAKEN:
         return f"phy_{column}"
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", _PROPERTY_NAMES.get(column, column))
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", _PROPERTY_NAMES.get(column, column))
+    if not name.strip("."):  # would be a folder, in zarr
+        return name.replace(".", "_")
+    if len(name.encode("utf-8", "replace")) <= _MAX_NAME_BYTES:
+        return name
+    digest = hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=4).hexdigest()
+    return f"{name[:40]}_{digest}"
 
 
 def _set_properties(sorting: NumpySorting, folder: PhyFolder) -> None:

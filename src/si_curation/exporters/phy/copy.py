@@ -25,7 +25,7 @@ from si_curation.phy.arrays import Findings, check_whole, one_line, open_array
 from si_curation.phy.backup import BACKUP_FOLDER, CACHE_FOLDER
 from si_curation.phy.params import NAME as PARAMS
 from si_curation.phy.params import data_paths_of, read_params
-from si_curation.phy.raw import resolve_data_paths
+from si_curation.phy.raw import resolve_data_paths, resolved
 from si_curation.phy.writing import format_params
 
 logger = logging.getLogger(__name__)
@@ -81,10 +81,10 @@ def copy_curated(
             check_whole(source / name, name, findings)
     if findings.with_severity("error"):
         raise PhyFolderError(source, findings.with_severity("error"))
-    raw = [path.resolve() for path in resolve_data_paths(source, data_paths_of(params))]
+    raw = [resolved(path) for path in resolve_data_paths(source, data_paths_of(params))]
     copied_raw = _names_of_raw(source, raw) if copy_recording else {}
     new_params = _new_params(source, target, params, raw, copied_raw, sampling_frequency)
-    names = [name for name in names if (source / name).resolve() not in raw]
+    names = [name for name in names if resolved(source / name) not in raw]
     jobs = [(source / name, part / name) for name in names if not _is_curated(name)]
     jobs += [(path, part / name) for path, name in copied_raw.items()]
     with _copying(jobs, link, progress_bar):
@@ -251,7 +251,7 @@ def _new_params(
         return None
     if all(_resolves_alike(entry, path, target) for entry, path in zip(entries, raw, strict=True)):
         return None
-    if not any(path.exists() for path in raw):
+    if not any(os.path.exists(path) for path in raw):
         comment = (
             f"No raw data file: {', '.join(map(repr, entries))} was not there when {source} was "
             "exported. Traces and waveforms need its path as dat_path."
@@ -262,9 +262,9 @@ def _new_params(
 
 def _resolves_alike(entry: str, path: Path, target: Path) -> bool:
     """Return whether an entry means the same file in the new folder, even if there is none."""
-    if not path.exists():
+    if not os.path.exists(path):
         return Path(entry).is_absolute() or PureWindowsPath(entry).is_absolute()
-    return resolve_data_paths(target, (entry,))[0].resolve() == path
+    return resolved(resolve_data_paths(target, (entry,))[0]) == path
 
 
 def _with_paths(params: Mapping[str, Any], paths: list[str]) -> bytes:

@@ -1,0 +1,50 @@
+"""What commands print: text of folders is shown, and does not steer the terminal."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a text in which `printable` replaced what terminals would obey."""
+    click.echo(printable(str(text)), err=err, nl=nl)
+
+
+def printable(text: str) -> str:
+    r"""Return a text with control characters and what cannot be encoded written as escapes.
+
+    Line breaks and tabs are kept.
+
+    Examples
+    --------
+    >>> print(printable("\x1b[2Jgood\n\udce9"))
+    \x1b[2Jgood
+    \udce9
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(one if _is_harmless(one) else ascii(one)[1:-1] for one in text)
+
+
+def _is_harmless(character: str) -> bool:
+    # isprintable is False for controls, surrogates, and marks that turn the direction of text
+    return character.isprintable() or character in "\n\t"
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print each warning of a command as one line, without where in the code it arose."""
+
+    def formatted(message: Warning | str, category: type[Warning], *_: object) -> str:
+        return printable(" ".join(f"{category.__name__}: {message}".split())) + "\n"
+
+    before = warnings.formatwarning
+    warnings.formatwarning = formatted  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
