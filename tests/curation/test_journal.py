@@ -731,3 +731,57 @@ def test_a_curation_is_one_line(analyzer, tmp_path):
     path.write_bytes(content[: last + 200])
     with pytest.warns(SiCurationWarning, match="dropped"):
         assert sic.CurationSession.resume(analyzer, path).history.empty
+
+
+# ------------------------------------------------------- steps repeated in another session
+
+
+def test_steps_are_repeated(analyzer, folder, tmp_path):
+    first = sic.CurationSession(analyzer)
+    a, b, c, d, e, f = first.unit_ids[:6]
+    merged = first.merge([a, b], reason="alike")
+    parts = first.split(c, np.arange(first.get_spikes(c).size) % 3)
+    first.merge([parts[0], d])
+    first.remove([e])
+    first.label([merged, f], "noise")
+    first.remove([f])
+    first.undo()
+    journal = tmp_path / "journal"
+    second = sic.CurationSession(sic.read_kilosort_as_analyzer(folder), journal=journal)
+    other = second.merge(second.unit_ids[-2:])
+    renamed = second.repeat(first)
+    assert merged in renamed, "its id was taken"
+    ours, theirs = second.table, first.table
+    for unit_id in set(first.unit_ids) - set(analyzer.unit_ids[-2:].tolist()):
+        own = renamed.get(unit_id, unit_id)
+        assert second.get_spikes(own).tolist() == first.get_spikes(unit_id).tolist()
+        assert ours.loc[own, "group"] == theirs.loc[unit_id, "group"]
+    assert other in second.unit_ids
+    assert journal.read_bytes().count(b"\n") == 3, "the header, the merge, and one line of all"
+    assert "alike" in second.history["reason"].tolist()
+    state = second.table, second.history
+    second.close()
+    assert_state(sic.CurationSession.resume(analyzer, journal), state)
+
+
+def test_steps_that_do_not_fit_are_all_named(analyzer, folder):
+    first = sic.CurationSession(analyzer)
+    a, b, c, d = first.unit_ids[:4]
+    first.label([d], "good")
+    merged = first.merge([a, b])
+    first.label([merged], "mua")
+    second = sic.CurationSession(sic.read_kilosort_as_analyzer(folder))
+    second.merge([a, c])
+    before = state_of(second)
+    with pytest.raises(ParameterError, match=rf"2 steps .*: merge of {a}; label of {merged}\."):
+        second.repeat(first)
+    assert state_of(second) == before
+    with pytest.raises(ParameterError, match="expected a CurationSession"):
+        second.repeat(analyzer)
+
+
+def test_steps_of_other_spikes_are_not_repeated(analyzer, simulate):
+    other = simulate("kilosort4", num_templates=3, num_spikes=50, num_channels=8, seed=1).folder
+    session = sic.CurationSession(sic.read_kilosort_as_analyzer(other))
+    with pytest.raises(ParameterError, match="of other spikes"):
+        session.repeat(sic.CurationSession(analyzer))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import getpass
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -613,13 +614,124 @@ class CurationSession:
         All steps are done or none, also where the program is killed: they are one line of the
         journal.
         """
+        with self._all_or_none():
+            return apply_curation_model(self, curation, reason, decided_by)
+
+    def repeat(self, other: CurationSession) -> dict[Any, Any]:
+        """Do the steps in effect of another session of the same spikes, on the units as they are.
+
+        For decisions that were made while another program changed the folder: read it again, begin
+        a session with it, and repeat the steps there. All are done or none.
+
+        Parameters
+        ----------
+        other : CurationSession
+
+        Returns
+        -------
+        dict
+            Our id of each new unit of the other session that has another id here.
+
+        Raises
+        ------
+        ParameterError
+            The sessions are of other spikes, or units of steps do not exist here or have other
+            spikes: all such steps are named. Nothing has changed then.
+
+        Examples
+        --------
+        >>> import si_curation as sic
+        >>> folder = sic.example_folder()
+        >>> session = sic.CurationSession(sic.read_kilosort_as_analyzer(folder))
+        >>> session.merge([11, 12])
+        14
+        >>> again = sic.CurationSession(sic.read_kilosort_as_analyzer(folder))  # read it again
+        >>> again.split_by_template(10)
+        [14, 15]
+        >>> again.repeat(session)
+        {14: 16}
+        """
+        if not isinstance(other, CurationSession):
+            raise ParameterError(f"other is a {type(other).__name__}, expected a CurationSession")
+        rows, its_rows = self._spike_rows(), other._spike_rows()
+        order, its_order = np.argsort(rows), np.argsort(its_rows)
+        samples, its_samples = (
+            spike_vector_of(one.sorting_analyzer.sorting)["sample_index"] for one in (self, other)
+        )
+        if not (
+            self._assignment.is_from_folder == other._assignment.is_from_folder
+            and np.array_equal(rows[order], its_rows[its_order])
+            and np.array_equal(samples[order], its_samples[its_order])
+        ):
+            raise ParameterError("the sessions are of other spikes: they cannot be repeated")
+        renamed: dict[Any, Any] = {}
+        faults: list[str] = []
+        with self._all_or_none():
+            for step in other._done:
+                wrong = [
+                    str(i)
+                    for i, unit in step.before.items()
+                    if (known := self._units.get(renamed.get(i, i))) is None
+                    or not np.array_equal(
+                        np.sort(rows[known.spikes]), np.sort(its_rows[unit.spikes])
+                    )
+                ]
+                if wrong:
+                    faults.append(f"{step.entry['operation']} of {', '.join(wrong)}")
+                elif not faults:
+                    self._repeat_step(step, renamed, rows, its_rows)
+            if faults:
+                raise ParameterError(
+                    f"{len(faults)} steps cannot be repeated, because their units are not here or "
+                    f"have other spikes: {'; '.join(faults[:10])}{'; ...' * (len(faults) > 10)}. "
+                    "Undo them in the other session, or what was changed here"
+                )
+        return {old: new for old, new in renamed.items() if old != new}
+
+    def _repeat_step(
+        self,
+        step: _Step,
+        renamed: dict[Any, Any],
+        rows: NDArray[np.int64],
+        its_rows: NDArray[np.int64],
+    ) -> None:
+        entry = step.entry
+        why = {"reason": entry["reason"], "decided_by": entry["decided_by"]}
+        inputs = [renamed.get(i, i) for i in entry["inputs"]]
+        outputs = entry["outputs"]
+        wanted = None if any(self.was_used(i) for i in outputs) else outputs
+        if entry["operation"] == "label":
+            self.label(inputs, entry["value"], entry["field"], **why)
+        elif entry["operation"] == "remove":
+            self.remove(inputs, **why)
+        elif entry["operation"] == "merge":
+            new = self.merge(inputs, new_unit_id=wanted and wanted[0], **why)
+            renamed[outputs[0]] = new
+        else:
+            its = its_rows[step.before[entry["inputs"][0]].spikes]
+            ours = rows[self._units[inputs[0]].spikes]
+            parts = np.empty(its.size, dtype=np.int64)
+            parts[np.argsort(ours)] = unpack_parts(entry["parts"])[np.argsort(its)]
+            renamed.update(
+                zip(outputs, self.split(inputs[0], parts, new_unit_ids=wanted, **why), strict=True)
+            )
+
+    def _spike_rows(self) -> NDArray[np.int64]:
+        """Row of each spike in the files of its folder; its position where there is no folder."""
+        if self._assignment.is_from_folder:
+            return np.asarray(self._assignment.get_spike_rows(), dtype=np.int64)
+        return np.arange(spike_vector_of(self.sorting_analyzer.sorting).size)
+
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """Let the steps of a block be one line of the journal; undo them where it raises."""
         before = len(self._done)
         log, undone, ids = len(self._log), list(self._undone), copy.deepcopy(self._ids)
         self._check_open()
         self._together = []
         is_recorded = False
         try:
-            renamed = apply_curation_model(self, curation, reason, decided_by)
+            yield
             with uninterrupted():
                 if self._journal is not None:
                     self._journal.append_together(self._together)
@@ -634,7 +746,6 @@ class CurationSession:
             raise
         finally:
             self._together = None
-        return renamed
 
     # how it works
 
@@ -741,6 +852,14 @@ class CurationSession:
         (unit_id,) = check_units(self._units, entry["inputs"], 1)
         parts = unpack_parts(entry["parts"], self._units[unit_id].spikes.size)
         self.split(unit_id, parts, new_unit_ids=entry["outputs"], **why)
+
+
+def _same_spikes(
+    one: Unit | None, rows: NDArray[np.int64], other: Unit, its_rows: NDArray[np.int64]
+) -> bool:
+    if one is None:
+        return False
+    return np.array_equal(np.sort(rows[one.spikes]), np.sort(its_rows[other.spikes]))
 
 
 def units_of(analyzer: SortingAnalyzer, assignment: TemplateAssignment) -> dict[Any, Unit]:

@@ -378,6 +378,23 @@ def test_clusters_that_phy_saved_since_are_not_put_back(folder, hash_files):
     assert state_of(folder, hash_files) == before
 
 
+def test_steps_are_repeated_on_what_phy_saved(folder):
+    """The merge of two curations: phy's, and that of a session that began before."""
+    session = sic.CurationSession(sic.read_kilosort_as_analyzer(folder))
+    merged = session.merge([8, 9])
+    session.split_by_template(10)
+    session.label([merged], "mua")
+    split_in_phy(folder, 13, [14, 15])
+    with pytest.raises(sic.OutputExistsError, match=r"CurationSession\.repeat"):
+        update_phy_folder(folder, session.apply())
+    again = sic.CurationSession(sic.read_kilosort_as_analyzer(folder))
+    assert again.repeat(session)[merged] == 16
+    update_phy_folder(folder, again.apply())
+    found = sic.read_phy_folder(folder)
+    assert set(found.cluster_ids.tolist()) == {4, 7, 11, 12, 14, 15, 16, 17, 18}
+    assert found.groups[16] == "mua"
+
+
 def test_labels_that_phy_saved_since_are_not_put_back(folder, hash_files):
     analyzer = labelled(folder)
     save_as_phy(folder, groups={4: "noise", 9: "mua"})

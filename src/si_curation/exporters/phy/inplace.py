@@ -220,8 +220,8 @@ def _check_as_read(analyzer: SortingAnalyzer, path: Path, plan: CuratedFiles) ->
         raise OutputExistsError(
             f"{path}: another program changed what would be replaced since the analyzer was read: "
             f"{'; '.join(changed)}. Nothing was written. Read the folder again and repeat your "
-            "steps on it, or give overwrite=True (the backup keeps what is there), or "
-            "export_to_phy to another folder"
+            "steps on it (CurationSession.repeat), give overwrite=True (the backup keeps what is "
+            "there), or export_to_phy to another folder"
         )
 
 
