@@ -254,7 +254,8 @@ def own_projections(
     chosen = np.arange(0, len(values), step)
     templates = np.asarray(spike_templates[chosen if rows is None else rows[chosen]])
     if index is None:
-        index = np.tile(np.arange(values.shape[1]), (int(templates.max(initial=-1)) + 1, 1))
+        num_templates = int(templates.max()) + 1 if templates.size else 0
+        index = np.tile(np.arange(values.shape[1]), (num_templates, 1))
     is_own = index[templates] == templates[:, None]  # (n, K)
     has_own = is_own.any(axis=1)
     own = np.asarray(values[chosen])[np.arange(chosen.size), is_own.argmax(axis=1)]
