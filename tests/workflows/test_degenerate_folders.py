@@ -143,3 +143,16 @@ def test_labels_that_no_program_can_hold(label):
     assert len(session.history) == 0
     session.label([4], 2**63 - 1, field="layer")
     session.apply()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
+def test_ids_that_are_stored_unsigned(tmp_path, dtype):
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "folder")
+    before = sic.read_kilosort_as_analyzer(folder)
+    expected = before.compute("template_features").get_data()
+    for name in ("spike_clusters", "spike_templates", "spike_detection_templates"):
+        np.save(folder / f"{name}.npy", np.load(folder / f"{name}.npy").astype(dtype))
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    for found, one in zip(analyzer.compute("template_features").get_data(), expected, strict=True):
+        np.testing.assert_array_equal(found, one)
+    assert not [f for f in sic.check_phy_folder(folder) if "failed" in f.evidence]

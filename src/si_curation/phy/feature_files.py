@@ -189,7 +189,8 @@ def open_spike_templates(folder: Path) -> NDArray[np.integer]:
     values = template_of_each_spike(folder, values, clusters, count, findings)
     if values is None:
         raise PhyFolderError(folder, findings.with_severity("error"))
-    return values
+    # numpy and numba make floats of uint64 and int64 together; rows of templates.npy fit in both
+    return values.view(np.int64) if values.dtype == np.uint64 else values
 
 
 class OwnProjections(NamedTuple):
