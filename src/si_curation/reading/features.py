@@ -247,6 +247,8 @@ class FeatureFiles:
         )
         if not fits:
             return None
+        if detection.dtype == np.uint64:  # numba makes floats of uint64 and int64 together
+            detection = detection.view(np.int64)
         counts = contingency_table(self.spike_templates, detection, self.num_templates, main.size)
         return detection, sorted_feature_channels(self._listed, near[:, main].T, counts.toarray())
 
