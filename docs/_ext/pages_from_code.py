@@ -233,6 +233,7 @@ TABLE_PAGES: dict[str, TablePage] = {
             "units",
             "template_assignment",
             "template_best_channels",
+            "compare_templates",
             "unit_similarity",
             "get_spike_amplitudes",
             "lineage",

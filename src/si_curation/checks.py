@@ -13,21 +13,34 @@ Every message names the argument, what was found and what was expected.
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache, partial
+from os import PathLike
 from pathlib import Path
-from typing import Any, TypeGuard
+from types import UnionType
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    TypeGuard,
+    Union,
+    get_args,
+    get_origin,
+)
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.variables import ChannelIndex, UnitIndex, UnitIndices
 
 _MAX_SHOWN = 10
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_MAX_TEXT = 80
 
 
 def is_whole_number(value: object) -> TypeGuard[int]:
@@ -127,6 +140,8 @@ class Checks:
     ----------
     problems : list of str
         One sentence each.
+    wrong_kinds : set of str
+        The arguments of a call that are of another kind than their annotation.
 
     Examples
     --------
@@ -144,7 +159,24 @@ class Checks:
 
     def __init__(self, subject: str = "") -> None:
         self._subject = subject
+        self.wrong_kinds: set[str] = set()
         self.problems: list[str] = []
+
+    @classmethod
+    def of_call(cls, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Checks:
+        """Return the checks of a call, with the arguments of another kind; see `check_arguments`.
+
+        For functions that check values too: what is of another kind is not checked again, so that
+        `finish` raises everything at once.
+        """
+        checks = cls()
+        for name, kinds in _kinds_of_arguments(function).items():
+            value = arguments[name]
+            if not any(kind.holds(value) for kind in kinds):
+                texts = dict.fromkeys(kind.text for kind in kinds)
+                checks.add(f"{name} is {_short(value)}, expected {' or '.join(texts)}")
+                checks.wrong_kinds.add(name)
+        return checks
 
     def add(self, problem: str) -> None:
         """Add a problem that was found elsewhere."""
@@ -222,10 +254,9 @@ class Checks:
         """Return one of some choices; anything else is a problem that lists them."""
         if optional and value is None:
             return None
-        if any(value is one or (type(value) is type(one) and value == one) for one in choices):
+        if _is_one_of(tuple(choices), value):
             return value
-        expected = " or ".join(map(repr, choices)) if len(choices) < 3 else _one_of(choices)
-        self._expect(name, value, expected, optional=optional)
+        self._expect(name, value, _either(choices), optional=optional)
         return value
 
     def _expect(
@@ -236,6 +267,8 @@ class Checks:
         limits: tuple[float, float, float, float] | None = None,
         optional: bool = False,
     ) -> None:
+        if name in self.wrong_kinds:
+            return
         expected = kind if limits is None else kind + _range_text(*limits)
         none = " or None" if optional else ""
         self.problems.append(f"{name} is {value!r}, expected {expected}{none}")
@@ -257,6 +290,179 @@ def _range_text(above: float, at_least: float, below: float, at_most: float) -> 
     high = f" below {below:g}" if math.isfinite(below) else ""
     high += f" up to {at_most:g}" if math.isfinite(at_most) else ""
     return low + (" and" if low and high and " from" not in low else "") + high
+
+
+# the arguments of public functions
+
+
+def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Check the arguments of a public function against its annotations, all at once.
+
+    The first statement of every public function, which then only looks at values: ranges, ids,
+    names::
+
+        def plot_isi(sorting_analyzer: SortingAnalyzer, *, bin_ms: float = 0.5):
+            check_arguments(plot_isi, locals())
+
+    Parameters
+    ----------
+    function : callable
+        Of which the annotations are read, the first time. What is annotated with ``Any``, or with
+        types that are not known here, is not checked.
+    arguments : mapping of str to object
+        By name; what is not an argument is left alone.
+
+    Raises
+    ------
+    ParameterError
+        With every argument that is of another kind.
+
+    Examples
+    --------
+    >>> def draw(num_channels: int | None, kind: Literal["a", "b"], names: Sequence[str] = ()):
+    ...     check_arguments(draw, locals())
+    >>> draw(3, "a")
+    >>> draw("three", "c", names="no list")
+    Traceback (most recent call last):
+    ...
+    si_curation.errors.ParameterError: num_channels is 'three', expected a whole number or None;
+    kind is 'c', expected 'a' or 'b'; names is 'no list', expected a list of texts
+    """
+    Checks.of_call(function, arguments).finish()
+
+
+class _Kind(NamedTuple):
+    """What an argument may be: a test, and the text of what it tests."""
+
+    holds: Callable[[Any], bool]
+    text: str
+
+
+@cache
+def _kinds_of_arguments(function: Callable[..., Any]) -> dict[str, list[_Kind]]:
+    """Return the kinds of each argument that is checked."""
+    function = inspect.unwrap(function)
+    names: dict[str, Any] = function.__globals__
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        annotation = parameter.annotation
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if annotation is parameter.empty:
+            continue
+        if isinstance(annotation, str):
+            try:
+                annotation = eval(annotation, names)
+            except NameError:  # imported for type checkers only
+                continue
+        kinds = _kinds(annotation)
+        if kinds:
+            found[name] = kinds
+    return found
+
+
+def _kinds(annotation: Any) -> list[_Kind]:
+    """Return what an annotation allows; nothing where it allows anything, or is not known."""
+    if annotation is ArrayLike:
+        return [_Kind(_is_array_like, "an array of numbers or texts")]
+    origin, of = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        # text beside a path is the text of a path
+        each = [_kinds(one) for one in of if not (one is str and Path in of)]
+        return [kind for kinds in each for kind in kinds] if all(each) else []
+    if origin is Literal:
+        return [_Kind(partial(_is_one_of, of), _either(of))]
+    if annotation in _PLAIN_KINDS:
+        return [_PLAIN_KINDS[annotation]]
+    if origin in (Sequence, Iterable, list, tuple):
+        return [_list_kind(origin, of)]
+    if origin in (Mapping, dict) or annotation in (Mapping, dict):
+        return [_Kind(lambda value: isinstance(value, Mapping), "a dict")]
+    if origin is Callable:
+        return [_Kind(callable, "a function")]
+    if origin is np.ndarray:
+        return [_Kind(_is_array_like, "an array of numbers or texts")]
+    if isinstance(annotation, type) and annotation not in (object, Any):
+        if annotation.__name__ == "SortingAnalyzer":  # or what stands in for one
+            return [_Kind(lambda value: hasattr(value, "sorting"), "a SortingAnalyzer")]
+        article = "an" if annotation.__name__[0] in "AEIOUaeiou" else "a"
+        return [_Kind(lambda v: isinstance(v, annotation), f"{article} {annotation.__name__}")]
+    return []
+
+
+_PLAIN_KINDS: dict[Any, _Kind] = {
+    type(None): _Kind(lambda value: value is None, "None"),
+    bool: _Kind(is_boolean, "True or False"),
+    int: _Kind(is_whole_number, "a whole number"),
+    float: _Kind(is_number, "a number"),
+    str: _Kind(lambda value: isinstance(value, str), "text"),
+    Path: _Kind(lambda value: _is_path(value), "a path"),
+}
+_TEXTS_OF_MANY = {str: " of texts", int: " of whole numbers", float: " of numbers"}
+
+
+def _list_kind(origin: Any, of: tuple[Any, ...]) -> _Kind:
+    """Return what a list is: of some length where it is a tuple of fixed length."""
+    length = len(of) if origin is tuple and Ellipsis not in of else None
+    kinds = _kinds(of[0]) if of else []
+    text = "a list" if length is None else f"{length} values"
+    return _Kind(
+        partial(_is_list, kinds=kinds, length=length),
+        text + (_TEXTS_OF_MANY.get(of[0], "") if of else ""),
+    )
+
+
+def _is_list(value: Any, kinds: list[_Kind], length: int | None) -> bool:
+    named = isinstance(value, list | tuple | range) or (
+        hasattr(value, "__array__") and np.ndim(value) >= 1 and not hasattr(value, "columns")
+    )
+    if not named or (length is not None and len(value) != length):
+        return False
+    return not kinds or all(any(kind.holds(one) for kind in kinds) for one in value)
+
+
+def _is_path(value: Any) -> bool:
+    if not isinstance(value, str | PathLike) or "\0" in str(value):
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True
+
+
+def _is_array_like(value: Any) -> bool:
+    if isinstance(value, str | bytes | Mapping | set):
+        return False
+    try:
+        found = np.asarray(value)
+    except ValueError:  # lists of unequal length
+        return False
+    return found.dtype.kind in ("biufUS" if found.ndim else "iuf")
+
+
+def is_hashable(value: Any) -> bool:
+    """Return whether a value can be an id."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _is_one_of(choices: tuple[Any, ...], value: Any) -> bool:
+    return any(value is one or (type(value) is type(one) and value == one) for one in choices)
+
+
+def _either(choices: Collection[Any]) -> str:
+    return " or ".join(map(repr, choices)) if len(choices) < 3 else _one_of(choices)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    if isinstance(value, str | int | float | list | tuple | None | bool):
+        return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "..."
+    return f"of type {type(value).__name__}"
 
 
 # units and channels of an analyzer
@@ -314,10 +520,30 @@ def channel_index_of(sorting_analyzer: Any, channel_id: Any) -> ChannelIndex:
     return ChannelIndex(_index_of("channel", sorting_analyzer.channel_ids, channel_id))
 
 
+def indices_of(values: Any, count: int, name: str) -> NDArray[np.int64]:
+    """Return positions from 0 to ``count - 1`` as a list of whole numbers, in the order given.
+
+    Raises
+    ------
+    ParameterError
+        They are no such list.
+    """
+    indices = np.atleast_1d(np.asarray(values))
+    if indices.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        raise ParameterError(f"{name} is {_short(values)}, expected a list of whole numbers")
+    if indices.min() < 0 or indices.max() >= count:
+        raise ParameterError(
+            f"{name} goes from {indices.min()} to {indices.max()}, expected 0 to {count - 1}"
+        )
+    return indices.astype(np.int64)
+
+
 def _index_of(kind: str, ids: NDArray, one: Any) -> int:
-    index = np.flatnonzero(np.asarray(ids) == one)
+    index = np.flatnonzero(np.asarray(ids) == one) if is_hashable(one) else np.zeros(0, dtype=int)
     if index.size != 1:
-        raise UnknownIdError(f"there is no {kind} {one!r}; {kind}s are {_shown(ids)}")
+        raise UnknownIdError(f"there is no {kind} {_short(one)}; {kind}s are {_shown(ids)}")
     return int(index[0])
 
 

@@ -122,7 +122,7 @@ def test_recipes_from_files(tmp_path):
         sic.read_recipe(tmp_path / "none.yaml")
     with pytest.raises(ParameterError, match=r"\.json"):
         sic.read_recipe(tmp_path / "recipe.txt")
-    with pytest.raises(ParameterError, match="mapping"):
+    with pytest.raises(ParameterError, match="a path or a dict"):
         sic.read_recipe(3)
 
 

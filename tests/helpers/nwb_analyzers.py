@@ -11,6 +11,7 @@ from spikeinterface.core import ChannelSparsity, NumpySorting, SortingAnalyzer
 from spikeinterface.core.base import minimum_spike_dtype
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
+from si_curation.kernels.channels import centre_of_signal
 from si_curation.reading.unit_templates import set_unit_templates
 
 NUM_SAMPLES_BEFORE, NUM_SAMPLES = 20, 60
@@ -139,7 +140,9 @@ def make_analyzer(
         "ms_before": NUM_SAMPLES_BEFORE * ms,
         "ms_after": (NUM_SAMPLES - NUM_SAMPLES_BEFORE) * ms,
     }
-    set_unit_templates(analyzer, make_templates(main_channels, picked.size), params)
+    templates = make_templates(main_channels, picked.size)
+    places = centre_of_signal(np.ptp(templates, axis=1), analyzer.get_channel_locations()[:, :2])
+    set_unit_templates(analyzer, templates, params, places)
     if amplitudes:
         values = -100.0 - np.arange(spikes.size, dtype=np.float64) % 50
         inject_extension(analyzer, "spike_amplitudes", {"amplitudes": values}, {})

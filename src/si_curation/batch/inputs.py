@@ -75,7 +75,9 @@ def _gather(folders: Any, recipe: Recipe, problems: list[str]) -> list[SessionIn
     if isinstance(folders, pd.DataFrame):
         return _from_table(folders, Path.cwd(), "table", recipe, problems)
     if isinstance(folders, Mapping):
-        return [_session(folder, recipe, name) for name, folder in folders.items()]
+        wrong = [folder for folder in folders.values() if not isinstance(folder, str | Path)]
+        problems += [f"folder {folder!r} of a session is no path" for folder in wrong]
+        return [] if wrong else [_session(folder, recipe, n) for n, folder in folders.items()]
     if isinstance(folders, str | Path):
         return _from_text(str(folders), recipe, problems)
     if not isinstance(folders, Iterable):

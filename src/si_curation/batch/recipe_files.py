@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from si_curation.batch.recipe import Recipe, check_recipe
-from si_curation.checks import local_path
+from si_curation.checks import check_arguments, local_path
 from si_curation.documents import parse_document, read_document
 from si_curation.errors import ParameterError
 
@@ -58,6 +58,7 @@ def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     si_curation.errors.ParameterError: recipe: 2 problems: exports.analyzer: is 'zip'; input should
     be 'zarr' or 'binary_folder'; extension: this key is not known
     """
+    check_arguments(read_recipe, locals())
     if isinstance(recipe, Recipe):
         return recipe
     if isinstance(recipe, Mapping):

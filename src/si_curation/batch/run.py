@@ -21,7 +21,7 @@ from si_curation.batch.recipe_files import read_recipe
 from si_curation.batch.session import FAILED_STATUS, Options
 from si_curation.batch.state import BatchFolder, to_json, versions
 from si_curation.batch.summary import write_summary
-from si_curation.checks import Checks, local_path
+from si_curation.checks import Checks, check_arguments, local_path
 from si_curation.errors import MissingDataError, OutputExistsError, ParameterError
 from si_curation.files import (
     WriterLock,
@@ -171,6 +171,7 @@ def run_batch(
     >>> run().table["status"].tolist()
     ['skipped: already done']
     """
+    check_arguments(run_batch, locals())
     checked = read_recipe(recipe)
     _check_arguments(checked, client, num_workers, num_threads)
     sessions = gather_sessions(folders, checked)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from si_curation.checks import Checks, is_number, local_path, plain_id
+from si_curation.checks import Checks, check_arguments, is_number, local_path, plain_id
 from si_curation.documents import read_document
 from si_curation.errors import ParameterError
 
@@ -204,6 +204,7 @@ def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
     >>> print(read_label_rules("allen_documented").rules[2])
     presence_ratio <= 0.9
     """
+    check_arguments(read_label_rules, locals())
     if isinstance(rules, str | Path):
         rules = _named(rules)
     if isinstance(rules, RuleSet):
@@ -213,7 +214,7 @@ def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
         content = {"rules": [{k: v for k, v in row.items() if not _is_empty(k, v)} for row in rows]}
     elif isinstance(rules, Mapping):
         content = dict(rules)
-    elif isinstance(rules, Iterable):
+    elif isinstance(rules, Iterable) and getattr(rules, "ndim", 1) > 0:
         content = {"rules": list(rules)}
     else:
         raise ParameterError(f"rules are {rules!r}, expected a preset, a file, a table or a list")

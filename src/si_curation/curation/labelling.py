@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import Checks, plain_id
+from si_curation.checks import Checks, check_arguments, plain_id
 from si_curation.curation.checks import check_label
 from si_curation.curation.label_rules import UNDECIDED, LabelRule, RuleSet, read_label_rules
 from si_curation.curation.session import CurationSession
@@ -189,6 +189,7 @@ def label_units(
     [['good', 'no rule holds'], ['mua', 'snr < 5 (it is 3)'],
      ['unsorted', 'snr is not known, which snr < 5 needs']]
     """
+    check_arguments(label_units, locals())
     rule_set = read_label_rules(rules, otherwise)
     unit_ids, columns = _columns(sorting_analyzer, rule_set, metrics)
     if amplitudes_in_uV is None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import plain_id
+from si_curation.checks import check_arguments, plain_id
 from si_curation.errors import MissingDataError
 from si_curation.kernels.spike_files import with_small_ids
 from si_curation.kernels.template_counts import contingency_table, most_frequent_templates
@@ -69,6 +69,7 @@ def reconstruct_lineage(
     >>> lineage.templates[13]
     ((1, 625), (0, 410), (2, 295))
     """
+    check_arguments(reconstruct_lineage, locals())
     if isinstance(source, SortingAnalyzer):
         extension = source.get_extension("template_assignment")
         if extension is None:

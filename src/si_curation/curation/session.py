@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
-from si_curation.checks import Checks, plain_id
+from si_curation.checks import Checks, check_arguments, plain_id
 from si_curation.curation.apply import apply_units
 from si_curation.curation.checks import TABLE_COLUMNS, check_label, check_units, part_of_spikes
 from si_curation.curation.history import HISTORY_COLUMNS
@@ -113,6 +113,7 @@ class CurationSession:
         journal: str | Path | None = None,
         decided_by: str | None = None,
     ):
+        check_arguments(CurationSession.__init__, locals())
         self.sorting_analyzer = sorting_analyzer
         self._assignment = ensure_template_assignment(sorting_analyzer)
         self._template_ids = self._assignment.get_spike_template_ids()
@@ -160,6 +161,7 @@ class CurationSession:
         -------
         pandas.DataFrame
         """
+        check_arguments(CurationSession.get_table, locals())
         ids = self.unit_ids if unit_ids is None else check_units(self._units, unit_ids, 0)
         fields = self._fields
         columns = [*fields, *TABLE_COLUMNS]
@@ -190,6 +192,7 @@ class CurationSession:
         array (n_spikes of the unit,) int64
             Ascending.
         """
+        check_arguments(CurationSession.get_spikes, locals())
         (unit_id,) = check_units(self._units, [unit_id], 1)
         return self._units[unit_id].spikes.copy()
 
@@ -201,6 +204,7 @@ class CurationSession:
         array (k,)
             Empty for a unit without spikes.
         """
+        check_arguments(CurationSession.get_best_channels, locals())
         (unit_id,) = check_units(self._units, [unit_id], 1)
         if self._ranking is None:
             extension = self.sorting_analyzer.get_extension("template_best_channels")
@@ -221,6 +225,7 @@ class CurationSession:
         pandas.Series
             float64, indexed by unit id.
         """
+        check_arguments(CurationSession.get_similarity, locals())
         (unit_id,) = check_units(self._units, [unit_id], 1)
         if self._similarity is None:
             self._similarity = self._assignment.get_template_similarity()
@@ -255,6 +260,7 @@ class CurationSession:
 
     def was_used(self, unit_id: Any) -> bool:
         """Whether a unit of this id exists or ever did; such an id is not given again."""
+        check_arguments(CurationSession.was_used, locals())
         return self._ids.is_used(unit_id)
 
     @classmethod
@@ -358,6 +364,7 @@ class CurationSession:
         UnknownIdError, ParameterError
             A unit does not exist, there are less than two, or one is named twice.
         """
+        check_arguments(CurationSession.merge, locals())
         ids = check_units(self._units, unit_ids, 2)
         outputs = self._new_ids(1, None if new_unit_id is None else [new_unit_id])
         ordered = sorted(ids) if self._ids.are_integers else ids
@@ -369,7 +376,7 @@ class CurationSession:
     def split(
         self,
         unit_id: Any,
-        parts: Sequence[int] | NDArray | Sequence[Sequence[int]],
+        parts: NDArray | Sequence[Any],
         *,
         new_unit_ids: Sequence[Any] | None = None,
         reason: str = "",
@@ -399,6 +406,7 @@ class CurationSession:
             The unit does not exist, labels are too few or too many, lists overlap, are empty or
             out of range, or there would be one part only.
         """
+        check_arguments(CurationSession.split, locals())
         (unit_id,) = check_units(self._units, [unit_id], 1)
         unit = self._units[unit_id]
         part_of_spike, num_parts = part_of_spikes(parts, unit.spikes.size, unit_id)
@@ -425,6 +433,7 @@ class CurationSession:
         UnknownIdError, ParameterError
             The unit does not exist, or all its spikes came from one template.
         """
+        check_arguments(CurationSession.split_by_template, locals())
         (unit_id,) = check_units(self._units, [unit_id], 1)
         unit = self._units[unit_id]
         if unit.template_ids.size < 2:
@@ -461,6 +470,7 @@ class CurationSession:
         UnknownIdError, ParameterError
             A unit does not exist, or the label cannot be used.
         """
+        check_arguments(CurationSession.label, locals())
         ids = check_units(self._units, unit_ids, 1)
         value = check_label(field, group)
         entry = self._entry("label", ids, ids, reason, decided_by)
@@ -476,6 +486,7 @@ class CurationSession:
         ------
         UnknownIdError, ParameterError
         """
+        check_arguments(CurationSession.remove, locals())
         ids = check_units(self._units, unit_ids, 1)
         self._do(self._entry("remove", ids, [], reason, decided_by), ids, {})
 
@@ -549,6 +560,7 @@ class CurationSession:
         SiCurationWarning
             Once, naming the extensions that could not be kept and why.
         """
+        check_arguments(CurationSession.apply, locals())
         old = [plain_id(i) for i in self.sorting_analyzer.unit_ids]
         ids = dict.fromkeys([i for i in old if i in self._units] + self.unit_ids)
         units = {unit_id: self._units[unit_id] for unit_id in ids}
@@ -614,6 +626,7 @@ class CurationSession:
         All steps are done or none, also where the program is killed: they are one line of the
         journal.
         """
+        check_arguments(CurationSession.apply_spikeinterface_curation, locals())
         with self._all_or_none():
             return apply_curation_model(self, curation, reason, decided_by)
 
@@ -651,8 +664,7 @@ class CurationSession:
         >>> again.repeat(session)
         {14: 16}
         """
-        if not isinstance(other, CurationSession):
-            raise ParameterError(f"other is a {type(other).__name__}, expected a CurationSession")
+        check_arguments(CurationSession.repeat, locals())
         rows, its_rows = self._spike_rows(), other._spike_rows()
         order, its_order = np.argsort(rows), np.argsort(its_rows)
         samples, its_samples = (

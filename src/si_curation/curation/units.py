@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.checks import is_hashable
+
 
 @dataclass(frozen=True, eq=False)
 class Unit:
@@ -170,7 +172,7 @@ class IdSource:
 
     def is_used(self, unit_id: Any) -> bool:
         """Whether an id was ever used."""
-        return unit_id in self._used
+        return is_hashable(unit_id) and unit_id in self._used
 
     def order(self, unit_id: Any) -> int:
         """Return the number of ids that came before."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from si_curation.checks import local_path
+from si_curation.checks import check_arguments, local_path
 from si_curation.doctor import (
     arrays,
     channels,
@@ -131,6 +131,7 @@ def check_phy_folder(
     >>> [finding.check for finding in findings if finding.severity == "warning"]
     ['repeated_spikes']
     """
+    check_arguments(check_phy_folder, locals())
     if sampling_frequency is not None and not is_rate(sampling_frequency):
         raise ParameterError(f"sampling_frequency is {sampling_frequency!r}, expected {RATE}")
     findings = Findings()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, unit_indices_of
+from si_curation.checks import Checks, check_arguments, unit_indices_of
 from si_curation.errors import MissingDataError
 from si_curation.evidence.cross_refractoriness import (
     check_periods,
@@ -103,6 +103,7 @@ def find_bad_merges(
     >>> bad[["unit_id", "template_id_a", "template_id_b"]].values.tolist()
     [[13, 1, 0], [13, 1, 2], [10, 6, 5], [13, 0, 2]]
     """
+    check_arguments(find_bad_merges, locals())
     analyzer = sorting_analyzer
     fs = analyzer.sampling_frequency
     assignment = analyzer.get_extension("template_assignment")

@@ -95,7 +95,8 @@ def check_periods(
         at_most=MAX_REFRACTORY_PERIOD_MS,
         optional=True,
     )
-    if refractory_period_ms is None or len(checks.problems) > before:
+    wrong = checks.wrong_kinds & {"duplicate_window_ms", "refractory_period_ms"}
+    if refractory_period_ms is None or wrong or len(checks.problems) > before:
         return
     checks.require(
         round(refractory_period_ms * fs * 1e-3) > round(duplicate_window_ms * fs * 1e-3),

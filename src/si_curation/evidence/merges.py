@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
-from si_curation.checks import Checks, is_number, unit_indices_of
+from si_curation.checks import Checks, unit_indices_of
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
     Continuity,
@@ -165,17 +165,18 @@ def suggest_merges(
     >>> suggestions.groups()
     [[11, 12]]
     """
+    checks = Checks.of_call(suggest_merges, locals())
+    checks.number("min_similarity", min_similarity, at_least=-1, at_most=1)
+    if max_distance_um != math.inf:
+        checks.number("max_distance_um", max_distance_um, at_least=0)
+    checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
+    checks.whole_number("max_pairs", max_pairs, at_least=0, optional=True)
+    if "sorting_analyzer" in checks.wrong_kinds:
+        checks.finish()
     analyzer = sorting_analyzer
     fs = analyzer.sampling_frequency
-    _check(
-        fs,
-        min_similarity,
-        max_distance_um,
-        max_pairs,
-        refractory_period_ms,
-        duplicate_window_ms,
-        score_threshold,
-    )
+    check_periods(checks, fs, refractory_period_ms, duplicate_window_ms)
+    checks.finish()
     allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)
     allowed[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
     similarity = get_unit_similarity(analyzer)
@@ -201,25 +202,6 @@ def suggest_merges(
     return MergeSuggestions(
         table.iloc[order].reset_index(drop=True), analyzer.unit_ids, float(score_threshold)
     )
-
-
-def _check(
-    sampling_frequency: float,
-    min_similarity: float,
-    max_distance_um: float,
-    max_pairs: int | None,
-    refractory_period_ms: float | None,
-    duplicate_window_ms: float,
-    score_threshold: float,
-) -> None:
-    checks = Checks()
-    checks.number("min_similarity", min_similarity, at_least=-1, at_most=1)
-    if not (is_number(max_distance_um) and max_distance_um == math.inf):
-        checks.number("max_distance_um", max_distance_um, at_least=0)
-    checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
-    checks.whole_number("max_pairs", max_pairs, at_least=0, optional=True)
-    check_periods(checks, sampling_frequency, refractory_period_ms, duplicate_window_ms)
-    checks.finish()
 
 
 def _candidates(

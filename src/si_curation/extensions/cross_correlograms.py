@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spikeinterface.core.core_tools import materialize_array
 
 from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
-from si_curation.checks import Checks, unit_index_of
+from si_curation.checks import Checks, check_arguments, unit_index_of
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.cross_correlograms_counts import (
     add_up,
@@ -47,6 +47,7 @@ from si_curation.reading.observed import observed_periods
 
 Convention = Literal["spikeinterface", "phy", "centered"]
 Normalization = Literal["counts", "hz", "probability"]
+_MAX_ISI_MS = 3.6e6
 
 
 class CrossCorrelograms(UnitsExtension):
@@ -143,6 +144,7 @@ class CrossCorrelograms(UnitsExtension):
         bins: Literal["linear", "log"] = "linear",
         bins_per_decade: int = 10,
     ) -> dict[str, Any]:
+        check_arguments(CrossCorrelograms._set_params, locals())
         params = check_parameters(
             window_ms=window_ms,
             bin_ms=bin_ms,
@@ -287,6 +289,7 @@ class CrossCorrelograms(UnitsExtension):
         ParameterError
             There is no such convention or normalization.
         """
+        check_arguments(CrossCorrelograms.get_ccg, locals())
         check_normalization(normalization)
         bins = self._bins(convention)
         a, b = self._index(unit_a), self._index(unit_b)
@@ -313,6 +316,7 @@ class CrossCorrelograms(UnitsExtension):
         normalization: Normalization = "counts",
     ) -> tuple[NDArray, NDArray[np.float64]]:
         """Return the auto-correlogram of one unit; see `get_ccg`."""
+        check_arguments(CrossCorrelograms.get_acg, locals())
         return self.get_ccg(unit_id, unit_id, convention, normalization)
 
     def get_group_correlograms(
@@ -355,6 +359,7 @@ class CrossCorrelograms(UnitsExtension):
         >>> int(merged.values.sum()) == int(parts.values.sum())
         True
         """
+        check_arguments(CrossCorrelograms.get_group_correlograms, locals())
         check_normalization(normalization)
         bins, cells, analyzer = self._bins(convention), self.cells, self.sorting_analyzer
         members = np.unique([index for group in groups for index in group]).astype(np.int64)
@@ -416,9 +421,10 @@ class CrossCorrelograms(UnitsExtension):
         -----
         Source: phylib 2.7.1, ``phylib.stats.ccg.firing_rate``.
         """
+        check_arguments(CrossCorrelograms.get_baseline, locals())
+        checks = Checks()
         analyzer = self.sorting_analyzer
         duration = observed_periods(analyzer).duration_s if duration_s is None else duration_s
-        checks = Checks()
         checks.number("duration_s", duration, above=0)
         checks.finish()
         fs = analyzer.sampling_frequency
@@ -451,6 +457,10 @@ class CrossCorrelograms(UnitsExtension):
         ParameterError
             The bin is smaller than a sample, or no whole bin fits into the window.
         """
+        checks = Checks.of_call(CrossCorrelograms.get_isi_histogram, locals())
+        checks.number("window_ms", window_ms, above=0, at_most=_MAX_ISI_MS)
+        checks.number("bin_ms", bin_ms, above=0, at_most=_MAX_ISI_MS)
+        checks.finish()
         analyzer = self.sorting_analyzer
         self._index(unit_id)
         fs = analyzer.sampling_frequency

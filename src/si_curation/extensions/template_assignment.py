@@ -26,7 +26,7 @@ from si_curation._spikeinterface import (
     spike_vector_of,
     use_stored_main_channels,
 )
-from si_curation.checks import Checks, is_boolean, unit_index_of
+from si_curation.checks import Checks, check_arguments, is_boolean, unit_index_of
 from si_curation.errors import (
     MissingDataError,
     ParameterError,
@@ -210,14 +210,15 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         unwhiten: str | bool = "auto",
         **params: Any,
     ) -> dict[str, Any]:
-        checks = Checks()
+        checks = Checks.of_call(TemplateAssignment._set_params, locals())
         checks.require(not params, f"template_assignment has no parameters {', '.join(params)}")
         folders = _checked_folders(checks, kilosort_folder)
         checks.require(
             not isinstance(folders, list) or frame_offset is None,
             "frame_offset is of one folder, and kilosort_folder names several",
         )
-        checks.whole_number("frame_offset", frame_offset, at_least=-(2**62), optional=True)
+        limits = {"at_least": -(2**62), "at_most": 2**62}
+        checks.whole_number("frame_offset", frame_offset, **limits, optional=True)
         if not is_boolean(unwhiten):
             checks.choice("unwhiten", unwhiten, ("auto", "phy"))
         checks.finish()
@@ -598,6 +599,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         ParameterError
             There is no such kind.
         """
+        check_arguments(TemplateAssignment.get_unit_template, locals())
         if kind not in ("most_frequent", "weighted_mean"):
             raise ParameterError(f"kind is {kind!r}, expected 'most_frequent' or 'weighted_mean'")
         position = unit_index_of(self.sorting_analyzer, unit_id)
@@ -754,6 +756,7 @@ def attach_kilosort_folder(
     >>> assignment.source, assignment.get_data().loc[13, "template_id"].item()
     ('kilosort4', 1)
     """
+    check_arguments(attach_kilosort_folder, locals())
     params = TemplateAssignment(sorting_analyzer)
     params._kept = {}
     checked = params._set_params(folder_path, frame_offset, unwhiten)

@@ -14,7 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.core_tools import slice_rows
 
 from si_curation._spikeinterface import as_array, register_extension
-from si_curation.checks import Checks, unit_index_of
+from si_curation.checks import Checks, check_arguments, unit_index_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.template_assignment import (
@@ -107,7 +107,7 @@ class TemplateBestChannels(UnitsExtension):
         same_shank: bool = True,
         source: Source = "auto",
     ) -> dict[str, Any]:
-        checks = Checks()
+        checks = Checks.of_call(TemplateBestChannels._set_params, locals())
         params = {
             "num_channels": checks.whole_number("num_channels", num_channels, at_least=1),
             "amplitude_threshold": checks.number(
@@ -194,6 +194,7 @@ class TemplateBestChannels(UnitsExtension):
         UnknownIdError
             There is no such unit.
         """
+        check_arguments(TemplateBestChannels.get_best_channels, locals())
         analyzer = self.sorting_analyzer
         row = self.get_channel_indices()[unit_index_of(analyzer, unit_id)]
         return analyzer.channel_ids[row[row >= 0]]
@@ -208,6 +209,7 @@ class TemplateBestChannels(UnitsExtension):
         MissingDataError
             The unit has no spikes, or its template no signal.
         """
+        check_arguments(TemplateBestChannels.get_best_channel, locals())
         channels = self.get_best_channels(unit_id)
         if channels.size == 0:
             raise MissingDataError(f"unit {unit_id!r} has no template with signal")

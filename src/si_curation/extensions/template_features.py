@@ -22,7 +22,7 @@ from si_curation._spikeinterface import (
     result_destination,
     spike_vector_of,
 )
-from si_curation.checks import Checks, unit_index_of
+from si_curation.checks import Checks, check_arguments, indices_of, unit_index_of
 from si_curation.errors import (
     MissingDataError,
     ParameterError,
@@ -165,7 +165,7 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
     def _set_params(
         self, source: str = "auto", num_templates: int = 16, feature_channels: str = "repaired"
     ) -> dict[str, Any]:
-        checks = Checks()
+        checks = Checks.of_call(TemplateFeatures._set_params, locals())
         params = {
             "source": checks.choice("source", source, ("auto", *SOURCES)),
             "num_templates": checks.whole_number("num_templates", num_templates, at_least=1),
@@ -384,6 +384,7 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
         MissingDataError
             The unit `onto` has no spikes, and so no template.
         """
+        check_arguments(TemplateFeatures.get_unit_projections, locals())
         assignment = assignment_of(self.sorting_analyzer)
         spikes = self._spikes_of(unit_id)
         target = unit_id if onto is None else onto
@@ -410,7 +411,10 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
         -------
         array (n,) float32
         """
-        template_ids = assignment_of(self.sorting_analyzer).get_spike_template_ids()[spike_indices]
+        check_arguments(TemplateFeatures.get_template_projections, locals())
+        all_ids = assignment_of(self.sorting_analyzer).get_spike_template_ids()
+        spike_indices = indices_of(spike_indices, all_ids.size, "spike_indices")
+        template_ids = all_ids[spike_indices]
         is_column = self.template_index == template_id
         columns = np.where(is_column.any(axis=1), is_column.argmax(axis=1), -1)
         column = columns[template_ids]
@@ -451,6 +455,7 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
         MissingDataError
             A unit has no spikes, and so no template.
         """
+        check_arguments(TemplateFeatures.get_pair_projections, locals())
         assignment = assignment_of(self.sorting_analyzer)
         counts = assignment.get_template_counts()
         weights = []
@@ -472,7 +477,14 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
         missing: float = 0.0,
     ) -> NDArray[np.float64]:
         """Projections of some spikes (n,) onto means of templates: `weighted_mean_projections`."""
+        check_arguments(TemplateFeatures.get_mean_projections, locals())
         template_ids = assignment_of(self.sorting_analyzer).get_spike_template_ids()
+        spike_indices = indices_of(spike_indices, template_ids.size, "spike_indices")
+        if any(np.shape(one) != (len(self.template_index),) for one in weights):
+            raise ParameterError(
+                f"weights has lists of other lengths, expected one of {len(self.template_index)} "
+                "numbers for each mean, one for each template"
+            )
         out = np.empty((len(spike_indices), len(weights)))
         for piece in blocks(len(out)):
             spikes = spike_indices[piece]

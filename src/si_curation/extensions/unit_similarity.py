@@ -13,7 +13,7 @@ from scipy import sparse
 from spikeinterface.core.core_tools import materialize_array
 
 from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
-from si_curation.checks import Checks, unit_index_of
+from si_curation.checks import Checks, check_arguments, unit_index_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.template_assignment import assignment_of_named_folder
@@ -83,7 +83,7 @@ class UnitSimilarity(UnitsExtension):
     def _set_params(
         self, source: Literal["auto", "file", "templates"] = "auto", max_lag_ms: float = 1.0
     ) -> dict[str, Any]:
-        checks = Checks()
+        checks = Checks.of_call(UnitSimilarity._set_params, locals())
         checks.choice("source", source, SOURCES)
         max_lag_ms = checks.number("max_lag_ms", max_lag_ms, at_least=0)
         checks.finish()
@@ -171,6 +171,7 @@ class UnitSimilarity(UnitsExtension):
         UnknownIdError
             There is no such unit.
         """
+        check_arguments(UnitSimilarity.get_similar_units, locals())
         position = unit_index_of(self.sorting_analyzer, unit_id)
         row = np.array(self._get_data()[position])
         row[position] = np.nan

@@ -11,7 +11,7 @@ import numpy as np
 from spikeinterface.core import BaseRecording, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, recording_of
-from si_curation.checks import local_path
+from si_curation.checks import check_arguments, local_path
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
 from si_curation.gui.curation_file import (
     check_writable,
@@ -114,6 +114,7 @@ def open_gui(
     >>> session = sic.CurationSession(analyzer)
     >>> session.apply_spikeinterface_curation("curation.json")  # doctest: +SKIP
     """
+    check_arguments(open_gui, locals())
     _check_installed(mode)
     if len(sorting_analyzer.unit_ids) == 0:
         raise ParameterError("the analyzer has no units to show")

@@ -164,7 +164,8 @@ def choose_random_spikes(
     array([0, 1, 2])
     """
     rng = np.random.default_rng(seed)
-    no_gaps = np.zeros(max_spikes_per_unit, dtype=np.int64)
+    most = min(max_spikes_per_unit, int(num_spikes_per_unit.max(initial=0)))
+    no_gaps = np.zeros(most, dtype=np.int64)
     never = np.iinfo(np.int64).max // 2
     gaps, starts, total = [], [], 0
     for count in num_spikes_per_unit:

@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from si_curation.checks import local_path
+from si_curation.checks import check_arguments, local_path
 from si_curation.documents import read_document
 from si_curation.errors import FolderNotFoundError, InUseError, MissingDataError, ParameterError
 from si_curation.files import (
@@ -324,6 +324,7 @@ def restore_phy_folder(folder: str | Path, backup: str | Path | None = None) -> 
     >>> [path.name for path in sic.restore_phy_folder(folder)]
     ['cluster_note.tsv']
     """
+    check_arguments(restore_phy_folder, locals())
     path = local_path(folder, "folder")
     if not path.is_dir():
         raise FolderNotFoundError(f"{path} is no folder, expected a Kilosort/phy folder")

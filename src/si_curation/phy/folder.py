@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.checks import local_path
+from si_curation.checks import check_arguments, local_path
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.files import settle_replaced
 from si_curation.phy.arrays import LEFT_OUT, Findings
@@ -264,6 +264,7 @@ def read_phy_folder(
     >>> folder.groups[4], folder.groups[13]
     ('unsorted', 'good')
     """
+    check_arguments(read_phy_folder, locals())
     path = _existing_folder(folder_path)
     if sampling_frequency is not None and not is_rate(sampling_frequency):
         raise ParameterError(f"sampling_frequency is {sampling_frequency!r}, expected {RATE}")

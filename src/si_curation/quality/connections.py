@@ -167,11 +167,12 @@ def find_monosynaptic_connections(
     >>> len(analyzer.unit_ids), len(table)
     (8, 56)
     """
+    checks = Checks.of_call(find_monosynaptic_connections, locals())
     analyzer = sorting_analyzer
-    checks = Checks()
     checks.choice("method", method, METHODS)
     checks.choice("correction", correction, CORRECTIONS)
     checks.number("bin_ms", bin_ms, above=0)
+    checks.number("window_ms", window_ms, above=0, at_most=10_000, optional=True)
     checks.number("sigma_ms", sigma_ms, above=0)
     checks.number("hollow_fraction", hollow_fraction, at_least=0, at_most=1)
     checks.number("alpha", alpha, at_least=0, at_most=1)
@@ -228,6 +229,8 @@ def find_monosynaptic_connections(
 
 
 def _check_window(checks: Checks, name: str, window_ms: tuple[float, float], least: str) -> None:
+    if name in checks.wrong_kinds:
+        return
     first, last = window_ms
     starts = first > 0 if least == "above 0" else first >= 0
     checks.require(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, unit_indices_of
+from si_curation.checks import Checks, check_arguments, unit_indices_of
 from si_curation.kernels.contamination import (
     IBL_CONTAMINATIONS,
     SLIDING_CONFIDENCE,
@@ -157,6 +157,7 @@ def contamination_panel(
     >>> panel.loc[13, ["num_spikes", "rp_violations", "rp_contamination"]].tolist()
     [1330.0, 58.0, 1.0]
     """
+    check_arguments(contamination_panel, locals())
     rows = unit_indices_of(sorting_analyzer, unit_ids)
     table = estimate_panel(
         sorting_analyzer, None, refractory_period_ms, censored_period_ms, confidence_level

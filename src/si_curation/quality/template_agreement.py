@@ -84,7 +84,7 @@ def compare_templates(
         ...
     si_curation.errors.MissingDataError: the extension 'templates' of this analyzer holds the ...
     """
-    checks = Checks()
+    checks = Checks.of_call(compare_templates, locals())
     checks.number("min_correlation", min_correlation, at_least=-1, at_most=1)
     checks.finish()
     kinds = _both_kinds(sorting_analyzer)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import is_number
+from si_curation.checks import check_arguments, is_number
 from si_curation.documents import parse_document
 from si_curation.errors import ParameterError
 from si_curation.phy.folder import PhyFolder
@@ -100,6 +100,7 @@ def observed_periods(sorting_analyzer: SortingAnalyzer) -> ObservedPeriods:
     >>> sic.observed_periods(analyzer).is_whole
     True
     """
+    check_arguments(observed_periods, locals())
     num_segments = sorting_analyzer.get_num_segments()
     samples = np.array(
         [sorting_analyzer.get_num_samples(i) for i in range(num_segments)], dtype=np.int64
@@ -202,6 +203,7 @@ def set_observed_periods(
     >>> int(sic.observed_periods(analyzer).periods[0, 1])
     30
     """
+    check_arguments(set_observed_periods, locals())
     analyzer = sorting_analyzer
     text = "" if periods is None else json.dumps(_checked(analyzer, periods).tolist())
     _set_text(analyzer, text, save)

@@ -17,7 +17,7 @@ from scipy import sparse
 from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer, set_extension_data
-from si_curation.checks import Checks, is_boolean, local_path
+from si_curation.checks import Checks, check_arguments, is_boolean, local_path
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
@@ -168,6 +168,7 @@ def read_kilosort_as_analyzer(
     >>> analyzer.get_sorting_property("quality")[[0, 2]].tolist()
     ['unsorted', 'noise']
     """
+    check_arguments(read_kilosort_as_analyzer, locals())
     check_output(format, folder)
     mode = _check_unwhiten(unwhiten)
     _check_components(max_spikes_per_unit, principal_components)

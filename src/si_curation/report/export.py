@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from tqdm.auto import tqdm
 
-from si_curation.checks import unit_indices_of
+from si_curation.checks import check_arguments, unit_indices_of
 from si_curation.errors import ParameterError
 from si_curation.files import check_output_file, write_pieces
 from si_curation.report.columns import Column, unit_columns
@@ -104,6 +104,7 @@ def export_report(
     >>> path.read_text(encoding="utf-8")[:15]
     '<!DOCTYPE html>'
     """
+    check_arguments(export_report, locals())
     target = check_output_file(path, overwrite, kind="an .html file")
     check_installed()
     rows = np.unique(unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True))

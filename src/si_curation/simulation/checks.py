@@ -16,6 +16,8 @@ from si_curation.simulation.curation import Metadata
 from si_curation.simulation.dialects import Dialect
 
 T = TypeVar("T")
+#: More would not fit into the memory of any machine.
+_MOST = {"num_templates": 100_000, "num_channels": 100_000, "num_spikes": 10_000_000_000}
 
 
 def check_choice(name: str, value: str, choices: Mapping[str, T]) -> T:
@@ -87,6 +89,10 @@ def check_numbers(
     """Check the counts; ``num_blank`` are those of zero, NaN and empty templates."""
     if min(num_templates, num_channels, num_shanks, num_spikes) < 1:
         raise ParameterError("templates, channels, shanks and spikes must number at least one each")
+    counts = {"num_templates": num_templates, "num_channels": num_raw_channels}
+    for name, count in {**counts, "num_spikes": num_spikes}.items():
+        if count > _MOST[name]:
+            raise ParameterError(f"{name} is {count}, expected at most {_MOST[name]:,}")
     if min(num_blank) < 0:
         raise ParameterError("the numbers of empty, zero and NaN templates must not be negative")
     if sum(num_blank) >= num_templates:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from si_curation.checks import local_path
+from si_curation.checks import Checks, local_path
 from si_curation.simulation.checks import (
     check_choice,
     check_dtypes,
@@ -293,8 +293,11 @@ def simulate_kilosort_folder(
     >>> truth.templates_unwhitened.shape
     (5, 61, 32)
     """
+    checks = Checks.of_call(simulate_kilosort_folder, locals())
     num_blank = (num_zero_templates, num_nan_templates, num_empty_templates)
     num_raw = num_channels if num_raw_channels is None else num_raw_channels
+    checks.whole_number("seed", seed, at_least=0)
+    checks.finish()
     check_numbers(num_templates, num_blank, num_channels, num_raw, num_shanks, num_spikes)
     check_fractions(shared_fraction, feature_rows, num_spikes, sampling_frequency, duration_s)
     spec = check_choice("dialect", dialect, {**DIALECTS, **VERSION_DIALECTS})

@@ -106,7 +106,7 @@ def get_spike_amplitudes(
     >>> sic.get_spike_amplitudes(analyzer, 4, "feature", background=True).spike_indices.size
     3060
     """
-    checks = Checks()
+    checks = Checks.of_call(get_spike_amplitudes, locals())
     checks.choice("kind", kind, KINDS)
     checks.finish()
     first = unit_id if first_unit_id is None else first_unit_id

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import Checks
+from si_curation.checks import Checks, check_arguments, indices_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.template_assignment import (
     TemplateAssignment,
@@ -73,6 +71,7 @@ def get_spike_features(
     >>> sic.get_spike_features(analyzer, [0, 1, 2], [20, 21]).shape
     (3, 2, 6)
     """
+    check_arguments(get_spike_features, locals())
     assignment = assignment_of_named_folder(sorting_analyzer)
     if assignment is None or not assignment.is_from_folder:
         raise MissingDataError(
@@ -81,27 +80,14 @@ def get_spike_features(
             "recording by prepare_for_phy(analyzer), which deletes no other extension"
         )
     num_spikes = assignment.get_spike_template_ids().size
-    spikes_asked = _indices(spike_indices, num_spikes, "spike_indices")
-    channels = _indices(channel_indices, sorting_analyzer.get_num_channels(), "channel_indices")
+    spikes_asked = indices_of(spike_indices, num_spikes, "spike_indices")
+    channels = indices_of(channel_indices, sorting_analyzer.get_num_channels(), "channel_indices")
     if np.unique(channels).size != channels.size:
         raise ParameterError("channel_indices has a channel more than once")
     checks = Checks()
     checks.choice("feature_channels", feature_channels, ("file", "repaired"))
     checks.finish()
     return _read(assignment, spikes_asked, channels, feature_channels)
-
-
-def _indices(values: Any, count: int, name: str) -> NDArray[np.int64]:
-    indices = np.atleast_1d(np.asarray(values))
-    if indices.size == 0:
-        return np.zeros(0, dtype=np.int64)
-    if indices.ndim != 1 or indices.dtype.kind not in "iu":
-        raise ParameterError(f"{name} is not a list of whole numbers")
-    if indices.min() < 0 or indices.max() >= count:
-        raise ParameterError(
-            f"{name} goes from {indices.min()} to {indices.max()}, expected 0 to {count - 1}"
-        )
-    return indices.astype(np.int64)
 
 
 def _read(

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import channel_index_of
+from si_curation.checks import channel_index_of, check_arguments
 from si_curation.errors import ParameterError
 from si_curation.spikes.amplitudes import KINDS, amplitudes_of_spikes
 from si_curation.views.points import (
@@ -121,6 +121,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
         max_points: int = MAX_POINTS,
         **figure_arguments: Any,
     ):
+        check_arguments(AmplitudesOverTimeWidget.__init__, locals())
         if kind not in KINDS:
             raise ParameterError(f"kind is {kind!r}, expected one of {KINDS}")
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import check_arguments
 from si_curation.quality.contamination import estimate_panel
 from si_curation.views.colors import ACCENTS
 from si_curation.views.style import (
@@ -97,6 +98,7 @@ class ContaminationWidget(FigureWidget):
         confidence_level: float = 0.95,
         **figure_arguments: Any,
     ):
+        check_arguments(ContaminationWidget.__init__, locals())
         units = resolve_units(sorting_analyzer, unit_ids, {})
         groups = None
         if unit_ids is not None:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import check_arguments
 from si_curation.errors import ParameterError
 from si_curation.views.style import label_axes, spike_count, tidy, unit_title
 from si_curation.views.units import resolve_units
@@ -87,6 +88,7 @@ class CrossCorrelogramsWidget(FigureWidget):
         baseline: bool = True,
         **figure_arguments: Any,
     ):
+        check_arguments(CrossCorrelogramsWidget.__init__, locals())
         self._is_labelled = False  # for the whole matrix, once
         (extension,) = require_extensions(sorting_analyzer, "cross_correlograms")
         if unit_ids is None and len(sorting_analyzer.unit_ids) > MAX_UNITS:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
+from si_curation.checks import check_arguments
 from si_curation.errors import MissingDataError
 from si_curation.phy.folder import read_phy_folder
 from si_curation.phy.settings import SorterDrift
@@ -73,6 +74,7 @@ class DriftWidget(FigureWidget):
         sampling_frequency: float | None = None,
         **figure_arguments: Any,
     ):
+        check_arguments(DriftWidget.__init__, locals())
         if isinstance(source, SortingAnalyzer):
             drawn = _of_analyzer(source)
         else:

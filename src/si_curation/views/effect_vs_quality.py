@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from si_curation.checks import check_arguments
 from si_curation.errors import UnknownIdError
 from si_curation.quality.effect.effect_vs_quality import EffectVsQuality
 from si_curation.views.widget import FigureWidget
@@ -63,6 +64,7 @@ class EffectVsQualityWidget(FigureWidget):
         metrics: Sequence[str] | None = None,
         **figure_arguments: Any,
     ):
+        check_arguments(EffectVsQualityWidget.__init__, locals())
         names = list(result.summary.index) if metrics is None else list(metrics)
         unknown = [name for name in names if name not in result.summary.index]
         if unknown or not names:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import channel_index_of, is_whole_number
+from si_curation.checks import channel_index_of, check_arguments, is_whole_number
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.spikes.features import get_spike_features
 from si_curation.views.points import (
@@ -123,6 +123,7 @@ class FeaturesWidget(FigureWidget):
         max_points: int = MAX_POINTS,
         **figure_arguments: Any,
     ):
+        check_arguments(FeaturesWidget.__init__, locals())
         self._corner: Axes | None = None
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         if not units:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks
+from si_curation.checks import Checks, check_arguments
 from si_curation.errors import ParameterError
 from si_curation.reading.observed import observed_periods
 from si_curation.views.style import (
@@ -89,6 +89,7 @@ class FiringRateWidget(FigureWidget):
         bin_s: float | None = None,
         **figure_arguments: Any,
     ):
+        check_arguments(FiringRateWidget.__init__, locals())
         fs = sorting_analyzer.sampling_frequency
         starts_s = segment_starts_s(sorting_analyzer)
         duration_s = float(starts_s[-1])
@@ -96,7 +97,7 @@ class FiringRateWidget(FigureWidget):
             enough = [width for width in _WIDTHS_S if duration_s / width <= _MOST_BINS]
             bin_s = enough[0] if enough else duration_s / _MOST_BINS
         checks = Checks()
-        checks.number("bin_s", bin_s, above=0)
+        checks.number("bin_s", bin_s, above=0, at_most=1e9)
         checks.finish()
         width = round(bin_s * fs)
         if width < 1:

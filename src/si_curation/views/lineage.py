@@ -14,6 +14,7 @@ from matplotlib.patches import Patch, PathPatch, Rectangle
 from matplotlib.path import Path
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import check_arguments, is_hashable
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import UnknownIdError
 from si_curation.views.style import write_note
@@ -98,13 +99,14 @@ class LineageWidget(FigureWidget):
         sampling_frequency: float | None = None,
         **figure_arguments: Any,
     ):
+        check_arguments(LineageWidget.__init__, locals())
         table = reconstruct_lineage(source, sampling_frequency=sampling_frequency)
         if unit_ids is None:
             shown = table if show_unchanged else table[table["event"] != "unchanged"]
             shown = shown[shown["event"] != "empty"]
         else:
             wanted = list(unit_ids)
-            unknown = [unit_id for unit_id in wanted if unit_id not in table.index]
+            unknown = [u for u in wanted if not is_hashable(u) or u not in table.index]
             if unknown:
                 raise UnknownIdError(f"there are no units {unknown}; see .unit_ids")
             related = [u for unit_id in wanted for u in table.at[unit_id, "shares_templates_with"]]

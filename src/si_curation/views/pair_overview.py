@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import check_arguments
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.evidence.merges import suggest_merges
 from si_curation.reading.probe import planar_locations
@@ -96,6 +97,7 @@ class PairOverviewWidget(OverviewWidget):
         refractory_period_ms: float = 2.0,
         **figure_arguments: Any,
     ):
+        check_arguments(PairOverviewWidget.__init__, locals())
         units = resolve_units(sorting_analyzer, [unit_a, unit_b], {})
         together = units[0].unit_ids + units[1].unit_ids
         if len(set(together)) < len(together):

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgb
 from numpy.typing import ArrayLike, NDArray
 
+from si_curation.checks import Checks
 from si_curation.kernels.density import count_in_grid
 
 MAX_POINTS = 20_000
@@ -206,6 +207,10 @@ def sample_spikes(spikes: NDArray[np.int64], count: int | None, seed: int) -> ND
     -------
     array (min(n, count),) int64
     """
+    checks = Checks()
+    checks.whole_number("max_spikes", count, at_least=0, optional=True)
+    checks.whole_number("seed", seed, at_least=0)
+    checks.finish()
     if count is None or spikes.size <= count:
         return spikes
     chosen = np.random.default_rng(seed).choice(spikes.size, count, replace=False, shuffle=False)

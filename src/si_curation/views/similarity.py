@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks
+from si_curation.checks import Checks, check_arguments
 from si_curation.evidence.unit_locations import unit_locations
 from si_curation.views.colors import ACCENTS
 from si_curation.views.references import ChannelRanking, template_counts_of
@@ -89,6 +89,7 @@ class SimilarityWidget(FigureWidget):
         unit_colors: Mapping[Any, Any] | None = None,
         **figure_arguments: Any,
     ):
+        check_arguments(SimilarityWidget.__init__, locals())
         (extension,) = require_extensions(sorting_analyzer, "unit_similarity")
         checks = Checks()
         checks.whole_number("num_units", num_units, at_least=1)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import check_arguments
 from si_curation.errors import MissingDataError
 from si_curation.views.points import (
     BACKGROUND_COLOR,
@@ -94,6 +95,7 @@ class TemplateFeaturesWidget(FigureWidget):
         max_points: int = MAX_POINTS,
         **figure_arguments: Any,
     ):
+        check_arguments(TemplateFeaturesWidget.__init__, locals())
         (extension, _) = require_extensions(
             sorting_analyzer, "template_features", "template_assignment"
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import check_arguments
 from si_curation.errors import ParameterError
 from si_curation.reading.probe import planar_locations
 from si_curation.reading.unit_templates import weighted_mean_templates
@@ -104,6 +105,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
         num_channels: int | None = None,
         **figure_arguments: Any,
     ):
+        check_arguments(UnitTemplatesBySourceWidget.__init__, locals())
         (assignment,) = require_extensions(sorting_analyzer, "template_assignment")
         for name, value in (("max_templates", max_templates), ("num_channels", num_channels)):
             if value is not None and value < 1:

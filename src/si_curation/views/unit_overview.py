@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import check_arguments
+from si_curation.errors import ParameterError
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import planar_locations
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
@@ -90,6 +93,9 @@ class UnitOverviewWidget(OverviewWidget):
         color: Any = ACCENTS[0],
         **figure_arguments: Any,
     ):
+        check_arguments(UnitOverviewWidget.__init__, locals())
+        if not is_color_like(color):
+            raise ParameterError(f"color is {color!r}, expected a color of matplotlib")
         (unit,) = resolve_units(sorting_analyzer, [unit_id], {})
         count = len(unit.spikes(sorting_analyzer))
         self.numbers = key_numbers(sorting_analyzer, unit)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.widgets import get_unit_colors
 
-from si_curation.checks import unit_index_of
+from si_curation.checks import is_hashable, unit_index_of
 from si_curation.errors import ParameterError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.views.colors import ACCENTS, are_alike, on_white
@@ -87,8 +87,11 @@ def resolve_units(
     colors = get_unit_colors(sorting_analyzer) if unit_colors is None else dict(unit_colors)
     units = []
     for entry in unit_ids:
-        merged = tuple(entry) if isinstance(entry, tuple | list | np.ndarray) else (entry,)
-        if not merged or len(set(merged)) < len(merged):
+        is_merged = isinstance(entry, tuple | list) or (
+            isinstance(entry, np.ndarray) and entry.ndim == 1
+        )
+        merged = tuple(entry) if is_merged else (entry,)
+        if not merged or not is_hashable(merged) or len(set(merged)) < len(merged):
             raise ParameterError(
                 f"unit_ids has {entry!r} to draw as merged, expected one or more different unit ids"
             )

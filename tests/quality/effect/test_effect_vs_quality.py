@@ -320,7 +320,7 @@ def test_all_problems_at_once():
 @pytest.mark.parametrize(
     ("effect", "change", "words"),
     [
-        ([1.0], {}, "the effect is list"),
+        ([1.0], {}, "expected a Series or a function"),
         (pd.Series(["a"] * 100), {}, "expected numbers"),
         (pd.Series(np.inf, index=[5, 8]), {}, "2 units is infinite"),
         (pd.Series([1.0], index=[1]), {}, "are the unit ids the same"),
@@ -330,7 +330,7 @@ def test_all_problems_at_once():
         (lambda ids: np.nan if len(ids) < 90 else 1.0, {}, "min_units must be larger"),
         (len, {"metrics": [1]}, "expected a DataFrame"),
         (len, {"metric_names": ["snr", "x"]}, "'snr' is no column; 'x' is no column"),
-        (len, {"metric_names": "snr"}, "not one name"),
+        (len, {"metric_names": "snr"}, "expected a list of texts"),
         (len, {"groups": "session"}, "neither an index level nor a column"),
         (len, {"groups": [1, 2]}, "2 values for 100 units"),
         (len, {"groups": [None] * 100}, "100 units have none"),

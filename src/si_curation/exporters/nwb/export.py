@@ -17,7 +17,7 @@ from spikeinterface.core import SortingAnalyzer
 from tqdm import tqdm
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import local_path
+from si_curation.checks import check_arguments, local_path
 from si_curation.errors import (
     FolderNotFoundError,
     NwbExportError,
@@ -213,6 +213,7 @@ def export_to_nwb(
     >>> read_nwb_sorting(path).get_unit_ids()
     array(['4', '7', '8', '9', '10', '11', '12', '13'], dtype='<U2')
     """
+    check_arguments(export_to_nwb, locals())
     import_pynwb()
     mode = check_mode(mode, source_nwb)
     check_analyzer(sorting_analyzer)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import check_arguments
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
 from si_curation.exporters.nwb.added_electrodes import (
     AddedElectrodes,
@@ -102,6 +103,7 @@ def add_units_to_nwbfile(
     >>> units["unit_name"][-1], units["template_ids"][-1].tolist(), len(units["spike_times"][-1])
     ('13', [0, 1, 2], 1330)
     """
+    check_arguments(add_units_to_nwbfile, locals())
     check_analyzer(sorting_analyzer)
     options = UnitOptions(
         t_start,

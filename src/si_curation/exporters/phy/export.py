@@ -12,7 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
 from si_curation._spikeinterface import recording_of
-from si_curation.checks import Checks, local_path
+from si_curation.checks import Checks, check_arguments, local_path
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.exporters.phy.columns import texts_by_id
 from si_curation.exporters.phy.copy import copy_curated
@@ -150,6 +150,7 @@ def export_to_phy(
     >>> sic.read_phy_folder(folder).cluster_ids
     array([ 4,  7, 10, 11, 12, 13, 14])
     """
+    check_arguments(export_to_phy, locals())
     flags = {"complete": complete, "link": link}
     flags |= {"copy_recording": copy_recording, "overwrite": overwrite}
     _check_parameters(sorting_analyzer, curation, columns, flags)

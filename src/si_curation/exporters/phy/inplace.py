@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
-from si_curation.checks import local_path
+from si_curation.checks import check_arguments, local_path
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -88,6 +88,7 @@ def write_phy_columns(
     >>> sic.read_phy_folder(folder).columns["snr"].values
     {4: 7.5, 7: 3.25}
     """
+    check_arguments(write_phy_columns, locals())
     path = _existing(folder)
     findings = Findings()
     clusters = _open_clusters(path, findings)
@@ -179,6 +180,7 @@ def update_phy_folder(
     >>> sic.read_phy_folder(folder).cluster_ids
     array([ 4,  7, 10, 11, 12, 13, 14])
     """
+    check_arguments(update_phy_folder, locals())
     path = _existing(folder)
     if not isinstance(sorting_analyzer, SortingAnalyzer):
         raise ParameterError(

@@ -19,6 +19,7 @@ from si_curation._spikeinterface import (
     recording_of,
     spike_vector_of,
 )
+from si_curation.checks import check_arguments
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.exporters.phy.curated import source_folder_of
 
@@ -87,6 +88,7 @@ def prepare_for_phy(sorting_analyzer: SortingAnalyzer, **job_kwargs: Any) -> lis
     >>> prepare_for_phy(analyzer)
     ['template_features']
     """
+    check_arguments(prepare_for_phy, locals())
     if not isinstance(sorting_analyzer, SortingAnalyzer):
         raise ParameterError(
             f"sorting_analyzer is a {type(sorting_analyzer).__name__}, expected a SortingAnalyzer"

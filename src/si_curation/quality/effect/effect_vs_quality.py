@@ -193,8 +193,7 @@ def effect_vs_quality(
     >>> result.summary["verdict"].to_dict()
     {'rp_contamination': 'vanishes', 'snr': 'stable'}
     """
-    inputs = gather_inputs(effect, metrics, metric_names, covariates, groups, directions)
-    checks = Checks()
+    checks = Checks.of_call(effect_vs_quality, locals())
     checks.number("alpha", alpha, above=0, below=1)
     checks.number("confidence_level", confidence_level, above=0, below=1)
     checks.number("null_value", null_value)
@@ -202,6 +201,9 @@ def effect_vs_quality(
     checks.whole_number("num_bootstraps", num_bootstraps, at_least=20)
     checks.whole_number("num_permutations", num_permutations, at_least=19)
     checks.whole_number("seed", seed, at_least=0)
+    if checks.wrong_kinds:
+        checks.finish()
+    inputs = gather_inputs(effect, metrics, metric_names, covariates, groups, directions)
     thresholds = dict(thresholds or {})
     _check_thresholds(checks, keep, thresholds, inputs.metric_names)
     checks.finish()

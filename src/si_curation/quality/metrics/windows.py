@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
-from si_curation.errors import ParameterError
+from si_curation.errors import ParameterError, SiCurationError
 from si_curation.kernels.stability import (
     Bins,
     bins_in_periods,
@@ -159,10 +159,15 @@ def normalise_periods(analyzer: SortingAnalyzer, periods: Any) -> PeriodsByUnit 
     if periods is None:
         return None
     names = [str(unit_id) for unit_id in analyzer.unit_ids]
-    if isinstance(periods, Mapping):
-        rows = [(str(name), [int(v) for v in row]) for name, of in periods.items() for row in of]
-    else:
+    try:
         rows = _rows(periods, names)
+    except SiCurationError:
+        raise
+    except (TypeError, ValueError):
+        raise ParameterError(
+            "periods cannot be read, expected {unit id: [[segment, first, last], ...]} or an array "
+            f"with columns {', '.join(_FIELDS)}"
+        ) from None
     samples = segment_samples_of(analyzer)
     problems = []
     for name, (segment, start, stop) in rows:
@@ -187,6 +192,8 @@ def normalise_periods(analyzer: SortingAnalyzer, periods: Any) -> PeriodsByUnit 
 
 
 def _rows(periods: Any, names: list[str]) -> list[tuple[str, list[int]]]:
+    if isinstance(periods, Mapping):
+        return [(str(name), [int(v) for v in row]) for name, of in periods.items() for row in of]
     values = np.asarray(periods)
     if values.dtype.names is not None and set(_FIELDS) <= set(values.dtype.names):
         values = np.stack([values[name].astype(np.int64) for name in _FIELDS], axis=1)
