@@ -114,11 +114,11 @@ def test_500_units(simulate):
 
 def test_given_axes_and_errors():
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    axes = Figure().subplots(2, 3)
-    assert sic.plot_contamination(analyzer, axes=axes).figure is axes[0, 0].figure
+    axes = Figure().subplots(1, 7)
+    assert sic.plot_contamination(analyzer, axes=axes).figure is axes[0].figure
     ax = Figure().subplots()
     assert sic.plot_contamination(analyzer, [4], ax=ax).ax is ax
-    with pytest.raises(sic.ParameterError, match="1 axes are given for 6"):
+    with pytest.raises(sic.ParameterError, match="1 axes are given for 7"):
         sic.plot_contamination(analyzer, ax=ax)
     with pytest.raises(sic.UnknownIdError):
         sic.plot_contamination(analyzer, [99])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
-from si_curation.checks import Checks, unit_indices_of
+from si_curation.checks import Checks, is_number, unit_indices_of
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
     Continuity,
@@ -167,14 +167,12 @@ def suggest_merges(
     """
     checks = Checks.of_call(suggest_merges, locals())
     checks.number("min_similarity", min_similarity, at_least=-1, at_most=1)
-    if max_distance_um != math.inf:
+    if not (is_number(max_distance_um) and max_distance_um == math.inf):
         checks.number("max_distance_um", max_distance_um, at_least=0)
     checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
     checks.whole_number("max_pairs", max_pairs, at_least=0, optional=True)
-    if "sorting_analyzer" in checks.wrong_kinds:
-        checks.finish()
     analyzer = sorting_analyzer
-    fs = analyzer.sampling_frequency
+    fs = getattr(analyzer, "sampling_frequency", 30_000.0)
     check_periods(checks, fs, refractory_period_ms, duplicate_window_ms)
     checks.finish()
     allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)

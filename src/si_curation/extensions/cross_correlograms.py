@@ -144,7 +144,6 @@ class CrossCorrelograms(UnitsExtension):
         bins: Literal["linear", "log"] = "linear",
         bins_per_decade: int = 10,
     ) -> dict[str, Any]:
-        check_arguments(CrossCorrelograms._set_params, locals())
         params = check_parameters(
             window_ms=window_ms,
             bin_ms=bin_ms,

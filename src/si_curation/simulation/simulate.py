@@ -310,9 +310,7 @@ def simulate_kilosort_folder(
         num_channels, num_shanks, num_raw, permuted=bool(spec.sparse), seed=seeds["probe"]
     )
     matrices = whitening_matrices(whitening, probe, spec, seeds["whitening"])
-
     changed = check_sorter_settings(spec, sorter_settings)
-
     prepare_folder(writer.folder, overwrite)
     write_params(writer, num_raw_channels=num_raw, sampling_frequency=sampling_frequency)
     scale = sorted_scale(changed)

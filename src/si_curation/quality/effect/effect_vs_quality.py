@@ -78,6 +78,19 @@ class _Settings(NamedTuple):
     thresholds: Mapping[str, Sequence[float]]
 
 
+# arguments that are read together
+_READ_TOGETHER = {
+    "effect",
+    "metrics",
+    "metric_names",
+    "covariates",
+    "groups",
+    "directions",
+    "keep",
+    "thresholds",
+}
+
+
 def effect_vs_quality(
     effect: pd.Series | Callable[[NDArray], float],
     metrics: pd.DataFrame,
@@ -201,7 +214,7 @@ def effect_vs_quality(
     checks.whole_number("num_bootstraps", num_bootstraps, at_least=20)
     checks.whole_number("num_permutations", num_permutations, at_least=19)
     checks.whole_number("seed", seed, at_least=0)
-    if checks.wrong_kinds:
+    if checks.wrong_kinds & _READ_TOGETHER:
         checks.finish()
     inputs = gather_inputs(effect, metrics, metric_names, covariates, groups, directions)
     thresholds = dict(thresholds or {})
