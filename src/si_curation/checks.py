@@ -374,7 +374,7 @@ def _kinds(annotation: Any) -> list[_Kind]:
         return [_Kind(partial(_is_one_of, of), _either(of))]
     if annotation in _PLAIN_KINDS:
         return [_PLAIN_KINDS[annotation]]
-    if origin in (Sequence, Iterable, list, tuple):
+    if origin in (Sequence, Iterable, Collection, list, tuple):
         return [_list_kind(origin, of)]
     if origin in (Mapping, dict) or annotation in (Mapping, dict):
         return [_Kind(lambda value: isinstance(value, Mapping), "a dict")]
@@ -406,14 +406,15 @@ def _list_kind(origin: Any, of: tuple[Any, ...]) -> _Kind:
     length = len(of) if origin is tuple and Ellipsis not in of else None
     kinds = _kinds(of[0]) if of else []
     text = "a list" if length is None else f"{length} values"
-    return _Kind(
-        partial(_is_list, kinds=kinds, length=length),
-        text + (_TEXTS_OF_MANY.get(of[0], "") if of else ""),
-    )
+    text += _TEXTS_OF_MANY.get(of[0], "") if of else ""
+    sets = (set, frozenset) if origin is Collection else ()
+    return _Kind(partial(_is_list, kinds=kinds, length=length, also=sets), text)
 
 
-def _is_list(value: Any, kinds: list[_Kind], length: int | None) -> bool:
-    named = isinstance(value, list | tuple | range) or (
+def _is_list(
+    value: Any, kinds: list[_Kind], length: int | None, also: tuple[type, ...] = ()
+) -> bool:
+    named = isinstance(value, (list, tuple, range, *also)) or (
         hasattr(value, "__array__") and np.ndim(value) >= 1 and not hasattr(value, "columns")
     )
     if not named or (length is not None and len(value) != length):

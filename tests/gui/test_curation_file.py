@@ -277,7 +277,7 @@ def test_wrong_input_is_named(analyzer, tmp_path, monkeypatch):
     refused(sic.ParameterError, "is not a file", curation_json=tmp_path)
     broken = tmp_path / "broken.json"
     broken.write_text("{")
-    refused(sic.ParameterError, "is not JSON", curation_json=broken)
+    refused(sic.ParameterError, "cannot be read", curation_json=broken)
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"format_version": "2", "unit_ids": [1, 2]}))
     refused(sic.ParameterError, "of other units", curation_json=other)

@@ -173,7 +173,7 @@ def test_another_sorter_with_string_ids(plot):
 def test_one_error_for_unknown_units_and_wrong_lists(hostile, plot):
     with pytest.raises(sic.UnknownIdError, match="there is no unit 'x'"):
         plot(hostile, ["x"])
-    with pytest.raises(sic.ParameterError, match="expected a list of unit ids"):
+    with pytest.raises(sic.ParameterError, match="unit_ids is 3, expected a list"):
         plot(hostile, 3)
 
 

@@ -32,7 +32,7 @@ CALLS = {
     "export_report": lambda path, a: sic.export_report(a, path),
     "export_to_phy": lambda path, a: sic.export_to_phy(a, path),
     "export_to_nwb": lambda path, a: sic.export_to_nwb(a, path, metadata=NWB, t_start=0.0),
-    "update_phy_folder": lambda path, a: sic.update_phy_folder(path, sic.CurationSession(a)),
+    "update_phy_folder": lambda path, a: sic.update_phy_folder(path, a),
     "write_phy_columns": lambda path, a: sic.write_phy_columns(path, {"snr": {4: 1.0}}),
     "restore_phy_folder": lambda path, a: sic.restore_phy_folder(path),
     "simulate": lambda path, a: sic.simulate_kilosort_folder(path),

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -77,7 +77,7 @@ def read_kilosort_as_analyzer(
     offset_to_uV: float | Sequence[float] | None = None,
     *,
     sampling_frequency: float | None = None,
-    exclude_groups: str | Sequence[str] | None = None,
+    exclude_groups: str | Collection[str] | None = None,
     max_spikes_per_unit: int | None = 500,
     principal_components: bool | None = None,
     format: Literal["memory", "binary_folder", "zarr"] = "memory",
@@ -248,7 +248,7 @@ class _Options(NamedTuple):
     unwhiten: Unwhiten | Literal[False]
     gains: NDArray[np.float64] | None  # (n_channels,)
     offsets: NDArray[np.float64] | None  # (n_channels,)
-    exclude_groups: str | Sequence[str] | None
+    exclude_groups: str | Collection[str] | None
     max_spikes: int | None
     components: bool | None
     gains_are_given: bool = False  # by the user, not by a recording

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ class SpikeSelection:
 
 
 def select_spikes(
-    folder: PhyFolder, recording: BaseRecording | None, exclude_groups: str | Sequence[str] | None
+    folder: PhyFolder, recording: BaseRecording | None, exclude_groups: str | Collection[str] | None
 ) -> SpikeSelection:
     """Choose the rows that SpikeInterface can hold, in the order of their samples.
 

@@ -557,7 +557,8 @@ def test_a_sink_goes_on_after_an_error_and_tells_it(tmp_path):
 @pytest.mark.slow
 def test_the_package_needs_no_nwb_library():
     code = "import sys; sys.modules.update(dict.fromkeys(['pynwb', 'hdmf', 'h5py', 'yaml'])); "
-    code += "import si_curation as sic; sic.export_to_nwb(None, 'x.nwb')"
+    code += "import si_curation as sic; a = sic.read_kilosort_as_analyzer(sic.example_folder()); "
+    code += "sic.export_to_nwb(a, 'x.nwb')"
     environment = {**os.environ, "PYTHONPATH": str(Path(sic.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
