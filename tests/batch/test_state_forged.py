@@ -53,6 +53,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("name", [*DONE, *RECORDS])
+@pytest.mark.slow
 def test_a_forged_record(made, tmp_path, name):
     root = tmp_path / "batch"
     shutil.copytree(made, root)

@@ -71,6 +71,7 @@ def assert_kept(analyzer, name, before):
 
 @pytest.mark.parametrize("kind", ["memory", "binary_folder", "zarr"])
 @pytest.mark.parametrize("name", OURS)
+@pytest.mark.slow
 def test_wrong_parameters_delete_nothing(home, tmp_path, kind, name):
     analyzer = analyzer_of(home, tmp_path, kind)
     before = content(analyzer, name)
@@ -86,6 +87,7 @@ def test_wrong_parameters_delete_nothing(home, tmp_path, kind, name):
 @pytest.mark.parametrize("kind", ["memory", "binary_folder", "zarr"])
 @pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize("fault", [MemoryError, KeyboardInterrupt])
+@pytest.mark.slow
 def test_what_fails_later_deletes_nothing(home, tmp_path, kind, name, fault, monkeypatch):
     analyzer = analyzer_of(home, tmp_path, kind)
     before = content(analyzer, name)

@@ -538,6 +538,7 @@ def test_copy(folder, analyzer):
     assert_is_what_the_folder_says(analyzer, folder)
 
 
+@pytest.mark.slow
 def test_merge_that_drops_spikes(folder, analyzer):
     analyzer.compute(BEST, num_channels=9)
     merged = analyzer.merge_units(

@@ -104,6 +104,7 @@ def recording_folder(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
+@pytest.mark.slow
 def test_a_real_recording_is_kept_where_something_else_is_left_out(tmp_path, format):
     recording = spre.common_reference(spre.bandpass_filter(recording_folder(tmp_path)))
     sorting = si.generate_sorting(num_units=3, durations=[2.0])

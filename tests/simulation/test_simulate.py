@@ -144,6 +144,7 @@ def test_phylib_ranks_channels_as_the_oracle(curated, phylib_model):
         assert ours == model.get_template(i).channel_ids.tolist()
 
 
+@pytest.mark.slow
 def test_phylib_mean_waveforms_agree_with_the_oracle(curated, phylib_model):
     if curated.dialect == "kilosort4":
         pytest.skip("phylib unwhitens Kilosort 4 on the wrong side")

@@ -59,6 +59,7 @@ def read(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "all excluded"])
+@pytest.mark.slow
 def test_everything_is_computed_or_one_error(tmp_path, kind):
     analyzer = read(tmp_path, kind)
     for name in EXTENSIONS:
@@ -146,6 +147,7 @@ def test_labels_that_no_program_can_hold(label):
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
+@pytest.mark.slow
 def test_ids_that_are_stored_unsigned(tmp_path, dtype):
     folder = shutil.copytree(sic.example_folder(), tmp_path / "folder")
     before = sic.read_kilosort_as_analyzer(folder)

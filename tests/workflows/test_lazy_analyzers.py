@@ -105,6 +105,7 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_lazy_analyzers_give_the_same(saved, tmp_path, name):
     expected = call(name, si.load_sorting_analyzer(saved / "analyzer").copy(), tmp_path / "a")
     shutil.copytree(saved, tmp_path / "saved")

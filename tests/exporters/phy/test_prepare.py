@@ -145,6 +145,7 @@ def test_the_advice_of_warnings_is_followed_to_the_letter(recording_and_sorting,
         assert_same_data(data_in(curated), before)
 
 
+@pytest.mark.slow
 def test_amplitudes_from_waveforms_are_spikeinterfaces(complete):
     analyzer = complete.copy()
     expected = amplitudes_of_spikes(analyzer)
