@@ -142,7 +142,8 @@ def _match_unique(
     runs: NDArray,
 ) -> tuple[int, int]:
     # spikes (m,): those to match; samples, rows (n,); free (n_free,): rows that can be taken;
-    # runs (m, 4): begin and end in spikes and in free of samples that are left open
+    # runs (num_runs, 4): begin and end in spikes and in free of samples that are left open; as
+    # many as have room are noted, all are counted
     i = j = missing = num_runs = 0
     while i < spikes.size:
         sample = np.int64(samples[spikes[i]]) + offset
@@ -157,8 +158,9 @@ def _match_unique(
         if i_end - i == 1 and j_end - j == 1:
             rows[spikes[i]] = free[j]
         elif j_end > j:
-            runs[num_runs, 0], runs[num_runs, 1] = i, i_end
-            runs[num_runs, 2], runs[num_runs, 3] = j, j_end
+            if num_runs < len(runs):
+                runs[num_runs, 0], runs[num_runs, 1] = i, i_end
+                runs[num_runs, 2], runs[num_runs, 3] = j, j_end
             num_runs += 1
         i, j = i_end, j_end
     return missing, num_runs
@@ -300,24 +302,40 @@ def match_by_sample(
     >>> rows
     array([ 0,  2, -1])
     """
-    spikes = np.flatnonzero(rows < 0)
+    dtype = _row_dtype(max(len(rows), len(file_samples)))
+    spikes = np.flatnonzero(rows < 0).astype(dtype)
     is_free = np.ones(len(file_samples), dtype=bool)
     is_free[rows[rows >= 0]] = False
-    free = np.flatnonzero(is_free)
-    runs = np.empty((spikes.size, 4), dtype=np.int64)
-    missing, num_runs = _match_unique(spikes, samples, file_samples, free, offset, rows, runs)
+    free = np.flatnonzero(is_free).astype(dtype)
+    del is_free
+    none = np.empty((0, 4), dtype=np.int64)
+    missing, num_runs = _match_unique(spikes, samples, file_samples, free, offset, rows, none)
     if num_runs and not missing:
+        # few samples have several: only these take memory from here
         small_cluster = _numbered(file_clusters)
+        runs = np.empty((num_runs, 4), dtype=np.int64)
+        _match_unique(spikes, samples, file_samples, free, offset, rows, runs)
         num_units = int(unit_index.max(initial=-1)) + 1
         seen = np.zeros((num_units, int(small_cluster.max(initial=-1)) + 1), dtype=bool)
         _note_clusters(spikes, unit_index, rows, small_cluster, seen)
+        open_spikes = spikes[_members(runs[:, 0], runs[:, 1])]
+        free = free[_members(runs[:, 2], runs[:, 3])]
         num_templates = int(file_templates.max(initial=0)) + 1
         cluster_of = small_cluster[free].astype(np.int64)
         kind_of = cluster_of * num_templates + file_templates[free]
-        chosen = np.full(spikes.size, _NONE, dtype=np.int64)
-        _resolve(runs[:num_runs], unit_index[spikes], cluster_of, kind_of, seen, chosen)
-        rows[spikes[chosen >= 0]] = free[chosen[chosen >= 0]]
+        chosen = np.full(open_spikes.size, _NONE, dtype=np.int64)
+        _resolve(runs, unit_index[open_spikes], cluster_of, kind_of, seen, chosen)
+        rows[open_spikes[chosen >= 0]] = free[chosen[chosen >= 0]]
     return SampleMatch(missing, int(np.count_nonzero(rows[spikes] < 0)) - missing)
+
+
+def _members(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what is from each start to its stop; the runs are changed to places in that."""
+    sizes = stops - starts
+    ends = np.cumsum(sizes)
+    members = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
+    starts[:], stops[:] = ends - sizes, ends
+    return members
 
 
 def find_offsets(
