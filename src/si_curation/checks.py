@@ -116,11 +116,7 @@ def local_path(path: Any, name: str = "path") -> Path:
             f"{name} is {text!r}, a URL; expected a path on this computer: copy it here first, or "
             "mount it"
         )
-    try:
-        os.fsencode(text)
-    except UnicodeError:
-        raise ParameterError(f"{name} is {text!r}, which no file can be called") from None
-    if "\0" in text:
+    if not _is_path(text):
         raise ParameterError(f"{name} is {text!r}, which no file can be called")
     try:
         return Path(text).expanduser()
@@ -423,13 +419,13 @@ def _is_list(
 
 
 def _is_path(value: Any) -> bool:
-    if not isinstance(value, str | PathLike) or "\0" in str(value):
+    """Return whether a value is a path, of characters that the name of a file can have."""
+    if not isinstance(value, str | PathLike) or isinstance(os.fspath(value), bytes):
         return False
     try:
-        os.fsencode(value)
-    except UnicodeEncodeError:  # half of a character
+        return b"\0" not in os.fsencode(value)
+    except UnicodeError:  # half of a character
         return False
-    return True
 
 
 def _is_array_like(value: Any) -> bool:
