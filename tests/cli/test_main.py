@@ -187,7 +187,7 @@ def test_attach_tries_writes_a_new_analyzer_or_in_place(run, tmp_path, hash_file
 
 
 STOPPED = """
-import shutil, sys, time
+import os, shutil, sys, time
 
 import si_curation.exporters.phy.export
 from si_curation.cli import main
@@ -196,7 +196,7 @@ copyfile = shutil.copyfile
 
 def slow(source, target):
     copyfile(source, target)
-    print("copying", flush=True)
+    os.write(1, b"copying\\n")  # in one piece: files are copied by several threads
     time.sleep(0.5)
 
 shutil.copyfile = slow
