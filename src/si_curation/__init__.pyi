@@ -68,6 +68,9 @@ from .reading.observed import ObservedPeriods as ObservedPeriods
 from .reading.observed import observed_periods as observed_periods
 from .reading.observed import set_observed_periods as set_observed_periods
 from .reading.reader import read_kilosort_as_analyzer as read_kilosort_as_analyzer
+from .reading.sessions import SessionBorders as SessionBorders
+from .reading.sessions import session_borders as session_borders
+from .reading.sessions import set_session_borders as set_session_borders
 from .report.export import export_report as export_report
 from .simulation.example import example_folder as example_folder
 from .simulation.simulate import SimulatedFolder as SimulatedFolder

@@ -228,10 +228,29 @@ def keep_annotations(before: SortingAnalyzer, after: SortingAnalyzer) -> None:
     if not missing:
         return
     known.update(copy.deepcopy(missing) if after.format == "memory" else check_json(missing))
-    if after.format == "binary_folder":
-        save_annotations_to_folder(after.folder / "sorting", after.sorting)
-    elif after.format == "zarr":
-        after._get_zarr_root()["sorting"].attrs["annotations"] = check_json(known)
+    _save_annotations(after)
+
+
+def set_annotation(analyzer: SortingAnalyzer, name: str, value: str | None, save: bool) -> None:
+    """Annotate the sorting of an analyzer, on disk too; None takes the annotation away."""
+    known = analyzer.sorting._annotations
+    if value is None:
+        known.pop(name, None)
+    else:
+        known[name] = value
+    if save and not analyzer.is_read_only():
+        _save_annotations(analyzer)
+        if analyzer.format == "zarr":
+            zarr.consolidate_metadata(analyzer._get_zarr_root(mode="r+").store)
+
+
+def _save_annotations(analyzer: SortingAnalyzer) -> None:
+    """Write the annotations of the sorting of an analyzer that is on disk."""
+    if analyzer.format == "binary_folder":
+        save_annotations_to_folder(analyzer.folder / "sorting", analyzer.sorting)
+    elif analyzer.format == "zarr":
+        annotations = check_json(analyzer.sorting._annotations)
+        analyzer._get_zarr_root()["sorting"].attrs["annotations"] = annotations
 
 
 def inject_extension(

@@ -227,3 +227,19 @@ def test_a_signal_ends_a_command_in_order(tmp_path, number, code, word):
     assert process.returncode == code, errors
     assert errors.strip() == f"Error: {word}"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_report_with_borders_of_sessions(run, tmp_path):
+    arguments = ["report", sic.example_folder(), tmp_path / "r.html", "--borders"]
+    for given, words in (
+        ("900s", "900 (s), expected numbers above 0 and below 79.99"),
+        ("30s,900000", "expected all in seconds (600s) or all in samples"),
+        ("x", "expected numbers"),
+    ):
+        code, _, err = run(*arguments, given)
+        assert code == 2
+        assert words in err
+    assert not (tmp_path / "r.html").exists()
+    assert run(*arguments, "30s,50.5s")[0] == 0
+    assert "session_3 from 50.5 s" in (tmp_path / "r.html").read_text(encoding="utf-8")

@@ -488,3 +488,16 @@ def test_real_folder_with_two_shanks(shared_data, tmp_path):
     assert merged["template"]["num_templates"] == 3
     counts = analyzer.get_extension("template_assignment").get_template_counts()
     assert sorted(merged["template"]["counts"]) == sorted(counts[[-1]].data.tolist())
+
+
+def test_sessions_are_in_the_facts_and_charts(tmp_path, example):
+    analyzer = example.copy()
+    assert write(analyzer, tmp_path / "none").data["session"]["sessions"] == []
+    borders = sic.session_borders(analyzer, [25.0, 52.5], names=["b&lt;se", "drug", "wash"])
+    path = sic.export_report(analyzer, tmp_path / "r.html", borders=borders, progress_bar=False)
+    sessions = ReportPage(path).data["session"]["sessions"]
+    assert [one["name"] for one in sessions] == ["b&lt;se", "drug", "wash"]
+    assert [one["start_s"] for one in sessions] == [0.0, 25.0, 52.5]
+    assert [one["stop_s"] for one in sessions[:2]] == [25.0, 52.5]
+    text = path.read_text(encoding="utf-8")
+    assert "3: b&amp;lt;se from 0 s, drug from 25 s, wash from 52.5 s" in text

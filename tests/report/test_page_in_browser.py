@@ -447,3 +447,31 @@ def test_printed_with_all_rows(large):
     assert len(ids(large)) > 50
     large.run("window.dispatchEvent(new Event('afterprint'))")
     assert len(ids(large)) == 25
+
+
+def test_sessions_are_named_in_charts_over_time(browser, tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    names = ["baseline", "drug & co", "a name that is far too long for the room it has"]
+    borders = sic.session_borders(analyzer, [25.0, 75.0], names=names)
+    path = sic.export_report(analyzer, tmp_path / "r.html", borders=borders, progress_bar=False)
+    browser.open(path)
+    browser.run(
+        """
+        window.written = [];
+        const fillText = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+          window.written.push(text);
+          return fillText.call(this, text, ...place);
+        };
+        Report.panels.openUnit(0);
+        """
+    )
+    deadline = time.monotonic() + 5  # charts are drawn a moment later
+    while time.monotonic() < deadline:
+        written = browser.run("return window.written")
+        if written.count("drug & co") >= 2:
+            break
+        time.sleep(0.05)
+    assert written.count("drug & co") == written.count("baseline") == 2, "amplitudes and rate"
+    assert names[2] not in written
+    assert not browser.console()

@@ -153,3 +153,14 @@ def test_given_axes_and_parts_of_figures(analyzer):
     assert sic.plot_amplitudes_over_time(analyzer, [4], ax=third).ax is third
     assert len(sic.plot_isi(analyzer, [4, 13], figure=bottom).axes) == 2
     assert draw(figure) > 1000
+
+
+def test_borders_of_sessions_are_lines_with_names():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    borders = sic.session_borders(analyzer, [25.0, 52.5], names=["baseline", "drug", "wash"])
+    bare = sic.plot_amplitudes_over_time(analyzer, [13], background=False).ax
+    axes = sic.plot_amplitudes_over_time(analyzer, [13], background=False, borders=borders).ax
+    places = [line.get_xdata()[0] for line in axes.lines[len(bare.lines) :]]
+    assert places == [25.0, 52.5]
+    assert [t.get_text() for t in axes.texts if t.get_text() in borders.names] == [*borders.names]
+    assert axes.get_xlim() == bare.get_xlim()

@@ -319,3 +319,17 @@ def test_titles_say_which_unit(analyzer):
     assert "contamination of both together" in texts(
         sic.plot_pair_overview(analyzer, 4, 10).panels["merged_contamination"].ax
     )
+
+
+@pytest.mark.slow
+def test_borders_of_sessions_are_drawn_on_both_pages():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    sic.set_session_borders(analyzer, [25.0], names=["baseline", "drug"])
+    unit = sic.plot_unit_overview(analyzer, 13)
+    pair = sic.plot_pair_overview(analyzer, 11, 12)
+    panels = [unit.panels[name] for name in ("amplitudes", "firing_rate")]
+    panels += [pair.panels[name] for name in ("amplitudes", "firing_rate_a", "firing_rate_b")]
+    for panel in panels:
+        assert "drug" in [text.get_text() for text in panel.ax.texts]
+    without = sic.plot_unit_overview(analyzer, 13, borders=None).panels["firing_rate"]
+    assert "drug" not in [text.get_text() for text in without.ax.texts]

@@ -24,6 +24,30 @@ class _LocalPath(click.Path):
 
 PATH = _LocalPath(path_type=Path)
 
+
+class _Borders(click.ParamType):
+    """Borders of sessions: whole numbers are samples; with an s or a decimal point, seconds."""
+
+    name = "borders"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        texts = [text.strip() for text in value.split(",") if text.strip()]
+        in_s = [text.endswith("s") or "." in text for text in texts]
+        if not texts or (any(in_s) and not all(in_s)):
+            self.fail(f"{value!r}: expected all in seconds (600s) or all in samples", param, ctx)
+        try:
+            return [
+                float(text.removesuffix("s")) if seconds else int(text)
+                for text, seconds in zip(texts, in_s, strict=True)
+            ]
+        except ValueError:
+            self.fail(f"{value!r}: expected numbers: 600s,1200s or 18000000", param, ctx)
+
+
+BORDERS = _Borders()
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 folder_argument = click.argument("folder", type=PATH)
@@ -52,6 +76,13 @@ periods_option = click.option(
     metavar="START_S END_S",
     help="Part of the recording in which spikes were looked for, in s (END_S can be inf); can be "
     "given several times. Default: what the folder says.",
+)
+borders_option = click.option(
+    "--borders",
+    type=BORDERS,
+    metavar="B1,B2,...",
+    help="Where each session but the first begins, of sessions that were sorted as one: seconds "
+    "such as 600s,1200s, or samples such as 18000000. Default: where they are known.",
 )
 _unwhiten_option = click.option(
     "--unwhiten",

@@ -10,6 +10,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.cli.analyzers import compute_available, open_source
 from si_curation.cli.options import (
     PATH,
+    borders_option,
     periods_option,
     sampling_frequency_option,
     source_argument,
@@ -34,6 +35,7 @@ _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 @click.argument("output", metavar="OUT.html", type=PATH)
 @click.option("--title", help="Default: the name of the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@borders_option
 @periods_option
 @sampling_frequency_option
 @trust_option
@@ -42,18 +44,24 @@ def report(
     output: Path,
     title: str | None,
     overwrite: bool,
+    borders: list[float] | None,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
     trust: bool,
 ) -> None:
     """Write one HTML page of a sorting that opens offline, to look at and to send."""
     from si_curation.files import check_output_file
+    from si_curation.reading.sessions import session_borders
     from si_curation.report.export import export_report
 
     check_output_file(output, overwrite, kind="an .html file")
     analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    if borders is not None:  # a wrong one is told before anything is computed
+        session_borders(analyzer, borders)
     _compute_missing(analyzer)
-    written = export_report(analyzer, output, title=title, overwrite=overwrite)
+    written = export_report(
+        analyzer, output, title=title, borders=borders or "auto", overwrite=overwrite
+    )
     size = written.stat().st_size / 1e6
     echo(f"Wrote {written}: {len(analyzer.unit_ids)} units, {size:.1f} MB")
 

@@ -40,7 +40,13 @@ def resolved(path: Path) -> Path:
 
 
 def raw_num_samples(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> int | None:
-    """Return the length of the raw data in samples, None where files or parameters are missing.
+    """Return the length of the raw data in samples, None where files or parameters are missing."""
+    lengths = raw_file_lengths(data_paths, params)
+    return None if lengths is None else sum(lengths)
+
+
+def raw_file_lengths(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> list[int] | None:
+    """Return the length of each raw file in samples, None where files or parameters are missing.
 
     ``offset`` bytes are skipped in each file, as phy does.
     """
@@ -54,7 +60,7 @@ def raw_num_samples(data_paths: tuple[Path, ...], params: Mapping[str, Any]) -> 
     if any(not os.path.isfile(path) or path.suffix == ".cbin" for path in data_paths):
         return None
     num_bytes = [max(path.stat().st_size - offset, 0) for path in data_paths]
-    return sum(size // (itemsize * num_channels) for size in num_bytes)
+    return [size // (itemsize * num_channels) for size in num_bytes]
 
 
 def itemsize_of(dtype: Any) -> int:

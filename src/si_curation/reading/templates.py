@@ -16,6 +16,7 @@ from si_curation.kernels.templates import (
 )
 from si_curation.phy.file_groups import Whitening
 from si_curation.phy.folder import PhyFolder
+from si_curation.phy.raw import raw_file_lengths
 
 Unwhiten = Literal["auto", "phy"]
 _WHITENING = ("whitening_mat.npy", "whitening_mat_inv.npy")
@@ -69,7 +70,17 @@ class SorterTemplates:
             "num_samples_before_evidence": folder.num_samples_before_evidence,
             "phy_folder": str(folder.folder),
             "num_channels": folder.num_channels,
+            **_raw_files(folder),
         }
+
+
+def _raw_files(folder: PhyFolder) -> dict[str, Any]:
+    """Return the raw files and their lengths in samples, where there are several, all of them."""
+    lengths = raw_file_lengths(folder.data_paths, folder.params)
+    if lengths is None or len(lengths) < 2:
+        return {}
+    paths = map(str, folder.data_paths)
+    return {"raw_files": [list(pair) for pair in zip(paths, lengths, strict=True)]}
 
 
 def make_sorter_templates(

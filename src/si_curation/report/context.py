@@ -14,6 +14,7 @@ from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.sorter_run import SorterRun
 from si_curation.reading.observed import ObservedPeriods, observed_periods
 from si_curation.reading.probe import planar_locations
+from si_curation.reading.sessions import SessionBorders
 from si_curation.reading.sorter_folder import sorter_run_of
 
 GROUP_PROPERTY = "quality"
@@ -34,6 +35,8 @@ class ReportContext:
     analyzer : SortingAnalyzer
     rows : array (n,) integer
         Positions of the units in the report.
+    borders : SessionBorders, optional
+        Where sessions begin, which charts over time show.
 
     Attributes
     ----------
@@ -43,8 +46,14 @@ class ReportContext:
         {unit id: position in the report}
     """
 
-    def __init__(self, analyzer: SortingAnalyzer, rows: NDArray[np.integer]):
+    def __init__(
+        self,
+        analyzer: SortingAnalyzer,
+        rows: NDArray[np.integer],
+        borders: SessionBorders | None = None,
+    ):
         self.analyzer = analyzer
+        self.borders = borders
         self.rows = rows
         self.fs = float(analyzer.sampling_frequency)
         self.unit_ids = analyzer.unit_ids[rows].tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from si_curation.checks import check_arguments, unit_indices_of
 from si_curation.errors import ParameterError
 from si_curation.files import check_output_file, write_pieces
+from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
 from si_curation.report.merges import bad_merges, merge_candidates
@@ -40,6 +41,7 @@ def export_report(
     *,
     title: str | None = None,
     unit_ids: Sequence[Any] | None = None,
+    borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
     overwrite: bool = False,
     progress_bar: bool = True,
 ) -> Path:
@@ -68,6 +70,9 @@ def export_report(
     unit_ids : sequence of unit ids, optional
         Units in the table, the panels and among the candidates, in the analyzer's order; all by
         default. The summary is of the whole session.
+    borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
+        Where sessions begin that were sorted as one; charts over time have a line there and the
+        names of the sessions. As of `session_borders`; "auto": where they are known; None: none.
     overwrite : bool, default: False
         Replace the file if it is there.
     progress_bar : bool, default: True
@@ -110,7 +115,8 @@ def export_report(
     rows = np.unique(unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True))
     if rows.size == 0:
         raise ParameterError("there are no units to report on: give some in unit_ids")
-    values = _gather(ReportContext(sorting_analyzer, rows), title, progress_bar)
+    context = ReportContext(sorting_analyzer, rows, borders_to_draw(sorting_analyzer, borders))
+    values = _gather(context, title, progress_bar)
     write_pieces(target, render_page(values), overwrite)
     return target
 

@@ -49,6 +49,7 @@ def session_facts(context: ReportContext) -> list[tuple[str, str]]:
         ("Spikes", f"{context.spikes.size:,}"),
         ("Duration", format_duration(context.duration_s)),
         ("Observed", _observed(context)),
+        ("Sessions", _sessions(context)),
         ("Segments", f"{context.segment_durations_s.size}"),
         ("Sampling frequency", f"{context.fs:,.10g} Hz"),
         ("Channels", f"{analyzer.get_num_channels()} on {shanks} shank{'s'[: shanks > 1]}"),
@@ -77,6 +78,17 @@ def _observed(context: ReportContext) -> str:
     ]
     shown = ", ".join(parts[:_FEW_PERIODS]) + (", ..." if len(parts) > _FEW_PERIODS else "")
     return f"{format_duration(observed.duration_s)}: {shown}"
+
+
+def _sessions(context: ReportContext) -> str:
+    """Return the names of the sessions and where they begin; "" where there is one."""
+    borders = context.borders
+    if borders is None or len(borders) < 2:
+        return ""
+    starts = borders.edges[:-1] / context.fs
+    parts = [f"{name} from {s:,.6g} s" for name, s in zip(borders.names, starts, strict=True)]
+    more = ", ..." if len(parts) > _FEW_PERIODS else ""
+    return f"{len(parts)}: {', '.join(parts[:_FEW_PERIODS])}{more}"
 
 
 def _amplitudes(context: ReportContext) -> str:
@@ -118,7 +130,18 @@ def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, A
         "depth": depth_over_time(context, unit_locations(context.analyzer)),
         "distributions": _distributions(columns),
         "segment_starts_s": context.segment_starts_s[1:].tolist(),
+        "sessions": _session_starts(context),
     }
+
+
+def _session_starts(context: ReportContext) -> list[dict[str, Any]]:
+    """Return name, start and end in s of each session; [] where there is one."""
+    borders = context.borders
+    if borders is None or len(borders) < 2:
+        return []
+    edges = (borders.edges / context.fs).tolist()
+    parts = zip(borders.names, edges, edges[1:], strict=False)
+    return [{"name": name, "start_s": start, "stop_s": stop} for name, start, stop in parts]
 
 
 def _distributions(columns: list[Column]) -> list[dict[str, Any]]:

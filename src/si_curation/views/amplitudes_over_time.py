@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import channel_index_of, check_arguments
 from si_curation.errors import ParameterError
+from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.spikes.amplitudes import KINDS, amplitudes_of_spikes
 from si_curation.views.points import (
     BACKGROUND_COLOR,
@@ -26,6 +27,7 @@ from si_curation.views.style import (
     ARBITRARY_UNITS,
     label_axes,
     mark_segments,
+    mark_sessions,
     segment_starts_s,
     spike_count,
     spike_times_s,
@@ -82,6 +84,9 @@ class AmplitudesOverTimeWidget(FigureWidget):
         Of the random choice.
     max_points : int
         More spikes than this in one colour are drawn as a density.
+    borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
+        Where sessions begin that were sorted as one; a line and their names are drawn. As of
+        `session_borders`; "auto": where they are known; None: none.
     **figure_arguments
         ``figure``, ``ax``, ``figsize``, ``figtitle``; see `FigureWidget`. The histogram is an inset
         to the right of the panel, so that one axes is enough.
@@ -119,6 +124,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
         max_spikes: int | None = None,
         seed: int = 0,
         max_points: int = MAX_POINTS,
+        borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
         check_arguments(AmplitudesOverTimeWidget.__init__, locals())
@@ -160,6 +166,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
                 "label": _label(sorting_analyzer, kind, channel, component, units[0].label),
                 "histogram": bool(histogram),
                 "max_points": max_points,
+                "borders": borders_to_draw(sorting_analyzer, borders),
             },
             **figure_arguments,
         )
@@ -191,6 +198,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
                 _draw_histogram(side, one, y_range)
         tidy(panel)
         mark_segments(panel, data["sorting_analyzer"])
+        mark_sessions(panel, data["borders"])
         label_axes(panel, "time (s)", data["label"])
         if side is not None:
             _finish_side(side, y_range)

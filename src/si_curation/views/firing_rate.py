@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,10 +14,12 @@ from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, check_arguments
 from si_curation.errors import ParameterError
 from si_curation.reading.observed import observed_periods
+from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.views.style import (
     label_axes,
     make_grid,
     mark_segments,
+    mark_sessions,
     segment_starts_s,
     spike_count,
     tidy,
@@ -61,6 +63,9 @@ class FiringRateWidget(FigureWidget):
     bin_s : float, optional
         Width of a bin, rounded to whole samples; by default a round number that gives at most 100
         bins.
+    borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
+        Where sessions begin that were sorted as one; a line and their names are drawn. As of
+        `session_borders`; "auto": where they are known; None: none.
     **figure_arguments
         ``figure``, ``axes`` (one for each unit), ``ax``, ``figsize``, ``figtitle``; see
         `FigureWidget`.
@@ -87,6 +92,7 @@ class FiringRateWidget(FigureWidget):
         *,
         unit_colors: Mapping[Any, Any] | None = None,
         bin_s: float | None = None,
+        borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
         check_arguments(FiringRateWidget.__init__, locals())
@@ -139,7 +145,12 @@ class FiringRateWidget(FigureWidget):
                 )
             )
         super().__init__(
-            {"panels": panels, "sorting_analyzer": sorting_analyzer}, **figure_arguments
+            {
+                "panels": panels,
+                "sorting_analyzer": sorting_analyzer,
+                "borders": borders_to_draw(sorting_analyzer, borders),
+            },
+            **figure_arguments,
         )
 
     def _num_axes(self, data: dict[str, Any]) -> int:
@@ -161,6 +172,7 @@ class FiringRateWidget(FigureWidget):
             place.set_ylim(0, 1.05 * float(np.nanmax(panel.rates_hz)) or 1.0)
             tidy(place)
             mark_segments(place, data["sorting_analyzer"])
+            mark_sessions(place, data["borders"])
             label_axes(place, "time (s)", "rate (Hz)")
             title_panel(place, panel.title, panel.subtitle)
             if panel.mean_hz == 0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from si_curation.checks import check_arguments
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.evidence.merges import suggest_merges
 from si_curation.reading.probe import planar_locations
+from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
 from si_curation.views.colors import ACCENTS
 from si_curation.views.contamination import plot_contamination
@@ -57,6 +59,9 @@ class PairOverviewWidget(OverviewWidget):
         Several ids in a tuple are drawn as if they were merged; the evidence is of two units alone.
     refractory_period_ms : float, default: 2.0
         Of the lines in the correlograms. Evidence and contamination estimate their own.
+    borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
+        Where sessions begin that were sorted as one; a line and their names are drawn. As of
+        `session_borders`; "auto": where they are known; None: none.
     **figure_arguments
         ``figure``, ``figsize``, ``figtitle``; see `FigureWidget`.
 
@@ -95,6 +100,7 @@ class PairOverviewWidget(OverviewWidget):
         unit_b: Any,
         *,
         refractory_period_ms: float = 2.0,
+        borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
         check_arguments(PairOverviewWidget.__init__, locals())
@@ -112,6 +118,7 @@ class PairOverviewWidget(OverviewWidget):
             "together": together,
             "colors": colors,
             "refractory_period_ms": refractory_period_ms,
+            "borders": borders_to_draw(sorting_analyzer, borders),
             "titles": [
                 f"{unit_title(sorting_analyzer, unit)} · "
                 f"{spike_count(len(unit.spikes(sorting_analyzer)))}"
@@ -127,6 +134,7 @@ class PairOverviewWidget(OverviewWidget):
         paint: dict[str, Any] = {"unit_colors": data["colors"]}
         as_one: dict[str, Any] = {"unit_colors": dict.fromkeys(both[0], _TOGETHER)}
         period: dict[str, Any] = {"refractory_period_ms": data["refractory_period_ms"]}
+        over_time: dict[str, Any] = {**paint, "borders": data["borders"]}
         for x, text, color in zip((0.03, 0.35), data["titles"], (_FIRST, _SECOND), strict=True):
             axes[0].text(x, 0.968, text, fontsize=12, va="center", color=color)
 
@@ -145,10 +153,10 @@ class PairOverviewWidget(OverviewWidget):
             lambda axes: plot_cross_correlograms(analyzer, ids, axes=axes, **paint, **period),
         )  # fmt: skip
         place = (7.3, 6.95, 4.7, 1.3)
-        add("amplitudes", "amplitudes", place, plot_amplitudes_over_time, [ids], **paint)
+        add("amplitudes", "amplitudes", place, plot_amplitudes_over_time, [ids], **over_time)
         for i, x in enumerate((7.3, 10.35)):
             name, title = f"firing_rate_{'ab'[i]}", f"firing rate of {units[i].label}"
-            add(name, title, (x, 4.85, 2.4, 1.3), plot_firing_rate, [ids[i : i + 1]], **paint)
+            add(name, title, (x, 4.85, 2.4, 1.3), plot_firing_rate, [ids[i : i + 1]], **over_time)
         name, title = "merged_correlogram", "auto-correlogram of both together"
         place = (0.6, 2.55, 2.25, 1.1)
         add(name, title, place, plot_cross_correlograms, [both], **as_one, **period)

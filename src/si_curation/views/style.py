@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
+from si_curation.reading.sessions import SessionBorders
 from si_curation.views.units import DrawnUnit
 
 ARBITRARY_UNITS = "arbitrary units"
 LIMIT_COLOR = "#D55E00"
 QUIET = "0.4"
+_NAME_POINTS = 6.0
+_POINTS_PER_CHARACTER = 0.6 * _NAME_POINTS
 
 
 def unit_title(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> str:
@@ -110,3 +113,46 @@ def mark_segments(axes: Axes, sorting_analyzer: SortingAnalyzer) -> None:
     """Draw a line where a new segment begins."""
     for start in segment_starts_s(sorting_analyzer)[1:-1]:
         axes.axvline(start, color="0.7", linewidth=0.7, linestyle="--", zorder=0)
+
+
+def mark_sessions(axes: Axes, borders: SessionBorders | None, *, names: bool = True) -> None:
+    """Draw a line where each session begins, and the names of the sessions along the top.
+
+    Parameters
+    ----------
+    axes : Axes
+        Time in s from the start of the first segment; its limits are not changed.
+    borders : SessionBorders or None
+        None: nothing is drawn.
+    names : bool
+        Names are shortened to the width of their session, and left out where that is nothing.
+    """
+    if borders is None:
+        return
+    limits = axes.get_xlim()
+    for time in borders.times_s:
+        axes.axvline(time, color="0.25", linewidth=0.8, zorder=2.5)
+    axes.set_xlim(limits)
+    if not names:
+        return
+    edges = np.clip(borders.edges / borders.sampling_frequency, *limits)
+    figure: Any = axes.get_figure(root=True)
+    width = 72 * axes.get_position().width * figure.get_size_inches()[0]
+    per_s = width / max(limits[1] - limits[0], 1e-12)
+    for name, start, stop in zip(borders.names, edges, edges[1:], strict=False):
+        room = int((stop - start) * per_s / _POINTS_PER_CHARACTER) - 1
+        if room < min(len(name), 3):
+            continue
+        axes.annotate(
+            name if len(name) <= room else f"{name[: room - 1]}…",
+            (start, 1.0),
+            (2.0, -1.0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=_NAME_POINTS,
+            color="0.25",
+            va="top",
+            zorder=3,
+            annotation_clip=False,
+            bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from si_curation.checks import check_arguments
 from si_curation.errors import ParameterError
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import planar_locations
+from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
 from si_curation.views.colors import ACCENTS
 from si_curation.views.contamination import plot_contamination
@@ -55,6 +57,9 @@ class UnitOverviewWidget(OverviewWidget):
     refractory_period_ms : float, default: 2.0
         Of the lines in the auto-correlogram and the intervals. Contamination estimates its own.
     color : color, optional
+    borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
+        Where sessions begin that were sorted as one; a line and their names are drawn. As of
+        `session_borders`; "auto": where they are known; None: none.
     **figure_arguments
         ``figure``, ``figsize``, ``figtitle``; see `FigureWidget`.
 
@@ -91,6 +96,7 @@ class UnitOverviewWidget(OverviewWidget):
         *,
         refractory_period_ms: float = 2.0,
         color: Any = ACCENTS[0],
+        borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
         check_arguments(UnitOverviewWidget.__init__, locals())
@@ -105,6 +111,7 @@ class UnitOverviewWidget(OverviewWidget):
             "colors": dict.fromkeys(unit.unit_ids, color),
             "title": f"{unit_title(sorting_analyzer, unit)} · {spike_count(count)}",
             "refractory_period_ms": refractory_period_ms,
+            "borders": borders_to_draw(sorting_analyzer, borders),
         }
         super().__init__(data, **figure_arguments)
 
@@ -112,6 +119,7 @@ class UnitOverviewWidget(OverviewWidget):
         analyzer, ids = data["analyzer"], [data["unit_id"]]
         paint: dict[str, Any] = {"unit_colors": data["colors"]}
         period: dict[str, Any] = {"refractory_period_ms": data["refractory_period_ms"]}
+        over_time: dict[str, Any] = {**paint, "borders": data["borders"]}
         axes[0].text(0.03, 0.965, data["title"], fontsize=12, va="center")
 
         def add(name: str, title: str, place: Box, function: Any, **more: Any) -> None:
@@ -125,8 +133,8 @@ class UnitOverviewWidget(OverviewWidget):
         add("correlogram", "auto-correlogram", place, plot_cross_correlograms, **paint, **period)
         add("isi", "intervals", (3.5, 3.75, 2.25, 1.4), plot_isi, **paint, **period)
         place = (6.5, 5.95, 4.25, 1.4)
-        add("amplitudes", "amplitudes", place, plot_amplitudes_over_time, **paint)
-        add("firing_rate", "firing rate", (6.5, 3.75, 4.25, 1.4), plot_firing_rate, **paint)
+        add("amplitudes", "amplitudes", place, plot_amplitudes_over_time, **over_time)
+        add("firing_rate", "firing rate", (6.5, 3.75, 4.25, 1.4), plot_firing_rate, **over_time)
         add("contamination", "contamination", (9.9, 0.75, 0.85, 1.85), plot_contamination)
         self.add_panel(
             "similarity", "similar units", [(6.5, 0.75, 1.7, 1.85)],

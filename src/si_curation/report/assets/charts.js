@@ -72,6 +72,7 @@ Report.charts = (() => {
     for (let i = 0; i < xs.length; i++) {
       u.ctx.fillRect(atX(u, xs[i]) - size / 2, atY(u, ys[i]) - size / 2, size, size);
     }
+    u.ctx.globalAlpha = 1;
   };
 
   // counts of a grid, x first; the darkest are the most, on a logarithmic scale
@@ -193,6 +194,43 @@ Report.charts = (() => {
     return vertical(Report.data.session.segment_starts_s.map((s) => s / divisor), "#9aa5b1");
   }
 
+  // a thin line where a session begins, and the names of the sessions along the top
+  const sessions = (divisor) => (u) => {
+    const { ctx } = u;
+    const { top, height, left, width } = u.bbox;
+    const size = 11 * devicePixelRatio;
+    ctx.font = `${size}px system-ui, sans-serif`;
+    ctx.textBaseline = "top";
+    ctx.textAlign = "left";
+    for (const { name, start_s: start, stop_s: stop } of Report.data.session.sessions) {
+      const from = Math.max(atX(u, start / divisor), left);
+      const to = Math.min(atX(u, stop / divisor), left + width);
+      if (start > 0) {
+        ctx.fillStyle = INK;
+        ctx.fillRect(from - devicePixelRatio / 2, top, devicePixelRatio, height);
+      }
+      const text = shortened(ctx, name, to - from - 8 * devicePixelRatio);
+      if (!text) continue;
+      const place = from + 4 * devicePixelRatio;
+      ctx.fillStyle = "rgba(255, 255, 255, 0.8)";
+      ctx.fillRect(place - 2, top, ctx.measureText(text).width + 4, size + 4);
+      ctx.fillStyle = INK;
+      ctx.fillText(text, place, top + 2);
+    }
+  };
+
+  // a text that is not wider than that; "" where not even three letters are
+  function shortened(ctx, text, width) {
+    if (ctx.measureText(text).width <= width) return text;
+    const letters = [...text];
+    while (letters.length > 3) {
+      letters.pop();
+      const part = `${letters.join("")}…`;
+      if (ctx.measureText(part).width <= width) return part;
+    }
+    return "";
+  }
+
   function rate(figure, its, label) {
     const { divisor, name } = Report.time();
     const edges = its.edges_s.map((s) => s / divisor);
@@ -202,7 +240,7 @@ Report.charts = (() => {
       xLabel: `time (${name})`,
       yLabel: "firing rate (Hz)",
       label,
-      draw: [steps(edges, its.rate_hz), segments(divisor)],
+      draw: [steps(edges, its.rate_hz), segments(divisor), sessions(divisor)],
       at: (x) =>
         `${Report.number(x)} ${name}: ${Report.number(its.rate_hz[binAt(edges, x)])} Hz`,
     });
@@ -231,7 +269,7 @@ Report.charts = (() => {
       x: [0, end],
       y: y || density.y,
       xLabel: `time (${name})`,
-      draw: [draw, segments(divisor)],
+      draw: [draw, segments(divisor), sessions(divisor)],
       ...options,
     });
   }
