@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import si_curation as sic
-from helpers import needs
+from helpers import fuzzing, needs
 from si_curation.kernels import parallel, spike_files, spike_vector, template_counts, templates
 from si_curation.simulation.simulate import DIALECT_NAMES
 
@@ -21,19 +21,39 @@ from si_curation.simulation.simulate import DIALECT_NAMES
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
 
-HYPOTHESIS = {
-    "derandomize": True,
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow],
-}
-settings.register_profile("fast", max_examples=8, **HYPOTHESIS)
-settings.register_profile("everything", max_examples=40, **HYPOTHESIS)
+FEW, ALL = 8, 40  # examples of each property without the slow tests, and with them
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=1,
+        metavar="N",
+        help="N times as many made-up inputs; other ones with --hypothesis-seed, too",
+    )
 
 
 def pytest_configure(config):
-    """Fewer examples in the tests that a plain ``pytest`` runs, without the slow ones."""
-    without_slow = config.option.markexpr == "not slow"
-    settings.load_profile("fast" if without_slow else "everything")
+    """Set how many inputs the tests make up; fewer in a run without the slow ones."""
+    usual = FEW if config.option.markexpr == "not slow" else ALL
+    settings.register_profile(
+        "this run",
+        max_examples=usual * config.getoption("--fuzz"),
+        derandomize=config.getoption("--hypothesis-seed") is None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("this run")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say what the hostile inputs of this process cost."""
+    if config.getoption("--fuzz") > 1 and fuzzing.COSTS["inputs"]:
+        terminalreporter.write_line(
+            "{inputs} hostile inputs; slowest {seconds:.2f} s ({slowest}); "
+            "largest growth {mb:.0f} MB ({most})".format(**fuzzing.COSTS)
+        )
 
 
 KERNEL_MODULES = (spike_files, spike_vector, template_counts, templates)

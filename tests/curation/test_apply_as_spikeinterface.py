@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import spikeinterface.core as si
 import spikeinterface.postprocessing.template_similarity
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from spikeinterface.core.sortinganalyzer import load_sorting_analyzer
 
 import si_curation as sic
+from helpers.fuzzing import examples
 
 OURS = [
     "template_assignment",
@@ -194,7 +195,7 @@ def assert_equal_analyzers(applied, other):
 def test_every_sequence(made, name):
     analyzer = made(name)
 
-    @settings(max_examples=12)
+    @examples(12)
     @given(steps=STEPS)
     def check(steps):
         with warnings.catch_warnings():

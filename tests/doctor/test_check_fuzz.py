@@ -1,6 +1,6 @@
 """The folder doctor on random damage: it always answers, and agrees with the reader.
 
-``SI_CURATION_FUZZ_EXAMPLES=5000 pytest tests/doctor/test_check_fuzz.py`` looks further.
+``pytest -n 0 -m "" --fuzz 10 tests/doctor/test_check_fuzz.py`` looks further.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import si_curation as sic
-from helpers.fuzz_folders import ABSENT, MUTATIONS, NAMES, damaged, digests, examples, small_copy
+from helpers.fuzz_folders import ABSENT, MUTATIONS, NAMES, damaged, digests, small_copy
+from helpers.fuzzing import bounded, examples
 
 OTHERS = (
     *ABSENT,
@@ -41,9 +42,9 @@ def folder(tmp_path_factory):
     return made
 
 
-def check_doctor(folder):
+def check_doctor(folder, what):
     before = digests(folder)
-    with warnings.catch_warnings():
+    with bounded(f"the doctor, {what}"), warnings.catch_warnings():
         warnings.simplefilter("error")
         findings = sic.check_phy_folder(folder)
     assert digests(folder) == before
@@ -74,7 +75,7 @@ def test_any_damage_is_answered(folder, mutations):
             (folder / name).exists() for name in ("spike_templates.npy", "templates.npy")
         ):
             return
-        check_doctor(folder)
+        check_doctor(folder, mutations)
 
 
 INTEGERS = st.one_of(
@@ -101,7 +102,7 @@ def test_any_numbers_are_answered(folder, changes, dtype):
             for row, value in values:
                 array[row] = value
             np.save(folder / f"{name}.npy", array)
-        check_doctor(folder)
+        check_doctor(folder, changes)
     finally:
         for name, content in contents.items():
             (folder / name).write_bytes(content)
@@ -142,7 +143,7 @@ def test_any_floats_are_answered(folder, changes, everywhere):
             if everywhere:
                 array[...] = values[0][1]
             np.save(folder / f"{name}.npy", array)
-        check_doctor(folder)
+        check_doctor(folder, changes)
     finally:
         for name, content in contents.items():
             (folder / f"{name}.npy").write_bytes(content)

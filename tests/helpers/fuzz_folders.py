@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 from contextlib import contextmanager
 
 import numpy as np
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import si_curation as sic
-
-#: How many examples instead of the usual number; other ones each time.
-EXAMPLES = int(os.environ.get("SI_CURATION_FUZZ_EXAMPLES", "0"))
-
-
-def examples(usual):
-    """Settings with so many examples; with fewer of them in a run without the slow tests."""
-    share = settings.default.max_examples / 40
-    return settings(
-        max_examples=EXAMPLES or max(1, round(usual * share)),
-        derandomize=not EXAMPLES,
-        deadline=None,
-        database=None,
-    )
-
 
 NAMES = (
     "spike_times.npy",

@@ -1,7 +1,6 @@
 """Random damage to any file of a folder, and random content for the readers of each format.
 
-``SI_CURATION_FUZZ_EXAMPLES=5000 pytest tests/phy/test_folder_fuzz.py`` looks further, at other
-examples each time.
+``pytest -n 0 -m "" --fuzz 10 tests/phy/test_folder_fuzz.py`` looks further.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import si_curation as sic
-from helpers.fuzz_folders import ABSENT, MUTATIONS, NAMES, damaged, digests, examples, small_copy
+from helpers.fuzz_folders import ABSENT, MUTATIONS, NAMES, damaged, digests, small_copy
+from helpers.fuzzing import bounded, examples
 from oracles import folders as naive
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.ops import load_data
@@ -54,10 +54,10 @@ def check_content(phy):
         assert len(column.to_array(phy.cluster_ids)) == len(phy.cluster_ids)
 
 
-def check_reading(folder):
+def check_reading(folder, what):
     """Read, or refuse with one clear line; never another error, a warning or a trace."""
     before = digests(folder)
-    with warnings.catch_warnings():
+    with bounded(f"reading, {what}"), warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", sic.SiCurationWarning)
         try:
@@ -73,7 +73,7 @@ def check_reading(folder):
 @given(st.lists(st.tuples(st.sampled_from([*NAMES, *ABSENT]), MUTATIONS), min_size=1, max_size=2))
 def test_any_damage_is_read_or_refused(folder, mutations):
     with damaged(folder, mutations):
-        check_reading(folder)
+        check_reading(folder, mutations)
 
 
 def test_the_undamaged_copy_is_read(folder):
@@ -240,7 +240,8 @@ def test_any_bytes_as_a_table(scratch, content):
     content = content if isinstance(content, bytes) else b"cluster_id\ta\n" + content.encode()
     (folder / "cluster_a.tsv").write_bytes(content)
     findings = Findings()
-    columns = read_tables(folder, findings)
+    with bounded(f"the table {content!r}"):
+        columns = read_tables(folder, findings)
     assert columns == {} or not findings.with_severity("error")
     for finding in findings:
         assert finding.where == "cluster_a.tsv"
@@ -301,7 +302,7 @@ def test_any_bytes_as_params(scratch, content):
     folder = emptied(scratch)
     (folder / "params.py").write_bytes(content)
     findings = Findings()
-    with warnings.catch_warnings():
+    with bounded(f"params.py {content!r}"), warnings.catch_warnings():
         warnings.simplefilter("error")
         read_params(folder, findings)
     for finding in findings:
@@ -428,7 +429,7 @@ def only_data(value, seen=None):
 
 
 def check_unpickling(content):
-    with warnings.catch_warnings():
+    with bounded(f"unpickling {content!r}"), warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
             value = load_data(io.BytesIO(content))

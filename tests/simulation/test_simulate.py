@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oracles import folders as naive
@@ -683,7 +683,6 @@ def test_both_oracles_do_what_phy_did():
         assert values == naive.read_table(folder / f"cluster_{field}.tsv")[field]
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_any_curation_agrees_with_the_oracle(data):
     clusters = np.array(data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=25)))

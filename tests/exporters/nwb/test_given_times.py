@@ -6,7 +6,7 @@ import numpy as np
 import pynwb
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import si_curation as sic
@@ -78,7 +78,6 @@ def test_rows_follow_a_session_of_curation(folder, tmp_path):
     np.testing.assert_array_equal(found[str(merged)], np.sort(times[np.isin(clusters, ids[:2])]))
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_times_are_those_of_the_rows(data):
     """By brute force: every spike of the vector has the time at its place, every unit ascends."""
