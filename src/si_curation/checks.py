@@ -18,6 +18,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date
 from functools import cache, partial
 from os import PathLike
 from pathlib import Path
@@ -41,6 +42,23 @@ from si_curation.variables import ChannelIndex, UnitIndex, UnitIndices
 _MAX_SHOWN = 10
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _MAX_TEXT = 80
+_MAX_PATH = 1000
+_MAX_PROBLEMS = 20
+_SHOWN = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    list,
+    tuple,
+    set,
+    dict,
+    slice,
+    type(None),
+    date,
+    PathLike,
+)
 
 
 def is_whole_number(value: object) -> TypeGuard[int]:
@@ -108,20 +126,22 @@ def local_path(path: Any, name: str = "path") -> Path:
     path on this computer: copy it here first, or mount it
     """
     if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
-        raise ParameterError(f"{name} is {path!r}, expected a path")
+        raise ParameterError(f"{name} is {short_repr(path)}, expected a path")
     text = os.fspath(path)
     # Path("s3://bucket") is "s3:/bucket"; a letter and a colon is a drive of Windows
     if _URL.match(text) and not os.path.lexists(text):
         raise ParameterError(
-            f"{name} is {text!r}, a URL; expected a path on this computer: copy it here first, or "
-            "mount it"
+            f"{name} is {short_repr(text, most=_MAX_PATH)}, a URL; expected a path on this "
+            "computer: copy it here first, or mount it"
         )
     if not _is_path(text):
-        raise ParameterError(f"{name} is {text!r}, which no file can be called")
+        raise ParameterError(
+            f"{name} is {short_repr(text, most=_MAX_PATH)}, which no file can be called"
+        )
     try:
         return Path(text).expanduser()
     except RuntimeError as fault:  # of an unknown user
-        raise ParameterError(f"{name} is {text!r}: {fault}") from None
+        raise ParameterError(f"{name} is {short_repr(text, most=_MAX_PATH)}: {fault}") from None
 
 
 class Checks:
@@ -170,7 +190,7 @@ class Checks:
             value = arguments[name]
             if not any(kind.holds(value) for kind in kinds):
                 texts = dict.fromkeys(kind.text for kind in kinds)
-                checks.add(f"{name} is {_short(value)}, expected {' or '.join(texts)}")
+                checks.add(f"{name} is {short_repr(value)}, expected {' or '.join(texts)}")
                 checks.wrong_kinds.add(name)
         return checks
 
@@ -267,13 +287,13 @@ class Checks:
             return
         expected = kind if limits is None else kind + _range_text(*limits)
         none = " or None" if optional else ""
-        self.problems.append(f"{name} is {value!r}, expected {expected}{none}")
+        self.problems.append(f"{name} is {short_repr(value)}, expected {expected}{none}")
 
     def finish(self) -> None:
         """Raise `ParameterError` with all problems, if there are any."""
         if self.problems:
             start = f"{self._subject}: " if self._subject else ""
-            raise ParameterError(start + "; ".join(self.problems))
+            raise ParameterError(start + join_problems(self.problems))
 
 
 def _one_of(choices: Iterable[Any]) -> str:
@@ -455,11 +475,41 @@ def _either(choices: Collection[Any]) -> str:
     return " or ".join(map(repr, choices)) if len(choices) < 3 else _one_of(choices)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    if isinstance(value, str | int | float | list | tuple | None | bool):
-        return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "..."
-    return f"of type {type(value).__name__}"
+def short_repr(value: Any, most: int = _MAX_TEXT) -> str:
+    """Return a value as an error shows it: its first characters, or of what type it is.
+
+    Examples
+    --------
+    >>> short_repr(np.float64(0.5)), short_repr([1, "a"]), short_repr(np.zeros(3))
+    ('0.5', "[1, 'a']", 'of type ndarray')
+    >>> short_repr("x" * 1000) == "'" + "x" * 79 + "..."
+    True
+    """
+    value = plain_id(value)
+    if isinstance(value, str | bytes):
+        value = value[: most + 1]
+    if not isinstance(value, _SHOWN):
+        return f"of type {type(value).__name__}"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested, or a number of very many digits
+        return f"of type {type(value).__name__}"
+    return text if len(text) <= most else text[:most] + "..."
+
+
+def join_problems(problems: Sequence[str]) -> str:
+    """Return problems as one text; of very many, the first and the number of the others.
+
+    Examples
+    --------
+    >>> join_problems(["a is 1, expected 2", "b is 3, expected 4"])
+    'a is 1, expected 2; b is 3, expected 4'
+    >>> join_problems([f"rule {n}: ..." for n in range(500)])[-24:]
+    'rule 19: ...; 480 others'
+    """
+    others = len(problems) - _MAX_PROBLEMS
+    more = [f"{others} others"] if others > 0 else []
+    return "; ".join([*problems[:_MAX_PROBLEMS], *more])
 
 
 # units and channels of an analyzer
@@ -529,7 +579,7 @@ def indices_of(values: Any, count: int, name: str) -> NDArray[np.int64]:
     if indices.size == 0:
         return np.zeros(0, dtype=np.int64)
     if indices.ndim != 1 or indices.dtype.kind not in "iu":
-        raise ParameterError(f"{name} is {_short(values)}, expected a list of whole numbers")
+        raise ParameterError(f"{name} is {short_repr(values)}, expected a list of whole numbers")
     if indices.min() < 0 or indices.max() >= count:
         raise ParameterError(
             f"{name} goes from {indices.min()} to {indices.max()}, expected 0 to {count - 1}"
@@ -540,7 +590,7 @@ def indices_of(values: Any, count: int, name: str) -> NDArray[np.int64]:
 def _index_of(kind: str, ids: NDArray, one: Any) -> int:
     index = np.flatnonzero(np.asarray(ids) == one) if is_hashable(one) else np.zeros(0, dtype=int)
     if index.size != 1:
-        raise UnknownIdError(f"there is no {kind} {_short(one)}; {kind}s are {_shown(ids)}")
+        raise UnknownIdError(f"there is no {kind} {short_repr(one)}; {kind}s are {_shown(ids)}")
     return int(index[0])
 
 

@@ -39,6 +39,8 @@ def folder(tmp_path_factory):
     """Give a small copy of the example folder that is broken and mended in turn."""
     made = small_copy(tmp_path_factory.mktemp("fuzz") / "ks4")
     (made / ".phy").mkdir()
+    with damaged(made, [("similar_templates.npy", ("absent", None))]):
+        sic.check_phy_folder(made)  # compiles what is not in every machine's cache
     return made
 
 

@@ -25,7 +25,7 @@ import si_curation.extensions
 import si_curation.quality.metrics.extension  # noqa: F401  (both register extensions)
 from si_curation._spikeinterface import extension_parameters
 from si_curation.batch.tables import TABLES
-from si_curation.checks import local_path
+from si_curation.checks import join_problems, local_path, short_repr
 from si_curation.curation.label_rules import read_label_rules
 from si_curation.errors import ParameterError
 
@@ -224,7 +224,7 @@ class Recipe(_Section):
     def _check_extensions(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         problems = [p for name, params in value.items() for p in _problems_of(name, params)]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError(join_problems(problems))
         return value
 
 
@@ -278,7 +278,7 @@ def describe_problems(fault: ValidationError) -> str:
         if error["type"] == "extra_forbidden":
             text = "this key is not known"
         elif error["type"] not in ("value_error", "missing"):
-            text = f"is {error['input']!r}; {text[0].lower()}{text[1:]}"
+            text = f"is {short_repr(error['input'])}; {text[0].lower()}{text[1:]}"
         problems.append(f"{key}: {text}")
     count = len(problems)
-    return f"{count} problem{'s' if count != 1 else ''}: " + "; ".join(problems)
+    return f"{count} problem{'s' if count != 1 else ''}: " + join_problems(problems)

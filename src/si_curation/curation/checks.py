@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.checks import Checks, plain_id
+from si_curation.checks import Checks, join_problems, plain_id, short_repr
 from si_curation.errors import ParameterError, UnknownIdError
 from si_curation.phy.tables import GROUPS
 from si_curation.phy.writing import column_name_problem, format_value
@@ -43,15 +43,17 @@ def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int
         There are fewer than `at_least`, or one is given twice.
     """
     if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
-        raise ParameterError(f"unit ids are {unit_ids!r}, expected a list of unit ids")
+        raise ParameterError(f"unit ids are {short_repr(unit_ids)}, expected a list of unit ids")
     ids = [plain_id(i) for i in unit_ids]
     try:
         unknown = [i for i in ids if i not in units or isinstance(i, bool | float)]
         twice = sorted({str(i) for i in ids if ids.count(i) > 1})
     except TypeError:
-        raise ParameterError(f"unit ids are {ids!r}, expected a list of unit ids") from None
+        raise ParameterError(
+            f"unit ids are {short_repr(ids)}, expected a list of unit ids"
+        ) from None
     if unknown:
-        raise UnknownIdError(f"there are no units {unknown}; see .unit_ids")
+        raise UnknownIdError(f"there are no units {short_repr(unknown)}; see .unit_ids")
     if twice:
         raise ParameterError(f"units {', '.join(twice)} are given twice")
     if len(ids) < at_least:
@@ -68,24 +70,28 @@ def check_label(field: Any, value: Any) -> Any:
         The field or the label cannot be used; all problems at once.
     """
     checks = Checks()
-    problem = column_name_problem(field)
+    problem, name = column_name_problem(field), short_repr(field)
     if problem is not None:
-        checks.add(f"field is {field!r}, expected a name that can be the name of a file; {problem}")
+        checks.add(f"field is {name}, expected a name that can be the name of a file; {problem}")
     elif field in _TAKEN:
-        checks.add(f"field {field!r} is taken by another column; labels are in 'group'")
+        checks.add(f"field {name} is taken by another column; labels are in 'group'")
     value = plain_id(value)
     if value is not None and not isinstance(value, str | int | float | bool):
-        checks.add(f"the label is {value!r}, expected a text, a number or None")
+        checks.add(f"the label is {short_repr(value)}, expected a text, a number or None")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         checks.add("the label is a whole number of more than 64 bits; give it as text")
     elif field == "group" and value not in (*GROUPS, None):
-        checks.add(f"the group is {value!r}, expected one of {', '.join(GROUPS)}")
+        checks.add(f"the group is {short_repr(value)}, expected one of {', '.join(GROUPS)}")
     elif isinstance(value, str) and (set(value) & set("\t\r\n") or not value.strip()):
-        checks.add(f"the label is {value!r}, expected a text without tabs and line breaks")
+        checks.add(
+            f"the label is {short_repr(value)}, expected a text without tabs and line breaks"
+        )
     elif isinstance(value, str) and not _is_writable(value):
-        checks.add(f"the label is {value!r}, which cannot be written as text")
+        checks.add(f"the label is {short_repr(value)}, which cannot be written as text")
     elif isinstance(value, float) and not math.isfinite(value):
-        checks.add(f"the label is {value!r}, expected a finite number; None removes a label")
+        checks.add(
+            f"the label is {short_repr(value)}, expected a finite number; None removes a label"
+        )
     checks.finish()
     return value
 
@@ -135,7 +141,9 @@ def part_of_spikes(parts: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[n
             for part in parts
         )
     except (TypeError, ValueError):
-        raise _refusal(unit_id, [f"parts are {parts!r}, expected labels or lists"]) from None
+        raise _refusal(
+            unit_id, [f"parts are {short_repr(parts)}, expected labels or lists"]
+        ) from None
     return (_from_lists if is_nested else _from_labels)(parts, num_spikes, unit_id)
 
 
@@ -184,4 +192,4 @@ def _from_lists(lists: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[np.i
 
 
 def _refusal(unit_id: Any, problems: list[str]) -> ParameterError:
-    return ParameterError(f"split of unit {unit_id}: " + "; ".join(problems))
+    return ParameterError(f"split of unit {unit_id}: " + join_problems(problems))

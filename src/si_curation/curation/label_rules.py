@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from si_curation.checks import Checks, check_arguments, is_number, local_path, plain_id
+from si_curation.checks import Checks, check_arguments, is_number, local_path, plain_id, short_repr
 from si_curation.documents import read_document
 from si_curation.errors import ParameterError
 
@@ -217,7 +217,9 @@ def read_label_rules(rules: Any, otherwise: str | None = None) -> RuleSet:
     elif isinstance(rules, Iterable) and getattr(rules, "ndim", 1) > 0:
         content = {"rules": list(rules)}
     else:
-        raise ParameterError(f"rules are {rules!r}, expected a preset, a file, a table or a list")
+        raise ParameterError(
+            f"rules are {short_repr(rules)}, expected a preset, a file, a table or a list"
+        )
     if otherwise is not None:
         content["otherwise"] = otherwise
     return _checked(content)
@@ -230,14 +232,14 @@ def _named(rules: str | Path) -> Any:
     suffixes = (".json", ".toml", ".yaml", ".yml")
     if path.suffix.lower() not in suffixes:
         raise ParameterError(
-            f"rules are {str(rules)!r}, which is neither a preset ({', '.join(LABEL_PRESETS)}) nor "
-            f"a file that ends in {', '.join(suffixes)}"
+            f"rules are {short_repr(str(rules))}, which is neither a preset "
+            f"({', '.join(LABEL_PRESETS)}) nor a file that ends in {', '.join(suffixes)}"
         )
     content = read_document(path, expected="a file with rules")
     if isinstance(content, list):
         content = {"rules": content}
     if not isinstance(content, Mapping):
-        raise ParameterError(f"{path} holds {content!r}, expected rules")
+        raise ParameterError(f"{path} holds {short_repr(content)}, expected rules")
     return {"name": path.name, **content}
 
 
@@ -250,14 +252,14 @@ def _checked(content: Mapping[str, Any]) -> RuleSet:
     checks = Checks(str(content.get("name", "rules")))
     names = [field.name for field in fields(RuleSet)]
     unknown = [key for key in content if key not in names]
-    checks.require(not unknown, f"keys {unknown} are not known, expected {names}")
+    checks.require(not unknown, f"keys {short_repr(unknown)} are not known, expected {names}")
     for key in ("otherwise", "name", "source"):
         value = content.get(key, "")
         if not isinstance(value, str) or (key == "otherwise" and key in content and not value):
-            checks.add(f"{key} is {value!r}, expected a text")
+            checks.add(f"{key} is {short_repr(value)}, expected a text")
     rows = content.get("rules", ())
     if isinstance(rows, str) or not isinstance(rows, Iterable):
-        checks.add(f"rules are {rows!r}, expected a list")
+        checks.add(f"rules are {short_repr(rows)}, expected a list")
         rows = ()
     rules = []
     for number, row in enumerate(rows, 1):
@@ -286,9 +288,11 @@ def _rule(row: Any) -> tuple[LabelRule | None, list[str]]:
     elif isinstance(row, tuple | list) and len(row) <= len(names):
         given = dict(zip(names, row, strict=False))
     else:
-        return None, [f"it is {row!r}, expected a mapping with {', '.join(_REQUIRED)}"]
+        return None, [f"it is {short_repr(row)}, expected a mapping with {', '.join(_REQUIRED)}"]
     problems = [
-        f"{key!r} is not known, expected {', '.join(names)}" for key in given if key not in names
+        f"{short_repr(key)} is not known, expected {', '.join(names)}"
+        for key in given
+        if key not in names
     ]
     missing = [name for name in _REQUIRED if name not in given]
     if missing:
@@ -313,20 +317,22 @@ def _problems_of(given: Mapping[str, Any]) -> list[str]:
     checks = Checks()
     for name in ("metric", "label"):
         if not isinstance(given[name], str) or not given[name].strip():
-            checks.add(f"the {name} is {given[name]!r}, expected a text")
+            checks.add(f"the {name} is {short_repr(given[name])}, expected a text")
     comparison, threshold = given["comparison"], given["threshold"]
     checks.choice("the comparison", comparison, COMPARISONS)
     if isinstance(threshold, str):
         if comparison in COMPARISONS[:4]:
-            checks.add(f"the threshold is {threshold!r}: a text can only be compared by == or !=")
+            checks.add(
+                f"the threshold is {short_repr(threshold)}: a text can only be compared by == or !="
+            )
         if given.get("absolute"):
             checks.add("absolute is True, expected False where the threshold is a text")
     elif not is_number(threshold):
-        checks.add(f"the threshold is {threshold!r}, expected a number or a text")
+        checks.add(f"the threshold is {short_repr(threshold)}, expected a number or a text")
     elif math.isnan(threshold):
         checks.add("the threshold is NaN, expected a number")
     choices = {"absolute": (False, True), "nan": _NAN, "unit": _UNITS}
     for name, allowed in choices.items():
         if name in given and not any(given[name] is one or given[name] == one for one in allowed):
-            checks.add(f"{name} is {given[name]!r}, expected one of {list(allowed)}")
+            checks.add(f"{name} is {short_repr(given[name])}, expected one of {list(allowed)}")
     return checks.problems

@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from si_curation.checks import check_arguments, local_path
+from si_curation.checks import check_arguments, local_path, short_repr
 from si_curation.documents import read_document
 from si_curation.errors import FolderNotFoundError, InUseError, MissingDataError, ParameterError
 from si_curation.files import (
@@ -45,6 +45,9 @@ _GUI_STATE = "state.json"  # of phy's windows; everything else in the cache depe
 _CLUSTERS = "spike_clusters.npy"
 _MANIFEST, _DONE, _RESTORED = "manifest.json", "done", "restored"
 _NAME = re.compile(r"\d{8}-\d{6}-(\d{4,})")
+_NO_NAME = re.compile(r"[/\\\x00-\x1f]|^\.*$")
+_LONGEST_NAME = 255
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 _WAIT_S = 10.0  # for another writer: a change takes as long as the files take to copy
@@ -205,10 +208,10 @@ def _states(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
     states = {}
     for entry in manifest["files"]:
         now = _digest(folder / entry["name"])
-        if now == entry.get("new_sha256"):
+        if now == entry["new_sha256"]:
             states[entry["name"]] = "new"
         else:
-            states[entry["name"]] = "old" if now == entry.get("sha256") else "other"
+            states[entry["name"]] = "old" if now == entry["sha256"] else "other"
     return states
 
 
@@ -373,35 +376,62 @@ def _roll_back(folder: Path, backup: Path) -> list[Path]:
 def _put_back(folder: Path, backup: Path, entry: Mapping[str, Any], aside: Path) -> None:
     path = folder / entry["name"]
     now = _digest(path)
-    if now is not None and now not in (entry.get("sha256"), entry.get("new_sha256")):
+    if now is not None and now not in (entry["sha256"], entry["new_sha256"]):
         aside.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, aside / path.name)
         sync_file(aside / path.name)
     if not entry["existed"]:
         behind_links(path).unlink(missing_ok=True)
         return
-    if entry.get("link") and not os.path.lexists(path):
-        os.symlink(entry["link"], path)  # it was a link, which was removed; its file is still there
-        now = _digest(path)
+    if entry["link"] and not os.path.lexists(path):
+        now = _digest(folder / entry["link"])
+        if now in (entry["sha256"], entry["new_sha256"]):  # the file that it led to, as we know it
+            os.symlink(entry["link"], path)
     if now != entry["sha256"]:
         replace_with_copy(path, backup / "files" / path.name)
 
 
 def _read_manifest(backup: Path) -> dict[str, Any]:
-    """Read a manifest, and check that all is there that it needs."""
+    """Return the files of a change, each as it was and as it became; check that all is there."""
+    path = backup / _MANIFEST
     try:
-        manifest = read_document(backup / _MANIFEST, expected="a manifest")
-        entries = [(str(e["name"]), bool(e["existed"]), e.get("sha256")) for e in manifest["files"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise MissingDataError(f"{backup / _MANIFEST} cannot be read: {fault}") from None
-    for name, existed, digest in entries:
-        if Path(name).name != name or name in ("", ".", ".."):
-            raise MissingDataError(f"{backup / _MANIFEST} names {name!r}, which is no file name")
-        if existed and _digest(backup / "files" / name) != digest:
+        manifest = read_document(path, expected="a manifest")
+    except (OSError, ParameterError) as fault:
+        raise MissingDataError(f"{path} cannot be read: {fault}") from None
+    entries = manifest.get("files") if isinstance(manifest, Mapping) else None
+    if not isinstance(entries, list):
+        raise MissingDataError(f"{path} is no manifest of a backup: it lists no files")
+    files = [_checked_entry(entry, path) for entry in entries]
+    for entry in files:
+        if entry["existed"] and _digest(backup / "files" / entry["name"]) != entry["sha256"]:
             raise MissingDataError(
-                f"the backup {backup} is damaged: {name} is missing or not what was backed up"
+                f"the backup {backup} is damaged: {entry['name']} is missing or not what was "
+                "backed up"
             )
-    return manifest
+    return {"files": files}
+
+
+def _checked_entry(entry: Any, path: Path) -> dict[str, Any]:
+    """Return what is used of an entry of a manifest, which anybody may have changed."""
+    given = entry if isinstance(entry, Mapping) else {}
+    name, existed, link = given.get("name"), given.get("existed"), given.get("link")
+    digests = {key: given.get(key) for key in ("sha256", "new_sha256")}
+    problem = None
+    if not isinstance(name, str) or _NO_NAME.search(name) or len(name) > _LONGEST_NAME:
+        problem = f"names {short_repr(name)}, which is no file name"
+    elif not isinstance(existed, bool) or (existed and digests["sha256"] is None):
+        problem = f"does not say of {name} what it was"
+    elif not all(d is None or _is_sha256(d) for d in digests.values()):
+        problem = f"has no hash of {name} but {short_repr(list(digests.values()))}"
+    elif link is not None and (not isinstance(link, str) or not link or "\0" in link):
+        problem = f"has the link {short_repr(link)} for {name}"
+    if problem is not None:
+        raise MissingDataError(f"{path} {problem}")
+    return {"name": name, "existed": existed, "link": link, **digests}
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def _cache_entries(folder: Path) -> list[str]:

@@ -543,6 +543,55 @@ def test_the_next_writer_finishes_a_change_that_was_almost_done(folder):
     assert sic.read_phy_folder(folder).columns["snr"].values == {4: 2}
 
 
+def change_manifest(backup, **values):
+    path = backup / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"][0] |= values
+    path.write_text(json.dumps(manifest))
+
+
+def test_a_link_of_a_manifest_leads_to_no_other_file(folder, tmp_path):
+    """A folder from elsewhere may name any file of the user as what it replaced."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    backup = write_phy_columns(folder, {"group": {4: "good"}})
+    (backup / "done").unlink()
+    change_manifest(backup, link=str(mine), new_sha256=None)
+    (folder / "cluster_group.tsv").unlink()
+    (folder / "spike_clusters.npy").touch()
+    for restore in (
+        lambda: write_phy_columns(folder, {"b": {4: 1}}),
+        lambda: restore_phy_folder(folder),
+    ):
+        restore()
+        assert mine.read_text() == "mine"
+        assert not (folder / "cluster_group.tsv").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": 3},
+        {"name": "a" * 300},
+        {"name": ["cluster_group.tsv"] * 20},
+        {"existed": "yes"},
+        {"sha256": None},
+        {"sha256": 5},
+        {"new_sha256": "no hash"},
+        {"link": ["a"]},
+        {"link": "a\0b"},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_says_nonsense(folder, hash_files, values):
+    backup = write_phy_columns(folder, {"group": {4: "good"}})
+    change_manifest(backup, **values)
+    before = state_of(folder, hash_files)
+    with pytest.raises(sic.MissingDataError, match=r"manifest\.json"):
+        restore_phy_folder(folder)
+    assert state_of(folder, hash_files) == before
+
+
 def test_an_unfinished_change_that_phy_saved_over_is_not_touched(folder, hash_files):
     unfinished(folder)
     save_as_phy(folder, groups={4: "noise"})

@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timezone
 from pathlib import Path
 from typing import Any
 
-from si_curation.checks import local_path
+from si_curation.checks import join_problems, local_path, short_repr
 from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.exporters.nwb.optional import import_pynwb
@@ -100,7 +100,7 @@ def read_metadata(metadata: Mapping[str, Any] | str | Path | None) -> dict[str, 
         "Ecephys": _ecephys(sections.get("Ecephys", {}), sections.get("Devices", {}), problems),
     }
     if problems:
-        raise ParameterError(f"{where}: " + "; ".join(problems))
+        raise ParameterError(f"{where}: " + join_problems(problems))
     return found
 
 
@@ -124,11 +124,13 @@ def _fields(
         elif name in _LISTS:
             texts = [value] if isinstance(value, str) else value
             if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
-                problems.append(f"{section}.{name} is {value!r}, expected text or a list of texts")
+                problems.append(
+                    f"{section}.{name} is {short_repr(value)}, expected text or a list of texts"
+                )
             else:
                 out[name] = list(texts)
         elif not isinstance(value, str):
-            problems.append(f"{section}.{name} is {value!r}, expected text (in quotes)")
+            problems.append(f"{section}.{name} is {short_repr(value)}, expected text (in quotes)")
         else:
             out[name] = value
     return out
@@ -140,12 +142,14 @@ def _as_time(name: str, value: Any, problems: list[str]) -> datetime | None:
         try:
             value = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
         except ValueError:
-            problems.append(f"{name} is {value!r}, expected a time as 2024-05-01T12:00:00+02:00")
+            problems.append(
+                f"{name} is {short_repr(value)}, expected a time as 2024-05-01T12:00:00+02:00"
+            )
             return None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
-        problems.append(f"{name} is {value!r}, expected a time")
+        problems.append(f"{name} is {short_repr(value)}, expected a time")
         return None
     return value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
 
@@ -179,8 +183,8 @@ def _ecephys(
     for group in out["ElectrodeGroup"]:
         if group.get("device") is not None and known and group["device"] not in known:
             problems.append(
-                f"Ecephys.ElectrodeGroup {group['name']!r} is on device {group['device']!r}, "
-                f"expected one of {', '.join(known)}"
+                f"Ecephys.ElectrodeGroup {short_repr(group['name'])} is on device "
+                f"{short_repr(group['device'])}, expected one of {', '.join(known)}"
             )
     return out
 
@@ -197,7 +201,7 @@ def _entries(name: str, value: Any, problems: list[str]) -> list[dict[str, Any]]
         isinstance(entry, Mapping) and isinstance(entry.get("name"), str) and entry["name"]
         for entry in value
     ):
-        problems.append(f"{name} is {value!r}, expected a list of mappings with a name")
+        problems.append(f"{name} is {short_repr(value)}, expected a list of mappings with a name")
         return []
     return [dict(entry) for entry in value]
 
