@@ -83,6 +83,91 @@ def _raw_files(folder: PhyFolder) -> dict[str, Any]:
     return {"raw_files": [list(pair) for pair in zip(paths, lengths, strict=True)]}
 
 
+@dataclass(frozen=True, eq=False)
+class Unwhitening:
+    """How waveforms in the space of the sorter's templates become those of the analyzer.
+
+    Attributes
+    ----------
+    inverse : array (n_channels, n_channels) floating, or None
+        W⁻¹; None: nothing is undone.
+    name : {"left", "right", "phy", "none"}
+        As of `SorterTemplates`.
+    units : {"uV", "raw", "sorted", "sorter", "whitened"}
+        Of the result, as of `SorterTemplates`.
+    scale : float or None
+        What the raw data were multiplied by before they were sorted; None: not known.
+    divides : bool
+        Whether the result is divided by the scale.
+    gains : array (n_channels,) float64, or None
+        What the result is multiplied by to be in µV.
+    times_amplitudes : bool
+        Whether templates are multiplied by the mean of ``amplitudes.npy``, too, to be in µV.
+    """
+
+    inverse: NDArray[np.floating] | None
+    name: str
+    units: str
+    scale: float | None
+    divides: bool
+    gains: NDArray[np.float64] | None
+    times_amplitudes: bool
+
+    def matrix(self, num_channels: int) -> NDArray[np.float64]:
+        """Return the matrix: ``waveform (n_samples, n_channels) @ matrix`` is in `units`."""
+        if self.inverse is None:
+            matrix = np.eye(num_channels)
+        else:
+            inverse = self.inverse.astype(np.float64)
+            matrix = inverse.T.copy() if self.name == "left" else inverse
+        if self.divides and self.scale is not None:
+            matrix = matrix / self.scale
+        return matrix if self.gains is None else matrix * self.gains
+
+
+def unwhitening_of(
+    folder: PhyFolder, mode: Unwhiten | Literal[False], gains: NDArray[np.float64] | None
+) -> Unwhitening:
+    """Return how waveforms in the space of a folder's templates are unwhitened.
+
+    Parameters
+    ----------
+    folder, mode, gains
+        As of `make_sorter_templates`.
+
+    Returns
+    -------
+    Unwhitening
+
+    Raises
+    ------
+    PhyFolderError
+        The whitening is there and cannot be used.
+    """
+    inverse = _inverse(folder, mode) if mode else None
+    is_unwhitened = inverse is not None and not _only_scales(folder, inverse)
+    if inverse is None:
+        name = "none"
+    elif mode == "phy":
+        name = "phy"
+    else:
+        name = "left" if folder.sorter.whitens_channels_first else "right"
+    units = _units(folder, mode, is_unwhitened)
+    settings = folder.settings if folder.sorter.amplitudes_are_norms else None
+    scale = 1.0 if settings is None else settings.sorted_scale
+    divides = False
+    if units == "raw" and (scale is None or (scale != 1 and mode == "phy" and gains is None)):
+        units = "sorted"
+    elif units == "raw" and scale != 1:
+        divides = True
+    if units in ("whitened", "sorted"):
+        gains = None
+    times_amplitudes = units == "sorter" and gains is not None
+    if gains is not None:
+        units = "uV"
+    return Unwhitening(inverse, name, units, scale, divides, gains, times_amplitudes)
+
+
 def make_sorter_templates(
     folder: PhyFolder, mode: Unwhiten | Literal[False], gains: NDArray[np.float64] | None
 ) -> SorterTemplates:
@@ -112,44 +197,42 @@ def make_sorter_templates(
     """
     whitened = densify_templates(folder.templates, folder.template_channels, folder.num_channels)
     are_sparse = folder.template_channels is not None
-    inverse = _inverse(folder, mode) if mode else None
-    is_unwhitened = inverse is not None and not _only_scales(folder, inverse)
+    how = unwhitening_of(folder, mode, gains)
+    inverse = how.inverse
     if inverse is None:
         found = unwhiten_templates(whitened, None, are_sparse)
-        unwhitening = "none"
-    elif mode == "phy":
+    elif how.name == "phy":
         found = unwhiten_templates_as_phy(whitened, inverse, folder.template_channels)
-        unwhitening = "phy"
     else:
-        left = folder.sorter.whitens_channels_first
-        found = unwhiten_templates(whitened, inverse.T if left else inverse, are_sparse)
-        unwhitening = "left" if left else "right"
+        oriented = inverse.T if how.name == "left" else inverse
+        found = unwhiten_templates(whitened, oriented, are_sparse)
     templates, amplitudes = found.templates, found.amplitudes
     factor = np.ones(len(whitened))
-    norms = folder.sorter.amplitudes_are_norms
-    if norms:
+    if folder.sorter.amplitudes_are_norms:
         norm = np.linalg.norm(whitened, axis=(1, 2)).astype(np.float64)
         factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-    units = _units(folder, mode, is_unwhitened)
-    scale = 1.0 if folder.settings is None or not norms else folder.settings.sorted_scale
-    if units == "raw" and (scale is None or (scale != 1 and mode == "phy" and gains is None)):
-        units = "sorted"
-    elif units == "raw" and scale is not None and scale != 1:
-        templates = templates / np.float32(scale)
-        amplitudes = amplitudes / np.abs(np.asarray(scale, dtype=amplitudes.dtype))
-    if gains is not None and units not in ("whitened", "sorted"):
-        templates *= gains.astype(np.float32)
-        amplitudes = amplitudes * np.abs(gains).astype(amplitudes.dtype)
-        if units == "sorter":
-            folder.require("amplitudes.npy")
-        if units == "sorter" and folder.amplitudes is not None:
+    if how.divides and how.scale is not None:
+        templates = templates / np.float32(how.scale)
+        amplitudes = amplitudes / np.abs(np.asarray(how.scale, dtype=amplitudes.dtype))
+    if how.gains is not None:
+        templates *= how.gains.astype(np.float32)
+        amplitudes = amplitudes * np.abs(how.gains).astype(amplitudes.dtype)
+    if how.times_amplitudes:
+        folder.require("amplitudes.npy")
+        if folder.amplitudes is not None:
             mean = _mean_amplitudes(folder)
             templates *= mean[:, None, None].astype(np.float32)
             amplitudes = amplitudes * np.abs(mean)[:, None].astype(amplitudes.dtype)
             factor = np.divide(1.0, mean, out=np.zeros_like(mean), where=mean != 0)
-        units = "uV"
     return SorterTemplates(
-        templates, amplitudes, found.support, are_sparse, factor, unwhitening, units, scale
+        templates,
+        amplitudes,
+        found.support,
+        are_sparse,
+        factor,
+        how.name,
+        how.units,
+        how.scale,
     )
 
 
