@@ -12,6 +12,7 @@ import lazy_loader
 # each registers its extension
 from si_curation.extensions import (  # noqa: F401
     cross_correlograms,
+    spike_waveforms,
     template_assignment,
     template_best_channels,
     template_features,

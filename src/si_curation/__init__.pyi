@@ -36,6 +36,8 @@ from .exporters.phy.inplace import write_phy_columns as write_phy_columns
 from .exporters.phy.prepare import prepare_for_phy as prepare_for_phy
 from .extensions.cross_correlograms import CrossCorrelograms as CrossCorrelograms
 from .extensions.cross_correlograms import compute_cross_correlograms as compute_cross_correlograms
+from .extensions.spike_waveforms import SpikeWaveforms as SpikeWaveforms
+from .extensions.spike_waveforms import compute_spike_waveforms as compute_spike_waveforms
 from .extensions.template_assignment import TemplateAssignment as TemplateAssignment
 from .extensions.template_assignment import attach_kilosort_folder as attach_kilosort_folder
 from .extensions.template_assignment import (
@@ -78,6 +80,8 @@ from .simulation.simulate import simulate_kilosort_folder as simulate_kilosort_f
 from .spikes.amplitudes import SpikeAmplitudes as SpikeAmplitudes
 from .spikes.amplitudes import get_spike_amplitudes as get_spike_amplitudes
 from .spikes.features import get_spike_features as get_spike_features
+from .spikes.waveforms import Waveforms as Waveforms
+from .spikes.waveforms import get_spike_waveforms as get_spike_waveforms
 from .variables import COMPARABLE_CONTAMINATION_COLUMNS as COMPARABLE_CONTAMINATION_COLUMNS
 from .views.amplitudes_over_time import plot_amplitudes_over_time as plot_amplitudes_over_time
 from .views.best_channels import plot_best_channels as plot_best_channels

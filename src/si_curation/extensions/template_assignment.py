@@ -41,9 +41,12 @@ from si_curation.extensions.units_from_templates import (
 )
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
+from si_curation.phy.folder import read_phy_folder
 from si_curation.phy.tables import UNSORTED
-from si_curation.reading.attaching import attach_folder
-from si_curation.reading.features import FeatureFiles, SpikesOfFolder
+from si_curation.reading.attaching import attach_folder, gains_of
+from si_curation.reading.feature_model import feature_model
+from si_curation.reading.feature_waveforms import WaveformSource
+from si_curation.reading.features import FeatureChannels, FeatureFiles, SpikesOfFolder
 from si_curation.reading.named_folders import (
     describe_trace,
     folders_named_by,
@@ -53,7 +56,7 @@ from si_curation.reading.named_folders import (
 from si_curation.reading.observed import note_observed
 from si_curation.reading.probe import note_shanks, planar_locations
 from si_curation.reading.several_folders import attach_folders
-from si_curation.reading.templates import Unwhiten
+from si_curation.reading.templates import Unwhiten, unwhitening_of
 from si_curation.reading.unit_templates import (
     cosine_similarity,
     weighted_mean_templates,
@@ -62,6 +65,13 @@ from si_curation.variables import FileRows, TemplateIds
 
 # analyzers of which was said that the folder that they name does not fit
 _SAID: weakref.WeakSet[Any] = weakref.WeakSet()
+#: How templates are unwhitened anew, by what was done to them.
+_MODES: dict[str, Unwhiten | Literal[False]] = {
+    "left": "auto",
+    "right": "auto",
+    "phy": "phy",
+    "none": False,
+}
 _TEMPLATE_DATA = (
     "templates",
     "template_amplitudes",
@@ -504,6 +514,62 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
             known = FeatureFiles(spikes.folder, spikes.num_templates, spikes.num_channels)
             self._feature_files = (known, state)
         return known
+
+    def get_waveform_source(self, feature_channels: FeatureChannels = "repaired") -> WaveformSource:
+        """Return what the waveforms of the spikes are rebuilt from: ``pc_features.npy``.
+
+        Parameters
+        ----------
+        feature_channels : {"repaired", "file"}
+            As of `template_features`.
+
+        Returns
+        -------
+        WaveformSource
+
+        Raises
+        ------
+        MissingDataError
+            The analyzer was not read from a Kilosort folder, that has no ``pc_features.npy``, or
+            its basis cannot be known.
+        FolderNotFoundError, PhyFolderError
+            The folder is gone, or is not what it was.
+        """
+        files = self.get_feature_files()
+        sources: dict[str, WaveformSource]
+        of_files, sources = getattr(self, "_waveform_sources", (None, {}))
+        if of_files is not files:
+            sources = {}
+            self._waveform_sources = (files, sources)
+        if feature_channels not in sources:
+            sources[feature_channels] = self._open_waveforms(files, feature_channels)
+        return sources[feature_channels]
+
+    def _open_waveforms(
+        self, files: FeatureFiles, feature_channels: FeatureChannels
+    ) -> WaveformSource:
+        analyzer = self.sorting_analyzer
+        spikes = self.get_spikes_of_folder()
+        files.check(spikes.rows, spikes.template_ids)
+        model = feature_model(files, spikes)
+        if feature_channels == "repaired":
+            feature_channels = model.channels_from
+        channels = self.get_folder_channels()
+        mode = _MODES[self.info["unwhitening"]]
+        with read_phy_folder(
+            spikes.folder, sampling_frequency=float(analyzer.sampling_frequency)
+        ) as folder:
+            how = unwhitening_of(folder, mode, gains_of(analyzer, channels, folder))
+        matrix = how.matrix(spikes.num_channels)[:, channels]
+        matrix[:, channels < 0] = np.nan
+        return WaveformSource(
+            model,
+            files.features_of_spikes(spikes, feature_channels),
+            spikes.template_ids,
+            matrix,
+            channels,
+            how.units,
+        )
 
     def get_spike_template_ids(self) -> NDArray[np.int32]:
         """Template of each spike.

@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import as_array
 from si_curation.errors import MissingDataError, SiCurationError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
+from si_curation.kernels.spike_vector import evenly_spaced
 
 MAX_SPIKES_PER_UNIT = 5000
 
@@ -81,18 +82,6 @@ class PairPoints:
                 if unit.unit_id in unit_ids
             ]
         return np.sort(np.concatenate(found))
-
-
-def evenly_spaced(count: int, limit: int) -> NDArray[np.int64]:
-    """Positions of at most `limit` of `count` things, evenly spaced.
-
-    Examples
-    --------
-    >>> evenly_spaced(10, 4).tolist(), evenly_spaced(3, 4).tolist()
-    ([0, 2, 5, 7], [0, 1, 2])
-    """
-    limit = max(int(limit), 1)
-    return np.arange(count) if count <= limit else np.arange(limit, dtype=np.int64) * count // limit
 
 
 def most_similar_unit(sorting_analyzer: SortingAnalyzer, unit_id: Any) -> Any:

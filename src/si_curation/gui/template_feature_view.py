@@ -13,9 +13,9 @@ from si_curation.gui.pair_points import (
     MAX_SPIKES_PER_UNIT,
     PairPoints,
     UnitPoints,
-    evenly_spaced,
     get_pair_points,
 )
+from si_curation.kernels.spike_vector import evenly_spaced
 
 _GREY = "#969696"
 

@@ -115,6 +115,20 @@ def take_rows(
     return out
 
 
+def evenly_spaced(count: int, limit: int | None) -> NDArray[np.int64]:
+    """Return positions of at most `limit` of `count` things, evenly spaced; all without a limit.
+
+    Examples
+    --------
+    >>> evenly_spaced(10, 4).tolist(), evenly_spaced(3, 4).tolist()
+    ([0, 2, 5, 7], [0, 1, 2])
+    """
+    if limit is None or count <= max(limit, 1):
+        return np.arange(count, dtype=np.int64)
+    limit = max(int(limit), 1)
+    return np.arange(limit, dtype=np.int64) * count // limit
+
+
 @njit
 def _select_by_gaps(
     unit_index: NDArray[np.integer],

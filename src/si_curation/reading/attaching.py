@@ -125,7 +125,7 @@ def check_rate(analyzer: SortingAnalyzer, folder: PhyFolder) -> None:
 
 
 def gains_of(
-    analyzer: SortingAnalyzer, channels: NDArray[np.int32], folder: PhyFolder
+    analyzer: SortingAnalyzer, channels: NDArray[np.integer], folder: PhyFolder
 ) -> NDArray[np.float64] | None:
     """Return the gain of each channel of the folder, where the analyzer is in µV."""
     known = rec_attributes_of(analyzer)["properties"].get("gain_to_uV")

@@ -92,6 +92,7 @@ def feature_model(files: FeatureFiles, spikes: SpikesOfFolder) -> FeatureModel:
 
 
 def norms_of_templates(templates: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the norm of each template (n_templates, n_samples, n_channels)."""
     values = np.asarray(templates)  # in any memory order
     return np.sqrt(np.einsum("tsc,tsc->t", values, values)).astype(np.float64)
 

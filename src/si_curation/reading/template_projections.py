@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.errors import MissingDataError, PhyFolderError
+from si_curation.errors import MissingDataError
 from si_curation.kernels.feature_projections import (
     project_features,
     projection_weights,
     template_neighbours,
 )
-from si_curation.kernels.parallel import blocks
 from si_curation.kernels.template_counts import contingency_table
 from si_curation.phy.arrays import Findings, open_array
 from si_curation.phy.feature_files import own_projections
