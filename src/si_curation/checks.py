@@ -575,7 +575,10 @@ def indices_of(values: Any, count: int, name: str) -> NDArray[np.int64]:
     ParameterError
         They are no such list.
     """
-    indices = np.atleast_1d(np.asarray(values))
+    try:
+        indices = np.atleast_1d(np.asarray(values))
+    except ValueError:  # lists of different lengths
+        indices = np.array([values], dtype=object)
     if indices.size == 0:
         return np.zeros(0, dtype=np.int64)
     if indices.ndim != 1 or indices.dtype.kind not in "iu":

@@ -83,6 +83,8 @@ NOT_CALLED = {
     "TemplateAssignment",
     "TemplateBestChannels",
     "TemplateFeatures",
+    "SpikeWaveforms",
+    "Waveforms",
     "UnitSimilarity",
     "Recipe",
     # made by SpikeInterface from the extensions, whose parameters are tried below
@@ -91,6 +93,7 @@ NOT_CALLED = {
     "compute_template_assignment",
     "compute_template_best_channels",
     "compute_template_features",
+    "compute_spike_waveforms",
     "compute_unit_similarity",
 }
 
@@ -104,6 +107,7 @@ def analyzer():
             "unit_similarity",
             "cross_correlograms",
             "template_features",
+            "spike_waveforms",
             "curation_metrics",
         ],
         progress_bar=False,
@@ -265,6 +269,7 @@ EXTENSIONS = [
     "curation_metrics",
     "template_assignment",
     "template_best_channels",
+    "spike_waveforms",
     "template_features",
     "unit_similarity",
 ]

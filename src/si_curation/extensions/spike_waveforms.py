@@ -232,7 +232,9 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
         """Samples of a waveform before the spike."""
         return int(self.data["waveform_info"]["num_samples_before"])
 
-    def _get_data(self, operator: str = "average") -> NDArray[np.float32]:
+    def _get_data(
+        self, operator: Literal["average", "std", "median"] = "average"
+    ) -> NDArray[np.float32]:
         return self.get_templates(operator=operator)
 
     def get_num_spikes(self) -> NDArray[np.int64]:
@@ -252,7 +254,7 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
     def get_templates(
         self,
         unit_ids: Sequence[Any] | None = None,
-        operator: str = "average",
+        operator: Literal["average", "std", "median", "percentile"] = "average",
         percentile: float | None = None,
     ) -> NDArray[np.float32]:
         """Return a statistic of the waveforms of each unit.
@@ -279,7 +281,7 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
         """
         checks = Checks.of_call(SpikeWaveforms.get_templates, locals())
         checks.choice("operator", operator, OPERATORS)
-        wants = operator == "percentile"
+        wants = isinstance(operator, str) and operator == "percentile"
         checks.require(
             wants == (percentile is not None),
             f"percentile is {percentile!r} and operator {operator!r}: a percentile is given for "
@@ -302,7 +304,10 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
         return self._dense(out, units, 0)
 
     def get_unit_template(
-        self, unit_id: Any, operator: str = "average", percentile: float | None = None
+        self,
+        unit_id: Any,
+        operator: Literal["average", "std", "median", "percentile"] = "average",
+        percentile: float | None = None,
     ) -> NDArray[np.float32]:
         """Return a statistic of the waveforms of one unit (n_samples, n_channels).
 
