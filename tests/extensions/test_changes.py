@@ -11,6 +11,7 @@ from spikeinterface.core import load_sorting_analyzer
 
 import si_curation as sic
 from si_curation._spikeinterface import as_array, data_of
+from si_curation.extensions.changes import UnitChange, change_of_units
 
 OURS = {
     "template_best_channels": {"amplitude_threshold": "high"},
@@ -122,3 +123,35 @@ def test_features_are_kept_where_the_folder_has_moved(simulate, tmp_path):
         with pytest.raises(sic.SiCurationError):
             analyzer.compute("template_features", source=source)
         assert_kept(analyzer, "template_features", before)
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_units_after_and_rows_after(home, tmp_path, is_removed):
+    before = analyzer_of(home, tmp_path, "memory")
+    after = before.select_units(before.unit_ids[int(is_removed) :])
+    old = before.sorting.to_spike_vector()["unit_index"]
+    kept = np.flatnonzero(old > 0).astype(np.int32) if is_removed else None
+    change = change_of_units(before, after, {}, kept, shares=True)
+    some = np.array([5, 0, 3, 199, 7])
+    expected = old[some] - int(is_removed)  # -1: the unit that is gone
+    np.testing.assert_array_equal(change.units_after_of(some), expected)
+    values = np.arange(2.0 * old.size).reshape(-1, 2)
+    taken = slice(None) if kept is None else kept
+    np.testing.assert_array_equal(change.rows_after(values), values[taken])
+    assert np.shares_memory(change.rows_after(values), values) is not is_removed
+
+
+def test_maps_of_files_are_not_shared(tmp_path):
+    np.save(tmp_path / "values.npy", np.arange(10))
+    on_disk = np.load(tmp_path / "values.npy", mmap_mode="r")
+    change = UnitChange(None, None, [], np.zeros(0, dtype=bool), None, shares=True)
+    for values in (on_disk, np.asarray(on_disk), on_disk[:4], np.asarray(on_disk)[:4]):
+        assert not np.shares_memory(change.rows_after(values), values)
+    in_memory = np.arange(10)
+    shared = change.rows_after(in_memory[2:])
+    assert np.shares_memory(shared, in_memory)
+    with pytest.raises(ValueError, match="read-only"):
+        shared[0] = 5
+    in_memory[2] = 7  # and the old one can still be written to
+    copied = UnitChange(None, None, [], np.zeros(0, dtype=bool), None).rows_after(in_memory)
+    assert not np.shares_memory(copied, in_memory)

@@ -11,9 +11,12 @@ from spikeinterface.core import NumpySorting
 from si_curation.kernels.spike_vector import (
     SPIKE_DTYPE,
     choose_random_spikes,
+    count_units,
+    look_up,
     make_spike_vector,
     scale_by_template,
     take_rows,
+    with_other_units,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -132,3 +135,25 @@ def test_random_spikes_are_uniform(count, at_most):
     share = at_most / count
     deviation = np.sqrt(runs * share * (1 - share))
     assert np.abs(times - runs * share).max() < 4.5 * deviation
+
+
+@given(seed=seeds, size=st.integers(0, 40), with_rows=st.booleans(), block=st.integers(1, 50))
+def test_other_units(small_blocks, seed, size, with_rows, block):
+    rng = np.random.default_rng(seed)
+    spikes = np.zeros(size, dtype=[*SPIKE_DTYPE.descr, ("channel_index", "int64")])
+    for name in spikes.dtype.names:
+        spikes[name] = rng.integers(0, 9, size)
+    table = rng.integers(-1, 5, 9).astype(np.int32)
+    rows = np.flatnonzero(rng.random(size) < 0.5).astype(np.int32) if with_rows else None
+    with small_blocks(block, num_threads=2):
+        units = look_up(table, spikes["unit_index"])
+        found = with_other_units(spikes, units, rows)
+        counts = count_units(spikes["unit_index"], 10)
+    np.testing.assert_array_equal(units, table[spikes["unit_index"]])
+    assert units.dtype == np.int32
+    np.testing.assert_array_equal(counts, np.bincount(spikes["unit_index"], minlength=10))
+    taken = slice(None) if rows is None else rows
+    assert found.dtype == SPIKE_DTYPE
+    np.testing.assert_array_equal(found["unit_index"], units[taken])
+    for name in ("sample_index", "segment_index"):
+        np.testing.assert_array_equal(found[name], spikes[name][taken])

@@ -32,7 +32,7 @@ def test_positions(seed, size, num_units, num_groups, block):
         np.testing.assert_array_equal(found, np.flatnonzero(groups[units] == group))
     assert len(by_unit) == num_units
     for unit, found in enumerate(by_unit):
-        assert found.dtype == np.int64
+        assert found.dtype == np.int32
         np.testing.assert_array_equal(found, np.flatnonzero(units == unit))
 
 

@@ -32,7 +32,7 @@ from si_curation.curation.history import append_history
 from si_curation.curation.units import Unit
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.extensions.changes import change_of_units
-from si_curation.kernels.spike_vector import SPIKE_DTYPE
+from si_curation.kernels.spike_vector import look_up, with_other_units
 from si_curation.phy.tables import UNSORTED
 from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.reading.saving import check_output, save_analyzer
@@ -94,7 +94,7 @@ def apply_units(
     stages[-1].units = dict(units)
     maker = _Maker(analyzer)
     for stage in stages:
-        maker.make(stage, left_out)
+        maker.make(stage, left_out, is_last=stage is stages[-1])
     new = maker.analyzer
     if history is not None:
         append_history(new.sorting, history)
@@ -169,44 +169,57 @@ class _Maker:
     def __init__(self, analyzer: SortingAnalyzer):
         self.analyzer = analyzer
         self._first = spike_vector_of(analyzer.sorting)
-        self._rows: NDArray[np.int64] | None = None  # of the spikes of the analyzer in the first
-        self._unit_index = np.asarray(self._first["unit_index"], dtype=np.int64)
+        self._rows: NDArray[np.integer] | None = None  # of the analyzer's spikes in the first
+        self._unit_index = self._first["unit_index"].astype(np.int32)
 
-    def make(self, stage: _Stage, left_out: dict[str, str]) -> None:
+    def make(self, stage: _Stage, left_out: dict[str, str], is_last: bool) -> None:
         """Make the analyzer after a stage; what cannot be kept is added to `left_out`."""
         before = self.analyzer
         unit_index, is_new = self._unit_index_after(stage)
-        now = unit_index if self._rows is None else unit_index[self._rows]
-        kept = None if np.all(now >= 0) else np.flatnonzero(now >= 0)
+        made_of = self._parents(stage, is_new)
+        self._unit_index = unit_index  # what is of all spikes is let go as soon as can be
+        kept = self._kept(unit_index)
         rows = self._rows
         if kept is not None:
             rows = kept if rows is None else rows[kept]
-        spikes = np.empty(self._first.size if rows is None else rows.size, dtype=SPIKE_DTYPE)
-        for name in ("sample_index", "segment_index"):
-            spikes[name] = self._first[name] if rows is None else self._first[name][rows]
-        spikes["unit_index"] = now if kept is None else now[kept]
+        spikes = with_other_units(self._first, unit_index, rows)
+        self._rows = rows
+        del unit_index, rows
+        if is_last:
+            self._forget_spikes()
         unit_ids = np.array(list(stage.units))
-        made_of = self._parents(stage, is_new)
         after = _empty_analyzer(before, spikes, unit_ids, made_of)
-        change = change_of_units(before, after, made_of, kept, left_out)
+        change = change_of_units(before, after, made_of, kept, left_out, shares=True)
         if not change.is_new.any() and list(unit_ids) == list(before.unit_ids):
             copy_extensions(change)
         else:
             given = {new: stage.made_of.get(new, old) for new, old in made_of.items()}
             left_out |= carry_over(change, stage.kind, given)
-        self.analyzer, self._rows, self._unit_index = after, rows, unit_index
+        self.analyzer = after
 
-    def _unit_index_after(self, stage: _Stage) -> tuple[NDArray[np.int64], dict[Any, int]]:
+    def _kept(self, unit_index: NDArray[np.int32]) -> NDArray[np.integer] | None:
+        """Return which spikes of the analyzer are in a unit; None: all."""
+        now = unit_index if self._rows is None else look_up(unit_index, self._rows)
+        if now.min(initial=0) >= 0:
+            return None
+        dtype = np.int32 if now.size < 1 << 31 else np.int64
+        return np.flatnonzero(now >= 0).astype(dtype)
+
+    def _forget_spikes(self) -> None:
+        nothing = np.zeros(0, dtype=np.int32)
+        self._rows, self._unit_index = nothing, nothing
+
+    def _unit_index_after(self, stage: _Stage) -> tuple[NDArray[np.int32], dict[Any, int]]:
         """Return the unit of each spike of the first analyzer, and the new units."""
         index_before = {plain_id(i): row for row, i in enumerate(self.analyzer.unit_ids)}
-        place = np.full(len(index_before) + 1, -1, dtype=np.int64)  # the last one is for -1
+        place = np.full(len(index_before) + 1, -1, dtype=np.int32)  # the last one is for -1
         is_new = {}
         for index, unit_id in enumerate(stage.units):
             if unit_id in index_before:
                 place[index_before[unit_id]] = index
             else:
                 is_new[unit_id] = index
-        unit_index = place[self._unit_index]
+        unit_index = look_up(place, self._unit_index)
         for unit_id, index in is_new.items():
             unit_index[stage.units[unit_id].spikes] = index
         return unit_index, is_new

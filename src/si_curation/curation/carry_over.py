@@ -135,9 +135,13 @@ def channels_of_merged(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def copy_extensions(change: UnitChange) -> None:
-    """Copy all extensions to an analyzer of the same units; no array is shared."""
+    """Copy all extensions to an analyzer of the same units; what is per spike may be shared."""
     for extension in loaded_extensions(change.before).values():
-        data = {key: _copied(value) for key, value in data_of(extension).items()}
+        data = data_of(extension)
+        if isinstance(extension, BaseSpikeVectorExtension):
+            data = _spike_data(extension, change)
+        else:
+            data = {key: _copied(value) for key, value in data.items()}
         put_extension(change.after, extension, data)
 
 
@@ -270,9 +274,10 @@ def _unit_data(extension: AnalyzerExtension, change: UnitChange) -> dict[str, An
 
 
 def _random_spikes(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
-    chosen = np.zeros(spike_vector_of(change.before.sorting).size, dtype=bool)
-    chosen[as_array(extension.get_data())] = True
-    return {"random_spikes_indices": np.flatnonzero(change.rows_after(chosen))}
+    chosen = np.unique(as_array(extension.get_data())).astype(np.int64)
+    if change.kept is not None:
+        chosen = np.flatnonzero(np.isin(change.kept, chosen, assume_unique=True))
+    return {"random_spikes_indices": chosen}
 
 
 def _unchanged(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:

@@ -62,7 +62,8 @@ class _Step:
 class CurationSession:
     """Merge, split, label and remove units as in phy, with undo, a history and a journal.
 
-    Nothing is written to the analyzer: `apply` makes a new one. A step takes the time of the
+    Nothing is written to the analyzer: `apply` makes a new one. A session holds which spikes each
+    unit has, 4 bytes for each spike, and what the steps changed; a step takes the time of the
     spikes of the units that it changes. Every change makes new units with new ids, which grow and
     are never used twice, also not after an undo (as in phy).
 
@@ -194,7 +195,7 @@ class CurationSession:
         """
         check_arguments(CurationSession.get_spikes, locals())
         (unit_id,) = check_units(self._units, [unit_id], 1)
-        return self._units[unit_id].spikes.copy()
+        return self._units[unit_id].spikes.astype(np.int64)
 
     def get_best_channels(self, unit_id: Any) -> NDArray:
         """Channel ids of a unit, best first, by the parameters of "template_best_channels".
@@ -539,6 +540,10 @@ class CurationSession:
         counts add up, and metrics of new units are computed. The steps in effect are kept as an
         annotation of the sorting, for `export_to_nwb`.
 
+        In memory, both analyzers share what is held of each spike (its template, amplitude,
+        location, projections), unless units were removed: those arrays of the new one cannot be
+        written to. Take a copy of one to change it.
+
         Parameters
         ----------
         format : {"memory", "binary_folder", "zarr"}
@@ -589,7 +594,7 @@ class CurationSession:
             One curation per merge, split and removal, with explicit new ids, and a last one with
             the labels of all units ("group" under SpikeInterface's name "quality").
         """
-        start = list(units_of(self.sorting_analyzer, self._assignment))
+        start = [plain_id(i) for i in self.sorting_analyzer.unit_ids]
         steps = [(step.entry, step.before, step.after) for step in self._done]
         labels = {i: dict(self._units[i].labels) for i in self.unit_ids}
         return make_curation_model(start, steps, labels, self._fields)

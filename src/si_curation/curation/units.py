@@ -18,8 +18,9 @@ class Unit:
 
     Attributes
     ----------
-    spikes : array (n,) int64
-        Ascending positions in the analyzer's spike vector.
+    spikes : array (n,) int32, or int64 where there are 2^31 spikes
+        Ascending positions in the analyzer's spike vector. Of units that no step has changed: views
+        of one array.
     template_ids : array (k,) int64
         Ascending ids of the templates that it has spikes of.
     template_counts : array (k,) int64
@@ -28,7 +29,7 @@ class Unit:
         By field; None (or absent) is phy's default, no label.
     """
 
-    spikes: NDArray[np.int64]
+    spikes: NDArray[np.integer]
     template_ids: NDArray[np.int64]
     template_counts: NDArray[np.int64]
     labels: Mapping[str, Any]
@@ -46,7 +47,7 @@ class Unit:
 
 
 def make_unit(
-    spikes: NDArray[np.int64], spike_template_ids: NDArray[np.integer], labels: Mapping[str, Any]
+    spikes: NDArray[np.integer], spike_template_ids: NDArray[np.integer], labels: Mapping[str, Any]
 ) -> Unit:
     """Make a unit of some spikes, counting their templates."""
     template_ids, counts = np.unique(spike_template_ids[spikes], return_counts=True)

@@ -26,6 +26,7 @@ from si_curation._spikeinterface import (
     keep_annotations,
     spike_vector_of,
 )
+from si_curation.kernels.spike_vector import count_units, take_rows
 from si_curation.variables import UnitIndices
 
 
@@ -43,18 +44,22 @@ class UnitChange:
     is_new : array (n_units after,) bool
         Whether the unit is made by a merge or a split. Other units have one parent, which has the
         same id and the same spikes.
-    kept : array (n_spikes after,) int64, or None
+    kept : array (n_spikes after,) integer, or None
         Positions in the spike vector of `before`; None: all spikes.
     left_out : frozenset of str
         Extensions of `before` that are not kept.
+    shares : bool
+        Whether what is held of each spike may be shared by both analyzers, where all spikes are
+        kept: two copies of it would be most of the memory that a large analyzer takes.
     """
 
     before: SortingAnalyzer
     after: SortingAnalyzer
     parents: Sequence[UnitIndices]
     is_new: NDArray[np.bool_]
-    kept: NDArray[np.int64] | None
+    kept: NDArray[np.integer] | None
     left_out: frozenset[str] = frozenset()
+    shares: bool = False
 
     @cached_property
     def new_unit_ids(self) -> NDArray:
@@ -85,32 +90,64 @@ class UnitChange:
         of_parents = [int(sizes[0][group].sum()) for group in self.parents]
         return np.array(of_parents, dtype=np.int64) == sizes[1]
 
-    @cached_property
-    def unit_after_of_spikes(self) -> NDArray[np.int64]:
-        """Index, after, of the unit of each spike of before; -1 where it is not kept."""
-        unit_index = spike_vector_of(self.after.sorting)["unit_index"].astype(np.int64)
+    def units_after_of(self, spikes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the index, after, of the unit of some spikes of before; -1 where not kept.
+
+        Parameters
+        ----------
+        spikes : array (n,) integer
+            Positions in the spike vector of `before`.
+        """
+        unit_index = spike_vector_of(self.after.sorting)["unit_index"]
         if self.kept is None:
-            return unit_index
-        out = np.full(spike_vector_of(self.before.sorting).size, -1, dtype=np.int64)
-        out[self.kept] = unit_index
+            return unit_index[spikes]
+        out = np.full(len(spikes), -1, dtype=np.int64)
+        place = np.searchsorted(self.kept, spikes)
+        found = place < self.kept.size
+        found[found] = self.kept[place[found]] == spikes[found]
+        out[found] = unit_index[place[found]]
         return out
 
     def rows_after(self, values: Any) -> NDArray:
-        """Return the rows of an array (n_spikes before, ...) whose spikes are kept, as a copy."""
-        return materialize_array(values) if self.kept is None else slice_rows(values, self.kept)
+        """Return the rows of an array (n_spikes before, ...) whose spikes are kept.
+
+        Where it may be shared, the array itself, which cannot be written to through the new
+        analyzer. An array in memory, not the map of a file, which SpikeInterface closes with its
+        analyzer.
+        """
+        if self.kept is not None:
+            is_array = isinstance(values, np.ndarray)
+            return take_rows(values, self.kept) if is_array else slice_rows(values, self.kept)
+        if not (self.shares and is_in_memory(values)):
+            return materialize_array(values)
+        shared = values.view()
+        shared.flags.writeable = False
+        return shared
+
+
+def is_in_memory(values: Any) -> bool:
+    """Return whether values are an array in memory, and no map of a file or part of one."""
+    while isinstance(values, np.ndarray):
+        if isinstance(values, np.memmap):
+            return False
+        if values.base is None:
+            return True
+        values = values.base
+    return False
 
 
 def _num_spikes(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
     unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
-    return np.bincount(unit_index, minlength=len(analyzer.unit_ids))
+    return count_units(unit_index, len(analyzer.unit_ids))
 
 
 def change_of_units(
     before: SortingAnalyzer,
     after: SortingAnalyzer,
     made_of: Mapping[Any, Iterable[Any]],
-    kept: NDArray[np.int64] | None,
+    kept: NDArray[np.integer] | None,
     left_out: Iterable[str] = (),
+    shares: bool = False,
 ) -> UnitChange:
     """Return the change that makes new units of old ones and leaves out units that are not after.
 
@@ -119,7 +156,7 @@ def change_of_units(
     before, after : SortingAnalyzer
     made_of : mapping
         {id of a new unit: ids of the units that it has spikes of}.
-    kept, left_out
+    kept, left_out, shares
         As of `UnitChange`.
     """
     index_of = {unit_id: i for i, unit_id in enumerate(before.unit_ids.tolist())}
@@ -130,7 +167,7 @@ def change_of_units(
         for unit_id in ids
     ]
     is_new = np.array([unit_id in made_of for unit_id in ids], dtype=bool)
-    return UnitChange(before, after, parents, is_new, kept, frozenset(left_out))
+    return UnitChange(before, after, parents, is_new, kept, frozenset(left_out), shares)
 
 
 def _plain(unit_id: Any) -> Any:
@@ -156,7 +193,7 @@ class UnitsExtension(KeptOnFailure):
         Returns
         -------
         dict
-            Shares no array with the data of before.
+            Shares no array with the data of before but what `UnitChange.rows_after` gives.
         """
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ from si_curation.extensions.template_assignment import (
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 
 # of analyzers without template_assignment, which holds them elsewhere
-_spikes_by_unit: WeakKeyDictionary[Any, list[NDArray[np.int64]]] = WeakKeyDictionary()
+_spikes_by_unit: WeakKeyDictionary[Any, list[NDArray[np.integer]]] = WeakKeyDictionary()
 
 
 def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
@@ -41,7 +41,7 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
             _spikes_by_unit[analyzer] = known
         else:
             assignment._spikes_by_unit = known
-    return known[position]
+    return known[position].astype(np.int64)
 
 
 def assignment_of(analyzer: Any, compute: bool = False) -> TemplateAssignment:

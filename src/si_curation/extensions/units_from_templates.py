@@ -183,11 +183,11 @@ def _read_components(
     random_spikes = loaded_extensions(change.before).get("random_spikes")
     if features is None or random_spikes is None:
         return None
-    unit_index = change.unit_after_of_spikes
     chosen = as_array(random_spikes.get_data())
-    chosen = chosen[unit_index[chosen] >= 0]
+    unit_index = change.units_after_of(chosen)
+    chosen, unit_index = chosen[unit_index >= 0], unit_index[unit_index >= 0]
     mask = feature_mask(features, counts, main, change.before.get_num_channels())
-    return sorter_components(features, chosen, unit_index[chosen], mask, main)
+    return sorter_components(features, chosen, unit_index, mask, main)
 
 
 def _update_templates(

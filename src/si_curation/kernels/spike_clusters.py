@@ -29,6 +29,7 @@ def _compare(
     samples: NDArray,
     templates: NDArray,
     clusters: NDArray,
+    offset: int,
 ) -> tuple[int, int, int, int]:
     # table (n, 3): sample, unit, segment; rows (n,): row of each spike in the files
     bad_rows = 0
@@ -41,7 +42,7 @@ def _compare(
         if row < 0 or row >= num_rows:
             bad_rows += 1
         else:
-            bad_samples += samples[row] != table[i, 0]
+            bad_samples += samples[row] != table[i, 0] + offset
             bad_templates += templates[row] != template_ids[i]
             bad_clusters += clusters[row] != cluster_of_unit[table[i, 1]]
     return bad_rows, bad_samples, bad_templates, bad_clusters
@@ -55,6 +56,7 @@ def compare_with_files(
     samples: NDArray[np.int64],
     templates: NDArray[np.integer],
     clusters: NDArray[np.integer],
+    frame_offset: int = 0,
 ) -> FileMismatch:
     """Count the spikes that differ from the rows of the files that they came from.
 
@@ -66,6 +68,8 @@ def compare_with_files(
     cluster_of_unit : array (n_units,) integer
     samples, templates, clusters : array (n_rows,) integer
         The files.
+    frame_offset : int
+        Sample of the files that is sample 0 of the table.
 
     Returns
     -------
@@ -81,7 +85,9 @@ def compare_with_files(
     ids = cluster_of_unit.astype(np.int32)
 
     def compare(b: slice) -> tuple[int, int, int, int]:
-        return _compare(table[b], template_ids[b], rows[b], ids, samples, templates, clusters)
+        return _compare(
+            table[b], template_ids[b], rows[b], ids, samples, templates, clusters, frame_offset
+        )
 
     found = run_blocks(compare, blocks(len(rows)))
     return FileMismatch(*(int(sum(counts)) for counts in zip((0, 0, 0, 0), *found, strict=True)))

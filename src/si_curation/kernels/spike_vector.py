@@ -83,7 +83,7 @@ def make_spike_vector(
 
 
 def take_rows(
-    values: NDArray, rows: FileRows | None, dtype: np.typing.DTypeLike | None = None
+    values: NDArray, rows: NDArray[np.integer] | None, dtype: np.typing.DTypeLike | None = None
 ) -> NDArray:
     """Copy a per-spike file into memory, permuted like the spikes.
 
@@ -127,6 +127,73 @@ def evenly_spaced(count: int, limit: int | None) -> NDArray[np.int64]:
         return np.arange(count, dtype=np.int64)
     limit = max(int(limit), 1)
     return np.arange(limit, dtype=np.int64) * count // limit
+
+
+def count_units(unit_index: NDArray[np.integer], num_units: int) -> NDArray[np.int64]:
+    """Count the spikes of each unit, block by block: ``np.bincount`` copies what it counts.
+
+    Examples
+    --------
+    >>> count_units(np.array([1, 1, 0]), 3)
+    array([1, 2, 0])
+    """
+    parts = run_blocks(
+        lambda piece: np.bincount(unit_index[piece], minlength=num_units), blocks(unit_index.size)
+    )
+    return sum(parts, start=np.zeros(num_units, dtype=np.int64))
+
+
+def look_up(table: NDArray, index: NDArray[np.integer]) -> NDArray:
+    """Return ``table[index]`` of a long index, block by block: numpy makes a copy in int64 of it.
+
+    Examples
+    --------
+    >>> look_up(np.array([5, 7]), np.array([1, 0, -1], dtype="int32"))
+    array([7, 5, 7])
+    """
+    out = np.empty(index.size, dtype=table.dtype)
+
+    def fill(piece: slice) -> None:
+        out[piece] = table[index[piece]]
+
+    run_blocks(fill, blocks(index.size))
+    return out
+
+
+def with_other_units(
+    spikes: NDArray[np.void], unit_index: NDArray[np.integer], rows: NDArray[np.integer] | None
+) -> NDArray[np.void]:
+    """Make a spike vector of the same spikes, or of some of them, that are of other units.
+
+    Parameters
+    ----------
+    spikes : array (n,) structured
+        A spike vector.
+    unit_index : array (n,) integer
+        Their units in the new one.
+    rows : array (n_rows,) integer, optional
+        Which of them are in the new one, ascending; all by default.
+
+    Returns
+    -------
+    array (n_rows,), `SPIKE_DTYPE`
+
+    Examples
+    --------
+    >>> spikes = make_spike_vector(np.array([10, 30]), np.array([1, 0]), np.array([0, 1], "int32"))
+    >>> with_other_units(spikes, np.array([-1, 3]), np.array([1])).tolist()
+    [(30, 3, 0)]
+    """
+    out = np.empty(spikes.size if rows is None else rows.size, dtype=SPIKE_DTYPE)
+
+    def fill(piece: slice) -> None:
+        taken = piece if rows is None else rows[piece]
+        for name in ("sample_index", "segment_index"):
+            out[name][piece] = spikes[name][taken]
+        out["unit_index"][piece] = unit_index[taken]
+
+    run_blocks(fill, blocks(out.size))
+    return out
 
 
 @njit

@@ -72,7 +72,7 @@ def positions_by_group(
     return out, start
 
 
-def spikes_by_unit(unit_index: NDArray[np.integer], num_units: int) -> list[NDArray[np.int64]]:
+def spikes_by_unit(unit_index: NDArray[np.integer], num_units: int) -> list[NDArray[np.integer]]:
     """Return the positions of the spikes of each unit, ascending.
 
     Parameters
@@ -82,13 +82,13 @@ def spikes_by_unit(unit_index: NDArray[np.integer], num_units: int) -> list[NDAr
 
     Returns
     -------
-    list of array (n_spikes of the unit,) int64
+    list of array (n_spikes of the unit,) int32, or int64 where there are 2^31 spikes
+        Views of one array.
 
     Examples
     --------
     >>> spikes_by_unit(np.array([1, 0, 1]), 3)
-    [array([1]), array([0, 2]), array([], dtype=int64)]
+    [array([1], dtype=int32), array([0, 2], dtype=int32), array([], dtype=int32)]
     """
-    found, start = positions_by_group(unit_index, np.arange(num_units), num_units)
-    positions = found.astype(np.int64, copy=False)
+    positions, start = positions_by_group(unit_index, np.arange(num_units), num_units)
     return [positions[start[i] : start[i + 1]] for i in range(num_units)]

@@ -20,7 +20,7 @@ from si_curation.errors import (
 from si_curation.exporters.nwb.clock import BLOCK, Clock
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.exporters.nwb.given_times import GivenTimes
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.kernels.spikes_by_unit import positions_by_group
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import locations_extension
 from si_curation.spikes.amplitudes import sorter_amplitudes
@@ -36,13 +36,13 @@ class SpikesOfUnits(NamedTuple):
 
     Attributes
     ----------
-    order : array (n_spikes,) int64
+    order : array (n_spikes,) integer
         Position of each in ``spike_vector_of(sorting)``: units one after the other, each ascending
         in time.
     counts : array (n_units,) int64
     """
 
-    order: NDArray[np.int64]
+    order: NDArray[np.integer]
     counts: NDArray[np.int64]
 
 
@@ -54,8 +54,7 @@ def order_spikes(analyzer: SortingAnalyzer) -> SpikesOfUnits:
     sample, segment = spikes["sample_index"], spikes["segment_index"]
     later = segment[1:] > segment[:-1]
     if np.all(later | ((segment[1:] == segment[:-1]) & (sample[1:] >= sample[:-1]))):
-        parts = spikes_by_unit(spikes["unit_index"], num_units)
-        order = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+        order, _ = positions_by_group(spikes["unit_index"], np.arange(num_units), num_units)
     else:  # vectors that were made by hand
         order = np.lexsort((sample, segment, spikes["unit_index"]))
     return SpikesOfUnits(order, counts)

@@ -129,9 +129,6 @@ def plan_curation(
     if findings.with_severity("error") or spikes is None:
         raise PhyFolderError(source, findings.with_severity("error"))
     table = spike_table(sorting_analyzer)
-    offset = sorting_analyzer.get_extension("template_assignment").frame_offset
-    if offset:  # of a slice, whose times begin at 0
-        table = table + np.array([offset, 0, 0])
     rows = FileRows(sorting_analyzer.get_extension("template_assignment").get_spike_rows())
     num_units = len(sorting_analyzer.unit_ids)
     own_ids = whole_ids(sorting_analyzer.unit_ids)
@@ -139,7 +136,7 @@ def plan_curation(
     tables, content = ClusterTables(source), read_content(source)
     taken = tables.take_from_snapshot(content["cluster_ids"])
     if curation == "discard":
-        after = np.asarray(spikes.templates)
+        after = np.array(spikes.templates)
         changed = changed_clusters(spikes.clusters, after)
         plan = CuratedFiles(np.zeros(0, dtype=np.int64), changed.size > 0)
         _discard_labels(tables, changed, _num_templates(sorting_analyzer))
@@ -248,10 +245,11 @@ def _check_match(
     own_ids: NDArray[np.int64],
 ) -> int:
     """Raise unless the spikes are those of the files; count those that changed their cluster."""
-    template_ids = analyzer.get_extension("template_assignment").get_spike_template_ids()
+    assignment = analyzer.get_extension("template_assignment")
+    template_ids, offset = assignment.get_spike_template_ids(), assignment.frame_offset
     if len(rows) != len(table):
         raise ParameterError("template_assignment does not fit the spikes of this analyzer")
-    found = compare_with_files(table, template_ids, rows, own_ids, *spikes[:3])
+    found = compare_with_files(table, template_ids, rows, own_ids, *spikes[:3], offset)
     problems = []
     if found.rows:
         problems.append(
@@ -300,7 +298,7 @@ def _as_in_file(source: Path, clusters: NDArray) -> NDArray:
     with (source / name).open("rb") as file:
         shape, dtype = read_npy_header(file)
     dtype = dtype_for_ids(dtype, int(clusters.max(initial=0)))
-    return clusters.astype(dtype).reshape(shape)
+    return clusters.astype(dtype, copy=False).reshape(shape)
 
 
 def _keep_labels(

@@ -116,18 +116,19 @@ def compute_stability(
     params = complete_params(metric_params)
     metrics = [name for name, its in METRICS.items() if set(its) & set(columns)]
     units = analyzer.sorting.ids_to_indices(wanted)
-    samples, rows = _spikes_of(analyzer, units)
+    samples_of, rows = _spikes_of(analyzer, units)
     found = {name: _values_for(analyzer, name, params[name]) for name in metrics}
     missing = {name: text for name, text in found.items() if isinstance(text, Explanation)}
     spans = spans_of(analyzer, wanted, periods)
     parts = _absolute(analyzer, windows)
 
     def measure(i: int) -> list[dict[str, MetricResult]]:
-        series = _series(samples[i], rows[i], found)
+        samples = samples_of(rows[i])
+        series = _series(samples, rows[i], found)
         out = []
         for start, stop in parts:
             span = spans[i] if start is None else spans[i].within(start, stop)
-            unit = part_of_unit(samples[i], series, span)
+            unit = part_of_unit(samples, series, span)
             out.append(measure_unit(unit, metrics, params, missing))
         return out
 
@@ -188,18 +189,18 @@ def complete_params(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, 
 
 def _spikes_of(
     analyzer: SortingAnalyzer, units: NDArray[np.int64]
-) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Return the samples (on one clock) and rows of the spikes of each unit."""
+) -> tuple[Callable[[NDArray[np.integer]], NDArray[np.int64]], list[NDArray[np.integer]]]:
+    """Return a function that gives samples (on one clock) of rows, and the rows of each unit."""
     vector = spike_vector_of(analyzer.sorting)
-    by_unit = spikes_by_unit(np.ascontiguousarray(vector["unit_index"]), len(analyzer.unit_ids))
-    rows = [by_unit[i] for i in units]
-    samples = np.ascontiguousarray(vector["sample_index"])
+    by_unit = spikes_by_unit(vector["unit_index"], len(analyzer.unit_ids))
     lengths = segment_samples_of(analyzer)
-    if lengths.size == 1:
-        return [samples[of] for of in rows], rows
     offsets = np.cumsum(lengths) - lengths
-    samples = samples + offsets[vector["segment_index"]]
-    return [samples[of] for of in rows], rows
+
+    def samples_of(rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        samples = vector["sample_index"][rows]
+        return samples if lengths.size == 1 else samples + offsets[vector["segment_index"][rows]]
+
+    return samples_of, [by_unit[i] for i in units]
 
 
 def _values_for(
@@ -232,7 +233,7 @@ def _absolute(
 
 def _series(
     samples: NDArray[np.int64],
-    rows: NDArray[np.int64],
+    rows: NDArray[np.integer],
     found: Mapping[str, SpikeValues | Explanation | None],
 ) -> dict[str, Series]:
     known: dict[int, Series] = {}
