@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,7 @@ class ReportPage(HTMLParser):
 
     Attributes
     ----------
-    data, units : the JSON blocks
+    data, units : the blocks, each array in them as numpy has it
     tables : {id: [rows of cells: {"text", "data-order", "href"}]}, heads first
     scripts : number of scripts that run
     tags : every start tag with its attributes
@@ -29,9 +30,9 @@ class ReportPage(HTMLParser):
         self._script = self._table = self._cell = None
         self.feed(self.source)
         self.close()
-        self.data = json.loads(self.blocks["report-data"])
+        self.data = decode(self.blocks["report-data"])
         count = sum(name.startswith("unit-data-") for name in self.blocks)
-        self.units = [json.loads(self.blocks[f"unit-data-{row}"]) for row in range(count)]
+        self.units = [decode(self.blocks[f"unit-data-{row}"]) for row in range(count)]
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
@@ -39,7 +40,7 @@ class ReportPage(HTMLParser):
         if tag == "script":
             self._script = attributes.get("id", "")
             self.blocks.setdefault(self._script, "")
-            self.scripts += attributes.get("type") != "application/json"
+            self.scripts += attributes.get("type") != "application/deflate"
         elif tag == "table":
             self._table = self.tables.setdefault(attributes.get("id"), [])
         elif tag == "tr" and self._table is not None:
@@ -79,8 +80,34 @@ class ReportPage(HTMLParser):
         ]
         return found[0]
 
+    def value(self, title: str, unit: int, group: str | None = None):
+        """What the table of units has for a unit; None where it is missing."""
+        column = self.data["columns"][self.column_number(title, group) - 1]
+        value = column["values"][unit]
+        return None if value != value else value
 
-def unpack(packed) -> np.ndarray:
-    """The array that the page decodes."""
-    dtype = np.dtype(packed["dtype"]).newbyteorder("<")
-    return np.frombuffer(base64.b64decode(packed["base64"]), dtype).reshape(packed["shape"])
+    def rate(self, counts) -> np.ndarray:
+        """Firing rates of numbers of spikes in the bins of time."""
+        seen = np.array(self.data["time_bins"]["seen_s"])
+        return np.divide(counts, seen, out=np.full(seen.size, np.nan), where=seen > 0)
+
+
+def decode(text: str):
+    """The value of a block, as the page decodes it."""
+    content = zlib.decompress(base64.b64decode(text), -zlib.MAX_WBITS)
+    start = 4 + int.from_bytes(content[:4], "little")
+
+    def array(value):
+        if "at" not in value:
+            return value
+        dtype = np.dtype(value["dtype"]).newbyteorder("<")
+        count = int(np.prod(value["shape"]))
+        planes = np.frombuffer(content, np.uint8, count * dtype.itemsize, start + value["at"])
+        stored = np.ascontiguousarray(planes.reshape(dtype.itemsize, count).T).view(dtype)
+        stored = stored.reshape(value["shape"])
+        if "step" not in value:
+            return stored
+        stored = stored.astype(np.float64)
+        return value["start"] + value["step"] * (stored.cumsum() if value["cumulative"] else stored)
+
+    return json.loads(content[4:start].decode("utf-8"), object_hook=array)

@@ -12,6 +12,7 @@ from spikeinterface.extractors import read_phy
 import si_curation as sic
 from helpers.analyzers import recording_of_folder, recording_with_templates
 from helpers.assignments import ASSIGNMENT, BEST, extension
+from helpers.report_page import ReportPage
 from si_curation.cli import cli
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.variables import COMPARED_TEMPLATES
@@ -167,10 +168,11 @@ def test_views_and_report_say_which(analyzer, changed_units, source, tmp_path):
         drawn = copy.get_extension("templates").get_data()[row]
     np.testing.assert_allclose(widget.data_plot["panels"][0].template, drawn)
     np.testing.assert_array_equal(widget.data_plot["panels"][0].channel_indices, channels)
-    page = sic.export_report(copy, tmp_path / "page.html").read_text(encoding="utf-8")
+    page = ReportPage(sic.export_report(copy, tmp_path / "page.html"))
     texts = {"sorter": "(kilosort4)", "analyzer": "Mean of the traces"}
-    assert texts[source] in page
-    assert "Sorter's templates beside traces" in page
+    assert texts[source] in page.units[0]["template"]["name"]
+    groups = {column["group"] for column in page.data["columns"]}
+    assert "Sorter's templates beside traces" in groups
 
 
 def test_units_drawn_as_one_have_the_mean_of_the_largest(analyzer):

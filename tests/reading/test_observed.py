@@ -220,12 +220,12 @@ def test_rates_of_the_page_are_empty_where_nothing_was_observed(pair, tmp_path):
 
     sic.export_report(pair[0], tmp_path / "page.html")
     page = ReportPage(tmp_path / "page.html")
-    for its in [page.data["session"]["rate"], *(unit["rate"] for unit in page.units)]:
-        rates, edges = its["rate_hz"], np.array(its["edges_s"])
-        outside = edges[1:] <= 20
-        assert [rate is None for rate in rates] == outside.tolist()
+    edges = np.array(page.data["time_bins"]["edges_s"])
+    counts = page.data["session"]["counts"]
+    for its in [counts, *(unit["rate"] for unit in page.units)]:
+        np.testing.assert_array_equal(np.isnan(page.rate(its)), edges[1:] <= 20)
     spikes = pair[0].sorting.to_spike_vector()
-    inside = np.array([rate or 0.0 for rate in page.data["session"]["rate"]["rate_hz"]])
+    inside = np.nan_to_num(page.rate(counts))
     assert np.sum(inside * np.diff(edges)) == pytest.approx(spikes.size)
 
 

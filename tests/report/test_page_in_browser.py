@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ import si_curation as sic
 from helpers import needs
 from helpers.browser import ENTER, SPACE, TAB, Browser, find_programs
 from helpers.hostile_analyzer import EXTENSIONS, HOSTILE, compute_all, hostile_analyzer
+from helpers.report_page import ReportPage
+from si_curation.report.formatting import format_value
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +123,60 @@ def test_loads_offline_without_errors(browser, example_page):
     assert sum(count > 0 for count in small) > 0.7 * len(small)
     assert browser.run("return document.querySelectorAll('#probe-map circle').length") == 8
     nothing_went_wrong(browser, example_page)
+
+
+def test_blocks_are_read_as_they_were_written(opened):
+    """Inflated by the page's own script: stored, fixed and dynamic blocks of every level."""
+    rng = np.random.default_rng(0)
+    contents = [
+        b"",
+        b"a",
+        bytes(1000),
+        rng.bytes(70_000),
+        rng.poisson(0.3, 20_000).astype(np.uint8).tobytes(),
+        b"correlograms, templates and a text of words " * 900,
+    ]
+    for content in contents:
+        for level, strategy in ((0, 0), (1, 0), (6, 0), (9, 0), (6, zlib.Z_FIXED)):
+            deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 8, strategy)
+            packed = deflate.compress(content) + deflate.flush()
+            found = opened.run(
+                "const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));"
+                "const out = inflate(bytes, arguments[1]);"
+                "let text = ''; for (const byte of out) text += String.fromCharCode(byte);"
+                "return btoa(text)",
+                base64.b64encode(packed).decode(),
+                len(content),
+            )
+            assert base64.b64decode(found) == content, (len(content), level, strategy)
+
+
+def test_arrays_and_numbers_are_read_as_they_were_written(opened, example_page):
+    page = ReportPage(example_page)
+    for row, unit in enumerate(page.units):
+        its = opened.run(
+            "const { template, amplitude, rate } = Report.unit(arguments[0]);"
+            "return [[...template.waveforms.values], [...amplitude.times_s.values],"
+            " [...amplitude.values.values], rate]",
+            row,
+        )
+        np.testing.assert_allclose(its[0], unit["template"]["waveforms"].ravel(), rtol=1e-12)
+        np.testing.assert_allclose(its[1], unit["amplitude"]["times_s"], rtol=1e-12)
+        np.testing.assert_allclose(its[2], unit["amplitude"]["values"], rtol=1e-12)
+        assert its[3] == unit["rate"]
+
+
+def test_numbers_are_text_as_in_python(opened):
+    rng = np.random.default_rng(0)
+    values = [0.0, -0.5, 0.0001, 9.9999e-5, 999.96, 999.94, 1000.0, -12345.6, 1e9, 123456789.2]
+    values += (rng.choice([-1, 1], 300) * 10 ** rng.uniform(-12, 14, 300)).tolist()
+    script = """
+    return arguments[0].map((v) => Report.text({ values: [v], whole: arguments[1] }, 0));
+    """
+    assert opened.run(script, values, False) == [format_value(float(v)) for v in values]
+    whole = [0, 5, 999, -1000, 1234567, 12345678901]
+    assert opened.run(script, whole, True) == [format_value(v) for v in whole]
+    assert opened.run(script, [None, "good"], False) == ["–", "good"]
 
 
 def test_a_unit_opens_by_mouse(opened, example_page):

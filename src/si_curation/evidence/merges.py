@@ -126,7 +126,9 @@ def suggest_merges(
     UnknownIdError
         A unit id does not exist.
 
-    Notes ----- **Score** = ``similarity x one_neuron_probability x amplitude_term x depth_term``.
+    Notes
+    -----
+    **Score** = ``similarity x one_neuron_probability x amplitude_term x depth_term``.
     Each term is a column, clipped to 0 to 1. A term that is NaN (not enough data to estimate it) is
     left out of the product.
 

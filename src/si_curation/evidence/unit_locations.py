@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
@@ -32,8 +33,7 @@ def unit_locations(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
 def unit_distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     """Return the distances of all pairs of units in µm; NaN where a unit has no location."""
     locations = unit_locations(analyzer)
-    difference = locations[:, None] - locations[None]
-    return np.sqrt((difference**2).sum(axis=2))
+    return cdist(locations, locations)
 
 
 def _centres_of_signal(analyzer: SortingAnalyzer) -> NDArray[np.float64]:

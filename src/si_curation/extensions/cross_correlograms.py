@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -301,9 +302,10 @@ class CrossCorrelograms(UnitsExtension):
         if self.params["pairs"] == "all":
             return np.asarray(stored[a, b]), np.asarray(stored[b, a])
         pairs = as_array(self.data["unit_pairs"])
-        row = np.flatnonzero((pairs[:, 0] == min(a, b)) & (pairs[:, 1] == max(a, b)))
-        if row.size:
-            ab, ba = np.asarray(stored[int(row[0])])
+        wanted = (min(a, b), max(a, b))  # the pairs are sorted
+        row = bisect_left(range(len(pairs)), wanted, key=lambda i: tuple(pairs[i]))
+        if row < len(pairs) and tuple(pairs[row]) == wanted:
+            ab, ba = np.asarray(stored[row])
             return (ab, ba) if a <= b else (ba, ab)
         ab, ba = count_some(self.sorting_analyzer, np.array([[a, b]]), self.cells)[0]
         return ab, ba

@@ -24,6 +24,7 @@ from si_curation.variables import Explanation, explanations_text
 
 _MAX_LAG_MS = 0.5
 _SAME = 1e-4
+_BLOCK = 64
 
 
 def compare_templates(
@@ -113,7 +114,6 @@ _DTYPES = {
 
 class _BothKinds(NamedTuple):
     assignment: TemplateAssignment
-    of_sorter: NDArray[np.float32]  # (n_units, n_samples, n_channels)
     of_analyzer: NDArray[np.floating]  # (n_units, n_samples of the analyzer, n_channels)
     shift: int  # peak sample of the analyzer's minus that of the sorter's
     ranking_sorter: ChannelRanking
@@ -144,15 +144,8 @@ def _both_kinds(analyzer: SortingAnalyzer) -> _BothKinds:
             "compare_templates needs the extension 'templates'; compute it first "
             "(analyzer.compute(['random_spikes', 'templates']))"
         )
-    averages = np.nan_to_num(as_array(extension.get_data(operator="average")))
-    counts = assignment.get_template_counts()
-    weighted = weighted_mean_templates(counts, assignment.get_templates())
-    if weighted.shape == averages.shape and np.allclose(
-        weighted,
-        averages,
-        rtol=_SAME,
-        atol=_SAME * max(float(np.abs(averages).max(initial=0.0)), 1e-30),
-    ):
+    averages = as_array(extension.get_data(operator="average"))
+    if _are_of_sorter(assignment, averages):
         raise MissingDataError(
             "the extension 'templates' of this analyzer holds the sorter's templates, not means of "
             "traces; compute it from a recording "
@@ -161,13 +154,31 @@ def _both_kinds(analyzer: SortingAnalyzer) -> _BothKinds:
     info = assignment.info
     return _BothKinds(
         assignment,
-        weighted,
         averages,
         int(extension.nbefore) - int(info["num_samples_before"]),
         phy_best_channels(analyzer, source="sorter"),
         phy_best_channels(analyzer, source="analyzer"),
         info["units"] == ("uV" if analyzer.return_in_uV else "raw"),
         planar_locations(analyzer),
+    )
+
+
+def _are_of_sorter(assignment: TemplateAssignment, averages: NDArray[np.floating]) -> bool:
+    """Return whether averages are the means of the sorter's templates; ends at the first other."""
+    counts, templates = assignment.get_template_counts(), assignment.get_templates()
+    if averages.shape != (counts.shape[0], *templates.shape[1:]):
+        return False
+    blocks = [slice(i, i + _BLOCK) for i in range(0, len(averages), _BLOCK)]
+    sizes = (np.abs(np.nan_to_num(averages[one])).max(initial=0.0) for one in blocks)
+    tolerance = _SAME * max(float(max(sizes, default=0.0)), 1e-30)
+    return all(
+        np.allclose(
+            weighted_mean_templates(counts[one], templates),
+            np.nan_to_num(averages[one]),
+            rtol=_SAME,
+            atol=tolerance,
+        )
+        for one in blocks
     )
 
 
@@ -183,9 +194,10 @@ def _row(
     found = Agreement(np.nan, 0, np.nan)
     if sorter.size and ours.size:
         fs = analyzer.sampling_frequency
+        of_sorter = weighted_mean_templates(counts[[unit]], kinds.assignment.get_templates())
         found = best_agreement(
-            kinds.of_sorter[unit][:, channels],
-            kinds.of_analyzer[unit][:, channels],
+            of_sorter[0][:, channels],
+            np.nan_to_num(kinds.of_analyzer[unit][:, channels]),
             kinds.shift,
             round(_MAX_LAG_MS * 1e-3 * fs),
         )

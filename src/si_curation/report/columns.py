@@ -17,7 +17,8 @@ from si_curation.quality.template_agreement import compare_templates, has_both_k
 from si_curation.quality.unit_table import make_unit_table
 from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.report.context import GROUP_PROPERTY, ReportContext
-from si_curation.report.encode import plain
+from si_curation.report.encode import is_exact_number, pack_counts, pack_numbers, plain
+from si_curation.report.formatting import format_value
 
 _HIDDEN_UNIT_COLUMNS = {"template_id", "shank"}
 _SHOWN_METRICS = {"presence_ratio", "amplitude_cutoff", "isolation_distance", "d_prime"}
@@ -67,8 +68,30 @@ class Column:
 
     @cached_property
     def is_number(self) -> bool:
-        """Whether its values are numbers or missing."""
-        return all(value is None or is_number(value) for value in self.values)
+        """Whether its values are numbers that a browser can hold, or missing."""
+        return all(
+            value is None or (is_number(value) and is_exact_number(value)) for value in self.values
+        )
+
+    def to_page(self) -> dict[str, Any]:
+        """Return the column for the data of the page: numbers as they are, others as text."""
+        found: dict[str, Any] = {
+            "title": self.title,
+            "group": self.group,
+            "unit": self.unit,
+            "description": self.description,
+        }
+        if self.is_number:
+            is_whole = all(value is None or isinstance(value, int) for value in self.values)
+            found |= {"values": pack_numbers(self.values), "whole": is_whole}
+        else:
+            found["values"] = [format_value(value) for value in self.values]
+        if self.reasons and any(self.reasons):
+            texts = list(dict.fromkeys(self.reasons))
+            code_of = {text: code for code, text in enumerate(texts)}
+            codes = np.array([code_of[text] for text in self.reasons], dtype=np.int64)
+            found["reasons"] = {"texts": texts, "codes": pack_counts(codes)}
+        return found
 
 
 def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:

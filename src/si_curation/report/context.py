@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +17,10 @@ from si_curation.reading.observed import ObservedPeriods, observed_periods
 from si_curation.reading.probe import planar_locations
 from si_curation.reading.sessions import SessionBorders
 from si_curation.reading.sorter_folder import sorter_run_of
+from si_curation.report.density import TimeBins, time_bins
 
 GROUP_PROPERTY = "quality"
+_BLOCK = 1_000_000
 _UNITS = {
     "uV": "µV",
     "raw": "units of the raw data",
@@ -116,6 +119,16 @@ class ReportContext:
         if self.segment_starts_s.size > 1:
             times += self.segment_starts_s[spikes["segment_index"]]
         return times
+
+    @cached_property
+    def time_bins(self) -> TimeBins:
+        """The bins of firing rates over time."""
+        return time_bins(self.duration_s, self.observed_s)
+
+    def blocks(self) -> Iterator[slice]:
+        """Yield the positions of all spikes, block by block."""
+        for start in range(0, self.spikes.size, _BLOCK):
+            yield slice(start, min(start + _BLOCK, self.spikes.size))
 
     @cached_property
     def channel_places(self) -> NDArray[np.float64]:

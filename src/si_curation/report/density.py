@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from si_curation.report.encode import pack_counts
 
-_BLOCK = 1_000_000
+MAX_SAMPLE = 2_000_000
 _NICE_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _MAX_BINS = 200
 
@@ -26,49 +28,63 @@ def bin_width_s(duration_s: float, max_bins: int = _MAX_BINS) -> float:
     return next((width for width in _NICE_S if width >= wanted), wanted)
 
 
-def rate_over_time(
-    times_s: NDArray[np.floating],
-    duration_s: float,
-    periods_s: NDArray[np.floating] | None = None,
-) -> dict[str, Any]:
-    """Return the rate in bins of time; the last bin may be shorter.
+@dataclass(frozen=True)
+class TimeBins:
+    """Bins of time for firing rates; the last one may be shorter.
+
+    Attributes
+    ----------
+    edges_s : array (n + 1,)
+    seen_s : array (n,)
+        How much of each bin was observed.
+    bin_s : float
+    """
+
+    edges_s: NDArray[np.float64]
+    seen_s: NDArray[np.float64]
+    bin_s: float
+
+    def count(self, times_s: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the spikes in each bin (n,)."""
+        num_bins = self.seen_s.size
+        which = np.clip((times_s / self.bin_s).astype(np.int64), 0, num_bins - 1)
+        return np.bincount(which, minlength=num_bins)
+
+    def to_page(self) -> dict[str, Any]:
+        """Return the bins for the data of the page."""
+        return {
+            "edges_s": self.edges_s.tolist(),
+            "seen_s": self.seen_s.tolist(),
+            "bin_s": self.bin_s,
+        }
+
+
+def time_bins(duration_s: float, periods_s: NDArray[np.floating] | None = None) -> TimeBins:
+    """Return bins of time for firing rates.
 
     Parameters
     ----------
-    times_s : array (n_spikes,)
     duration_s : float
     periods_s : array (n_periods, 2), optional
-        What was observed; None: everything. The rate of a bin is over what was observed of it.
-
-    Returns
-    -------
-    dict
-        ``edges_s`` (n + 1,), ``rate_hz`` (n,; None where nothing was observed), ``bin_s``.
+        What was observed; None: everything.
 
     Examples
     --------
-    >>> rate_over_time(np.array([0.1, 0.2, 2.4]), 2.5)["rate_hz"][:4]
-    [0.0, 0.0, 0.0, 0.0]
-    >>> rate_over_time(np.array([0.26]), 0.3, np.array([[0.25, 0.3]]))["rate_hz"][:2]
-    [None, None]
+    >>> bins = time_bins(2.5)
+    >>> bins.bin_s, bins.seen_s.size, bins.count(np.array([0.1, 0.2, 2.4])).sum()
+    (0.02, 125, np.int64(3))
+    >>> time_bins(0.3, np.array([[0.25, 0.3]])).seen_s[:2]
+    array([0., 0.])
     """
     width = bin_width_s(duration_s)
     num_bins = max(int(np.ceil(duration_s / width - 1e-9)), 1)
     edges = np.minimum(np.arange(num_bins + 1) * width, max(duration_s, 1e-9))
-    which = np.clip((times_s / width).astype(np.int64), 0, num_bins - 1)
-    counts = np.bincount(which, minlength=num_bins)
     seen = np.diff(edges)
     if periods_s is not None:
         before = [np.clip(edges, start, stop) - start for start, stop in periods_s]
         seen = np.diff(np.sum(before, axis=0))
         seen[seen < 1e-9 * width] = 0.0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rates = (counts / seen).tolist()
-    return {
-        "edges_s": edges.tolist(),
-        "rate_hz": [rate if of > 0 else None for rate, of in zip(rates, seen, strict=True)],
-        "bin_s": width,
-    }
+    return TimeBins(edges, seen, float(width))
 
 
 def histogram(values: NDArray[np.floating], num_bins: int = 24) -> dict[str, Any] | None:
@@ -92,8 +108,12 @@ def histogram(values: NDArray[np.floating], num_bins: int = 24) -> dict[str, Any
 
 
 def limits(values: NDArray[np.floating]) -> tuple[float, float] | None:
-    """Return a range with 99.8 % of the finite values and a margin; None where there are none."""
-    finite = values[np.isfinite(values)]
+    """Return a range with 99.8 % of the finite values and a margin; None where there are none.
+
+    Of more than 2 million values it is that of evenly spaced ones.
+    """
+    some = values[:: -(-values.size // MAX_SAMPLE) or 1]
+    finite = some[np.isfinite(some)]
     if finite.size == 0:
         return None
     low, high = np.quantile(finite, [0.001, 0.999])
@@ -102,8 +122,7 @@ def limits(values: NDArray[np.floating]) -> tuple[float, float] | None:
 
 
 def density(
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
+    points: Iterable[tuple[NDArray[np.floating], NDArray[np.floating]]],
     x_range: tuple[float, float],
     y_range: tuple[float, float],
     shape: tuple[int, int],
@@ -112,7 +131,8 @@ def density(
 
     Parameters
     ----------
-    x, y : array (n,)
+    points : iterable of (x, y)
+        Blocks of points: arrays (n,).
     x_range, y_range : (low, high)
         The ends are inside.
     shape : (n_x, n_y)
@@ -125,18 +145,19 @@ def density(
     """
     num_x, num_y = shape
     counts = np.zeros(num_x * num_y, dtype=np.int64)
-    for start in range(0, x.size, _BLOCK):
-        one_x, one_y = x[start : start + _BLOCK], y[start : start + _BLOCK]
-        inside = (one_x >= x_range[0]) & (one_x <= x_range[1])
-        inside &= (one_y >= y_range[0]) & (one_y <= y_range[1])
-        column = _cells(one_x[inside], x_range, num_x)
-        row = _cells(one_y[inside], y_range, num_y)
+    num_points = 0
+    for x, y in points:
+        inside = (x >= x_range[0]) & (x <= x_range[1])
+        inside &= (y >= y_range[0]) & (y <= y_range[1])
+        column = _cells(x[inside], x_range, num_x)
+        row = _cells(y[inside], y_range, num_y)
         counts += np.bincount(column * num_y + row, minlength=counts.size)
+        num_points += x.size
     return {
         "counts": pack_counts(counts.reshape(num_x, num_y)),
         "x": list(x_range),
         "y": list(y_range),
-        "outside": int(x.size - counts.sum()),
+        "outside": int(num_points - counts.sum()),
     }
 
 

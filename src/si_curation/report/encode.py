@@ -1,52 +1,189 @@
-"""The encoding of numbers in the page: JSON, and arrays as base64 of little-endian bytes."""
+"""The encoding of numbers in the page: blocks of JSON and arrays, deflated, as base64."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
-from typing import Any
+import zlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-_DTYPES = {"float32", "uint8", "uint16", "uint32"}
-# nothing that ends a script element, or a line in JavaScript
-_ESCAPES = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_DTYPES = {"int16", "float32", "float64", "uint8", "uint16", "uint32"}
+_LARGEST_EXACT = 2**53
 
 
-def pack(values: NDArray, dtype: str = "float32") -> dict[str, Any]:
-    """Pack an array as text that the page decodes into a typed array.
+@dataclass(frozen=True)
+class Packed:
+    """An array in the type and with the scale in which the page stores it.
+
+    Attributes
+    ----------
+    stored : array
+        Of a type of `pack`. The values are ``start + step * stored``.
+    step, start : float
+    is_cumulative : bool
+        Whether what is stored are differences of successive values, the first as it is.
+    """
+
+    stored: NDArray[Any]
+    step: float = 1.0
+    start: float = 0.0
+    is_cumulative: bool = False
+
+
+def pack(values: NDArray, dtype: str = "float32") -> Packed:
+    """Return an array as the page stores it, in one of the types that the page can read.
 
     Parameters
     ----------
     values : array
-    dtype : {"float32", "uint8", "uint16", "uint32"}
-
-    Returns
-    -------
-    dict
-        ``dtype``, ``shape``, ``base64`` (C order, little-endian).
+    dtype : {"int16", "float32", "float64", "uint8", "uint16", "uint32"}
 
     Examples
     --------
-    >>> pack(np.array([[1, 2]]), "uint8")
-    {'dtype': 'uint8', 'shape': [1, 2], 'base64': 'AQI='}
+    >>> pack(np.array([[1, 2]]), "uint8").stored
+    array([[1, 2]], dtype=uint8)
     """
     if dtype not in _DTYPES:
         raise ValueError(f"{dtype} is not a type that the page can read")
-    content = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
-    return {
-        "dtype": dtype,
-        "shape": list(content.shape),
-        "base64": base64.b64encode(content.tobytes()).decode("ascii"),
-    }
+    return Packed(np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<")))
 
 
-def pack_counts(counts: NDArray[np.integer]) -> dict[str, Any]:
-    """Pack whole numbers, 0 or more, in the smallest type that holds them."""
+def pack_counts(counts: NDArray[np.integer]) -> Packed:
+    """Return whole numbers, 0 or more, in the smallest type that holds them."""
     largest = int(counts.max(initial=0))
     return pack(counts, str(np.min_scalar_type(min(largest, 2**32 - 1))))
+
+
+def pack_numbers(values: list[Any]) -> Packed:
+    """Return numbers, exactly, in a type that holds them; NaN where a value is None.
+
+    Examples
+    --------
+    >>> pack_numbers([1, 300]).stored, pack_numbers([0.5, None]).stored
+    (array([  1, 300], dtype=uint16), array([0.5, nan], dtype=float32))
+    """
+    numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    if np.all((numbers >= 0) & (numbers < 2**32) & (numbers == np.round(numbers))):
+        return pack_counts(numbers.astype(np.int64))
+    with np.errstate(over="ignore"):
+        is_narrow = np.array_equal(numbers.astype(np.float32), numbers, equal_nan=True)
+    return pack(numbers, "float32" if is_narrow else "float64")
+
+
+def pack_levels(values: NDArray, num_levels: int, low: float, high: float) -> Packed:
+    """Return numbers rounded to equal steps of a range.
+
+    Parameters
+    ----------
+    values : array
+        From low to high.
+    num_levels : int
+        The steps are this number less one; at most 65,536.
+    low, high : float
+
+    Examples
+    --------
+    >>> packed = pack_levels(np.array([0.0, 0.49, 1.0]), 3, 0.0, 1.0)
+    >>> (packed.start + packed.step * packed.stored).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    step = (high - low) / (num_levels - 1)
+    if not step > 0:
+        return Packed(np.zeros(values.shape, dtype=np.uint8), 1.0, low)
+    levels = np.clip(np.round((values - low) / step), 0, num_levels - 1)
+    return Packed(pack_counts(levels.astype(np.int64)).stored, step, low)
+
+
+def pack_ascending(values: NDArray, num_levels: int, low: float, high: float) -> Packed:
+    """Return numbers (n,) in ascending order as of `pack_levels`, stored as differences."""
+    packed = pack_levels(values, num_levels, low, high)
+    steps = packed.stored.astype(np.int64)
+    steps[1:] -= packed.stored[:-1]
+    return Packed(pack_counts(steps).stored, packed.step, packed.start, is_cumulative=True)
+
+
+def pack_signed(values: NDArray[np.floating], num_levels: int) -> Packed:
+    """Return numbers rounded to steps of their largest magnitude, as int16; 0 stays 0.
+
+    Parameters
+    ----------
+    values : array
+    num_levels : int
+        Steps from 0 to the largest magnitude; at most 32,767.
+    """
+    step = float(np.abs(values).max(initial=0.0)) / num_levels or 1.0
+    return Packed(pack(np.round(values / step), "int16").stored, step)
+
+
+class Block(NamedTuple):
+    """A block of the page.
+
+    Attributes
+    ----------
+    text : str
+        Base64 of the deflated bytes (RFC 1951).
+    size : int
+        Number of bytes before they were deflated.
+    """
+
+    text: str
+    size: int
+
+
+def encode_block(value: Any) -> Block:
+    """Return plain values and packed arrays as a block of the page.
+
+    The bytes are the length of a JSON text (uint32, little-endian), the JSON text in UTF-8, and
+    the arrays one after another. In the JSON an array is an object with ``dtype``, ``shape``,
+    ``at`` (its first byte after the JSON text), ``step``, ``start`` and ``cumulative``. Of each
+    array all first bytes come first, then all second ones: alike bytes together deflate better.
+
+    Parameters
+    ----------
+    value : object
+        As `plain` takes it; a `Packed` may be anywhere in it.
+
+    Returns
+    -------
+    Block
+    """
+    arrays: list[bytes] = []
+    size = 0
+
+    def described(packed: Packed) -> dict[str, Any]:
+        nonlocal size
+        stored = packed.stored
+        content = stored.reshape(-1, 1).view(np.uint8).T.tobytes()
+        found = {"dtype": stored.dtype.name, "shape": list(stored.shape), "at": size}
+        if (packed.step, packed.start, packed.is_cumulative) != (1.0, 0.0, False):
+            found |= {"step": packed.step, "start": packed.start}
+            found["cumulative"] = packed.is_cumulative
+        arrays.append(content)
+        size += len(content)
+        return found
+
+    text = json.dumps(
+        plain(value),
+        allow_nan=False,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        default=described,
+    )
+    head = text.encode("utf-8", "replace")
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    pieces = [len(head).to_bytes(4, "little"), head, *arrays]
+    deflated = b"".join([*map(deflate.compress, pieces), deflate.flush()])
+    return Block(base64.b64encode(deflated).decode("ascii"), sum(map(len, pieces)))
+
+
+def is_exact_number(value: Any) -> bool:
+    """Return whether a browser, whose numbers are float64, holds a number exactly."""
+    return not isinstance(value, int) or abs(value) <= _LARGEST_EXACT
 
 
 def plain(value: Any) -> Any:
@@ -65,20 +202,6 @@ def plain(value: Any) -> Any:
         return [plain(one) for one in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int | str | Packed):
         return value
     return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
-
-
-def script_json(value: Any) -> str:
-    r"""Return JSON that is safe inside a script element.
-
-    Examples
-    --------
-    >>> script_json({"name": "</script>"})
-    '{"name":"\\u003c/script\\u003e"}'
-    """
-    text = json.dumps(plain(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    for character, escape in _ESCAPES.items():
-        text = text.replace(character, escape)
-    return text

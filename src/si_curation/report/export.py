@@ -94,10 +94,13 @@ def export_report(
 
     Notes
     -----
-    Numbers are embedded as they are: correlograms and intervals as counts, templates, amplitudes
-    and times as float32. Units with more than 2,000 spikes have the image of their amplitudes over
-    time in place of points. Texts are escaped, and the page's policy lets no other script run than
-    its own and nothing be loaded.
+    Numbers in tables and texts, and the counts of correlograms and intervals, are embedded as they
+    are. What is only drawn is rounded to steps finer than a screen shows: waveforms to 1/2,047 of
+    the largest of the unit, amplitudes of spikes to 1/1,023 of their range, their times to 1/4,095
+    of the recording. Units with more than 2,000 spikes have the image of their amplitudes over time
+    in place of points. The numbers are deflated; the page inflates those of a unit when it is
+    opened, and makes rows of the table when they are shown. Texts are escaped, and the page's
+    policy lets no other script run than its own and nothing be loaded.
 
     Examples
     --------
@@ -130,11 +133,15 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
     folder = dict(facts).get("Folder")
     data = {
         "units": [str(unit_id) for unit_id in context.unit_ids],
-        "columns": [
-            {"title": c.title, "group": c.group, "unit": c.unit, "description": c.description}
-            for c in columns
-        ],
+        "columns": [column.to_page() for column in columns],
+        "channels": {
+            "ids": context.analyzer.channel_ids.tolist(),
+            "x_um": context.channel_places[:, 0].tolist(),
+            "y_um": context.channel_places[:, 1].tolist(),
+        },
         "bins_ms": panels.bins_ms,
+        "isi_edges_ms": panels.isi_edges_ms,
+        "time_bins": context.time_bins.to_page(),
         "duration_s": context.duration_s,
         "amplitude_unit": context.amplitude_unit,
         "amplitude_unit_short": context.amplitude_unit_short,

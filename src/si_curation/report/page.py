@@ -22,6 +22,7 @@ SCRIPTS = (
     "vendor/dataTables.min.js",
     "vendor/dataTables.columnControl.min.js",
     "vendor/uPlot.iife.min.js",
+    "assets/inflate.js",
     "assets/data.js",
     "assets/charts.js",
     "assets/waveforms.js",
@@ -89,7 +90,7 @@ def _environment() -> Any:
     import jinja2
     from markupsafe import Markup, escape
 
-    from si_curation.report.encode import script_json
+    from si_curation.report.encode import encode_block
     from si_curation.report.formatting import format_value
 
     environment = jinja2.Environment(
@@ -99,7 +100,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["script_json"] = lambda value: Markup(script_json(value))
+    environment.filters["block"] = encode_block
     environment.filters["number"] = format_value
     environment.filters["unit_link"] = _unit_link
     # long names may be broken after an underscore

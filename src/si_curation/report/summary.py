@@ -15,7 +15,7 @@ from si_curation.reading.probe import locations_extension, shanks_of
 from si_curation.reading.templates import describe_unwhitening
 from si_curation.report.columns import PROPERTIES, Column
 from si_curation.report.context import ReportContext
-from si_curation.report.density import density, histogram, limits, rate_over_time
+from si_curation.report.density import MAX_SAMPLE, density, histogram, limits
 from si_curation.report.formatting import format_duration
 
 _FEW_PERIODS = 5
@@ -107,26 +107,33 @@ def depth_over_time(context: ReportContext, places: NDArray) -> dict[str, Any] |
     """Return the density of all spikes by depth and time; None where depths are not known."""
     extension = locations_extension(context.analyzer, "spike_locations")
     if extension is not None:
-        depths = as_array(extension.get_data(copy=False))["y"]
+        of_spikes = as_array(extension.get_data(copy=False))["y"]
         source = "depth of each spike (extension spike_locations)"
     else:
-        depths = places[context.spikes["unit_index"], 1]
+        of_spikes = None
         source = "depth of the unit of each spike (compute spike_locations for each spike's own)"
-    its_limits = limits(depths)
+    units = context.spikes["unit_index"]
+
+    def depths(which: slice) -> NDArray:
+        return places[units[which], 1] if of_spikes is None else of_spikes[which]
+
+    its_limits = limits(depths(slice(None, None, -(-units.size // MAX_SAMPLE) or 1)))
     if its_limits is None:
         return None
-    times = context.times_s(slice(None))
-    duration = max(context.duration_s, float(times.max(initial=0.0)))
-    image = density(times, depths, (0.0, duration), its_limits, _DEPTH_CELLS)
-    return {"density": image, "source": source}
+    last = max((float(context.times_s(block).max()) for block in context.blocks()), default=0.0)
+    points = ((context.times_s(block), depths(block)) for block in context.blocks())
+    x_range = (0.0, max(context.duration_s, last))
+    return {"density": density(points, x_range, its_limits, _DEPTH_CELLS), "source": source}
 
 
 def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, Any]:
     """Return the numbers of the charts of the summary."""
+    bins = context.time_bins
+    counts = np.zeros(bins.seen_s.size, dtype=np.int64)
+    for block in context.blocks():
+        counts += bins.count(context.times_s(block))
     return {
-        "rate": rate_over_time(
-            context.times_s(slice(None)), context.duration_s, context.observed_s
-        ),
+        "counts": counts.tolist(),
         "depth": depth_over_time(context, unit_locations(context.analyzer)),
         "distributions": _distributions(columns),
         "segment_starts_s": context.segment_starts_s[1:].tolist(),

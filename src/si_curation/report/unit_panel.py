@@ -12,13 +12,14 @@ from si_curation._spikeinterface import as_array
 from si_curation.kernels.isi import isi_histogram
 from si_curation.report.columns import Column
 from si_curation.report.context import ReportContext
-from si_curation.report.density import density, limits, rate_over_time
-from si_curation.report.encode import pack
-from si_curation.report.formatting import format_value
+from si_curation.report.density import density, limits
+from si_curation.report.encode import pack_ascending, pack_levels, pack_signed
 
 NUM_SIMILAR = 5
 MAX_CONSTITUENTS = 12
 MAX_POINTS = 2000
+# finer than a screen shows
+AMPLITUDE_LEVELS, TIME_LEVELS, WAVEFORM_LEVELS = 1024, 4096, 2047
 # channels of each further template of a merged unit
 PEAKS = 4
 _AMPLITUDE_CELLS = (160, 80)
@@ -37,7 +38,6 @@ class UnitPanels:
 
     def __init__(self, context: ReportContext, columns: list[Column]):
         self._context = context
-        self._columns = columns
         self._assignment = context.extension("template_assignment")
         self._similarity = context.extension("unit_similarity")
         self._correlograms = context.extension("cross_correlograms")
@@ -75,13 +75,11 @@ class UnitPanels:
             "id": context.unit_ids[row],
             "group": context.groups[index],
             "num_spikes": int(spikes.size),
-            "values": [format_value(column.values[row]) for column in self._columns],
-            "reasons": [column.reasons[row] if column.reasons else "" for column in self._columns],
             "refractory_ms": self._periods_ms[row],
             "template": self._template(index),
             "acg": self.correlogram(index, index),
             "isi": self._isi(spikes),
-            "rate": rate_over_time(times, context.duration_s, context.observed_s),
+            "rate": context.time_bins.count(times).tolist(),
             "amplitude": self._amplitude(spikes, times),
             "similar": self._similar(index),
         }
@@ -102,20 +100,12 @@ class UnitPanels:
         extension = self._context.extension("templates")
         if extension is None:
             return None
-        return np.nan_to_num(as_array(extension.get_data(operator="average")))
+        return as_array(extension.get_data(operator="average"))
 
     @cached_property
     def _channels(self) -> list[NDArray[np.int64]] | None:
         extension = self._context.extension("template_best_channels")
         return None if extension is None else list(extension.get_data(outputs="indices").values())
-
-    @cached_property
-    def _start_ms(self) -> float:
-        if not self._templates_of_units:
-            before = int(self._assignment.info["num_samples_before"])
-        else:
-            before = int(self._context.extension("templates").nbefore)
-        return -before * 1e3 / self._context.fs
 
     def _template(self, index: int) -> dict[str, Any] | None:
         templates = self._templates
@@ -127,22 +117,19 @@ class UnitPanels:
         ids, numbers = self._constituents(index)
         num_samples = templates.shape[1]
         channels = list(dict.fromkeys([*ranked.tolist(), *_peaks(templates, ids[1:])]))
-        waveforms = [templates[i][:, channels].T for i in ids]  # (n_channels, n_samples) each
-        places = self._context.channel_places[channels]
+        # (n_channels, n_samples) each
+        waveforms = [np.nan_to_num(templates[i][:, channels].T) for i in ids]
         return {
-            "channel_ids": self._context.analyzer.channel_ids[channels].tolist(),
+            "channels": channels,
             "num_ranked": ranked.size,
-            "x_um": places[:, 0].tolist(),
-            "y_um": places[:, 1].tolist(),
-            "amplitudes": np.ptp(waveforms[0], axis=1).tolist(),
-            "start_ms": self._start_ms,
+            "amplitude": float(np.ptp(waveforms[0][0])),
             "step_ms": 1e3 / self._context.fs,
             "num_samples": num_samples,
             "name": self._name(int(ids[0])),
             "template_ids": [self._name_of_template(int(i)) for i in ids],
             "counts": numbers.tolist(),
             "num_templates": self._num_templates(index),
-            "waveforms": pack(np.stack(waveforms)),
+            "waveforms": pack_signed(np.stack(waveforms), WAVEFORM_LEVELS),
         }
 
     def _constituents(self, index: int) -> tuple[NDArray, NDArray[np.int64]]:
@@ -177,15 +164,25 @@ class UnitPanels:
 
     # spikes
 
-    def _isi(self, spikes: NDArray[np.int64]) -> dict[str, Any]:
-        context = self._context
-        vector = context.spikes[spikes]
+    @property
+    def isi_edges_ms(self) -> list[float]:
+        """Edges of the bins of intervals."""
+        width, num_bins = self._isi_bins
+        return (np.arange(num_bins + 1) * width * 1e3 / self._context.fs).tolist()
+
+    @cached_property
+    def _isi_bins(self) -> tuple[int, int]:
+        """Width of a bin of intervals in samples, and how many there are."""
+        width = max(round(self._context.fs * _ISI_BIN_MS * 1e-3), 1)
+        window = max(round(self._context.fs * _ISI_WINDOW_MS * 1e-3), width)
+        return width, isi_histogram([], window, width).size
+
+    def _isi(self, spikes: NDArray[np.int64]) -> list[int]:
+        vector = self._context.spikes[spikes]
         borders = np.flatnonzero(np.diff(vector["segment_index"])) + 1
         trains = np.split(vector["sample_index"], borders)
-        width = max(round(context.fs * _ISI_BIN_MS * 1e-3), 1)
-        counts = isi_histogram(trains, max(round(context.fs * _ISI_WINDOW_MS * 1e-3), width), width)
-        edges = np.arange(counts.size + 1) * width * 1e3 / context.fs
-        return {"counts": counts.tolist(), "edges_ms": edges.tolist()}
+        width, num_bins = self._isi_bins
+        return isi_histogram(trains, width * num_bins, width).tolist()
 
     @cached_property
     def _amplitudes(self) -> NDArray | None:
@@ -201,10 +198,15 @@ class UnitPanels:
         its_limits = limits(values)
         if its_limits is None:
             return None
-        if values.size <= MAX_POINTS:
-            return {"times_s": pack(times), "values": pack(values)}
-        duration = max(self._context.duration_s, float(times.max()))
-        return {"density": density(times, values, (0.0, duration), its_limits, _AMPLITUDE_CELLS)}
+        span = (min(0.0, float(times.min())), max(self._context.duration_s, float(times.max())))
+        if values.size > MAX_POINTS:
+            return {"density": density([(times, values)], span, its_limits, _AMPLITUDE_CELLS)}
+        order = np.argsort(times, kind="stable")
+        low, high = float(values.min()), float(values.max())
+        return {
+            "times_s": pack_ascending(times[order], TIME_LEVELS, *span),
+            "values": pack_levels(values[order], AMPLITUDE_LEVELS, low, high),
+        }
 
     # pairs
 

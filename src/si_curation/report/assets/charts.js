@@ -77,7 +77,7 @@ Report.charts = (() => {
 
   // counts of a grid, x first; the darkest are the most, on a logarithmic scale
   const image = (density, divisor) => {
-    const counts = Report.unpack(density.counts);
+    const counts = density.counts.values;
     const [numX, numY] = density.counts.shape;
     const most = Math.log1p(Report.largest(counts));
     const canvas = document.createElement("canvas");
@@ -231,18 +231,20 @@ Report.charts = (() => {
     return "";
   }
 
-  function rate(figure, its, label) {
+  // numbers of spikes in the bins of time
+  function rate(figure, counts, words) {
     const { divisor, name } = Report.time();
-    const edges = its.edges_s.map((s) => s / divisor);
+    const bins = Report.data.time_bins;
+    const rates = Report.rate(counts);
+    const edges = bins.edges_s.map((s) => s / divisor);
     return chart(figure, {
       x: [edges[0], edges[edges.length - 1]],
-      y: [0, Math.max(Report.largest(its.rate_hz), 1e-3) * 1.06],
+      y: [0, Math.max(Report.largest(rates), 1e-3) * 1.06],
       xLabel: `time (${name})`,
       yLabel: "firing rate (Hz)",
-      label,
-      draw: [steps(edges, its.rate_hz), segments(divisor), sessions(divisor)],
-      at: (x) =>
-        `${Report.number(x)} ${name}: ${Report.number(its.rate_hz[binAt(edges, x)])} Hz`,
+      label: `${words} in bins of ${Report.number(bins.bin_s)} s, at most ${Report.number(Report.largest(rates))} Hz`,
+      draw: [steps(edges, rates), segments(divisor), sessions(divisor)],
+      at: (x) => `${Report.number(x)} ${name}: ${Report.number(rates[binAt(edges, x)])} Hz`,
     });
   }
 
@@ -250,7 +252,7 @@ Report.charts = (() => {
   function rangeOf(amplitudes) {
     let [low, high] = [Infinity, -Infinity];
     for (const { density, values } of amplitudes) {
-      for (const value of density ? density.y : Report.unpack(values)) {
+      for (const value of density ? density.y : values.values) {
         low = Math.min(low, value);
         high = Math.max(high, value);
       }

@@ -2,23 +2,86 @@
 // The numbers in the page, and elements made without ever parsing text as HTML.
 const Report = {
   TYPES: {
+    int16: Int16Array,
     float32: Float32Array,
+    float64: Float64Array,
     uint8: Uint8Array,
     uint16: Uint16Array,
     uint32: Uint32Array,
   },
 
+  // a block: length of a JSON text, the text, and the arrays that it names
   read(id) {
-    return JSON.parse(document.getElementById(id).textContent);
+    const element = document.getElementById(id);
+    const packed = Uint8Array.from(atob(element.textContent), (c) => c.charCodeAt(0));
+    const bytes = inflate(packed, Number(element.dataset.size));
+    const start = 4 + new DataView(bytes.buffer).getUint32(0, true);
+    const text = new TextDecoder().decode(bytes.subarray(4, start));
+    return JSON.parse(text, (_, value) =>
+      value?.dtype ? { shape: value.shape, values: Report.unpack(value, bytes.subarray(start + value.at)) } : value,
+    );
   },
 
-  unpack(packed) {
-    const bytes = Uint8Array.from(atob(packed.base64), (c) => c.charCodeAt(0));
-    return new Report.TYPES[packed.dtype](bytes.buffer);
+  // of each array all first bytes come first, then all second ones
+  unpack({ dtype, shape, step, start, cumulative }, bytes) {
+    const type = Report.TYPES[dtype];
+    const length = shape.reduce((a, b) => a * b, 1);
+    const width = type.BYTES_PER_ELEMENT;
+    const ordered = new Uint8Array(length * width);
+    for (let byte = 0; byte < width; byte++) {
+      for (let i = 0; i < length; i++) ordered[i * width + byte] = bytes[byte * length + i];
+    }
+    const stored = new type(ordered.buffer);
+    if (step === undefined) return stored;
+    const values = new Float64Array(length);
+    let sum = 0;
+    for (let i = 0; i < length; i++) {
+      sum = cumulative ? sum + stored[i] : stored[i];
+      values[i] = start + step * sum;
+    }
+    return values;
   },
 
   unit(row) {
-    return Report.read(`unit-data-${row}`);
+    const unit = Report.read(`unit-data-${row}`);
+    if (unit.template) {
+      const { ids, x_um: x, y_um: y } = Report.data.channels;
+      const { channels } = unit.template;
+      unit.template.channel_ids = channels.map((c) => ids[c]);
+      unit.template.x_um = channels.map((c) => x[c]);
+      unit.template.y_um = channels.map((c) => y[c]);
+    }
+    return unit;
+  },
+
+  // of numbers of spikes in the bins of time; null where nothing was observed
+  rate(counts) {
+    return counts.map((count, i) => {
+      const seen = Report.data.time_bins.seen_s[i];
+      return seen > 0 ? count / seen : null;
+    });
+  },
+
+  // the value of a column for a unit; null where it is missing
+  value(column, row) {
+    const value = column.values.shape ? column.values.values[row] : column.values[row];
+    return Number.isNaN(value) ? null : value;
+  },
+
+  // the same as text: four significant digits, whole numbers whole, a dash if missing
+  text(column, row) {
+    const value = Report.value(column, row);
+    if (value === null) return "–";
+    if (typeof value === "string") return value;
+    const size = Math.abs(value);
+    if (column.whole || (size >= 1000 && size < 1e9)) return value.toLocaleString("en-US", { maximumFractionDigits: 0 });
+    const [digits, power] = value.toExponential(3).split("e").map(Number);
+    if (value === 0 || (power >= -4 && power < 4)) return String(Number(value.toPrecision(4)));
+    return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+  },
+
+  reason(column, row) {
+    return column.reasons ? column.reasons.texts[column.reasons.codes.values[row]] : "";
   },
 
   element(tag, attributes = {}, ...children) {

@@ -23,8 +23,8 @@
   });
   window.addEventListener("popstate", openFromHash);
 
-  const { rate, depth, distributions } = data.session;
-  charts.rate(document.getElementById("chart-rate"), rate, `Firing rate of all units together in bins of ${number(rate.bin_s)} s, at most ${number(Report.largest(rate.rate_hz))} Hz`);
+  const { counts, depth, distributions } = data.session;
+  charts.rate(document.getElementById("chart-rate"), counts, "Firing rate of all units together");
   const figure = document.getElementById("chart-depth");
   if (depth) {
     charts.overTime(figure, {

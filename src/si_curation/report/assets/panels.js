@@ -51,7 +51,7 @@ Report.panels = (() => {
       return;
     }
     const best = template.channel_ids[0];
-    const words = `${template.name}, largest on channel ${best} (${number(template.amplitudes[0])} ${data.amplitude_unit} peak to peak)`;
+    const words = `${template.name}, largest on channel ${best} (${number(template.amplitude)} ${data.amplitude_unit} peak to peak)`;
     const one = figure(grid, title);
     waveforms.draw(
       one,
@@ -94,7 +94,7 @@ Report.panels = (() => {
       const outside = its.density.outside;
       caption(one, "Dark where there are many spikes (logarithmic).", outside ? ` Spikes outside of the range shown: ${number(outside)}.` : "");
     } else {
-      const [times, values] = [its.times_s, its.values].map(Report.unpack);
+      const [times, values] = [its.times_s.values, its.values.values];
       charts.overTime(one, { times, values, yLabel, label, y: charts.rangeOf([its]), ...options });
       caption(one, "Each point is a spike.");
     }
@@ -102,9 +102,9 @@ Report.panels = (() => {
 
   function intervals(grid, unit) {
     const one = figure(grid, "Intervals between spikes");
-    const { counts, edges_ms: edges } = unit.isi;
+    const counts = unit.isi;
     charts.histogram(one, {
-      edges,
+      edges: data.isi_edges_ms,
       counts,
       unit: "ms",
       what: "intervals",
@@ -151,27 +151,29 @@ Report.panels = (() => {
     }
   }
 
-  function numbers(panel, unit) {
+  function numbers(panel, row) {
     const body = element("tbody");
     let group = "";
-    data.columns.forEach((column, i) => {
+    for (const column of data.columns) {
       if (column.group !== group) {
         group = column.group;
         body.append(element("tr", {}, element("th", { colspan: 4, scope: "rowgroup" }, group)));
       }
       const unitName = ["1", "count"].includes(column.unit) ? "" : column.unit;
-      const why = unit.reasons[i] ? `. Missing here: ${unit.reasons[i]}` : "";
+      const reason = Report.reason(column, row);
+      const kind = Report.value(column, row) === null ? "Missing here" : "Note";
+      const why = reason ? `. ${kind}: ${reason}` : "";
       body.append(
         element(
           "tr",
           {},
           element("th", { scope: "row" }, column.title),
-          element("td", {}, unit.values[i]),
+          element("td", {}, Report.text(column, row)),
           element("td", {}, unitName),
           element("td", {}, column.description + why),
         ),
       );
-    });
+    }
     const head = element("tr", {}, ...["name", "value", "unit", "what it is"].map((text) => element("th", { scope: "col" }, text)));
     const table = element("table", { class: "numbers" }, element("thead", {}, head), body);
     panel.append(
@@ -231,9 +233,9 @@ Report.panels = (() => {
     correlogram(grid, "Autocorrelogram", unit.acg, { refractory: unit.refractory_ms });
     intervals(grid, unit);
     amplitudes(grid, unit);
-    charts.rate(figure(grid, "Firing rate over time"), unit.rate, `Firing rate over time in bins of ${number(unit.rate.bin_s)} s, at most ${number(Report.largest(unit.rate.rate_hz))} Hz`);
+    charts.rate(figure(grid, "Firing rate over time"), unit.rate, "Firing rate over time");
     similar(grid, unit);
-    numbers(panel, unit);
+    numbers(panel, row);
     show(panel);
     return panel;
   }

@@ -3,6 +3,7 @@
 Report.tables = (() => {
   const LENGTHS = [10, 25, 50, 100, { label: "all", value: -1 }];
   const MAX_CHOICES = 12;
+  const { data } = Report;
   let units = null;
 
   const header = (table) => [...table.querySelectorAll("thead th")];
@@ -10,22 +11,51 @@ Report.tables = (() => {
   const escaped = (text) => Report.element("span", {}, text).innerHTML;
 
   // how a column is filtered: a choice of labels, a number, or text
-  function filterOf(table, index) {
-    const { kind } = header(table)[index].dataset;
-    if (kind === "none") return [];
+  function filterOf(column) {
     const titleAttr = "Filter by [title]";
-    if (kind === "number") return [{ extend: "searchNumber", titleAttr }];
-    const values = new Set();
-    for (const row of table.tBodies[0].rows) values.add(row.cells[index].textContent);
-    const few = kind === "text" && values.size <= MAX_CHOICES && values.size < table.tBodies[0].rows.length;
-    if (!few) return [{ extend: "searchText", titleAttr }];
+    if (column.values.shape) return [{ extend: "searchNumber", titleAttr }];
+    const values = new Set(column.values);
+    if (values.size > MAX_CHOICES || values.size === column.values.length) return [{ extend: "searchText", titleAttr }];
     // the list takes labels as HTML, and compares values as text
     const options = [...values].sort().map((text) => ({ label: escaped(text), value: text }));
-    const list = { extend: "searchList", options };
+    const list = { extend: "searchList", options, orthogonal: "filter" };
     return [{ extend: "dropdown", text: "Choose labels", content: [list] }];
   }
 
-  function make(id, { filters = false, pageLength = 25 } = {}) {
+  const controls = (content) => ({ columnControl: [{ target: 1, content }] });
+
+  // rows of units are made when they are shown: an object with the number of the unit each
+  function columnOfUnits(index) {
+    if (index === 0) {
+      const link = (id) => Report.element("a", { href: `#unit=${encodeURIComponent(id)}` }, id).outerHTML;
+      const areNumbers = data.units.every((id) => id.trim() && Number.isFinite(Number(id)));
+      return {
+        type: areNumbers ? "num" : "string",
+        cellType: "th",
+        data: ({ unit }, type) => (type === "display" ? link(data.units[unit]) : data.units[unit]),
+        createdCell: (cell) => cell.setAttribute("scope", "row"),
+        ...controls([{ extend: "searchText", titleAttr: "Filter by [title]" }]),
+      };
+    }
+    const column = data.columns[index - 1];
+    const isNumber = Boolean(column.values.shape);
+    return {
+      type: isNumber ? "num" : "string",
+      className: isNumber ? "n" : "",
+      data: ({ unit }, type) => {
+        if (type === "display") return escaped(Report.text(column, unit));
+        if (type === "filter" || !isNumber) return Report.text(column, unit);
+        return Report.value(column, unit) ?? "";
+      },
+      createdCell: (cell, _, { unit }) => {
+        const why = Report.reason(column, unit);
+        if (why && Report.value(column, unit) === null) cell.title = why;
+      },
+      ...controls(filterOf(column)),
+    };
+  }
+
+  function make(id, { rows = null, pageLength = 25 } = {}) {
     const table = document.getElementById(id);
     if (!table) return null;
     const heads = header(table);
@@ -33,19 +63,20 @@ Report.tables = (() => {
       targets: index,
       visible: head.dataset.shown !== "false",
       orderable: head.dataset.kind !== "none",
-      ...(filters && { columnControl: [{ target: 1, content: filterOf(table, index) }] }),
+      ...(rows && columnOfUnits(index)),
     }));
     const made = new DataTable(table, {
       autoWidth: false,
       columnDefs,
+      ...(rows && { data: rows }),
       order: [],
       pageLength,
       lengthMenu: LENGTHS,
-      paging: table.tBodies[0].rows.length > 10,
+      paging: (rows || table.tBodies[0].rows).length > 10,
       layout: { topStart: "search", topEnd: "pageLength", bottomStart: "info", bottomEnd: "paging" },
       language: { search: "Search all columns:", lengthMenu: "_MENU_ rows on a page" },
     });
-    if (filters) {
+    if (rows) {
       heads.forEach((head, index) => {
         const select = made.column(index).header(1)?.querySelector("select");
         if (select) select.setAttribute("aria-label", `How to compare ${made.column(index).title()}`);
@@ -69,7 +100,7 @@ Report.tables = (() => {
   }
 
   function start() {
-    units = make("unit-table", { filters: true });
+    units = make("unit-table", { rows: data.units.map((_, unit) => ({ unit })) });
     chooseColumns(units);
     const candidates = make("candidate-table", { pageLength: 10 });
     make("bad-merge-table", { pageLength: 10 });

@@ -37,7 +37,7 @@ Report.waveforms = (() => {
     const toX = (x) => MARGIN + (x - low[0]) * scale[0];
     const toY = (y) => MARGIN + (high[1] - y) * scale[1];
 
-    const waves = layers.map(({ template }) => Report.unpack(template.waveforms));
+    const waves = layers.map(({ template }) => template.waveforms.values);
     const lines = [];
     let largest = 0;
     layers.forEach(({ template, which, colour }, k) => {

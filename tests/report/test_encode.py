@@ -1,0 +1,84 @@
+"""What is packed into a page is what comes out of it."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from helpers.report_page import decode
+from si_curation.report.encode import (
+    encode_block,
+    pack,
+    pack_ascending,
+    pack_counts,
+    pack_levels,
+    pack_numbers,
+    pack_signed,
+    plain,
+)
+
+_FINITE = st.floats(-1e6, 1e6)
+
+
+def back(packed):
+    return decode(encode_block({"one": [packed]}).text)["one"][0]
+
+
+@given(st.lists(st.none() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False), max_size=30))
+def test_numbers_are_exact(values):
+    found = back(pack_numbers(values))
+    expected = np.array([np.nan if v is None else v for v in values], dtype=float)
+    np.testing.assert_array_equal(found, expected)
+
+
+@given(hnp.arrays(np.int64, hnp.array_shapes(max_dims=2), elements=st.integers(0, 2**32 - 1)))
+def test_counts_are_exact_in_the_smallest_type(counts):
+    packed = pack_counts(counts)
+    np.testing.assert_array_equal(back(packed), counts)
+    assert packed.stored.itemsize == np.min_scalar_type(counts.max(initial=0)).itemsize
+
+
+@given(
+    hnp.arrays(np.float64, st.integers(1, 50), elements=_FINITE), st.sampled_from([2, 256, 4096])
+)
+def test_levels_are_within_half_a_step(values, num_levels):
+    low, high = values.min(), values.max()
+    half = 0.5 * (high - low) / (num_levels - 1)
+    tolerance = half + 1e-9 * max(abs(low), abs(high))
+    found = back(pack_levels(values, num_levels, low, high))
+    np.testing.assert_allclose(found, values, rtol=0, atol=tolerance)
+    ascending = np.sort(values)
+    found = back(pack_ascending(ascending, num_levels, low, high))
+    np.testing.assert_allclose(found, ascending, rtol=0, atol=tolerance)
+
+
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(-1e3, 1e3, width=32))
+)
+def test_signed_levels_keep_zero(values):
+    found = back(pack_signed(values, 2047))
+    half = 0.5 * np.abs(values).max(initial=0) / 2047
+    np.testing.assert_allclose(found, values, rtol=0, atol=half * 1.001 + 1e-30)
+    assert np.all(found[values == 0] == 0)
+
+
+def test_blocks_are_json_and_arrays_deflated():
+    value = {"text": "é</script>\ud800", "missing": np.nan, "a": pack(np.arange(3), "uint16")}
+    block = encode_block(value)
+    assert block.size == len(zlib.decompress(base64.b64decode(block.text), -zlib.MAX_WBITS))
+    assert "<" not in block.text
+    found = decode(block.text)
+    assert (found["text"], found["missing"]) == ("é</script>?", None)
+    assert found["a"].tolist() == [0, 1, 2]
+
+
+def test_what_the_page_cannot_read_is_refused():
+    with pytest.raises(ValueError, match="complex64"):
+        pack(np.zeros(2), "complex64")
+    assert plain([np.int64(2**60), np.bool_(True), np.inf]) == [2**60, True, None]
