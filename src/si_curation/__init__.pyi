@@ -80,6 +80,9 @@ from .simulation.simulate import simulate_kilosort_folder as simulate_kilosort_f
 from .spikes.amplitudes import SpikeAmplitudes as SpikeAmplitudes
 from .spikes.amplitudes import get_spike_amplitudes as get_spike_amplitudes
 from .spikes.features import get_spike_features as get_spike_features
+from .spikes.waveform_sets import WaveformSets as WaveformSets
+from .spikes.waveform_sets import get_waveform_sets as get_waveform_sets
+from .spikes.waveform_sets import spikes_in_windows as spikes_in_windows
 from .spikes.waveforms import Waveforms as Waveforms
 from .spikes.waveforms import get_spike_waveforms as get_spike_waveforms
 from .variables import COMPARABLE_CONTAMINATION_COLUMNS as COMPARABLE_CONTAMINATION_COLUMNS
@@ -100,5 +103,6 @@ from .views.templates_by_source import (
     plot_unit_templates_by_source as plot_unit_templates_by_source,
 )
 from .views.unit_overview import plot_unit_overview as plot_unit_overview
+from .views.waveform_drift import plot_waveform_drift as plot_waveform_drift
 
 __version__: str

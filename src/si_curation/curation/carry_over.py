@@ -39,7 +39,9 @@ from si_curation.extensions.cross_correlograms_counts import add_up, recount
 from si_curation.extensions.cross_correlograms_tables import cells_of
 from si_curation.extensions.units_from_templates import (
     COMPONENTS,
+    IDENTITY,
     MADE_FROM_TEMPLATES,
+    STD,
     TEMPLATES,
     WhatFollows,
     what_follows,
@@ -191,7 +193,10 @@ def _is_made(name: str, follows: WhatFollows) -> bool:
 
 def _is_simple(extension: AnalyzerExtension) -> bool:
     """Return whether `update_units` makes all of an extension: not other operators of templates."""
-    return extension.extension_name != TEMPLATES or set(data_of(extension)) == {"average"}
+    if extension.extension_name != TEMPLATES:
+        return True
+    from_sorter = extension.sorting_analyzer.get_extension(_ASSIGNMENT).source != IDENTITY
+    return set(data_of(extension)) <= ({"average", STD} if from_sorter else {"average"})
 
 
 def _carry_one(

@@ -17,6 +17,7 @@ from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indi
 from si_curation.errors import SiCurationError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.spikes_of_units import assignment_of, spikes_of_unit
+from si_curation.extensions.units_from_templates import set_template_deviations
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource
 
@@ -124,6 +125,12 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
         }
         data: dict[str, Any] = {**self._of_units(source, units), "waveform_info": info}
         self.data = data
+        self._set_deviations()
+
+    def _set_deviations(self) -> None:
+        set_template_deviations(
+            self.sorting_analyzer, self._assignment(), self.get_templates(operator="std")
+        )
 
     def _assignment(self) -> Any:
         return assignment_of(self.sorting_analyzer)
@@ -195,6 +202,8 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
             if made:
                 self._place(values, units, made[name])
             data[name] = values
+        new.data = data
+        new._set_deviations()
         return data
 
     @staticmethod

@@ -21,6 +21,7 @@ from spikeinterface.core.analyzer_extension_core import BaseMetricExtension
 
 from si_curation._spikeinterface import (
     as_array,
+    data_of,
     data_with_new_units,
     loaded_extensions,
     put_extension,
@@ -54,6 +55,7 @@ logger = logging.getLogger(__name__)
 
 IDENTITY = "identity"
 TEMPLATES, SIMILARITY = "templates", "template_similarity"
+STD = "std"
 LOCATIONS, COMPONENTS = "unit_locations", "principal_components"
 #: Extensions of SpikeInterface that are made by `update_units`.
 MADE_FROM_TEMPLATES = (TEMPLATES, SIMILARITY, LOCATIONS, COMPONENTS)
@@ -153,7 +155,7 @@ def update_units(change: UnitChange, assignment: Any, counts: sparse.csr_array) 
         set_channels_of_units(after, mask)
     set_main_channels(after, main)
     if follows.templates:
-        _update_templates(change, counts, assignment.get_templates())
+        _update_templates(change, counts, assignment)
         _update_locations(change, counts, assignment)
     if components is not None:
         made = {"pca_projection": components.values}
@@ -190,23 +192,49 @@ def _read_components(
     return sorter_components(features, chosen, unit_index, mask, main)
 
 
-def _update_templates(
-    change: UnitChange, counts: sparse.csr_array, templates: NDArray[np.floating]
-) -> None:
+def _update_templates(change: UnitChange, counts: sparse.csr_array, assignment: Any) -> None:
     before, after = loaded_extensions(change.before), loaded_extensions(change.after)
     if TEMPLATES not in before:
         return
-    average = weighted_mean_templates(counts, templates)
+    average = weighted_mean_templates(counts, assignment.get_templates())
+    made = {"average": average}
+    known = data_of(before[TEMPLATES])
+    if STD in known and assignment.source != IDENTITY:  # of new units: by `spike_waveforms`
+        std = np.full_like(average, np.nan)
+        std[change.same_after] = as_array(known[STD])[change.same_before]
+        made[STD] = std
     if TEMPLATES in after:
-        set_extension_data(after[TEMPLATES], {"average": average})
+        set_extension_data(after[TEMPLATES], made)
     else:
-        put_extension(change.after, before[TEMPLATES], {"average": average})
+        put_extension(change.after, before[TEMPLATES], made)
     if SIMILARITY in before:
         made = {"similarity": cosine_similarity(average)}
         extension = put_extension(change.after, before[SIMILARITY], made)
         if extension.params != SIMILARITY_PARAMS:
             run_again(extension)
             np.nan_to_num(extension.get_data(), copy=False)  # of units without a template
+
+
+def set_template_deviations(
+    analyzer: SortingAnalyzer, assignment: Any, std: NDArray[np.float32]
+) -> None:
+    """Set the standard deviations of the templates of units, where these are the sorter's.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    assignment : TemplateAssignment
+        Of the analyzer.
+    std : array (n_units, n_samples, n_channels) float32
+    """
+    extension = loaded_extensions(analyzer).get(TEMPLATES)
+    if extension is None or assignment.source == IDENTITY or assignment.is_attached:
+        return
+    if "waveforms" in loaded_extensions(analyzer):  # SpikeInterface makes them of these
+        return
+    operators = extension.params.get("operators", ["average"])
+    extension.params["operators"] = [*operators, *([] if STD in operators else [STD])]
+    set_extension_data(extension, {STD: std})
 
 
 def _update_locations(change: UnitChange, counts: sparse.csr_array, assignment: Any) -> None:

@@ -460,7 +460,7 @@ def _inject(
         analyzer,
         weighted_mean_templates(spikes.counts, templates.templates),
         {
-            "operators": ["average"],
+            "operators": ["average", "std"],
             "ms_before": folder.num_samples_before * ms,
             "ms_after": (num_samples - folder.num_samples_before) * ms,
         },

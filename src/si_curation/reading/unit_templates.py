@@ -210,8 +210,11 @@ def set_unit_templates(
     """Set the unit templates of an analyzer, their similarity, and where the units are.
 
     The similarity of more than `MANY_UNITS` units is left to ``compute("template_similarity")``.
+    Standard deviations are NaN until `spike_waveforms` is computed.
     """
-    inject_extension(analyzer, "templates", {"average": unit_templates}, template_params)
+    unknown = np.broadcast_to(np.float32(np.nan), unit_templates.shape)  # of no size
+    data = {"average": unit_templates, "std": unknown}
+    inject_extension(analyzer, "templates", data, template_params)
     if len(unit_templates) <= MANY_UNITS:
         similarity = {"similarity": cosine_similarity(unit_templates)}
         inject_extension(analyzer, "template_similarity", similarity, SIMILARITY_PARAMS)

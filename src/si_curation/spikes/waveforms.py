@@ -17,7 +17,7 @@ from si_curation.extensions.template_assignment import (
     assignment_of_named_folder,
 )
 from si_curation.kernels.spike_vector import evenly_spaced
-from si_curation.reading.feature_waveforms import ChannelLists
+from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource
 
 
 class Waveforms(NamedTuple):
@@ -112,13 +112,7 @@ def get_spike_waveforms(
     checks.whole_number("max_spikes", max_spikes, at_least=1, optional=True)
     checks.choice("feature_channels", feature_channels, ("repaired", "file"))
     checks.finish()
-    assignment = assignment_of_named_folder(sorting_analyzer)
-    if assignment is None or not assignment.is_from_folder:
-        raise MissingDataError(
-            "this analyzer was not read from one Kilosort folder, and waveforms are rebuilt from "
-            "its pc_features.npy; with a recording, analyzer.compute('waveforms') reads them from "
-            "the traces"
-        )
+    assignment = refuse_without_features(sorting_analyzer)
     if unit_id is not None:
         spikes = spikes_of_unit(sorting_analyzer, unit_id)
     else:
@@ -126,14 +120,7 @@ def get_spike_waveforms(
         spikes = indices_of(spike_indices, num_spikes, "spike_indices")
     spikes = spikes[evenly_spaced(spikes.size, max_spikes)]
     source = assignment.get_waveform_source(feature_channels)
-    if channel_ids is None:
-        channels = _channels_of(sorting_analyzer, assignment, spikes, feature_channels)
-    else:
-        ids = np.atleast_1d(np.asarray(channel_ids)).tolist()
-        indices = [channel_index_of(sorting_analyzer, one) for one in ids]
-        channels = np.array(indices, dtype=np.int64)
-        if np.unique(channels).size != channels.size:
-            raise ParameterError(f"channel_ids has a channel more than once: {ids}")
+    channels = channels_asked_for(sorting_analyzer, source, spikes, channel_ids)
     return Waveforms(
         spikes,
         source.waveforms(spikes, ChannelLists.one(channels, spikes.size)),
@@ -143,16 +130,44 @@ def get_spike_waveforms(
     )
 
 
-def _channels_of(
+def refuse_without_features(analyzer: SortingAnalyzer) -> TemplateAssignment:
+    """Return the assignment of an analyzer whose spikes are those of one Kilosort folder.
+
+    Raises
+    ------
+    MissingDataError
+        They are not.
+    """
+    assignment = assignment_of_named_folder(analyzer)
+    if assignment is None or not assignment.is_from_folder:
+        raise MissingDataError(
+            "this analyzer was not read from one Kilosort folder, and waveforms are rebuilt from "
+            "its pc_features.npy; with a recording, analyzer.compute('waveforms') reads them from "
+            "the traces"
+        )
+    return assignment
+
+
+def channels_asked_for(
     analyzer: SortingAnalyzer,
-    assignment: TemplateAssignment,
+    source: WaveformSource,
     spikes: NDArray[np.int64],
-    feature_channels: Literal["repaired", "file"],
+    channel_ids: ArrayLike | None,
 ) -> NDArray[np.int64]:
-    """Return the channels of the units of some spikes, ascending."""
+    """Return the indices of some channels, those of the units of some spikes by default.
+
+    Raises
+    ------
+    UnknownIdError, ParameterError
+    """
+    if channel_ids is not None:
+        ids = list(np.atleast_1d(np.asarray(channel_ids, dtype=object)))
+        channels = np.array([channel_index_of(analyzer, one) for one in ids], dtype=np.int64)
+        if np.unique(channels).size != channels.size:
+            raise ParameterError(f"channel_ids has a channel more than once: {ids}")
+        return channels
     if analyzer.sparsity is not None:
         units = np.unique(spike_vector_of(analyzer.sorting)["unit_index"][spikes])
         return np.flatnonzero(np.asarray(analyzer.sparsity.mask)[units].any(axis=0))
-    source = assignment.get_waveform_source(feature_channels)
     groups = np.unique(source.features.groups[spikes])
     return np.flatnonzero(source.stored_channels()[groups].any(axis=0))
