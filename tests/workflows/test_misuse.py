@@ -85,6 +85,7 @@ NOT_CALLED = {
     "TemplateFeatures",
     "SpikeWaveforms",
     "Waveforms",
+    "WaveformSets",
     "UnitSimilarity",
     "Recipe",
     # made by SpikeInterface from the extensions, whose parameters are tried below
@@ -132,6 +133,7 @@ def needed(analyzer, tmp_path):
         "unit_b": analyzer.unit_ids[1],
         "unit_ids": analyzer.unit_ids[:2],
         "spike_indices": [0, 1],
+        "spike_sets": {"some": [0, 1, 2], "others": [3, 4]},
         "channel_indices": [0],
         "rules": [("num_spikes", "<", 5, "noise")],
         "recipe": {},
