@@ -63,6 +63,8 @@ GROUPS: dict[str, Group] = {
             "get_spike_features",
             "get_spike_amplitudes",
             "SpikeAmplitudes",
+            "get_amplitude_scale",
+            "AmplitudeScale",
         ),
     ),
     "curation": Group(

@@ -77,6 +77,8 @@ from .report.export import export_report as export_report
 from .simulation.example import example_folder as example_folder
 from .simulation.simulate import SimulatedFolder as SimulatedFolder
 from .simulation.simulate import simulate_kilosort_folder as simulate_kilosort_folder
+from .spikes.amplitude_scale import AmplitudeScale as AmplitudeScale
+from .spikes.amplitude_scale import get_amplitude_scale as get_amplitude_scale
 from .spikes.amplitudes import SpikeAmplitudes as SpikeAmplitudes
 from .spikes.amplitudes import get_spike_amplitudes as get_spike_amplitudes
 from .spikes.features import get_spike_features as get_spike_features

@@ -532,8 +532,10 @@ IDENTITY = Table(
         Variable("shank", "shank of the best channel", dtype="Int64", source=f"{_PHY}, sh"),
         Variable(
             "amp",
-            "largest peak-to-peak amplitude of the most frequent template, in the units of the "
-            "templates (µV where a gain is known, else the sorter's); phy's with unwhiten='phy'",
+            "largest peak-to-peak amplitude of the most frequent template, which is the scale of "
+            "spikes in figures and the report (get_amplitude_scale), in the units of the "
+            "templates (µV where a gain is known, else the sorter's, of Kilosort 1 to 3 before "
+            "they are scaled to spikes); phy's with unwhiten='phy'",
             "amplitude",
             source=f"{_PHY}, amp",
         ),
@@ -578,8 +580,8 @@ STABILITY = Table(
         ),
         Variable(
             "amplitude_median",
-            "median of the spike amplitudes, in the units of the extension spike_amplitudes (µV "
-            "where a gain is known, else the sorter's)",
+            "median of the spike amplitudes at the extremum (extension spike_amplitudes), and not "
+            "peak-to-peak as amp; in its units (µV where a gain is known, else the sorter's)",
             "amplitude",
             source=f"IBL, brainbox single_units; {_SI}, amplitude_median",
         ),
@@ -1352,7 +1354,12 @@ SPIKE_AMPLITUDES = Table(
     "a spike",
     [
         Variable("spike_indices", "position in the spike vector, ascending", dtype="int64"),
-        Variable("amplitudes", "amplitude by the definition asked for", "amplitude"),
+        Variable(
+            "amplitudes",
+            "amplitude by the definition asked for",
+            "amplitude",
+            missing='kind="projection": the template of the spike is 0 everywhere',
+        ),
     ],
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -52,7 +53,6 @@ def test_numbers_of_panels_are_those_of_the_extensions(example, page):
     assignment = example.get_extension("template_assignment")
     channels = example.get_extension("template_best_channels").get_data(outputs="indices")
     correlograms = example.get_extension("cross_correlograms")
-    amplitudes = np.asarray(example.get_extension("spike_amplitudes").get_data())
     vector = example.sorting.to_spike_vector()
     similarity = example.get_extension("unit_similarity")
     lineage = sic.reconstruct_lineage(example)
@@ -93,9 +93,10 @@ def test_numbers_of_panels_are_those_of_the_extensions(example, page):
         counts, _ = correlograms.get_isi_histogram(unit_id, 50.0, 0.5)
         assert unit["isi"] == counts.tolist()
         assert spikes.size <= MAX_POINTS
-        step = 0.51 * np.ptp(amplitudes[spikes]) / (AMPLITUDE_LEVELS - 1)
+        amplitudes = sic.get_spike_amplitudes(example, unit_id, "projection").amplitudes
+        step = 0.51 * np.ptp(amplitudes) / (AMPLITUDE_LEVELS - 1)
         its = unit["amplitude"]
-        np.testing.assert_allclose(its["values"], amplitudes[spikes], rtol=0, atol=step)
+        np.testing.assert_allclose(its["values"], amplitudes, rtol=0, atol=step)
         step = 0.51 * example.get_total_duration() / (TIME_LEVELS - 1)
         times = vector["sample_index"][spikes] / 30_000.0
         np.testing.assert_allclose(its["times_s"], times, rtol=0, atol=step)
@@ -219,7 +220,7 @@ def test_many_spikes_are_an_image(tmp_path, simulate):
     analyzer = sic.read_kilosort_as_analyzer(folder, gain_to_uV=0.2)
     page = write(analyzer, tmp_path)
     assert page.data["amplitude_unit"] == "µV"
-    amplitudes = np.asarray(analyzer.get_extension("spike_amplitudes").get_data())
+    assert page.data["spike_amplitude"]["label"] == "peak to peak (µV)"
     vector = analyzer.sorting.to_spike_vector()
     large = [i for i, unit in enumerate(page.units) if unit["num_spikes"] > MAX_POINTS]
     assert large
@@ -230,7 +231,9 @@ def test_many_spikes_are_an_image(tmp_path, simulate):
         assert counts.sum() + image["outside"] == own.sum()
         edges = [np.linspace(*image[k], n + 1) for k, n in zip("xy", counts.shape, strict=True)]
         times = vector["sample_index"][own] / analyzer.sampling_frequency
-        expected = np.histogram2d(times, amplitudes[own], edges)[0]
+        unit_id = analyzer.unit_ids[index]
+        amplitudes = sic.get_spike_amplitudes(analyzer, unit_id, "projection").amplitudes
+        expected = np.histogram2d(times, amplitudes, edges)[0]
         assert np.abs(expected - counts).sum() <= 4
 
 
@@ -332,7 +335,10 @@ def test_neighbours_only_and_logarithmic_correlograms(tmp_path, example):
 
 
 def test_amplitudes_that_are_not_known_are_left_out(tmp_path):
-    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    """Those of the extension, as the folder is gone; the page says which they are."""
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "gone")
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    shutil.rmtree(folder)
     amplitudes = np.array(analyzer.get_extension("spike_amplitudes").data["amplitudes"])
     of_first = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == 0)
     of_second = np.flatnonzero(analyzer.sorting.to_spike_vector()["unit_index"] == 1)
@@ -341,10 +347,12 @@ def test_amplitudes_that_are_not_known_are_left_out(tmp_path):
     analyzer.get_extension("spike_amplitudes").data["amplitudes"] = amplitudes
     page = write(analyzer, tmp_path)
     first, second = (unit["amplitude"] for unit in page.units[:2])
-    expected = amplitudes[of_first[3:]]
+    expected = np.abs(amplitudes[of_first[3:]])
     step = np.ptp(expected) / (AMPLITUDE_LEVELS - 1)
     np.testing.assert_allclose(first["values"], expected, rtol=0, atol=0.51 * step)
     assert first["times_s"].size == of_first.size - 3
+    assert page.data["spike_amplitude"]["label"] == "at the extremum (raw units)"
+    assert "extension spike_amplitudes" in page.text
     assert second is None
 
 

@@ -20,7 +20,7 @@ def times_of(analyzer, spikes):
     return analyzer.sorting.to_spike_vector()["sample_index"][spikes] / analyzer.sampling_frequency
 
 
-@pytest.mark.parametrize("kind", ["template", "template_feature", "feature"])
+@pytest.mark.parametrize("kind", ["projection", "template", "template_feature", "feature"])
 @pytest.mark.parametrize("units", [[13], [4, 10]])
 def test_amplitudes_are_those_of_the_function(analyzer, kind, units):
     widget = sic.plot_amplitudes_over_time(analyzer, units, kind=kind, max_points=10**6)
@@ -39,13 +39,27 @@ def test_amplitudes_are_those_of_the_function(analyzer, kind, units):
         whole = np.column_stack([times_of(analyzer, spikes), amplitudes])
         np.testing.assert_allclose(drawn, whole[inside], rtol=1e-6)
     assert widget.ax.get_xlim() == (0.0, analyzer.get_total_duration())
-    name = {"template": "amplitude", "feature": "PC 1 on channel"}.get(kind, "projection onto unit")
-    assert widget.ax.get_ylabel().startswith(name)
-    assert "(arbitrary units)" in widget.ax.get_ylabel()
+    label = {
+        "projection": "peak to peak (raw units)",
+        "template": "amplitude (arbitrary units)",
+        "template_feature": f"projection onto unit {units[0]} (arbitrary units)",
+        "feature": "PC 1 on channel",
+    }[kind]
+    assert widget.ax.get_ylabel().startswith(label)
+
+
+def test_one_scale_for_figure_page_and_tables(analyzer):
+    """The amplitudes of a unit's spikes lie around the peak-to-peak of its template in tables."""
+    for unit_id in analyzer.unit_ids:
+        best = analyzer.get_extension("template_best_channels").get_data(outputs="dataframe")
+        amplitude = best[best["unit_id"] == unit_id]["amplitude"].iloc[0]
+        drawn = points(sic.plot_amplitudes_over_time(analyzer, [unit_id]).ax)[-1][:, 1]
+        assert drawn.min() > 0
+        assert 0.2 * amplitude < np.median(drawn) < 1.3 * amplitude, unit_id
 
 
 def test_histograms_are_densities_without_zeros(analyzer):
-    widget = sic.plot_amplitudes_over_time(analyzer, [4, 10])
+    widget = sic.plot_amplitudes_over_time(analyzer, [4, 10], kind="template")
     (side,) = widget.ax.child_axes
     filled = steps(side)[::2]  # each is drawn again as an outline
     assert len(filled) == 3
@@ -69,7 +83,7 @@ def test_amplitudes_of_units_drawn_as_merged(analyzer):
     session = sic.CurationSession(analyzer)
     merged = session.merge([10, 4])
     applied = session.apply()
-    for kind in ("template", "feature", "template_feature"):
+    for kind in ("projection", "template", "feature", "template_feature"):
         before = sic.plot_amplitudes_over_time(analyzer, [(10, 4)], kind=kind)
         after = sic.plot_amplitudes_over_time(applied, [merged], kind=kind)
         for one, other in zip(points(before.ax), points(after.ax), strict=True):
@@ -87,7 +101,7 @@ def test_raw_amplitudes_are_a_sample_and_say_so(segments):
 
 def test_another_sorter_in_microvolts_over_segments(segments):
     widget = sic.plot_amplitudes_over_time(segments, ["a", "lone"], background=False)
-    assert widget.ax.get_ylabel() == "amplitude (µV)"
+    assert widget.ax.get_ylabel() == "at the extremum (µV)\nspike_amplitudes"
     of_a, of_lone = points(widget.ax)
     vector = segments.sorting.to_spike_vector()
     spikes = spikes_of_unit(segments, "a")

@@ -31,7 +31,7 @@ def shapes(drawn, positions, channels):
     return drawn[:, :, 1] - positions[channels, 1][:, None]
 
 
-def scale_of(axes, units="arbitrary units"):
+def scale_of(axes, units="raw units"):
     """µm for one unit of amplitude, from the scale bar."""
     (bar,) = [line for line in axes.lines if len(line.get_xdata()) == 3]
     (text,) = [t.get_text() for t in axes.texts if t.get_text().endswith(" ms")]

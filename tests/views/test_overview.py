@@ -81,7 +81,7 @@ def test_unit_panels_show_the_numbers_of_the_extensions(analyzer, unit_id):
     np.testing.assert_array_equal(bars.values, np.histogram(intervals, bars.edges)[0][:100])
     rates = steps(widget.panels["firing_rate"].ax)[0]
     assert (rates.values * np.diff(rates.edges)).sum() == pytest.approx(train.size)
-    amplitudes = sic.get_spike_amplitudes(after, merged, "template")
+    amplitudes = sic.get_spike_amplitudes(after, merged, "projection")
     drawn = points(widget.panels["amplitudes"].ax)[-1]
     np.testing.assert_allclose(np.sort(drawn[:, 1]), np.sort(amplitudes.amplitudes), rtol=1e-6)
     panel = sic.contamination_panel(after, unit_ids=[merged])
@@ -106,7 +106,7 @@ def test_key_numbers(analyzer):
     assert numbers["most frequent"] == "1 (47%)"
     assert numbers["best channel"] == str(metrics["best_channel_id"])
     assert numbers["depth"] == f"{metrics['depth_um']:.5g} µm"
-    assert numbers["peak to peak"] == f"{metrics['amp']:.3g} arbitrary units"
+    assert numbers["peak to peak"] == f"{metrics['amp']:.3g} raw units"
     assert numbers["presence ratio"] == f"{metrics['presence_ratio']:.3g}"
     assert numbers["KSLabel"] == analyzer.sorting.get_property("KSLabel")[-1]
     merged = sic.plot_unit_overview(analyzer, (13, 4)).numbers

@@ -76,6 +76,7 @@ NOT_CALLED = {
     "RuleSet",
     "SimulatedFolder",
     "SpikeAmplitudes",
+    "AmplitudeScale",
     "UnitLabels",
     "LabelRule",
     "CrossCorrelograms",

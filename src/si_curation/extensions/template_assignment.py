@@ -56,7 +56,12 @@ from si_curation.reading.named_folders import (
 from si_curation.reading.observed import note_observed
 from si_curation.reading.probe import note_shanks, planar_locations
 from si_curation.reading.several_folders import attach_folders
-from si_curation.reading.templates import Unwhiten, unwhitening_of
+from si_curation.reading.templates import (
+    TemplateFactors,
+    Unwhiten,
+    template_factors,
+    unwhitening_of,
+)
 from si_curation.reading.unit_templates import (
     cosine_similarity,
     weighted_mean_templates,
@@ -570,6 +575,32 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
             channels,
             how.units,
         )
+
+    def get_template_factors(self) -> TemplateFactors:
+        """Return what makes amplitudes and projections the factors of the templates held here.
+
+        Returns
+        -------
+        TemplateFactors
+
+        Raises
+        ------
+        MissingDataError
+            The analyzer was not read from a Kilosort folder.
+        FolderNotFoundError, PhyFolderError
+            The folder is gone, or is not what it was.
+        """
+        files = self.get_feature_files()
+        of_files, factors = getattr(self, "_template_factors", (None, None))
+        if factors is None or of_files is not files:
+            spikes, analyzer = self.get_spikes_of_folder(), self.sorting_analyzer
+            files.check(spikes.rows, spikes.template_ids)
+            fs = float(analyzer.sampling_frequency)
+            with read_phy_folder(spikes.folder, sampling_frequency=fs) as folder:
+                gains = gains_of(analyzer, self.get_folder_channels(), folder)
+                factors = template_factors(folder, _MODES[self.info["unwhitening"]], gains)
+            self._template_factors = (files, factors)
+        return factors
 
     def get_spike_template_ids(self) -> NDArray[np.int32]:
         """Template of each spike.

@@ -76,6 +76,13 @@ class FeatureRows:
         rows = self._rows[piece].astype(np.int64, copy=False)
         return rows if self._table is None else self._table[rows]
 
+    def has_all(self) -> bool:
+        """Return whether the file holds every spike."""
+        if self._table is None:
+            return True
+        table, pieces = self._table, blocks(self._rows.size)
+        return all((table[self._rows[piece]] >= 0).all() for piece in pieces)
+
 
 @dataclass(frozen=True, eq=False)
 class SorterFeatures:

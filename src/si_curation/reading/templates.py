@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,33 +207,81 @@ def make_sorter_templates(
         oriented = inverse.T if how.name == "left" else inverse
         found = unwhiten_templates(whitened, oriented, are_sparse)
     templates, amplitudes = found.templates, found.amplitudes
-    factor = np.ones(len(whitened))
-    if folder.sorter.amplitudes_are_norms:
-        norm = np.linalg.norm(whitened, axis=(1, 2)).astype(np.float64)
-        factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
+    factors, mean = _factors_and_means(folder, how, whitened)
     if how.divides and how.scale is not None:
         templates = templates / np.float32(how.scale)
         amplitudes = amplitudes / np.abs(np.asarray(how.scale, dtype=amplitudes.dtype))
     if how.gains is not None:
         templates *= how.gains.astype(np.float32)
         amplitudes = amplitudes * np.abs(how.gains).astype(amplitudes.dtype)
-    if how.times_amplitudes:
-        folder.require("amplitudes.npy")
-        if folder.amplitudes is not None:
-            mean = _mean_amplitudes(folder)
-            templates *= mean[:, None, None].astype(np.float32)
-            amplitudes = amplitudes * np.abs(mean)[:, None].astype(amplitudes.dtype)
-            factor = np.divide(1.0, mean, out=np.zeros_like(mean), where=mean != 0)
+    if mean is not None:
+        templates *= mean[:, None, None].astype(np.float32)
+        amplitudes = amplitudes * np.abs(mean)[:, None].astype(amplitudes.dtype)
     return SorterTemplates(
         templates,
         amplitudes,
         found.support,
         are_sparse,
-        factor,
+        factors.of_amplitudes,
         how.name,
         how.units,
         how.scale,
     )
+
+
+class TemplateFactors(NamedTuple):
+    """What makes factors, by which the analyzer's templates are scaled to a spike.
+
+    Attributes
+    ----------
+    of_amplitudes : array (n_templates,) float64
+        Multiplies ``amplitudes.npy``.
+    of_projections : array (n_templates,) float64
+        Multiplies the projection onto the stored template over its squared norm.
+    """
+
+    of_amplitudes: NDArray[np.float64]
+    of_projections: NDArray[np.float64]
+
+
+def template_factors(
+    folder: PhyFolder, mode: Unwhiten | Literal[False], gains: NDArray[np.float64] | None
+) -> TemplateFactors:
+    """Return what makes factors of the analyzer's templates of amplitudes and projections.
+
+    Parameters
+    ----------
+    folder, mode, gains
+        As of `make_sorter_templates`.
+
+    Returns
+    -------
+    TemplateFactors
+
+    Raises
+    ------
+    PhyFolderError
+    """
+    whitened = densify_templates(folder.templates, folder.template_channels, folder.num_channels)
+    return _factors_and_means(folder, unwhitening_of(folder, mode, gains), whitened)[0]
+
+
+def _factors_and_means(
+    folder: PhyFolder, how: Unwhitening, whitened: NDArray[np.floating]
+) -> tuple[TemplateFactors, NDArray[np.float64] | None]:
+    """Return also what the templates are multiplied by to be in µV; None where by nothing."""
+    ones = np.ones(len(whitened))
+    if how.times_amplitudes:
+        folder.require("amplitudes.npy")
+        if folder.amplitudes is not None:
+            mean = _mean_amplitudes(folder)
+            factor = np.divide(1.0, mean, out=np.zeros_like(mean), where=mean != 0)
+            return TemplateFactors(factor, factor), mean
+    if folder.sorter.amplitudes_are_norms:
+        norm = np.linalg.norm(whitened, axis=(1, 2)).astype(np.float64)
+        factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
+        return TemplateFactors(factor, ones), None
+    return TemplateFactors(ones, ones), None
 
 
 def _units(folder: PhyFolder, mode: Unwhiten | Literal[False], is_unwhitened: bool) -> str:

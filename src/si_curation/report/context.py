@@ -18,6 +18,7 @@ from si_curation.reading.probe import planar_locations
 from si_curation.reading.sessions import SessionBorders
 from si_curation.reading.sorter_folder import sorter_run_of
 from si_curation.report.density import TimeBins, time_bins
+from si_curation.spikes.amplitude_scale import UNIT_NAMES, AmplitudeScale, scale_and_amplitudes
 
 GROUP_PROPERTY = "quality"
 _BLOCK = 1_000_000
@@ -151,7 +152,15 @@ class ReportContext:
             return _UNITS[assignment.info["units"]]
         return _UNITS["uV" if self.analyzer.return_in_uV else "raw"]
 
+    @cached_property
+    def spike_amplitudes(self) -> tuple[AmplitudeScale, NDArray[np.floating]] | None:
+        """What the amplitudes of spikes are, and those of all spikes; None where not known."""
+        return scale_and_amplitudes(self.analyzer, np.arange(self.spikes.size))
+
     @property
     def amplitude_unit_short(self) -> str:
         """The same for the axis of a chart."""
-        return "µV" if self.amplitude_unit == "µV" else "a.u."
+        assignment = self.extension("template_assignment")
+        if assignment is not None:
+            return UNIT_NAMES[assignment.info["units"]]
+        return UNIT_NAMES["uV" if self.analyzer.return_in_uV else "raw"]

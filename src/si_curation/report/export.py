@@ -28,7 +28,7 @@ from si_curation.report.provenance import (
     software,
 )
 from si_curation.report.sorting import sorting_facts
-from si_curation.report.summary import session_charts, session_facts
+from si_curation.report.summary import amplitude_texts, session_charts, session_facts
 from si_curation.report.unit_panel import UnitPanels
 from si_curation.variables import MERGES
 
@@ -145,6 +145,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "duration_s": context.duration_s,
         "amplitude_unit": context.amplitude_unit,
         "amplitude_unit_short": context.amplitude_unit_short,
+        "spike_amplitude": amplitude_texts(context),
         "notes": panels.notes,
         "session": session_charts(context, columns),
         "pairs": pairs,

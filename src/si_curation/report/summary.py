@@ -92,9 +92,19 @@ def _sessions(context: ReportContext) -> str:
 
 
 def _amplitudes(context: ReportContext) -> str:
-    if context.amplitude_unit == context.amplitude_unit_short:
-        return f"in {context.amplitude_unit}"
-    return f"in {context.amplitude_unit}; in charts {context.amplitude_unit_short}"
+    text = f"in {context.amplitude_unit}"
+    if context.amplitude_unit != context.amplitude_unit_short:
+        text += f"; in charts {context.amplitude_unit_short}"
+    known = context.spike_amplitudes
+    return text if known is None else f"{text}. Of spikes: {known[0].description}"
+
+
+def amplitude_texts(context: ReportContext) -> dict[str, str]:
+    """Return what charts of amplitudes of spikes say: the label of the axis, and what they are."""
+    known = context.spike_amplitudes
+    if known is None:
+        return {"label": "amplitude", "description": ""}
+    return {"label": known[0].label, "description": known[0].description}
 
 
 def _folder_name(context: ReportContext) -> str:

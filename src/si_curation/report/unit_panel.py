@@ -184,10 +184,10 @@ class UnitPanels:
         width, num_bins = self._isi_bins
         return isi_histogram(trains, width * num_bins, width).tolist()
 
-    @cached_property
+    @property
     def _amplitudes(self) -> NDArray | None:
-        extension = self._context.extension("spike_amplitudes")
-        return None if extension is None else as_array(extension.get_data(copy=False))
+        known = self._context.spike_amplitudes
+        return None if known is None else known[1]
 
     def _amplitude(self, spikes: NDArray, times: NDArray) -> dict[str, Any] | None:
         if self._amplitudes is None or spikes.size == 0:

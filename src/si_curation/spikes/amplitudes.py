@@ -1,8 +1,8 @@
-"""`get_spike_amplitudes`: what phy's AmplitudeView shows, by its definitions."""
+"""`get_spike_amplitudes`: what phy's AmplitudeView shows, and amplitudes on one scale."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import scipy
@@ -11,16 +11,16 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, recording_of, spike_vector_of
 from si_curation.checks import Checks, channel_index_of, unit_index_of
-from si_curation.errors import Finding, MissingDataError, PhyFolderError
+from si_curation.errors import MissingDataError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_best_channels import phy_best_channels
-from si_curation.phy.arrays import Findings, as_vector, open_array
-from si_curation.phy.file_groups import is_placeholder
+from si_curation.spikes.amplitude_scale import projected_amplitudes, sorter_amplitudes
 from si_curation.spikes.background import background_spikes
 from si_curation.spikes.features import get_spike_features
 from si_curation.variables import ChannelIndex, UnitIndices
 
-KINDS = ("template", "template_feature", "feature", "raw")
+Kind = Literal["projection", "template", "template_feature", "feature", "raw"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class SpikeAmplitudes(NamedTuple):
@@ -40,14 +40,14 @@ class SpikeAmplitudes(NamedTuple):
 def get_spike_amplitudes(
     sorting_analyzer: SortingAnalyzer,
     unit_id: Any,
-    kind: Literal["template", "template_feature", "feature", "raw"] = "template",
+    kind: Kind = "template",
     *,
     first_unit_id: Any = None,
     channel_id: Any = None,
     component: int = 0,
     background: bool = False,
 ) -> SpikeAmplitudes:
-    """Return the amplitudes of the spikes of a unit, as phy's AmplitudeView defines them.
+    """Return the amplitudes of the spikes of a unit, as phy defines them or on one scale.
 
     phy shows the amplitudes of all selected clusters with respect to the first of them:
     `first_unit_id`. phy draws at most 10,000 spikes of a cluster; this returns all of them.
@@ -56,7 +56,13 @@ def get_spike_amplitudes(
     ----------
     sorting_analyzer : SortingAnalyzer
     unit_id : int or str
-    kind : {"template", "template_feature", "feature", "raw"}
+    kind : {"template", "template_feature", "feature", "raw", "projection"}
+        ``"projection"``: peak-to-peak on the best channel, of the spike's own template times the
+        spike's projection onto it over the squared norm of it, in µV where a gain is known. Where
+        the folder has no features of all spikes, ``amplitudes.npy`` tells in place of projections;
+        for an analyzer of another sorter the absolute values of the extension "spike_amplitudes".
+        `get_amplitude_scale` tells which. Figures and the report show this one. The others are
+        phy's:
         ``"template"``: ``amplitudes.npy``, by which the sorter scaled its template, in the
         sorter's units; for an analyzer of another sorter the absolute values of the extension
         "spike_amplitudes".
@@ -92,7 +98,7 @@ def get_spike_amplitudes(
 
     Notes
     -----
-    Source: phy 2.1.0, ``BaseController._amplitude_getter`` and the functions
+    Source of all but "projection": phy 2.1.0, ``BaseController._amplitude_getter`` and functions
     ``get_spike_template_amplitudes``, ``get_spike_template_features``,
     ``get_spike_feature_amplitudes`` and ``get_spike_raw_amplitudes``.
 
@@ -114,14 +120,14 @@ def get_spike_amplitudes(
     position = unit_index_of(sorting_analyzer, first)
     shown = UnitIndices(np.array([position, unit_index_of(sorting_analyzer, unit_id)]))
     best = ranking.of_unit(position)
-    if best.size == 0:
+    if best.size == 0 and (background or kind != "projection"):
         raise MissingDataError(f"unit {first!r} has no template with signal, and so no channel")
     if background:
         spikes = background_spikes(sorting_analyzer, ranking, best[:1], shown)
     else:
         spikes = spikes_of_unit(sorting_analyzer, unit_id)
     if channel_id is None:
-        channel = ChannelIndex(int(best[0]))
+        channel = ChannelIndex(int(best[0]) if best.size else -1)
     else:
         channel = channel_index_of(sorting_analyzer, channel_id)
     template = -1
@@ -135,7 +141,7 @@ def get_spike_amplitudes(
 def amplitudes_of_spikes(
     sorting_analyzer: SortingAnalyzer,
     spike_indices: NDArray[np.int64],
-    kind: Literal["template", "template_feature", "feature", "raw"],
+    kind: Kind,
     channel_index: int,
     template_id: int,
     component: int = 0,
@@ -163,6 +169,8 @@ def amplitudes_of_spikes(
     MissingDataError, ParameterError
         As `get_spike_amplitudes`.
     """
+    if kind == "projection":
+        return projected_amplitudes(sorting_analyzer, spike_indices)
     if kind == "template":
         return _template_amplitudes(sorting_analyzer, spike_indices)
     if kind == "template_feature":
@@ -184,48 +192,6 @@ def _template_amplitudes(
             )
         return np.abs(as_array(extension.get_data(copy=False))[spikes])
     return sorter_amplitudes(analyzer, spikes)
-
-
-def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> NDArray[np.floating]:
-    """Read ``amplitudes.npy`` of some spikes, in the sorter's units.
-
-    Parameters
-    ----------
-    analyzer : SortingAnalyzer
-    spikes : array (n,) int64
-        Positions in the spike vector.
-
-    Returns
-    -------
-    array (n,)
-
-    Raises
-    ------
-    MissingDataError
-        The analyzer was not read from a Kilosort folder, or that has no amplitudes.
-    FolderNotFoundError, PhyFolderError
-        The folder is gone, or is another one now.
-    """
-    assignment = analyzer.get_extension("template_assignment")
-    if assignment is None or not assignment.is_from_folder:
-        raise MissingDataError("the analyzer was not read from a Kilosort folder")
-    whole = assignment.get_spikes_of_folder()
-    chosen = whole.select(spikes)
-    rows = chosen.rows
-    assignment.get_feature_files().check(rows, chosen.template_ids)
-    findings = Findings()
-    name = "amplitudes.npy"
-    values = as_vector(open_array(whole.folder, name, findings), name, findings)
-    if findings.with_severity("error"):
-        raise PhyFolderError(whole.folder, findings.with_severity("error"))
-    if values is None:
-        raise MissingDataError(f"{whole.folder} has no {name}")
-    if is_placeholder(values):
-        raise MissingDataError(f"{name} of {whole.folder} is 1 for all spikes, a placeholder")
-    if rows.size and int(rows.max()) >= values.size:
-        finding = Finding("error", f"has {values.size} rows only", name, "copy it again")
-        raise PhyFolderError(whole.folder, [finding])
-    return np.asarray(values[rows])
 
 
 def _template_feature_amplitudes(

@@ -13,7 +13,8 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.checks import channel_index_of, check_arguments
 from si_curation.errors import ParameterError
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
-from si_curation.spikes.amplitudes import KINDS, amplitudes_of_spikes
+from si_curation.spikes.amplitude_scale import get_amplitude_scale
+from si_curation.spikes.amplitudes import KINDS, Kind, amplitudes_of_spikes
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,
@@ -55,8 +56,9 @@ class _Cloud(NamedTuple):
 class AmplitudesOverTimeWidget(FigureWidget):
     """Draw the amplitudes of the spikes of units against time, with histograms at the side.
 
-    phy's AmplitudeView, of all spikes: the kinds of amplitudes are phy's (`get_spike_amplitudes`),
-    for all units with respect to the first. Grey behind, and in the histogram, are the spikes of
+    phy's AmplitudeView, of all spikes, on the scale that all figures and the report have
+    (`get_amplitude_scale`), or by phy's own kinds of amplitudes (`get_spike_amplitudes`), for all
+    units with respect to the first. Grey behind, and in the histogram, are the spikes of
     all other units that have the best channel of the first unit among their best. Histograms are
     probability densities in 100 bins over the limits, and leave out amplitudes of exactly 0 (spikes
     that have none of that kind), as in phy. (SpikeInterface's ``plot_amplitudes`` has the extension
@@ -67,8 +69,8 @@ class AmplitudesOverTimeWidget(FigureWidget):
     sorting_analyzer : SortingAnalyzer
     unit_ids : sequence, optional
         All units by default; a tuple of unit ids is drawn as if merged.
-    kind : {"template", "template_feature", "feature", "raw"}
-        See `get_spike_amplitudes`.
+    kind : {"projection", "template", "template_feature", "feature", "raw"}
+        See `get_spike_amplitudes`. The label of the axis tells what it is.
     unit_colors : mapping of unit id to color, optional
         SpikeInterface's ``get_unit_colors`` by default.
     background, histogram : bool
@@ -115,7 +117,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
         sorting_analyzer: SortingAnalyzer,
         unit_ids: Sequence[Any] | None = None,
         *,
-        kind: Literal["template", "template_feature", "feature", "raw"] = "template",
+        kind: Kind = "projection",
         unit_colors: Mapping[Any, Any] | None = None,
         background: bool = True,
         histogram: bool = True,
@@ -135,7 +137,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
             raise ParameterError("unit_ids is empty, expected one unit or more")
         most = _RAW_SPIKES if max_spikes is None and kind == "raw" else max_spikes
         template, peak, behind = -1, -1, np.zeros(0, dtype=np.int64)
-        if background or kind != "template":
+        if background or kind not in ("projection", "template"):
             ranking = ChannelRanking(sorting_analyzer)
             template = template_of(sorting_analyzer, units[0])
             best = ranking.channels_of_template(template)[:1]
@@ -152,8 +154,9 @@ class AmplitudesOverTimeWidget(FigureWidget):
             values = amplitudes_of_spikes(
                 sorting_analyzer, chosen, kind, channel, template, component
             )
-            times = spike_times_s(sorting_analyzer, chosen)
-            return _Cloud(title, color, spikes.size, times, values)
+            known = ~np.isnan(values)
+            times = spike_times_s(sorting_analyzer, chosen[known])
+            return _Cloud(title, color, spikes.size, times, values[known])
 
         clouds = [cloud("other units", BACKGROUND_COLOR, behind)]
         for unit in units:
@@ -211,6 +214,10 @@ plot_amplitudes_over_time = AmplitudesOverTimeWidget
 
 
 def _label(analyzer: SortingAnalyzer, kind: str, channel: int, component: int, first: str) -> str:
+    if kind == "projection":
+        scale = get_amplitude_scale(analyzer)
+        source = {"pc_features": "", "amplitudes": "\nfrom amplitudes.npy"}
+        return f"{scale.label}{source.get(scale.source, chr(10) + scale.source)}"
     if kind == "template":
         assignment = analyzer.get_extension("template_assignment")
         others = assignment is None or not assignment.is_from_folder

@@ -140,7 +140,7 @@ class UnitTemplates:
 
     @property
     def units(self) -> str:
-        """Unit of measurement: "µV" or "arbitrary units"."""
+        """Unit of measurement: "µV", "raw units" and others."""
         if self._of_units:
             return template_units({"units": "uV" if self._analyzer.return_in_uV else "raw"})
         return template_units(self._assignment.info)

@@ -11,6 +11,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.reading.sessions import SessionBorders
+from si_curation.spikes.amplitude_scale import UNIT_NAMES
 from si_curation.views.units import DrawnUnit
 
 ARBITRARY_UNITS = "arbitrary units"
@@ -77,7 +78,7 @@ def label_axes(axes: Axes, x: str = "", y: str = "") -> None:
 
 def template_units(info: dict[str, Any]) -> str:
     """Return the unit of measurement of the templates of `template_assignment`."""
-    return {"uV": "µV"}.get(info["units"], ARBITRARY_UNITS)
+    return UNIT_NAMES[info["units"]]
 
 
 def make_grid(figure: Any, count: int, num_columns: int) -> list[Axes]:

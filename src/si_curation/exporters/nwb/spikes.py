@@ -23,7 +23,7 @@ from si_curation.exporters.nwb.given_times import GivenTimes
 from si_curation.kernels.spikes_by_unit import positions_by_group
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import locations_extension
-from si_curation.spikes.amplitudes import sorter_amplitudes
+from si_curation.spikes.amplitude_scale import sorter_amplitudes
 from si_curation.variables import NWB_UNITS
 
 logger = logging.getLogger(__name__)

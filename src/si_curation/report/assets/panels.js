@@ -88,15 +88,16 @@ Report.panels = (() => {
       return;
     }
     const label = `Amplitudes of ${number(unit.num_spikes)} spikes over time`;
-    const yLabel = `amplitude (${data.amplitude_unit_short})`;
+    const yLabel = data.spike_amplitude.label;
+    const what = ` Amplitude: ${data.spike_amplitude.description}.`;
     if (its.density) {
       charts.overTime(one, { density: its.density, yLabel, label, ...options });
       const outside = its.density.outside;
-      caption(one, "Dark where there are many spikes (logarithmic).", outside ? ` Spikes outside of the range shown: ${number(outside)}.` : "");
+      caption(one, "Dark where there are many spikes (logarithmic).", outside ? ` Spikes outside of the range shown: ${number(outside)}.` : "", what);
     } else {
       const [times, values] = [its.times_s.values, its.values.values];
       charts.overTime(one, { times, values, yLabel, label, y: charts.rangeOf([its]), ...options });
-      caption(one, "Each point is a spike.");
+      caption(one, "Each point is a spike.", what);
     }
   }
 
