@@ -125,12 +125,8 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
         }
         data: dict[str, Any] = {**self._of_units(source, units), "waveform_info": info}
         self.data = data
-        self._set_deviations()
-
-    def _set_deviations(self) -> None:
-        set_template_deviations(
-            self.sorting_analyzer, self._assignment(), self.get_templates(operator="std")
-        )
+        std = self.get_templates(operator="std")
+        set_template_deviations(self.sorting_analyzer, self._assignment(), std)
 
     def _assignment(self) -> Any:
         return assignment_of(self.sorting_analyzer)
@@ -202,8 +198,10 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
             if made:
                 self._place(values, units, made[name])
             data[name] = values
-        new.data = data
-        new._set_deviations()
+        counts, channels = data["num_spikes"], data["waveform_channels"]
+        num_channels = len(change.after.channel_ids)
+        std = _on_all_channels(data["std"], channels, counts, num_channels, 0)
+        set_template_deviations(change.after, new._assignment(), std)
         return data
 
     @staticmethod
@@ -390,15 +388,29 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
         self, values: NDArray[np.float32], units: NDArray[np.integer] | None, fill: float
     ) -> NDArray[np.float32]:
         """Put (n, ..., n_local) on all channels."""
-        channels = as_array(self.data["waveform_channels"])
-        channels = channels if units is None else channels[units]
-        num_channels = len(self.sorting_analyzer.channel_ids)
-        dense = np.full((*values.shape[:-1], num_channels + 1), fill, dtype=values.dtype)
-        columns = np.where(channels < 0, num_channels, channels).astype(np.int64)
-        np.put_along_axis(dense, np.broadcast_to(columns[:, None], values.shape), values, axis=-1)
-        counts = as_array(self.data["num_spikes"])
-        dense[(counts if units is None else counts[units]) == 0] = np.nan
-        return np.ascontiguousarray(dense[..., :-1])
+        rows: Any = slice(None) if units is None else units
+        return _on_all_channels(
+            values,
+            as_array(self.data["waveform_channels"])[rows],
+            as_array(self.data["num_spikes"])[rows],
+            len(self.sorting_analyzer.channel_ids),
+            fill,
+        )
+
+
+def _on_all_channels(
+    values: NDArray[np.float32],
+    channels: NDArray[np.integer],
+    num_spikes: NDArray[np.integer],
+    num_channels: int,
+    fill: float,
+) -> NDArray[np.float32]:
+    """Put (n_units, ..., n_local) on all channels; NaN of units without spikes."""
+    dense = np.full((*values.shape[:-1], num_channels + 1), fill, dtype=values.dtype)
+    columns = np.where(channels < 0, num_channels, channels).astype(np.int64)
+    np.put_along_axis(dense, np.broadcast_to(columns[:, None], values.shape), values, axis=-1)
+    dense[num_spikes == 0] = np.nan
+    return np.ascontiguousarray(dense[..., :-1])
 
 
 def _take(values: NDArray, order: NDArray[np.integer]) -> NDArray:

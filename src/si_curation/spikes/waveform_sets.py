@@ -201,10 +201,11 @@ def spikes_in_windows(
     if edges_s is not None:
         times = _checked_edges(edges_s)
     elif window_s is not None:
-        count = max(int(np.ceil(total / (window_s * rate))), 1)
+        window_s = float(window_s)
+        count = max(int(np.ceil(min(total / (window_s * rate), _MAX_WINDOWS + 1.0))), 1)
         if count > _MAX_WINDOWS:
             raise ParameterError(
-                f"window_s is {window_s!r}: {count:,} windows, expected at most {_MAX_WINDOWS:,}"
+                f"window_s is {window_s!r}: too many windows, expected at most {_MAX_WINDOWS:,}"
             )
         times = np.append(np.arange(count) * window_s, total / rate)
     else:
