@@ -13,6 +13,7 @@ from .curation.labelling import UnitLabels as UnitLabels
 from .curation.labelling import label_units as label_units
 from .curation.lineage import reconstruct_lineage as reconstruct_lineage
 from .curation.session import CurationSession as CurationSession
+from .curation.split_sessions import split_by_session as split_by_session
 from .doctor.check import check_phy_folder as check_phy_folder
 from .errors import Finding as Finding
 from .errors import FolderNotFoundError as FolderNotFoundError

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,17 @@ from probeinterface import ProbeGroup, write_probeinterface
 from spikeinterface.core import (
     BaseRecording,
     BaseSorting,
+    ChannelSliceRecording,
     ChannelSparsity,
     NumpySorting,
     SortingAnalyzer,
+    append_recordings,
+    concatenate_recordings,
 )
 from spikeinterface.core.core_tools import check_json, save_annotations_to_folder
 from spikeinterface.core.node_pipeline import PipelineNode
+from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
+from spikeinterface.core.segmentutils import ConcatenateSegmentRecording
 from spikeinterface.core.sortinganalyzer import (
     AnalyzerExtension,
     get_extension_class,
@@ -76,6 +81,16 @@ def make_memory_analyzer(
     )
     set_main_channels(analyzer, main_channel_indices)
     return analyzer
+
+
+def make_numpy_sorting(
+    spikes: NDArray[np.void], sampling_frequency: float, unit_ids: NDArray, num_segments: int
+) -> NumpySorting:
+    """Return a sorting of a spike vector, also of segments at whose end there are no spikes."""
+    sorting = NumpySorting(spikes, sampling_frequency, unit_ids)
+    for segment in range(sorting.get_num_segments(), num_segments):
+        sorting.add_sorting_segment(SpikeVectorSortingSegment(spikes, segment, unit_ids))
+    return sorting
 
 
 def set_main_channels(analyzer: SortingAnalyzer, main_channel_indices: NDArray) -> None:
@@ -156,7 +171,7 @@ def start_frames_of(analyzer: SortingAnalyzer) -> list[int]:
         start = recording._kwargs.get("start_frame")
         if start:
             total += int(start)
-        recording = recording._kwargs.get("recording") or recording._kwargs.get("parent_recording")
+        recording = _recording_behind(recording)
     if total:
         frames.append(total)
     segment = analyzer.sorting.segments[0]
@@ -172,7 +187,7 @@ def is_joined(analyzer: SortingAnalyzer) -> bool:
     while recording is not None:
         if len(recording._kwargs.get("recording_list") or ()) > 1:
             return True
-        recording = recording._kwargs.get("recording") or recording._kwargs.get("parent_recording")
+        recording = _recording_behind(recording)
     return analyzer.get_num_segments() > 1
 
 
@@ -188,8 +203,80 @@ def lengths_of_parts(analyzer: SortingAnalyzer) -> list[int]:
             return [int(one.get_total_samples()) for one in arguments["recording_list"]]
         if arguments.get("start_frame"):
             return []
-        recording = arguments.get("recording") or arguments.get("parent_recording")
+        recording = _recording_behind(recording)
     return []
+
+
+def _recording_behind(recording: BaseRecording) -> BaseRecording | None:
+    """Return the recording that another one was made from; None where there is none, or several."""
+    arguments = recording._kwargs
+    alone: Sequence[BaseRecording] = arguments.get("recording_list") or ()
+    behind = arguments.get("recording") or arguments.get("parent_recording")
+    return alone[0] if len(alone) == 1 else behind
+
+
+def recording_of_parts(
+    recording: BaseRecording, parts: Sequence[tuple[int, int, int]]
+) -> BaseRecording:
+    """Return parts of the segments of a recording, each as a segment.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    parts : sequence of (int, int, int)
+        Segment, first sample, sample after the last.
+
+    Returns
+    -------
+    BaseRecording
+        With the times that are known: of the recording, or of the one that was concatenated. A part
+        of a recording without times begins at 0.
+    """
+    pieces = []
+    for segment, start, stop in parts:
+        one = recording
+        if recording.get_num_segments() > 1:
+            one = recording.select_segments([segment])
+        pieces.append(_slice_of(one, start, stop))
+    return pieces[0] if len(pieces) == 1 else append_recordings(pieces)
+
+
+def _slice_of(recording: BaseRecording, start: int, stop: int) -> BaseRecording:
+    if start == 0 and stop == recording.get_num_samples():
+        return recording
+    original = _concatenated_one(recording, start, stop)
+    if original is not None:
+        return original
+    times = recording.segments[0].get_times_kwargs()
+    has_times = times["time_vector"] is not None or times["t_start"] is not None
+    part = recording.frame_slice(start, stop)
+    # SpikeInterface gives a slice the start time of its place in the whole; this takes it away
+    return part if has_times else concatenate_recordings([part])
+
+
+def _concatenated_one(recording: BaseRecording, start: int, stop: int) -> BaseRecording | None:
+    """Return the recording that was concatenated at a place, with its own times; None: no such."""
+    arguments, whole = arguments_of(recording), recording
+    while isinstance(whole, ChannelSliceRecording):
+        renamed = arguments.get("renamed_channel_ids")
+        if renamed is not None and list(renamed) != list(arguments["channel_ids"]):
+            return None
+        whole = whole.get_parent()
+        arguments = arguments_of(whole)
+    if not isinstance(whole, ConcatenateSegmentRecording):
+        return None
+    first = 0
+    for one in arguments["recording_list"]:
+        for segment in range(one.get_num_segments()):
+            length = int(one.get_num_samples(segment))
+            if (first, first + length) == (start, stop):
+                if one.get_num_segments() > 1:
+                    one = one.select_segments([segment])
+                found = one.select_channels(recording.channel_ids)
+                recording.copy_metadata(found)
+                return found
+            first += length
+    return None
 
 
 def replace_extension(

@@ -243,3 +243,31 @@ def test_report_with_borders_of_sessions(run, tmp_path):
     assert not (tmp_path / "r.html").exists()
     assert run(*arguments, "30s,50.5s")[0] == 0
     assert "session_3 from 50.5 s" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["binary_folder", "zarr", "phy"])
+def test_split_sessions(run, tmp_path, kind):
+    arguments = ["split-sessions", sic.example_folder(), tmp_path / "out", "--format", kind]
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "give borders=" in err
+    code, _, err = run(*arguments, "--borders", "900s")
+    assert code == 2
+    assert not (tmp_path / "out").exists()
+    arguments += ["--borders", "900000,1515000", "--name", "a", "--name", "b", "--name", "c"]
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "b: 20.5 s, 1341 spikes of 8 units" in out
+    suffix = ".zarr" if kind == "zarr" else ""
+    assert sorted(p.name for p in (tmp_path / "out").iterdir() if p.name[0] != ".") == [
+        f"{name}{suffix}" for name in "abc"
+    ]
+    if kind == "phy":
+        assert sic.read_phy_folder(tmp_path / "out" / "b").num_spikes == 1341
+    else:
+        analyzer = si.load_sorting_analyzer(tmp_path / "out" / f"b{suffix}")
+        assert analyzer.sorting.count_total_num_spikes() == 1341
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "exists" in err

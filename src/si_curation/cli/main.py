@@ -32,6 +32,7 @@ from si_curation.cli.options import GROUP_SETTINGS
 from si_curation.cli.output import echo, warnings_as_lines
 from si_curation.cli.phy import export_phy, restore
 from si_curation.cli.report import report
+from si_curation.cli.sessions import split_sessions
 from si_curation.errors import FolderNotFoundError, SiCurationError
 
 
@@ -139,5 +140,6 @@ for command in (
     metrics,
     report,
     restore,
+    split_sessions,
 ):
     cli.add_command(command)

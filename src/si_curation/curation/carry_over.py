@@ -31,16 +31,20 @@ from si_curation._spikeinterface import (
     loaded_extensions,
     merge_extension,
     put_extension,
+    run_again,
     spike_vector_of,
     split_extension,
 )
+from si_curation.errors import MissingDataError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.cross_correlograms_counts import add_up, recount
 from si_curation.extensions.cross_correlograms_tables import cells_of
 from si_curation.extensions.units_from_templates import (
     COMPONENTS,
     IDENTITY,
+    LOCATIONS,
     MADE_FROM_TEMPLATES,
+    SIMILARITY,
     STD,
     TEMPLATES,
     WhatFollows,
@@ -157,7 +161,7 @@ def carry_over(
     change : UnitChange
         ``change.after`` has no extensions yet.
     kind : {"merge", "split", "remove", "change"}
-        "change": merges, splits and removals in any mixture.
+        "change": merges, splits and removals in any mixture, or a part of the time.
     made_of : mapping
         {id of a new unit: units that it was made of, in the order that was given}.
 
@@ -168,8 +172,10 @@ def carry_over(
     """
     before = loaded_extensions(change.before)
     names = [name for name in extensions_in_order(change.before) if name not in change.left_out]
-    follows = what_follows(change.before, before[_ASSIGNMENT], change.left_out)
-    if change.is_new.any():  # what `template_assignment` makes for itself
+    if change.is_new.any() and _ASSIGNMENT in before:  # what that makes for itself
+        follows = what_follows(change.before, before[_ASSIGNMENT], change.left_out)
+        if change.span is not None:  # features of the same units are cut, not read again
+            follows = follows._replace(features=None)
         names = [n for n in names if not (_is_made(n, follows) and _is_simple(before[n]))]
     if kind == "change":  # the templates of units first: others are computed from them
         names.sort(key=lambda name: name != _ASSIGNMENT)
@@ -206,8 +212,12 @@ def _carry_one(
     made_of: Mapping[Any, Sequence[Any]],
 ) -> None:
     rule = _rule_of(extension)
+    if rule is None and change.span is not None:
+        rule = _rule_in_part(extension)
     if rule is not None:
-        put_extension(change.after, extension, rule(extension, change))
+        made = put_extension(change.after, extension, rule(extension, change))
+        if isinstance(extension, UnitsExtension):
+            made.params = extension.params_after(change)
     elif not change.is_new.any():
         data = data_of_selected_units(extension, change.after.unit_ids)
         put_extension(change.after, extension, {k: _copied(v) for k, v in data.items()})
@@ -283,6 +293,63 @@ def _random_spikes(extension: AnalyzerExtension, change: UnitChange) -> dict[str
     if change.kept is not None:
         chosen = np.flatnonzero(np.isin(change.kept, chosen, assume_unique=True))
     return {"random_spikes_indices": chosen}
+
+
+def _rule_in_part(extension: AnalyzerExtension) -> _Rule:
+    """Return how the data of an extension of SpikeInterface are made in a part of the time.
+
+    Raises
+    ------
+    MissingDataError
+        It is not known how.
+    """
+    found = {
+        "waveforms": _rows_of_random_spikes,
+        COMPONENTS: _rows_of_random_spikes,
+        TEMPLATES: _templates_in_part,
+        SIMILARITY: _from_templates_in_part,
+        LOCATIONS: _from_templates_in_part,
+    }.get(extension.extension_name)
+    if found is None:
+        raise MissingDataError("cannot be cut to a part of the time")
+    return found
+
+
+def _rows_of_random_spikes(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    """Keep what is held of each random spike; models stay those of the whole."""
+    random_spikes = loaded_extensions(change.before)["random_spikes"]
+    chosen = as_array(random_spikes.get_data())
+    keep = change.units_after_of(chosen) >= 0
+    return {
+        key: as_array(value)[keep] if key in ("waveforms", "pca_projection") else _copied(value)
+        for key, value in data_of(extension).items()
+    }
+
+
+def _templates_in_part(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    """Average the waveforms of a part of the time; without them templates stay as they are."""
+    rows = [int(group[0]) for group in change.parents]
+    kept = {key: np.array(as_array(of)[rows]) for key, of in data_of(extension).items()}
+    after = loaded_extensions(change.after)
+    if "waveforms" not in after:
+        return kept
+    with warnings.catch_warnings():  # of units without spikes
+        warnings.simplefilter("ignore")
+        made = put_extension(change.after, extension, {})
+        run_again(made)
+    chosen = as_array(after["random_spikes"].get_data())
+    unit_index = spike_vector_of(change.after.sorting)["unit_index"][chosen]
+    silent = np.bincount(unit_index, minlength=len(rows)) == 0
+    data = {key: np.array(as_array(of)) for key, of in data_of(made).items()}
+    for key, values in data.items():
+        values[silent] = kept[key][silent]
+    return data
+
+
+def _from_templates_in_part(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    made = put_extension(change.after, extension, {})
+    run_again(made)
+    return dict(data_of(made))
 
 
 def _unchanged(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 SpikeInterface's ``merge_units``, ``split_units``, ``select_units`` and ``remove_units`` call four
 different methods of an extension, and `CurationSession.apply` makes any mixture of these changes at
 once. All of them are one thing, a `UnitChange`: which units of before each unit of after has its
-spikes from. An extension says in one method, `UnitsExtension.data_after`, what that does to its
-data.
+spikes from. So is a part of the time (`split_by_session`): every unit is then a part of the one
+with the same id. An extension says in one method, `UnitsExtension.data_after`, what that does to
+its data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +44,7 @@ class UnitChange:
         without spikes has the units that it was made of.
     is_new : array (n_units after,) bool
         Whether the unit is made by a merge or a split. Other units have one parent, which has the
-        same id and the same spikes.
+        same id and the same spikes. All units are new in a part of the time.
     kept : array (n_spikes after,) integer, or None
         Positions in the spike vector of `before`; None: all spikes.
     left_out : frozenset of str
@@ -51,6 +52,9 @@ class UnitChange:
     shares : bool
         Whether what is held of each spike may be shared by both analyzers, where all spikes are
         kept: two copies of it would be most of the memory that a large analyzer takes.
+    span : (int, int) or None
+        The part of the time of `before` that `after` is: its first sample and the one after the
+        last, segments end to end. None: all of it.
     """
 
     before: SortingAnalyzer
@@ -60,6 +64,7 @@ class UnitChange:
     kept: NDArray[np.integer] | None
     left_out: frozenset[str] = frozenset()
     shares: bool = False
+    span: tuple[int, int] | None = None
 
     @cached_property
     def new_unit_ids(self) -> NDArray:
@@ -170,6 +175,26 @@ def change_of_units(
     return UnitChange(before, after, parents, is_new, kept, frozenset(left_out), shares)
 
 
+def change_of_time(
+    before: SortingAnalyzer,
+    after: SortingAnalyzer,
+    kept: NDArray[np.int64],
+    span: tuple[int, int],
+) -> UnitChange:
+    """Return the change that takes a part of the time: units with the same ids and fewer spikes.
+
+    Parameters
+    ----------
+    before, after : SortingAnalyzer
+        Units of `before` that are not in `after` are left out.
+    kept, span
+        As of `UnitChange`.
+    """
+    made_of = {unit_id: [unit_id] for unit_id in after.unit_ids.tolist()}
+    change = change_of_units(before, after, made_of, kept)
+    return replace(change, span=span)
+
+
 def _plain(unit_id: Any) -> Any:
     return unit_id.item() if isinstance(unit_id, np.generic) else unit_id
 
@@ -196,6 +221,10 @@ class UnitsExtension(KeptOnFailure):
             Shares no array with the data of before but what `UnitChange.rows_after` gives.
         """
         raise NotImplementedError
+
+    def params_after(self, change: UnitChange) -> dict[str, Any]:
+        """Return the parameters of this extension for the analyzer after a change."""
+        return dict(self.params)
 
     def spike_data_after(self, change: UnitChange) -> dict[str, NDArray]:
         """Return what is held per spike (``nodepipeline_variables``) after a change."""

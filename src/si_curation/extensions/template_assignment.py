@@ -300,10 +300,30 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     def data_after(self, change: UnitChange) -> dict[str, Any]:
         """Keep the template of every spike, and make what follows for new units from templates."""
         data = {**self.spike_data_after(change), **self._template_data()}
+        if change.span is not None:
+            data["template_info"] = self._info_in(change.span)
         if change.is_new.any():
             counts = _count(change.after, data["spike_template_ids"], len(data["templates"]))
             update_units(change, self, counts)
         return data
+
+    def params_after(self, change: UnitChange) -> dict[str, Any]:
+        """Move the sample of the folder at which the analyzer begins, in a part of the time."""
+        params = super().params_after(change)
+        if change.span is not None and params.get("frame_offset") is not None:
+            params["frame_offset"] += change.span[0]
+        return params
+
+    def _info_in(self, span: tuple[int, int]) -> dict[str, Any]:
+        """Return what is known of the templates for a part of the time."""
+        info = self.info
+        start, stop = span
+        if "frame_offsets" in info:
+            info["frame_offsets"] = [int(one) + start for one in info["frame_offsets"]]
+        elif self.is_from_folder:
+            info["frame_offset"] = self.frame_offset + start
+            info["session_samples"] = [info["frame_offset"], info["frame_offset"] + stop - start]
+        return info
 
     def _select_channels_extension_data(self, channel_ids: Any) -> dict[str, Any]:
         indices = self.sorting_analyzer.channel_ids_to_indices(channel_ids)
@@ -433,6 +453,16 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     def frame_offset(self) -> int:
         """Sample of the folder that is sample 0 of the analyzer."""
         return int(self.info.get("frame_offset", 0))
+
+    @property
+    def session_samples(self) -> tuple[int, int] | None:
+        """The part of the folder's time that the analyzer is, of `split_by_session`.
+
+        First sample of the folder, and the one after the last; None: the folder is that of the
+        whole analyzer.
+        """
+        known = self.info.get("session_samples")
+        return None if known is None else (int(known[0]), int(known[1]))
 
     @property
     def has_sorter_similarity(self) -> bool:

@@ -142,9 +142,14 @@ def update_units(change: UnitChange, assignment: Any, counts: sparse.csr_array) 
     counts : CSR array (n_units after, n_templates)
     """
     before, after = change.before, change.after
+    follows = what_follows(before, assignment, change.left_out)
+    if change.span is not None:  # the same units, on the channels that they have
+        if follows.templates:
+            _update_templates(change, counts, assignment)
+            _update_locations(change, counts, assignment)
+        return
     main = main_channels(counts, assignment.get_template_amplitudes())
     main[change.same_after] = before.get_main_channels()[change.same_before]
-    follows = what_follows(before, assignment, change.left_out)
     components = None
     if follows.channels and before.sparsity is not None:
         components = _read_components(change, follows.features, counts, main)
@@ -197,6 +202,8 @@ def _update_templates(change: UnitChange, counts: sparse.csr_array, assignment: 
     if TEMPLATES not in before:
         return
     average = weighted_mean_templates(counts, assignment.get_templates())
+    if change.span is not None:
+        _keep_of_silent(change, counts, average, before[TEMPLATES].get_data(operator="average"))
     made = {"average": average}
     known = data_of(before[TEMPLATES])
     if STD in known and assignment.source != IDENTITY:  # of new units: by `spike_waveforms`
@@ -246,7 +253,17 @@ def _update_locations(change: UnitChange, counts: sparse.csr_array, assignment: 
         return
     places = planar_locations(change.before)
     made = locations_of_units(counts, assignment.get_template_amplitudes(), places)
+    if change.span is not None:
+        _keep_of_silent(change, counts, made, before[LOCATIONS].get_data())
     put_extension(change.after, before[LOCATIONS], {"unit_locations": made})
+
+
+def _keep_of_silent(
+    change: UnitChange, counts: sparse.csr_array, made: NDArray, known: Any
+) -> None:
+    """Keep what is known of units that have no spikes in a part of the time."""
+    silent = np.flatnonzero(np.diff(counts.indptr) == 0)
+    made[silent] = as_array(known)[[int(change.parents[int(i)][0]) for i in silent]]
 
 
 def _update_metrics(change: UnitChange) -> None:

@@ -31,6 +31,7 @@ from si_curation.phy.file_groups import (
 from si_curation.phy.ops import read_ops
 from si_curation.phy.params import RATE, data_paths_of, is_rate, read_params, sample_rate_of
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
+from si_curation.phy.session import read_session_samples, settings_of_session
 from si_curation.phy.settings import SorterSettings, read_settings
 from si_curation.phy.sorter import SorterIdentity, identify_sorter, samples_before_peak
 from si_curation.phy.tables import UNSORTED, ClusterColumn, read_tables
@@ -104,7 +105,8 @@ class PhyFolder:
     data_paths : tuple of Path
         The raw data files as they resolve from the folder (they may not exist).
     raw_num_samples : int or None
-        Length of the raw data, where the files are there.
+        Length of the raw data, where the files are there; else of the session, where the folder
+        is one of a session.
     findings : tuple of Finding
         What was noticed; no errors, else the folder would not have been read. A file that the
         folder can be read without, and that has a fault, is as if it were not there: a warning.
@@ -327,9 +329,15 @@ def _folder_of_parts(path: Path, parts: FolderParts, findings: Findings) -> PhyF
         settings=parts.settings,
         params=parts.params,
         data_paths=data_paths,
-        raw_num_samples=raw_num_samples(data_paths, parts.params),
+        raw_num_samples=_num_samples(path, raw_num_samples(data_paths, parts.params)),
         findings=tuple(findings),
     )
+
+
+def _num_samples(path: Path, of_raw_files: int | None) -> int | None:
+    """Return the length of the raw data, else that of the session that a folder is."""
+    session = read_session_samples(path, Findings()) if of_raw_files is None else None
+    return of_raw_files if session is None else session[1] - session[0]
 
 
 def _needed(value: T | None) -> T:
@@ -396,6 +404,9 @@ def read_parts(
     with findings.optional("read without the settings of the sorter"):
         ops = read_ops(path, findings)
     settings = read_settings(ops, findings)
+    session = read_session_samples(path, findings)
+    if settings is not None and session is not None and rate is not None:
+        settings = settings_of_session(settings, session, rate)
     findings.check = "channels"
     channels = read_channels(path, params, ops, findings)
     findings.check = "templates"

@@ -12,6 +12,8 @@ from si_curation.checks import is_number
 from si_curation.documents import read_document
 from si_curation.phy.arrays import Findings, one_line
 from si_curation.phy.ops import read_ops
+from si_curation.phy.params import is_rate
+from si_curation.phy.session import read_session_samples, settings_of_session
 from si_curation.phy.settings import SorterDrift, read_settings
 
 _LOG, _PARAMS = "spikeinterface_log.json", "spikeinterface_params.json"
@@ -77,6 +79,11 @@ def read_sorter_run(folder: Path) -> SorterRun:
     """
     findings = Findings()
     settings = read_settings(read_ops(folder, findings), findings)
+    session = read_session_samples(folder, findings)
+    if settings is not None and session is not None:
+        rate = settings.values.get("fs")
+        if rate is not None and is_rate(rate):
+            settings = settings_of_session(settings, session, rate)
     places = [folder, folder.parent] if folder.name == "sorter_output" else [folder]
     log = _first_json(places, _LOG, findings)
     params = _first_json(places, _PARAMS, findings)

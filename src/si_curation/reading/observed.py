@@ -17,6 +17,7 @@ from si_curation.checks import check_arguments, is_number
 from si_curation.documents import parse_document
 from si_curation.errors import ParameterError
 from si_curation.phy.folder import PhyFolder
+from si_curation.reading.sessions import periods_in_span, segments_in_span
 
 #: Unit property, the same for all units: SpikeInterface keeps it through merges and splits.
 OBSERVED_PROPERTY = "observed_periods"
@@ -219,6 +220,28 @@ def note_observed(analyzer: SortingAnalyzer, text: str | None) -> None:
     known = analyzer.sorting.get_property(OBSERVED_PROPERTY)
     if text is not None and known is None:
         _set_text(analyzer, text, save=True)
+
+
+def observed_text_of_part(whole: ObservedPeriods, span: tuple[int, int]) -> str | None:
+    """Return what `OBSERVED_PROPERTY` is for a part of the time, segments end to end.
+
+    Parameters
+    ----------
+    whole : ObservedPeriods
+    span : (int, int)
+        First sample and the one after the last.
+
+    Returns
+    -------
+    str or None
+        "" where all of the part was observed; None where nothing of it was.
+    """
+    found = periods_in_span(whole.periods, whole.segment_samples, span)
+    lengths = [stop - start for _, start, stop in segments_in_span(whole.segment_samples, span)]
+    if not len(found):
+        return None
+    everything = [[i, 0, length] for i, length in enumerate(lengths)]
+    return "" if found.tolist() == everything else json.dumps(found.tolist())
 
 
 def _checked(analyzer: SortingAnalyzer, periods: Any) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from spikeinterface.core import BaseRecording, SortingAnalyzer, load_sorting_analyzer
@@ -63,6 +64,39 @@ def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) ->
     with new_folder(target, make=False) as part, without_provenance_warnings():
         analyzer.save_as(format=format, folder=part)
     return load_sorting_analyzer(target) if recording is None else _reload(target, recording)
+
+
+def save_analyzers(
+    analyzers: Iterable[tuple[str, SortingAnalyzer]], format: str, folder: Path
+) -> dict[str, SortingAnalyzer]:
+    """Save several analyzers into one new folder, which appears with all of them or not at all.
+
+    Parameters
+    ----------
+    analyzers : iterable of (str, SortingAnalyzer)
+        Name and analyzer; one is in memory at a time.
+    format : {"binary_folder", "zarr"}
+    folder : Path
+        Must not exist.
+
+    Returns
+    -------
+    dict
+        {name: the saved analyzer, loaded}
+    """
+    suffix = ".zarr" if format == "zarr" else ""
+    recordings: dict[str, BaseRecording | None] = {}
+    with new_folder(folder) as part, without_provenance_warnings():
+        for name, analyzer in analyzers:
+            recordings[name] = analyzer.recording if analyzer.has_recording() else None
+            analyzer.save_as(format=format, folder=part / f"{name}{suffix}")
+    loaded = {}
+    for name, recording in recordings.items():
+        place = folder / f"{name}{suffix}"
+        loaded[name] = (
+            load_sorting_analyzer(place) if recording is None else _reload(place, recording)
+        )
+    return loaded
 
 
 def _reload(target: Path, recording: BaseRecording) -> SortingAnalyzer:

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from spikeinterface.core import SortingAnalyzer
+from spikeinterface.core import BaseSorting, SortingAnalyzer
 
 from si_curation._spikeinterface import lengths_of_parts, set_annotation
 from si_curation.checks import Checks, check_arguments, is_number, is_whole_number
@@ -19,6 +19,7 @@ from si_curation.documents import parse_document
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
 
 _ANNOTATION = "session_borders"  # of the sorting
+_SESSION = "session"  # of the sorting of one session
 _MAX_SHOWN = 5
 _MAX_NAME_BYTES = 200
 # what the name of a file cannot have, on any system
@@ -201,17 +202,19 @@ def set_session_borders(
     ('baseline', 'drug')
     """
     check_arguments(set_session_borders, locals())
-    if borders is None:
-        set_annotation(sorting_analyzer, _ANNOTATION, None, save)
-        return
-    found = session_borders(sorting_analyzer, borders, unit=unit, names=names)
+    found = None
+    if borders is not None:
+        found = session_borders(sorting_analyzer, borders, unit=unit, names=names)
     keep_borders(sorting_analyzer, found, save=save)
 
 
 def keep_borders(
-    sorting_analyzer: SortingAnalyzer, borders: SessionBorders, *, save: bool = True
+    sorting_analyzer: SortingAnalyzer, borders: SessionBorders | None, *, save: bool = True
 ) -> None:
-    """Annotate the sorting of an analyzer with checked borders."""
+    """Annotate the sorting of an analyzer with checked borders; None takes them away."""
+    if borders is None:
+        set_annotation(sorting_analyzer, _ANNOTATION, None, save)
+        return
     content = {
         "samples": borders.samples.tolist(),
         "names": list(borders.names),
@@ -219,6 +222,56 @@ def keep_borders(
     }
     # text: what formats do with nested annotations differs
     set_annotation(sorting_analyzer, _ANNOTATION, json.dumps(content), save)
+
+
+class SessionOfWhole(NamedTuple):
+    """Which part of a whole an analyzer of one session is, as `split_by_session` keeps it.
+
+    Attributes
+    ----------
+    name : str
+    start, stop : int
+        Its first sample in the whole, and the one after the last, segments end to end.
+    """
+
+    name: str
+    start: int
+    stop: int
+
+
+def session_of_whole(sorting: BaseSorting) -> SessionOfWhole | None:
+    """Return which session of a whole the sorting of an analyzer is; None where it is none."""
+    text = sorting.get_annotation(_SESSION)
+    try:
+        content = parse_document(str(text), f"the annotation {_SESSION} of the sorting")
+        return SessionOfWhole(
+            str(content["name"]), int(content["first_sample"]), int(content["end_sample"])
+        )
+    except (SiCurationError, KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def note_session(sorting: BaseSorting, borders: SessionBorders, index: int) -> None:
+    """Annotate the sorting of one session: which part of the whole it is.
+
+    Parameters
+    ----------
+    sorting : BaseSorting
+        With the annotations of the whole.
+    borders : SessionBorders
+        At which the whole was split.
+    index : int
+        Of the session.
+    """
+    start, stop = (int(one) for one in borders.edges[index : index + 2])
+    before = session_of_whole(sorting)  # the whole may be a session itself
+    first = 0 if before is None else before.start
+    content = {
+        "name": borders.names[index],
+        "first_sample": first + start,
+        "end_sample": first + stop,
+    }
+    sorting.annotate(**{_SESSION: json.dumps(content)})
 
 
 def known_borders(sorting_analyzer: SortingAnalyzer) -> SessionBorders | None:
@@ -249,6 +302,62 @@ def borders_within(borders: SessionBorders, start: int, stop: int) -> SessionBor
         borders.sampling_frequency,
         borders.source,
     )
+
+
+def segments_in_span(
+    segment_samples: NDArray[np.int64], span: tuple[int, int]
+) -> list[tuple[int, int, int]]:
+    """Return the parts of segments that a part of the time has: segment, first sample, stop.
+
+    Parameters
+    ----------
+    segment_samples : array (n_segments,) int64
+        Length of each segment.
+    span : (int, int)
+        First sample and the one after the last, segments end to end.
+
+    Examples
+    --------
+    >>> segments_in_span(np.array([10, 10, 10]), (5, 20))
+    [(0, 5, 10), (1, 0, 10)]
+    """
+    starts = np.cumsum(segment_samples) - segment_samples
+    parts = []
+    for segment, (start, length) in enumerate(zip(starts, segment_samples, strict=True)):
+        low, high = max(span[0] - int(start), 0), min(span[1] - int(start), int(length))
+        if low < high:
+            parts.append((segment, low, high))
+    return parts
+
+
+def periods_in_span(
+    periods: NDArray[np.int64], segment_samples: NDArray[np.int64], span: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Return periods as those of a part of the time, whose segments begin with it.
+
+    Parameters
+    ----------
+    periods : array (n, 3) int64
+        Segment, first sample, sample after the last.
+    segment_samples, span
+        As of `segments_in_span`.
+
+    Returns
+    -------
+    array (n_left, 3) int64
+
+    Examples
+    --------
+    >>> periods_in_span(np.array([[0, 2, 9], [1, 3, 4]]), np.array([10, 10]), (5, 20)).tolist()
+    [[0, 0, 4], [1, 3, 4]]
+    """
+    rows = []
+    for index, (segment, low, high) in enumerate(segments_in_span(segment_samples, span)):
+        own = periods[periods[:, 0] == segment, 1:]
+        cut = np.clip(own, low, high) - low
+        cut = cut[cut[:, 0] < cut[:, 1]]
+        rows.append(np.column_stack([np.full(len(cut), index, dtype=np.int64), cut]))
+    return np.concatenate([np.zeros((0, 3), dtype=np.int64), *rows])
 
 
 def default_names(count: int) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.phy.session import drift_within
 from si_curation.phy.sorter_run import SorterRun, read_sorter_run
 
 
@@ -21,6 +23,18 @@ def sorter_folder_of(sorting_analyzer: SortingAnalyzer) -> Path | None:
 
 
 def sorter_run_of(sorting_analyzer: SortingAnalyzer) -> SorterRun | None:
-    """Return how an analyzer's units were sorted; None where its folder is not known or gone."""
+    """Return how an analyzer's units were sorted; None where its folder is not known or gone.
+
+    Drift is of the time of the analyzer.
+    """
     folder = sorter_folder_of(sorting_analyzer)
-    return read_sorter_run(folder) if folder is not None and folder.is_dir() else None
+    if folder is None or not folder.is_dir():
+        return None
+    run = read_sorter_run(folder)
+    assignment = sorting_analyzer.get_extension("template_assignment")
+    if run.drift is None or assignment is None or not assignment.frame_offset:
+        return run
+    # of a session or a slice, whose times begin at 0
+    start = assignment.frame_offset / sorting_analyzer.sampling_frequency
+    stop = start + sorting_analyzer.get_total_duration()
+    return replace(run, drift=drift_within(run.drift, start, stop))

@@ -75,7 +75,7 @@ def copy_curated(
     """
     findings = Findings()
     params = read_params(source, findings)
-    names = _files_of(source, part)
+    names = files_to_copy(source, part)
     for name in names:
         if name.endswith(".npy"):
             check_whole(source / name, name, findings)
@@ -93,7 +93,7 @@ def copy_curated(
             replaced[PARAMS] = new_params
         for name in names:
             if _is_curated(name) and name not in replaced:
-                _copy(source / name, part / name, link)
+                copy_file(source / name, part / name, link)
         for name, content in replaced.items():
             if content is not None:
                 write_file(part / name, content)
@@ -109,7 +109,7 @@ def _is_curated(name: str) -> bool:
     )
 
 
-def _files_of(source: Path, part: Path) -> list[str]:
+def files_to_copy(source: Path, part: Path) -> list[str]:
     """Return the names of the files to copy, relative to the source, and make their folders.
 
     Raises
@@ -167,7 +167,7 @@ def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> I
     jobs = sorted(jobs, key=lambda job: -job[0].stat().st_size)
 
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        done = [pool.submit(_copy, *job, link) for job in jobs]
+        done = [pool.submit(copy_file, *job, link) for job in jobs]
         try:
             yield
             for future in tqdm(done, desc="export_to_phy", unit="file", disable=not progress_bar):
@@ -177,7 +177,8 @@ def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> I
             raise
 
 
-def _copy(original: Path, copied: Path, link: bool) -> None:
+def copy_file(original: Path, copied: Path, link: bool) -> None:
+    """Copy a file, or link to it; raise where it changes meanwhile."""
     if link and may_be_linked(original.name) and _linked(original, copied):
         return
     before = original.stat()
@@ -243,7 +244,7 @@ def _new_params(
 ) -> bytes | None:
     """Return the new ``params.py``, None where the old one is right in the new place too."""
     if not (source / PARAMS).is_file():
-        return _made_params(source, sampling_frequency)
+        return made_params(source, sampling_frequency)
     entries = data_paths_of(dict(params))
     if copied_raw:
         return _with_paths(params, [copied_raw[path] for path in raw])
@@ -272,7 +273,8 @@ def _with_paths(params: Mapping[str, Any], paths: list[str]) -> bytes:
     return format_params({**params, "dat_path": paths if is_list else paths[0]})
 
 
-def _made_params(source: Path, sampling_frequency: float) -> bytes:
+def made_params(source: Path, sampling_frequency: float) -> bytes:
+    """Return ``params.py`` for a folder that has none."""
     channel_map = open_array(source, "channel_map.npy", Findings())
     values = {
         "dat_path": None,

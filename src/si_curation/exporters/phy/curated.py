@@ -100,6 +100,7 @@ def plan_curation(
     source: Path,
     curation: str = "keep",
     columns: Mapping[str, Mapping[Any, str | None]] | None = None,
+    rows_of_part: FileRows | None = None,
 ) -> CuratedFiles:
     """Return which files of a folder change, and to what; nothing is written.
 
@@ -111,6 +112,9 @@ def plan_curation(
     curation : {"keep", "discard"}
     columns : mapping, optional
         {column: {unit id: text or None}}.
+    rows_of_part : array (n_spikes of `source`,) integer, optional
+        `source` is the folder of one session: the row of each of its spikes in the folder that the
+        analyzer was read from, ascending. Its times begin at 0, and phy's snapshot is of the whole.
 
     Returns
     -------
@@ -129,10 +133,10 @@ def plan_curation(
     if findings.with_severity("error") or spikes is None:
         raise PhyFolderError(source, findings.with_severity("error"))
     table = spike_table(sorting_analyzer)
-    rows = FileRows(sorting_analyzer.get_extension("template_assignment").get_spike_rows())
+    rows, offset = _rows_in_files(sorting_analyzer, rows_of_part)
     num_units = len(sorting_analyzer.unit_ids)
     own_ids = whole_ids(sorting_analyzer.unit_ids)
-    moved = _check_match(sorting_analyzer, source, spikes, table, rows, own_ids)
+    moved = _check_match(sorting_analyzer, source, spikes, (table, rows, offset), own_ids)
     tables, content = ClusterTables(source), read_content(source)
     taken = tables.take_from_snapshot(content["cluster_ids"])
     if curation == "discard":
@@ -163,10 +167,21 @@ def plan_curation(
     plan.content_before = content
     cells = changed_cells(content["cells"], cells_of(tables))
     plan.replaced_cells = [(name, i) for name, i in cells if i in content["cells"].get(name, {})]
-    if plan.files:
+    if plan.files or rows_of_part is not None:
         plan.files.update(tables.files_now(taken))
         plan.files.update(dict.fromkeys(tables.snapshots))
     return plan
+
+
+def _rows_in_files(
+    analyzer: SortingAnalyzer, rows_of_part: FileRows | None
+) -> tuple[FileRows, int]:
+    """Return the row of each spike in a folder, and the sample of it at which the times begin."""
+    assignment = analyzer.get_extension("template_assignment")
+    rows = FileRows(assignment.get_spike_rows())
+    if rows_of_part is None:
+        return rows, assignment.frame_offset
+    return FileRows(np.searchsorted(rows_of_part, rows)), 0
 
 
 def check_source(source: Path) -> None:
@@ -240,13 +255,12 @@ def _check_match(
     analyzer: SortingAnalyzer,
     source: Path,
     spikes: SourceSpikes,
-    table: NDArray[np.int64],
-    rows: FileRows,
+    own: tuple[NDArray[np.int64], FileRows, int],  # table, rows, and sample that is sample 0
     own_ids: NDArray[np.int64],
 ) -> int:
     """Raise unless the spikes are those of the files; count those that changed their cluster."""
-    assignment = analyzer.get_extension("template_assignment")
-    template_ids, offset = assignment.get_spike_template_ids(), assignment.frame_offset
+    template_ids = analyzer.get_extension("template_assignment").get_spike_template_ids()
+    table, rows, offset = own
     if len(rows) != len(table):
         raise ParameterError("template_assignment does not fit the spikes of this analyzer")
     found = compare_with_files(table, template_ids, rows, own_ids, *spikes[:3], offset)

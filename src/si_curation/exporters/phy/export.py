@@ -24,8 +24,10 @@ from si_curation.exporters.phy.curated import (
 )
 from si_curation.exporters.phy.from_analyzer import write_phy_files
 from si_curation.exporters.phy.prepare import prepare_for_phy
+from si_curation.exporters.phy.session_folder import Session, write_session_folder
 from si_curation.exporters.phy.template_features import write_template_features
-from si_curation.files import check_output_folder, new_folder
+from si_curation.files import Content, check_output_folder, new_folder, write_file
+from si_curation.reading.sessions import session_of_whole
 
 
 def export_to_phy(
@@ -130,6 +132,14 @@ def export_to_phy(
     written, so that phy shows its TemplateFeatureView. Spikes of the folder that are not in the
     analyzer get theirs too if they come from ``pc_features.npy``; 0 where a value is not known.
 
+    *Sessions.* An analyzer of `split_by_session` becomes a folder of its session: the rows of its
+    time of every file of spikes, with times from its start; also those of spikes that are not in
+    the analyzer. ``params.py`` names the raw files of the session. Where it is a part of one that
+    goes on after it, which phy cannot be told, none is named: `copy_recording` writes the samples
+    of the session. ``session.json`` tells which part of the whole it is; ``ops.npy`` is of the
+    whole, and is read with that. ``kept_spikes.npy`` and phy's own choice of waveforms, which are
+    of all spikes, are left out.
+
     *Other sorters.* ``templates.npy`` has the templates of `template_assignment`, on the channels
     of their signal; a zero template is added where there is only one, which phy cannot read.
     ``amplitudes.npy`` has the absolute values of the extension "spike_amplitudes" (or the same from
@@ -170,6 +180,22 @@ def export_to_phy(
         return target
     check_apart(target, source)
     check_source(source)
+    session = _session_of(sorting_analyzer)
+    if session is not None:
+        plan_curation(sorting_analyzer, source)  # raises where it is not the folder
+        with new_folder(target, overwrite) as part:
+            rows = write_session_folder(
+                source,
+                part,
+                session,
+                sampling_frequency=sorting_analyzer.sampling_frequency,
+                link=link,
+                copy_recording=copy_recording,
+            )
+            plan = plan_curation(sorting_analyzer, part, curation, texts, rows)
+            _replace(part, plan.files)
+            write_template_features(sorting_analyzer, part, source, rows)
+        return target
     with new_folder(target, overwrite) as part:
         copy_curated(
             source,
@@ -183,6 +209,23 @@ def export_to_phy(
         )
         write_template_features(sorting_analyzer, part, source)
     return target
+
+
+def _session_of(analyzer: SortingAnalyzer) -> Session | None:
+    """Return the session that an analyzer is, None where it is no part of the folder's time."""
+    span = analyzer.get_extension("template_assignment").session_samples
+    if span is None:
+        return None
+    known = session_of_whole(analyzer.sorting)
+    return Session("" if known is None else known.name, *span)
+
+
+def _replace(folder: Path, files: Mapping[str, Content | None]) -> None:
+    """Replace files of a folder that is being written."""
+    for name, content in files.items():
+        (folder / name).unlink(missing_ok=True)
+        if content is not None:
+            write_file(folder / name, content)
 
 
 def _advice(analyzer: SortingAnalyzer, missing: list[str]) -> str:

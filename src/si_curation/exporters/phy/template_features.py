@@ -14,6 +14,7 @@ from si_curation.files import new_array_file, write_file
 from si_curation.kernels.parallel import blocks
 from si_curation.phy.feature_files import open_spike_templates
 from si_curation.reading.template_projections import projections_from_pc_features
+from si_curation.variables import FileRows
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,10 @@ _ROWS_PER_BLOCK = 1 << 17
 
 
 def write_template_features(
-    sorting_analyzer: SortingAnalyzer, folder: Path, source: Path | None
+    sorting_analyzer: SortingAnalyzer,
+    folder: Path,
+    source: Path | None,
+    rows_of_part: FileRows | None = None,
 ) -> bool:
     """Write ``template_features.npy`` and ``template_feature_ind.npy`` if the analyzer has them.
 
@@ -39,6 +43,8 @@ def write_template_features(
         Where to write.
     source : Path or None
         The folder that the analyzer was read from.
+    rows_of_part : array (n,) integer, optional
+        The folder that is written has these rows of the source alone, ascending.
 
     Returns
     -------
@@ -52,7 +58,10 @@ def write_template_features(
     assignment = sorting_analyzer.get_extension("template_assignment")
     values = extension.projections
     rows = np.arange(len(values)) if source is None else assignment.get_spike_rows()
-    num_rows = len(values) if source is None else open_spike_templates(source).size
+    if rows_of_part is not None:
+        rows, num_rows = np.searchsorted(rows_of_part, rows), rows_of_part.size
+    else:
+        num_rows = len(values) if source is None else open_spike_templates(source).size
     if num_rows < 2:
         logger.info("%s is left out: phylib cannot read it for one spike", FILE)
         return False
@@ -64,12 +73,19 @@ def write_template_features(
         for piece in blocks(len(values), _ROWS_PER_BLOCK):
             out[rows[piece], : index.shape[1]] = np.nan_to_num(values[piece])
         if source is not None and len(values) < num_rows:
-            _project_others(extension, assignment, rows, out[:, : index.shape[1]])
+            written = out[:, : index.shape[1]]
+            _project_others(extension, assignment, rows, written, rows_of_part)
     write_file(folder / INDEX_FILE, table)
     return True
 
 
-def _project_others(extension: Any, assignment: Any, rows: NDArray, out: NDArray) -> None:
+def _project_others(
+    extension: Any,
+    assignment: Any,
+    rows: NDArray,
+    out: NDArray,
+    rows_of_part: FileRows | None,
+) -> None:
     """Project the spikes of the folder that are not in the analyzer, where that can be done."""
     is_known = np.zeros(len(out), dtype=bool)
     is_known[rows] = True
@@ -80,10 +96,11 @@ def _project_others(extension: Any, assignment: Any, rows: NDArray, out: NDArray
         )
         return
     whole = assignment.get_spikes_of_folder()
-    template_ids = open_spike_templates(whole.folder)[others].astype(np.int32)
+    in_source = others if rows_of_part is None else rows_of_part[others]
+    template_ids = open_spike_templates(whole.folder)[in_source].astype(np.int32)
     found = projections_from_pc_features(
         assignment.get_feature_files(),
-        whole.replace_spikes(others, template_ids),
+        whole.replace_spikes(in_source, template_ids),
         assignment.get_template_similarity(),
         extension.params["num_templates"],
         extension.params["feature_channels"],

@@ -39,7 +39,13 @@ from si_curation.quality.metrics.table import (
     to_long_frame,
     unpack,
 )
-from si_curation.quality.metrics.windows import PeriodsByUnit, normalise_periods, windows_of
+from si_curation.quality.metrics.windows import (
+    PeriodsByUnit,
+    normalise_periods,
+    segment_samples_of,
+    windows_of,
+)
+from si_curation.reading.sessions import periods_in_span
 
 
 class CurationMetrics(UnitsExtension, BaseMetricExtension):
@@ -198,6 +204,8 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
 
     def data_after(self, change: UnitChange) -> dict[str, Any]:
         """Keep the rows of units that did not change, and compute those whose inputs did."""
+        if change.span is not None:
+            return self._data_in_part(change)
         found, windows = unpack(self.data)
         periods = self._periods
         if not change.is_new.any():
@@ -217,6 +225,22 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
                 inside = put_units(inside, again.values, np.flatnonzero(change.is_new))
             windows = windows._replace(values=inside)
         return pack(whole, windows, {"periods": periods})
+
+    def _data_in_part(self, change: UnitChange) -> dict[str, Any]:
+        """Compute everything for a part of the time: rates and presence are of it alone."""
+        after = change.after
+        periods = _periods_in_part(self._periods, change)
+        params = self.params["metric_params"]
+        found = compute_metrics(after, after.unit_ids, params, periods)
+        found = order_columns(found, columns_of(self.params["metric_names"]))
+        return pack(found, self._windows(after, after.unit_ids, periods), {"periods": periods})
+
+    def params_after(self, change: UnitChange) -> dict[str, Any]:
+        """Cut the periods to a part of the time."""
+        params = super().params_after(change)
+        if change.span is not None:
+            params["periods"] = _periods_in_part(params["periods"], change)
+        return params
 
     @property
     def hangs_on_neighbours(self) -> bool:
@@ -295,6 +319,17 @@ def _periods_after(periods: PeriodsByUnit | None, change: UnitChange) -> Periods
         for unit_id, parents in zip(change.after.unit_ids, change.parents, strict=True)
     }
     return normalise_periods(change.after, out)
+
+
+def _periods_in_part(periods: PeriodsByUnit | None, change: UnitChange) -> PeriodsByUnit | None:
+    """Return the periods of units in a part of the time, from its start."""
+    if periods is None or change.span is None:
+        return periods
+    samples = segment_samples_of(change.before)
+    rows = {name: np.array(of, dtype=np.int64).reshape(-1, 3) for name, of in periods.items()}
+    cut = {name: periods_in_span(of, samples, change.span).tolist() for name, of in rows.items()}
+    names = set(map(str, change.after.unit_ids))
+    return normalise_periods(change.after, {n: of for n, of in cut.items() if n in names})
 
 
 def compute_metrics_in_windows(
