@@ -72,6 +72,7 @@ NOT_CALLED = {
     "Finding",
     "MergeSuggestions",
     "ObservedPeriods",
+    "SessionBorders",
     "PhyFolder",
     "RuleSet",
     "SimulatedFolder",
@@ -142,6 +143,7 @@ def needed(analyzer, tmp_path):
         "effect": effect,
         "metrics": table,
         "periods": None,
+        "borders": [40.0],
         "table": {"note": {}},
         "nwbfile": NWBFile("session", "identifier", datetime(2026, 1, 1, tzinfo=timezone.utc)),
         "result": sic.effect_vs_quality(effect, table, num_bootstraps=20, num_permutations=19),
@@ -218,7 +220,7 @@ def test_only_our_errors(name, needed, tmp_path, monkeypatch):
     quiet = (
         {"progress_bar": False} if "progress_bar" in inspect.signature(function).parameters else {}
     )
-    if name == "set_observed_periods" or name == "attach_kilosort_folder":
+    if name in ("set_observed_periods", "set_session_borders", "attach_kilosort_folder"):
         needed["sorting_analyzer"] = needed["sorting_analyzer"].copy()
     faults = {
         text: fault
