@@ -16,7 +16,7 @@ from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.spikes.amplitude_scale import projected_amplitudes, sorter_amplitudes
 from si_curation.spikes.background import background_spikes
-from si_curation.spikes.features import get_spike_features
+from si_curation.spikes.features import COMPONENTS, feature_source, get_spike_features
 from si_curation.variables import ChannelIndex, UnitIndices
 
 Kind = Literal["projection", "template", "template_feature", "feature", "raw"]
@@ -69,7 +69,8 @@ def get_spike_amplitudes(
         ``"template_feature"``: the projection onto the most frequent template of the first unit
         (extension `template_features`), 0 where a spike has none.
         ``"feature"``: the principal component `component` on the best channel of the first unit,
-        or on `channel_id` (`get_spike_features`); 0 where a spike has none.
+        or on `channel_id` (`get_spike_features`); 0 where a spike has none, NaN for those that are
+        not of "random_spikes" where the features are SpikeInterface's "principal_components".
         ``"raw"``: peak-to-peak of the trace around the spike on that channel, over as many samples
         as a template has, in the units of the recording's traces; high-pass filtered as in phy
         (Butterworth, order 3, 150 Hz, forward and backward over each snippet) unless the recording
@@ -92,8 +93,8 @@ def get_spike_amplitudes(
     ------
     UnknownIdError
     MissingDataError
-        What that kind needs is not there: ``amplitudes.npy``, ``pc_features.npy``, the extension
-        `template_features`, or a recording.
+        What that kind needs is not there: ``amplitudes.npy``, ``pc_features.npy`` or
+        "principal_components", the extension `template_features`, or a recording.
     ParameterError
 
     Notes
@@ -208,10 +209,13 @@ def _template_feature_amplitudes(
 def _feature_amplitudes(
     analyzer: SortingAnalyzer, spikes: NDArray[np.int64], channel: int, component: int
 ) -> NDArray[np.floating]:
+    source = feature_source(analyzer)
     values = get_spike_features(analyzer, spikes, [channel])[:, 0]
     checks = Checks()
     checks.whole_number("component", component, at_least=0, at_most=values.shape[1] - 1)
     checks.finish()
+    if source.name == COMPONENTS:
+        return values[:, component]
     return np.nan_to_num(values[:, component])  # phy sets what is not stored to 0
 
 

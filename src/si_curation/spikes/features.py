@@ -1,11 +1,16 @@
-"""`get_spike_features`: the sorter's principal components of any spikes, on any channels."""
+"""`get_spike_features`: the principal components of any spikes, on any channels."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
+from spikeinterface.core.core_tools import slice_rows
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, check_arguments, indices_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.template_assignment import (
@@ -17,6 +22,76 @@ from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.reading.features import FeatureChannels
 
 _SPIKES_PER_BLOCK = 1 << 15
+COMPONENTS: Final = "principal_components"
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSource:
+    """Where the principal components of the spikes of an analyzer are.
+
+    Attributes
+    ----------
+    name : {"pc_features", "principal_components"}
+        The sorter's file, or SpikeInterface's extension.
+    assignment : TemplateAssignment or None
+        For the file.
+    extension : AnalyzerExtension or None
+        For the extension.
+    """
+
+    name: Literal["pc_features", "principal_components"]
+    assignment: TemplateAssignment | None
+    extension: Any
+
+    @property
+    def is_by_channel(self) -> bool:
+        """Whether there are components of each channel, and not of all channels together."""
+        return self.extension is None or len(self.extension.get_data().shape) == 3
+
+    def held(self, analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some spikes that can have components: the extension has random ones."""
+        if self.extension is None:
+            return spikes
+        chosen = np.asarray(analyzer.get_extension("random_spikes").get_data())
+        return spikes[np.isin(spikes, chosen)]
+
+    def together(self, analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return components of all channels together (n, n_pcs); NaN for spikes without."""
+        places, there = _places(analyzer, spikes)
+        data = self.extension.get_data()
+        out = np.full((spikes.size, *data.shape[1:]), np.nan, dtype=np.float32)
+        out[there] = slice_rows(data, places[there])
+        return out
+
+
+def feature_source(sorting_analyzer: SortingAnalyzer) -> FeatureSource:
+    """Return where the principal components of spikes are: in the folder, else SpikeInterface's.
+
+    Raises
+    ------
+    MissingDataError
+        There are none.
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or is not what it was.
+    """
+    assignment = assignment_of_named_folder(sorting_analyzer)
+    fault: MissingDataError | None = None
+    if assignment is not None and assignment.is_from_folder:
+        try:
+            _ = assignment.get_feature_files().components
+            return FeatureSource("pc_features", assignment, None)
+        except MissingDataError as found:
+            fault = found
+    extension = sorting_analyzer.get_extension(COMPONENTS)
+    if extension is not None and sorting_analyzer.has_extension("random_spikes"):
+        return FeatureSource(COMPONENTS, None, extension)
+    if fault is not None:
+        raise fault
+    raise MissingDataError(
+        "this analyzer was not read from a Kilosort folder, and only those have pc_features; "
+        "those of SpikeInterface (its extension 'principal_components') are computed from a "
+        "recording by prepare_for_phy(analyzer), which deletes no other extension"
+    )
 
 
 def get_spike_features(
@@ -29,11 +104,13 @@ def get_spike_features(
 
     They are read from the sorter's ``pc_features.npy``, which stays on disk. A spike's features are
     stored on the channels of its template, so that merged and split units need nothing special.
+    Without such a file they are those of SpikeInterface's extension "principal_components", by
+    channel, which has them of the spikes of "random_spikes".
 
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        Read with `read_kilosort_as_analyzer`, curated since or not.
+        Of a Kilosort folder, curated since or not; or with "principal_components".
     spike_indices : array (n,) integer
         Positions in ``spike_vector_of(sorting)``.
     channel_indices : array (m,) integer
@@ -41,19 +118,21 @@ def get_spike_features(
     feature_channels : {"file", "repaired"}
         "file": on the channels that ``pc_feature_ind.npy`` lists, as phy. "repaired": where
         Kilosort 4 listed the wrong ones, on those that the features were taken on (see
-        `template_features`).
+        `template_features`). Of the sorter's file only.
 
     Returns
     -------
     array (n, m, n_pcs) float32
         0 on channels on which nothing is stored for the spike's template. Where the file holds only
         some of the spikes (``pc_feature_spike_ids.npy``), NaN for the others on the channels of
-        their template.
+        their template. With "principal_components": 0 on channels that are not of the spike's unit,
+        and NaN for spikes that are not of "random_spikes".
 
     Raises
     ------
     MissingDataError
-        The folder has no ``pc_features.npy``, or the analyzer was not read from a folder.
+        There is neither ``pc_features.npy`` nor the extension "principal_components", or that is
+        not by channel (``mode="concatenated"``).
     FolderNotFoundError, PhyFolderError
         The folder is gone, or is not what it was.
     ParameterError
@@ -72,14 +151,8 @@ def get_spike_features(
     (3, 2, 6)
     """
     check_arguments(get_spike_features, locals())
-    assignment = assignment_of_named_folder(sorting_analyzer)
-    if assignment is None or not assignment.is_from_folder:
-        raise MissingDataError(
-            "this analyzer was not read from a Kilosort folder, and only those have pc_features; "
-            "those of SpikeInterface (its extension 'principal_components') are computed from a "
-            "recording by prepare_for_phy(analyzer), which deletes no other extension"
-        )
-    num_spikes = assignment.get_spike_template_ids().size
+    source = feature_source(sorting_analyzer)
+    num_spikes = spike_vector_of(sorting_analyzer.sorting).size
     spikes_asked = indices_of(spike_indices, num_spikes, "spike_indices")
     channels = indices_of(channel_indices, sorting_analyzer.get_num_channels(), "channel_indices")
     if np.unique(channels).size != channels.size:
@@ -87,7 +160,47 @@ def get_spike_features(
     checks = Checks()
     checks.choice("feature_channels", feature_channels, ("file", "repaired"))
     checks.finish()
-    return _read(assignment, spikes_asked, channels, feature_channels)
+    if source.assignment is None:
+        return _read_extension(sorting_analyzer, source, spikes_asked, channels)
+    return _read(source.assignment, spikes_asked, channels, feature_channels)
+
+
+def _places(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the row of each spike in what is of random spikes, and whether there is one."""
+    chosen = np.asarray(analyzer.get_extension("random_spikes").get_data(), dtype=np.int64)
+    order = np.argsort(chosen, kind="stable")
+    places = np.searchsorted(chosen, spikes, sorter=order)
+    places = np.append(order, 0)[places]
+    return places, np.append(chosen, -1)[places] == spikes
+
+
+def _read_extension(
+    analyzer: SortingAnalyzer,
+    source: FeatureSource,
+    asked: NDArray[np.int64],
+    channels: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    if not source.is_by_channel:
+        raise MissingDataError(
+            "the extension 'principal_components' is of all channels together "
+            "(mode='concatenated'), and has nothing of single channels; compute it with "
+            "mode='by_channel_local' or 'by_channel_global'"
+        )
+    values = source.together(analyzer, asked)  # (n, n_pcs, n_local)
+    if analyzer.sparsity is None:
+        return np.ascontiguousarray(values[:, :, channels].transpose(0, 2, 1))
+    out = np.zeros((asked.size, channels.size, values.shape[1]), dtype=np.float32)
+    out[np.isnan(values).all(axis=(1, 2))] = np.nan
+    units = spike_vector_of(analyzer.sorting)["unit_index"][asked]
+    for unit in np.unique(units):
+        mask = np.asarray(analyzer.sparsity.mask)[unit]
+        its = np.flatnonzero(mask[channels])
+        column = np.cumsum(mask)[channels[its]] - 1
+        rows = np.flatnonzero(units == unit)
+        out[np.ix_(rows, its)] = values[rows][:, :, column].transpose(0, 2, 1)
+    return out
 
 
 def _read(

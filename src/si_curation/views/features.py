@@ -14,7 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import channel_index_of, check_arguments, is_whole_number
 from si_curation.errors import MissingDataError, ParameterError
-from si_curation.spikes.features import get_spike_features
+from si_curation.spikes.features import FeatureSource, feature_source, get_spike_features
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,
@@ -38,6 +38,11 @@ from si_curation.views.widget import FigureWidget
 
 _BINS = (120, 120)
 _NUM_CHANNELS = 2
+#: What figures say of features that are not the sorter's.
+_SOURCES = {
+    "pc_features": "",
+    "principal_components": "SpikeInterface's principal components, of random spikes",
+}
 
 
 class _Cloud(NamedTuple):
@@ -60,13 +65,17 @@ class FeaturesWidget(FigureWidget):
     whose template has nothing stored on a channel lies at 0 there, as in phy. (phy also shows 0
     for all spikes of a unit on a channel that is not among its own best.)
 
+    Without ``pc_features.npy`` they are those of SpikeInterface's extension "principal_components",
+    and of its "random_spikes" alone, which the figure says. Where that is of all channels together
+    (``mode="concatenated"``) the dimensions are its components.
+
     Grey in the background are spikes of all other units that have one of the channels among their
     best (phy: regularly spaced spikes of the whole recording, most of which lie at 0 here).
 
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        Read from a Kilosort folder with ``pc_features.npy``.
+        Of a Kilosort folder with ``pc_features.npy``, or with "principal_components".
     unit_ids : sequence
         One or more units; a tuple of unit ids is drawn as if merged.
     channel_ids : sequence of channel ids, optional
@@ -92,8 +101,8 @@ class FeaturesWidget(FigureWidget):
     Raises
     ------
     MissingDataError
-        The folder has no ``pc_features.npy``, or the analyzer was not read from one, or no unit
-        has spikes and no channels are given.
+        There is neither ``pc_features.npy`` nor "principal_components", or no unit has spikes and
+        no channels are given.
     UnknownIdError, ParameterError
 
     Notes
@@ -129,12 +138,13 @@ class FeaturesWidget(FigureWidget):
         if not units:
             raise ParameterError("unit_ids is empty, expected one unit or more")
         ranking = ChannelRanking(sorting_analyzer)
-        channels = feature_channels(sorting_analyzer, units, channel_ids, ranking)
+        source = feature_source(sorting_analyzer)
+        channels = _channels(sorting_analyzer, source, units, channel_ids, ranking)
         components = _checked_components(components)
 
         def cloud(title: str, color: Any, spikes: NDArray, most: int | None) -> _Cloud:
-            chosen = sample_spikes(spikes, most, seed)
-            values = get_spike_features(sorting_analyzer, chosen, channels)
+            chosen = sample_spikes(source.held(sorting_analyzer, spikes), most, seed)
+            values = _read(sorting_analyzer, source, chosen, channels)
             if max(components) >= values.shape[2]:
                 raise ParameterError(
                     f"components has {max(components)}, expected 0 to {values.shape[2] - 1}"
@@ -152,12 +162,13 @@ class FeaturesWidget(FigureWidget):
             )
             for unit in units
         ]
-        behind = ranking.background(units, np.array(channels))[
-            : None if num_background_spikes else 0
-        ]
+        best = (
+            feature_channels(sorting_analyzer, units, None, ranking) if -1 in channels else channels
+        )
+        behind = ranking.background(units, np.array(best))[: None if num_background_spikes else 0]
         background = cloud("other units", BACKGROUND_COLOR, behind, num_background_spikes)
         names = [
-            f"channel {sorting_analyzer.channel_ids[channel]}, PC {component + 1}"
+            f"{_name_of(sorting_analyzer, channel)}, PC {component + 1}"
             for component in components
             for channel in channels
         ]
@@ -167,6 +178,7 @@ class FeaturesWidget(FigureWidget):
                 "names": names,
                 "duration_s": float(segment_starts_s(sorting_analyzer)[-1]),
                 "max_points": max_points,
+                "source": source.name,
             },
             **figure_arguments,
         )
@@ -214,15 +226,24 @@ class FeaturesWidget(FigureWidget):
                     num_bins=_BINS,
                 )
                 drawn.set_zorder(1.0 + 0.01 * k)
-            _label(panel, names, i, j)
+            _label(panel, names, i, j, data["source"])
         if self._corner is not None:
             handles = [
                 Line2D([], [], linestyle="none", marker="o", markersize=4, color=color, label=text)
                 for color, text in legend
             ]
-            self._corner.legend(handles=handles, loc="lower left", fontsize=7.5, frameon=False)
+            self._corner.legend(
+                handles=handles,
+                loc="lower left",
+                fontsize=7.5,
+                frameon=False,
+                title=_SOURCES[data["source"]].replace(", ", ",\n") or None,
+                title_fontsize=7.5,
+                alignment="left",
+            )
         else:
-            title_panel(axes[0], "", "\n".join(text for _, text in legend))
+            above = [_SOURCES[data["source"]], *(text for _, text in legend)]
+            title_panel(axes[0], "", "\n".join(filter(None, above)))
 
 
 plot_features = FeaturesWidget
@@ -257,6 +278,36 @@ def feature_channels(
     return (common + [channel for channel in best[0] if channel not in common])[:_NUM_CHANNELS]
 
 
+def _channels(
+    analyzer: SortingAnalyzer,
+    source: FeatureSource,
+    units: list[DrawnUnit],
+    channel_ids: Sequence[Any] | None,
+    ranking: ChannelRanking,
+) -> list[int]:
+    """Return the channels that are drawn; [-1] where components are of all channels together."""
+    if source.is_by_channel:
+        return feature_channels(analyzer, units, channel_ids, ranking)
+    if channel_ids is not None:
+        raise ParameterError(
+            f"channel_ids is {channel_ids!r}, expected None: the extension 'principal_components' "
+            "is of all channels together (mode='concatenated')"
+        )
+    return [-1]
+
+
+def _read(
+    analyzer: SortingAnalyzer, source: FeatureSource, spikes: NDArray, channels: list[int]
+) -> NDArray[np.float32]:
+    if source.is_by_channel:
+        return get_spike_features(analyzer, spikes, channels)
+    return source.together(analyzer, spikes)[:, None]
+
+
+def _name_of(analyzer: SortingAnalyzer, channel: int) -> str:
+    return "all channels" if channel < 0 else f"channel {analyzer.channel_ids[channel]}"
+
+
 def _checked_components(components: Sequence[int]) -> list[int]:
     checked = list(components)
     whole = all(map(is_whole_number, checked))
@@ -277,10 +328,11 @@ def _describe_cloud(one: _Cloud, num_outside: int, max_points: int) -> str:
     return f"{one.title}: {text}"
 
 
-def _label(panel: Axes, names: list[str], row: int, column: int) -> None:
+def _label(panel: Axes, names: list[str], row: int, column: int, source: str) -> None:
     tidy(panel)
     if row == column:
-        label_axes(panel, "time (s)", f"{names[row]}\n({ARBITRARY_UNITS})")
+        units = ARBITRARY_UNITS if source == "pc_features" else source
+        label_axes(panel, "time (s)", f"{names[row]}\n({units})")
         return
     panel.tick_params(labelleft=False)
     if column == row + 1:

@@ -16,6 +16,7 @@ from si_curation.errors import (
     ParameterError,
     PhyFolderError,
 )
+from si_curation.spikes.features import feature_source
 from si_curation.views.features import feature_channels, plot_features
 from si_curation.views.references import ChannelRanking
 from si_curation.views.style import QUIET, label_axes, write_note
@@ -132,6 +133,15 @@ def add_features(
     shown = places[:1] if sorting_analyzer.get_num_channels() == 1 else places
 
     def draw(**where: Any) -> Any:
+        if not feature_source(sorting_analyzer).is_by_channel:
+            components = (0, 1) if len(shown) > 1 else (0,)
+            return plot_features(
+                sorting_analyzer,
+                unit_ids,
+                components=components,
+                unit_colors=unit_colors,
+                **where,
+            )
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         channels = feature_channels(sorting_analyzer, units, None, ChannelRanking(sorting_analyzer))
         if len(channels) == 1 and len(shown) > 1:
@@ -153,8 +163,9 @@ def add_features(
     panels[1].tick_params(labelleft=True)
     first, second = (panels[i].get_ylabel().split("\n")[0] for i in (0, 2))
     label_axes(panels[1], second, first)
+    what = "component" if first.startswith("all channels") else "channel"
     for panel, name in ((panels[0], "first"), (panels[2], "second")):
-        panel.set_ylabel(f"{name} channel", fontsize=8)
+        panel.set_ylabel(f"{name} {what}", fontsize=8)
     return f"Features (arbitrary units): {legend}."
 
 
