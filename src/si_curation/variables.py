@@ -54,8 +54,9 @@ class Variable:
     meaning : str
         What it is.
     unit : str
-        "count", "Hz", "ms", "s", "um", "percent"; "1" for ratios, probabilities and scores;
-        "amplitude" for the unit of the analyzer's amplitudes; "" for names, ids and flags.
+        "count", "Hz", "ms", "s", "um", "uV/s", "um/ms", "1/um", "percent"; "1" for ratios,
+        probabilities and scores; "amplitude" for the unit of the analyzer's amplitudes; "" for
+        names, ids and flags.
     dtype : str
         "float64", "int64", "bool", "str"; pandas' "Int64" and "boolean", which can be missing; "id"
         for what has the dtype of the ids of units or channels; "tuple".
@@ -102,7 +103,7 @@ class Variable:
         return text
 
 
-_UNIT_TEXTS = {"um": "µm"}
+_UNIT_TEXTS = {"um": "µm", "uV/s": "µV/s", "um/ms": "µm/ms", "1/um": "1/µm"}
 _MISSING = {"float64": "NaN", "Int64": "NA", "boolean": "NA"}
 
 
@@ -309,6 +310,26 @@ _METRIC_REASONS = (
         "{num_spikes} spikes in all, fewer than n_neighbors={n_neighbors} others",
     ),
     ("no_neighbour_searched", "no spike of its neighbours is among max_spikes={max_spikes}"),
+    # shape of the template; `channel` etc. are of SpikeInterface's template_metrics
+    ("shape_no_peak", "no peak {where} the trough"),
+    ("shape_no_trough", "no trough of enough prominence"),
+    ("shape_no_half", "the template does not reach half of its {extremum} on both sides"),
+    ("shape_no_return", "the template does not come back to 0 after its trough"),
+    ("shape_not_in_uv", "the template is not in µV: the gain is not known, or it is whitened"),
+    (
+        "shape_no_decay_fit",
+        "amplitudes over distance have no fit: too few channels, or it explains too little",
+    ),
+    ("shape_no_velocity_fit", "too few channels above or below the main channel, or a poor fit"),
+    (
+        "shape_velocity_truncated",
+        "the sorter's components and few channels make velocities wrong by 36 to 75 %; compute "
+        "templates from a recording",
+    ),
+    ("shape_whitened", "the template is whitened, which changes its amplitudes over distance"),
+    ("shape_padded", "the sorter filled the first {duration_ms:.2g} ms of its templates with 0"),
+    ("shape_failed", "SpikeInterface has no value"),
+    ("no_channel_noise", "no template with {num_spikes} spikes has features on the main channel"),
     # in analyzers that version 0.1.0 saved, which had texts alone
     ("saved_text", "{text}"),
 )
@@ -682,6 +703,156 @@ ISOLATION = Table(
     ],
 )
 
+_SI_SHAPE = f"{_SI}, template_metrics"
+
+
+def _shape(name: str, meaning: str, unit: str, bias: str) -> Variable:
+    text = f"{meaning}; {bias}" if bias else meaning
+    return Variable(name, text, unit, source=_SI_SHAPE)
+
+
+#: Bias: the sorter's templates beside means of filtered traces (docs/howto/waveform_shapes.md).
+SHAPE = Table(
+    "shape",
+    "a unit: shape of its template on the main channel, and over the channels",
+    [
+        _shape(
+            "peak_to_trough_duration",
+            "from the trough to the largest peak after it",
+            "s",
+            "from the sorter's templates within 27 µs (median)",
+        ),
+        _shape(
+            "trough_half_width",
+            "width of the trough at half its depth",
+            "s",
+            "from the sorter's templates 13 µs too narrow",
+        ),
+        _shape(
+            "peak_half_width",
+            "width of the largest peak at half its height",
+            "s",
+            "from the sorter's templates 30 µs too wide",
+        ),
+        _shape(
+            "repolarization_slope",
+            "slope from the trough to 0",
+            "uV/s",
+            "from the sorter's templates 4 % too steep",
+        ),
+        _shape(
+            "recovery_slope",
+            "slope in the 0.7 ms after the peak that follows the trough",
+            "uV/s",
+            "from the sorter's templates within 5 % (median)",
+        ),
+        _shape("num_positive_peaks", "number of peaks", "count", ""),
+        _shape("num_negative_peaks", "number of troughs", "count", ""),
+        _shape(
+            "main_to_next_extremum_duration",
+            "from the largest extremum to the next one",
+            "s",
+            "from the sorter's templates within 27 µs (median)",
+        ),
+        _shape(
+            "peak_before_to_trough_ratio",
+            "height of the peak before the trough over the depth of the trough",
+            "1",
+            "from the sorter's templates 0.012 too large",
+        ),
+        _shape(
+            "peak_after_to_trough_ratio",
+            "height of the peak after the trough over the depth of the trough",
+            "1",
+            "from the sorter's templates 6 % too small",
+        ),
+        _shape(
+            "peak_before_to_peak_after_ratio",
+            "height of the peak before the trough over that of the one after it",
+            "1",
+            "from the sorter's templates 25 % too large",
+        ),
+        _shape(
+            "main_peak_to_trough_ratio",
+            "height of the larger of both peaks over the depth of the trough",
+            "1",
+            "from the sorter's templates 6 % too small",
+        ),
+        _shape(
+            "trough_width",
+            "width of the trough at half its prominence",
+            "s",
+            "from the sorter's templates 10 µs too narrow",
+        ),
+        _shape(
+            "peak_before_width",
+            "width of the peak before the trough at half its prominence",
+            "s",
+            "",
+        ),
+        _shape(
+            "peak_after_width",
+            "width of the peak after the trough at half its prominence",
+            "s",
+            "from the sorter's templates unreliable (rank correlation 0.58)",
+        ),
+        _shape(
+            "waveform_baseline_flatness",
+            "largest deviation in the first 0.5 ms over that of the whole template",
+            "1",
+            "the sorter's templates begin so late that the spike is in it: larger by 0.04 and not "
+            "comparable",
+        ),
+        _shape(
+            "velocity_above",
+            "velocity of the trough along the channels above the main channel",
+            "um/ms",
+            "means of traces only",
+        ),
+        _shape(
+            "velocity_below",
+            "velocity of the trough along the channels below the main channel",
+            "um/ms",
+            "means of traces only",
+        ),
+        _shape(
+            "exp_decay",
+            "rate of the exponential decay of the amplitude over distance",
+            "1/um",
+            "from the sorter's templates within 5 % on the same channels; on more channels it is "
+            "larger",
+        ),
+        _shape(
+            "spread",
+            "extent along the probe of the channels with at least 20 % of the amplitude",
+            "um",
+            "at most the extent of the channels of the unit",
+        ),
+    ],
+)
+
+NOISE = Table(
+    "noise",
+    "a unit: noise as the sorter's features have it",
+    [
+        Variable(
+            "noise_from_features",
+            "noise of the main channel, from what the template leaves of the features of spikes; "
+            "in the unit of the templates. 5 to 10 % higher than noise_levels of the filtered "
+            "traces, more on channels of drifting units: do not mix it with these",
+            "amplitude",
+            source=_OURS,
+        ),
+        Variable(
+            "snr_from_features",
+            "largest deflection of the mean rebuilt waveform on the main channel over "
+            "noise_from_features. Not SpikeInterface's snr, which needs traces",
+            "1",
+            source=_OURS,
+        ),
+    ],
+)
+
 # --------------------------------------------------------------------- columns: of contamination
 
 #: The formulas that have an interval, `<name>_lower` to `<name>_upper`.
@@ -863,6 +1034,8 @@ METRICS = Table(
                 "kilosort_q12",
             )
         ),
+        *SHAPE.values(),
+        *NOISE.values(),
     ],
 )
 

@@ -86,7 +86,7 @@ def feature_model(files: FeatureFiles, spikes: SpikesOfFolder) -> FeatureModel:
     PhyFolderError
         A file of the folder cannot be used.
     """
-    sample = _sample_of_spikes(files, spikes)
+    sample = sample_of_spikes(files, spikes)
     listed = _model(files, sample)
     return replace(listed, channels_from=_better_channels(files, listed, sample))
 
@@ -97,8 +97,15 @@ def norms_of_templates(templates: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.sqrt(np.einsum("tsc,tsc->t", values, values)).astype(np.float64)
 
 
-def _sample_of_spikes(files: FeatureFiles, spikes: SpikesOfFolder) -> SpikesOfFolder:
-    """Choose some spikes of every template of the folder, in the analyzer or not, with features."""
+def sample_of_spikes(files: FeatureFiles, spikes: SpikesOfFolder) -> SpikesOfFolder:
+    """Return some spikes of every template of the folder that have features.
+
+    Parameters
+    ----------
+    files : FeatureFiles
+    spikes : SpikesOfFolder
+        Of any spikes; those that are chosen are spikes of the folder, in the analyzer or not.
+    """
     templates = files.spike_templates
     stored = files.features.pc_feature_rows
     template_ids = np.asarray(templates if stored is None else templates[stored])

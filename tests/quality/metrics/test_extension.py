@@ -17,7 +17,7 @@ from si_curation.quality.metrics.registry import METRIC_DESCRIPTIONS, METRICS
 from si_curation.variables import REASONS
 
 FOLDERS = ("ks4_fresh", "ks4_phy_curated", "ks1_phy_curated", "np1_without_params")
-GROUPS = ("identity", "stability", "isolation", "contamination")
+GROUPS = ("identity", "stability", "isolation", "contamination", "shape")
 
 
 def read(folder, **kwargs):
@@ -180,7 +180,8 @@ def test_only_units_whose_inputs_changed_are_computed(computed, monkeypatch):
     merged = merge(computed, [[11, 12]])
     new = merged.unit_ids.max()
     of_units, of_neighbours = asked
-    assert of_units == ([new], {"identity", "stability", "contamination"})
+    by_unit = {"identity", "stability", "contamination", "shape", "noise"}
+    assert of_units == ([new], by_unit)
     assert of_neighbours[1] == {"isolation"}
     assert new in of_neighbours[0]
     main = merged.get_main_channels(outputs="index")[merged.unit_ids == new][0]

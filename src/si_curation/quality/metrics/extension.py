@@ -51,12 +51,14 @@ from si_curation.reading.sessions import periods_in_span
 class CurationMetrics(UnitsExtension, BaseMetricExtension):
     """Quality metrics of units, from what the sorter wrote or the analyzer's extensions.
 
-    Four groups: *identity* (phy's columns, templates, the sorter's own label), *stability*
-    (presence, firing range, amplitudes, drift), *isolation* (in the space of principal components)
-    and *contamination* (refractory violations). Columns have SpikeInterface's names, and values
-    (see `compute_stability`, `compute_isolation`, `compute_contamination` for the few differences),
-    where it has the metric. No recording is needed. A value is missing only where it cannot be
-    told; ``get_data(reasons=True)`` says why. ``metric_descriptions`` says what each column is.
+    Six groups: *identity* (phy's columns, templates, the sorter's own label), *stability*
+    (presence, firing range, amplitudes, drift), *isolation* (in the space of principal components),
+    *contamination* (refractory violations), *shape* (of the templates: SpikeInterface's
+    ``template_metrics``) and *noise* (of the main channel, from the sorter's features). Columns
+    have SpikeInterface's names, and values (see `compute_stability`, `compute_isolation`,
+    `compute_contamination`, `compute_shape` for the few differences), where it has the metric. No
+    recording is needed. A value is missing only where it cannot be told;
+    ``get_data(reasons=True)`` says why. ``metric_descriptions`` says what each column is.
 
     After a merge or a split only units whose inputs changed are computed again: the new ones, and
     for isolation those that had or have one of them as a neighbour.
@@ -119,6 +121,7 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
             "amplitude_scalings",
             "spike_locations",
             "principal_components",
+            "spike_waveforms",
         ]
 
     def set_params(self, save: bool = True, **params: Any) -> None:

@@ -17,7 +17,7 @@ from si_curation.errors import (
     ParameterError,
     PhyFolderError,
 )
-from si_curation.quality.metrics import contamination, identity, isolation, stability
+from si_curation.quality.metrics import contamination, identity, isolation, noise, shape, stability
 from si_curation.quality.metrics.result import MetricDescription, MetricValues, missing_values
 from si_curation.quality.metrics.table import join_columns, order_columns
 from si_curation.quality.metrics.windows import PeriodsByUnit
@@ -43,7 +43,7 @@ class Metric(NamedTuple):
     columns : tuple of str
     params : dict
         Defaults.
-    group : {"stability", "identity", "isolation", "contamination"}
+    group : {"stability", "identity", "isolation", "contamination", "shape", "noise"}
     """
 
     columns: tuple[str, ...]
@@ -63,7 +63,12 @@ def _all_metrics() -> dict[str, Metric]:
         name: Metric(columns, contamination.DEFAULT_PARAMS[name], "contamination")
         for name, columns in contamination.METRICS.items()
     }
-    return {**counts, **place, **steady, **apart, **impure}
+    shapes = {
+        name: Metric(columns, shape.DEFAULT_PARAMS[name], "shape")
+        for name, columns in shape.METRICS.items()
+    }
+    noises = {name: Metric(its, {}, "noise") for name, its in noise.METRICS.items()}
+    return {**counts, **place, **steady, **apart, **impure, **shapes, **noises}
 
 
 METRICS: dict[str, Metric] = _all_metrics()
@@ -161,6 +166,12 @@ def compute_metrics(
                     sorting_analyzer, unit_ids, columns, metric_params=params, periods=periods
                 )
             )
+        elif group == "shape":
+            parts.append(
+                shape.compute_shape(sorting_analyzer, unit_ids, columns, metric_params=params)
+            )
+        elif group == "noise":
+            parts.append(noise.compute_noise(sorting_analyzer, unit_ids, columns))
         elif group == "contamination":
             parts.append(
                 contamination.compute_contamination(

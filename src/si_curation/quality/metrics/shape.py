@@ -1,0 +1,346 @@
+"""Metrics of the shape of templates: SpikeInterface's `template_metrics`, on any templates.
+
+Nothing is measured here. SpikeInterface's extension runs on an analyzer without spikes that holds
+the templates, so that it also runs where the gain is not known.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from spikeinterface.core import ChannelSparsity, NumpySorting, SortingAnalyzer
+from spikeinterface.core.base import minimum_spike_dtype
+from spikeinterface.metrics.template.template_metrics import ComputeTemplateMetrics
+
+from si_curation._spikeinterface import (
+    as_array,
+    data_of,
+    inject_extension,
+    make_memory_analyzer,
+    rec_attributes_of,
+)
+from si_curation.errors import (
+    FolderNotFoundError,
+    MissingDataError,
+    ParameterError,
+    PhyFolderError,
+)
+from si_curation.extensions.spike_waveforms import SpikeWaveforms
+from si_curation.extensions.template_assignment import assignment_of_named_folder
+from si_curation.quality.metrics.result import MetricValues, missing_values, no_reasons
+from si_curation.quality.template_agreement import has_both_kinds
+from si_curation.variables import SHAPE, Explanation
+
+METRICS: dict[str, tuple[str, ...]] = {
+    "peak_to_trough_duration": ("peak_to_trough_duration",),
+    "half_width": ("trough_half_width", "peak_half_width"),
+    "repolarization_slope": ("repolarization_slope",),
+    "recovery_slope": ("recovery_slope",),
+    "number_of_peaks": ("num_positive_peaks", "num_negative_peaks"),
+    "main_to_next_extremum_duration": ("main_to_next_extremum_duration",),
+    "waveform_ratios": (
+        "peak_before_to_trough_ratio",
+        "peak_after_to_trough_ratio",
+        "peak_before_to_peak_after_ratio",
+        "main_peak_to_trough_ratio",
+    ),
+    "waveform_widths": ("trough_width", "peak_before_width", "peak_after_width"),
+    "waveform_baseline_flatness": ("waveform_baseline_flatness",),
+    "velocity_fits": ("velocity_above", "velocity_below"),
+    "exp_decay": ("exp_decay",),
+    "spread": ("spread",),
+}
+WAVEFORMS = ("templates", "spike_waveforms")
+#: SpikeInterface's parameters, and the waveforms that are measured.
+DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
+    name: {**ComputeTemplateMetrics.get_default_metric_params()[name], "waveforms": "templates"}
+    for name in METRICS
+}
+_MULTI_CHANNEL = ("velocity_fits", "exp_decay", "spread")
+_ALWAYS_MULTI_CHANNEL = 64  # SpikeInterface then adds these metrics by itself
+_IN_UV = ("repolarization_slope", "recovery_slope")
+_SPATIAL = ("exp_decay", "spread")
+_VELOCITY = ("velocity_above", "velocity_below")
+# columns that hang on a peak, which SpikeInterface takes for the last sample where there is none
+_OF_PEAK = {
+    "before": ("peak_before_to_trough_ratio", "peak_before_to_peak_after_ratio"),
+    "after": (
+        "peak_to_trough_duration",
+        "peak_after_to_trough_ratio",
+        "peak_before_to_peak_after_ratio",
+        "recovery_slope",
+    ),
+}
+_REASONS: dict[str, Explanation] = {
+    "trough_half_width": Explanation("shape_no_half", extremum="trough"),
+    "peak_half_width": Explanation("shape_no_half", extremum="largest peak"),
+    "repolarization_slope": Explanation("shape_no_return"),
+    "trough_width": Explanation("shape_no_trough"),
+    "peak_before_width": Explanation("shape_no_peak", where="of enough prominence before"),
+    "peak_after_width": Explanation("shape_no_peak", where="of enough prominence after"),
+    "exp_decay": Explanation("shape_no_decay_fit"),
+    "velocity_above": Explanation("shape_no_velocity_fit"),
+    "velocity_below": Explanation("shape_no_velocity_fit"),
+}
+
+
+class Waveforms(NamedTuple):
+    """Templates whose shape is measured.
+
+    Attributes
+    ----------
+    values : array (n_units, n_samples, n_channels) floating
+        NaN for units without one.
+    num_before : int
+        Samples before the spike.
+    of_traces : bool
+        Means of traces, rather than what a sorter or its features hold.
+    units : str
+        As of `SorterTemplates`.
+    source : str
+        For the column of sources.
+    """
+
+    values: NDArray[np.floating]
+    num_before: int
+    of_traces: bool
+    units: str
+    source: str
+
+
+def waveforms_to_measure(
+    analyzer: SortingAnalyzer, units: NDArray[np.integer], kind: str
+) -> Waveforms:
+    """Return the templates of some units that metrics of the given kind are of.
+
+    Raises
+    ------
+    MissingDataError
+        There is no extension "templates"; or no features, for "spike_waveforms".
+    FolderNotFoundError, PhyFolderError
+        The folder with the features is gone, or is not what it was.
+    """
+    if kind == "spike_waveforms":
+        rebuilt = _rebuilt(analyzer)
+        its_units = str(rebuilt.info["units"])
+        source = _source("spike_waveforms", its_units)
+        values = rebuilt.get_templates(analyzer.unit_ids[units].tolist())
+        return Waveforms(values, rebuilt.nbefore, False, its_units, source)
+    extension = analyzer.get_extension("templates")
+    if extension is None:
+        raise MissingDataError("there is no extension templates")
+    operator = "average" if "average" in data_of(extension) else "median"
+    values = as_array(extension.get_data(operator=operator))[units]
+    in_uv = "uV" if analyzer.return_in_uV else "raw"
+    assignment = assignment_of_named_folder(analyzer)
+    if assignment is None or not assignment.is_from_sorter or has_both_kinds(analyzer):
+        return Waveforms(values, int(extension.nbefore), True, in_uv, "templates")
+    of_sorter = str(assignment.info["units"])
+    source = _source("templates", of_sorter)
+    return Waveforms(values, int(extension.nbefore), False, of_sorter, source)
+
+
+def _rebuilt(analyzer: SortingAnalyzer) -> SpikeWaveforms:
+    known = analyzer.get_extension("spike_waveforms")
+    if isinstance(known, SpikeWaveforms):
+        return known
+    made = SpikeWaveforms(analyzer)
+    made.set_params(save=False)
+    made.run(save=False)
+    return made
+
+
+def _source(name: str, units: str) -> str:
+    return f"{name} (whitened)" if units == "whitened" else name
+
+
+def compute_shape(
+    sorting_analyzer: SortingAnalyzer,
+    unit_ids: Sequence[Any] | NDArray | None = None,
+    metric_names: Sequence[str] | None = None,
+    *,
+    metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+) -> MetricValues:
+    """Measure the shape of the units' templates with SpikeInterface's `template_metrics`.
+
+    Values are SpikeInterface's, except that a value is NaN, with its reason, where it
+
+    - is in µV and the template is not (a gain that is not known, a whitened template);
+    - is a velocity from a sorter's template or rebuilt waveforms, which has 36 to 75 % error;
+    - tells of amplitudes over distance (``exp_decay``, ``spread``), of a whitened template;
+    - hangs on a peak that is not there, where SpikeInterface takes the last sample for it;
+    - tells of a baseline that the sorter filled with 0 (Kilosort 1 to 3).
+
+    Metrics over channels are always computed, on the channels of the unit (``analyzer.sparsity``).
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        With the extension "templates": of a recording, or the sorter's.
+    unit_ids : sequence, optional
+        All by default.
+    metric_names : sequence of str, optional
+        Columns, of `si_curation.variables.SHAPE`; all by default.
+    metric_params : mapping, optional
+        {metric: {parameter: value}}: SpikeInterface's, and ``waveforms``: "templates" (default) or
+        "spike_waveforms", the mean of the waveforms rebuilt from the features of the unit's own
+        spikes. Both are equally near to the traces where the unit is whole; units that were split
+        from one template differ in the second alone.
+
+    Returns
+    -------
+    MetricValues
+
+    Raises
+    ------
+    ParameterError
+        ``waveforms`` is neither.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> found = compute_shape(analyzer, [4, 13], ["peak_to_trough_duration", "recovery_slope"])
+    >>> (found.values["peak_to_trough_duration"] * 1e3).round(2).tolist()
+    [0.69, 0.38]
+    >>> found.reasons["recovery_slope"][0].code
+    'shape_not_in_uv'
+    """
+    analyzer = sorting_analyzer
+    wanted = analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
+    units = analyzer.sorting.ids_to_indices(wanted)
+    columns = list(SHAPE) if metric_names is None else list(metric_names)
+    given = dict(metric_params or {})
+    params = {
+        name: {**DEFAULT_PARAMS[name], **given.get(name, {})}
+        for name, its in METRICS.items()
+        if set(its) & set(columns)
+    }
+    values: dict[str, NDArray] = {}
+    reasons: dict[str, NDArray[np.object_]] = {}
+    sources: dict[str, str] = {}
+    for kind in dict.fromkeys(of["waveforms"] for of in params.values()):
+        if kind not in WAVEFORMS:
+            raise ParameterError(f"waveforms is {kind!r}, expected one of {', '.join(WAVEFORMS)}")
+        own = {name: dict(of) for name, of in params.items() if of.pop("waveforms") == kind}
+        part = _of_kind(analyzer, units, kind, own)
+        values.update({c: v for c, v in part.values.items() if c in columns})
+        reasons.update({c: v for c, v in part.reasons.items() if c in columns})
+        sources |= part.sources
+    return MetricValues(values, reasons, sources)
+
+
+def _of_kind(
+    analyzer: SortingAnalyzer,
+    units: NDArray[np.integer],
+    kind: str,
+    params: Mapping[str, dict[str, Any]],
+) -> MetricValues:
+    columns = [c for name in params for c in METRICS[name]]
+    try:
+        waveforms = waveforms_to_measure(analyzer, units, kind)
+    except (MissingDataError, FolderNotFoundError, PhyFolderError) as fault:
+        return missing_values(columns, len(units), Explanation("missing_data", error=str(fault)))
+    values = {c: np.full(len(units), np.nan) for c in columns}
+    reasons = {c: no_reasons(len(units)) for c in columns}
+    has_spikes = analyzer.sorting.count_num_spikes_per_unit(outputs="array")[units] > 0
+    known = np.isfinite(waveforms.values).all(axis=(1, 2)) & waveforms.values.any(axis=(1, 2))
+    for column in columns:
+        reasons[column][~known] = Explanation("no_signal")
+        reasons[column][~has_spikes] = Explanation("no_spikes")
+    rows = np.flatnonzero(known & has_spikes)
+    fs = float(analyzer.sampling_frequency)
+    if rows.size:
+        table, peaks = _run(analyzer, units[rows], waveforms, rows, params)
+        for column in columns:
+            values[column][rows] = table[column].to_numpy(dtype=np.float64)
+        for column in columns:
+            why = _reasons_of(column, waveforms, rows, params, peaks, fs)
+            missing = np.array([one is not None for one in why], dtype=bool)
+            values[column][rows[missing]] = np.nan
+            other = _REASONS.get(column, Explanation("shape_failed"))
+            why[~missing & np.isnan(values[column][rows])] = other
+            reasons[column][rows] = why
+    return MetricValues(values, reasons, dict.fromkeys(columns, waveforms.source))
+
+
+def _run(
+    analyzer: SortingAnalyzer,
+    units: NDArray[np.integer],
+    waveforms: Waveforms,
+    rows: NDArray[np.integer],
+    params: Mapping[str, dict[str, Any]],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run SpikeInterface's extension; return its table, and where it found peaks."""
+    unit_ids = analyzer.unit_ids[units]
+    fs = float(analyzer.sampling_frequency)
+    empty = np.zeros(0, dtype=minimum_spike_dtype)
+    sparsity = None
+    if analyzer.sparsity is not None:
+        mask = np.asarray(analyzer.sparsity.mask)[units]
+        sparsity = ChannelSparsity(mask, unit_ids, analyzer.channel_ids)
+    holder = make_memory_analyzer(
+        NumpySorting(empty, fs, unit_ids),
+        None,
+        rec_attributes_of(analyzer),
+        sparsity,
+        True,  # what SpikeInterface asks for; which unit it really is, it does not use
+        np.asarray(analyzer.get_main_channels(outputs="index"))[units],
+    )
+    values = np.ascontiguousarray(waveforms.values[rows], dtype=np.float32)
+    after = values.shape[1] - waveforms.num_before
+    window = {"ms_before": waveforms.num_before / fs * 1e3, "ms_after": after / fs * 1e3}
+    inject_extension(holder, "templates", {"average": values}, {"operators": ["average"], **window})
+    names = list(params)
+    if len(analyzer.channel_ids) >= _ALWAYS_MULTI_CHANNEL:
+        names = [name for name in names if name not in _MULTI_CHANNEL] or names
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        extension = holder.compute(
+            "template_metrics",
+            save=False,
+            metric_names=names,
+            metric_params={name: dict(of) for name, of in params.items()},
+        )
+    return extension.get_data(), data_of(extension)["peaks_data"]
+
+
+def _reasons_of(
+    column: str,
+    waveforms: Waveforms,
+    rows: NDArray[np.integer],
+    params: Mapping[str, dict[str, Any]],
+    peaks: pd.DataFrame,
+    fs: float,
+) -> NDArray[np.object_]:
+    """Return why values of SpikeInterface are not taken; None where they are."""
+    why = no_reasons(len(rows))
+    for where, columns in _OF_PEAK.items():
+        if column in columns:
+            index = peaks[f"peak_{where}_index"].to_numpy()
+            why[index < 0] = Explanation("shape_no_peak", where=where)
+    if column in _IN_UV and waveforms.units != "uV":
+        why[:] = Explanation("shape_not_in_uv")
+    elif waveforms.of_traces:
+        pass
+    elif column in _VELOCITY:
+        why[:] = Explanation("shape_velocity_truncated")
+    elif column in _SPATIAL and waveforms.units == "whitened":
+        why[:] = Explanation("shape_whitened")
+    elif column == "waveform_baseline_flatness":
+        window = params["waveform_baseline_flatness"]["baseline_window_ms"]
+        empty_ms = _empty_start_ms(waveforms.values[rows], fs)
+        if window is not None and empty_ms >= 0.9 * window[1]:
+            why[:] = Explanation("shape_padded", duration_ms=empty_ms)
+    return why
+
+
+def _empty_start_ms(values: NDArray[np.floating], fs: float) -> float:
+    """Return how much of the start of templates has no signal."""
+    size = np.abs(values).max(axis=(0, 2))  # (n_samples,)
+    return int(np.argmax(size > 1e-4 * size.max())) / fs * 1e3
