@@ -12,7 +12,7 @@ import spikeinterface.postprocessing  # noqa: F401  (before registering; see _sp
 from numpy.typing import NDArray
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
-from si_curation._spikeinterface import as_array, register_extension
+from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
 from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indices_of
 from si_curation.errors import SiCurationError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -148,24 +148,23 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
 
     def _of_units(self, source: WaveformSource, units: NDArray[np.integer]) -> dict[str, NDArray]:
         """Return what is held of some units."""
-        chosen = self._chosen(units, self.params["max_spikes_per_unit"])
-        sets = np.repeat(np.arange(units.size), [spikes.size for spikes in chosen])
-        spikes = np.concatenate([np.zeros(0, dtype=np.int64), *chosen])
-        order = np.argsort(spikes, kind="stable")  # as the file, which is read once
-        spikes, sets = spikes[order], sets[order]
+        unit_index = spike_vector_of(self.sorting_analyzer.sorting)["unit_index"]
+        taken = np.zeros(unit_index.size, dtype=bool)
+        for chosen in self._chosen(units, self.params["max_spikes_per_unit"]):
+            taken[chosen] = True
+        spikes = np.flatnonzero(taken)  # in the order of the file, which is read once
+        place = np.full(len(self.sorting_analyzer.unit_ids), -1, dtype=np.int32)
+        place[units] = np.arange(units.size)
+        sets = place[unit_index[spikes]]
         channels = ChannelLists.of_mask(self._mask()[units], sets)
         mean, std, counts = source.mean_and_std(spikes, channels, sets, units.size)
-        stored = np.zeros(channels.lists.shape)
-        for start in range(0, spikes.size, 1 << 16):
-            piece = slice(start, start + (1 << 16))
-            found = source.is_stored(spikes[piece], channels.lists[sets[piece]])
-            np.add.at(stored, sets[piece], found)
-        numbers = np.bincount(sets, minlength=units.size)
+        stored = source.stored_fraction(spikes, sets, units.size)
+        own = np.take_along_axis(stored, np.maximum(channels.lists, 0), axis=1)
         return {
             "average": mean,
             "std": std,
             "waveform_channels": channels.lists.astype(np.int32),
-            "stored_fraction": (stored / np.maximum(numbers, 1)[:, None]).astype(np.float32),
+            "stored_fraction": np.where(channels.lists < 0, 0, own).astype(np.float32),
             "num_spikes": counts,
         }
 

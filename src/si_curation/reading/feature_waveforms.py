@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from si_curation.kernels.feature_waveforms import (
     Moments,
@@ -22,6 +23,7 @@ from si_curation.kernels.feature_waveforms import (
     waveforms_of_coefficients,
 )
 from si_curation.kernels.parallel import blocks, num_threads, run_blocks
+from si_curation.kernels.template_counts import contingency_table
 from si_curation.reading.feature_model import FeatureModel
 from si_curation.reading.features import SorterFeatures, open_window
 from si_curation.variables import TemplateIds
@@ -130,6 +132,29 @@ class WaveformSource:
         stored = np.pad(self.stored_channels(), ((0, 0), (0, 1)))
         groups = np.asarray(self.features.groups[spikes]).astype(np.int64)
         return stored[groups[:, None], np.broadcast_to(channels, (groups.size, channels.shape[-1]))]
+
+    def stored_fraction(
+        self, spikes: NDArray[np.integer], sets: NDArray[np.integer], num_sets: int
+    ) -> NDArray[np.float64]:
+        """Return the fraction of the spikes of each set with features on each channel.
+
+        Parameters
+        ----------
+        spikes, sets : array (n,) integer
+        num_sets : int
+
+        Returns
+        -------
+        array (n_sets, n_channels of the analyzer) float64
+            0 for sets without spikes.
+        """
+        num_groups = len(self.features.channels)
+        counts = sparse.csr_array((num_sets, num_groups), dtype=np.int64)
+        for piece in blocks(spikes.size):
+            groups = np.asarray(self.features.groups[spikes[piece]])
+            counts = counts + contingency_table(sets[piece], groups, num_sets, num_groups)
+        total = np.asarray(counts.sum(axis=1)).reshape(-1, 1)
+        return (counts @ self.stored_channels().astype(np.float64)) / np.maximum(total, 1)
 
     def coefficients(
         self, spikes: NDArray[np.integer], channels: ChannelLists
