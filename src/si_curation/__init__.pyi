@@ -94,6 +94,7 @@ from .views.best_channels import plot_best_channels as plot_best_channels
 from .views.contamination import plot_contamination as plot_contamination
 from .views.cross_correlograms import plot_cross_correlograms as plot_cross_correlograms
 from .views.drift import plot_drift as plot_drift
+from .views.drift_map import plot_drift_map as plot_drift_map
 from .views.effect_vs_quality import plot_effect_vs_quality as plot_effect_vs_quality
 from .views.features import plot_features as plot_features
 from .views.firing_rate import plot_firing_rate as plot_firing_rate

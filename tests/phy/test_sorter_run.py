@@ -69,5 +69,6 @@ def test_the_page_and_nwb_say_it(simulate, tmp_path):
     section = page[page.index('<section id="sorting"') : page.index('<section id="lineage"')]
     assert "The raw data were multiplied by: 2.5." in section
     assert "<polyline" in section
+    assert "A session begins" not in section
     assert "Th_<wbr>universal" in section
     assert '"scale": 2.5' in describe_units(analyzer)

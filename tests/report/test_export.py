@@ -17,9 +17,11 @@ import si_curation as sic
 from helpers.hostile_analyzer import EXTENSIONS, HOSTILE, compute_all, hostile_analyzer
 from helpers.report_page import ReportPage
 from si_curation.cli import main
+from si_curation.phy.settings import SorterDrift
 from si_curation.report import page as report_page_module
 from si_curation.report.columns import CONTAMINATION, METRICS
 from si_curation.report.page import SCRIPTS, STYLES, read_asset
+from si_curation.report.sorting import drift_drawing
 from si_curation.report.unit_panel import (
     AMPLITUDE_LEVELS,
     MAX_POINTS,
@@ -550,3 +552,12 @@ def test_sessions_are_in_the_facts_and_charts(tmp_path, example):
     assert [one["stop_s"] for one in sessions[:2]] == [25.0, 52.5]
     text = path.read_text(encoding="utf-8")
     assert "3: b&amp;lt;se from 0 s, drug from 25 s, wash from 52.5 s" in text
+
+
+def test_session_borders_are_in_the_drawing_of_the_drift():
+    starts = np.arange(10.0, 50.0, 2.0)
+    shift = np.linspace(0.0, 8.0, starts.size)[:, None]
+    drift = SorterDrift(shift, np.array([100.0]), starts, 2.0)
+    drawing = drift_drawing(drift, [5.0, 30.0, 60.0])
+    left, _, width, _ = drawing["box"]
+    assert drawing["borders"] == [left + width / 2], "those outside of what was sorted are not"

@@ -42,6 +42,7 @@ CALLS = {
     "rules": lambda path, a: sic.label_units(a, path),
     "reconstruct_lineage": lambda path, a: sic.reconstruct_lineage(path),
     "plot_drift": lambda path, a: sic.plot_drift(path),
+    "plot_drift_map": lambda path, a: sic.plot_drift_map(path),
     "journal": lambda path, a: sic.CurationSession(a, journal=path),
     "resume": lambda path, a: sic.CurationSession.resume(a, path),
     "apply": lambda path, a: sic.CurationSession(a).apply(format="zarr", folder=path),

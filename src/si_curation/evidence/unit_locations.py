@@ -1,14 +1,17 @@
-"""Where each unit is on the probe."""
+"""Where each unit, and each spike, is on the probe."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
+from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.kernels.channels import centre_of_signal
+from si_curation.quality.metrics.spike_values import SpikeValues, positions_of
 from si_curation.reading.probe import locations_extension, planar_locations
 from si_curation.reading.unit_templates import locations_of_units
 
@@ -28,6 +31,42 @@ def unit_locations(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     if extension is not None:
         return np.asarray(extension.get_data(), dtype=np.float64)[:, :2]
     return _centres_of_signal(analyzer)
+
+
+class SpikeDepths(NamedTuple):
+    """Depth of every spike, aligned with the spike vector.
+
+    Attributes
+    ----------
+    depths_um : array (n_spikes,) floating
+        NaN where it is not known.
+    are_own : bool
+        Whether they are of each spike; else of its unit.
+    source : str
+        How they are known, for a caption.
+    """
+
+    depths_um: NDArray[np.floating]
+    are_own: bool
+    source: str
+
+
+def spike_depths(analyzer: SortingAnalyzer) -> SpikeDepths:
+    """Return the depth of every spike, the best that is known without traces.
+
+    That of the extension "spike_locations"; else as phy computes it from the sorter's features;
+    else the depth of the spike's unit.
+    """
+    found = positions_of(analyzer, "y")
+    if isinstance(found, SpikeValues) and np.isfinite(found.values).any():
+        where = "extension spike_locations"
+        if found.source != "spike_locations":
+            where = f"computed from {found.source} as phy does"
+        return SpikeDepths(found.values, True, f"depth of each spike, {where}")
+    of_units = unit_locations(analyzer)[:, 1]
+    depths = of_units[spike_vector_of(analyzer.sorting)["unit_index"]]
+    why = "depths of single spikes are not known (no spike_locations, no features)"
+    return SpikeDepths(depths, False, f"depth of the unit of each spike: {why}")
 
 
 def unit_distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:

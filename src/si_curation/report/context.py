@@ -85,6 +85,11 @@ class ReportContext:
         """Start of each segment when they are put end to end (n_segments,)."""
         return np.concatenate([[0.0], np.cumsum(self.segment_durations_s)[:-1]])
 
+    @property
+    def session_starts_s(self) -> list[float]:
+        """Where each session but the first begins, in s; [] where there is one."""
+        return [] if self.borders is None else self.borders.times_s.tolist()
+
     @cached_property
     def observed(self) -> ObservedPeriods:
         """The parts of the recording in which spikes were looked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,19 @@ def sorting_facts(context: ReportContext) -> dict[str, Any]:
     return {
         "note": note or "The folder has no settings of the sorter.",
         "settings": run.rows(),
-        "drift": None if run.drift is None else drift_drawing(run.drift),
+        "drift": None if run.drift is None else drift_drawing(run.drift, context.session_starts_s),
     }
 
 
-def drift_drawing(drift: SorterDrift) -> dict[str, Any]:
-    """Return the drift as lines of a drawing: for each block of depths, its shift over time."""
+def drift_drawing(drift: SorterDrift, borders_s: Sequence[float] = ()) -> dict[str, Any]:
+    """Return the drift as lines of a drawing: for each block of depths, its shift over time.
+
+    Parameters
+    ----------
+    drift : SorterDrift
+    borders_s : sequence of float
+        Where sessions begin.
+    """
     step = -(-len(drift.starts_s) // _MOST_POINTS)
     times = (drift.starts_s + drift.batch_s / 2)[::step]
     shift = np.nan_to_num(drift.shift_um[::step])
@@ -70,6 +78,11 @@ def drift_drawing(drift: SorterDrift) -> dict[str, Any]:
         f"{len(drift.starts_s)} batches; the largest range of a block is "
         f"{np.ptp(drift.shift_um, axis=0).max():.3g} µm.",
         "lines": lines,
+        "borders": [
+            round(float(_LEFT + width * (s - start) / (end - start)), 1)
+            for s in borders_s
+            if start < s < end
+        ],
         "width": _WIDTH,
         "height": max(_HEIGHT, _TOP + 14 * len(lines) + _BOTTOM),
         "box": (_LEFT, _TOP, width, height),

@@ -7,15 +7,13 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from si_curation._spikeinterface import as_array
-from si_curation.evidence.unit_locations import unit_locations
-from si_curation.reading.probe import locations_extension, shanks_of
+from si_curation.evidence.unit_locations import spike_depths
+from si_curation.reading.probe import shanks_of
 from si_curation.reading.templates import describe_unwhitening
 from si_curation.report.columns import PROPERTIES, Column
 from si_curation.report.context import ReportContext
-from si_curation.report.density import MAX_SAMPLE, density, histogram, limits
+from si_curation.report.density import density, histogram, limits
 from si_curation.report.formatting import format_duration
 
 _FEW_PERIODS = 5
@@ -113,27 +111,17 @@ def _folder_name(context: ReportContext) -> str:
     return PurePath(str(folder).replace("\\", "/")).name if folder else ""
 
 
-def depth_over_time(context: ReportContext, places: NDArray) -> dict[str, Any] | None:
+def depth_over_time(context: ReportContext) -> dict[str, Any] | None:
     """Return the density of all spikes by depth and time; None where depths are not known."""
-    extension = locations_extension(context.analyzer, "spike_locations")
-    if extension is not None:
-        of_spikes = as_array(extension.get_data(copy=False))["y"]
-        source = "depth of each spike (extension spike_locations)"
-    else:
-        of_spikes = None
-        source = "depth of the unit of each spike (compute spike_locations for each spike's own)"
-    units = context.spikes["unit_index"]
-
-    def depths(which: slice) -> NDArray:
-        return places[units[which], 1] if of_spikes is None else of_spikes[which]
-
-    its_limits = limits(depths(slice(None, None, -(-units.size // MAX_SAMPLE) or 1)))
+    found = spike_depths(context.analyzer)
+    depths = found.depths_um
+    its_limits = limits(depths)
     if its_limits is None:
         return None
     last = max((float(context.times_s(block).max()) for block in context.blocks()), default=0.0)
-    points = ((context.times_s(block), depths(block)) for block in context.blocks())
+    points = ((context.times_s(block), depths[block]) for block in context.blocks())
     x_range = (0.0, max(context.duration_s, last))
-    return {"density": density(points, x_range, its_limits, _DEPTH_CELLS), "source": source}
+    return {"density": density(points, x_range, its_limits, _DEPTH_CELLS), "source": found.source}
 
 
 def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, Any]:
@@ -144,7 +132,7 @@ def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, A
         counts += bins.count(context.times_s(block))
     return {
         "counts": counts.tolist(),
-        "depth": depth_over_time(context, unit_locations(context.analyzer)),
+        "depth": depth_over_time(context),
         "distributions": _distributions(columns),
         "segment_starts_s": context.segment_starts_s[1:].tolist(),
         "sessions": _session_starts(context),

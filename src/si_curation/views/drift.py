@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
 from si_curation.checks import check_arguments
 from si_curation.errors import MissingDataError
+from si_curation.evidence.unit_locations import spike_depths
 from si_curation.phy.folder import read_phy_folder
 from si_curation.phy.settings import SorterDrift
-from si_curation.reading.sorter_folder import sorter_folder_of, sorter_run_of
-from si_curation.views.style import label_axes, spike_times_s, tidy, title_panel, write_note
+from si_curation.reading.sessions import SessionBorders, borders_to_draw
+from si_curation.views.drift_map import (
+    MapSpikes,
+    amplitude_norm,
+    draw_shift,
+    draw_spikes,
+    drift_of,
+    magnitudes_of,
+    why_no_drift,
+)
+from si_curation.views.style import (
+    ARBITRARY_UNITS,
+    label_axes,
+    mark_sessions,
+    segment_starts_s,
+    spike_count,
+    spike_times_s,
+    tidy,
+    title_panel,
+    write_note,
+)
 from si_curation.views.widget import FigureWidget
 
-_CELLS = (300, 120)
+_NOTHING = MapSpikes(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 class _Drawn(NamedTuple):
     """What is drawn: spikes, and the drift where it was estimated."""
 
-    times_s: NDArray[np.float64]
-    depths_um: NDArray[np.float64]
+    spikes: MapSpikes
+    end_s: float
     drift: SorterDrift | None
     why_not: str
 
@@ -36,18 +55,21 @@ class DriftWidget(FigureWidget):
     """Draw the drift that Kilosort 4 estimated and corrected, above the depths of the spikes.
 
     Above, the shift of each block of depths over time (``dshift`` of ``ops.npy``, with Kilosort's
-    sign), a step for each batch. Below, how many spikes there are at each depth and time, with the
-    same shift drawn from the middle of each block. Kilosort's depths of spikes are those after the
-    correction: lines that still move were not corrected. Where the sorter estimated no drift
-    (``nblocks`` 0) the figure says so, and shows the spikes alone. (Kilosort draws the same numbers
-    as ``drift_amount.png``; SpikeInterface's ``plot_drift_raster_map`` needs peaks of the
-    recording.)
+    sign), a step for each batch. Below, the depths of the spikes coloured by amplitude, as of
+    `plot_drift_map`, with the same shift drawn from the middle of each block. Kilosort's depths of
+    spikes are those after the correction: bands that still move were not corrected. Where the
+    sorter estimated no drift (``nblocks`` 0) the figure says so, and shows the spikes alone.
+    (Kilosort draws the same numbers as ``drift_amount.png``; SpikeInterface's
+    ``plot_drift_raster_map`` needs peaks of the recording.)
 
     Parameters
     ----------
     source : SortingAnalyzer or str or Path
         An analyzer whose folder is there, or a Kilosort folder. Depths are of the extension
-        "spike_locations" or of ``spike_positions.npy``.
+        "spike_locations" or of ``spike_positions.npy``; of an analyzer without them, computed from
+        the sorter's features.
+    borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
+        Of an analyzer: where sessions begin that were sorted as one, as of `session_borders`.
     sampling_frequency : float, optional
         In Hz; needed for a folder without ``params.py``.
     **figure_arguments
@@ -71,20 +93,23 @@ class DriftWidget(FigureWidget):
         self,
         source: SortingAnalyzer | str | Path,
         *,
+        borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         sampling_frequency: float | None = None,
         **figure_arguments: Any,
     ):
         check_arguments(DriftWidget.__init__, locals())
+        marked = None
         if isinstance(source, SortingAnalyzer):
             drawn = _of_analyzer(source)
+            marked = borders_to_draw(source, borders)
         else:
             drawn = _of_folder(source, sampling_frequency)
-        if drawn.drift is None and drawn.times_s.size == 0:
+        if drawn.drift is None and drawn.spikes.times_s.size == 0:
             raise MissingDataError(
                 f"there is nothing to draw: {drawn.why_not}, and depths of spikes are not known; "
                 "compute spike_locations, or give a folder with spike_positions.npy"
             )
-        super().__init__({"drawn": drawn}, **figure_arguments)
+        super().__init__({"drawn": drawn, "borders": marked}, **figure_arguments)
 
     def _num_axes(self, data: dict[str, Any]) -> int:
         return 2
@@ -104,6 +129,7 @@ class DriftWidget(FigureWidget):
         _draw_depths(below, drawn)
         for place in axes:
             tidy(place)
+            mark_sessions(place, data["borders"], names=place is above)
         label_axes(above, "", "shift (µm)")
         label_axes(below, "time (s)", "depth (µm)")
 
@@ -130,23 +156,15 @@ def _draw_shift(place: Axes, drawn: _Drawn) -> None:
 
 
 def _draw_depths(place: Axes, drawn: _Drawn) -> None:
-    if drawn.times_s.size:
-        counts, times, depths = np.histogram2d(drawn.times_s, drawn.depths_um, bins=_CELLS)
-        most = max(float(counts.max()), 2.0)
-        shown = np.where(counts > 0, counts, np.nan).T
-        place.pcolormesh(
-            times, depths, shown, cmap="Greys", norm=LogNorm(0.5, most), rasterized=True
-        )
-        title_panel(place, "depths of the spikes", f"{drawn.times_s.size:,} spikes")
+    if drawn.spikes.times_s.size:
+        norm = amplitude_norm(drawn.spikes.amplitudes)
+        draw_spikes(place, drawn.spikes, drawn.end_s, norm, ARBITRARY_UNITS)
+        count = spike_count(drawn.spikes.times_s.size)
+        title_panel(place, "depths of the spikes", f"{count}, coloured by amplitude")
     else:
         title_panel(place, "depths of the blocks", "depths of spikes are not known")
-    drift = drawn.drift
-    if drift is None:
-        return
-    middles = drift.starts_s + drift.batch_s / 2
-    colors = _colors(drift.depths_um.size)
-    for column, depth in enumerate(drift.depths_um):
-        place.plot(middles, depth + drift.shift_um[:, column], color=colors[column], linewidth=1)
+    if drawn.drift is not None:
+        draw_shift(place, drawn.drift, list(_colors(drawn.drift.depths_um.size)))
 
 
 def _colors(count: int) -> NDArray[np.float64]:
@@ -156,47 +174,32 @@ def _colors(count: int) -> NDArray[np.float64]:
 
 
 def _of_analyzer(analyzer: SortingAnalyzer) -> _Drawn:
-    run = sorter_run_of(analyzer)
-    extension = analyzer.get_extension("spike_locations")
-    times = depths = np.zeros(0)
-    if extension is not None:
-        depths = np.asarray(as_array(extension.get_data(copy=False))["y"], dtype=np.float64)
-        times = spike_times_s(analyzer, np.arange(depths.size))
-    folder = sorter_folder_of(analyzer)
-    where = "no folder of the sorter is named" if folder is None else "the sorter's folder is gone"
-    drift = None if run is None else run.drift
-    return _finite(times, depths, drift, where if run is None else _why_not(run.settings))
+    drift, why_not = drift_of(analyzer)
+    depths = spike_depths(analyzer)
+    if not depths.are_own:  # those of units show no drift
+        return _Drawn(_NOTHING, 0.0, drift, why_not)
+    keep = np.flatnonzero(np.isfinite(depths.depths_um))
+    times = spike_times_s(analyzer, keep)
+    spikes = MapSpikes(times, depths.depths_um[keep], magnitudes_of(analyzer)[keep])
+    return _Drawn(spikes, float(segment_starts_s(analyzer)[-1]), drift, why_not)
 
 
 def _of_folder(folder: str | Path, sampling_frequency: float | None) -> _Drawn:
     with read_phy_folder(folder, sampling_frequency=sampling_frequency) as read:
         settings = read.settings
-        times = depths = np.zeros(0)
+        spikes = _NOTHING
         if read.spike_positions is not None:
             depths = np.array(read.spike_positions[:, 1], dtype=np.float64)
+            keep = np.isfinite(depths)
+            amplitudes = np.full(depths.size, np.nan)
+            if read.amplitudes is not None:
+                amplitudes = np.abs(np.array(read.amplitudes, dtype=np.float64).reshape(-1))
             times = read.spike_samples / read.sampling_frequency
+            spikes = MapSpikes(times[keep], depths[keep], amplitudes[keep])
         drift = None if settings is None else settings.drift
-        why = "there is no ops.npy" if settings is None else _why_not(settings.values)
-        return _finite(times, depths, drift, why)
-
-
-def _why_not(settings: Any) -> str:
-    """Return why there is no drift estimate."""
-    if not settings:
-        return "there is no ops.npy"
-    if settings.get("nblocks", 0) == 0:
-        return "the sorter estimated no drift (nblocks is 0)"
-    return "ops.npy has no drift that can be read"
-
-
-def _finite(
-    times: NDArray[np.float64],
-    depths: NDArray[np.float64],
-    drift: SorterDrift | None,
-    why_not: str,
-) -> _Drawn:
-    keep = np.isfinite(depths)
-    return _Drawn(times[keep], depths[keep], drift, why_not)
+        why = why_no_drift(None if settings is None else settings.values)
+        end = float(spikes.times_s.max(initial=0.0))
+        return _Drawn(spikes, end, drift, why)
 
 
 plot_drift = DriftWidget
