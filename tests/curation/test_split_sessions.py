@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 import si_curation as sic
+from helpers import needs
 from helpers.analyzers import recording_with_templates
 from helpers.other_sorters import other_analyzer
 from si_curation.curation.history import recorded_history
@@ -304,6 +305,7 @@ def _concatenated(times):
         for i, s in enumerate((2.0, 1.5))
     ]
     if times == "t_start":
+        parts[0].shift_times(50.0)
         parts[1].set_times(np.arange(45_000) / 30_000 + 100.0)
     whole = sc.concatenate_recordings(parts)
     whole.set_property("note", ["a", "b", "c", "d"])
@@ -505,3 +507,23 @@ def test_a_folder_attached_to_a_recording(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", sic.SiCurationWarning)
         sic.split_by_session(analyzer, [40.0])
+
+
+@pytest.mark.slow
+def test_nwb_files_of_sessions_have_their_own_times(tmp_path):
+    needs.need("pynwb")
+    from pynwb import NWBHDF5IO
+
+    parts, analyzer = _concatenated("t_start")
+    analyzer.compute(["random_spikes", "templates"])
+    metadata = {"NWBFile": {"session_start_time": "2026-01-01T00:00:00+00:00"}}
+    for (name, session), start in zip(
+        sic.split_by_session(analyzer).items(), (50.0, 100.0), strict=True
+    ):
+        path = sic.export_to_nwb(session, tmp_path / f"{name}.nwb", metadata=metadata)
+        with NWBHDF5IO(str(path), "r") as io:
+            units = io.read().units
+            for row, unit_id in enumerate(session.unit_ids):
+                samples = session.sorting.get_unit_spike_train(unit_id)
+                expected = samples / 30_000 + start
+                np.testing.assert_allclose(units["spike_times"][row], expected, atol=1e-9)

@@ -541,6 +541,7 @@ def test_real_folder_with_two_shanks(shared_data, tmp_path):
     assert sorted(merged["template"]["counts"]) == sorted(counts[[-1]].data.tolist())
 
 
+@pytest.mark.slow
 def test_sessions_are_in_the_facts_and_charts(tmp_path, example):
     analyzer = example.copy()
     assert write(analyzer, tmp_path / "none").data["session"]["sessions"] == []
@@ -552,6 +553,9 @@ def test_sessions_are_in_the_facts_and_charts(tmp_path, example):
     assert [one["stop_s"] for one in sessions[:2]] == [25.0, 52.5]
     text = path.read_text(encoding="utf-8")
     assert "3: b&amp;lt;se from 0 s, drug from 25 s, wash from 52.5 s" in text
+    drug = sic.split_by_session(analyzer, borders)["drug"]
+    path = sic.export_report(drug, tmp_path / "drug.html", progress_bar=False)
+    assert "drug: 25 to 52.5 s of what was sorted as one" in path.read_text(encoding="utf-8")
 
 
 def test_session_borders_are_in_the_drawing_of_the_drift():

@@ -15,6 +15,8 @@ from si_curation.phy.settings import SorterDrift, SorterSettings
 
 #: Written by `export_to_phy` for a session; ``ops.npy`` beside it is of the whole.
 SESSION_FILE = "session.json"
+#: Beside it: on which channels the features of each detection template are, as the whole tells.
+SESSION_CHANNELS_FILE = "session_feature_channels.npy"
 _MOST = 2**62
 
 

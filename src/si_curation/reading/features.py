@@ -22,6 +22,7 @@ from si_curation.phy.feature_files import (
     window_of_rows,
 )
 from si_curation.phy.ops import read_ops
+from si_curation.phy.session import SESSION_CHANNELS_FILE
 from si_curation.variables import FileRows, TemplateIds
 
 FeatureChannels = Literal["file", "repaired"]
@@ -126,6 +127,7 @@ class FeatureFiles:
     def __init__(self, folder: Path, num_templates: int, num_channels: int) -> None:
         self.folder = folder
         self.num_templates = num_templates
+        self._num_channels = num_channels
         self.features: Features = open_features(folder, num_templates, num_channels)
         self.spike_templates = open_spike_templates(folder)
 
@@ -256,8 +258,28 @@ class FeatureFiles:
             return None
         if detection.dtype == np.uint64:  # numba makes floats of uint64 and int64 together
             detection = detection.view(np.int64)
+        known = self._channels_of_session((main.size, near.shape[0]))
+        if known is not None:
+            return detection, known
         counts = contingency_table(self.spike_templates, detection, self.num_templates, main.size)
         return detection, sorted_feature_channels(self._listed, near[:, main].T, counts.toarray())
+
+    def _channels_of_session(self, shape: tuple[int, int]) -> NDArray[np.int64] | None:
+        """Return the channels that the folder of a session has from the whole.
+
+        The spikes of a session alone may be too few to tell them.
+        """
+        known = open_array(self.folder, SESSION_CHANNELS_FILE, Findings())
+        if known is None or known.shape != shape or known.dtype.kind not in "iu":
+            return None
+        if known.min() < -1 or known.max() >= self._num_channels:
+            return None
+        return np.asarray(known).astype(np.int64)
+
+    @property
+    def repaired_channels(self) -> NDArray[np.int64] | None:
+        """Channels of the features of each detection template; None where they are not known."""
+        return None if self._repaired is None else self._repaired[1]
 
 
 def feature_channels_of(

@@ -10,6 +10,7 @@ import numpy as np
 
 from si_curation.evidence.unit_locations import spike_depths
 from si_curation.reading.probe import shanks_of
+from si_curation.reading.sessions import session_of_whole
 from si_curation.reading.templates import describe_unwhitening
 from si_curation.report.columns import PROPERTIES, Column
 from si_curation.report.context import ReportContext
@@ -47,6 +48,7 @@ def session_facts(context: ReportContext) -> list[tuple[str, str]]:
         ("Spikes", f"{context.spikes.size:,}"),
         ("Duration", format_duration(context.duration_s)),
         ("Observed", _observed(context)),
+        ("Session", _session(context)),
         ("Sessions", _sessions(context)),
         ("Segments", f"{context.segment_durations_s.size}"),
         ("Sampling frequency", f"{context.fs:,.10g} Hz"),
@@ -76,6 +78,15 @@ def _observed(context: ReportContext) -> str:
     ]
     shown = ", ".join(parts[:_FEW_PERIODS]) + (", ..." if len(parts) > _FEW_PERIODS else "")
     return f"{format_duration(observed.duration_s)}: {shown}"
+
+
+def _session(context: ReportContext) -> str:
+    """Return which session of what was sorted as one this is; "" where it is none."""
+    known = session_of_whole(context.analyzer.sorting)
+    if known is None:
+        return ""
+    start, stop = known.start / context.fs, known.stop / context.fs
+    return f"{known.name}: {start:,.6g} to {stop:,.6g} s of what was sorted as one"
 
 
 def _sessions(context: ReportContext) -> str:

@@ -193,6 +193,23 @@ def test_real_folders_of_other_versions(shared_data, tmp_path, name):
 
 
 @pytest.mark.slow
+def test_waveforms_from_the_folder_of_a_session_are_those_of_the_whole(shared_data, tmp_path):
+    # the spikes of one of these sessions tell the channels of the features wrongly
+    whole = sic.read_kilosort_as_analyzer(shared_data / "ks4_truth" / "static" / "ks")
+    first = 0
+    for name, session in sic.split_by_session(whole, [30.0, 55.0]).items():
+        again = sic.read_kilosort_as_analyzer(sic.export_to_phy(session, tmp_path / name))
+        spikes = np.arange(0, again.sorting.count_total_num_spikes(), 53)
+        of_whole, of_session, of_folder = (
+            sic.get_spike_waveforms(one, which).waveforms
+            for one, which in ((whole, spikes + first), (session, spikes), (again, spikes))
+        )
+        np.testing.assert_array_equal(of_session, of_whole)
+        np.testing.assert_array_equal(of_folder, of_whole)
+        first += again.sorting.count_total_num_spikes()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["kilosort4.0.0", "kilosort1"])
 def test_dialects(simulate, tmp_path, dialect):
     folder = simulate(dialect, num_templates=12, num_channels=20, num_spikes=3000).folder

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
 from si_curation._spikeinterface import recording_of
 from si_curation.checks import Checks, check_arguments, local_path
-from si_curation.errors import ParameterError, SiCurationWarning
+from si_curation.errors import ParameterError, SiCurationError, SiCurationWarning
 from si_curation.exporters.phy.columns import texts_by_id
 from si_curation.exporters.phy.copy import copy_curated
 from si_curation.exporters.phy.curated import (
@@ -137,8 +139,9 @@ def export_to_phy(
     the analyzer. ``params.py`` names the raw files of the session. Where it is a part of one that
     goes on after it, which phy cannot be told, none is named: `copy_recording` writes the samples
     of the session. ``session.json`` tells which part of the whole it is; ``ops.npy`` is of the
-    whole, and is read with that. ``kept_spikes.npy`` and phy's own choice of waveforms, which are
-    of all spikes, are left out.
+    whole, and is read with that; ``session_feature_channels.npy`` has the channels of features that
+    the spikes of one session may be too few to tell. ``kept_spikes.npy`` and phy's own choice of
+    waveforms, which are of all spikes, are left out.
 
     *Other sorters.* ``templates.npy`` has the templates of `template_assignment`, on the channels
     of their signal; a zero template is added where there is only one, which phy cannot read.
@@ -189,6 +192,7 @@ def export_to_phy(
                 part,
                 session,
                 sampling_frequency=sorting_analyzer.sampling_frequency,
+                feature_channels=_feature_channels(sorting_analyzer),
                 link=link,
                 copy_recording=copy_recording,
             )
@@ -218,6 +222,14 @@ def _session_of(analyzer: SortingAnalyzer) -> Session | None:
         return None
     known = session_of_whole(analyzer.sorting)
     return Session("" if known is None else known.name, *span)
+
+
+def _feature_channels(analyzer: SortingAnalyzer) -> NDArray[np.int64] | None:
+    """Return on which channels features are that the files of a folder do not tell rightly."""
+    try:
+        return analyzer.get_extension("template_assignment").get_feature_files().repaired_channels
+    except SiCurationError:  # there are no features
+        return None
 
 
 def _replace(folder: Path, files: Mapping[str, Content | None]) -> None:

@@ -19,7 +19,7 @@ from si_curation.phy.feature_files import open_spike_templates
 from si_curation.phy.params import NAME as PARAMS
 from si_curation.phy.params import data_paths_of, read_params
 from si_curation.phy.raw import itemsize_of, raw_file_lengths, resolve_data_paths, resolved
-from si_curation.phy.session import SESSION_FILE
+from si_curation.phy.session import SESSION_CHANNELS_FILE, SESSION_FILE
 from si_curation.phy.writing import format_params
 from si_curation.variables import FileRows
 
@@ -61,6 +61,7 @@ def write_session_folder(
     session: Session,
     *,
     sampling_frequency: float,
+    feature_channels: NDArray[np.integer] | None = None,
     link: bool = False,
     copy_recording: bool = False,
 ) -> FileRows:
@@ -79,6 +80,8 @@ def write_session_folder(
     session : Session
     sampling_frequency : float
         In Hz; for a folder that has no ``params.py``.
+    feature_channels : array (n_detection_templates, n_loc) integer, optional
+        On which channels features are, where that is known of the whole and not in a file.
     link, copy_recording : bool
         As of `export_to_phy`.
 
@@ -128,6 +131,8 @@ def write_session_folder(
         new_params = made_params(source, sampling_frequency)
     write_file(part / PARAMS, new_params)
     content = {"name": session.name, "first_sample": session.start, "end_sample": session.stop}
+    if feature_channels is not None:
+        write_file(part / SESSION_CHANNELS_FILE, np.asarray(feature_channels))
     write_file(part / SESSION_FILE, json.dumps(content, indent=1).encode())
     return FileRows(rows)
 
@@ -141,9 +146,8 @@ def _write(
     source: Path, part: Path, name: str, rows: NDArray[np.int64], num_spikes: int, link: bool
 ) -> None:
     """Write one file: the rows of the session where it is of spikes, else a copy."""
-    if name in ("spike_times.npy", _TEMPLATES, _DETECTION, SESSION_FILE) or name.startswith(
-        _LEFT_OUT
-    ):
+    written = ("spike_times.npy", _TEMPLATES, _DETECTION, SESSION_FILE, SESSION_CHANNELS_FILE)
+    if name in written or name.startswith(_LEFT_OUT):
         return
     stem = next((one for one in _FEATURES if name == f"{one}s.npy"), None)
     if name in [f"{one}_spike_ids.npy" for one in _FEATURES]:
