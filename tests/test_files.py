@@ -489,3 +489,36 @@ def test_locks(tmp_path):
     assert files.is_locked(path) is False
     assert path.read_bytes() == before
     assert files.is_locked(tmp_path / "gone") is False
+
+
+# ----------------------------------------------------------------------------------- large arrays
+
+
+def test_scratch_arrays(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    small = files.scratch_array((3, 2), "float32")
+    assert small.base is None
+    monkeypatch.setattr(files, "SCRATCH_FROM", 10)
+    dtype = [("sample_index", "int64"), ("unit_index", "int64")]
+    for shape, kind in (((3, 2), "float32"), (5, dtype), ((4,), "bool")):
+        found = files.scratch_array(shape, kind)
+        assert found.shape == (shape if isinstance(shape, tuple) else (shape,))
+        assert found.dtype == np.dtype(kind)
+        assert type(found) is np.ndarray  # SpikeInterface closes maps of files
+        assert found.flags.writeable
+        found[...] = 1
+        assert (found == np.ones(found.shape, found.dtype)).all()
+        assert found.base is None or not names(tmp_path)  # the file has no name
+    assert files.scratch_array(5, object).base is None
+    assert files.scratch_array((0, 4), "int32").shape == (0, 4)
+
+
+def test_scratch_arrays_without_room(monkeypatch):
+    def no_room(*arguments):
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(files, "SCRATCH_FROM", 10)
+    monkeypatch.setattr(files, "_allocate", no_room)
+    found = files.scratch_array((3, 2), "float64")
+    assert found.base is None
+    assert found.shape == (3, 2)

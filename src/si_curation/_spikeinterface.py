@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ from spikeinterface.core import (
     SortingAnalyzer,
     append_recordings,
     concatenate_recordings,
+    load_sorting_analyzer,
 )
+from spikeinterface.core.analyzer_extension_core import BaseSpikeVectorExtension
+from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.core.core_tools import check_json, save_annotations_to_folder
 from spikeinterface.core.node_pipeline import PipelineNode
 from spikeinterface.core.numpyextractors import SpikeVectorSortingSegment
@@ -38,8 +41,9 @@ from spikeinterface.core.sortinganalyzer import (
     register_result_extension,
 )
 
-from si_curation.files import replace_file, temporary_name
+from si_curation.files import replace_file, scratch_array, temporary_name
 
+_BYTES_AT_ONCE = 64_000_000
 INJECTED_RUN_INFO = {"run_completed": True, "runtime_s": 0.0}
 
 
@@ -125,9 +129,88 @@ def spike_vector_of(sorting: BaseSorting) -> Any:
         return spikes
     array = getattr(spikes, "_si_curation_array", None)
     if array is None:
-        array = np.asarray(spikes)
+        array = copied(spikes, scratch_array)
         spikes._si_curation_array = array
     return array
+
+
+def copied(values: Any, empty: Callable[[Any, Any], NDArray]) -> NDArray:
+    """Return a copy of an array of any kind, zarr's too, that is made piece by piece.
+
+    Parameters
+    ----------
+    values : array, zarr array or SpikeInterface's spike vector of a zarr folder
+    empty : callable
+        Makes the array: `numpy.empty`, `scratch_array`.
+    """
+    shape = getattr(values, "shape", None) or (values.size,)
+    out = empty(shape, values.dtype)
+    rows = max(1, _BYTES_AT_ONCE * shape[0] // max(out.nbytes, 1))
+    for start in range(0, shape[0], rows):
+        out[start : start + rows] = values[start : start + rows]
+    return out
+
+
+def write_analyzer(analyzer: SortingAnalyzer, format: str, folder: Path) -> None:
+    """Save an analyzer in memory as ``save_as`` does, without reading it back."""
+    arguments = (
+        folder,
+        analyzer.sorting.select_units(None),
+        recording_of(analyzer),
+        analyzer.sparsity,
+        analyzer.return_in_uV,
+        analyzer.peak_sign,
+        analyzer.peak_mode,
+        analyzer.rec_attributes,
+    )
+    create = (
+        SortingAnalyzer.create_zarr if format == "zarr" else SortingAnalyzer.create_binary_folder
+    )
+    # lazy: what was written is not read back; of a folder, SpikeInterface would write that down
+    made = create(*arguments, backend_options={}, lazy=format == "zarr")
+    params = {name: one.params for name, one in analyzer.extensions.items()}
+    for name in _si_sortinganalyzer._sort_extensions_by_dependency(params):
+        analyzer.extensions[name].copy(made)
+
+
+def load_written(folder: Path, written: SortingAnalyzer) -> SortingAnalyzer | None:
+    """Load an analyzer that `write_analyzer` has just written, with the arrays of all spikes.
+
+    As ``load_sorting_analyzer``; but what is held of each spike is not read into memory a second
+    time: the arrays are those of the analyzer that was written. None for spike vectors of another
+    kind than SpikeInterface reads.
+    """
+    spikes = written.sorting.to_spike_vector()
+    if not isinstance(spikes, np.ndarray) or spikes.dtype != np.dtype(minimum_spike_dtype):
+        return None
+    analyzer = load_sorting_analyzer(folder, lazy=True)
+    stored = analyzer.sorting
+    sorting = NumpySorting(spikes, stored.sampling_frequency, stored.unit_ids.copy())
+    stored.copy_metadata(sorting)
+    analyzer.sorting, analyzer._lazy = sorting, False
+    for name in analyzer.get_saved_extension_names():
+        if issubclass(get_extension_class(name), BaseSpikeVectorExtension):
+            analyzer.extensions[name] = _load_shared(analyzer, written.extensions[name])
+        else:
+            analyzer.load_extension(name)
+    return analyzer
+
+
+def _load_shared(analyzer: SortingAnalyzer, like: AnalyzerExtension) -> AnalyzerExtension | None:
+    """Load an extension, and take the arrays of all spikes from one that has the same."""
+    extension = type(like).load(analyzer, lazy=True)
+    if extension is None or extension.data.keys() != like.data.keys():  # some are not read lazily
+        return type(like).load(analyzer, lazy=False)
+    for key, values in extension.data.items():
+        known = like.data[key] if key in like.nodepipeline_variables else None
+        if isinstance(known, np.ndarray) and (known.shape, known.dtype) == (
+            values.shape,
+            values.dtype,
+        ):
+            extension.data[key] = known
+        elif isinstance(values, np.memmap | zarr.Array):
+            extension.data[key] = np.array(values)
+    return extension
 
 
 def recording_of(analyzer: SortingAnalyzer) -> BaseRecording | None:
@@ -537,6 +620,10 @@ class KeptOnFailure(AnalyzerExtension):
     def run(self, save: bool = True, **kwargs: Any) -> None:
         """Compute the data and save them; then forget those that were there."""
         super().run(save=save, **kwargs)
+        if not self.sorting_analyzer._lazy:  # else SpikeInterface reads it into memory
+            for key, values in self.data.items():
+                if isinstance(values, zarr.Array | np.memmap) and values.ndim:
+                    self.data[key] = copied(values, scratch_array)
         self._attempt = None
         if self._aside is not None:
             shutil.rmtree(self._aside, ignore_errors=True)

@@ -523,6 +523,44 @@ def _allocate(file: RawIOBase, start: int, size: int) -> None:
         _write_all(file, zeros[: size - done])
 
 
+#: Arrays of fewer bytes are always in memory.
+SCRATCH_FROM = 128_000_000
+
+
+def scratch_array(shape: tuple[int, ...] | int, dtype: DTypeLike) -> NDArray:
+    """Make an array that does not take memory where it is large, but room on the disk.
+
+    In a file without a name in the folder for temporary files, which is gone with the array. The
+    system keeps as much of it in memory as there is room for. In memory where it is small or holds
+    objects, and where the disk has no room.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : dtype
+
+    Returns
+    -------
+    array
+        Of any content, as `numpy.empty` gives it.
+
+    Examples
+    --------
+    >>> scratch_array(3, "int32").shape
+    (3,)
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
+    if size <= SCRATCH_FROM or dtype.hasobject:
+        return np.empty(shape, dtype=dtype)
+    try:
+        with tempfile.TemporaryFile(buffering=0) as file:
+            _allocate(file, 0, size)
+            return np.ndarray(shape, dtype=dtype, buffer=mmap.mmap(file.fileno(), size))
+    except OSError:
+        return np.empty(shape, dtype=dtype)
+
+
 def copy_to_disk(source: Path, target: Path) -> None:
     """Copy a file, content and permissions, and wait until it is on the disk."""
     shutil.copyfile(source, target)

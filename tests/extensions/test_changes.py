@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -131,7 +132,7 @@ def test_units_after_and_rows_after(home, tmp_path, is_removed):
     after = before.select_units(before.unit_ids[int(is_removed) :])
     old = before.sorting.to_spike_vector()["unit_index"]
     kept = np.flatnonzero(old > 0).astype(np.int32) if is_removed else None
-    change = change_of_units(before, after, {}, kept, shares=True)
+    change = replace(change_of_units(before, after, {}, kept), shares=True)
     some = np.array([5, 0, 3, 199, 7])
     expected = old[some] - int(is_removed)  # -1: the unit that is gone
     np.testing.assert_array_equal(change.units_after_of(some), expected)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import si_curation as sic
+from si_curation import files
 from si_curation._spikeinterface import data_of
 
 NUM_SPIKES = 200_000
@@ -104,3 +105,24 @@ def test_reading(analyzer):
     )
     assert kept < VECTOR + 4 + 4 + 4 + FEW  # templates, rows, amplitudes
     assert peak < VECTOR + 4 + 4 + 4 + 2 * FEW
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("removes", [False, True])
+def test_on_the_disk_next_to_nothing_is_in_memory(analyzer, tmp_path, monkeypatch, removes):
+    """What is held of each spike is in files without a name, for analyzers of zarr."""
+    monkeypatch.setattr(files, "SCRATCH_FROM", 100_000)
+    folder = data_of(analyzer.get_extension("template_assignment"))["template_info"]["phy_folder"]
+    on_disk = {"format": "zarr", "folder": tmp_path / "read.zarr"}
+    start, peak, kept = measure(
+        lambda: sic.read_kilosort_as_analyzer(folder, principal_components=False, **on_disk)
+    )
+    assert kept < 4 + 2 * FEW  # rows
+    assert peak < 4 + 24 + 2 * FEW  # SpikeInterface, that writes it: a chunk is all of these spikes
+    start.compute("template_features", progress_bar=False)
+    session = curate(sic.CurationSession(start))
+    if removes:
+        session.remove(session.unit_ids[:1])
+    _, peak, kept = measure(lambda: session.apply(format="zarr", folder=tmp_path / "b.zarr"))
+    assert kept < FEW
+    assert peak < 4 + 24 + BLOCK + 2 * FEW

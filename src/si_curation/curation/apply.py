@@ -14,6 +14,7 @@ from spikeinterface.core import BaseSorting, ChannelSparsity, NumpySorting, Sort
 
 from si_curation._spikeinterface import (
     copy_annotations,
+    loaded_extensions,
     make_memory_analyzer,
     rec_attributes_of,
     recording_of,
@@ -32,7 +33,8 @@ from si_curation.curation.history import append_history
 from si_curation.curation.units import Unit
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.extensions.changes import change_of_units
-from si_curation.kernels.spike_vector import look_up, with_other_units
+from si_curation.files import scratch_array
+from si_curation.kernels.spike_vector import Empty, look_up, with_other_units
 from si_curation.phy.tables import UNSORTED
 from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.reading.saving import check_output, save_analyzer
@@ -85,14 +87,16 @@ def apply_units(
     if not units:
         raise ParameterError("there are no units left to make an analyzer of")
     if analyzer.format != "memory":
-        analyzer.load_all_saved_extension()
+        for name in analyzer.get_saved_extension_names():
+            if name not in loaded_extensions(analyzer):
+                analyzer.load_extension(name)
     left_out = refused_channels(analyzer, [made for made in map(_merge_of, steps) if made])
     at_once = takes_any_change(analyzer, left_out)
     stages = _stages(analyzer, steps, at_once, at_once and not order_matters(analyzer))
     if not stages:  # nothing but labels, or all was undone
         stages = [_Stage("remove", dict(units))]
     stages[-1].units = dict(units)
-    maker = _Maker(analyzer)
+    maker = _Maker(analyzer, np.empty if format == "memory" else scratch_array)
     for stage in stages:
         maker.make(stage, left_out, is_last=stage is stages[-1])
     new = maker.analyzer
@@ -166,8 +170,9 @@ def _stages(
 class _Maker:
     """Makes one analyzer after the other, from the spikes of the first."""
 
-    def __init__(self, analyzer: SortingAnalyzer):
+    def __init__(self, analyzer: SortingAnalyzer, empty: Empty):
         self.analyzer = analyzer
+        self._empty = empty
         self._first = spike_vector_of(analyzer.sorting)
         self._rows: NDArray[np.integer] | None = None  # of the analyzer's spikes in the first
         self._unit_index = self._first["unit_index"].astype(np.int32)
@@ -182,14 +187,15 @@ class _Maker:
         rows = self._rows
         if kept is not None:
             rows = kept if rows is None else rows[kept]
-        spikes = with_other_units(self._first, unit_index, rows)
+        spikes = with_other_units(self._first, unit_index, rows, self._empty)
         self._rows = rows
         del unit_index, rows
         if is_last:
             self._forget_spikes()
         unit_ids = np.array(list(stage.units))
         after = _empty_analyzer(before, spikes, unit_ids, made_of)
-        change = change_of_units(before, after, made_of, kept, left_out, shares=True)
+        change = change_of_units(before, after, made_of, kept, left_out)
+        change = dataclasses.replace(change, shares=True, empty=self._empty)
         if not change.is_new.any() and list(unit_ids) == list(before.unit_ids):
             copy_extensions(change)
         else:

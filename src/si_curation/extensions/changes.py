@@ -10,6 +10,7 @@ its data.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,16 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
-from spikeinterface.core.core_tools import materialize_array, slice_rows
+from spikeinterface.core.core_tools import slice_rows
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 from si_curation._spikeinterface import (
     KeptOnFailure,
+    copied,
     copy_extension,
     keep_annotations,
     spike_vector_of,
 )
-from si_curation.kernels.spike_vector import count_units, take_rows
+from si_curation.kernels.spike_vector import Empty, count_units, take_rows
 from si_curation.variables import UnitIndices
 
 
@@ -55,6 +57,8 @@ class UnitChange:
     span : (int, int) or None
         The part of the time of `before` that `after` is: its first sample and the one after the
         last, segments end to end. None: all of it.
+    empty : callable
+        Makes the arrays for what is held of each spike that is kept.
     """
 
     before: SortingAnalyzer
@@ -65,6 +69,7 @@ class UnitChange:
     left_out: frozenset[str] = frozenset()
     shares: bool = False
     span: tuple[int, int] | None = None
+    empty: Empty = np.empty
 
     @cached_property
     def new_unit_ids(self) -> NDArray:
@@ -121,10 +126,11 @@ class UnitChange:
         analyzer.
         """
         if self.kept is not None:
-            is_array = isinstance(values, np.ndarray)
-            return take_rows(values, self.kept) if is_array else slice_rows(values, self.kept)
+            if isinstance(values, np.ndarray):
+                return take_rows(values, self.kept, empty=self.empty)
+            return slice_rows(values, self.kept)
         if not (self.shares and is_in_memory(values)):
-            return materialize_array(values)
+            return copied(values, self.empty)
         shared = values.view()
         shared.flags.writeable = False
         return shared
@@ -135,7 +141,7 @@ def is_in_memory(values: Any) -> bool:
     while isinstance(values, np.ndarray):
         if isinstance(values, np.memmap):
             return False
-        if values.base is None:
+        if values.base is None or isinstance(values.base, mmap.mmap):  # of `scratch_array`
             return True
         values = values.base
     return False
@@ -152,7 +158,6 @@ def change_of_units(
     made_of: Mapping[Any, Iterable[Any]],
     kept: NDArray[np.integer] | None,
     left_out: Iterable[str] = (),
-    shares: bool = False,
 ) -> UnitChange:
     """Return the change that makes new units of old ones and leaves out units that are not after.
 
@@ -161,7 +166,7 @@ def change_of_units(
     before, after : SortingAnalyzer
     made_of : mapping
         {id of a new unit: ids of the units that it has spikes of}.
-    kept, left_out, shares
+    kept, left_out
         As of `UnitChange`.
     """
     index_of = {unit_id: i for i, unit_id in enumerate(before.unit_ids.tolist())}
@@ -172,7 +177,7 @@ def change_of_units(
         for unit_id in ids
     ]
     is_new = np.array([unit_id in made_of for unit_id in ids], dtype=bool)
-    return UnitChange(before, after, parents, is_new, kept, frozenset(left_out), shares)
+    return UnitChange(before, after, parents, is_new, kept, frozenset(left_out))
 
 
 def change_of_time(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import blocks, njit, run_blocks
 from si_curation.variables import FileRows, TemplateIds
+
+#: Makes an array of any content: `numpy.empty`, or another place for what is large.
+Empty = Callable[[Any, Any], NDArray]
 
 SPIKE_DTYPE = np.dtype(
     [("sample_index", "int64"), ("unit_index", "int64"), ("segment_index", "int64")]
@@ -46,6 +52,7 @@ def make_spike_vector(
     ids: NDArray[np.integer],
     unit_of_id: NDArray[np.int32],
     rows: FileRows | None = None,
+    empty: Empty = np.empty,
 ) -> NDArray[np.void]:
     """Make the one-segment spike vector of the given rows.
 
@@ -59,6 +66,8 @@ def make_spike_vector(
         Unit index of each cluster id.
     rows : array (n_rows,) integer, optional
         Rows to take, in this order; all rows by default.
+    empty : callable
+        Makes the array.
 
     Returns
     -------
@@ -71,7 +80,7 @@ def make_spike_vector(
           dtype=[('sample_index', '<i8'), ('unit_index', '<i8'), ('segment_index', '<i8')])
     """
     num_spikes = samples.size if rows is None else rows.size
-    spikes = np.empty(num_spikes, dtype=SPIKE_DTYPE)
+    spikes = empty(num_spikes, SPIKE_DTYPE)
     table = spikes.view(np.int64).reshape(num_spikes, 3)
     if rows is None:
         run_blocks(lambda b: _fill(samples[b], ids[b], unit_of_id, table[b]), blocks(num_spikes))
@@ -83,7 +92,10 @@ def make_spike_vector(
 
 
 def take_rows(
-    values: NDArray, rows: NDArray[np.integer] | None, dtype: np.typing.DTypeLike | None = None
+    values: NDArray,
+    rows: NDArray[np.integer] | None,
+    dtype: np.typing.DTypeLike | None = None,
+    empty: Empty = np.empty,
 ) -> NDArray:
     """Copy a per-spike file into memory, permuted like the spikes.
 
@@ -95,6 +107,8 @@ def take_rows(
         Rows to take; all by default.
     dtype : dtype, optional
         dtype of the copy; that of `values` by default.
+    empty : callable
+        Makes the array.
 
     Returns
     -------
@@ -106,7 +120,7 @@ def take_rows(
     array([3., 1.], dtype=float32)
     """
     num_rows = len(values) if rows is None else rows.size
-    out = np.empty((num_rows, *values.shape[1:]), dtype=dtype or values.dtype)
+    out = empty((num_rows, *values.shape[1:]), dtype or values.dtype)
 
     def copy(piece: slice) -> None:
         out[piece] = values[piece] if rows is None else values[rows[piece]]
@@ -161,7 +175,10 @@ def look_up(table: NDArray, index: NDArray[np.integer]) -> NDArray:
 
 
 def with_other_units(
-    spikes: NDArray[np.void], unit_index: NDArray[np.integer], rows: NDArray[np.integer] | None
+    spikes: NDArray[np.void],
+    unit_index: NDArray[np.integer],
+    rows: NDArray[np.integer] | None,
+    empty: Empty = np.empty,
 ) -> NDArray[np.void]:
     """Make a spike vector of the same spikes, or of some of them, that are of other units.
 
@@ -173,6 +190,8 @@ def with_other_units(
         Their units in the new one.
     rows : array (n_rows,) integer, optional
         Which of them are in the new one, ascending; all by default.
+    empty : callable
+        Makes the array.
 
     Returns
     -------
@@ -184,7 +203,7 @@ def with_other_units(
     >>> with_other_units(spikes, np.array([-1, 3]), np.array([1])).tolist()
     [(30, 3, 0)]
     """
-    out = np.empty(spikes.size if rows is None else rows.size, dtype=SPIKE_DTYPE)
+    out = empty(spikes.size if rows is None else rows.size, SPIKE_DTYPE)
 
     def fill(piece: slice) -> None:
         taken = piece if rows is None else rows[piece]
@@ -295,6 +314,7 @@ def scale_by_template(
     rows: FileRows | None,
     template_ids: TemplateIds,
     scale: NDArray[np.floating],
+    empty: Empty = np.empty,
 ) -> NDArray[np.float32]:
     """Multiply one value per spike by a number of its template.
 
@@ -306,6 +326,8 @@ def scale_by_template(
         Row of each spike; all rows as they are by default.
     template_ids : array (n_spikes,) integer
     scale : array (n_templates,) floating
+    empty : callable
+        Makes the array.
 
     Returns
     -------
@@ -316,7 +338,7 @@ def scale_by_template(
     >>> scale_by_template(np.array([1.0, 2.0]), None, np.array([1, 0]), np.array([10.0, 100.0]))
     array([100.,  20.], dtype=float32)
     """
-    out = np.empty(template_ids.size, dtype=np.float32)
+    out = empty(template_ids.size, np.float32)
     weights = np.asarray(scale, dtype=np.float64)
 
     def fill(b: slice) -> None:

@@ -19,8 +19,10 @@ from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, So
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer, set_extension_data
 from si_curation.checks import Checks, check_arguments, is_boolean, local_path
 from si_curation.errors import ParameterError, SiCurationWarning
+from si_curation.files import scratch_array
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
+    Empty,
     choose_random_spikes,
     make_spike_vector,
     scale_by_template,
@@ -189,6 +191,7 @@ def read_kilosort_as_analyzer(
             max_spikes_per_unit,
             principal_components,
             gain_to_uV is not None,
+            np.empty if format == "memory" else scratch_array,
         )
         if principal_components:
             phy_folder.require("pc_features.npy", "pc_feature_ind.npy", "pc_feature_spike_ids.npy")
@@ -252,6 +255,7 @@ class _Options(NamedTuple):
     max_spikes: int | None
     components: bool | None
     gains_are_given: bool = False  # by the user, not by a recording
+    empty: Empty = np.empty  # where arrays of all spikes are: in memory, or on the disk
 
 
 def _check_unwhiten(unwhiten: object) -> Unwhiten | Literal[False]:
@@ -322,18 +326,19 @@ def _take_spikes(
     clusters, small_ids = with_small_ids(folder.spike_clusters, folder.cluster_ids)
     ids = small_ids[np.isin(folder.cluster_ids, selection.unit_ids)]  # of the units, in their order
     unit_of_id = positions_of_ids(ids, int(small_ids.max(initial=-1)))
-    vector = make_spike_vector(folder.spike_samples, clusters, unit_of_id, selection.rows)
-    template_ids = take_rows(folder.spike_templates, selection.rows, np.int32)
+    empty = options.empty
+    vector = make_spike_vector(folder.spike_samples, clusters, unit_of_id, selection.rows, empty)
+    template_ids = take_rows(folder.spike_templates, selection.rows, np.int32, empty)
     # counted by cluster, which lie side by side in the file, unlike the spike vector's fields
     if selection.rows is not None:
         clusters = take_rows(clusters, selection.rows)
     counts_by_id = contingency_table(clusters, template_ids, unit_of_id.size, folder.num_templates)
-    rows = np.arange(folder.num_spikes) if selection.rows is None else selection.rows
-    rows = rows.astype(np.int32 if folder.num_spikes < 2**31 else np.int64, copy=False)
+    dtype = np.int32 if folder.num_spikes < 2**31 else np.int64
+    rows = np.arange(folder.num_spikes, dtype=dtype) if selection.rows is None else selection.rows
     return _FolderSpikes(
         selection,
         vector,
-        FileRows(rows),
+        FileRows(rows.astype(dtype, copy=False)),
         TemplateIds(template_ids),
         counts_by_id[ids],
         clusters,
@@ -385,7 +390,7 @@ def _build(
     if components is not None:
         params = {"n_components": int(components.shape[1]), **COMPONENTS_PARAMS}
         inject_extension(analyzer, "principal_components", {"pca_projection": components}, params)
-    _inject(analyzer, folder, templates, spikes)
+    _inject(analyzer, folder, templates, spikes, options.empty)
     warn_of_dropped(folder, spikes.selection)
     return analyzer
 
@@ -452,6 +457,7 @@ def _inject(
     folder: PhyFolder,
     templates: SorterTemplates,
     spikes: _FolderSpikes,
+    empty: Empty,
 ) -> None:
     """Put in what the folder holds: templates, assignment, amplitudes, locations."""
     num_samples = templates.templates.shape[1]
@@ -468,11 +474,11 @@ def _inject(
     )
     assignment = assignment_of_folder(folder, templates, spikes.rows, spikes.template_ids)
     inject_extension(analyzer, "template_assignment", assignment, {})
-    amplitudes = _spike_amplitudes(folder, templates, spikes)
+    amplitudes = _spike_amplitudes(folder, templates, spikes, empty)
     if amplitudes is not None:
         inject_extension(analyzer, "spike_amplitudes", {"amplitudes": amplitudes}, {})
     if folder.spike_positions is not None:
-        positions = take_rows(folder.spike_positions, spikes.selection.rows)
+        positions = take_rows(folder.spike_positions, spikes.selection.rows, empty=empty)
         names = ["x", "y", "z"][: positions.shape[1]]
         dtype = np.dtype([(name, positions.dtype) for name in names])
         locations = np.ascontiguousarray(positions[:, : len(names)]).view(dtype).reshape(-1)
@@ -480,7 +486,7 @@ def _inject(
 
 
 def _spike_amplitudes(
-    folder: PhyFolder, templates: SorterTemplates, spikes: _FolderSpikes
+    folder: PhyFolder, templates: SorterTemplates, spikes: _FolderSpikes, empty: Empty
 ) -> NDArray[np.float32] | None:
     """Return the signed amplitude of each spike: its factor times its template's extremum.
 
@@ -491,10 +497,10 @@ def _spike_amplitudes(
         return None
     if folder.sorter.name == "spikeinterface":
         # export_to_phy writes spike amplitudes, not factors
-        return take_rows(folder.amplitudes, rows, np.float32)
+        return take_rows(folder.amplitudes, rows, np.float32, empty)
     extremum = extremum_on_channel(templates.templates, templates.amplitudes.argmax(axis=1))
     scale = extremum * templates.amplitude_to_factor
-    return scale_by_template(folder.amplitudes, rows, spikes.template_ids, scale)
+    return scale_by_template(folder.amplitudes, rows, spikes.template_ids, scale, empty)
 
 
 def property_name(column: str) -> str:

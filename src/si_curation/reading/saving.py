@@ -7,7 +7,11 @@ from pathlib import Path
 
 from spikeinterface.core import BaseRecording, SortingAnalyzer, load_sorting_analyzer
 
-from si_curation._spikeinterface import without_provenance_warnings
+from si_curation._spikeinterface import (
+    load_written,
+    without_provenance_warnings,
+    write_analyzer,
+)
 from si_curation.checks import local_path
 from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.files import new_folder
@@ -62,8 +66,15 @@ def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) ->
         raise ParameterError("an analyzer in memory is not saved")
     recording = analyzer.recording if analyzer.has_recording() else None
     with new_folder(target, make=False) as part, without_provenance_warnings():
-        analyzer.save_as(format=format, folder=part)
-    return load_sorting_analyzer(target) if recording is None else _reload(target, recording)
+        if analyzer.format == "memory":
+            write_analyzer(analyzer, format, part)
+        else:
+            analyzer.save_as(format=format, folder=part)
+    saved = load_written(target, analyzer) if analyzer.format == "memory" else None
+    saved = load_sorting_analyzer(target) if saved is None else saved
+    if recording is not None and not saved.has_recording():
+        saved.set_temporary_recording(recording)
+    return saved
 
 
 def save_analyzers(
