@@ -341,3 +341,52 @@ def test_what_needs_one_folder_says_so(two, recordings):
         assignment.get_spike_rows()
     with pytest.raises(sic.SiCurationError):
         sic.update_phy_folder(two[0], analyzer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["concatenated", "appended"])
+def test_sessions_of_folders_that_follow_have_their_own(two, recordings, tmp_path, how):
+    analyzer, starts = made(two, recordings, how)
+    analyzer.compute(["random_spikes", "templates"])
+    analyzer.compute(ASSIGNMENT, kilosort_folder=[str(folder) for folder in two])
+    analyzer.compute([BEST, "unit_similarity"])
+    total = 0
+    for path, (name, session) in zip(two, sic.split_by_session(analyzer).items(), strict=True):
+        assignment = extension(session)
+        assert (assignment.num_folders, assignment.is_from_folder) == (1, True)
+        assert assignment.info["phy_folder"] == str(path)
+        assert set(session.get_sorting_property("phy_folder")) == {str(path)}
+        with sic.read_phy_folder(path) as folder:
+            rows = assignment.get_spike_rows()
+            samples = session.sorting.to_spike_vector()["sample_index"]
+            np.testing.assert_array_equal(folder.spike_samples[rows], samples)
+            np.testing.assert_array_equal(
+                assignment.get_spike_template_ids(), folder.spike_templates[rows]
+            )
+        alone = extension(sic.read_kilosort_as_analyzer(path))
+        np.testing.assert_array_equal(assignment.get_templates(), alone.get_templates())
+        expected = sic.get_spike_features(sic.read_kilosort_as_analyzer(path), [0], [2, 3])
+        assert expected.shape == sic.get_spike_features(session, [0], [2, 3]).shape
+        again = session.copy()
+        again.compute([BEST, "unit_similarity"])
+        np.testing.assert_array_equal(
+            session.get_extension("unit_similarity").get_data(),
+            again.get_extension("unit_similarity").get_data(),
+        )
+        out = sic.export_to_phy(session, tmp_path / name)
+        total += samples.size
+        assert sic.read_phy_folder(out).num_spikes >= samples.size
+    assert total == analyzer.sorting.count_total_num_spikes()
+
+
+def test_folders_that_follow_are_sessions(two, recordings):
+    analyzer, starts = made(two, recordings, "concatenated")
+    analyzer.compute(["random_spikes", "templates"])
+    analyzer.compute(ASSIGNMENT, kilosort_folder=[str(folder) for folder in two])
+    analyzer._recording = None
+    found = sic.session_borders(analyzer)
+    assert (found.samples.tolist(), found.names, found.source) == (
+        [starts[1]],
+        ("a", "b"),
+        "folders",
+    )

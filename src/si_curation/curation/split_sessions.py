@@ -108,7 +108,8 @@ def split_by_session(
     -----
     *What is held of each spike* (amplitudes, locations, templates and rows in the files of the
     Kilosort folder, template features, waveforms, principal components) is cut. Features are still
-    read from the Kilosort folder of the whole.
+    read from the Kilosort folder of the whole; where sortings of several folders follow each other,
+    a session of one of them has that folder alone.
 
     *What is held of each unit* is of the session: templates (means of the sorter's templates by the
     spikes of the session, or of its waveforms), best channels, similarities, correlograms, and all
@@ -152,6 +153,16 @@ def split_by_session(
         sessions = save_analyzers(cut.sessions(), format, target)
     cut.warn()
     return sessions
+
+
+def _name_folder(session: SortingAnalyzer) -> None:
+    """Name the Kilosort folder of a session of which the whole was of several."""
+    assignment = session.get_extension("template_assignment")
+    if assignment is not None and assignment.is_from_folder:
+        folder = str(assignment.info["phy_folder"])
+        named = session.sorting.get_property("phy_folder")
+        if named is None or any(str(one) != folder for one in named):
+            session.set_sorting_property("phy_folder", np.full(len(session.unit_ids), folder))
 
 
 def _checked_target(format: str, folder: str | Path | None) -> Path | None:
@@ -230,6 +241,7 @@ class _Cutter:
         change = change_of_time(before, after, kept, span)
         made_of = {unit_id: [unit_id] for unit_id in after.unit_ids.tolist()}
         self._left_out |= carry_over(change, "change", made_of)
+        _name_folder(after)
         return after
 
     def _bare(self, index: int, span: Span, kept: NDArray[np.int64]) -> SortingAnalyzer:

@@ -305,7 +305,45 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         if change.is_new.any():
             counts = _count(change.after, data["spike_template_ids"], len(data["templates"]))
             update_units(change, self, counts)
-        return data
+        return data if change.span is None else self._of_one_folder(data, change.span)
+
+    def _of_one_folder(self, data: dict[str, Any], span: tuple[int, int]) -> dict[str, Any]:
+        """Return the data of the one folder that a part of the time is of, where several follow.
+
+        As they are where the spikes are of one folder, of several, or of folders on one clock.
+        """
+        info, ids = data["template_info"], data["spike_template_ids"]
+        offsets = info.get("frame_offsets", [])
+        follow = self.num_folders > 1 and len(set(offsets)) == len(offsets) and "infos" in info
+        if not follow or ids.size == 0:
+            return data
+        firsts = np.array(info["first_template_ids"], dtype=np.int64)
+        folders = np.unique(np.searchsorted(firsts, [ids.min(), ids.max()], side="right") - 1)
+        if folders.size > 1:
+            return data
+        one = int(folders[0])
+        part = self.get_parts()[one]
+        kept = part.template_ids
+        its_info = {
+            **info["infos"][one],
+            "num_samples_before": info["num_samples_before"],
+            "attached": True,
+            "frame_offset": int(offsets[one]),
+            "session_samples": [int(offsets[one]), int(offsets[one]) + span[1] - span[0]],
+        }
+        found = {
+            "spike_template_ids": (ids - kept.start).astype(np.int32),
+            "spike_rows": data["spike_rows_in_folders"],
+            "channel_positions": np.array(part.positions),
+            "folder_channels": np.array(part.channels, dtype=np.int32),
+            "template_info": its_info,
+        }
+        for name in ("templates", "template_amplitudes", "template_support", "template_channels"):
+            if name in data:
+                found[name] = data[name][kept].copy()
+        if "similar_templates" in data:
+            found["similar_templates"] = data["similar_templates"][kept, kept].copy()
+        return found
 
     def params_after(self, change: UnitChange) -> dict[str, Any]:
         """Move the sample of the folder at which the analyzer begins, in a part of the time."""

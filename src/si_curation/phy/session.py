@@ -48,11 +48,11 @@ def read_session_samples(folder: Path, findings: Findings) -> tuple[int, int] | 
     )
     if start is None and stop is None and isinstance(content, dict):
         return None  # of another program
-    if is_whole_number(start) and is_whole_number(stop) and 0 <= start < stop < _MOST:
+    if is_whole_number(start) and is_whole_number(stop) and -_MOST < start < stop < _MOST:
         return int(start), int(stop)
     findings.warning(
         SESSION_FILE,
-        "does not tell first_sample and end_sample, whole numbers from 0 that ascend",
+        "does not tell first_sample and end_sample, whole numbers that ascend",
         "not used: the sorted part and the drift of ops.npy count from the start of the folder",
     )
     return None

@@ -42,9 +42,10 @@ class SessionBorders:
         Length of all sessions together.
     sampling_frequency : float
         In Hz.
-    source : {"given", "kept", "recording", "segments", "raw files"}
+    source : {"given", "kept", "recording", "segments", "folders", "raw files"}
         How they are known: as an argument, by `set_session_borders`, as the recordings that were
-        concatenated, as the segments, or as the raw files of the Kilosort folder.
+        concatenated, as the segments, as several Kilosort folders that follow each other, or as the
+        raw files of one.
     """
 
     samples: NDArray[np.int64]
@@ -87,8 +88,8 @@ def session_borders(
         ``frame_slice``), numbers with a decimal point are seconds (as of ``time_slice``), both from
         the start of the whole. Whole numbers that could be seconds as well are refused, unless
         `unit` says it. "auto": as they are known: set with `set_session_borders`; the recordings
-        that were concatenated; the segments; or the lengths of several raw files of the Kilosort
-        folder (``dat_path``), where they were there when it was read.
+        that were concatenated; the segments; Kilosort folders that follow each other; or the
+        lengths of several raw files of one (``dat_path``), where they were there when it was read.
     unit : {"samples", "s"}, optional
         Of `borders`.
     names : sequence of str, optional
@@ -277,7 +278,7 @@ def note_session(sorting: BaseSorting, borders: SessionBorders, index: int) -> N
 def known_borders(sorting_analyzer: SortingAnalyzer) -> SessionBorders | None:
     """Return the borders that an analyzer knows; None where it knows of one session only."""
     found = _kept(sorting_analyzer) or _of_recording(sorting_analyzer)
-    return found or _of_raw_files(sorting_analyzer)
+    return found or _of_folders(sorting_analyzer) or _of_raw_files(sorting_analyzer)
 
 
 def borders_within(borders: SessionBorders, start: int, stop: int) -> SessionBorders | None:
@@ -506,6 +507,22 @@ def _of_recording(analyzer: SortingAnalyzer) -> SessionBorders | None:
     samples = np.cumsum(lengths)[:-1].astype(np.int64)
     names = default_names(len(lengths))
     return SessionBorders(samples, names, total, float(analyzer.sampling_frequency), source)
+
+
+def _of_folders(analyzer: SortingAnalyzer) -> SessionBorders | None:
+    """Return the borders of several Kilosort folders that follow each other in an analyzer."""
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None or assignment.num_folders < 2:
+        return None
+    offsets = assignment.info.get("frame_offsets", [])
+    starts = [-int(one) for one in offsets]  # a folder that was sliced begins before its spikes
+    total = _total_samples(analyzer)
+    edges = np.array([*starts, total], dtype=np.int64)
+    if not starts or starts[0] != 0 or np.any(np.diff(edges) <= 0):
+        return None
+    names = distinct_names([f"{folder}/_" for folder in assignment.info["folders"]])
+    fs = float(analyzer.sampling_frequency)
+    return SessionBorders(edges[1:-1], names, total, fs, "folders")
 
 
 def _of_raw_files(analyzer: SortingAnalyzer) -> SessionBorders | None:

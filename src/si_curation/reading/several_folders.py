@@ -111,6 +111,7 @@ def attach_folders(
         data = _stacked(made, parts, unit_index.size)
         info = data["template_info"]
         info["folders"] = [str(folder.folder) for folder in folders]
+        info["infos"] = [one["template_info"] for one in made]  # of each, for a part of the time
         observed = observed_text_of_parts(
             analyzer, [(f, p.offset, p.span) for f, p in zip(folders, parts, strict=True)]
         )

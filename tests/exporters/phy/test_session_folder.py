@@ -277,7 +277,7 @@ def test_another_folder_is_refused_and_nothing_is_left(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["no json", "[1]", '{"first_sample": -1, "end_sample": 5}', '{"first_sample": "x"}']
+    "content", ["no json", "[1]", '{"first_sample": 9, "end_sample": 5}', '{"first_sample": "x"}']
 )
 def test_a_session_file_that_cannot_be_read_is_a_finding(tmp_path, content):
     folder = tmp_path / "ks"
