@@ -52,6 +52,9 @@ from si_curation.extensions.units_from_templates import (
 )
 from si_curation.kernels.correlogram_bins import bins_of_convention
 from si_curation.kernels.correlograms import assemble
+from si_curation.kernels.spike_vector import choose_random_spikes
+from si_curation.reading.components import components_on_channels
+from si_curation.reading.features import SorterFeatures
 
 # whose rows hang on one unit each
 _BY_UNIT = ("isi_histograms", "auto_correlograms", "acgs_3d")
@@ -289,10 +292,55 @@ def _unit_data(extension: AnalyzerExtension, change: UnitChange) -> dict[str, An
 
 
 def _random_spikes(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    features = None if change.span is None else _sorter_features(change)
+    if features is not None:
+        return {"random_spikes_indices": _chosen_again(extension, change, features)}
     chosen = np.unique(as_array(extension.get_data())).astype(np.int64)
     if change.kept is not None:
         chosen = np.flatnonzero(np.isin(change.kept, chosen, assume_unique=True))
     return {"random_spikes_indices": chosen}
+
+
+def _sorter_features(change: UnitChange) -> SorterFeatures | None:
+    """Return the features that principal components are read from; None where they are others."""
+    assignment = loaded_extensions(change.before).get(_ASSIGNMENT)
+    if assignment is None:
+        return None
+    return what_follows(change.before, assignment, change.left_out).features
+
+
+def _spikes_before(change: UnitChange, spikes: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the positions of spikes of after in the spike vector of before."""
+    return spikes if change.kept is None else np.asarray(change.kept)[spikes]
+
+
+def _chosen_again(
+    extension: AnalyzerExtension, change: UnitChange, features: SorterFeatures
+) -> NDArray[np.int64]:
+    """Choose as many random spikes of a part of the time as of the whole, that have features."""
+    unit_index = spike_vector_of(change.after.sorting)["unit_index"]
+    everything = np.arange(unit_index.size)
+    rows = features.rows.rows_of_spikes(_spikes_before(change, everything))
+    candidates = np.flatnonzero(np.asarray(rows) >= 0)
+    most = extension.params.get("max_spikes_per_unit")
+    if most is None or extension.params.get("method") == "all":
+        return candidates
+    its_units = unit_index[candidates]
+    counts = np.bincount(its_units, minlength=len(change.after.unit_ids))
+    seed = extension.params.get("seed") or 0
+    return candidates[choose_random_spikes(its_units, counts, int(most), int(seed))]
+
+
+def _components_in_part(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:
+    """Read the sorter's features of the random spikes of a part of the time."""
+    features, sparsity = _sorter_features(change), change.after.sparsity
+    if features is None or sparsity is None:
+        return _rows_of_random_spikes(extension, change)
+    chosen = as_array(loaded_extensions(change.after)["random_spikes"].get_data())
+    unit_index = spike_vector_of(change.after.sorting)["unit_index"][chosen]
+    before = _spikes_before(change, chosen)
+    values = components_on_channels(features, before, unit_index, sparsity.mask)
+    return {"pca_projection": values}
 
 
 def _rule_in_part(extension: AnalyzerExtension) -> _Rule:
@@ -305,7 +353,7 @@ def _rule_in_part(extension: AnalyzerExtension) -> _Rule:
     """
     found = {
         "waveforms": _rows_of_random_spikes,
-        COMPONENTS: _rows_of_random_spikes,
+        COMPONENTS: _components_in_part,
         TEMPLATES: _templates_in_part,
         SIMILARITY: _from_templates_in_part,
         LOCATIONS: _from_templates_in_part,
@@ -320,10 +368,16 @@ def _rows_of_random_spikes(extension: AnalyzerExtension, change: UnitChange) -> 
     random_spikes = loaded_extensions(change.before)["random_spikes"]
     chosen = as_array(random_spikes.get_data())
     keep = change.units_after_of(chosen) >= 0
-    return {
-        key: as_array(value)[keep] if key in ("waveforms", "pca_projection") else _copied(value)
-        for key, value in data_of(extension).items()
-    }
+    sparsity = change.after.sparsity
+    data = {}
+    for key, value in data_of(extension).items():
+        if key not in ("waveforms", "pca_projection"):
+            data[key] = _copied(value)
+            continue
+        data[key] = as_array(value)[keep]
+        if sparsity is not None and data[key].ndim == 3:  # as wide as the units need
+            data[key] = data[key][:, :, : int(sparsity.mask.sum(axis=1).max(initial=0))]
+    return data
 
 
 def _templates_in_part(extension: AnalyzerExtension, change: UnitChange) -> dict[str, Any]:

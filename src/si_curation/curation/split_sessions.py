@@ -116,7 +116,9 @@ def split_by_session(
     metrics, whose rates and presence are over the session. Units without spikes in a session keep
     template and location of the whole. Where templates were averaged from traces, and there are no
     waveforms, they stay those of the whole, as do noise levels, sparsity, main channels and the
-    models of principal components. Random spikes are those of the whole that lie in the session.
+    models of principal components. Random spikes are chosen anew where their principal components
+    are the sorter's features, as many of a session as of the whole; else they are those of the
+    whole that lie in the session.
 
     *What is kept*: unit ids, labels and all other properties, the history of curation, the part of
     the time that was observed. Numbers that the sorter wrote into tables (``Amplitude``,

@@ -165,7 +165,7 @@ def sorter_components(
     -------
     SorterComponents
     """
-    values = _on_channels(features, chosen, unit_index, mask)
+    values = components_on_channels(features, chosen, unit_index, mask)
     filled = np.zeros_like(mask)
     filled[np.arange(len(mask)), main_channels] = True
     for unit, spikes in enumerate(spikes_by_unit(unit_index, len(mask))):
@@ -174,16 +174,28 @@ def sorter_components(
         filled[unit, channels] |= 2 * has_values.sum(axis=0) >= spikes.size
     if np.array_equal(filled, mask):
         return SorterComponents(values, mask)
-    return SorterComponents(_on_channels(features, chosen, unit_index, filled), filled)
+    return SorterComponents(components_on_channels(features, chosen, unit_index, filled), filled)
 
 
-def _on_channels(
+def components_on_channels(
     features: SorterFeatures,
     chosen: NDArray[np.integer],
     unit_index: NDArray[np.integer],
     mask: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """Return the features of some spikes on the channels of their unit in a mask."""
+    """Return the features of some spikes on the channels of their unit in a mask.
+
+    Parameters
+    ----------
+    features, chosen, unit_index
+        As of `sorter_components`.
+    mask : array (n_units, n_channels) bool
+
+    Returns
+    -------
+    array (n, n_pcs, largest number of channels of a unit) float32
+        As of `SorterComponents`.
+    """
     places = np.where(mask, np.cumsum(mask, axis=1) - 1, -1)
     num_pcs = features.values.shape[1]
     out = np.zeros((chosen.size, num_pcs, int(mask.sum(axis=1).max(initial=0))), dtype=np.float32)

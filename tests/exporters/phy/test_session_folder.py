@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import si_curation as sic
@@ -207,6 +208,26 @@ def test_waveforms_from_the_folder_of_a_session_are_those_of_the_whole(shared_da
         np.testing.assert_array_equal(of_session, of_whole)
         np.testing.assert_array_equal(of_folder, of_whole)
         first += again.sorting.count_total_num_spikes()
+
+
+@pytest.mark.slow
+def test_metrics_of_a_session_are_those_of_its_folder(shared_data, tmp_path):
+    whole = sic.read_kilosort_as_analyzer(shared_data / "ks4_truth" / "static" / "ks")
+    computed = ["template_best_channels", "unit_similarity", "cross_correlograms"]
+    whole.compute(computed)
+    metrics = whole.compute("curation_metrics").get_data()
+    # noise is of all spikes of a folder
+    names = [name for name in metrics if not name.endswith("from_features")]
+    for name, session in sic.split_by_session(whole, [30.0, 55.0]).items():
+        again = sic.read_kilosort_as_analyzer(sic.export_to_phy(session, tmp_path / name))
+        again.compute(computed)
+        found = again.compute("curation_metrics").get_data()[names]
+        known = session.get_extension("curation_metrics").get_data().loc[found.index, names]
+        pd.testing.assert_frame_equal(found, known, rtol=1e-9, check_dtype=False)
+        for one in ("random_spikes", "principal_components"):
+            a, b = (x.get_extension(one).get_data() for x in (again, session))
+            if one == "random_spikes" or a.shape == b.shape:
+                np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow
