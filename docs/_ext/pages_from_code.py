@@ -110,7 +110,7 @@ GROUPS: dict[str, Group] = {
     ),
     "exports": Group(
         "Exports",
-        "To phy, to NWB, to an HTML page, to a graphical interface.",
+        "To phy, to NWB, to UnitMatch, to an HTML page, to a graphical interface.",
         (
             "export_to_phy",
             "prepare_for_phy",
@@ -119,6 +119,7 @@ GROUPS: dict[str, Group] = {
             "restore_phy_folder",
             "export_to_nwb",
             "add_units_to_nwbfile",
+            "export_to_unitmatch",
             "export_report",
             "open_gui",
         ),

@@ -35,6 +35,7 @@ from .exporters.phy.export import export_to_phy as export_to_phy
 from .exporters.phy.inplace import update_phy_folder as update_phy_folder
 from .exporters.phy.inplace import write_phy_columns as write_phy_columns
 from .exporters.phy.prepare import prepare_for_phy as prepare_for_phy
+from .exporters.unitmatch import export_to_unitmatch as export_to_unitmatch
 from .extensions.cross_correlograms import CrossCorrelograms as CrossCorrelograms
 from .extensions.cross_correlograms import compute_cross_correlograms as compute_cross_correlograms
 from .extensions.spike_waveforms import SpikeWaveforms as SpikeWaveforms

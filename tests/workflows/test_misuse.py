@@ -140,6 +140,7 @@ def needed(analyzer, tmp_path):
         "rules": [("num_spikes", "<", 5, "noise")],
         "recipe": {},
         "folders": [sic.example_folder()],
+        "analyzers": [analyzer],
         "effect": effect,
         "metrics": table,
         "periods": None,

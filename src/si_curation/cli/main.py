@@ -33,6 +33,7 @@ from si_curation.cli.output import echo, warnings_as_lines
 from si_curation.cli.phy import export_phy, restore
 from si_curation.cli.report import report
 from si_curation.cli.sessions import split_sessions
+from si_curation.cli.unitmatch import export_unitmatch
 from si_curation.errors import FolderNotFoundError, SiCurationError
 
 
@@ -133,6 +134,7 @@ for command in (
     demo,
     export_nwb,
     export_phy,
+    export_unitmatch,
     gui,
     info,
     lineage,
