@@ -102,6 +102,8 @@ GROUPS: dict[str, Group] = {
             "contamination_panel",
             "CONTAMINATION_DESCRIPTIONS",
             "COMPARABLE_CONTAMINATION_COLUMNS",
+            "classify_units",
+            "UnitClasses",
             "find_monosynaptic_connections",
             "MONOSYNAPTIC_DESCRIPTIONS",
             "effect_vs_quality",
@@ -253,6 +255,7 @@ TABLE_PAGES: dict[str, TablePage] = {
             "lineage",
             "history",
             "label_units",
+            "classify_units",
         ),
     ),
     "effect": TablePage(

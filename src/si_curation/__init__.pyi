@@ -68,6 +68,8 @@ from .quality.metrics.extension import compute_curation_metrics as compute_curat
 from .quality.metrics.extension import compute_metrics_in_windows as compute_metrics_in_windows
 from .quality.metrics.registry import METRIC_DESCRIPTIONS as METRIC_DESCRIPTIONS
 from .quality.template_agreement import compare_templates as compare_templates
+from .quality.unit_classes import UnitClasses as UnitClasses
+from .quality.unit_classes import classify_units as classify_units
 from .reading.observed import ObservedPeriods as ObservedPeriods
 from .reading.observed import observed_periods as observed_periods
 from .reading.observed import set_observed_periods as set_observed_periods

@@ -427,6 +427,21 @@ _LABEL_REASONS = (
     ("label_metric_missing", "{metric} is not known, which {rule} needs"),
     ("label_amplitudes_not_in_uv", "amplitudes are not in µV, which {rule} needs"),
 )
+_CLASS_REASONS = (
+    ("class_threshold", "{metric} is {value:.4g}, beyond the threshold of {label}"),
+    ("class_metric_missing", "{metric} is not known, which counts as {label}"),
+    ("class_non_somatic", "peaks and widths as of an axon"),
+    (
+        "class_width_near",
+        "its duration of {duration_ms:.2f} ms is as near to the border of narrow and wide as the "
+        "error of durations",
+    ),
+    (
+        "class_residual",
+        "{share:.0%} of its spikes coincide with those of larger units nearby, most with "
+        "{unit_id}: it is what the sorter left when it subtracted these",
+    ),
+)
 _CONNECTION_REASONS = (
     ("connection_excitatory", "excitatory"),
     ("connection_inhibitory", "inhibitory"),
@@ -497,6 +512,7 @@ REASONS: dict[str, Reason] = _declare(
     _TEMPLATE_REASONS,
     _MERGE_REASONS,
     _LABEL_REASONS,
+    _CLASS_REASONS,
     _CONNECTION_REASONS,
     _EFFECT_REASONS,
 )
@@ -1595,6 +1611,47 @@ LABELS = Table(
 
 # ------------------------------------------------------------------- columns: effect and quality
 
+UNIT_CLASSES = Table(
+    "classify_units",
+    "a unit",
+    [
+        Variable(
+            "bombcell_label",
+            "label of SpikeInterface's bombcell_label_units",
+            dtype="str",
+            codes=("good", "mua", "noise", "non_soma", "non_soma_good", "non_soma_mua"),
+            source="SpikeInterface 0.105.3, bombcell_label_units; bombcell",
+        ),
+        Variable(
+            "width_class",
+            "by peak_to_trough_duration",
+            dtype="str",
+            codes=("narrow", "wide"),
+            source="CellExplorer: at most 0.425 ms is narrow",
+            missing="noise, an axon, or no duration",
+        ),
+        Variable(
+            "residual_of",
+            "the larger unit nearby with which most of its spikes coincide",
+            dtype="id",
+            missing="fewer than half of its spikes coincide",
+        ),
+        Variable(
+            "residual_share",
+            "share of its spikes that coincide with those of larger units nearby, beyond chance",
+            "1",
+            values="0 to 1",
+            source=_OURS,
+            missing="no spikes, or their size is not known",
+        ),
+        Variable(
+            "reason",
+            "thresholds that the unit does not meet, and what speaks against its class",
+            dtype="str",
+        ),
+    ],
+)
+
 EFFECT_THRESHOLDS = Table(
     "effect_vs_quality thresholds",
     "a threshold of a metric, strictest last",
@@ -1853,6 +1910,7 @@ TABLES: dict[str, Table] = {
         LINEAGE,
         HISTORY,
         LABELS,
+        UNIT_CLASSES,
         EFFECT_THRESHOLDS,
         EFFECT_SUMMARY,
         BATCH_SESSIONS,

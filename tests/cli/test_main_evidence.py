@@ -74,7 +74,26 @@ def test_connections(capsys, analyzer):
     assert len(out.splitlines()) == max(len(table) + 1, 1)
 
 
-@pytest.mark.parametrize("command", ["contamination", "merges", "connections"])
+def test_classify(capsys, tmp_path, analyzer):
+    code, out, _ = run(capsys, "classify", sic.example_folder())
+    assert code == 0
+    found = sic.classify_units(analyzer)
+    assert "The threshold of snr was applied to snr_from_features" in out
+    assert "The threshold of amplitude_median was not applied: amplitudes are not in µV" in out
+    assert out.splitlines()[0].split()[:3] == ["unit_id", "bombcell_label", "width_class"]
+    output = tmp_path / "classes.csv"
+    code, _, _ = run(
+        capsys,
+        *("classify", sic.example_folder(), "--output", output, "--narrow-below-ms", 0.6),
+    )
+    assert code == 0
+    table = pd.read_csv(output, index_col="unit_id", keep_default_na=False)
+    expected = sic.classify_units(analyzer, narrow_below_ms=0.6).table
+    assert table["width_class"].tolist() == expected["width_class"].tolist()
+    assert table["bombcell_label"].tolist() == found.table["bombcell_label"].tolist()
+
+
+@pytest.mark.parametrize("command", ["contamination", "merges", "connections", "classify"])
 def test_nothing_is_overwritten_and_errors_are_one_line(capsys, tmp_path, command):
     output = tmp_path / "table.csv"
     output.write_text("mine")

@@ -18,6 +18,7 @@ COMMANDS = {
     "export-nwb": "export-nwb {source} {out}/units.nwb --metadata {out}/nwb.json",
     "merges": "merges {source} --output {out}/merges.csv",
     "contamination": "contamination {source} --output {out}/contamination.csv",
+    "classify": "classify {source} --output {out}/classes.csv",
     "metrics": "metrics {source} --output {out}/metrics.csv",
     "connections": "connections {source} --output {out}/connections.csv",
     "batch": "batch {out}/recipe.yaml {source} --output {out}/batch --workers 0",
@@ -33,6 +34,7 @@ COMMANDS = {
     "attach-in-place": "attach {source} {example} --in-place",
 }
 LOADING = {"report", "export-phy", "merges", "contamination", "metrics", "connections", "attach"}
+LOADING |= {"classify"}
 QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oracles.coincidences import with_partner
-from si_curation.kernels.coincidences import count_coincident_spikes
+from si_curation.kernels.coincidences import count_coincident_spikes, share_with_partner
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))
@@ -27,3 +27,14 @@ def test_spikes_with_a_partner(seed, window):
         both = list(zip(trains(a), trains(b), strict=True))
         assert found[row, 0] == sum(with_partner(s, t, window) for s, t in both)
         assert found[row, 1] == sum(with_partner(t, s, window) for s, t in both)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 6))
+def test_share_with_a_partner(seed, window):
+    rng = np.random.default_rng(seed)
+    a, b = (np.sort(rng.integers(0, 200, rng.integers(0, 30))) for _ in range(2))
+    found = share_with_partner(a, b, window)
+    if a.size == 0:
+        assert np.isnan(found)
+    else:
+        assert found == with_partner(a, b, window) / a.size

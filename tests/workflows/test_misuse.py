@@ -87,6 +87,7 @@ NOT_CALLED = {
     "TemplateFeatures",
     "SpikeWaveforms",
     "Waveforms",
+    "UnitClasses",
     "WaveformSets",
     "UnitSimilarity",
     "Recipe",

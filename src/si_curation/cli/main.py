@@ -17,6 +17,7 @@ import click
 from si_curation.cli.attach import attach
 from si_curation.cli.batch import batch
 from si_curation.cli.check import check
+from si_curation.cli.classify import classify
 from si_curation.cli.cluster_info import cluster_info
 from si_curation.cli.compute import compute
 from si_curation.cli.connections import connections
@@ -127,6 +128,7 @@ for command in (
     attach,
     batch,
     check,
+    classify,
     cluster_info,
     compute,
     connections,

@@ -73,3 +73,34 @@ def count_coincident_spikes(
 
     run_blocks(count, blocks(len(pairs), _PAIRS_PER_BLOCK))
     return out
+
+
+def share_with_partner(
+    times: NDArray[np.integer], others: NDArray[np.integer], window: int
+) -> float:
+    """Return the share of spikes that have a spike of another train close by.
+
+    Parameters
+    ----------
+    times : array (n,) integer
+        Ascending.
+    others : array (m,) integer
+        Ascending.
+    window : int
+        Largest distance in samples, in both directions, inclusive.
+
+    Returns
+    -------
+    float
+        NaN without spikes.
+
+    Examples
+    --------
+    >>> share_with_partner(np.array([0, 50]), np.array([2, 3]), window=5)
+    0.5
+    """
+    if times.size == 0:
+        return float("nan")
+    own = np.ascontiguousarray(times, dtype=np.int64)
+    count = _with_partner(own, np.ascontiguousarray(others, dtype=np.int64), window)
+    return float(count) / own.size

@@ -12,8 +12,10 @@ import pandas as pd
 from si_curation import variables
 from si_curation.checks import is_number
 from si_curation.curation.lineage import reconstruct_lineage
+from si_curation.errors import MissingDataError
 from si_curation.quality.contamination import contamination_panel
 from si_curation.quality.template_agreement import compare_templates, has_both_kinds
+from si_curation.quality.unit_classes import classify_units
 from si_curation.quality.unit_table import make_unit_table
 from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.report.context import GROUP_PROPERTY, ReportContext
@@ -31,10 +33,11 @@ _COMPARED = {
     "best_channel_analyzer": False,
     "best_channel_distance_um": False,
 }
-UNITS, COMPARED, METRICS, CONTAMINATION, PROPERTIES = (
+UNITS, COMPARED, METRICS, CLASSES, CONTAMINATION, PROPERTIES = (
     "Units",
     "Sorter's templates beside traces",
     "Quality metrics",
+    "Classes",
     "Contamination panel",
     "Other properties",
 )
@@ -99,6 +102,7 @@ def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:
     columns, notes = _units(context)
     columns += _compared_templates(context)
     columns += _metrics(context, notes)
+    columns += _classes(context)
     columns += _contamination(context)
     columns += _spikeinterface_metrics(context)
     columns += _properties(context)
@@ -186,6 +190,30 @@ def _metrics(context: ReportContext, notes: list[str]) -> list[Column]:
         text = f"{what.description} ({what.source})"
         shown = name in _SHOWN_METRICS
         columns.append(Column(f"metric:{name}", name, METRICS, unit, text, values, why, shown))
+    return columns
+
+
+def _classes(context: ReportContext) -> list[Column]:
+    """Return the classes of units, where the metrics that they are from are there."""
+    known = context.extension("curation_metrics")
+    if known is None or not set(variables.SHAPE) <= set(known.get_data().columns):
+        return []
+    try:
+        table = classify_units(context.analyzer).table
+    except MissingDataError:
+        return []
+    why = [str(text) for text in table["reason"].to_numpy()[context.rows]]
+    columns = []
+    for name, shown in (
+        ("bombcell_label", False),
+        ("width_class", False),
+        ("residual_of", True),
+        ("residual_share", False),
+    ):
+        what = variables.UNIT_CLASSES[name]
+        values = plain(table[name].astype(object).to_numpy(na_value=None)[context.rows])
+        text = f"{what.description} ({what.source})" if what.source else what.description
+        columns.append(Column(f"class:{name}", name, CLASSES, "", text, values, why, shown))
     return columns
 
 

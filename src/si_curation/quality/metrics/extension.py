@@ -132,6 +132,10 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
             self._known = known.unpack_all()
         super().set_params(save=save, **params)
 
+    def get_values(self) -> MetricValues:
+        """Return the metrics of all units with the reasons of missing values."""
+        return unpack(self.data)[0] if self.data else MetricValues({}, {}, {})
+
     def unpack_all(self) -> tuple[dict[str, Any], MetricValues, Windows | None] | None:
         """Return parameters, metrics and metrics in windows; None before they are computed."""
         return (dict(self.params), *unpack(self.data)) if self.data else None

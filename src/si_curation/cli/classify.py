@@ -1,0 +1,53 @@
+"""The command that classifies units by the shape and quality of their spikes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from si_curation.cli.analyzers import open_source
+from si_curation.cli.options import (
+    periods_option,
+    sampling_frequency_option,
+    source_argument,
+    table_output_option,
+    trust_option,
+)
+from si_curation.cli.output import echo
+from si_curation.cli.tables import check_table_output, write_or_print
+
+
+@click.command()
+@source_argument
+@table_output_option
+@click.option(
+    "--narrow-below-ms",
+    type=float,
+    default=0.425,
+    show_default=True,
+    help="Longest time from trough to peak of a narrow spike.",
+)
+@periods_option
+@sampling_frequency_option
+@trust_option
+def classify(
+    source: Path,
+    output: Path | None,
+    narrow_below_ms: float,
+    periods: tuple[tuple[float, float], ...],
+    sampling_frequency: float | None,
+    trust: bool,
+) -> None:
+    """Label units as bombcell does, and find narrow spikes and residuals of other units."""
+    from si_curation.quality.unit_classes import classify_units
+
+    check_table_output(output)
+    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    found = classify_units(analyzer, narrow_below_ms=narrow_below_ms)
+    table = found.table.reset_index()
+    write_or_print(table, output, list(table.columns))
+    for name, other in found.replaced.items():
+        echo(f"The threshold of {name} was applied to {other}")
+    for name, why in found.not_applied.items():
+        echo(f"The threshold of {name} was not applied: {why}")

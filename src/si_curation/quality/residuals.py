@@ -1,0 +1,133 @@
+"""Units that are what a sorter left of larger units after it had subtracted them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import as_array, spike_vector_of
+from si_curation.errors import MissingDataError
+from si_curation.kernels.coincidences import share_with_partner
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.kernels.templates import peak_to_peak
+from si_curation.reading.observed import observed_periods
+from si_curation.reading.probe import planar_locations
+
+WINDOW_MS = 0.4
+NEAR_UM = 100.0
+MIN_SHARE = 0.5
+_MIN_SHARE_OF_PARTNER = 0.05
+
+
+class Residuals(NamedTuple):
+    """How many spikes of each unit coincide with those of larger units nearby.
+
+    Attributes
+    ----------
+    share : array (n_units,) float64
+        Of the unit's spikes, beyond chance: 0 where no larger unit is near; NaN for a unit without
+        spikes or size.
+    largest_partner : array (n_units,) int64
+        Index of the larger unit with which most of its spikes coincide; -1 for none.
+    """
+
+    share: NDArray[np.float64]
+    largest_partner: NDArray[np.int64]
+
+    @property
+    def is_residual(self) -> NDArray[np.bool_]:
+        """Whether most of the spikes coincide."""
+        return self.share >= MIN_SHARE
+
+
+def find_residuals(
+    sorting_analyzer: SortingAnalyzer,
+    *,
+    window_ms: float = WINDOW_MS,
+    near_um: float = NEAR_UM,
+) -> Residuals:
+    """Return which units fire with larger units nearby, spike for spike.
+
+    A sorter that subtracts the spikes that it has found can find what is left of a large spike once
+    more. Such a unit has the spike times of the larger one, and its waveform is a residual.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        With the extension "spike_amplitudes" or "templates".
+    window_ms : float, default: 0.4
+        Largest distance of coincident spikes.
+    near_um : float, default: 100
+        Largest distance of the main channels.
+
+    Returns
+    -------
+    Residuals
+
+    Notes
+    -----
+    Larger is a unit with a larger median amplitude, else with a larger template. The share is that
+    of spikes with a spike of any larger unit in the window, of which each has at least 5 % of
+    them, ``(s - c) / (1 - c)`` with ``c = 1 - exp(-rate * window)`` the share by chance. In
+    Kilosort 4's own clusters of six simulated recordings seven units were found twice: their
+    shares were 0.94 to 1, and at most 0.15 in the 176 others.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> find_residuals(analyzer).is_residual.any()
+    np.False_
+    """
+    analyzer = sorting_analyzer
+    num_units = len(analyzer.unit_ids)
+    main = np.asarray(analyzer.get_main_channels(outputs="index"))
+    places = planar_locations(analyzer)[main]
+    spikes = spike_vector_of(analyzer.sorting)
+    trains = spikes_by_unit(spikes["unit_index"], num_units)
+    size = _sizes(analyzer, trains)
+    window = round(window_ms * 1e-3 * analyzer.sampling_frequency)
+    # segments one after the other, further apart than the window
+    starts = np.zeros(analyzer.get_num_segments(), dtype=np.int64)
+    lengths = [analyzer.get_num_samples(i) + window + 1 for i in range(starts.size)]
+    starts[1:] = np.cumsum(lengths)[:-1]
+    times = spikes["sample_index"].astype(np.int64) + starts[spikes["segment_index"]]
+    observed = max(float(observed_periods(analyzer).num_samples), 1.0)
+    share = np.zeros(num_units)
+    partner = np.full(num_units, -1, dtype=np.int64)
+    for unit in range(num_units):
+        own = times[trains[unit]]
+        if own.size == 0 or not size[unit] > 0:
+            share[unit] = np.nan
+            continue
+        distance = np.linalg.norm(places - places[unit], axis=1)
+        larger = np.flatnonzero((size > size[unit]) & (distance <= near_um))
+        shares = np.array([share_with_partner(own, times[trains[one]], window) for one in larger])
+        partners = larger[shares >= _MIN_SHARE_OF_PARTNER]
+        if partners.size == 0:
+            continue
+        partner[unit] = larger[int(np.argmax(shares))]
+        together = np.sort(np.concatenate([times[trains[one]] for one in partners]))
+        chance = 1 - np.exp(-together.size / observed * (2 * window + 1))
+        found = share_with_partner(own, together, window)
+        share[unit] = max(0.0, (found - chance) / max(1 - chance, 1e-9))
+    return Residuals(share, partner)
+
+
+def _sizes(analyzer: SortingAnalyzer, trains: list[NDArray[np.integer]]) -> NDArray[np.float64]:
+    """Return how large each unit is, in one scale for all; NaN where it is not known."""
+    extension = analyzer.get_extension("spike_amplitudes")
+    if extension is None:
+        extension = analyzer.get_extension("templates")
+        if extension is None:
+            raise MissingDataError(
+                "the sizes of units are not known: there is neither an extension spike_amplitudes "
+                "nor templates; compute one of them"
+            )
+        return peak_to_peak(np.nan_to_num(as_array(extension.get_data()))).max(axis=1, initial=0)
+    amplitudes = as_array(extension.get_data(copy=False))
+    found = [np.median(np.abs(amplitudes[own])) if own.size else np.nan for own in trains]
+    return np.array(found, dtype=np.float64)
