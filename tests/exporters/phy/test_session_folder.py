@@ -275,6 +275,20 @@ def test_drift_and_sorted_part_are_those_of_the_session(simulate, tmp_path):
         assert observed[0, 1:].tolist()[0] == 0
 
 
+def test_a_session_updates_its_spikes_in_the_folder_of_the_whole(tmp_path):
+    folder, _ = with_raw(tmp_path, [TOTAL])
+    before = np.load(folder / "spike_clusters.npy").reshape(-1)
+    whole = sic.read_kilosort_as_analyzer(folder)
+    session = sic.CurationSession(list(sic.split_by_session(whole, [BORDER]).values())[1])
+    new = session.merge([8, 9])
+    assert sic.update_phy_folder(folder, session.apply()) is not None
+    after = np.load(folder / "spike_clusters.npy").reshape(-1)
+    late = np.load(folder / "spike_times.npy").reshape(-1) >= BORDER
+    merged = late & np.isin(before, [8, 9])
+    assert (after[merged] == new).all()
+    np.testing.assert_array_equal(after[~merged], before[~merged])
+
+
 def test_a_session_without_spikes_cannot_be_opened_by_phy(tmp_path):
     whole = sic.read_kilosort_as_analyzer(sic.example_folder())
     first = int(whole.sorting.to_spike_vector()["sample_index"][0])
