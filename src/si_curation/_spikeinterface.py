@@ -47,8 +47,12 @@ _BYTES_AT_ONCE = 64_000_000
 INJECTED_RUN_INFO = {"run_completed": True, "runtime_s": 0.0}
 
 
-def register_extension(extension_class: type[AnalyzerExtension]) -> None:
+def register_extension(
+    extension_class: type[AnalyzerExtension], deleted_with: Sequence[str] = ()
+) -> None:
     """Register an extension, so that SpikeInterface imports the package when it meets the name.
+
+    It is deleted when one of `deleted_with` is computed, which it may use and does not need.
 
     SpikeInterface has no plug-in hook: its list of built-in extensions is what makes
     ``get_computable_extensions`` and the automatic import of saved extensions work.
@@ -56,6 +60,8 @@ def register_extension(extension_class: type[AnalyzerExtension]) -> None:
     register_result_extension(extension_class)
     if hasattr(_si_sortinganalyzer, "_builtin_extensions"):
         _si_sortinganalyzer._builtin_extensions[extension_class.extension_name] = "si_curation"
+    for parent in deleted_with:
+        _si_sortinganalyzer._extension_children[parent].append(extension_class.extension_name)
 
 
 def make_memory_analyzer(
@@ -373,6 +379,8 @@ def replace_extension(
         if analyzer.has_extension(child):
             analyzer.delete_extension(child)
     extension = get_extension_class(name)(analyzer)
+    if isinstance(extension, KeptOnFailure):
+        extension.delete_what_was_made_of_it()
     extension.params = dict(params)
     extension.run_info = dict(INJECTED_RUN_INFO)
     extension.data = data
@@ -605,6 +613,9 @@ class KeptOnFailure(AnalyzerExtension):
     new data are there.
     """
 
+    #: Extensions that are deleted when this one has been computed anew. SpikeInterface deletes
+    #: those that name it in `depend_on` before that, and so where it fails, too.
+    used_by: tuple[str, ...] = ()
     _attempt: str | None = None  # of a new instance: "checking", "running"
     _aside: Path | None = None
 
@@ -625,9 +636,16 @@ class KeptOnFailure(AnalyzerExtension):
                 if isinstance(values, zarr.Array | np.memmap) and values.ndim:
                     self.data[key] = copied(values, scratch_array)
         self._attempt = None
+        self.delete_what_was_made_of_it()
         if self._aside is not None:
             shutil.rmtree(self._aside, ignore_errors=True)
             self._aside = None
+
+    def delete_what_was_made_of_it(self) -> None:
+        """Delete the extensions that were computed from other data of this one."""
+        for name in self.used_by:
+            if self.sorting_analyzer.has_extension(name):
+                self.sorting_analyzer.delete_extension(name)
 
     def _saved_folder(self) -> Path | None:
         analyzer = self.sorting_analyzer

@@ -43,6 +43,7 @@ _MAX_SHOWN = 10
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _MAX_TEXT = 80
 _MAX_PATH = 1000
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes
 _MAX_PROBLEMS = 20
 _SHOWN = (
     str,
@@ -134,7 +135,7 @@ def local_path(path: Any, name: str = "path") -> Path:
             f"{name} is {short_repr(text, most=_MAX_PATH)}, a URL; expected a path on this "
             "computer: copy it here first, or mount it"
         )
-    if not _is_path(text):
+    if not _is_path(text) or _is_too_long(text):
         raise ParameterError(
             f"{name} is {short_repr(text, most=_MAX_PATH)}, which no file can be called"
         )
@@ -275,6 +276,15 @@ class Checks:
         self._expect(name, value, _either(choices), optional=optional)
         return value
 
+    def indices(self, name: str, values: Any, count: int) -> NDArray[np.int64]:
+        """Return positions from 0 to ``count - 1``; see `indices_of`. None where they are wrong."""
+        if name not in self.wrong_kinds:
+            try:
+                return indices_of(values, count, name)
+            except ParameterError as fault:
+                self.problems.append(str(fault))
+        return np.zeros(0, dtype=np.int64)
+
     def _expect(
         self,
         name: str,
@@ -288,6 +298,11 @@ class Checks:
         expected = kind if limits is None else kind + _range_text(*limits)
         none = " or None" if optional else ""
         self.problems.append(f"{name} is {short_repr(value)}, expected {expected}{none}")
+
+    def stop_without(self, *names: str) -> None:
+        """Raise what was found where an argument is of another kind that others are checked by."""
+        if self.wrong_kinds.intersection(names):
+            self.finish()
 
     def finish(self) -> None:
         """Raise `ParameterError` with all problems, if there are any."""
@@ -443,9 +458,16 @@ def _is_path(value: Any) -> bool:
     if not isinstance(value, str | PathLike) or isinstance(os.fspath(value), bytes):
         return False
     try:
-        return b"\0" not in os.fsencode(value)
+        text = os.fsencode(value)
     except UnicodeError:  # half of a character
         return False
+    return b"\0" not in text
+
+
+def _is_too_long(path: str) -> bool:
+    """Return whether no file system has such a path."""
+    names = re.split(rb"[/\\]", os.fsencode(path))
+    return max(map(len, names)) > _LONGEST_NAME or sum(map(len, names)) > _LONGEST_PATH
 
 
 def _is_array_like(value: Any) -> bool:
@@ -542,15 +564,19 @@ def unit_indices_of(
     if unit_ids is None:
         return UnitIndices(np.arange(len(all_ids), dtype=np.int64))
     if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
-        raise ParameterError(f"unit_ids is {unit_ids!r}, expected a list of unit ids")
+        raise ParameterError(f"unit_ids is {short_repr(unit_ids)}, expected a list of unit ids")
     index_of = {unit_id: i for i, unit_id in enumerate(np.asarray(all_ids).tolist())}
     wanted = [plain_id(one) for one in unit_ids]
     try:
         unknown = [one for one in wanted if one not in index_of]
     except TypeError:
-        raise ParameterError(f"unit_ids is {wanted!r}, expected a list of unit ids") from None
+        raise ParameterError(
+            f"unit_ids is {short_repr(wanted)}, expected a list of unit ids"
+        ) from None
     if unknown:
-        raise UnknownIdError(f"there are no units {unknown}; units are {_shown(all_ids)}")
+        raise UnknownIdError(
+            f"there are no units {short_repr(unknown)}; units are {_shown(all_ids)}"
+        )
     if not may_repeat and len(set(wanted)) < len(wanted):
         raise ParameterError(f"unit_ids has units more than once: {wanted}; give each once")
     return UnitIndices(np.array([index_of[one] for one in wanted], dtype=np.int64))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from si_curation.checks import join_problems, short_repr
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
 
 #: Deeper than any document that a person or a program of the field writes.
@@ -187,3 +188,25 @@ def _check(value: Any) -> None:
             elif type(one) is int:
                 _in_64_bits(one)
         level = below
+
+
+def describe_problems(fault: Any, name: str) -> str:
+    """Return all problems that pydantic found in a document, each with its key.
+
+    Parameters
+    ----------
+    fault : pydantic.ValidationError
+    name : str
+        What the document is, where the whole of it is wrong.
+    """
+    problems = []
+    for error in fault.errors(include_url=False):
+        key = ".".join(str(part) for part in error["loc"]) or name
+        text = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden":
+            text = "this key is not known"
+        elif error["type"] not in ("value_error", "missing"):
+            text = f"is {short_repr(error['input'])}; {text[0].lower()}{text[1:]}"
+        problems.append(f"{key}: {text}")
+    count = len(problems)
+    return f"{count} problem{'s' if count != 1 else ''}: " + join_problems(problems)

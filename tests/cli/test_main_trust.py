@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 import si_curation as sic
-from helpers.planted_code import VECTORS, ZARR_VECTORS, copy_planted
+from helpers.planted_code import VECTORS, ZARR_VECTORS, copy_planted, save_clean
 from si_curation.cli import main
 
 RECIPE = "extensions: [unit_similarity]\nexports: {analyzer: zarr, tables: [contamination]}\n"
@@ -48,11 +48,7 @@ def cases():
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
-    root = tmp_path_factory.mktemp("clean")
-    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    analyzer.save_as(format="binary_folder", folder=root / "analyzer")
-    analyzer.save_as(format="zarr", folder=root / "analyzer.zarr")
-    return root
+    return save_clean(tmp_path_factory.mktemp("clean"))
 
 
 @pytest.fixture

@@ -244,11 +244,48 @@ def test_without_templates(other):
     analyzer.delete_extension("templates")
     with pytest.raises(sic.MissingDataError, match="templates"):
         analyzer.compute(ASSIGNMENT)
-    # SpikeInterface asks for the dependency itself
-    with pytest.raises((AssertionError, sic.MissingDataError), match="templates"):
-        analyzer.compute(BEST)
+    for name in (BEST, "unit_similarity"):
+        with pytest.raises(sic.MissingDataError, match=f"{name} needs the extension 'templates'"):
+            analyzer.compute(name)
     assert not analyzer.has_extension(ASSIGNMENT)
     assert not analyzer.has_extension(BEST)
+
+
+MADE_OF_IT = [BEST, "unit_similarity"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["memory", "binary_folder", "zarr"])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"frame_offset": "a"}, {"kilosort_folder": "/no/such/folder"}, {"unwhiten": 3}],
+    ids=str,
+)
+def test_what_was_made_of_it_is_there_after_a_failure(other, tmp_path, format, wrong):
+    """SpikeInterface deletes what depends on an extension before it looks at the parameters."""
+    analyzer = other.copy()
+    analyzer.compute([ASSIGNMENT, *MADE_OF_IT])
+    if format != "memory":
+        folder = tmp_path / ("a.zarr" if format == "zarr" else "a")
+        analyzer = analyzer.save_as(format=format, folder=folder)
+    before = analyzer.get_extension(BEST).get_data()
+    with pytest.raises(sic.SiCurationError):
+        analyzer.compute(ASSIGNMENT, **wrong)
+    for one in [analyzer] if format == "memory" else [analyzer, load_sorting_analyzer(folder)]:
+        assert all(one.has_extension(name) for name in (ASSIGNMENT, *MADE_OF_IT))
+        np.testing.assert_equal(one.get_extension(BEST).get_data(), before)
+        assert one.get_extension("unit_similarity").get_data().shape[0] == len(one.unit_ids)
+
+
+def test_what_was_made_of_it_goes_with_it(other):
+    analyzer = other.copy()
+    for parent in (ASSIGNMENT, "templates"):
+        analyzer.compute([ASSIGNMENT, *MADE_OF_IT])
+        analyzer.compute(parent)
+        assert not any(analyzer.has_extension(name) for name in MADE_OF_IT)
+    # in any order, those that are asked for are computed after it
+    analyzer.compute({name: {} for name in [*MADE_OF_IT, ASSIGNMENT]})
+    assert all(analyzer.has_extension(name) for name in [*MADE_OF_IT, ASSIGNMENT])
 
 
 # ---------------------------------------------------------------------------- ways to compute them

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+import si_curation as sic
+
 
 class Touch:
     """An object whose unpickling makes a file."""
@@ -173,6 +175,14 @@ def zarr_pickle_as_compressor(folder, marker):
 @zarr_vector
 def zarr_property_of_objects(folder, marker):
     write_object(folder, "sorting/properties/wicked", Touch(marker), "pickle")
+
+
+def save_clean(root: Path) -> Path:
+    """Save an analyzer in each format, with nothing planted: ``analyzer`` and ``analyzer.zarr``."""
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    analyzer.save_as(format="binary_folder", folder=root / "analyzer")
+    analyzer.save_as(format="zarr", folder=root / "analyzer.zarr")
+    return root
 
 
 def copy_planted(clean: Path, target: Path, name: str, marker: Path) -> Path:

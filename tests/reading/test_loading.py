@@ -11,7 +11,7 @@ import spikeinterface as si
 import spikeinterface.preprocessing as spre
 
 import si_curation as sic
-from helpers.planted_code import VECTORS, ZARR_VECTORS, Touch, copy_planted, foreign
+from helpers.planted_code import VECTORS, ZARR_VECTORS, Touch, copy_planted, foreign, save_clean
 from si_curation.reading.loading import is_saved_analyzer, load_saved_analyzer
 from si_curation.reading.trust import untrusted_parts
 
@@ -21,11 +21,7 @@ ALL = [*VECTORS, *ZARR_VECTORS]
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     """A saved analyzer of each format."""
-    root = tmp_path_factory.mktemp("clean")
-    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    analyzer.save_as(format="binary_folder", folder=root / "analyzer")
-    analyzer.save_as(format="zarr", folder=root / "analyzer.zarr")
-    return root
+    return save_clean(tmp_path_factory.mktemp("clean"))
 
 
 @pytest.fixture

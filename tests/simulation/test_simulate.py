@@ -773,7 +773,7 @@ def test_overwrite(tmp_path):
 
 def test_wrong_parameters_leave_a_folder_alone(tmp_path):
     truth = fresh(tmp_path / "f")
-    with pytest.raises(ValueError, match="unknown dialect"):
+    with pytest.raises(ValueError, match="dialect is 'kilosort5'"):
         fresh(tmp_path / "f", "kilosort5", overwrite=True)
     assert (truth.folder / "params.py").exists()
 
@@ -781,17 +781,17 @@ def test_wrong_parameters_leave_a_folder_alone(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"dialect": "kilosort5"}, "kilosort1, .*kilosort4"),
+        ({"dialect": "kilosort5"}, "'kilosort1', .*'kilosort4'"),
         ({"whitening": "none"}, "symmetric, local, diagonal"),
         ({"whitening": np.eye(3)}, "square matrix over channels"),
-        ({"num_templates": 0}, "at least one"),
-        ({"num_empty_templates": -1}, "negative"),
+        ({"num_templates": 0}, "num_templates is 0, expected a whole number from 1"),
+        ({"num_empty_templates": -1}, "num_empty_templates is -1"),
         ({"num_empty_templates": 10, "num_nan_templates": 10}, "20 of 20 templates"),
         ({"num_raw_channels": 31}, "num_raw_channels"),
         ({"num_shanks": 33}, "num_shanks"),
         ({"shared_fraction": 1.5}, "shared_fraction"),
         ({"feature_rows": 0}, "feature_rows"),
-        ({"duration_s": -1.0}, "positive"),
+        ({"duration_s": -1.0}, "duration_s is -1.0, expected a number above 0"),
         ({"dtypes": {"spike_time": "int32"}}, "unknown file 'spike_time'"),
         ({"dtypes": {"spike_times": "int23"}}, "unknown dtype"),
         ({"curation": [("merge", [3, 99])]}, r"no such cluster: \[99\]"),

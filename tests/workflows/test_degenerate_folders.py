@@ -6,9 +6,11 @@ import shutil
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import spikeinterface.core as sc
 from click.testing import CliRunner
 
 import si_curation as sic
+from helpers.analyzers import recording_of_folder
 from si_curation.cli.main import cli
 
 
@@ -84,6 +86,34 @@ def test_everything_is_computed_or_one_error(tmp_path, kind):
     sic.export_to_phy(session.apply(), tmp_path / "phy")
     exported = sic.read_phy_folder(tmp_path / "phy")
     assert exported.num_spikes == np.load(tmp_path / "folder" / "spike_times.npy").size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attached", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_traces_without_signal(simulate, attached, sparse):
+    """SpikeInterface's analyzer of traces of zeros; its units are the templates of a folder."""
+    folder = simulate(
+        num_templates=6, num_channels=12, num_spikes=600, num_zero_templates=1, seed=3
+    ).folder
+    found = sic.read_phy_folder(folder)
+    sorting = sc.NumpySorting.from_samples_and_labels(
+        [found.spike_samples], [found.spike_templates], found.sampling_frequency
+    )
+    analyzer = sc.create_sorting_analyzer(
+        sorting, recording_of_folder(folder), sparse=sparse, return_in_uV=False
+    )
+    analyzer.compute(["random_spikes", "waveforms", "templates", "spike_amplitudes"])
+    if attached:
+        sic.attach_kilosort_folder(analyzer, folder)
+    for name in EXTENSIONS:
+        if name != "template_features":
+            analyzer.compute(name)
+    metrics = analyzer.get_extension("curation_metrics").get_data()
+    assert metrics["depth_um"].notna().any() == attached
+    assert list(metrics.index) == list(analyzer.unit_ids)
+    assert len(sic.CurationSession(analyzer).table) == len(analyzer.unit_ids)
+    sic.suggest_merges(analyzer)
 
 
 @pytest.mark.slow

@@ -13,13 +13,14 @@ import warnings
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import si_curation as sic
 from helpers.fuzz_documents import BYTE_CHANGES, CONTENT_CHANGES, changed, changed_bytes
 from helpers.fuzz_folders import digests
 from helpers.fuzzing import bounded, examples
+from helpers.planted_code import save_clean
 from si_curation.batch.recipe_files import example_recipe, read_recipe
 from si_curation.curation.history import history_of, labels_of_sessions, recorded_history
 from si_curation.exporters.nwb.metadata import read_metadata
@@ -27,6 +28,7 @@ from si_curation.phy.sorter_run import read_sorter_run
 from si_curation.reading.loading import load_saved_analyzer
 from si_curation.reading.trust import untrusted_parts
 
+LARGEST = 10_000_000  # bytes
 ANY_CHANGE = st.one_of(CONTENT_CHANGES, BYTE_CHANGES)
 
 
@@ -49,6 +51,7 @@ def written(content, change, path):
         content = changed(content, change)
     text = json.dumps(content) if path.suffix == ".json" else yaml.safe_dump(content)
     data = text.encode("utf-8", "surrogatepass")
+    assume(len(data) < LARGEST)
     path.write_bytes(data if isinstance(change, list) else changed_bytes(data, change))
     return path
 
@@ -207,7 +210,9 @@ def test_the_journal_is_chained_as_it_should_be(analyzer, journal, tmp_path):
 def test_journals(scratch, analyzer, journal, change):
     path = scratch / "journal.jsonl"
     if isinstance(change, list):
-        path.write_bytes(chained(changed(journal, change)))
+        content = chained(changed(journal, change))
+        assume(len(content) < LARGEST)
+        path.write_bytes(content)
     else:
         path.write_bytes(changed_bytes(chained(journal), change))
     before = path.read_bytes()
@@ -240,6 +245,7 @@ def test_histories(analyzer, change):
         text = json.dumps(changed(json.loads(text), change))
     else:
         text = changed_bytes(text.encode(), change).decode("utf-8", "replace")
+    assume(len(text) < LARGEST)
     curated.sorting.annotate(curation_history=text)
     for read in (recorded_history, history_of, labels_of_sessions, sic.CurationSession):
         answered(f"a history, {change}", lambda read=read: read(curated))
@@ -375,11 +381,8 @@ SAVED = [
 
 
 @pytest.fixture(scope="module")
-def saved(analyzer, tmp_path_factory):
-    root = tmp_path_factory.mktemp("saved")
-    analyzer.save_as(format="binary_folder", folder=root / "analyzer")
-    analyzer.save_as(format="zarr", folder=root / "analyzer.zarr")
-    return root
+def saved(tmp_path_factory):
+    return save_clean(tmp_path_factory.mktemp("saved"))
 
 
 @pytest.mark.slow

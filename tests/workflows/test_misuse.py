@@ -1,10 +1,15 @@
-"""Every argument of every public function, with values that are no good: only our own errors."""
+"""Every argument of every public function, with values that are no good: only our own errors.
+
+``pytest -n 0 -m "" --fuzz 10 tests/workflows/test_misuse.py`` looks further.
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import json
+import re
+import shutil
 import signal
 import textwrap
 import traceback
@@ -17,9 +22,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from pynwb import NWBFile
 
 import si_curation as sic
+from helpers.fuzzing import MAX_SECONDS, bounded, examples
+from si_curation.checks import Checks
 from si_curation.errors import SiCurationError
 
 plt.switch_backend("Agg")
@@ -62,6 +72,9 @@ WRONG = {
     "odd": Odd(),
     "frame": pd.DataFrame({"x": [1]}),
     "series": pd.Series([1, 2]),
+    "long text": "x" * 100_000,
+    "long list": list(range(100_000)),
+    "long array": np.arange(100_000),
     "generator": "a generator",
 }
 # what may take seconds or open windows; or is a container that users do not build
@@ -121,6 +134,10 @@ def analyzer():
 
 @pytest.fixture
 def needed(analyzer, tmp_path):
+    return right_arguments(analyzer, tmp_path)
+
+
+def right_arguments(analyzer, folder):
     """{name of an argument: a value that is right}."""
     table = analyzer.get_extension("curation_metrics").get_data()
     effect = pd.Series(np.arange(len(table), dtype=float), index=table.index)
@@ -128,9 +145,9 @@ def needed(analyzer, tmp_path):
         "sorting_analyzer": analyzer,
         "source": analyzer,
         "folder_path": sic.example_folder(),
-        "folder": tmp_path / "new",
-        "path": tmp_path / "file.nwb",
-        "output_folder": tmp_path / "out",
+        "folder": folder / "new",
+        "path": folder / "file.nwb",
+        "output_folder": folder / "out",
         "unit_id": analyzer.unit_ids[0],
         "unit_a": analyzer.unit_ids[0],
         "unit_b": analyzer.unit_ids[1],
@@ -170,14 +187,15 @@ def time_limit(seconds) -> Iterator[None]:
         signal.signal(signal.SIGALRM, old)
 
 
-def fault_of(call):
+def fault_of(call, what):
     """Return what a call raised that is not one of our errors; "" for nothing."""
-    with warnings.catch_warnings(), time_limit(30):
+    with warnings.catch_warnings(), time_limit(int(MAX_SECONDS)), bounded(what):
         warnings.simplefilter("ignore")
         try:
             call()
-        except SiCurationError:
-            return ""
+        except SiCurationError as error:
+            length = len(str(error))
+            return "" if length < 5_000 else f"{length} characters: {str(error)[:100]}"
         except BaseException as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             return f"{type(error).__name__}: {str(error)[:150]} ({last.filename}:{last.lineno})"
@@ -222,14 +240,136 @@ def test_only_our_errors(name, needed, tmp_path, monkeypatch):
     quiet = (
         {"progress_bar": False} if "progress_bar" in inspect.signature(function).parameters else {}
     )
+    if name == "simulate_kilosort_folder":  # small, and into the same folder again
+        quiet |= {"num_spikes": 300, "num_templates": 5, "num_channels": 8, "overwrite": True}
     if name in ("set_observed_periods", "set_session_borders", "attach_kilosort_folder"):
         needed["sorting_analyzer"] = needed["sorting_analyzer"].copy()
     faults = {
         text: fault
         for text, values in wrong_calls(function, needed)
-        if (fault := fault_of(lambda v=values: function(**{**quiet, **v})))
+        if (fault := fault_of(lambda v=values: function(**{**quiet, **v}), f"{name}, {text}"))
     }
     assert not faults, f"{len(faults)} of them: " + json.dumps(faults, indent=1)
+
+
+NEEDED_BY_OTHERS = {"sorting_analyzer", "source", "folder_path", "folder", "metrics", "effect"}
+# what is judged by the data: rows of a table, other sources of times, spikes of a folder
+JUDGED_LATER = {"frame_offset", "groups", "t_start", "timestamps", "spike_times", "client"}
+JUDGED_LATER |= {"electrical_series_path", "exclude_groups", "borders"}
+OUT_OF_RANGE = (-1, 0, 2.5, float("nan"), 1e300, 10**30, "no such thing")
+
+
+def checked_function(function):
+    return inspect.unwrap(function.__init__ if inspect.isclass(function) else function)
+
+
+def names_in(call):
+    """Return the text of the error of ours that a call raises; "" where there is none."""
+    with warnings.catch_warnings(), time_limit(int(MAX_SECONDS)):
+        warnings.simplefilter("ignore")
+        try:
+            call()
+        except sic.ParameterError as error:
+            return str(error)
+        except SiCurationError:
+            return ""
+        finally:
+            plt.close("all")
+    return ""
+
+
+def names_argument(name, text):
+    return re.search(rf"(^|[;:] |and ){name} (is|has|are)\b", text) is not None
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_all_problems_at_once(name, needed, tmp_path, monkeypatch):
+    """What is of a wrong kind and what is out of range come in one error."""
+    monkeypatch.chdir(tmp_path)
+    function = getattr(sic, name)
+    arguments = [p for p in arguments_of(function) if p.name not in NEEDED_BY_OTHERS]
+    right = {
+        p.name: needed[p.name]
+        for p in arguments_of(function)
+        if p.default is p.empty and p.name in needed
+    }
+    wrong = {}
+    for argument in arguments:
+        if argument.name in right or argument.name in JUDGED_LATER:
+            continue
+        for value in OUT_OF_RANGE:
+            values = {**right, argument.name: value}
+            full = {p.name: p.default for p in arguments_of(function)} | values
+            if argument.name in Checks.of_call(checked_function(function), full).wrong_kinds:
+                continue
+            if names_argument(argument.name, names_in(lambda v=values: function(**v))):
+                wrong[argument.name] = value
+                break
+    missing = {}
+    odd = [p.name for p in arguments if "Any" not in str(p.annotation)]
+    for first in wrong:
+        for second in odd:
+            if second != first:
+                values = {**right, first: wrong[first], second: Odd()}
+                text = names_in(lambda v=values: function(**v))
+                if names_argument(second, text) and not names_argument(first, text):
+                    missing[f"{first} beside {second}"] = text
+                break
+    if len(wrong) > 1:
+        text = names_in(lambda: function(**{**right, **wrong}))
+        lost = [one for one in wrong if not names_argument(one, text)]
+        if lost:
+            missing[f"{lost} of {sorted(wrong)}"] = text
+    assert not missing, json.dumps(missing, indent=1)
+
+
+NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(-5, 50))
+ANY_VALUE = st.one_of(
+    st.sampled_from(sorted(WRONG)).map(value_of),
+    NUMBERS,
+    st.text(max_size=10),
+    st.lists(NUMBERS, max_size=5),
+    st.tuples(NUMBERS, NUMBERS),
+    st.dictionaries(st.text(max_size=5), NUMBERS, max_size=3),
+    hnp.arrays(
+        st.sampled_from([np.int64, np.uint8, np.float64, np.bool_, "U3", np.complex128]),
+        hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("arguments")
+
+
+@pytest.fixture(scope="module")
+def all_right(analyzer, scratch):
+    return right_arguments(analyzer, scratch)
+
+
+@examples(1000)
+@given(name=st.sampled_from(FUNCTIONS), data=st.data())
+def test_any_arguments(name, data, analyzer, all_right, scratch):
+    """Several arguments that are made up, at once, beside those that are needed."""
+    function = getattr(sic, name)
+    arguments = arguments_of(function)
+    right = {**all_right, "sorting_analyzer": analyzer.copy()}
+    values = {p.name: right[p.name] for p in arguments if p.default is p.empty and p.name in right}
+    if any(p.name == "progress_bar" for p in arguments):
+        values["progress_bar"] = False
+    names = st.lists(st.sampled_from([p.name for p in arguments]), unique=True, max_size=4)
+    for wrong in data.draw(names) if arguments else ():
+        values[wrong] = data.draw(ANY_VALUE)
+        callback = any(p.name == wrong and "Callable" in str(p.annotation) for p in arguments)
+        if callback and callable(values[wrong]):
+            del values[wrong]  # what a function of the user raises is the user's
+    shutil.rmtree(scratch)
+    scratch.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(scratch)
+        fault = fault_of(lambda: function(**values), f"{name}, {values!r}")
+    assert not fault
 
 
 METHODS = sorted(
@@ -263,7 +403,7 @@ def test_methods_of_a_session(name, analyzer, tmp_path, monkeypatch):
             continue
         session = sic.CurationSession(analyzer)
         before = session.table.copy()
-        fault = fault_of(lambda v=values, s=session: getattr(s, name)(**v))
+        fault = fault_of(lambda v=values, s=session: getattr(s, name)(**v), f"{name}, {text}")
         if fault:
             faults[text] = fault
             if not session.table.equals(before):
@@ -291,7 +431,7 @@ def test_parameters_of_extensions(name, analyzer):
         values.pop("self", None)
         if text.startswith("self="):
             continue
-        fault = fault_of(lambda v=values: copy.compute(name, **v, save=False))
+        fault = fault_of(lambda v=values: copy.compute(name, **v, save=False), f"{name}, {text}")
         if fault:
             faults[text] = fault
     assert not faults, f"{len(faults)} of them: " + json.dumps(faults, indent=1)
@@ -320,7 +460,9 @@ def test_questions_to_extensions(name, analyzer):
             values.pop("self", None)
             if text.startswith("self="):
                 continue
-            fault = fault_of(lambda v=values, q=question: getattr(extension, q)(**v))
+            fault = fault_of(
+                lambda v=values, q=question: getattr(extension, q)(**v), f"{name}, {text}"
+            )
             if fault:
                 faults[f"{question} {text}"] = fault
     assert not faults, f"{len(faults)} of them: " + json.dumps(faults, indent=1)

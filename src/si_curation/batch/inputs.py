@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import ValidationError
 
-from si_curation.batch.recipe import FOLDER, Reading, Recipe, describe_problems
+from si_curation.batch.recipe import FOLDER, Reading, Recipe
 from si_curation.checks import local_path
-from si_curation.documents import parse_document
+from si_curation.documents import describe_problems, parse_document
 from si_curation.errors import FolderNotFoundError, ParameterError
 
 _TABLES = (".csv", ".tsv")
@@ -181,7 +181,7 @@ def _changed(
         content = {**section.model_dump(), **values}
         return type(section).model_validate(content, context={FOLDER: folder})
     except ValidationError as fault:
-        problems.append(f"{where}: {describe_problems(fault)}")
+        problems.append(f"{where}: {describe_problems(fault, 'recipe')}")
         return section
 
 

@@ -25,8 +25,9 @@ import si_curation.extensions
 import si_curation.quality.metrics.extension  # noqa: F401  (both register extensions)
 from si_curation._spikeinterface import extension_parameters
 from si_curation.batch.tables import TABLES
-from si_curation.checks import join_problems, local_path, short_repr
+from si_curation.checks import join_problems, local_path
 from si_curation.curation.label_rules import read_label_rules
+from si_curation.documents import describe_problems
 from si_curation.errors import ParameterError
 
 #: Key of the validation context: the folder that relative paths of a recipe start from.
@@ -266,19 +267,4 @@ def check_recipe(content: Any, name: str, folder: Path | None = None) -> Recipe:
     try:
         return Recipe.model_validate(content, context={FOLDER: folder})
     except ValidationError as fault:
-        raise ParameterError(f"{name}: {describe_problems(fault)}") from None
-
-
-def describe_problems(fault: ValidationError) -> str:
-    """Return all problems that pydantic found, each with its key."""
-    problems = []
-    for error in fault.errors(include_url=False):
-        key = ".".join(str(part) for part in error["loc"]) or "recipe"
-        text = error["msg"].removeprefix("Value error, ")
-        if error["type"] == "extra_forbidden":
-            text = "this key is not known"
-        elif error["type"] not in ("value_error", "missing"):
-            text = f"is {short_repr(error['input'])}; {text[0].lower()}{text[1:]}"
-        problems.append(f"{key}: {text}")
-    count = len(problems)
-    return f"{count} problem{'s' if count != 1 else ''}: " + join_problems(problems)
+        raise ParameterError(f"{name}: {describe_problems(fault, 'recipe')}") from None

@@ -21,7 +21,7 @@ from si_curation.batch.recipe_files import read_recipe
 from si_curation.batch.session import FAILED_STATUS, Options
 from si_curation.batch.state import BatchFolder, to_json, versions
 from si_curation.batch.summary import write_summary
-from si_curation.checks import Checks, check_arguments, local_path
+from si_curation.checks import Checks, local_path
 from si_curation.errors import MissingDataError, OutputExistsError, ParameterError
 from si_curation.files import (
     WriterLock,
@@ -171,9 +171,16 @@ def run_batch(
     >>> run().table["status"].tolist()
     ['skipped: already done']
     """
-    check_arguments(run_batch, locals())
+    checks = Checks.of_call(run_batch, locals())
+    checks.whole_number("num_workers", num_workers, at_least=0, optional=True)
+    checks.whole_number("num_threads", num_threads, at_least=1, optional=True)
+    checks.require(
+        client is None or num_workers is None,
+        "num_workers is for workers on this machine: leave it out with a client",
+    )
+    checks.finish()
     checked = read_recipe(recipe)
-    _check_arguments(checked, client, num_workers, num_threads)
+    _check_installed(checked, client, num_workers)
     sessions = gather_sessions(folders, checked)
     options = Options(
         num_threads, overwrite, retry_failed, uuid.uuid4().hex, trust_analyzers=trust_analyzers
@@ -251,17 +258,7 @@ def _row_of(
     return row
 
 
-def _check_arguments(
-    recipe: Recipe, client: Any, num_workers: int | None, num_threads: int | None
-) -> None:
-    checks = Checks()
-    checks.whole_number("num_workers", num_workers, at_least=0, optional=True)
-    checks.whole_number("num_threads", num_threads, at_least=1, optional=True)
-    checks.require(
-        client is None or num_workers is None,
-        "num_workers is for workers on this machine: leave it out with a client",
-    )
-    checks.finish()
+def _check_installed(recipe: Recipe, client: Any, num_workers: int | None) -> None:
     needed = {"jinja2": "batch"}
     if recipe.exports.nwb is not None:
         needed["pynwb"] = "nwb"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int
     ids = [plain_id(i) for i in unit_ids]
     try:
         unknown = [i for i in ids if i not in units or isinstance(i, bool | float)]
-        twice = sorted({str(i) for i in ids if ids.count(i) > 1})
+        twice = sorted(str(i) for i, count in Counter(ids).items() if count > 1)
     except TypeError:
         raise ParameterError(
             f"unit ids are {short_repr(ids)}, expected a list of unit ids"

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import Checks, check_arguments, plain_id
+from si_curation.checks import Checks, check_arguments, plain_id, short_repr
 from si_curation.curation.checks import check_label
 from si_curation.curation.label_rules import UNDECIDED, LabelRule, RuleSet, read_label_rules
 from si_curation.curation.session import CurationSession
@@ -102,7 +102,8 @@ class UnitLabels:
         unknown = [plain_id(i) for i in decided.index if plain_id(i) not in known]
         if unknown:
             raise UnknownIdError(
-                f"there are no units {unknown} in the session; label the units it has now"
+                f"there are no units {short_repr(unknown)} in the session; label the units that it "
+                "has now"
             )
         count = 0
         for number in [*range(1, len(self.rules.rules) + 1), 0]:

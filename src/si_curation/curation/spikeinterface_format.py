@@ -12,8 +12,9 @@ import numpy as np
 
 from si_curation.checks import local_path
 from si_curation.curation.journal import unpack_parts
-from si_curation.documents import parse_document, read_document
+from si_curation.documents import describe_problems, parse_document, read_document
 from si_curation.errors import ParameterError
+from si_curation.phy.arrays import one_line
 from si_curation.phy.tables import GROUPS
 
 Curation = Any  # a dict, a list of dicts, a path, or a model of spikeinterface.curation
@@ -343,7 +344,9 @@ def read_curation(curation: Curation, unit_ids: Sequence[Any] = ()) -> list[Any]
             return [one if isinstance(one, Model) else Model(**one) for one in plain]
     except ParameterError:
         raise
-    except (ValidationError, TypeError, KeyError, ValueError, AttributeError) as fault:
+    except ValidationError as fault:
         raise ParameterError(
-            f"not a SpikeInterface curation: {' '.join(str(fault).split())}"
+            f"not a SpikeInterface curation: {describe_problems(fault, 'it')}"
         ) from None
+    except (TypeError, KeyError, ValueError, AttributeError) as fault:
+        raise ParameterError(f"not a SpikeInterface curation: {one_line(fault)}") from None

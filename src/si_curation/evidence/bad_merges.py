@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, check_arguments, unit_indices_of
+from si_curation.checks import Checks, unit_indices_of
 from si_curation.errors import MissingDataError
 from si_curation.evidence.cross_refractoriness import (
     check_periods,
@@ -103,7 +103,13 @@ def find_bad_merges(
     >>> bad[["unit_id", "template_id_a", "template_id_b"]].values.tolist()
     [[13, 1, 0], [13, 1, 2], [10, 6, 5], [13, 0, 2]]
     """
-    check_arguments(find_bad_merges, locals())
+    checks = Checks.of_call(find_bad_merges, locals())
+    checks.number("significance", significance, above=0, below=1)
+    checks.number("confidence_level", confidence_level, above=0, below=1)
+    checks.number("max_contamination", max_contamination, at_least=0, below=1)
+    checks.number("min_spikes", min_spikes, at_least=1)
+    check_periods(checks, sorting_analyzer, refractory_period_ms, duplicate_window_ms)
+    checks.finish()
     analyzer = sorting_analyzer
     fs = analyzer.sampling_frequency
     assignment = analyzer.get_extension("template_assignment")
@@ -111,15 +117,6 @@ def find_bad_merges(
         raise MissingDataError(
             "find_bad_merges needs the extension 'template_assignment'; compute it first"
         )
-    _check(
-        fs,
-        max_contamination,
-        significance,
-        min_spikes,
-        refractory_period_ms,
-        duplicate_window_ms,
-        confidence_level,
-    )
     units = unit_indices_of(analyzer, unit_ids, may_repeat=True)
     parts = _parts(analyzer, assignment, min_spikes, units)
     pairs = _pairs(parts)
@@ -173,24 +170,6 @@ class _Parts(NamedTuple):
     sample_index: NDArray[np.integer]  # (n_spikes of them,)
     segment_index: NDArray[np.integer]
     part: NDArray[np.int64]
-
-
-def _check(
-    sampling_frequency: float,
-    max_contamination: float,
-    significance: float,
-    min_spikes: int,
-    refractory_period_ms: float | None,
-    duplicate_window_ms: float,
-    confidence_level: float,
-) -> None:
-    checks = Checks()
-    checks.number("significance", significance, above=0, below=1)
-    checks.number("confidence_level", confidence_level, above=0, below=1)
-    checks.number("max_contamination", max_contamination, at_least=0, below=1)
-    checks.number("min_spikes", min_spikes, at_least=1)
-    check_periods(checks, sampling_frequency, refractory_period_ms, duplicate_window_ms)
-    checks.finish()
 
 
 def _parts(

@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 from scipy import special
+from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
 from si_curation.kernels.correlogram_bins import LagCells
@@ -79,12 +80,12 @@ class LagCounts(NamedTuple):
 
 def check_periods(
     checks: Checks,
-    sampling_frequency: float,
+    analyzer: SortingAnalyzer,
     refractory_period_ms: float | None,
     duplicate_window_ms: float,
 ) -> None:
     """Check a refractory period, or None, against a duplicate window."""
-    fs, before = sampling_frequency, len(checks.problems)
+    before = len(checks.problems)
     checks.number(
         "duplicate_window_ms", duplicate_window_ms, at_least=0, at_most=MAX_DUPLICATE_WINDOW_MS
     )
@@ -95,9 +96,11 @@ def check_periods(
         at_most=MAX_REFRACTORY_PERIOD_MS,
         optional=True,
     )
-    wrong = checks.wrong_kinds & {"duplicate_window_ms", "refractory_period_ms"}
-    if refractory_period_ms is None or wrong or len(checks.problems) > before:
+    needed = {"sorting_analyzer", "duplicate_window_ms", "refractory_period_ms"}
+    unknown = checks.wrong_kinds & needed or len(checks.problems) > before
+    if refractory_period_ms is None or unknown:
         return
+    fs = analyzer.sampling_frequency
     checks.require(
         round(refractory_period_ms * fs * 1e-3) > round(duplicate_window_ms * fs * 1e-3),
         f"refractory_period_ms is {refractory_period_ms!r}, not longer than duplicate_window_ms "

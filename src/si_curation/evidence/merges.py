@@ -173,12 +173,10 @@ def suggest_merges(
         checks.number("max_distance_um", max_distance_um, at_least=0)
     checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
     checks.whole_number("max_pairs", max_pairs, at_least=0, optional=True)
-    if "sorting_analyzer" in checks.wrong_kinds:
-        checks.finish()
+    check_periods(checks, sorting_analyzer, refractory_period_ms, duplicate_window_ms)
+    checks.finish()
     analyzer = sorting_analyzer
     fs = analyzer.sampling_frequency
-    check_periods(checks, fs, refractory_period_ms, duplicate_window_ms)
-    checks.finish()
     allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)
     allowed[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
     similarity = get_unit_similarity(analyzer)

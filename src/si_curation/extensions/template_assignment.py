@@ -26,7 +26,7 @@ from si_curation._spikeinterface import (
     spike_vector_of,
     use_stored_main_channels,
 )
-from si_curation.checks import Checks, check_arguments, is_boolean, unit_index_of
+from si_curation.checks import Checks, check_arguments, is_boolean, short_repr, unit_index_of
 from si_curation.errors import (
     MissingDataError,
     ParameterError,
@@ -188,6 +188,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     # not "templates": SpikeInterface would delete this data, which cannot be computed again,
     # whenever templates are
     depend_on: list[str] = []
+    used_by = ("template_best_channels", "unit_similarity")
     need_recording = False
     use_nodepipeline = False
     need_job_kwargs = False
@@ -783,7 +784,9 @@ def _checked_folders(checks: Checks, given: Any) -> str | list[str] | None:
     is_list = isinstance(given, list | tuple) and len(given) > 0
     ok = is_list and all(isinstance(one, str | Path) and one != "auto" for one in given)
     checks.require(
-        ok, f"kilosort_folder is {given!r}, expected 'auto', a path, a list of paths, or None"
+        ok,
+        f"kilosort_folder is {short_repr(given)}, expected 'auto', a path, a list of paths, "
+        "or None",
     )
     if not ok:
         return None
@@ -933,11 +936,19 @@ def attach_kilosort_folder(
     return found
 
 
+def check_templates(analyzer: Any, name: str) -> None:
+    """Raise `MissingDataError` where an analyzer has no templates for an extension."""
+    if not any(analyzer.has_extension(one) for one in ("templates", "template_assignment")):
+        raise MissingDataError(
+            f"{name} needs the extension 'templates'; compute it first "
+            "(analyzer.compute(['random_spikes', 'templates'])), or read a Kilosort folder with "
+            "read_kilosort_as_analyzer"
+        )
+
+
 def _params_of_children(analyzer: Any) -> dict[str, dict[str, Any]]:
     """Return the parameters of what is made again at once when the assignment changes."""
-    there = {
-        name: analyzer.get_extension(name) for name in ("template_best_channels", "unit_similarity")
-    }
+    there = {name: analyzer.get_extension(name) for name in TemplateAssignment.used_by}
     return {name: dict(one.params) for name, one in there.items() if one is not None}
 
 

@@ -22,6 +22,7 @@ from si_curation.extensions.template_assignment import (
     TemplateAssignment,
     TemplatesOfFolder,
     assignment_of_named_folder,
+    check_templates,
 )
 from si_curation.kernels.channels import neighbourhood, rank_channels
 from si_curation.kernels.template_counts import most_frequent_templates
@@ -95,10 +96,15 @@ class TemplateBestChannels(UnitsExtension):
     """
 
     extension_name = "template_best_channels"
-    depend_on = ["templates|template_assignment"]
+    depend_on: list[str] = []  # "templates" or "template_assignment", which is checked here
     need_recording = False
     use_nodepipeline = False
     need_job_kwargs = False
+
+    @classmethod
+    def get_optional_dependencies(cls, **params: Any) -> list[str]:
+        """Come after the templates where several extensions are computed, or units change."""
+        return ["templates", "template_assignment"]
 
     def _set_params(
         self,
@@ -119,6 +125,7 @@ class TemplateBestChannels(UnitsExtension):
         checks.finish()
         # now: computing it later deletes the folder of this extension, which depends on it
         assignment_of_named_folder(self.sorting_analyzer)
+        check_templates(self.sorting_analyzer, self.extension_name)
         return params
 
     def _run(self, verbose: bool = False) -> None:
@@ -437,5 +444,5 @@ def _templates_of(analyzer: SortingAnalyzer, source: Source) -> _Templates:
     return _Templates(peak_to_peak(templates) * support, support, False, units, locations)
 
 
-register_extension(TemplateBestChannels)
+register_extension(TemplateBestChannels, deleted_with=["templates"])
 compute_template_best_channels = TemplateBestChannels.function_factory()

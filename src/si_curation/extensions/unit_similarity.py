@@ -16,7 +16,7 @@ from si_curation._spikeinterface import as_array, register_extension, spike_vect
 from si_curation.checks import Checks, check_arguments, unit_index_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
-from si_curation.extensions.template_assignment import assignment_of_named_folder
+from si_curation.extensions.template_assignment import assignment_of_named_folder, check_templates
 from si_curation.kernels.template_similarity import lagged_cosine_similarity, similarity_of_groups
 from si_curation.reading.unit_templates import check_num_units
 
@@ -75,10 +75,15 @@ class UnitSimilarity(UnitsExtension):
     """
 
     extension_name = "unit_similarity"
-    depend_on = ["templates|template_assignment"]
+    depend_on: list[str] = []  # "templates" or "template_assignment", which is checked here
     need_recording = False
     use_nodepipeline = False
     need_job_kwargs = False
+
+    @classmethod
+    def get_optional_dependencies(cls, **params: Any) -> list[str]:
+        """Come after the templates where several extensions are computed, or units change."""
+        return ["templates", "template_assignment"]
 
     def _set_params(
         self, source: Literal["auto", "file", "templates"] = "auto", max_lag_ms: float = 1.0
@@ -88,6 +93,7 @@ class UnitSimilarity(UnitsExtension):
         max_lag_ms = checks.number("max_lag_ms", max_lag_ms, at_least=0)
         checks.finish()
         assignment_of_named_folder(self.sorting_analyzer)
+        check_templates(self.sorting_analyzer, self.extension_name)
         if source == "file" and not _has_file(self.sorting_analyzer):
             raise MissingDataError(
                 "source='file' needs the sorter's similar_templates.npy, which this analyzer does "
@@ -223,5 +229,5 @@ def get_unit_similarity(analyzer: Any) -> NDArray[np.float32]:
     return made._compute(analyzer, None)["similarity"]
 
 
-register_extension(UnitSimilarity)
+register_extension(UnitSimilarity, deleted_with=["templates"])
 compute_unit_similarity = UnitSimilarity.function_factory()

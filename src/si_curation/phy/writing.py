@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from si_curation.checks import is_boolean, is_whole_number
+from si_curation.checks import is_boolean, is_whole_number, short_repr
 
 _RESERVED_COLUMNS = {
     "cluster_id": "it is the key of the tables",
@@ -32,17 +32,18 @@ def column_name_problem(name: object) -> str | None:
     >>> column_name_problem("a/b")
     "column 'a/b': its name has '/', which a file name cannot have"
     """
+    shown = short_repr(name)
     if not isinstance(name, str):
-        return f"column {name!r}: its name is not text"
+        return f"column {shown}: its name is not text"
     if name.lower() in _RESERVED_COLUMNS:
-        return f"column {name!r} cannot be written: {_RESERVED_COLUMNS[name.lower()]}"
+        return f"column {shown} cannot be written: {_RESERVED_COLUMNS[name.lower()]}"
     if not name or name != name.strip() or len(name.encode("utf-8", "replace")) > 200:
-        return f"column {name!r}: its name is empty, very long, or begins or ends with a space"
+        return f"column {shown}: its name is empty, very long, or begins or ends with a space"
     if not name.strip("."):
-        return f"column {name!r}: its name is the name of a folder"
+        return f"column {shown}: its name is the name of a folder"
     for character in name:
         if character in _FORBIDDEN or not character.isprintable():
-            return f"column {name!r}: its name has {character!r}, which a file name cannot have"
+            return f"column {shown}: its name has {character!r}, which a file name cannot have"
     return None
 
 

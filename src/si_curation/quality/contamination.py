@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, check_arguments, unit_indices_of
+from si_curation.checks import Checks, unit_indices_of
 from si_curation.kernels.contamination import (
     IBL_CONTAMINATIONS,
     SLIDING_CONFIDENCE,
@@ -157,7 +157,11 @@ def contamination_panel(
     >>> panel.loc[13, ["num_spikes", "rp_violations", "rp_contamination"]].tolist()
     [1330.0, 58.0, 1.0]
     """
-    check_arguments(contamination_panel, locals())
+    checks = Checks.of_call(contamination_panel, locals())
+    check_periods(
+        checks, sorting_analyzer, refractory_period_ms, censored_period_ms, confidence_level
+    )
+    checks.finish()
     rows = unit_indices_of(sorting_analyzer, unit_ids)
     table = estimate_panel(
         sorting_analyzer, None, refractory_period_ms, censored_period_ms, confidence_level
@@ -252,7 +256,11 @@ def estimate_panel(
         A period or the confidence level cannot be used.
     """
     fs = sorting_analyzer.sampling_frequency
-    check_periods(fs, refractory_period_ms, censored_period_ms, confidence_level)
+    checks = Checks()
+    check_periods(
+        checks, sorting_analyzer, refractory_period_ms, censored_period_ms, confidence_level
+    )
+    checks.finish()
     longest = None if refractory_period_ms is None else samples_of(refractory_period_ms, fs)
     return make_panel(
         count_violations(sorting_analyzer, longest, groups),
@@ -279,35 +287,34 @@ def exact_samples_of(period_ms: float, sampling_frequency: float) -> float:
 
 
 def check_periods(
-    fs: float, refractory_ms: float | None, censored_ms: float, confidence_level: float
+    checks: Checks,
+    analyzer: SortingAnalyzer,
+    refractory_ms: float | None,
+    censored_ms: float,
+    confidence_level: float,
 ) -> None:
-    """Raise unless the parameters of the panel can be used.
-
-    Raises
-    ------
-    ParameterError
-        All problems at once.
-    """
-    checks = Checks()
+    """Check the parameters of the panel."""
     longest, default = MAX_REFRACTORY_PERIOD_MS, DEFAULT_REFRACTORY_PERIOD_MS
     checks.number("confidence_level", confidence_level, above=0, below=1)
+    before = len(checks.problems)
     checks.number("censored_period_ms", censored_ms, at_least=0, at_most=longest)
     checks.number("refractory_period_ms", refractory_ms, above=0, at_most=longest, optional=True)
-    checks.finish()
-    if refractory_ms is None:
-        checks.require(
-            censored_ms < default,
+    needed = {"sorting_analyzer", "censored_period_ms", "refractory_period_ms"}
+    if len(checks.problems) > before or checks.wrong_kinds & needed:
+        return
+    fs = analyzer.sampling_frequency
+    if refractory_ms is None and censored_ms >= default:
+        checks.add(
             f"censored_period_ms is {censored_ms!r}, expected less than the default refractory "
-            f"period of {default} ms; or give refractory_period_ms",
+            f"period of {default} ms; or give refractory_period_ms"
         )
+        return
     shortest = default if refractory_ms is None else refractory_ms
-    if not checks.problems:
-        checks.require(
-            samples_of(shortest, fs) > samples_of(censored_ms, fs),
-            f"the refractory period of {shortest!r} ms is not longer than the censored period of "
-            f"{censored_ms!r} ms by at least one sample at {fs:g} Hz; give a longer one",
-        )
-    checks.finish()
+    checks.require(
+        samples_of(shortest, fs) > samples_of(censored_ms, fs),
+        f"the refractory period of {shortest!r} ms is not longer than the censored period of "
+        f"{censored_ms!r} ms by at least one sample at {fs:g} Hz; give a longer one",
+    )
 
 
 def count_violations(

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import check_arguments, is_number
+from si_curation.checks import check_arguments, is_number, short_repr
 from si_curation.documents import parse_document
 from si_curation.errors import ParameterError
 from si_curation.phy.folder import PhyFolder
@@ -253,8 +253,8 @@ def _checked(analyzer: SortingAnalyzer, periods: Any) -> NDArray[np.int64]:
     num_segments = analyzer.get_num_segments()
     if given.ndim != 2 or given.shape[1] not in (2, 3) or given.shape[0] == 0:
         raise ParameterError(
-            f"periods is {periods!r}, expected rows of start and end in s, or of segment index, "
-            "start and end"
+            f"periods is {short_repr(periods)}, expected rows of start and end in s, or of "
+            "segment index, start and end"
         )
     if given.shape[1] == 2:
         if num_segments > 1:

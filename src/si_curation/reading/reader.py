@@ -17,7 +17,7 @@ from scipy import sparse
 from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer, set_extension_data
-from si_curation.checks import Checks, check_arguments, is_boolean, local_path
+from si_curation.checks import Checks, is_number, local_path, short_repr
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.files import scratch_array
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
@@ -33,6 +33,7 @@ from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.arrays import LEFT_OUT
 from si_curation.phy.content import read_content
 from si_curation.phy.folder import PhyFolder, read_phy_folder
+from si_curation.phy.params import RATE, is_rate
 from si_curation.phy.tables import SNAPSHOT
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.components import (
@@ -170,10 +171,21 @@ def read_kilosort_as_analyzer(
     >>> analyzer.get_sorting_property("quality")[[0, 2]].tolist()
     ['unsorted', 'noise']
     """
-    check_arguments(read_kilosort_as_analyzer, locals())
+    checks = Checks.of_call(read_kilosort_as_analyzer, locals())
+    checks.whole_number("max_spikes_per_unit", max_spikes_per_unit, at_least=1, optional=True)
+    for name, value in (("gain_to_uV", gain_to_uV), ("offset_to_uV", offset_to_uV)):
+        if is_number(value):  # lists are compared with the number of channels below
+            checks.number(name, value)
+    checks.require(
+        not is_number(gain_to_uV) or gain_to_uV, "gain_to_uV is 0; leave it out if it is not known"
+    )
+    checks.require(
+        sampling_frequency is None or is_rate(sampling_frequency),
+        f"sampling_frequency is {short_repr(sampling_frequency)}, expected {RATE}",
+    )
+    checks.finish()
     check_output(format, folder)
-    mode = _check_unwhiten(unwhiten)
-    _check_components(max_spikes_per_unit, principal_components)
+    mode: Unwhiten | Literal[False] = "auto" if unwhiten is True else unwhiten
     content = read_content(local_path(folder_path, "folder_path"))  # first: it may change meanwhile
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy_folder:
         for finding in phy_folder.findings:
@@ -258,21 +270,6 @@ class _Options(NamedTuple):
     empty: Empty = np.empty  # where arrays of all spikes are: in memory, or on the disk
 
 
-def _check_unwhiten(unwhiten: object) -> Unwhiten | Literal[False]:
-    if is_boolean(unwhiten):
-        return "auto" if unwhiten else False
-    if isinstance(unwhiten, str) and unwhiten in ("auto", "phy"):
-        return unwhiten  # type: ignore[return-value]
-    raise ParameterError(f"unwhiten is {unwhiten!r}, expected 'auto', 'phy', True or False")
-
-
-def _check_components(max_spikes_per_unit: object, principal_components: object) -> None:
-    checks = Checks()
-    checks.whole_number("max_spikes_per_unit", max_spikes_per_unit, at_least=1, optional=True)
-    checks.boolean("principal_components", principal_components, optional=True)
-    checks.finish()
-
-
 def _channel_values(
     value: float | Sequence[float] | None, name: str, num_channels: int
 ) -> NDArray[np.float64] | None:
@@ -284,7 +281,8 @@ def _channel_values(
     except (TypeError, ValueError):
         values = np.array([np.nan])
     if values.shape not in ((), (1,), (num_channels,)) or not np.isfinite(values).all():
-        raise ParameterError(f"{name} is {value!r}, expected a number or {num_channels} numbers")
+        shown = short_repr(value)
+        raise ParameterError(f"{name} is {shown}, expected a number or {num_channels} numbers")
     if name == "gain_to_uV" and np.any(values == 0):
         raise ParameterError("gain_to_uV is 0; leave it out if the gain is not known")
     return np.broadcast_to(values.reshape(-1), num_channels).copy()

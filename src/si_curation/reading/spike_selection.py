@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import BaseRecording
 
+from si_curation.checks import short_repr
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.folder import PhyFolder
 from si_curation.phy.tables import GROUPS
@@ -60,13 +61,15 @@ def select_spikes(
     """
     names = [exclude_groups] if isinstance(exclude_groups, str) else (exclude_groups or [])
     if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
-        raise ParameterError(f"exclude_groups is {exclude_groups!r}, expected names of groups")
+        raise ParameterError(
+            f"exclude_groups is {short_repr(exclude_groups)}, expected names of groups"
+        )
     excluded = set(names)
     groups = folder.groups if excluded else {}
     unknown = sorted(excluded - set(groups.values()) - set(GROUPS))
     if unknown:
         raise ParameterError(
-            f"exclude_groups has {', '.join(unknown)}, but the groups of this folder are "
+            f"exclude_groups has {short_repr(unknown)}, but the groups of this folder are "
             f"{', '.join(sorted(set(groups.values())))}"
         )
     kept = np.array([groups.get(int(i)) not in excluded for i in folder.cluster_ids], dtype=bool)

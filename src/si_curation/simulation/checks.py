@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from si_curation.checks import Checks
+from si_curation.checks import Checks, is_whole_number, short_repr
 from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.simulation.curation import Metadata
 from si_curation.simulation.dialects import Dialect
 
 T = TypeVar("T")
 #: More would not fit into the memory of any machine.
-_MOST = {"num_templates": 100_000, "num_channels": 100_000, "num_spikes": 10_000_000_000}
+_MOST_CHANNELS = _MOST_STEPS = 100_000
+_MOST = {"num_templates": 100_000, "num_spikes": 10_000_000_000}
 
 
 def check_choice(name: str, value: str, choices: Mapping[str, T]) -> T:
     """Return the choice of a name."""
     if value not in choices:
-        raise ParameterError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
+        raise ParameterError(
+            f"unknown {name} {short_repr(value)}: choose from {', '.join(choices)}"
+        )
     return choices[value]
 
 
@@ -34,7 +37,7 @@ def check_dtypes(spec: Dialect, dtypes: Mapping[str, str] | None) -> dict[str, s
         try:
             np.dtype(dtype)
         except TypeError as error:
-            raise ParameterError(f"unknown dtype {dtype!r} for {name}") from error
+            raise ParameterError(f"unknown dtype {short_repr(dtype)} for {name}") from error
     return dict(dtypes or {})
 
 
@@ -79,6 +82,7 @@ def sorted_samples(
 
 
 def check_numbers(
+    checks: Checks,
     num_templates: int,
     num_blank: tuple[int, int, int],
     num_channels: int,
@@ -87,38 +91,50 @@ def check_numbers(
     num_spikes: int,
 ) -> None:
     """Check the counts; ``num_blank`` are those of zero, NaN and empty templates."""
-    if min(num_templates, num_channels, num_shanks, num_spikes) < 1:
-        raise ParameterError("templates, channels, shanks and spikes must number at least one each")
-    counts = {"num_templates": num_templates, "num_channels": num_raw_channels}
-    for name, count in {**counts, "num_spikes": num_spikes}.items():
-        if count > _MOST[name]:
-            raise ParameterError(f"{name} is {count}, expected at most {_MOST[name]:,}")
-    if min(num_blank) < 0:
-        raise ParameterError("the numbers of empty, zero and NaN templates must not be negative")
-    if sum(num_blank) >= num_templates:
-        raise ParameterError(
-            f"{sum(num_blank)} of {num_templates} templates have no spikes: one at least must have"
-        )
-    if num_raw_channels < num_channels:
-        raise ParameterError(f"num_raw_channels must be at least num_channels ({num_channels})")
-    if num_shanks > num_channels:
-        raise ParameterError(f"num_shanks must be at most num_channels ({num_channels})")
+    counts = {
+        "num_templates": num_templates,
+        "num_channels": num_channels,
+        "num_raw_channels": num_raw_channels,
+        "num_shanks": num_shanks,
+        "num_spikes": num_spikes,
+    }
+    before = len(checks.problems)
+    for name, count in counts.items():
+        checks.whole_number(name, count, at_least=1, at_most=_MOST.get(name, _MOST_CHANNELS))
+    blank = dict(zip(("zero", "nan", "empty"), num_blank, strict=True))
+    for name, count in blank.items():
+        checks.whole_number(f"num_{name}_templates", count, at_least=0)
+    if len(checks.problems) > before or checks.wrong_kinds:
+        return
+    checks.require(
+        sum(num_blank) < num_templates,
+        f"{sum(num_blank)} of {num_templates} templates have no spikes: one at least must have",
+    )
+    checks.require(
+        num_raw_channels >= num_channels,
+        f"num_raw_channels is {num_raw_channels}, expected num_channels ({num_channels}) or more",
+    )
+    checks.require(
+        num_shanks <= num_channels,
+        f"num_shanks is {num_shanks}, expected num_channels ({num_channels}) or fewer",
+    )
 
 
 def check_fractions(
-    shared_fraction: float,
-    feature_rows: int | None,
-    num_spikes: int,
-    sampling_frequency: float,
-    duration_s: float | None,
+    checks: Checks, shared_fraction: float, sampling_frequency: float, duration_s: float | None
 ) -> None:
-    """Check the other numbers."""
-    if not 0 <= shared_fraction <= 1:
-        raise ParameterError(f"shared_fraction must be between 0 and 1, not {shared_fraction}")
-    if feature_rows is not None and not 0 < feature_rows <= num_spikes:
-        raise ParameterError(f"feature_rows must be between 1 and {num_spikes}, not {feature_rows}")
-    if sampling_frequency <= 0 or (duration_s is not None and duration_s <= 0):
-        raise ParameterError("sampling_frequency and duration_s must be positive")
+    """Check the numbers that are no counts."""
+    checks.number("sampling_frequency", sampling_frequency, above=0, at_most=1e7)
+    checks.number("duration_s", duration_s, above=0, at_most=1e7, optional=True)
+    checks.number("shared_fraction", shared_fraction, at_least=0, at_most=1)
+
+
+def check_steps(checks: Checks, feature_rows: int | None, num_spikes: int, curation: Any) -> None:
+    """Check how many spikes have features, and the number of curation steps."""
+    known = num_spikes if is_whole_number(num_spikes) else _MOST["num_spikes"]
+    checks.whole_number("feature_rows", feature_rows, at_least=1, at_most=known, optional=True)
+    if curation is not None and not isinstance(curation, Sequence):
+        checks.whole_number("curation", curation, at_least=0, at_most=_MOST_STEPS)
 
 
 def initial_labels(labels: Mapping[Any, Any] | None) -> Metadata:
@@ -129,6 +145,9 @@ def initial_labels(labels: Mapping[Any, Any] | None) -> Metadata:
         fields = {str(field): values for field, values in labels.items()}
     else:
         fields = {"group": labels}
+    ids = [cluster_id for values in fields.values() for cluster_id in values]
+    if not all(map(is_whole_number, ids)):
+        raise ParameterError(f"labels are of clusters {short_repr(ids)}, expected whole numbers")
     return {
         field: {int(cluster_id): value for cluster_id, value in values.items()}
         for field, values in fields.items()

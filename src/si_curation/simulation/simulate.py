@@ -12,11 +12,11 @@ from tqdm.auto import tqdm
 
 from si_curation.checks import Checks, local_path
 from si_curation.simulation.checks import (
-    check_choice,
     check_dtypes,
     check_fractions,
     check_numbers,
     check_sorter_settings,
+    check_steps,
     initial_labels,
     prepare_folder,
     sorted_samples,
@@ -57,6 +57,7 @@ __all__ = [
     "simulate_kilosort_folder",
 ]
 
+_KNOWN_DIALECTS = {**DIALECTS, **VERSION_DIALECTS}
 #: The dialects that can be simulated, with everything that a folder of the kind can have.
 DIALECT_NAMES = tuple(DIALECTS)
 #: Those of single versions that wrote something else.
@@ -296,15 +297,16 @@ def simulate_kilosort_folder(
     checks = Checks.of_call(simulate_kilosort_folder, locals())
     num_blank = (num_zero_templates, num_nan_templates, num_empty_templates)
     num_raw = num_channels if num_raw_channels is None else num_raw_channels
+    checks.choice("dialect", dialect, tuple(_KNOWN_DIALECTS))
     checks.whole_number("seed", seed, at_least=0)
+    check_fractions(checks, shared_fraction, sampling_frequency, duration_s)
+    check_numbers(checks, num_templates, num_blank, num_channels, num_raw, num_shanks, num_spikes)
+    check_steps(checks, feature_rows, num_spikes, curation)
     checks.finish()
-    check_numbers(num_templates, num_blank, num_channels, num_raw, num_shanks, num_spikes)
-    check_fractions(shared_fraction, feature_rows, num_spikes, sampling_frequency, duration_s)
-    spec = check_choice("dialect", dialect, {**DIALECTS, **VERSION_DIALECTS})
+    spec = _KNOWN_DIALECTS[dialect]
     write_features = write_features and spec.features
-    writer = FolderWriter(
-        local_path(folder, "folder"), spec, column_vectors, check_dtypes(spec, dtypes)
-    )
+    path = local_path(folder, "folder")
+    writer = FolderWriter(path, spec, column_vectors, check_dtypes(spec, dtypes))
     seeds = dict(zip(_SEEDS, np.random.SeedSequence(seed).spawn(len(_SEEDS)), strict=True))
     probe = make_probe(
         num_channels, num_shanks, num_raw, permuted=bool(spec.sparse), seed=seeds["probe"]
@@ -319,8 +321,8 @@ def simulate_kilosort_folder(
     if duration_s is None:
         duration_s = max(10.0, num_spikes / (5.0 * len(sorter.active)))
     num_samples = int(duration_s * sampling_frequency)
-    order = seeds["order"] if shuffled else None
     first, stop = sorted_samples(changed, num_samples, sampling_frequency)
+    order = seeds["order"] if shuffled else None
     spikes = _draw_spikes(sorter, num_spikes, stop - first, shared_fraction, seeds, order)
     spikes.samples[:] += first
     amplitudes = _write_spikes(writer, sorter, spikes, seeds)

@@ -11,8 +11,8 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.core_tools import slice_rows
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, check_arguments, indices_of
-from si_curation.errors import MissingDataError, ParameterError
+from si_curation.checks import Checks
+from si_curation.errors import MissingDataError
 from si_curation.extensions.template_assignment import (
     TemplateAssignment,
     assignment_of_named_folder,
@@ -150,16 +150,19 @@ def get_spike_features(
     >>> sic.get_spike_features(analyzer, [0, 1, 2], [20, 21]).shape
     (3, 2, 6)
     """
-    check_arguments(get_spike_features, locals())
-    source = feature_source(sorting_analyzer)
+    checks = Checks.of_call(get_spike_features, locals())
+    checks.stop_without("sorting_analyzer")
     num_spikes = spike_vector_of(sorting_analyzer.sorting).size
-    spikes_asked = indices_of(spike_indices, num_spikes, "spike_indices")
-    channels = indices_of(channel_indices, sorting_analyzer.get_num_channels(), "channel_indices")
-    if np.unique(channels).size != channels.size:
-        raise ParameterError("channel_indices has a channel more than once")
-    checks = Checks()
-    checks.choice("feature_channels", feature_channels, ("file", "repaired"))
+    num_channels = sorting_analyzer.get_num_channels()
+    spikes_asked = checks.indices("spike_indices", spike_indices, num_spikes)
+    channels = checks.indices("channel_indices", channel_indices, num_channels)
+    if "channel_indices" not in checks.wrong_kinds:
+        checks.require(
+            np.unique(channels).size == channels.size,
+            "channel_indices has a channel more than once",
+        )
     checks.finish()
+    source = feature_source(sorting_analyzer)
     if source.assignment is None:
         return _read_extension(sorting_analyzer, source, spikes_asked, channels)
     return _read(source.assignment, spikes_asked, channels, feature_channels)

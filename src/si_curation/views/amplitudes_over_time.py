@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import channel_index_of, check_arguments
+from si_curation.checks import Checks, channel_index_of
 from si_curation.errors import ParameterError
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.spikes.amplitude_scale import get_amplitude_scale
-from si_curation.spikes.amplitudes import KINDS, Kind, amplitudes_of_spikes
+from si_curation.spikes.amplitudes import Kind, amplitudes_of_spikes
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,
+    check_sampling,
     describe_drawn,
     draw_points_or_density,
     limits_of,
@@ -129,9 +130,9 @@ class AmplitudesOverTimeWidget(FigureWidget):
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
-        check_arguments(AmplitudesOverTimeWidget.__init__, locals())
-        if kind not in KINDS:
-            raise ParameterError(f"kind is {kind!r}, expected one of {KINDS}")
+        checks = Checks.of_call(AmplitudesOverTimeWidget.__init__, locals())
+        check_sampling(checks, max_spikes, seed)
+        checks.finish()
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         if not units:
             raise ParameterError("unit_ids is empty, expected one unit or more")

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments
-from si_curation.errors import ParameterError
+from si_curation.checks import Checks
 from si_curation.reading.probe import planar_locations
 from si_curation.views.probe import draw_probe, draw_template, frame_channels, probe_scale
 from si_curation.views.references import UnitTemplates, template_counts_of
@@ -94,10 +93,10 @@ class BestChannelsWidget(FigureWidget):
         show_probe: bool = True,
         **figure_arguments: Any,
     ):
-        check_arguments(BestChannelsWidget.__init__, locals())
+        checks = Checks.of_call(BestChannelsWidget.__init__, locals())
+        checks.whole_number("num_channels", num_channels, at_least=1, optional=True)
+        checks.finish()
         require_extensions(sorting_analyzer, "template_assignment", "template_best_channels")
-        if num_channels is not None and num_channels < 1:
-            raise ParameterError(f"num_channels is {num_channels!r}, expected at least 1")
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         templates = UnitTemplates(sorting_analyzer)
         panels = []

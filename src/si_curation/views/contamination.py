@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments
-from si_curation.quality.contamination import estimate_panel
+from si_curation.checks import Checks
+from si_curation.quality.contamination import check_periods, estimate_panel
 from si_curation.views.colors import ACCENTS
 from si_curation.views.style import (
     QUIET,
@@ -98,7 +98,11 @@ class ContaminationWidget(FigureWidget):
         confidence_level: float = 0.95,
         **figure_arguments: Any,
     ):
-        check_arguments(ContaminationWidget.__init__, locals())
+        checks = Checks.of_call(ContaminationWidget.__init__, locals())
+        check_periods(
+            checks, sorting_analyzer, refractory_period_ms, censored_period_ms, confidence_level
+        )
+        checks.finish()
         units = resolve_units(sorting_analyzer, unit_ids, {})
         groups = None
         if unit_ids is not None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.views.style import label_axes, spike_count, tidy, unit_title
 from si_curation.views.units import resolve_units
@@ -88,17 +88,14 @@ class CrossCorrelogramsWidget(FigureWidget):
         baseline: bool = True,
         **figure_arguments: Any,
     ):
-        check_arguments(CrossCorrelogramsWidget.__init__, locals())
+        checks = Checks.of_call(CrossCorrelogramsWidget.__init__, locals())
+        checks.number("refractory_period_ms", refractory_period_ms, above=0, optional=True)
+        checks.finish()
         self._is_labelled = False  # for the whole matrix, once
         (extension,) = require_extensions(sorting_analyzer, "cross_correlograms")
         if unit_ids is None and len(sorting_analyzer.unit_ids) > MAX_UNITS:
             raise ParameterError(
                 f"a matrix of {len(sorting_analyzer.unit_ids)} units cannot be read; give unit_ids"
-            )
-        if refractory_period_ms is not None and not 0 < refractory_period_ms < np.inf:
-            raise ParameterError(
-                f"refractory_period_ms is {refractory_period_ms!r}, expected None or a number above"
-                " 0"
             )
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         if not units:

@@ -12,12 +12,13 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import channel_index_of, check_arguments, is_whole_number
+from si_curation.checks import Checks, channel_index_of, short_repr
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.spikes.features import FeatureSource, feature_source, get_spike_features
 from si_curation.views.points import (
     BACKGROUND_COLOR,
     MAX_POINTS,
+    check_sampling,
     draw_points_or_density,
     limits_of,
     sample_spikes,
@@ -132,7 +133,11 @@ class FeaturesWidget(FigureWidget):
         max_points: int = MAX_POINTS,
         **figure_arguments: Any,
     ):
-        check_arguments(FeaturesWidget.__init__, locals())
+        checks = Checks.of_call(FeaturesWidget.__init__, locals())
+        check_sampling(checks, max_spikes, seed)
+        checks.whole_number("num_background_spikes", num_background_spikes, at_least=0)
+        _check_components(checks, components)
+        checks.finish()
         self._corner: Axes | None = None
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         if not units:
@@ -140,7 +145,7 @@ class FeaturesWidget(FigureWidget):
         ranking = ChannelRanking(sorting_analyzer)
         source = feature_source(sorting_analyzer)
         channels = _channels(sorting_analyzer, source, units, channel_ids, ranking)
-        components = _checked_components(components)
+        components = [int(component) for component in components]
 
         def cloud(title: str, color: Any, spikes: NDArray, most: int | None) -> _Cloud:
             chosen = sample_spikes(source.held(sorting_analyzer, spikes), most, seed)
@@ -308,12 +313,14 @@ def _name_of(analyzer: SortingAnalyzer, channel: int) -> str:
     return "all channels" if channel < 0 else f"channel {analyzer.channel_ids[channel]}"
 
 
-def _checked_components(components: Sequence[int]) -> list[int]:
-    checked = list(components)
-    whole = all(map(is_whole_number, checked))
-    if not checked or not whole or min(checked) < 0 or len(set(checked)) < len(checked):
-        raise ParameterError(f"components is {components!r}, expected different numbers from 0")
-    return [int(component) for component in checked]
+def _check_components(checks: Checks, components: Sequence[int]) -> None:
+    if "components" in checks.wrong_kinds:
+        return
+    given = list(components)
+    checks.require(
+        given and min(given) >= 0 and len(set(given)) == len(given),
+        f"components is {short_repr(components)}, expected different numbers from 0",
+    )
 
 
 def _describe_cloud(one: _Cloud, num_outside: int, max_points: int) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, check_arguments
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
@@ -95,16 +95,15 @@ class FiringRateWidget(FigureWidget):
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
-        check_arguments(FiringRateWidget.__init__, locals())
+        checks = Checks.of_call(FiringRateWidget.__init__, locals())
+        checks.number("bin_s", bin_s, above=0, at_most=1e9, optional=True)
+        checks.finish()
         fs = sorting_analyzer.sampling_frequency
         starts_s = segment_starts_s(sorting_analyzer)
         duration_s = float(starts_s[-1])
         if bin_s is None:
             enough = [width for width in _WIDTHS_S if duration_s / width <= _MOST_BINS]
             bin_s = enough[0] if enough else duration_s / _MOST_BINS
-        checks = Checks()
-        checks.number("bin_s", bin_s, above=0, at_most=1e9)
-        checks.finish()
         width = round(bin_s * fs)
         if width < 1:
             raise ParameterError(f"bin_s is {bin_s!r}, expected at least one sample, {1 / fs:g}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, check_arguments
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.kernels.isi import isi_histogram
 from si_curation.views.style import (
@@ -97,15 +97,14 @@ class IsiWidget(FigureWidget):
         log: bool = False,
         **figure_arguments: Any,
     ):
-        check_arguments(IsiWidget.__init__, locals())
-        fs = sorting_analyzer.sampling_frequency
-        if window_ms is None:
-            window_ms = _LOG_WINDOW_MS if log else _WINDOW_MS
-        checks = Checks()
-        checks.number("window_ms", window_ms, above=0, at_most=3.6e6)
+        checks = Checks.of_call(IsiWidget.__init__, locals())
+        checks.number("window_ms", window_ms, above=0, at_most=3.6e6, optional=True)
         checks.number("bin_ms", bin_ms, above=0)
         checks.number("refractory_period_ms", refractory_period_ms, above=0)
         checks.finish()
+        fs = sorting_analyzer.sampling_frequency
+        if window_ms is None:
+            window_ms = _LOG_WINDOW_MS if log else _WINDOW_MS
         window, refractory = round(fs * window_ms * 1e-3), round(fs * refractory_period_ms * 1e-3)
         width = 1 if log else round(fs * bin_ms * 1e-3)
         panels = []

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch, PathPatch, Rectangle
 from matplotlib.path import Path
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments, is_hashable
+from si_curation.checks import check_arguments, is_hashable, short_repr
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import UnknownIdError
 from si_curation.views.style import write_note
@@ -108,7 +108,7 @@ class LineageWidget(FigureWidget):
             wanted = list(unit_ids)
             unknown = [u for u in wanted if not is_hashable(u) or u not in table.index]
             if unknown:
-                raise UnknownIdError(f"there are no units {unknown}; see .unit_ids")
+                raise UnknownIdError(f"there are no units {short_repr(unknown)}; see .unit_ids")
             related = [u for unit_id in wanted for u in table.at[unit_id, "shares_templates_with"]]
             shown = table.loc[list(dict.fromkeys([*wanted, *related]))]
         left_out = table.drop(shown.index)["event"].value_counts()

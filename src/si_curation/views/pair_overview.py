@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments
+from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.evidence.merges import suggest_merges
 from si_curation.reading.probe import planar_locations
@@ -103,7 +103,9 @@ class PairOverviewWidget(OverviewWidget):
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
-        check_arguments(PairOverviewWidget.__init__, locals())
+        checks = Checks.of_call(PairOverviewWidget.__init__, locals())
+        checks.number("refractory_period_ms", refractory_period_ms, above=0)
+        checks.finish()
         units = resolve_units(sorting_analyzer, [unit_a, unit_b], {})
         together = units[0].unit_ids + units[1].unit_ids
         if len(set(together)) < len(together):

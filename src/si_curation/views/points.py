@@ -192,6 +192,12 @@ def limits_of(*values: ArrayLike, with_zero: bool = False) -> tuple[float, float
     return (low - margin, high + margin)
 
 
+def check_sampling(checks: Checks, max_spikes: int | None, seed: int) -> None:
+    """Check how many spikes are chosen, and by which seed."""
+    checks.whole_number("max_spikes", max_spikes, at_least=0, optional=True)
+    checks.whole_number("seed", seed, at_least=0)
+
+
 def sample_spikes(spikes: NDArray[np.int64], count: int | None, seed: int) -> NDArray[np.int64]:
     """Choose spikes at random, the same for the same seed, in ascending order.
 
@@ -208,8 +214,7 @@ def sample_spikes(spikes: NDArray[np.int64], count: int | None, seed: int) -> ND
     array (min(n, count),) int64
     """
     checks = Checks()
-    checks.whole_number("max_spikes", count, at_least=0, optional=True)
-    checks.whole_number("seed", seed, at_least=0)
+    check_sampling(checks, count, seed)
     checks.finish()
     if count is None or spikes.size <= count:
         return spikes

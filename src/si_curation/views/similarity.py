@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, check_arguments
+from si_curation.checks import Checks
 from si_curation.evidence.unit_locations import unit_locations
 from si_curation.views.colors import ACCENTS
 from si_curation.views.references import ChannelRanking, template_counts_of
@@ -89,11 +89,10 @@ class SimilarityWidget(FigureWidget):
         unit_colors: Mapping[Any, Any] | None = None,
         **figure_arguments: Any,
     ):
-        check_arguments(SimilarityWidget.__init__, locals())
-        (extension,) = require_extensions(sorting_analyzer, "unit_similarity")
-        checks = Checks()
+        checks = Checks.of_call(SimilarityWidget.__init__, locals())
         checks.whole_number("num_units", num_units, at_least=1)
         checks.finish()
+        (extension,) = require_extensions(sorting_analyzer, "unit_similarity")
         (unit,) = resolve_units(sorting_analyzer, [unit_id])
         table = similar_units(sorting_analyzer, unit, extension.get_data()).head(int(num_units))
         colors = dict(unit_colors or {})

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments
-from si_curation.errors import ParameterError
+from si_curation.checks import Checks
 from si_curation.reading.probe import planar_locations
 from si_curation.reading.unit_templates import weighted_mean_templates
 from si_curation.views.colors import ACCENTS
@@ -105,11 +104,11 @@ class UnitTemplatesBySourceWidget(FigureWidget):
         num_channels: int | None = None,
         **figure_arguments: Any,
     ):
-        check_arguments(UnitTemplatesBySourceWidget.__init__, locals())
+        checks = Checks.of_call(UnitTemplatesBySourceWidget.__init__, locals())
+        checks.whole_number("max_templates", max_templates, at_least=1)
+        checks.whole_number("num_channels", num_channels, at_least=1, optional=True)
+        checks.finish()
         (assignment,) = require_extensions(sorting_analyzer, "template_assignment")
-        for name, value in (("max_templates", max_templates), ("num_channels", num_channels)):
-            if value is not None and value < 1:
-                raise ParameterError(f"{name} is {value!r}, expected at least 1")
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         ranking = ChannelRanking(sorting_analyzer)
         templates = assignment.get_templates()

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import is_color_like
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments
-from si_curation.errors import ParameterError
+from si_curation.checks import Checks, short_repr
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import planar_locations
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
@@ -99,9 +98,12 @@ class UnitOverviewWidget(OverviewWidget):
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
-        check_arguments(UnitOverviewWidget.__init__, locals())
-        if not is_color_like(color):
-            raise ParameterError(f"color is {color!r}, expected a color of matplotlib")
+        checks = Checks.of_call(UnitOverviewWidget.__init__, locals())
+        checks.number("refractory_period_ms", refractory_period_ms, above=0)
+        checks.require(
+            is_color_like(color), f"color is {short_repr(color)}, expected a color of matplotlib"
+        )
+        checks.finish()
         (unit,) = resolve_units(sorting_analyzer, [unit_id], {})
         count = len(unit.spikes(sorting_analyzer))
         self.numbers = key_numbers(sorting_analyzer, unit)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.widgets import get_unit_colors
 
-from si_curation.checks import is_hashable, unit_index_of
+from si_curation.checks import is_hashable, short_repr, unit_index_of
 from si_curation.errors import ParameterError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.views.colors import ACCENTS, are_alike, on_white
@@ -83,7 +83,7 @@ def resolve_units(
     if unit_ids is None:
         unit_ids = list(sorting_analyzer.unit_ids)
     if isinstance(unit_ids, str) or not hasattr(unit_ids, "__iter__"):
-        raise ParameterError(f"unit_ids is {unit_ids!r}, expected a list of unit ids")
+        raise ParameterError(f"unit_ids is {short_repr(unit_ids)}, expected a list of unit ids")
     colors = get_unit_colors(sorting_analyzer) if unit_colors is None else dict(unit_colors)
     units = []
     for entry in unit_ids:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import recording_of, spike_vector_of
+from si_curation.checks import short_repr
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.exporters.nwb.clock import BLOCK, Clock
 from si_curation.exporters.nwb.series import Series
@@ -108,9 +109,13 @@ def _from_starts(analyzer: SortingAnalyzer, t_start: Any) -> list[Clock]:
     except (TypeError, ValueError):
         is_number = False
     if not is_number:
-        raise ParameterError(f"t_start is {t_start!r}, expected {_per_segment(count)} in seconds")
+        raise ParameterError(
+            f"t_start is {short_repr(t_start)}, expected {_per_segment(count)} in seconds"
+        )
     if starts.shape != (count,) or not np.isfinite(starts).all():
-        raise ParameterError(f"t_start is {t_start!r}, expected {_per_segment(count)} in seconds")
+        raise ParameterError(
+            f"t_start is {short_repr(t_start)}, expected {_per_segment(count)} in seconds"
+        )
     return [
         Clock(float(start), analyzer.sampling_frequency, analyzer.get_num_samples(i), "t_start")
         for i, start in enumerate(starts)
@@ -140,12 +145,16 @@ def _arrays_in(timestamps: Any) -> list[Any]:
     """Return the arrays of several segments, or the one that was given, each with a shape."""
     if not hasattr(timestamps, "shape"):
         if isinstance(timestamps, str | bytes) or not isinstance(timestamps, Sequence):
-            raise ParameterError(f"timestamps is {timestamps!r}, expected one number per sample")
+            raise ParameterError(
+                f"timestamps is {short_repr(timestamps)}, expected one number per sample"
+            )
         if any(hasattr(part, "__len__") and not isinstance(part, str) for part in timestamps[:1]):
             return [part if hasattr(part, "shape") else np.asarray(part) for part in timestamps]
         return [np.asarray(timestamps)]
     if len(timestamps.shape) == 0:
-        raise ParameterError(f"timestamps is {timestamps!r}, expected one number per sample")
+        raise ParameterError(
+            f"timestamps is {short_repr(timestamps)}, expected one number per sample"
+        )
     if getattr(timestamps, "dtype", None) == np.dtype(object):
         return [np.asarray(part) for part in timestamps]
     return [timestamps]

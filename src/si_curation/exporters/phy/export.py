@@ -14,8 +14,8 @@ from spikeinterface.core import SortingAnalyzer
 
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
 from si_curation._spikeinterface import recording_of
-from si_curation.checks import Checks, check_arguments, local_path
-from si_curation.errors import ParameterError, SiCurationError, SiCurationWarning
+from si_curation.checks import Checks, local_path
+from si_curation.errors import SiCurationError, SiCurationWarning
 from si_curation.exporters.phy.columns import texts_by_id
 from si_curation.exporters.phy.copy import copy_curated
 from si_curation.exporters.phy.curated import (
@@ -163,10 +163,14 @@ def export_to_phy(
     >>> sic.read_phy_folder(folder).cluster_ids
     array([ 4,  7, 10, 11, 12, 13, 14])
     """
-    check_arguments(export_to_phy, locals())
-    flags = {"complete": complete, "link": link}
-    flags |= {"copy_recording": copy_recording, "overwrite": overwrite}
-    _check_parameters(sorting_analyzer, curation, columns, flags)
+    checks = Checks.of_call(export_to_phy, locals())
+    checks.require(
+        "curation" in checks.wrong_kinds or curation != "discard" or columns is None,
+        "columns are of curated units, which curation='discard' does not write",
+    )
+    checks.stop_without("sorting_analyzer")
+    _check_segments(checks, sorting_analyzer)
+    checks.finish()
     target = check_output_folder(local_path(output_folder, "output_folder").resolve(), overwrite)
     unit_ids = sorting_analyzer.unit_ids
     texts = {} if columns is None else texts_by_id(columns, unit_ids.tolist(), "unit")
@@ -250,23 +254,10 @@ def _advice(analyzer: SortingAnalyzer, missing: list[str]) -> str:
     )
 
 
-def _check_parameters(
-    analyzer: object, curation: object, columns: object, flags: Mapping[str, object]
-) -> None:
-    if not isinstance(analyzer, SortingAnalyzer):
-        raise ParameterError(
-            f"sorting_analyzer is a {type(analyzer).__name__}, expected a SortingAnalyzer"
-        )
-    checks = Checks()
-    checks.choice("curation", curation, ("keep", "discard"))
-    if curation == "discard" and columns is not None:
-        checks.add("columns are of curated units, which curation='discard' does not write")
-    for name, value in flags.items():
-        checks.boolean(name, value)
+def _check_segments(checks: Checks, analyzer: SortingAnalyzer) -> None:
     if analyzer.get_num_segments() != 1:
         checks.add(
             f"the analyzer has {analyzer.get_num_segments()} segments and phy shows one: sort and "
             "analyze spikeinterface.concatenate_recordings(...) of them, or export each segment by "
             "itself (sorting.select_segments, recording.select_segments)"
         )
-    checks.finish()

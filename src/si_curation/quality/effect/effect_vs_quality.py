@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from si_curation.checks import Checks, is_number
+from si_curation.checks import Checks, is_number, short_repr
 from si_curation.kernels.effect_statistics import (
     bootstrap_counts,
     nested_subsets,
@@ -214,8 +214,9 @@ def effect_vs_quality(
     checks.whole_number("num_bootstraps", num_bootstraps, at_least=20)
     checks.whole_number("num_permutations", num_permutations, at_least=19)
     checks.whole_number("seed", seed, at_least=0)
-    if checks.wrong_kinds & _READ_TOGETHER:
-        checks.finish()
+    if not callable(statistic):
+        checks.choice("statistic", statistic, ("mean", "median"))
+    checks.stop_without(*_READ_TOGETHER)
     inputs = gather_inputs(effect, metrics, metric_names, covariates, groups, directions)
     thresholds = dict(thresholds or {})
     _check_thresholds(checks, keep, thresholds, inputs.metric_names)
@@ -265,14 +266,14 @@ def _check_thresholds(
     shares = np.asarray(keep, dtype=object).ravel()
     checks.require(
         shares.size > 0 and all(is_number(one) and 0.0 < one <= 1.0 for one in shares),
-        f"keep is {keep!r}, expected shares above 0 and up to 1",
+        f"keep is {short_repr(keep)}, expected shares above 0 and up to 1",
     )
     for name, given in thresholds.items():
         checks.require(name in names, f"thresholds of {name!r}: the metric is not tested")
         values = np.asarray(given, dtype=object).ravel()
         checks.require(
             values.size > 0 and all(is_number(one) and not np.isnan(one) for one in values),
-            f"thresholds of {name!r} are {list(values)}, expected numbers",
+            f"thresholds of {name!r} are {short_repr(list(values))}, expected numbers",
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from si_curation.checks import short_repr
 from si_curation.errors import ParameterError
 from si_curation.quality.effect.directions import Direction, resolve_directions
 
@@ -204,7 +205,7 @@ def _group_codes(groups: Any, metrics: pd.DataFrame, notes: list[str]) -> NDArra
             values = pd.Index(metrics[groups])
         else:
             raise ParameterError(
-                f"groups is {groups!r}, which is neither an index level nor a column"
+                f"groups is {short_repr(groups)}, which is neither an index level nor a column"
             )
     elif isinstance(groups, pd.Series):
         values = pd.Index(groups.reindex(metrics.index))

@@ -139,6 +139,4 @@ def make_measure(inputs: EffectInputs, statistic: Any) -> ArrayMeasure | Functio
     numbers: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     if callable(statistic):
         return FunctionMeasure(lambda units: statistic(numbers[units]), numbers, numbers.size)
-    if statistic not in ("mean", "median"):
-        raise ParameterError(f"statistic is {statistic!r}, expected 'mean', 'median' or a function")
     return ArrayMeasure(numbers, statistic)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.quality.contamination import (
     ContaminationPanel,
@@ -107,8 +108,12 @@ def compute_contamination(
         name: {_SAME.get(key, key): value for key, value in params[name].items()} for name in asked
     }
     fs = sorting_analyzer.sampling_frequency
+    checks = Checks()
     for of_metric in given.values():
-        check_periods(fs, *({**_DEFAULTS, **of_metric}[key] for key in _DEFAULTS))
+        check_periods(
+            checks, sorting_analyzer, *({**_DEFAULTS, **of_metric}[key] for key in _DEFAULTS)
+        )
+    checks.finish()
     periods = [of.get("refractory_period_ms") for of in given.values()]
     longest = max((samples_of(period, fs) for period in periods if period is not None), default=0)
     spikes = count_violations(sorting_analyzer, longest)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core.analyzer_extension_core import BaseMetricExtension
 
 from si_curation._spikeinterface import loaded_extensions, register_extension
-from si_curation.checks import check_arguments
+from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.quality.metrics.registry import (
@@ -148,7 +148,9 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
         periods: Any = None,
         window_s: float | None = None,
     ) -> dict[str, Any]:
-        check_arguments(CurationMetrics._set_params, locals())
+        checks = Checks.of_call(CurationMetrics._set_params, locals())
+        checks.number("window_s", window_s, above=0, optional=True)
+        checks.finish()
         names = list(METRICS) if metric_names is None else list(metric_names)
         analyzer = self.sorting_analyzer
         # parameters of other metrics are checked, too
@@ -385,7 +387,9 @@ def compute_metrics_in_windows(
     >>> table.loc[table["unit_id"] == 13, "num_spikes"].tolist()
     [674, 656]
     """
-    check_arguments(compute_metrics_in_windows, locals())
+    checks = Checks.of_call(compute_metrics_in_windows, locals())
+    checks.number("window_s", window_s, above=0)
+    checks.finish()
     analyzer = sorting_analyzer
     steady = [name for name, metric in METRICS.items() if metric.group == "stability"]
     names = steady if metric_names is None else list(metric_names)
