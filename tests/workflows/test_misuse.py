@@ -256,6 +256,7 @@ NEEDED_BY_OTHERS = {"sorting_analyzer", "source", "folder_path", "folder", "metr
 # what is judged by the data: rows of a table, other sources of times, spikes of a folder
 JUDGED_LATER = {"frame_offset", "groups", "t_start", "timestamps", "spike_times", "client"}
 JUDGED_LATER |= {"electrical_series_path", "exclude_groups", "borders"}
+JUDGED_LATER |= {"shank", "spike_indices"}
 OUT_OF_RANGE = (-1, 0, 2.5, float("nan"), 1e300, 10**30, "no such thing")
 
 

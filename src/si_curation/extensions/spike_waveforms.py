@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
 from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
-from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indices_of
+from si_curation.checks import Checks, check_arguments, short_repr, unit_index_of, unit_indices_of
 from si_curation.errors import SiCurationError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.spikes_of_units import assignment_of, spikes_of_unit
@@ -290,8 +290,8 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
         wants = isinstance(operator, str) and operator == "percentile"
         checks.require(
             wants == (percentile is not None),
-            f"percentile is {percentile!r} and operator {operator!r}: a percentile is given for "
-            "operator='percentile', and only for it",
+            f"percentile is {short_repr(percentile)} and operator {operator!r}: a percentile is "
+            "given for operator='percentile', and only for it",
         )
         checks.number("percentile", percentile, at_least=0, at_most=100, optional=True)
         checks.finish()

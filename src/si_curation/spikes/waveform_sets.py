@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import Checks, indices_of
+from si_curation.checks import Checks, indices_of, short_repr
 from si_curation.errors import ParameterError
 from si_curation.extensions.spike_waveforms import MAX_SPIKES_AT_ONCE, OPERATORS
 from si_curation.extensions.spikes_of_units import spikes_of_unit
@@ -103,8 +103,8 @@ def get_waveform_sets(
     wants = isinstance(operator, str) and operator == "percentile"
     checks.require(
         wants == (percentile is not None),
-        f"percentile is {percentile!r} and operator {operator!r}: a percentile is given for "
-        "operator='percentile', and only for it",
+        f"percentile is {short_repr(percentile)} and operator {operator!r}: a percentile is "
+        "given for operator='percentile', and only for it",
     )
     checks.number("percentile", percentile, at_least=0, at_most=100, optional=True)
     checks.whole_number("max_spikes", max_spikes, at_least=1, optional=True)
@@ -147,6 +147,13 @@ def _checked_sets(
     return tuple(named), found
 
 
+def check_windows(checks: Checks, num_windows: int | None, window_s: float | None) -> None:
+    """Check the number or the length of windows, of which one is given."""
+    checks.whole_number("num_windows", num_windows, at_least=1, at_most=_MAX_WINDOWS, optional=True)
+    checks.number("window_s", window_s, above=0, optional=True)
+    checks.require(num_windows is None or window_s is None, "give one of num_windows and window_s")
+
+
 def spikes_in_windows(
     sorting_analyzer: SortingAnalyzer,
     unit_id: Any,
@@ -187,9 +194,7 @@ def spikes_in_windows(
     [(0.0, 30, 495), (30.0, 60, 509), (60.0, 80, 326)]
     """
     checks = Checks.of_call(spikes_in_windows, locals())
-    checks.whole_number("num_windows", num_windows, at_least=1, at_most=_MAX_WINDOWS, optional=True)
-    checks.number("window_s", window_s, above=0, optional=True)
-    checks.require(num_windows is None or window_s is None, "give one of num_windows and window_s")
+    check_windows(checks, num_windows, window_s)
     checks.finish()
     spikes = spikes_of_unit(sorting_analyzer, unit_id)
     analyzer = sorting_analyzer
@@ -224,5 +229,10 @@ def _checked_edges(edges_s: Sequence[float]) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         edges = np.zeros(0)
     if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all() or np.isinf(edges).any():
-        raise ParameterError(f"edges_s is {edges_s!r}, expected two or more ascending times in s")
+        shown = short_repr(edges_s)
+        raise ParameterError(f"edges_s is {shown}, expected two or more ascending times in s")
+    if edges.size > _MAX_WINDOWS + 1:
+        raise ParameterError(
+            f"edges_s has {edges.size:,} times, expected at most {_MAX_WINDOWS + 1:,}"
+        )
     return edges

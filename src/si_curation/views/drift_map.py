@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
-from si_curation.checks import Checks, check_arguments, unit_indices_of
+from si_curation.checks import Checks, short_repr, unit_indices_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.evidence.unit_locations import spike_depths, unit_locations
 from si_curation.kernels.density import largest_in_grid
@@ -148,8 +148,7 @@ class DriftMapWidget(FigureWidget):
         sampling_frequency: float | None = None,
         **figure_arguments: Any,
     ):
-        check_arguments(DriftMapWidget.__init__, locals())
-        checks = Checks()
+        checks = Checks.of_call(DriftMapWidget.__init__, locals())
         checks.whole_number("max_points", max_points, at_least=0)
         checks.finish()
         analyzer = source
@@ -343,7 +342,7 @@ def _panels(
     shanks = shanks_of(analyzer)
     names = np.unique(shanks).tolist()
     if shank is not None and str(shank) not in map(str, names):
-        raise ParameterError(f"shank is {shank!r}, expected one of {names}")
+        raise ParameterError(f"shank is {short_repr(shank)}, expected one of {names}")
     of_unit = _shanks_of_units(analyzer, shanks) if len(names) > 1 else None
     wanted = [one for one in names if shank is None or str(one) == str(shank)]
     panels = []

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
-from si_curation.errors import MissingDataError
+from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
-from si_curation.spikes.waveform_sets import get_waveform_sets, spikes_in_windows
+from si_curation.spikes.waveform_sets import check_windows, get_waveform_sets, spikes_in_windows
 from si_curation.views.style import (
     ARBITRARY_UNITS,
     label_axes,
@@ -28,6 +28,7 @@ from si_curation.views.style import (
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import FigureWidget
 
+_MOST_WINDOWS = 1_000
 _MIN_SPIKES = 5
 _PANEL_COLUMNS = 4
 
@@ -86,6 +87,7 @@ class WaveformDriftWidget(FigureWidget):
         **figure_arguments: Any,
     ):
         checks = Checks.of_call(WaveformDriftWidget.__init__, locals())
+        check_windows(checks, num_windows, window_s)
         checks.whole_number("num_channels", num_channels, at_least=1)
         checks.finish()
         (unit,) = resolve_units(sorting_analyzer, [unit_id])
@@ -96,6 +98,11 @@ class WaveformDriftWidget(FigureWidget):
             window_s=window_s,
             edges_s=edges_s,
         )
+        if len(windows) > _MOST_WINDOWS:
+            raise ParameterError(
+                f"there are {len(windows):,} windows, expected at most {_MOST_WINDOWS:,}: take "
+                "longer or fewer ones"
+            )
         channels = phy_best_channels(sorting_analyzer).of_unit(unit.rows(sorting_analyzer)[0])
         if channels.size == 0:
             raise MissingDataError(f"unit {unit_id!r} has no template with signal")
