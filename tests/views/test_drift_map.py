@@ -135,7 +135,7 @@ def test_other_sorters():
     np.testing.assert_allclose(np.sort(drawn(widget.ax)[1]), np.sort(depths), rtol=1e-6)
     assert widget.ax.get_xlim()[1] == pytest.approx(7.0), "segments are put end to end"
     assert "no folder of the sorter is named" in widget.ax.texts[0].get_text()
-    assert widget.ax.child_axes[0].get_ylabel() == "amplitude (µV)"
+    assert widget.ax.child_axes[0].get_ylabel() == "amplitude at the extremum (µV)"
 
 
 def test_without_amplitudes_and_with_borders(example, tmp_path):

@@ -84,7 +84,7 @@ def test_unit_with_one_spike(hostile):
     spike = np.flatnonzero(
         hostile.sorting.to_spike_vector()["unit_index"] == list(hostile.unit_ids).index(unit)
     )
-    (amplitude,) = sic.get_spike_amplitudes(hostile, unit).amplitudes
+    (amplitude,) = sic.get_spike_amplitudes(hostile, unit, "projection").amplitudes
     widget = sic.plot_amplitudes_over_time(hostile, [unit], background=False)
     assert points(widget.ax)[0][:, 1].tolist() == [pytest.approx(amplitude)]
     assert "1 spike" in texts(widget.ax)

@@ -215,13 +215,18 @@ def _of_extension(analyzer: SortingAnalyzer) -> tuple[AmplitudeScale, _Amplitude
         raise MissingDataError(
             "amplitudes of spikes need the extension 'spike_amplitudes'; compute it first"
         )
+    values = as_array(extension.get_data(copy=False))
+    return scale_of_extension(analyzer), lambda spikes: np.abs(values[spikes])
+
+
+def scale_of_extension(analyzer: SortingAnalyzer) -> AmplitudeScale:
+    """Return what the magnitudes of the extension "spike_amplitudes" are."""
     assignment = analyzer.get_extension("template_assignment")
     units = "uV" if analyzer.return_in_uV else "raw"
     # what the reader put in is in the units of the templates
     if assignment is not None and assignment.is_from_folder and not assignment.is_attached:
         units = assignment.info["units"]
-    values = as_array(extension.get_data(copy=False))
-    return AmplitudeScale("extremum", "spike_amplitudes", units), lambda s: np.abs(values[s])
+    return AmplitudeScale("extremum", "spike_amplitudes", units)
 
 
 def _largest(assignment: TemplateAssignment) -> NDArray[np.floating]:

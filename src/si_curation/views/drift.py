@@ -17,6 +17,7 @@ from si_curation.evidence.unit_locations import spike_depths
 from si_curation.phy.folder import read_phy_folder
 from si_curation.phy.settings import SorterDrift
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
+from si_curation.spikes.amplitude_scale import scale_of_extension
 from si_curation.views.drift_map import (
     MapSpikes,
     amplitude_norm,
@@ -27,7 +28,6 @@ from si_curation.views.drift_map import (
     why_no_drift,
 )
 from si_curation.views.style import (
-    ARBITRARY_UNITS,
     label_axes,
     mark_sessions,
     segment_starts_s,
@@ -49,6 +49,7 @@ class _Drawn(NamedTuple):
     end_s: float
     drift: SorterDrift | None
     why_not: str
+    amplitude_label: str = "in the sorter's units (amplitudes.npy)"
 
 
 class DriftWidget(FigureWidget):
@@ -158,7 +159,7 @@ def _draw_shift(place: Axes, drawn: _Drawn) -> None:
 def _draw_depths(place: Axes, drawn: _Drawn) -> None:
     if drawn.spikes.times_s.size:
         norm = amplitude_norm(drawn.spikes.amplitudes)
-        draw_spikes(place, drawn.spikes, drawn.end_s, norm, ARBITRARY_UNITS)
+        draw_spikes(place, drawn.spikes, drawn.end_s, norm, drawn.amplitude_label)
         count = spike_count(drawn.spikes.times_s.size)
         title_panel(place, "depths of the spikes", f"{count}, coloured by amplitude")
     else:
@@ -181,7 +182,8 @@ def _of_analyzer(analyzer: SortingAnalyzer) -> _Drawn:
     keep = np.flatnonzero(np.isfinite(depths.depths_um))
     times = spike_times_s(analyzer, keep)
     spikes = MapSpikes(times, depths.depths_um[keep], magnitudes_of(analyzer)[keep])
-    return _Drawn(spikes, float(segment_starts_s(analyzer)[-1]), drift, why_not)
+    label = scale_of_extension(analyzer).label
+    return _Drawn(spikes, float(segment_starts_s(analyzer)[-1]), drift, why_not, label)
 
 
 def _of_folder(folder: str | Path, sampling_frequency: float | None) -> _Drawn:

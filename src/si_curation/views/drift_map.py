@@ -25,9 +25,9 @@ from si_curation.reading.probe import planar_locations, shanks_of
 from si_curation.reading.reader import read_kilosort_as_analyzer
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.reading.sorter_folder import sorter_folder_of, sorter_run_of
+from si_curation.spikes.amplitude_scale import scale_of_extension
 from si_curation.views.points import MAX_POINTS, limits_of
 from si_curation.views.style import (
-    ARBITRARY_UNITS,
     LIMIT_COLOR,
     label_axes,
     mark_segments,
@@ -164,7 +164,7 @@ class DriftMapWidget(FigureWidget):
                 "source": depths.source,
                 "drift": found,
                 "why_not": why_not,
-                "amplitude_unit": "µV" if _are_uv(analyzer) else ARBITRARY_UNITS,
+                "amplitude_label": scale_of_extension(analyzer).label,
                 "borders": borders_to_draw(analyzer, borders),
                 "max_points": max_points,
             },
@@ -186,7 +186,7 @@ class DriftMapWidget(FigureWidget):
         end = float(segment_starts_s(analyzer)[-1])
         norm = amplitude_norm(*(one.spikes.amplitudes for one in data["panels"]))
         for panel, one in zip(axes, data["panels"], strict=True):
-            draw_spikes(panel, one.spikes, end, norm, data["amplitude_unit"], data["max_points"])
+            draw_spikes(panel, one.spikes, end, norm, data["amplitude_label"], data["max_points"])
             if data["drift"] is not None:
                 draw_shift(panel, data["drift"])
             tidy(panel)
@@ -201,7 +201,7 @@ def draw_spikes(
     spikes: MapSpikes,
     end_s: float,
     norm: LogNorm | None,
-    amplitude_unit: str,
+    amplitude_label: str,
     max_points: int = MAX_POINTS,
 ) -> None:
     """Draw spikes as points coloured by amplitude, the largest last, or as an image of them.
@@ -215,7 +215,7 @@ def draw_spikes(
         Of the time axis, unless spikes are later.
     norm : LogNorm or None
         None: amplitudes are not known.
-    amplitude_unit : str
+    amplitude_label : str
     max_points : int
         More are drawn as an image.
     """
@@ -257,7 +257,7 @@ def draw_spikes(
             zorder=2.0,
         )
     if norm is not None:
-        _draw_colorbar(panel, drawn, amplitude_unit)
+        _draw_colorbar(panel, drawn, amplitude_label)
 
 
 def draw_shift(panel: Axes, drift: SorterDrift, colors: Sequence[Any] | None = None) -> None:
@@ -305,13 +305,6 @@ def magnitudes_of(analyzer: SortingAnalyzer) -> NDArray[np.floating]:
     if extension is None:
         return np.full(spike_vector_of(analyzer.sorting).size, np.nan, dtype=np.float32)
     return np.abs(as_array(extension.get_data(copy=False)))
-
-
-def _are_uv(analyzer: SortingAnalyzer) -> bool:
-    assignment = analyzer.get_extension("template_assignment")
-    if assignment is not None and assignment.is_from_sorter:
-        return str(assignment.info["units"]) == "uV"
-    return bool(analyzer.return_in_uV)
 
 
 def _chosen_units(
@@ -378,10 +371,10 @@ def _shanks_of_units(analyzer: SortingAnalyzer, shanks: NDArray) -> NDArray[np.s
     return np.where(known, shanks[nearest].astype(str), "")
 
 
-def _draw_colorbar(panel: Axes, drawn: Any, amplitude_unit: str) -> None:
+def _draw_colorbar(panel: Axes, drawn: Any, amplitude_label: str) -> None:
     side = panel.inset_axes((1.015, 0.0, 0.015, 1.0))
     bar = panel.figure.colorbar(drawn, cax=side, extend="both", extendfrac=0.02)
-    bar.set_label(f"amplitude ({amplitude_unit})", fontsize=8)
+    bar.set_label(f"amplitude {amplitude_label}", fontsize=8)
     norm = drawn.norm
     is_wide = norm.vmax > _WIDE * norm.vmin
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if is_wide else MaxNLocator(4))
