@@ -31,6 +31,8 @@ _SHOWN = (
     "isolation_distance",
     "nn_hit_rate",
     "rp_contamination",
+    "peak_to_trough_duration",
+    "snr_from_features",
 )
 # phy shows these by itself, under the same names
 _SHOWN_BY_PHY = (

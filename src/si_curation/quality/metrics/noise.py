@@ -30,6 +30,7 @@ from si_curation.reading.feature_model import sample_of_spikes
 from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource
 from si_curation.variables import NOISE, Explanation
 
+_TEMPLATES_AT_ONCE = 128
 METRICS: dict[str, tuple[str, ...]] = {
     "noise_from_features": ("noise_from_features",),
     "snr_from_features": ("snr_from_features",),
@@ -159,27 +160,43 @@ def _noise_by_channel(
     sample = sample_of_spikes(files, assignment.get_spikes_of_folder())
     features = files.features_of_spikes(sample, source.features.channels_from)
     source = replace(source, features=features, template_ids=sample.template_ids)
-    num_channels = source.matrix.shape[1]
-    everywhere = np.arange(num_channels)
     # coordinates in which the length of a waveform is that of its coefficients
     to_length = np.linalg.cholesky(source.basis @ source.basis.T).T
-    own_sizes = np.einsum("tpc,cd->tpd", source.model.coefficients, np.nan_to_num(source.matrix))
-    deviations, sizes = [], []
-    for template in np.unique(sample.template_ids):
-        spikes = np.flatnonzero(sample.template_ids == template)
-        stored = source.is_stored(spikes, everywhere)
-        channels = np.flatnonzero(stored.any(axis=0))
-        found, factors = source.coefficients(spikes, ChannelLists.one(channels, spikes.size))
-        known = np.isfinite(factors)
-        if known.sum() < MIN_SPIKES or not channels.size:
+    own_size = np.einsum("tpc,cd->tpd", source.model.coefficients, np.nan_to_num(source.matrix))
+    sizes = np.sqrt((own_size**2).sum(axis=1))  # (n_templates, n_channels)
+    stored = source.stored_channels()
+    templates = np.unique(sample.template_ids)
+    deviations = np.full((templates.size, stored.shape[1]), np.nan)
+    for start in range(0, templates.size, _TEMPLATES_AT_ONCE):
+        some = slice(start, start + _TEMPLATES_AT_ONCE)
+        deviations[some] = _deviations(source, stored, templates[some], to_length)
+    return noise_of_channels(list(deviations), list(sizes[templates]), stored.shape[1])
+
+
+def _deviations(
+    source: WaveformSource,
+    stored: NDArray[np.bool_],
+    templates: NDArray[np.integer],
+    to_length: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return what each template leaves of its spikes on each channel; NaN without features."""
+    spikes = np.flatnonzero(np.isin(source.template_ids, templates))
+    groups = source.features.groups[spikes]
+    row = np.searchsorted(templates, source.template_ids[spikes])
+    mask = np.zeros((templates.size, stored.shape[1]), dtype=bool)
+    np.logical_or.at(mask, row, stored[groups])
+    lists = ChannelLists.of_mask(mask, row)
+    found, factors = source.coefficients(spikes, lists)
+    out = np.full(mask.shape, np.nan)
+    for template, channels in enumerate(lists.lists):
+        own = np.flatnonzero((row == template) & np.isfinite(factors))
+        channels = channels[channels >= 0]
+        if own.size < MIN_SPIKES:
             continue
-        left = residuals_of_template(found[known], factors[known])
+        left = residuals_of_template(found[own][:, :, : channels.size], factors[own])
         left = np.einsum("pq,nqc->npc", to_length, left)
-        deviation = np.full(num_channels, np.nan)
         for column, channel in enumerate(channels):
-            its = left[stored[known, channel], :, column]
+            its = left[stored[groups[own], channel], :, column]
             if len(its) >= MIN_SPIKES:
-                deviation[channel] = robust_deviation(its.ravel())
-        deviations.append(deviation)
-        sizes.append(np.sqrt((own_sizes[template] ** 2).sum(axis=0)))
-    return noise_of_channels(deviations, sizes, num_channels)
+                out[template, channel] = robust_deviation(its.ravel())
+    return out
