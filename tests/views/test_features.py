@@ -244,3 +244,14 @@ def test_mean_projections_are_those_of_the_oracle():
                 weight[t] * float(v) for t, v in zip(index[n], values[n], strict=True) if t >= 0
             )
             assert found[n, j] == pytest.approx(total / weight.sum(), abs=1e-9)
+
+
+def test_borders_of_sessions_are_lines_in_the_panels_over_time():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    bare = sic.plot_features(analyzer, [4], components=(0,))
+    marked = sic.plot_features(analyzer, [4], components=(0,), borders=[25.0, 52.5])
+    for k, (one, other) in enumerate(zip(bare.axes, marked.axes, strict=True)):
+        lines = other.lines[len(one.lines) :]
+        expected = [25.0, 52.5] if k in (0, 2) else []
+        assert [line.get_xdata()[0] for line in lines] == expected
+        assert one.get_xlim() == other.get_xlim()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks, channel_index_of, short_repr
 from si_curation.errors import MissingDataError, ParameterError
+from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.spikes.features import FeatureSource, feature_source, get_spike_features
 from si_curation.views.points import (
     BACKGROUND_COLOR,
@@ -27,6 +28,7 @@ from si_curation.views.references import ChannelRanking
 from si_curation.views.style import (
     ARBITRARY_UNITS,
     label_axes,
+    mark_sessions,
     segment_starts_s,
     spike_count,
     spike_times_s,
@@ -95,6 +97,9 @@ class FeaturesWidget(FigureWidget):
         Of the random choice.
     max_points : int
         More spikes than this in one colour are drawn as a density.
+    borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
+        Where sessions begin that were sorted as one: lines in the panels over time. As of
+        `session_borders`; "auto": where they are known; None: none.
     **figure_arguments
         ``figure``, ``axes`` (row by row, d (d + 1) / 2 for d dimensions), ``ax``, ``figsize``,
         ``figtitle``; see `FigureWidget`.
@@ -131,6 +136,7 @@ class FeaturesWidget(FigureWidget):
         num_background_spikes: int = 5_000,
         seed: int = 0,
         max_points: int = MAX_POINTS,
+        borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         **figure_arguments: Any,
     ):
         checks = Checks.of_call(FeaturesWidget.__init__, locals())
@@ -183,6 +189,7 @@ class FeaturesWidget(FigureWidget):
                 "names": names,
                 "duration_s": float(segment_starts_s(sorting_analyzer)[-1]),
                 "max_points": max_points,
+                "borders": borders_to_draw(sorting_analyzer, borders),
                 "source": source.name,
             },
             **figure_arguments,
@@ -231,6 +238,8 @@ class FeaturesWidget(FigureWidget):
                     num_bins=_BINS,
                 )
                 drawn.set_zorder(1.0 + 0.01 * k)
+            if i == j:
+                mark_sessions(panel, data["borders"], names=False)
             _label(panel, names, i, j, data["source"])
         if self._corner is not None:
             handles = [

@@ -16,6 +16,7 @@ from si_curation.errors import (
     ParameterError,
     PhyFolderError,
 )
+from si_curation.reading.sessions import SessionBorders
 from si_curation.spikes.features import feature_source
 from si_curation.views.features import feature_channels, plot_features
 from si_curation.views.references import ChannelRanking
@@ -112,6 +113,7 @@ def add_features(
     unit_ids: list[Any],
     unit_colors: dict[Any, Any],
     places: Sequence[Box],
+    borders: SessionBorders | None = None,
 ) -> str:
     """Draw the first component on the two best channels: over time, and against each other.
 
@@ -123,6 +125,8 @@ def add_features(
     unit_colors : dict
     places : sequence of three places
         First channel over time, both against each other, second channel over time.
+    borders : SessionBorders, optional
+        Drawn over time.
 
     Returns
     -------
@@ -147,7 +151,12 @@ def add_features(
         if len(channels) == 1 and len(shown) > 1:
             raise MissingDataError("there is one channel with signal: plot_features draws it")
         return plot_features(
-            sorting_analyzer, unit_ids, components=(0,), unit_colors=unit_colors, **where
+            sorting_analyzer,
+            unit_ids,
+            components=(0,),
+            unit_colors=unit_colors,
+            borders=borders,
+            **where,
         )
 
     panels = page.add_panel("features", "features", shown, draw)

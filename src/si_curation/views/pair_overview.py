@@ -169,7 +169,7 @@ class PairOverviewWidget(OverviewWidget):
         add("template_features", title, place, plot_template_features, ids, **paint)
         name, title = "merged_contamination", "contamination of both together"
         add(name, title, (7.75, 2.5, 1.2, 1.1), plot_contamination, [both])
-        drawn = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES)
+        drawn = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES, data["borders"])
         footnote = f"Grey: spikes of other units on the best channel of the first. {drawn}"
         axes[0].text(0.03, 0.014, footnote, fontsize=7, color=QUIET, va="bottom")
         rows, below = _describe_evidence(self.evidence, units)

@@ -144,7 +144,7 @@ class UnitOverviewWidget(OverviewWidget):
                 analyzer, ids[0], show_templates=False, num_units=8, **where
             ),
         )  # fmt: skip
-        drawn = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES)
+        drawn = add_features(self, analyzer, ids, data["colors"], _FEATURE_PLACES, data["borders"])
         footnote = f"Grey: spikes of other units on the best channels. {drawn}"
         axes[0].text(0.03, 0.016, footnote, fontsize=7, color=QUIET, va="bottom")
         write_table(self._place(0.35, 0.5, 1.9, 2.3), self.numbers, "key numbers")
