@@ -34,7 +34,10 @@ def drawn(panel):
 
 def expected(analyzer, depths, keep):
     times = analyzer.sorting.to_spike_vector()["sample_index"] / analyzer.sampling_frequency
-    amplitudes = np.abs(np.asarray(analyzer.get_extension("spike_amplitudes").get_data()))
+    amplitudes = np.full(depths.size, np.nan, dtype=np.float32)
+    for unit_id in analyzer.unit_ids:
+        its = sic.get_spike_amplitudes(analyzer, unit_id, kind="projection")
+        amplitudes[its.spike_indices] = its.amplitudes
     keep = keep & np.isfinite(depths)
     return times[keep], depths[keep], amplitudes[keep]
 
@@ -52,6 +55,7 @@ def test_points_are_the_spikes_by_amplitude(example):
     np.testing.assert_allclose(found[1], depths[order])
     np.testing.assert_allclose(found[2], np.fmax(amplitudes, norm.vmin)[order])
     assert widget.ax.get_title(loc="left") == "drift map · 5,299 spikes"
+    assert widget.ax.child_axes[0].get_ylabel() == "amplitude peak to peak (raw units)"
     texts = [text.get_text() for text in widget.ax.texts]
     assert any("extension spike_locations" in text for text in texts)
     assert any("the sorter estimated no drift" in text for text in texts)
@@ -122,6 +126,7 @@ def test_depths_of_units_are_said_to_be_that(simulate):
     assert "depth of the unit of each spike" in widget.ax.texts[0].get_text()
 
 
+@pytest.mark.slow
 def test_other_sorters():
     recording, sorting = sc.generate_ground_truth_recording(
         durations=[4.0, 3.0], num_channels=8, num_units=3, seed=0
@@ -136,16 +141,15 @@ def test_other_sorters():
     assert widget.ax.get_xlim()[1] == pytest.approx(7.0), "segments are put end to end"
     assert "no folder of the sorter is named" in widget.ax.texts[0].get_text()
     assert widget.ax.child_axes[0].get_ylabel() == "amplitude at the extremum (µV)"
-
-
-def test_without_amplitudes_and_with_borders(example, tmp_path):
-    analyzer = example.copy()
     analyzer.delete_extension("spike_amplitudes")
-    widget = sic.plot_drift_map(analyzer, borders=[20.0, 50.0])
-    assert not widget.ax.child_axes, "no scale of colours"
+    assert not sic.plot_drift_map(analyzer).ax.child_axes, "no scale of colours"
+
+
+def test_session_borders(example, tmp_path):
+    widget = sic.plot_drift_map(example, borders=[20.0, 50.0])
     lines = [line.get_xdata()[0] for line in widget.ax.lines]
     assert lines == [20.0, 50.0]
-    assert not sic.plot_drift_map(analyzer, borders=None).ax.lines
+    assert not sic.plot_drift_map(example, borders=None).ax.lines
     widget.figure.savefig(tmp_path / "map.pdf")
 
 

@@ -17,14 +17,13 @@ from si_curation.evidence.unit_locations import spike_depths
 from si_curation.phy.folder import read_phy_folder
 from si_curation.phy.settings import SorterDrift
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
-from si_curation.spikes.amplitude_scale import scale_of_extension
 from si_curation.views.drift_map import (
     MapSpikes,
     amplitude_norm,
+    amplitudes_of,
     draw_shift,
     draw_spikes,
     drift_of,
-    magnitudes_of,
     why_no_drift,
 )
 from si_curation.views.style import (
@@ -181,8 +180,8 @@ def _of_analyzer(analyzer: SortingAnalyzer) -> _Drawn:
         return _Drawn(_NOTHING, 0.0, drift, why_not)
     keep = np.flatnonzero(np.isfinite(depths.depths_um))
     times = spike_times_s(analyzer, keep)
-    spikes = MapSpikes(times, depths.depths_um[keep], magnitudes_of(analyzer)[keep])
-    label = scale_of_extension(analyzer).label
+    amplitudes, label = amplitudes_of(analyzer, keep)
+    spikes = MapSpikes(times, depths.depths_um[keep], amplitudes)
     return _Drawn(spikes, float(segment_starts_s(analyzer)[-1]), drift, why_not, label)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array, spike_vector_of
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, short_repr, unit_indices_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.evidence.unit_locations import spike_depths, unit_locations
@@ -25,7 +25,7 @@ from si_curation.reading.probe import planar_locations, shanks_of
 from si_curation.reading.reader import read_kilosort_as_analyzer
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.reading.sorter_folder import sorter_folder_of, sorter_run_of
-from si_curation.spikes.amplitude_scale import scale_of_extension
+from si_curation.spikes.amplitude_scale import scale_and_amplitudes
 from si_curation.views.points import MAX_POINTS, limits_of
 from si_curation.views.style import (
     LIMIT_COLOR,
@@ -76,12 +76,13 @@ class DriftMapWidget(FigureWidget):
     """Draw the depth of the spikes over time, coloured by their amplitude.
 
     Neurons are bands; where the probe moved, all bands of a depth move together. No recording is
-    needed. Depths are those of the extension "spike_locations" (Kilosort 4 writes the positions of
-    its spikes); else each spike's is computed from the sorter's features, as phy does (Kilosort 1
-    to 3); else that of its unit is taken, which shows no drift, and the title says so. Kilosort 4's
-    positions are those after its correction of drift: bands that still move were not corrected. Its
-    estimate of the drift (``dshift`` of ``ops.npy``, with its sign) is drawn as a line from the
-    middle of each block of depths.
+    needed. Amplitudes are on the one scale of figures and report (`get_amplitude_scale`). Depths
+    are those of the extension "spike_locations" (Kilosort 4 writes the positions of its spikes);
+    else each spike's is computed from the sorter's features, as phy does (Kilosort 1 to 3); else
+    that of its unit is taken, which shows no drift, and the title says so. Kilosort 4's positions
+    are those after its correction of drift: bands that still move were not corrected. Its estimate
+    of the drift (``dshift`` of ``ops.npy``, with its sign) is drawn as a line from the middle of
+    each block of depths.
 
     Parameters
     ----------
@@ -156,15 +157,16 @@ class DriftMapWidget(FigureWidget):
             analyzer = read_kilosort_as_analyzer(analyzer, sampling_frequency=sampling_frequency)
         units = _chosen_units(analyzer, unit_ids, exclude_groups)
         depths = spike_depths(analyzer)
+        panels, label = _panels(analyzer, depths.depths_um, units, shank)
         found, why_not = drift_of(analyzer) if drift else (None, "")
         super().__init__(
             {
                 "sorting_analyzer": analyzer,
-                "panels": _panels(analyzer, depths.depths_um, units, shank),
+                "panels": panels,
                 "source": depths.source,
                 "drift": found,
                 "why_not": why_not,
-                "amplitude_label": scale_of_extension(analyzer).label,
+                "amplitude_label": label,
                 "borders": borders_to_draw(analyzer, borders),
                 "max_points": max_points,
             },
@@ -216,6 +218,7 @@ def draw_spikes(
     norm : LogNorm or None
         None: amplitudes are not known.
     amplitude_label : str
+        Of the colour bar.
     max_points : int
         More are drawn as an image.
     """
@@ -299,12 +302,14 @@ def why_no_drift(settings: Any) -> str:
     return "ops.npy has no drift that can be read"
 
 
-def magnitudes_of(analyzer: SortingAnalyzer) -> NDArray[np.floating]:
-    """Return the magnitude of the amplitude of every spike; NaN where it is not known."""
-    extension = analyzer.get_extension("spike_amplitudes")
-    if extension is None:
-        return np.full(spike_vector_of(analyzer.sorting).size, np.nan, dtype=np.float32)
-    return np.abs(as_array(extension.get_data(copy=False)))
+def amplitudes_of(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64]
+) -> tuple[NDArray[np.floating], str]:
+    """Return the amplitudes of some spikes, NaN where they are not known, and what they are."""
+    found = scale_and_amplitudes(analyzer, spikes)
+    if found is None:
+        return np.full(spikes.size, np.nan, dtype=np.float32), ""
+    return found[1], found[0].label
 
 
 def _chosen_units(
@@ -329,9 +334,12 @@ def _panels(
     depths: NDArray[np.floating],
     units: NDArray[np.bool_],
     shank: int | str | None,
-) -> list[_Panel]:
+) -> tuple[list[_Panel], str]:
+    """Return the panels, and what their amplitudes are."""
     unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
-    amplitudes = magnitudes_of(analyzer)
+    drawn = np.flatnonzero(units[unit_index] & np.isfinite(depths))
+    amplitudes = np.full(unit_index.size, np.nan, dtype=np.float32)
+    amplitudes[drawn], label = amplitudes_of(analyzer, drawn)
     shanks = shanks_of(analyzer)
     names = np.unique(shanks).tolist()
     if shank is not None and str(shank) not in map(str, names):
@@ -360,7 +368,7 @@ def _panels(
             "neither depths of spikes nor of units are known; compute spike_locations, or "
             "template_assignment (a Kilosort folder) or templates"
         )
-    return panels
+    return panels, label
 
 
 def _shanks_of_units(analyzer: SortingAnalyzer, shanks: NDArray) -> NDArray[np.str_]:
