@@ -384,3 +384,21 @@ def test_any_integers_and_fields_of_a_spike_vector(dtype):
     cells = linear_cells(60, 6)
     found = cross_correlograms(spikes["sample_index"], spikes["unit_index"], 6, cells)
     np.testing.assert_array_equal(found, naive.spikeinterface(samples, units, 6, 60, 6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_spikes", [1000, 5000])
+def test_chosen_pairs_of_a_recording_longer_than_32_bits(num_spikes):
+    """The times of many spikes that are far apart run over 32 bits, those of few do not."""
+    samples = np.arange(num_spikes, dtype=np.int64) * 2**20 + np.arange(num_spikes) % 5
+    units = np.arange(num_spikes) % 3
+    cells = linear_cells(2**20, 2**19)
+    spikes = prepare_spikes(samples, units, None, 3, cells.max_lag)
+    time = spikes.time[:-1]
+    assert bool((time[1:] < time[:-1]).any()) is (num_spikes == 5000)
+    pairs = np.array([[0, 1], [0, 2], [1, 2]])
+    some = count_chosen_pairs(samples, units, None, 3, pairs, cells)
+    counts = count_pairs(spikes, 3, cells)
+    np.testing.assert_array_equal(some[:, 0], counts[pairs[:, 0], pairs[:, 1]])
+    np.testing.assert_array_equal(some[:, 1], counts[pairs[:, 1], pairs[:, 0]])
+    assert some.sum() > num_spikes / 2

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from si_curation.errors import ParameterError
 from si_curation.kernels.correlogram_bins import BinCells, LagCells
 from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.spike_files import value_range
+from si_curation.kernels.spike_vector import look_up
 from si_curation.kernels.spikes_by_unit import positions_by_group
 
 _SPIKES_PER_BLOCK = 1 << 17
@@ -447,7 +449,7 @@ def _count_auto(
 @njit
 def _count_some(
     pairs: NDArray[np.int64],  # (n_pairs, 2)
-    times: NDArray[np.int64],
+    times: NDArray[np.integer],
     places: NDArray[np.integer],
     start: NDArray[np.int64],
     place_of_lag: NDArray[np.integer],
@@ -457,7 +459,7 @@ def _count_some(
     counts = np.zeros(2 * num_cells, dtype=np.int64)
     for p in range(pairs.shape[0]):
         a, b = pairs[p, 0], pairs[p, 1]
-        times_a = times[start[a] : start[a + 1]]
+        times_a = times[start[a] : start[a + 1]].astype(np.int64)
         counts[:] = 0
         if a == b:
             _count_auto(times_a, place_of_lag[place_of_lag.size // 2 :], counts)
@@ -466,7 +468,7 @@ def _count_some(
             _count_pair(
                 times_a,
                 places[start[a] : start[a + 1]],
-                times[start[b] : start[b + 1]],
+                times[start[b] : start[b + 1]].astype(np.int64),
                 places[start[b] : start[b + 1]],
                 place_of_lag,
                 counts,
@@ -542,17 +544,29 @@ def count_chosen_pairs(
         )
     spikes = prepare_spikes(sample_index, unit_index, segment_index, num_units, cells.max_lag)
     places, start = positions_by_group(spikes.unit, np.arange(num_units), num_units)
-    # 64 bits: spikes of one unit may be further apart than the largest lag
-    times = np.cumsum(np.diff(spikes.time[:-1], prepend=np.uint32(0)), dtype=np.int64)[places]
+    dtype = dtype_of_counts(spikes, num_units) if narrow else np.dtype(np.int64)
+    time = spikes.time[:-1]
+    del spikes  # what is of all spikes is let go as soon as can be
+    times = _times_in_order(time, places)
+    del time
     cell = cells.cell_of_lag
     place_of_lag = np.concatenate([cells.num_cells + cell[:0:-1], cell])
-    dtype = dtype_of_counts(spikes, num_units) if narrow else np.dtype(np.int64)
     out = np.empty((len(pairs), 2, cells.num_cells), dtype=dtype)
     run_blocks(
         lambda b: _count_some(pairs[b], times, places, start, place_of_lag, out[b]),
         blocks(len(pairs), max(1, min(64, len(pairs) // 16))),
     )
     return out
+
+
+def _times_in_order(
+    time: NDArray[np.uint32], places: NDArray[np.integer]
+) -> NDArray[np.uint32] | NDArray[np.int64]:
+    """Return the times of the spikes of each unit, one unit after the other, without overflows."""
+    if time.size and value_range(time).is_sorted:
+        return look_up(time, places)
+    # spikes of one unit may be further apart than 32 bits hold
+    return np.cumsum(np.diff(time, prepend=np.uint32(0)), dtype=np.int64)[places]
 
 
 # sums of cells that make up the bins
