@@ -161,7 +161,7 @@ def _noise_by_channel(
     features = files.features_of_spikes(sample, source.features.channels_from)
     source = replace(source, features=features, template_ids=sample.template_ids)
     # coordinates in which the length of a waveform is that of its coefficients
-    to_length = np.linalg.cholesky(source.basis @ source.basis.T).T
+    to_length = np.linalg.qr(source.basis.T).R  # of a singular basis, too
     own_size = np.einsum("tpc,cd->tpd", source.model.coefficients, np.nan_to_num(source.matrix))
     sizes = np.sqrt((own_size**2).sum(axis=1))  # (n_templates, n_channels)
     stored = source.stored_channels()
@@ -194,7 +194,7 @@ def _deviations(
         if own.size < MIN_SPIKES:
             continue
         left = residuals_of_template(found[own][:, :, : channels.size], factors[own])
-        left = np.einsum("pq,nqc->npc", to_length, left)
+        left = np.einsum("qp,npc->nqc", to_length, left)
         for column, channel in enumerate(channels):
             its = left[stored[groups[own], channel], :, column]
             if len(its) >= MIN_SPIKES:
