@@ -295,7 +295,9 @@ def _random_spikes(extension: AnalyzerExtension, change: UnitChange) -> dict[str
     features = None if change.span is None else _sorter_features(change)
     if features is not None:
         return {"random_spikes_indices": _chosen_again(extension, change, features)}
-    chosen = np.unique(as_array(extension.get_data())).astype(np.int64)
+    chosen = np.array(as_array(extension.get_data()), dtype=np.int64)
+    if np.any(chosen[1:] <= chosen[:-1]):
+        chosen = np.unique(chosen)
     if change.kept is not None:
         chosen = np.flatnonzero(np.isin(change.kept, chosen, assume_unique=True))
     return {"random_spikes_indices": chosen}
