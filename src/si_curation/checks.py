@@ -617,7 +617,9 @@ def indices_of(values: Any, count: int, name: str) -> NDArray[np.int64]:
 
 
 def _index_of(kind: str, ids: NDArray, one: Any) -> int:
-    index = np.flatnonzero(np.asarray(ids) == one) if is_hashable(one) else np.zeros(0, dtype=int)
+    # a tuple would be compared as an array
+    found = np.asarray(ids) == one if is_hashable(one) and np.ndim(one) == 0 else ()
+    index = np.flatnonzero(found)
     if index.size != 1:
         raise UnknownIdError(f"there is no {kind} {short_repr(one)}; {kind}s are {_shown(ids)}")
     return int(index[0])
