@@ -93,7 +93,8 @@ def resolve_units(
         merged = tuple(entry) if is_merged else (entry,)
         if not merged or not is_hashable(merged) or len(set(merged)) < len(merged):
             raise ParameterError(
-                f"unit_ids has {entry!r} to draw as merged, expected one or more different unit ids"
+                f"unit_ids has {short_repr(entry)} to draw as merged, expected one or more "
+                "different unit ids"
             )
         rows = [unit_index_of(sorting_analyzer, unit_id) for unit_id in merged]
         ids = tuple(sorting_analyzer.unit_ids[row] for row in rows)

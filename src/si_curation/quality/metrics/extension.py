@@ -10,6 +10,7 @@ import pandas as pd
 import spikeinterface.metrics
 import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
 from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.analyzer_extension_core import BaseMetricExtension
 
 from si_curation._spikeinterface import loaded_extensions, register_extension
@@ -342,7 +343,7 @@ def _periods_in_part(periods: PeriodsByUnit | None, change: UnitChange) -> Perio
 
 
 def compute_metrics_in_windows(
-    sorting_analyzer: Any,
+    sorting_analyzer: SortingAnalyzer,
     *,
     window_s: float | None = None,
     periods: Any = None,
