@@ -578,7 +578,8 @@ def unit_indices_of(
             f"there are no units {short_repr(unknown)}; units are {_shown(all_ids)}"
         )
     if not may_repeat and len(set(wanted)) < len(wanted):
-        raise ParameterError(f"unit_ids has units more than once: {wanted}; give each once")
+        shown = short_repr(wanted)
+        raise ParameterError(f"unit_ids has units more than once: {shown}; give each once")
     return UnitIndices(np.array([index_of[one] for one in wanted], dtype=np.int64))
 
 

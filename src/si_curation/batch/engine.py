@@ -11,7 +11,9 @@ from typing import Any
 
 from si_curation.batch.inputs import SessionInput
 from si_curation.batch.session import Options, run_session
+from si_curation.checks import short_repr
 from si_curation.errors import MissingDataError, ParameterError
+from si_curation.phy.arrays import one_line, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -143,13 +145,15 @@ def given_client(client: Any) -> Iterator[Any]:
         return
     if not isinstance(client, str):
         raise ParameterError(
-            f"client is {client!r}, expected a dask.distributed Client or the address of a "
-            "scheduler"
+            f"client is {short_repr(client)}, expected a dask.distributed Client or the address "
+            "of a scheduler"
         )
     try:
         connected = distributed.Client(client, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError) as fault:
-        raise ParameterError(f"there is no Dask scheduler at {client}: {fault}") from None
+        raise ParameterError(
+            f"there is no Dask scheduler at {short_repr(client)}: {shortened(one_line(fault))}"
+        ) from None
     with connected:
         if not connected.scheduler_info().get("workers"):
             logger.warning("%s has no workers yet; waiting for them", client)

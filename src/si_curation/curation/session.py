@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
-from si_curation.checks import Checks, check_arguments, plain_id
+from si_curation.checks import Checks, check_arguments, plain_id, short_repr
 from si_curation.curation.apply import apply_units
 from si_curation.curation.checks import TABLE_COLUMNS, check_label, check_units, part_of_spikes
 from si_curation.curation.history import HISTORY_COLUMNS
@@ -779,12 +779,14 @@ class CurationSession:
         ids = [plain_id(i) for i in wanted]
         kind, name = (int, "whole numbers") if self._ids.are_integers else (str, "strings")
         if not all(isinstance(i, kind) and not isinstance(i, bool) and i != "" for i in ids):
-            raise ParameterError(f"new unit ids: unit ids are {name} here, not {ids}")
+            raise ParameterError(f"new unit ids: unit ids are {name} here, not {short_repr(ids)}")
         checks = Checks("new unit ids")
         checks.require(len(ids) == count, f"{len(ids)} new ids are given, expected {count}")
         checks.require(len(set(ids)) == len(ids), "an id is given twice")
         used = [i for i in ids if self._ids.is_used(i)]
-        checks.require(not used, f"ids {used} were used before; ids are never used twice")
+        checks.require(
+            not used, f"ids {short_repr(used)} were used before; ids are never used twice"
+        )
         checks.finish()
         return ids
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import BaseRecording, SortingAnalyzer, estimate_templates
 
 from si_curation._spikeinterface import recording_of, spike_vector_of
-from si_curation.checks import Checks, is_whole_number, local_path, plain_id
+from si_curation.checks import Checks, is_whole_number, local_path, plain_id, short_repr
 from si_curation.errors import MissingDataError, ParameterError, SiCurationWarning
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_assignment import assignment_of_named_folder
@@ -289,8 +289,8 @@ def _labels(
     if values is None:
         known = sorted(analyzer.sorting.get_property_keys())
         raise ParameterError(
-            f"session {name!r}: units have no property {label_property!r}, expected one of "
-            f"{known}; or take good_labels='all'"
+            f"session {name!r}: units have no property {short_repr(label_property)}, expected "
+            f"one of {known}; or take good_labels='all'"
         )
     texts = [format_value(plain_id(value)) or "unsorted" for value in values]
     is_good = [text in good_labels for text in texts]

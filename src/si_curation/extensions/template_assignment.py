@@ -609,6 +609,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         FolderNotFoundError, PhyFolderError
             The folder is gone, or is not what it was.
         """
+        check_arguments(TemplateAssignment.get_waveform_source, locals())
         files = self.get_feature_files()
         sources: dict[str, WaveformSource]
         of_files, sources = getattr(self, "_waveform_sources", (None, {}))
