@@ -11,6 +11,8 @@ Compared are
 
 - the sorter's templates with the mean of the traces (`compare_templates`), on the recording
   filtered at 300 to 6,000 Hz;
+- waveforms rebuilt from the sorter's features with the traces at the same spikes, as they are and
+  passed through the sorter's components (`get_spike_waveforms`);
 - where on the probe units are, with where their neurons are: this package, the best channel, the
   median of the sorter's spike positions, and SpikeInterface's methods on the same templates.
 
@@ -31,6 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.signal
 import spikeinterface.core as sc
 from spikeinterface.postprocessing import localization_tools
 
@@ -162,6 +165,78 @@ def compare_locations(data: TruthRecording) -> list[Result]:
     return results
 
 
+def compare_waveforms(data: TruthRecording) -> list[Result]:
+    """Mean waveforms rebuilt from features against the traces at the same isolated spikes.
+
+    The traces are filtered as Kilosort 4 does: mean and median over channels taken off, high-pass
+    at 300 Hz; and, "through the components", whitened, projected onto the sorter's components and
+    unwhitened. Of each unit at most 300 spikes without another one within the length of a template,
+    and at least half as large as their template: smaller ones are what was left of a spike that was
+    found before, which the traces still hold.
+    """
+    recording = data.recording()
+    if recording is None:
+        return []
+    analyzer = data.analyzer
+    assignment = analyzer.get_extension("template_assignment")
+    source = assignment.get_waveform_source()
+    basis = source.model.basis.waveforms
+    before, num_samples = assignment.info["num_samples_before"], basis.shape[1]
+    traces = recording.get_traces(return_in_uV=False).astype(np.float32)
+    traces -= traces.mean(axis=0)
+    traces -= np.median(traces, axis=1, keepdims=True)
+    b, a = scipy.signal.butter(3, FILTER_HZ[0], fs=analyzer.sampling_frequency, btype="high")
+    traces = scipy.signal.filtfilt(b, a, traces, axis=0).astype(np.float32)
+    whitening = np.load(data.sorted / "whitening_mat.npy")
+    unwhitening = np.linalg.inv(whitening)
+    spikes = analyzer.sorting.to_spike_vector()
+    samples = spikes["sample_index"]
+    apart = np.diff(samples, prepend=-(10**6), append=10**9)
+    is_alone = (np.minimum(apart[:-1], apart[1:]) > num_samples) & (samples > num_samples)
+    is_alone &= samples < len(traces) - num_samples
+    found: dict[str, list[float]] = {name: [] for name in WAVEFORM_MEASURES}
+    for unit, unit_id in enumerate(analyzer.unit_ids):
+        own = np.flatnonzero(is_alone & (spikes["unit_index"] == unit))
+        own = own[source.factors(own) >= 0.5][:300]
+        if own.size < 20:
+            continue
+        rebuilt = sic.get_spike_waveforms(analyzer, own, channel_ids=analyzer.channel_ids)
+        mean = rebuilt.waveforms.mean(axis=0)
+        snippets = traces[samples[own][:, None] - before + np.arange(num_samples)]
+        raw = snippets.mean(axis=0)
+        through = basis.T @ (basis @ (raw @ whitening.T)) @ unwhitening.T
+        best = np.ptp(assignment.get_unit_template(unit_id), axis=0).argmax()
+        stored = rebuilt.is_stored.all(axis=0)
+        values = (
+            correlation(mean[:, best], through[:, best]),
+            correlation(mean[:, stored], through[:, stored]),
+            100 * abs(np.ptp(mean[:, best]) / np.ptp(through[:, best]) - 1),
+            correlation(mean[:, best], raw[:, best]),
+            correlation(mean[:, stored], raw[:, stored]),
+            100 * (mean[:, best].min() / raw[:, best].min() - 1),
+        )
+        for name, value in zip(WAVEFORM_MEASURES, values, strict=True):
+            found[name].append(float(value))
+    return [
+        Result(f"waveforms: {name}", np.array(values), low_is_bad="correlation" in name)
+        for name, values in found.items()
+    ]
+
+
+WAVEFORM_MEASURES = (
+    "correlation, through the components, best channel",
+    "correlation, through the components, stored channels",
+    "size differs, through the components (%)",
+    "correlation, traces, best channel",
+    "correlation, traces, stored channels",
+    "trough too deep, traces (%)",
+)
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
 def best_channels(analyzer: sc.SortingAnalyzer) -> np.ndarray:
     best = analyzer.compute("template_best_channels").get_data(outputs="indices")
     first = [best[unit_id][0] for unit_id in analyzer.unit_ids]
@@ -191,6 +266,7 @@ LOCATIONS: dict[str, Callable[[sc.SortingAnalyzer], np.ndarray]] = {
 COMPARISONS: tuple[Callable[[TruthRecording], list[Result]], ...] = (
     compare_traces,
     compare_locations,
+    compare_waveforms,
 )
 
 
