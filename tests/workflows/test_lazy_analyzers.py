@@ -21,6 +21,7 @@ EXTENSIONS = (
     "unit_similarity",
     "cross_correlograms",
     "curation_metrics",
+    "spike_waveforms",
 )
 #: Arguments of those that need some; {folder} is a new folder.
 ARGUMENTS = {
@@ -30,6 +31,13 @@ ARGUMENTS = {
     "export_to_nwb": {"path": "a.nwb", "metadata": NWB, "t_start": 0.0, "progress_bar": False},
     "export_to_phy": {"output_folder": "phy"},
     "get_spike_amplitudes": {"unit_id": 4},
+    "get_spike_waveforms": {"unit_id": 4},
+    "get_waveform_sets": {"spike_sets": [[0, 5], [3]]},
+    "spikes_in_windows": {"unit_id": 4},
+    "plot_waveform_drift": {"unit_id": 4},
+    "session_borders": {"borders": [30.0]},
+    "set_session_borders": {"borders": [30.0], "save": False},
+    "split_by_session": {"borders": [30.0]},
     "get_spike_features": {"spike_indices": [0, 5], "channel_indices": [0, 1]},
     "label_units": {"rules": [("num_spikes", "<", 100, "noise")]},
     "set_observed_periods": {"periods": [(0, np.inf)], "save": False},
