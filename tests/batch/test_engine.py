@@ -192,6 +192,6 @@ def test_a_worker_that_does_not_see_the_output(sessions, client, tmp_path):
 
 def test_wrong_clients(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "CONNECT_TIMEOUT", "1s")
-    for wrong, text in ((3, "expected a dask"), ("tcp://127.0.0.1:1", "no Dask scheduler at tcp")):
+    for wrong, text in ((3, "expected a dask"), ("tcp://127.0.0.1:1", "no Dask scheduler at 'tcp")):
         with pytest.raises(ParameterError, match=text):
             sic.run_batch([sic.example_folder()], SMALL, tmp_path / "out", client=wrong)

@@ -30,6 +30,8 @@ COMMANDS = {
     "cluster-info": "cluster-info {source}",
     "restore": "restore {source}",
     "gui": "gui {source}",
+    "export-unitmatch": "export-unitmatch {out}/unitmatch {source}",
+    "split-sessions": "split-sessions {source} {out}/sessions --borders 1.0s",
     "attach": "attach {source} {example} --output {out}/attached",
     "attach-in-place": "attach {source} {example} --in-place",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 
 import numpy as np
@@ -13,6 +12,7 @@ import spikeinterface.core as sc
 
 import si_curation as sic
 from helpers.analyzers import recording_with_templates
+from helpers.needs import python_with
 from si_curation.cli import main
 
 OPTIONS = {"num_templates": 8, "num_channels": 12, "num_spikes": 600, "seed": 4}
@@ -258,9 +258,7 @@ def test_command(truth, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_unitmatch_reads_it_and_finds_the_same_units(shared_data, tmp_path):
-    python = os.environ.get("SI_CURATION_UNITMATCH_PYTHON")
-    if not python:  # it needs other versions of numpy and pandas
-        pytest.skip("SI_CURATION_UNITMATCH_PYTHON does not name a Python that has UnitMatchPy")
+    python = python_with("unitmatch")  # it needs other versions of numpy and pandas
     whole = sic.read_kilosort_as_analyzer(shared_data / "ks4_truth" / "static" / "ks")
     halves = sic.split_by_session(whole, [40.0], names=["morning", "evening"])
     folder = sic.export_to_unitmatch(halves, tmp_path / "out", label_property="KSLabel")

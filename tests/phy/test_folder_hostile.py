@@ -250,7 +250,7 @@ def test_file_instead_of_folder(folder, name):
 
 
 def test_folder_name_that_no_folder_can_have():
-    with pytest.raises(sic.FolderNotFoundError, match="does not exist"):
+    with pytest.raises(sic.ParameterError, match="which no file can be called"):
         sic.read_phy_folder("x" * 5000)
 
 

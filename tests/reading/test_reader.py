@@ -13,10 +13,11 @@ import warnings
 import numpy as np
 import pytest
 import spikeinterface.core as sc
-from spikeinterface.core import NumpyRecording, SortingAnalyzer, load_sorting_analyzer
+from spikeinterface.core import NumpyRecording, load_sorting_analyzer
 
 import si_curation as sic
 from oracles import folders as naive
+from si_curation.reading import saving
 from si_curation.simulation.simulate import DIALECT_NAMES
 
 INJECTED = {
@@ -983,12 +984,12 @@ def test_existing_output_is_not_touched(small_folder, tmp_path, hash_files, form
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
 @pytest.mark.parametrize("fault", [OSError, KeyboardInterrupt])
 def test_a_failure_while_saving_leaves_nothing(small_folder, tmp_path, monkeypatch, format, fault):
-    def save_some(self, format, folder, **kwargs):
+    def write_some(analyzer, format, folder):
         folder.mkdir(parents=True)
         (folder / "half.npy").write_bytes(b"half")
         raise fault("disk full")
 
-    monkeypatch.setattr(SortingAnalyzer, "save_as", save_some)
+    monkeypatch.setattr(saving, "write_analyzer", write_some)
     with pytest.raises(fault):
         sic.read_kilosort_as_analyzer(
             small_folder.folder, format=format, folder=tmp_path / "deep" / "out"

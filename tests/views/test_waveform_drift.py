@@ -34,7 +34,7 @@ def test_few_spikes(analyzer):
     some = sic.plot_waveform_drift(analyzer, 11, num_windows=60)
     assert 0 < len(some.axes[0].lines) < 60
     with pytest.raises(sic.MissingDataError, match="longer windows"):
-        sic.plot_waveform_drift(analyzer, 11, num_windows=5000)
+        sic.plot_waveform_drift(analyzer, 11, num_windows=900)
 
 
 def test_borders_are_drawn(analyzer):

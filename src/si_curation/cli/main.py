@@ -62,11 +62,13 @@ def _ended_in_order() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if number not in stopped:  # the process ends now, and is not to be disturbed
+                signal.signal(number, handler)
 
 
 def _run(arguments: Sequence[str] | None, stopped: list[int]) -> Any:
@@ -85,7 +87,7 @@ def _run(arguments: Sequence[str] | None, stopped: list[int]) -> Any:
     except click.ClickException as fault:
         code = _fail(fault.format_message())
     except (click.Abort, KeyboardInterrupt):
-        _fail("terminated" if stopped else "interrupted")
+        _fail("terminated" if signal.SIGTERM in stopped else "interrupted")
         code = 128 + (stopped or [signal.SIGINT])[0]
     except BrokenPipeError:
         code = 0

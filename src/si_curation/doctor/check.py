@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from si_curation.checks import check_arguments, local_path
+from si_curation.checks import check_arguments, local_path, short_repr
 from si_curation.doctor import (
     arrays,
     channels,
@@ -133,7 +133,9 @@ def check_phy_folder(
     """
     check_arguments(check_phy_folder, locals())
     if sampling_frequency is not None and not is_rate(sampling_frequency):
-        raise ParameterError(f"sampling_frequency is {sampling_frequency!r}, expected {RATE}")
+        raise ParameterError(
+            f"sampling_frequency is {short_repr(sampling_frequency)}, expected {RATE}"
+        )
     findings = Findings()
     findings.check = "folder"
     try:

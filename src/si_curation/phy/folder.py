@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.checks import check_arguments, local_path
+from si_curation.checks import check_arguments, local_path, short_repr
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.files import settle_replaced
 from si_curation.phy.arrays import LEFT_OUT, Findings
@@ -269,7 +269,9 @@ def read_phy_folder(
     check_arguments(read_phy_folder, locals())
     path = _existing_folder(folder_path)
     if sampling_frequency is not None and not is_rate(sampling_frequency):
-        raise ParameterError(f"sampling_frequency is {sampling_frequency!r}, expected {RATE}")
+        raise ParameterError(
+            f"sampling_frequency is {short_repr(sampling_frequency)}, expected {RATE}"
+        )
     findings = Findings()
     half_done = half_done_change(path)
     if half_done is not None:

@@ -110,9 +110,9 @@ def classify_units(
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     >>> classes = sic.classify_units(analyzer)
     >>> classes.table.loc[[4, 13], ["bombcell_label", "width_class"]].values.tolist()
-    [['mua', 'wide'], ['mua', 'narrow']]
-    >>> classes.not_applied, classes.replaced
-    ({'amplitude_median': 'amplitudes are not in µV'}, {'snr': 'snr_from_features'})
+    [['good', 'wide'], ['mua', 'wide']]
+    >>> sorted(classes.not_applied), classes.replaced
+    (['amplitude_median', 'drift_ptp', 'peak_before_width'], {'snr': 'snr_from_features'})
     """
     checks = Checks.of_call(classify_units, locals())
     checks.number("narrow_below_ms", narrow_below_ms, above=0)
@@ -137,7 +137,7 @@ def classify_units(
     failing = _failing(metrics, applied)
     durations_ms = found.values[_DURATION] * 1e3
     rows = []
-    for unit, label in enumerate(labels):
+    for unit, label in enumerate(labels.tolist()):
         width = _width_class(durations_ms[unit], narrow_below_ms, label)
         why, of, share = [], None, float(residuals.share[unit])
         if residuals.is_residual[unit]:

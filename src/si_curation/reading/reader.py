@@ -180,7 +180,9 @@ def read_kilosort_as_analyzer(
         not is_number(gain_to_uV) or gain_to_uV, "gain_to_uV is 0; leave it out if it is not known"
     )
     checks.require(
-        sampling_frequency is None or is_rate(sampling_frequency),
+        sampling_frequency is None
+        or "sampling_frequency" in checks.wrong_kinds
+        or is_rate(sampling_frequency),
         f"sampling_frequency is {short_repr(sampling_frequency)}, expected {RATE}",
     )
     checks.finish()

@@ -207,7 +207,7 @@ def compute_shape(
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     >>> found = compute_shape(analyzer, [4, 13], ["peak_to_trough_duration", "recovery_slope"])
     >>> (found.values["peak_to_trough_duration"] * 1e3).round(2).tolist()
-    [0.69, 0.38]
+    [0.65, 0.49]
     >>> found.reasons["recovery_slope"][0].code
     'shape_not_in_uv'
     """
