@@ -334,13 +334,13 @@ def _reasons_of(
         why[:] = Explanation("shape_whitened")
     elif column == "waveform_baseline_flatness":
         window = params["waveform_baseline_flatness"]["baseline_window_ms"]
-        empty_ms = _empty_start_ms(waveforms.values[rows], fs)
-        if window is not None and empty_ms >= 0.9 * window[1]:
-            why[:] = Explanation("shape_padded", duration_ms=empty_ms)
+        for row, empty_ms in enumerate(_empty_starts_ms(waveforms.values[rows], fs)):
+            if window is not None and empty_ms >= 0.9 * window[1]:
+                why[row] = Explanation("shape_padded", duration_ms=float(empty_ms))
     return why
 
 
-def _empty_start_ms(values: NDArray[np.floating], fs: float) -> float:
-    """Return how much of the start of templates has no signal."""
-    size = np.abs(values).max(axis=(0, 2))  # (n_samples,)
-    return int(np.argmax(size > 1e-4 * size.max())) / fs * 1e3
+def _empty_starts_ms(values: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
+    """Return how much of the start of each template has no signal."""
+    size = np.abs(values).max(axis=2)  # (n_units, n_samples)
+    return np.argmax(size > 1e-4 * size.max(axis=1, keepdims=True), axis=1) / fs * 1e3
