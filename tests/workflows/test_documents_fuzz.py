@@ -318,8 +318,9 @@ def curated(tmp_path_factory):
 @examples(60)
 @given(ANY_CHANGE)
 def test_manifests_of_backups(curated, scratch, change):
-    folder = scratch / "folder"
-    shutil.rmtree(folder, ignore_errors=True)
+    around = scratch / "around"  # where a name such as "../../a" would lead to
+    folder = around / "it" / "folder"
+    shutil.rmtree(around, ignore_errors=True)
     shutil.copytree(curated, folder)
     (manifest,) = folder.rglob("manifest.json")
     written(json.loads(manifest.read_bytes()), change, manifest)
@@ -329,7 +330,8 @@ def test_manifests_of_backups(curated, scratch, change):
     restored = answered(f"a manifest, {change}", lambda: sic.restore_phy_folder(folder))
     if restored is None:
         assert digests(folder) == before
-    assert not list(scratch.glob("../a*"))
+    assert list(around.iterdir()) == [folder.parent]
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 LOG = {
