@@ -158,7 +158,13 @@ def copied(values: Any, empty: Callable[[Any, Any], NDArray]) -> NDArray:
 
 
 def write_analyzer(analyzer: SortingAnalyzer, format: str, folder: Path) -> None:
-    """Save an analyzer in memory as ``save_as`` does, without reading it back."""
+    """Save an analyzer as ``save_as`` does, without reading it back.
+
+    SpikeInterface takes arrays that were loaded lazily from zarr for written already, and leaves
+    them out of another zarr folder: they are read here, those of one extension at a time.
+    """
+    if analyzer.format != "memory":
+        analyzer.load_all_saved_extension()
     arguments = (
         folder,
         analyzer.sorting.select_units(None),
@@ -176,7 +182,17 @@ def write_analyzer(analyzer: SortingAnalyzer, format: str, folder: Path) -> None
     made = create(*arguments, backend_options={}, lazy=format == "zarr")
     params = {name: one.params for name, one in analyzer.extensions.items()}
     for name in _si_sortinganalyzer._sort_extensions_by_dependency(params):
-        analyzer.extensions[name].copy(made)
+        extension = analyzer.extensions[name]
+        held = extension.data
+        extension.data = {key: _read_lazy(value) for key, value in held.items()}
+        try:
+            extension.copy(made)
+        finally:
+            extension.data = held
+
+
+def _read_lazy(value: Any) -> Any:
+    return np.asarray(value[:]) if isinstance(value, zarr.Array) else value
 
 
 def load_written(folder: Path, written: SortingAnalyzer) -> SortingAnalyzer | None:

@@ -130,3 +130,22 @@ def test_of_a_recording(tmp_path, format):
     found = save_analyzer(analyzer, format, target_of(tmp_path, format))
     assert found.has_recording() or found.has_temporary_recording()
     assert_as_loaded(found, load_sorting_analyzer(found.folder))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("source", FORMATS)
+def test_what_was_loaded_is_saved_whole(analyzer, tmp_path, source, format, lazy):
+    """SpikeInterface leaves out what it loaded lazily from zarr."""
+    first = save_analyzer(analyzer, source, target_of(tmp_path, source, "first")).folder
+    loaded = load_sorting_analyzer(first, lazy=lazy)
+    second = save_analyzer(loaded, format, target_of(tmp_path, format, "second")).folder
+    found = load_sorting_analyzer(second)
+    found.load_all_saved_extension()
+    assert set(loaded_extensions(found)) == set(loaded_extensions(analyzer))
+    for name, extension in loaded_extensions(analyzer).items():
+        data = data_of(loaded_extensions(found)[name])
+        assert set(data) == set(data_of(extension))
+        for key, value in data_of(extension).items():
+            if isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(data[key], value)

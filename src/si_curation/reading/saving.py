@@ -66,10 +66,7 @@ def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) ->
         raise ParameterError("an analyzer in memory is not saved")
     recording = analyzer.recording if analyzer.has_recording() else None
     with new_folder(target, make=False) as part, without_provenance_warnings():
-        if analyzer.format == "memory":
-            write_analyzer(analyzer, format, part)
-        else:
-            analyzer.save_as(format=format, folder=part)
+        write_analyzer(analyzer, format, part)
     saved = load_written(target, analyzer) if analyzer.format == "memory" else None
     saved = load_sorting_analyzer(target) if saved is None else saved
     if recording is not None and not saved.has_recording():
@@ -100,7 +97,7 @@ def save_analyzers(
     with new_folder(folder) as part, without_provenance_warnings():
         for name, analyzer in analyzers:
             recordings[name] = analyzer.recording if analyzer.has_recording() else None
-            analyzer.save_as(format=format, folder=part / f"{name}{suffix}")
+            write_analyzer(analyzer, format, part / f"{name}{suffix}")
     loaded = {}
     for name, recording in recordings.items():
         place = folder / f"{name}{suffix}"
