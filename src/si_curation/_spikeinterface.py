@@ -235,6 +235,34 @@ def _load_shared(analyzer: SortingAnalyzer, like: AnalyzerExtension) -> Analyzer
     return extension
 
 
+def segment_samples_of(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
+    """Return the length of each segment in samples."""
+    segments = range(analyzer.get_num_segments())
+    return np.array([analyzer.get_num_samples(i) for i in segments], dtype=np.int64)
+
+
+def samples_end_to_end(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.integer] | slice = slice(None)
+) -> NDArray[np.int64]:
+    """Return the samples of spikes as if each segment began where the one before it ends.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    spikes : array (n,) integer or slice
+        Positions in the spike vector; all by default.
+
+    Returns
+    -------
+    array (n,) int64
+    """
+    vector = spike_vector_of(analyzer.sorting)
+    lengths = segment_samples_of(analyzer)
+    starts = np.cumsum(lengths) - lengths
+    samples = vector["sample_index"][spikes] + starts[vector["segment_index"][spikes]]
+    return np.asarray(samples, dtype=np.int64)
+
+
 def recording_of(analyzer: SortingAnalyzer) -> BaseRecording | None:
     """Return the recording of an analyzer, a temporary one too, or None."""
     has_one = analyzer.has_recording() or analyzer.has_temporary_recording()

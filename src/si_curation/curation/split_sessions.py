@@ -18,6 +18,8 @@ from si_curation._spikeinterface import (
     rec_attributes_of,
     recording_of,
     recording_of_parts,
+    samples_end_to_end,
+    segment_samples_of,
     spike_vector_of,
 )
 from si_curation.checks import Checks, check_arguments, local_path
@@ -182,7 +184,7 @@ def _checked_target(format: str, folder: str | Path | None) -> Path | None:
 
 
 def _refuse_silent_sessions(analyzer: SortingAnalyzer, borders: SessionBorders) -> None:
-    samples = _samples_end_to_end(analyzer)
+    samples = samples_end_to_end(analyzer)
     counts = np.histogram(samples, borders.edges)[0]
     silent = [name for name, count in zip(borders.names, counts, strict=True) if count == 0]
     if silent:
@@ -192,18 +194,6 @@ def _refuse_silent_sessions(analyzer: SortingAnalyzer, borders: SessionBorders) 
         )
 
 
-def _samples_end_to_end(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
-    spikes = spike_vector_of(analyzer.sorting)
-    lengths = _segment_samples(analyzer)
-    starts = np.cumsum(lengths) - lengths
-    return np.asarray(spikes["sample_index"] + starts[spikes["segment_index"]], dtype=np.int64)
-
-
-def _segment_samples(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
-    segments = range(analyzer.get_num_segments())
-    return np.array([analyzer.get_num_samples(i) for i in segments], dtype=np.int64)
-
-
 class _Cutter:
     """Cuts one session after the other out of an analyzer, and collects what is to be said."""
 
@@ -211,8 +201,8 @@ class _Cutter:
         self._analyzer = analyzer
         self._borders = borders
         self._drop = drop
-        self._samples = _samples_end_to_end(analyzer)
-        self._lengths = _segment_samples(analyzer)
+        self._samples = samples_end_to_end(analyzer)
+        self._lengths = segment_samples_of(analyzer)
         self._observed = observed_periods(analyzer)
         self._inner = known_borders(analyzer)
         self._left_out: dict[str, str] = {}

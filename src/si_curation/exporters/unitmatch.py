@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import BaseRecording, SortingAnalyzer, estimate_templates
 
-from si_curation._spikeinterface import recording_of, spike_vector_of
+from si_curation._spikeinterface import (
+    recording_of,
+    samples_end_to_end,
+    segment_samples_of,
+    spike_vector_of,
+)
 from si_curation.checks import Checks, is_whole_number, local_path, plain_id, short_repr
 from si_curation.errors import MissingDataError, ParameterError, SiCurationWarning
 from si_curation.extensions.spikes_of_units import spikes_of_unit
@@ -21,7 +26,7 @@ from si_curation.extensions.template_assignment import assignment_of_named_folde
 from si_curation.files import check_output_folder, new_folder, write_file
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.phy.writing import format_table, format_value
-from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource
+from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource, spikes_of_sets
 from si_curation.reading.probe import planar_locations
 
 #: Samples of a waveform at least, as UnitMatch takes them from raw data by default.
@@ -350,11 +355,8 @@ def _write_session(
             write_file(waveforms / f"Unit{session.numbers[unit]}_RawSpikes.npy", both)
             written[unit] = True
     vector = spike_vector_of(analyzer.sorting)
-    kept = written[vector["unit_index"]]
-    num_samples = [analyzer.get_num_samples(i) for i in range(analyzer.get_num_segments())]
-    starts = np.cumsum([0, *num_samples])
-    times = vector["sample_index"] + starts[vector["segment_index"]]
-    write_file(folder / "spike_times.npy", times[kept].astype(np.int64))
+    kept = np.flatnonzero(written[vector["unit_index"]])
+    write_file(folder / "spike_times.npy", samples_end_to_end(analyzer, kept))
     clusters = session.numbers[vector["unit_index"][kept]]
     write_file(folder / "spike_clusters.npy", clusters)
     write_file(folder / "channel_positions.npy", np.asarray(planar_locations(analyzer)))
@@ -377,9 +379,9 @@ def _halves(
     """
     analyzer, margin = session.analyzer, width // 2
     vector = spike_vector_of(analyzer.sorting)
-    ends = np.array([analyzer.get_num_samples(i) for i in range(analyzer.get_num_segments())])
-    chosen, halves = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for row, unit in enumerate(units):
+    ends = segment_samples_of(analyzer)
+    halves: list[NDArray[np.int64]] = []
+    for unit in units:
         spikes = np.sort(spikes_of_unit(analyzer, analyzer.unit_ids[unit]))
         if session.features is not None:
             spikes = spikes[session.features.features.rows.rows_of_spikes(spikes) >= 0]
@@ -387,11 +389,8 @@ def _halves(
             samples, segments = vector["sample_index"][spikes], vector["segment_index"][spikes]
             spikes = spikes[(samples >= margin) & (samples + margin <= ends[segments])]
         spikes = spikes[evenly_spaced(spikes.size, max_spikes)]
-        chosen.append(spikes)
-        halves.append(2 * row + (np.arange(spikes.size) >= spikes.size // 2).astype(np.int64))
-    spikes, of_spikes = np.concatenate(chosen), np.concatenate(halves)
-    order = np.argsort(spikes, kind="stable")
-    return spikes[order], of_spikes[order]
+        halves += [spikes[: spikes.size // 2], spikes[spikes.size // 2 :]]
+    return spikes_of_sets(halves)
 
 
 def _means(

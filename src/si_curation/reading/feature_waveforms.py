@@ -7,6 +7,7 @@ them, as Kilosort 4 does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,6 +60,33 @@ class ChannelLists(NamedTuple):
             found = np.flatnonzero(channels)
             row[: found.size] = found
         return ChannelLists(lists, of_spikes)
+
+
+def spikes_of_sets(
+    sets: Sequence[NDArray[np.integer]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the spikes of several sets in the order of the file, which is then read once.
+
+    Parameters
+    ----------
+    sets : sequence of array (n,) integer
+        Positions in the spike vector.
+
+    Returns
+    -------
+    spikes, numbers : array (n,) int64
+        The spikes, ascending, and the set of each.
+
+    Examples
+    --------
+    >>> spikes, numbers = spikes_of_sets([np.array([4, 9]), np.array([5])])
+    >>> spikes.tolist(), numbers.tolist()
+    ([4, 5, 9], [0, 1, 0])
+    """
+    spikes = np.concatenate([np.zeros(0, dtype=np.int64), *sets])
+    numbers = np.repeat(np.arange(len(sets)), [one.size for one in sets])
+    order = np.argsort(spikes, kind="stable")
+    return spikes[order], numbers[order]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
-from si_curation._spikeinterface import spike_vector_of
+from si_curation._spikeinterface import segment_samples_of, spike_vector_of
 from si_curation.checks import check_arguments, is_number, short_repr
 from si_curation.documents import parse_document
 from si_curation.errors import ParameterError
@@ -102,10 +102,7 @@ def observed_periods(sorting_analyzer: SortingAnalyzer) -> ObservedPeriods:
     True
     """
     check_arguments(observed_periods, locals())
-    num_segments = sorting_analyzer.get_num_segments()
-    samples = np.array(
-        [sorting_analyzer.get_num_samples(i) for i in range(num_segments)], dtype=np.int64
-    )
+    samples = segment_samples_of(sorting_analyzer)
     fs = float(sorting_analyzer.sampling_frequency)
     known = _known(sorting_analyzer.sorting)
     if known is not None and _fits(known, samples, sorting_analyzer.sorting):
@@ -339,7 +336,7 @@ def observed_text_of_parts(
 
     Without spans they are on one clock, and what any of them sorted was observed.
     """
-    lengths = [int(analyzer.get_num_samples(i)) for i in range(analyzer.get_num_segments())]
+    lengths = segment_samples_of(analyzer).tolist()
     total, rows = sum(lengths), []
     for folder, offset, span in parts:
         first, last = span or (0, total)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
-from si_curation._spikeinterface import lengths_of_parts, set_annotation
+from si_curation._spikeinterface import lengths_of_parts, segment_samples_of, set_annotation
 from si_curation.checks import Checks, check_arguments, is_number, is_whole_number
 from si_curation.documents import parse_document
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
@@ -373,7 +373,7 @@ def default_names(count: int) -> tuple[str, ...]:
 
 
 def _total_samples(analyzer: SortingAnalyzer) -> int:
-    return sum(int(analyzer.get_num_samples(i)) for i in range(analyzer.get_num_segments()))
+    return int(segment_samples_of(analyzer).sum())
 
 
 # what is given

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import spike_vector_of
+from si_curation._spikeinterface import samples_end_to_end, segment_samples_of
 from si_curation.checks import Checks, indices_of, short_repr
 from si_curation.errors import ParameterError
 from si_curation.extensions.spike_waveforms import MAX_SPIKES_AT_ONCE, OPERATORS
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.kernels.spike_vector import evenly_spaced
-from si_curation.reading.feature_waveforms import ChannelLists
+from si_curation.reading.feature_waveforms import ChannelLists, spikes_of_sets
 from si_curation.spikes.waveforms import (
     channels_asked_for,
     refuse_without_features,
@@ -114,13 +114,11 @@ def get_waveform_sets(
     names, sets = _checked_sets(spike_sets, assignment.get_spike_template_ids().size)
     sets = [spikes[evenly_spaced(spikes.size, max_spikes)] for spikes in sets]
     source = assignment.get_waveform_source(feature_channels)
-    spikes = np.concatenate([np.zeros(0, dtype=np.int64), *sets])
+    spikes, numbers = spikes_of_sets(sets)
     channels = channels_asked_for(sorting_analyzer, source, spikes, channel_ids)
     if operator in ("average", "std"):
-        of_spikes = np.repeat(np.arange(len(sets)), [one.size for one in sets])
-        order = np.argsort(spikes, kind="stable")  # as the file, which is read once
         lists = ChannelLists.one(channels, spikes.size)
-        mean, std, counts = source.mean_and_std(spikes[order], lists, of_spikes[order], len(sets))
+        mean, std, counts = source.mean_and_std(spikes, lists, numbers, len(sets))
         values = mean if operator == "average" else std
     else:
         shape = (len(sets), source.num_samples, channels.size)
@@ -197,12 +195,9 @@ def spikes_in_windows(
     check_windows(checks, num_windows, window_s)
     checks.finish()
     spikes = spikes_of_unit(sorting_analyzer, unit_id)
-    analyzer = sorting_analyzer
-    rate = float(analyzer.sampling_frequency)
-    lengths = [analyzer.get_num_samples(i) for i in range(analyzer.get_num_segments())]
-    starts, total = np.cumsum([0, *lengths[:-1]]), int(sum(lengths))
-    vector = spike_vector_of(analyzer.sorting)[spikes]
-    samples = vector["sample_index"] + starts[vector["segment_index"]]
+    rate = float(sorting_analyzer.sampling_frequency)
+    total = int(segment_samples_of(sorting_analyzer).sum())
+    samples = samples_end_to_end(sorting_analyzer, spikes)
     if edges_s is not None:
         times = _checked_edges(edges_s)
     elif window_s is not None:

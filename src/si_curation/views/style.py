@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import spike_vector_of
+from si_curation._spikeinterface import segment_samples_of, spike_vector_of
 from si_curation.reading.sessions import SessionBorders
 from si_curation.spikes.amplitude_scale import UNIT_NAMES
 from si_curation.views.units import DrawnUnit
@@ -91,11 +91,8 @@ def make_grid(figure: Any, count: int, num_columns: int) -> list[Axes]:
 
 def segment_starts_s(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     """Return the start of each segment and the end of the last, put end to end, in s."""
-    num_samples = [
-        sorting_analyzer.get_num_samples(segment)
-        for segment in range(sorting_analyzer.get_num_segments())
-    ]
-    return np.cumsum([0, *num_samples]) / sorting_analyzer.sampling_frequency
+    lengths = segment_samples_of(sorting_analyzer)
+    return np.cumsum([0, *lengths]) / sorting_analyzer.sampling_frequency
 
 
 def spike_times_s(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.analyzer_extension_core import BaseMetricExtension
 
-from si_curation._spikeinterface import loaded_extensions, register_extension
+from si_curation._spikeinterface import loaded_extensions, register_extension, segment_samples_of
 from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -43,7 +43,6 @@ from si_curation.quality.metrics.table import (
 from si_curation.quality.metrics.windows import (
     PeriodsByUnit,
     normalise_periods,
-    segment_samples_of,
     windows_of,
 )
 from si_curation.reading.sessions import periods_in_span

@@ -27,7 +27,7 @@ from si_curation.kernels.feature_noise import (
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.quality.metrics.result import MetricValues, missing_values, no_reasons
 from si_curation.reading.feature_model import sample_of_spikes
-from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource
+from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource, spikes_of_sets
 from si_curation.variables import NOISE, Explanation
 
 _TEMPLATES_AT_ONCE = 128
@@ -122,10 +122,7 @@ def _mean_on(
     for unit_id in unit_ids:
         spikes = spikes_of_unit(analyzer, unit_id)
         chosen.append(spikes[evenly_spaced(spikes.size, MAX_SPIKES_PER_UNIT)])
-    sets = np.repeat(np.arange(len(chosen)), [of.size for of in chosen])
-    spikes = np.concatenate([np.zeros(0, dtype=np.int64), *chosen])
-    order = np.argsort(spikes, kind="stable")  # as the file, which is read once
-    spikes, sets = spikes[order], sets[order]
+    spikes, sets = spikes_of_sets(chosen)
     lists = ChannelLists(channels.astype(np.int64)[:, None], sets)
     return source.mean_and_std(spikes, lists, sets, len(chosen))[0][:, :, 0]
 

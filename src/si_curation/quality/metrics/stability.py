@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import spike_vector_of
+from si_curation._spikeinterface import segment_samples_of, spike_vector_of
 from si_curation.checks import Checks
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
@@ -28,7 +28,7 @@ from si_curation.kernels.stability import (
 )
 from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
 from si_curation.quality.metrics.spike_values import SpikeValues, amplitudes_of, positions_of
-from si_curation.quality.metrics.windows import PeriodsByUnit, Span, segment_samples_of, spans_of
+from si_curation.quality.metrics.windows import PeriodsByUnit, Span, spans_of
 from si_curation.variables import STABILITY, Explanation
 
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {

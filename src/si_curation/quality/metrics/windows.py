@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import segment_samples_of
 from si_curation.checks import Checks
 from si_curation.errors import ParameterError, SiCurationError
 from si_curation.kernels.stability import (
@@ -98,13 +99,6 @@ class Span:
         cut = np.clip(self.periods, start, stop)
         cut = cut[cut[:, 1] > cut[:, 0]]
         return Span(self.segment_samples, self.sampling_frequency, cut)
-
-
-def segment_samples_of(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
-    """Return the length of each segment in samples."""
-    return np.array(
-        [analyzer.get_num_samples(i) for i in range(analyzer.get_num_segments())], dtype=np.int64
-    )
 
 
 def spans_of(
