@@ -13,6 +13,8 @@ Compared are
   filtered at 300 to 6,000 Hz;
 - waveforms rebuilt from the sorter's features with the traces at the same spikes, as they are and
   passed through the sorter's components (`get_spike_waveforms`);
+- metrics of shape, noise and signal to noise with those of means of the traces;
+- amplitudes of spikes with the simulated ones: by projection, of the sorter, troughs;
 - where on the probe units are, with where their neurons are: this package, the best channel, the
   median of the sorter's spike positions, and SpikeInterface's methods on the same templates.
 
@@ -34,6 +36,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import scipy.signal
+import scipy.stats
 import spikeinterface.core as sc
 from spikeinterface.postprocessing import localization_tools
 
@@ -112,6 +115,24 @@ class TruthRecording:
         recording.set_dummy_probe_from_locations(folder.channel_positions)
         return recording
 
+    @cached_property
+    def filtered(self) -> sc.BaseRecording | None:
+        """The traces as Kilosort 4 filters them: common reference, high-pass; None without."""
+        recording = self.recording()
+        if recording is None:
+            return None
+        traces = recording.get_traces(return_in_uV=False).astype(np.float32)
+        traces -= traces.mean(axis=0)
+        traces -= np.median(traces, axis=1, keepdims=True)
+        rate = recording.sampling_frequency
+        b, a = scipy.signal.butter(3, FILTER_HZ[0], fs=rate, btype="high")
+        traces = scipy.signal.filtfilt(b, a, traces, axis=0).astype(np.float32)
+        found = sc.NumpyRecording([traces], rate, channel_ids=recording.channel_ids)
+        found.set_dummy_probe_from_locations(recording.get_channel_locations())
+        found.set_channel_gains(1.0)  # raw units are called uV, for SpikeInterface asks for uV
+        found.set_channel_offsets(0.0)
+        return found
+
 
 def accuracy(spikes: np.ndarray, others: np.ndarray, apart: int) -> float:
     """Return hits / (spikes of either) of two ascending spike trains."""
@@ -174,19 +195,14 @@ def compare_waveforms(data: TruthRecording) -> list[Result]:
     and at least half as large as their template: smaller ones are what was left of a spike that was
     found before, which the traces still hold.
     """
-    recording = data.recording()
-    if recording is None:
+    if data.filtered is None:
         return []
     analyzer = data.analyzer
     assignment = analyzer.get_extension("template_assignment")
     source = assignment.get_waveform_source()
     basis = source.model.basis.waveforms
     before, num_samples = assignment.info["num_samples_before"], basis.shape[1]
-    traces = recording.get_traces(return_in_uV=False).astype(np.float32)
-    traces -= traces.mean(axis=0)
-    traces -= np.median(traces, axis=1, keepdims=True)
-    b, a = scipy.signal.butter(3, FILTER_HZ[0], fs=analyzer.sampling_frequency, btype="high")
-    traces = scipy.signal.filtfilt(b, a, traces, axis=0).astype(np.float32)
+    traces = data.filtered.get_traces(return_in_uV=False)
     whitening = np.load(data.sorted / "whitening_mat.npy")
     unwhitening = np.linalg.inv(whitening)
     spikes = analyzer.sorting.to_spike_vector()
@@ -233,6 +249,121 @@ WAVEFORM_MEASURES = (
 )
 
 
+def compare_shapes(data: TruthRecording) -> list[Result]:
+    """Shape, noise and signal to noise of units, with those of means of the filtered traces.
+
+    On the same samples and channels; units with at least 50 spikes.
+    """
+    if data.filtered is None:
+        return []
+    names = [*METRICS]
+    analyzer = sic.read_kilosort_as_analyzer(data.sorted, gain_to_uV=1.0)
+    metrics = analyzer.compute("curation_metrics", metric_names=names)
+    noise = sc.get_noise_levels(data.filtered, return_in_uV=True, seed=0)
+    main = analyzer.get_main_channels(outputs="index")
+    of_traces = sc.create_sorting_analyzer(
+        sc.NumpySorting.from_sorting(analyzer.sorting),
+        data.filtered,
+        sparsity=analyzer.sparsity,
+        return_in_uV=True,
+    )
+    templates = analyzer.get_extension("templates")
+    of_traces.compute("random_spikes", max_spikes_per_unit=500, seed=0)
+    window = {name: templates.params[name] + 1e-6 for name in ("ms_before", "ms_after")}
+    of_traces.compute("templates", operators=["average"], **window)
+    expected = of_traces.compute("template_metrics", include_multi_channel_metrics=True).get_data()
+    means = of_traces.get_extension("templates").get_data()
+    peak = np.abs(means[np.arange(len(main)), :, main]).max(axis=1)
+    table = metrics.get_data()
+    many = (table["num_spikes"] >= 50).to_numpy()
+    results = []
+    for name, (scale, is_share) in SHAPES.items():
+        ours, theirs = table[name].to_numpy()[many], expected[name].to_numpy(dtype=float)[many]
+        error = np.abs(ours / theirs - 1) * 100 if is_share else np.abs(ours - theirs) * scale
+        rank = scipy.stats.spearmanr(ours, theirs, nan_policy="omit").statistic
+        results += [
+            Result(f"{name}: size of the difference ({'%' if is_share else 'us'})", error),
+            Result(f"{name}: rank correlation", np.array([rank]), low_is_bad=True),
+        ]
+    snr = (peak / noise[main])[many]
+    own = table["snr_from_features"].to_numpy()[many]
+    results += [
+        Result("noise_from_features / noise_levels", table["noise_from_features"] / noise[main]),
+        Result("snr_from_features / of the traces", own / snr),
+        Result(
+            "snr_from_features: rank correlation",
+            np.array([scipy.stats.spearmanr(own, snr).statistic]),
+            low_is_bad=True,
+        ),
+    ]
+    return results
+
+
+METRICS = (
+    "peak_to_trough_duration",
+    "half_width",
+    "recovery_slope",
+    "exp_decay",
+    "noise_from_features",
+    "snr_from_features",
+    "num_spikes",
+)
+#: {metric: (factor for the difference, or whether it is a share)}
+SHAPES = {
+    "peak_to_trough_duration": (1e6, False),
+    "trough_half_width": (1e6, False),
+    "recovery_slope": (1.0, True),
+    "exp_decay": (1.0, True),
+}
+
+
+def compare_amplitudes(data: TruthRecording) -> list[Result]:
+    """Correlation of amplitudes of spikes with the simulated ones, for each neuron."""
+    if data.filtered is None:
+        return []
+    analyzer = data.analyzer
+    traces = data.filtered.get_traces(return_in_uV=False)
+    assignment = analyzer.get_extension("template_assignment")
+    before = assignment.info["num_samples_before"]
+    samples = analyzer.sorting.to_spike_vector()["sample_index"]
+    apart = round(MOST_APART_S * analyzer.sampling_frequency)
+    found: dict[str, list[float]] = {name: [] for name in AMPLITUDES}
+    for unit, neuron in data.neuron_of_unit.items():
+        unit_id = analyzer.unit_ids[unit]
+        spikes, projected = sic.get_spike_amplitudes(analyzer, unit_id, "projection")
+        _, factors = sic.get_spike_amplitudes(analyzer, unit_id, "template")
+        own = np.flatnonzero(data.truth["units"] == neuron)
+        own = own[np.argsort(data.truth["samples"][own])]
+        true = data.truth["samples"][own]
+        after = np.clip(np.searchsorted(true, samples[spikes]), 1, true.size - 1)
+        nearer = after - (samples[spikes] - true[after - 1] < true[after] - samples[spikes])
+        hit = np.abs(true[nearer] - samples[spikes]) <= apart
+        hit &= (samples[spikes] > 60) & (samples[spikes] < len(traces) - 60)
+        if hit.sum() < 50:
+            continue
+        simulated = data.truth["amp"][own][nearer[hit]]
+        best = np.ptp(assignment.get_unit_template(unit_id), axis=0).argmax()
+        rebuilt = sic.get_spike_waveforms(
+            analyzer, spikes[hit], channel_ids=[analyzer.channel_ids[best]]
+        ).waveforms[:, before - 10 : before + 15, 0]
+        around = traces[samples[spikes[hit]][:, None] + np.arange(-15, 16), best]
+        values = (projected[hit], factors[hit], -rebuilt.min(axis=1), -around.min(axis=1))
+        for name, value in zip(AMPLITUDES, values, strict=True):
+            found[name].append(correlation(value, simulated))
+    return [
+        Result(f"amplitude, correlation: {name}", np.array(values), low_is_bad=True)
+        for name, values in found.items()
+    ]
+
+
+AMPLITUDES = (
+    "projection",
+    "amplitudes.npy",
+    "trough of the rebuilt waveform",
+    "trough of the trace",
+)
+
+
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
@@ -267,6 +398,8 @@ COMPARISONS: tuple[Callable[[TruthRecording], list[Result]], ...] = (
     compare_traces,
     compare_locations,
     compare_waveforms,
+    compare_shapes,
+    compare_amplitudes,
 )
 
 
