@@ -41,6 +41,7 @@ import spikeinterface.core as sc
 from spikeinterface.postprocessing import localization_tools
 
 import si_curation as sic
+from truth import accuracy
 
 LEAST_ACCURACY = 0.7
 MOST_APART_S = 0.4e-3
@@ -132,17 +133,6 @@ class TruthRecording:
         found.set_channel_gains(1.0)  # raw units are called uV, for SpikeInterface asks for uV
         found.set_channel_offsets(0.0)
         return found
-
-
-def accuracy(spikes: np.ndarray, others: np.ndarray, apart: int) -> float:
-    """Return hits / (spikes of either) of two ascending spike trains."""
-    if not spikes.size or not others.size:
-        return 0.0
-    place = np.searchsorted(others, spikes)
-    after = np.abs(others[np.minimum(place, others.size - 1)] - spikes)
-    before = np.abs(others[np.maximum(place - 1, 0)] - spikes)
-    hits = np.count_nonzero(np.minimum(after, before) <= apart)
-    return hits / (spikes.size + others.size - hits)
 
 
 # what is compared: each takes a recording with truth, and gives results
