@@ -386,6 +386,29 @@ def test_any_integers_and_fields_of_a_spike_vector(dtype):
     np.testing.assert_array_equal(found, naive.spikeinterface(samples, units, 6, 60, 6))
 
 
+@given(trains=spike_trains(), at_once=st.integers(1, 20), narrow=st.booleans())
+def test_chosen_pairs_in_blocks_of_time(trains, at_once, narrow):
+    samples, units, segments, num_units = trains
+    pairs, cells = all_pairs(num_units), linear_cells(12, 3)
+    whole = count_chosen_pairs(samples, units, segments, num_units, pairs, cells, narrow)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "_SPIKES_AT_ONCE", at_once)
+        found = count_chosen_pairs(samples, units, segments, num_units, pairs, cells, narrow)
+    assert found.dtype == whole.dtype
+    np.testing.assert_array_equal(found, whole)
+
+
+@pytest.mark.parametrize("order", [[1, 0, 2, 3, 4], [0, 1, 2, 4, 3], [0, 2, 1, 3, 4]])
+def test_spikes_out_of_order_are_refused_in_blocks_too(order, monkeypatch):
+    monkeypatch.setattr(kernel, "_SPIKES_AT_ONCE", 2)
+    samples, units = np.arange(5)[order] * 1000, np.zeros(5, dtype=int)
+    with pytest.raises(ParameterError, match="not sorted"):
+        count_chosen_pairs(samples, units, None, 1, np.array([[0, 0]]), linear_cells(12, 3))
+    segments = np.arange(5)[order]
+    with pytest.raises(ParameterError, match="not sorted"):
+        count_chosen_pairs(units, units, segments, 1, np.array([[0, 0]]), linear_cells(12, 3))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("num_spikes", [1000, 5000])
 def test_chosen_pairs_of_a_recording_longer_than_32_bits(num_spikes):

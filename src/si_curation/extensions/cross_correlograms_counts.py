@@ -193,13 +193,15 @@ def add_up(counts: NDArray[np.integer], groups: Sequence[NDArray[np.integer]]) -
     bound = int(counts.max(initial=0)) * largest**2
     dtype = np.uint32 if bound < 1 << 32 else np.int64
     first = np.array([group[0] for group in groups], dtype=np.int64)
-    rows = counts[first].astype(dtype, copy=False)
-    merged = [(new, group) for new, group in enumerate(groups) if len(group) > 1]
-    for new, group in merged:
-        rows[new] = counts[group].sum(axis=0, dtype=dtype)
-    out = rows[:, first]
-    for new, group in merged:
-        out[:, new] = rows[:, group].sum(axis=1, dtype=dtype)
+    if largest <= 1:
+        return counts[np.ix_(first, first)].astype(dtype, copy=False)
+    new = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    old = np.concatenate([*groups])
+    ones = np.ones(old.size, dtype=dtype)
+    members = sparse.csr_array((ones, (new, old)), shape=(len(groups), len(counts)))
+    out = np.empty((len(groups), len(groups), counts.shape[2]), dtype=dtype)
+    for row, group in enumerate(groups):  # row by row: there is no room for another copy
+        out[row] = members @ counts[group].sum(axis=0, dtype=dtype)
     return out
 
 

@@ -29,6 +29,8 @@ from si_curation.kernels.spike_files import value_range
 from si_curation.kernels.spike_vector import look_up
 from si_curation.kernels.spikes_by_unit import positions_by_group
 
+# of chosen pairs; each takes 16 bytes
+_SPIKES_AT_ONCE = 1 << 23
 _SPIKES_PER_BLOCK = 1 << 17
 _TABLE_BYTES = 1 << 19  # counts of one task: they stay in the second-level cache of a core
 _SPIKES_PER_TASK = 1 << 17
@@ -542,6 +544,54 @@ def count_chosen_pairs(
         raise ParameterError(
             f"pairs has units from {pairs.min()} to {pairs.max()}, expected 0 to {num_units - 1}"
         )
+    if segment_index is None:
+        segment_index = np.broadcast_to(np.int64(0), sample_index.shape)
+
+    def count(start: int, stop: int) -> NDArray[np.integer]:
+        part = slice(start, stop)
+        samples, units, segments = sample_index[part], unit_index[part], segment_index[part]
+        return _count_chosen(samples, units, segments, num_units, pairs, cells, narrow)
+
+    sizes = {sample_index.size, unit_index.size, segment_index.size}
+    if max(sizes) <= _SPIKES_AT_ONCE or len(sizes) > 1:
+        return count(0, max(sizes))
+    # pairs whose earlier spike is in a block of time: those of the block with what is within reach
+    # of it, without those of what is within reach alone
+    num_spikes = max(sizes)
+    out = np.zeros((len(pairs), 2, cells.num_cells), dtype=np.int64)
+    for start in range(0, num_spikes, _SPIKES_AT_ONCE):
+        stop = min(start + _SPIKES_AT_ONCE, num_spikes)
+        end = _end_of_reach(sample_index, segment_index, stop, cells.max_lag)
+        out += count(start, end)
+        if end > stop:
+            out -= count(stop, end)
+    return out.astype(np.uint32) if narrow and out.max(initial=0) < 1 << 32 else out
+
+
+def _end_of_reach(
+    sample_index: NDArray[np.integer], segment_index: NDArray[np.integer], stop: int, max_lag: int
+) -> int:
+    """Return the first spike from `stop` on that is out of reach of the one before `stop`."""
+    sample, segment = int(sample_index[stop - 1]), int(segment_index[stop - 1])
+    end = stop
+    while end < sample_index.size and (
+        segment_index[end] < segment
+        or (segment_index[end] == segment and int(sample_index[end]) - sample <= max_lag)
+    ):
+        end += 1
+    return end
+
+
+def _count_chosen(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    num_units: int,
+    pairs: NDArray[np.int64],
+    cells: LagCells,
+    narrow: bool,
+) -> NDArray[np.integer]:
+    """Count chosen pairs at once: `count_chosen_pairs`."""
     spikes = prepare_spikes(sample_index, unit_index, segment_index, num_units, cells.max_lag)
     places, start = positions_by_group(spikes.unit, np.arange(num_units), num_units)
     dtype = dtype_of_counts(spikes, num_units) if narrow else np.dtype(np.int64)
