@@ -80,6 +80,7 @@ GROUPS: dict[str, Group] = {
             "suggest_merges",
             "MergeSuggestions",
             "find_bad_merges",
+            "Calibration",
             "label_units",
             "UnitLabels",
             "LabelRule",

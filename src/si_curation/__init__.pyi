@@ -27,6 +27,7 @@ from .errors import SiCurationError as SiCurationError
 from .errors import SiCurationWarning as SiCurationWarning
 from .errors import UnknownIdError as UnknownIdError
 from .evidence.bad_merges import find_bad_merges as find_bad_merges
+from .evidence.calibration import Calibration as Calibration
 from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges
 from .exporters.nwb.export import export_to_nwb as export_to_nwb

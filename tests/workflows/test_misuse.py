@@ -84,6 +84,7 @@ WRONG = {
 NOT_CALLED = {
     "open_gui",
     "BatchResult",
+    "Calibration",
     "EffectVsQuality",
     "Finding",
     "MergeSuggestions",

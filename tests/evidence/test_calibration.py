@@ -1,0 +1,177 @@
+"""`Calibration`: probabilities of suggestions, where they are known and only there."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, special
+
+import si_curation as sic
+from si_curation.evidence.calibration import COLUMNS, HIGHEST, LOWEST
+
+NAMES = np.repeat(["a", "b", "c", "d"], 50)
+
+
+def drawn(seed=0, num=200, slope=1.0, intercept=0.0):
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(size=num)
+    odds = intercept + slope * special.logit(np.clip(scores, LOWEST, HIGHEST))
+    return scores, rng.uniform(size=num) < special.expit(odds)
+
+
+def test_the_parameters_are_those_of_the_largest_likelihood():
+    scores, outcomes = drawn()
+    found = sic.Calibration.fit(scores, outcomes, NAMES)
+    target = np.where(outcomes, (outcomes.sum() + 1) / (outcomes.sum() + 2), 0)
+    target = np.where(outcomes, target, 1 / ((~outcomes).sum() + 2))
+    x = special.logit(np.clip(scores, LOWEST, HIGHEST))
+
+    def loss(at):
+        eta = at[0] + at[1] * x
+        return np.sum(np.logaddexp(0, eta) - target * eta)
+
+    expected = optimize.minimize(loss, [0.0, 1.0], tol=1e-12).x
+    np.testing.assert_allclose([found.intercept, found.slope], expected, atol=1e-4)
+
+
+def test_probabilities_of_many_suggestions_are_the_true_ones():
+    scores, outcomes = drawn(1, 20_000, 0.7, 0.5)
+    found = sic.Calibration.fit(scores, outcomes, np.arange(20_000) % 20)
+    at = np.array([0.1, 0.3, 0.5, 0.9])
+    table = found.predict(at)
+    assert table.columns.tolist() == list(COLUMNS)
+    expected = special.expit(0.5 + 0.7 * special.logit(at))
+    np.testing.assert_allclose(table.probability, expected, atol=0.03)
+    assert (table.probability_low < expected).all()
+    assert (table.probability_high > expected).all()
+
+
+def test_intervals_hold_the_true_probability_in_most_draws():
+    held = []
+    for seed in range(100):
+        scores, outcomes = drawn(seed, 200, 1.0, 1.0)
+        table = sic.Calibration.fit(scores, outcomes, np.arange(200) % 8).predict([0.3, 0.7])
+        true = special.expit(1.0 + special.logit([0.3, 0.7]))
+        held += ((table.probability_low < true) & (true < table.probability_high)).tolist()
+    assert np.mean(held) >= 0.9
+
+
+def test_folders_that_differ_make_the_interval_wide():
+    scores = np.tile(np.linspace(0.3, 0.9, 50), 4)
+    even = np.tile(np.arange(50) % 2 == 0, 4)
+    by_folder = np.repeat([True, False, True, False], 50)
+    narrow = sic.Calibration.fit(scores, even, NAMES).predict(0.6)
+    wide = sic.Calibration.fit(scores, by_folder, NAMES).predict(0.6)
+    assert abs(narrow.probability[0] - wide.probability[0]) < 0.02
+    width = [t.probability_high[0] - t.probability_low[0] for t in (narrow, wide)]
+    assert width[1] > 2 * width[0]
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(0, 2**31),
+    st.integers(30, 120),
+    st.sampled_from(["all right", "none right", "one score", "separated", "reversed", "random"]),
+)
+def test_probabilities_never_fall_with_the_score(seed, num, how):
+    rng = np.random.default_rng(seed)
+    scores = np.full(num, 0.7) if how == "one score" else rng.uniform(size=num)
+    outcomes = {
+        "all right": np.ones(num, bool),
+        "none right": np.zeros(num, bool),
+        "separated": scores > 0.5,
+        "reversed": scores < 0.5,
+    }.get(how, rng.uniform(size=num) < 0.8)
+    found = sic.Calibration.fit(
+        scores, outcomes, rng.integers(0, 3, num) if num > 60 else np.arange(num) % 3
+    )
+    table = found.predict(np.linspace(0, 1, 101)).dropna()
+    assert (np.diff(table.probability) >= -1e-12).all()
+    assert ((table > 0) & (table < 1)).all(axis=None)
+    assert (table.probability_low <= table.probability).all()
+    assert (table.probability_high >= table.probability).all()
+
+
+def test_nothing_is_told_outside_of_the_scores_it_was_made_from():
+    scores = np.linspace(0.5, 0.8, 200)
+    found = sic.Calibration.fit(scores, scores > 0.6, NAMES)
+    known = found.predict([0.4, 0.5, 0.51, 0.7, 0.8, 0.9, 1.0, np.nan]).notna()
+    # the lowest has four suggestions below it
+    assert known.probability.tolist() == [False, False, True, True, True, False, False, False]
+    assert known.probability_low.tolist() == known.probability.tolist()
+
+
+def test_scores_of_one_are_known_where_some_are_nearly_one():
+    scores = np.linspace(0.5, 0.995, 200)
+    found = sic.Calibration.fit(scores, np.ones(200, bool), NAMES)
+    table = found.predict([0.99, 1.0])
+    assert table.probability[0] == table.probability[1] > 0.98
+    # 200 of 200 right, of four folders only
+    assert 0.85 < table.probability_low[0] < 0.99
+
+
+def test_too_few_suggestions_or_folders_are_one_error():
+    with pytest.raises(sic.MissingDataError, match=r"20 suggestions of 4 folders.* at least 30 of"):
+        sic.Calibration.fit(np.full(20, 0.5), np.ones(20, bool), np.arange(20) % 4)
+    with pytest.raises(sic.MissingDataError, match="200 suggestions of 2 folders"):
+        sic.Calibration.fit(np.full(200, 0.5), np.ones(200, bool), np.arange(200) % 2)
+    with pytest.raises(sic.MissingDataError, match="0 suggestions of 0 folders"):
+        sic.Calibration.fit([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("scores", "outcomes", "groups", "message"),
+    [
+        ([0.5] * 40, [True] * 39, ["a"] * 40, "40, 39 and 40 values"),
+        ([1.5] * 40, [True] * 40, ["a"] * 40, "no numbers from 0 to 1"),
+        ([np.nan] * 40, [2] * 40, ["a"] * 40, "no numbers.*other values than True and False"),
+        (["a"] * 40, [True] * 40, ["a"] * 40, "no numbers from 0 to 1"),
+        ("half", [True] * 40, "a", "scores is 'half'.*groups is 'a'"),
+    ],
+)
+def test_wrong_arguments(scores, outcomes, groups, message):
+    with pytest.raises(sic.ParameterError, match=message):
+        sic.Calibration.fit(scores, outcomes, groups)
+
+
+def test_json_and_back(tmp_path):
+    found = sic.Calibration.fit(*drawn(), NAMES, kind="splits")
+    path = found.to_json(tmp_path / "splits.json")
+    assert sic.Calibration.from_json(path) == found
+    with pytest.raises(sic.OutputExistsError):
+        found.to_json(path)
+    assert found.to_json(path, overwrite=True) == path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: [], "is no calibration"),
+        (lambda d: {"merges": []}, "is no calibration"),
+        (lambda d: d | {"format_version": 2}, "format_version is 2, expected 1"),
+        (lambda d: d | {"slope": -1.0, "kind": 3}, "kind is missing.*slope is -1.0"),
+        (lambda d: d | {"slope": 1e400}, "slope is inf"),
+        (lambda d: d | {"variances": [1, 2]}, "variances is wrong"),
+        (lambda d: d | {"variances": [-1, 2, 0]}, "variances is wrong"),
+        (lambda d: d | {"lowest_score": 0.9, "highest_score": 0.2}, "lowest_score is 0.9"),
+        (lambda d: {k: v for k, v in d.items() if k != "num_groups"}, "num_groups is None"),
+        (lambda d: d | {"num_right": 10**6}, "num_right is 1000000"),
+    ],
+)
+def test_damaged_files_are_one_error(tmp_path, change, message):
+    path = sic.Calibration.fit(*drawn(), NAMES).to_json(tmp_path / "c.json")
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(sic.ParameterError, match=message):
+        sic.Calibration.from_json(path)
+
+
+def test_files_that_are_not_there_or_no_json(tmp_path):
+    with pytest.raises(sic.FolderNotFoundError, match="expected a calibration"):
+        sic.Calibration.from_json(tmp_path / "none.json")
+    (tmp_path / "text.json").write_text("{")
+    with pytest.raises(sic.ParameterError, match="cannot be read"):
+        sic.Calibration.from_json(tmp_path / "text.json")
