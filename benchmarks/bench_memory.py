@@ -30,11 +30,13 @@ STEPS = (
     "import",
     "read",
     "compute",
+    "spike waveforms",
     "session",
     "apply",
     "apply with removal",
     "export to phy",
     "export to phy, linked",
+    "page",
     "save as zarr",
 )
 EXTENSIONS = (
@@ -72,6 +74,9 @@ class Pipeline:
         for name in self.extensions:
             self.analyzer.compute(name)
 
+    def do_spike_waveforms(self):
+        self.analyzer.compute("spike_waveforms")
+
     def do_session(self):
         import si_curation as sic
 
@@ -101,6 +106,11 @@ class Pipeline:
         import si_curation as sic
 
         sic.export_to_phy(self.curated, self.scratch / "linked", link=True)
+
+    def do_page(self):
+        import si_curation as sic
+
+        sic.export_report(self.curated, self.scratch / "page.html", progress_bar=False)
 
     def do_save_as_zarr(self):
         self.curated.save_as(format="zarr", folder=self.scratch / "saved.zarr")

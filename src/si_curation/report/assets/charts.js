@@ -103,6 +103,10 @@ Report.charts = (() => {
     };
   };
 
+  // with all their digits: rounded to thousandths, as uPlot does, 0.0005 and 0.001 are the same
+  const tickTexts = (u, splits) =>
+    splits.map((v) => v.toLocaleString("en-US", { maximumSignificantDigits: 10 }));
+
   // options: x, y (low, high), xLabel, yLabel, label (words for those who do not see it),
   // draw (functions of uPlot), at (text for a place under the mouse), height, log, compact
   function chart(figure, options) {
@@ -135,10 +139,14 @@ Report.charts = (() => {
         axes: [
           {
             ...axis(options.xLabel, 32),
-            space: options.compact ? 40 : 50,
-            ...(options.log && { values: (u, splits) => splits.map((v) => Report.number(10 ** v)) }),
+            space: options.compact ? 58 : 64,
+            values: options.log ? (u, splits) => splits.map((v) => Report.number(10 ** v)) : tickTexts,
           },
-          { ...axis(options.yLabel, options.compact ? 38 : 52), space: options.compact ? 24 : 30 },
+          {
+            ...axis(options.yLabel, options.compact ? 38 : 52),
+            space: options.compact ? 24 : 30,
+            values: tickTexts,
+          },
         ],
         hooks: {
           draw: [
