@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import stat
@@ -511,6 +512,16 @@ def test_scratch_arrays(tmp_path, monkeypatch):
         assert found.base is None or not names(tmp_path)  # the file has no name
     assert files.scratch_array(5, object).base is None
     assert files.scratch_array((0, 4), "int32").shape == (0, 4)
+
+
+def test_arrays_of_analyzers_in_memory(monkeypatch):
+    assert files.memory_array((5, 2), "float32").base is None
+    monkeypatch.setattr(files, "SCRATCH_FROM", 0)  # is not asked
+    assert files.memory_array((5, 2), "float32").base is None
+    monkeypatch.setattr(files, "MEMORY_UP_TO", 39)
+    found = files.memory_array((5, 2), "float32")
+    assert isinstance(found.base, mmap.mmap)
+    assert found.shape == (5, 2)
 
 
 def test_scratch_arrays_without_room(monkeypatch):

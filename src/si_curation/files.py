@@ -525,9 +525,26 @@ def _allocate(file: RawIOBase, start: int, size: int) -> None:
 
 #: Arrays of fewer bytes are always in memory.
 SCRATCH_FROM = 128_000_000
+#: Arrays of fewer bytes are in memory where an analyzer is to be in memory.
+MEMORY_UP_TO = 1_000_000_000
 
 
-def scratch_array(shape: tuple[int, ...] | int, dtype: DTypeLike) -> NDArray:
+def memory_array(shape: tuple[int, ...] | int, dtype: DTypeLike) -> NDArray:
+    """Make an array for an analyzer in memory: `scratch_array` where it has more than 1 GB.
+
+    So tens of millions of spikes do not fill the memory.
+
+    Examples
+    --------
+    >>> memory_array((2, 3), "float32").shape
+    (2, 3)
+    """
+    return scratch_array(shape, dtype, MEMORY_UP_TO)
+
+
+def scratch_array(
+    shape: tuple[int, ...] | int, dtype: DTypeLike, in_memory_up_to: int | None = None
+) -> NDArray:
     """Make an array that does not take memory where it is large, but room on the disk.
 
     In a file without a name in the folder for temporary files, which is gone with the array. The
@@ -538,6 +555,8 @@ def scratch_array(shape: tuple[int, ...] | int, dtype: DTypeLike) -> NDArray:
     ----------
     shape : int or tuple of int
     dtype : dtype
+    in_memory_up_to : int, optional
+        Bytes; `SCRATCH_FROM` by default.
 
     Returns
     -------
@@ -551,7 +570,8 @@ def scratch_array(shape: tuple[int, ...] | int, dtype: DTypeLike) -> NDArray:
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
-    if size <= SCRATCH_FROM or dtype.hasobject:
+    limit = SCRATCH_FROM if in_memory_up_to is None else in_memory_up_to
+    if size <= limit or dtype.hasobject:
         return np.empty(shape, dtype=dtype)
     try:
         with tempfile.TemporaryFile(buffering=0) as file:

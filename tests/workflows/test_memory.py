@@ -88,6 +88,31 @@ def test_removed_spikes_are_not_kept(analyzer):
 
 
 @pytest.mark.slow
+def test_what_is_large_is_not_in_memory(analyzer, monkeypatch):
+    """Analyzers in memory that are larger than it: the same numbers, in files without a name."""
+    folder = data_of(analyzer.get_extension("template_assignment"))["template_info"]["phy_folder"]
+    monkeypatch.setattr(files, "MEMORY_UP_TO", 700_000)
+
+    def work():
+        start = sic.read_kilosort_as_analyzer(folder, principal_components=False)
+        start.compute("template_features", progress_bar=False)
+        session = curate(sic.CurationSession(start))
+        session.remove(session.unit_ids[:1])
+        return start, session.apply()
+
+    (start, applied), _, kept = measure(work)
+    assert kept < 2 * FEW
+    monkeypatch.undo()
+    session = curate(sic.CurationSession(analyzer))
+    session.remove(session.unit_ids[:1])
+    for found, expected in ((start, analyzer), (applied, session.apply())):
+        assert (found.sorting.to_spike_vector() == expected.sorting.to_spike_vector()).all()
+        for name, key in LARGE.items():
+            values = (data_of(one.get_extension(name))[key] for one in (found, expected))
+            np.testing.assert_array_equal(*values)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("link", [False, True])
 def test_export_to_phy_streams(analyzer, tmp_path, link):
     applied = curate(sic.CurationSession(analyzer)).apply()

@@ -33,7 +33,7 @@ from si_curation.curation.history import append_history
 from si_curation.curation.units import Unit
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.extensions.changes import change_of_units
-from si_curation.files import scratch_array
+from si_curation.files import memory_array, scratch_array
 from si_curation.kernels.spike_vector import Empty, look_up, with_other_units
 from si_curation.phy.tables import UNSORTED
 from si_curation.reading.observed import OBSERVED_PROPERTY
@@ -96,7 +96,7 @@ def apply_units(
     if not stages:  # nothing but labels, or all was undone
         stages = [_Stage("remove", dict(units))]
     stages[-1].units = dict(units)
-    maker = _Maker(analyzer, np.empty if format == "memory" else scratch_array)
+    maker = _Maker(analyzer, memory_array if format == "memory" else scratch_array)
     for stage in stages:
         maker.make(stage, left_out, is_last=stage is stages[-1])
     new = maker.analyzer

@@ -10,9 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.kernels.parallel import blocks
+
 NUM_TIME_BINS = 40
 MIN_SPIKES = 10
 ACTIVE_SHARE = 0.2
+_SPIKES_AT_ONCE = 1 << 22  # of which copies are made
 
 
 class TimeProfile(NamedTuple):
@@ -73,21 +76,29 @@ def time_profile(
     >>> profile.counts, profile.means
     (array([[2., 1.]]), array([[2., 5.]]))
     """
-    key = unit_index.astype(np.int64) * num_bins + time_bin
     size, shape = num_units * num_bins, (num_units, num_bins)
-    if values is None:
-        counts = np.bincount(key, minlength=size).astype(np.float64)
-        nothing = np.zeros(shape)
-        return TimeProfile(counts.reshape(shape), nothing, nothing)
-    values = np.asarray(values, dtype=np.float64)
-    is_finite = np.isfinite(values)
-    if not is_finite.all():
-        key, values = key[is_finite], values[is_finite]
-    counts = np.bincount(key, minlength=size).astype(np.float64)
-    some = np.maximum(counts, 1.0)
-    means = np.bincount(key, values, minlength=size) / some
-    # about the mean of its bin: no large numbers cancel
-    variances = np.bincount(key, (values - means[key]) ** 2, minlength=size) / some
+    pieces = blocks(unit_index.size, _SPIKES_AT_ONCE)
+
+    def keys_and_values(piece: slice) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+        key = unit_index[piece].astype(np.int64) * num_bins + time_bin[piece]
+        if values is None:
+            return key, None
+        some = np.asarray(values[piece], dtype=np.float64)
+        is_finite = np.isfinite(some)
+        return (key, some) if is_finite.all() else (key[is_finite], some[is_finite])
+
+    counts, sums, squares = np.zeros((3, size))
+    for piece in pieces:
+        key, some = keys_and_values(piece)
+        counts += np.bincount(key, minlength=size)
+        if some is not None:
+            sums += np.bincount(key, some, minlength=size)
+    means = sums / np.maximum(counts, 1.0)
+    for piece in pieces:
+        key, some = keys_and_values(piece)
+        if some is not None:  # about the mean of its bin: no large numbers cancel
+            squares += np.bincount(key, (some - means[key]) ** 2, minlength=size)
+    variances = squares / np.maximum(counts, 1.0)
     return TimeProfile(counts.reshape(shape), means.reshape(shape), variances.reshape(shape))
 
 

@@ -49,6 +49,7 @@ from si_curation.kernels.contamination import (
     estimate_contamination,
     expected_pairs,
 )
+from si_curation.kernels.parallel import blocks
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import locations_extension
@@ -477,22 +478,25 @@ def _refractory_columns(
     }
 
 
-def _time_bins(analyzer: SortingAnalyzer, spikes: NDArray[np.void]) -> NDArray[np.int64]:
+def _time_bins(analyzer: SortingAnalyzer, spikes: NDArray[np.void]) -> NDArray[np.uint8]:
     """Return the time bin of each spike; observed periods follow each other without a gap."""
     observed = observed_periods(analyzer)
     lengths = observed.segment_samples
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    time = spikes["sample_index"] + starts[:-1][spikes["segment_index"]]
-    if not observed.is_whole:
-        time = observed.time_within(time)
-    bins = np.floor(time * (NUM_TIME_BINS / max(observed.num_samples, 1))).astype(np.int64)
-    return np.clip(bins, 0, NUM_TIME_BINS - 1)
+    out = np.empty(spikes.size, dtype=np.uint8)
+    for piece in blocks(spikes.size, 1 << 22):
+        time = spikes["sample_index"][piece] + starts[:-1][spikes["segment_index"][piece]]
+        if not observed.is_whole:
+            time = observed.time_within(time)
+        bins = np.floor(time * (NUM_TIME_BINS / max(observed.num_samples, 1)))
+        out[piece] = np.clip(bins, 0, NUM_TIME_BINS - 1)
+    return out
 
 
 def _compare_amplitudes(
     analyzer: SortingAnalyzer,
     spikes: NDArray[np.void],
-    time_bin: NDArray[np.int64],
+    time_bin: NDArray[np.uint8],
     pairs: NDArray[np.int64],
 ) -> tuple[Continuity, NDArray[np.float64]]:
     """Compare the amplitudes of the units of each pair; also return each unit's mean amplitude."""
@@ -512,7 +516,7 @@ def _compare_amplitudes(
 def _compare_depths(
     analyzer: SortingAnalyzer,
     spikes: NDArray[np.void],
-    time_bin: NDArray[np.int64],
+    time_bin: NDArray[np.uint8],
     pairs: NDArray[np.int64],
 ) -> Continuity:
     extension = locations_extension(analyzer, "spike_locations")

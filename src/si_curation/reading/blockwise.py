@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spikeinterface.core.node_pipeline import GatherToNpy, GatherToZarr
 from tqdm.auto import tqdm
 
+from si_curation.files import memory_array
 from si_curation.kernels.parallel import blocks, num_threads, run_blocks
 
 ROWS_PER_BLOCK = 1 << 16
@@ -55,7 +56,7 @@ def collect_blocks(
                 bar.update(piece.stop - piece.start)
 
         if destination["gather_mode"] == "memory" or not pieces:
-            result = np.empty((num_rows, width), dtype=np.float32)
+            result = memory_array((num_rows, width), np.float32)
             run_blocks(lambda piece: compute(piece, result[piece]), pieces)
             return result
 

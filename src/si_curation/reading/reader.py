@@ -19,7 +19,7 @@ from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, So
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer, set_extension_data
 from si_curation.checks import Checks, is_number, local_path, short_repr
 from si_curation.errors import ParameterError, SiCurationWarning
-from si_curation.files import scratch_array
+from si_curation.files import memory_array, scratch_array
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
     Empty,
@@ -205,7 +205,7 @@ def read_kilosort_as_analyzer(
             max_spikes_per_unit,
             principal_components,
             gain_to_uV is not None,
-            np.empty if format == "memory" else scratch_array,
+            memory_array if format == "memory" else scratch_array,
         )
         if principal_components:
             phy_folder.require("pc_features.npy", "pc_feature_ind.npy", "pc_feature_spike_ids.npy")
