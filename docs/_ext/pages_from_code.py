@@ -80,6 +80,8 @@ GROUPS: dict[str, Group] = {
             "suggest_merges",
             "MergeSuggestions",
             "find_bad_merges",
+            "benchmark_suggestions",
+            "SuggestionBenchmark",
             "Calibration",
             "label_units",
             "UnitLabels",
@@ -237,6 +239,15 @@ TABLE_PAGES: dict[str, TablePage] = {
         "Evidence for merges",
         "The columns of `suggest_merges(...).table` and of `find_bad_merges`.",
         ("suggest_merges", "find_bad_merges"),
+    ),
+    "benchmark": TablePage(
+        "How far to trust suggestions",
+        "The columns of `benchmark_suggestions`, of its `by_change` and of its `outcomes`.",
+        (
+            "benchmark_suggestions",
+            "benchmark_suggestions by change",
+            "outcomes of suggestions",
+        ),
     ),
     "connections": TablePage(
         "Monosynaptic connections",

@@ -27,6 +27,8 @@ from .errors import SiCurationError as SiCurationError
 from .errors import SiCurationWarning as SiCurationWarning
 from .errors import UnknownIdError as UnknownIdError
 from .evidence.bad_merges import find_bad_merges as find_bad_merges
+from .evidence.benchmark.benchmark import SuggestionBenchmark as SuggestionBenchmark
+from .evidence.benchmark.benchmark import benchmark_suggestions as benchmark_suggestions
 from .evidence.calibration import Calibration as Calibration
 from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges

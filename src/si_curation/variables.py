@@ -1299,6 +1299,80 @@ BAD_MERGES = Table(
     ],
 )
 
+BENCHMARK = Table(
+    "benchmark_suggestions",
+    "a kind of suggestion",
+    [
+        Variable(
+            "precision",
+            "share of the suggestions that are right, among those of which it is known",
+            "1",
+            values="0 to 1",
+            missing="there are none",
+        ),
+        Variable(
+            "precision_low",
+            "lower end of its 95 % interval; suggestions about the same units count once",
+            "1",
+            source="Wilson, 1927",
+        ),
+        Variable("precision_high", "upper end of its 95 % interval", "1"),
+        Variable(
+            "recall_upper_bound",
+            "share of the changes that were found: that of real ones is lower",
+            "1",
+            values="0 to 1",
+            missing="no change could be made",
+        ),
+        Variable("recall_low", "lower end of its 95 % interval", "1", source="Wilson, 1927"),
+        Variable("recall_high", "upper end of its 95 % interval", "1"),
+        Variable(
+            "num_suggestions",
+            "suggestions on the copies of which it is known whether they are right",
+            "count",
+            "int64",
+        ),
+        Variable("num_right", "those that are right", "count", "int64"),
+        Variable(
+            "num_unknown",
+            "suggestions on the copies of which it is not known whether they are right",
+            "count",
+            "int64",
+        ),
+        Variable("num_changes", "changes that were made", "count", "int64"),
+    ],
+)
+
+BENCHMARK_CHANGES = Table(
+    "benchmark_suggestions by change",
+    "a kind of suggestion and a kind of change, which are the index",
+    [
+        Variable("num_changes", "changes that were made", "count", "int64"),
+        Variable("num_found", "those that a suggestion undoes", "count", "int64"),
+        Variable(
+            "recall_upper_bound",
+            "their share: that of real ones is lower",
+            "1",
+            values="0 to 1",
+            missing="no change could be made",
+        ),
+        Variable("recall_low", "lower end of its 95 % interval", "1", source="Wilson, 1927"),
+        Variable("recall_high", "upper end of its 95 % interval", "1"),
+    ],
+)
+
+BENCHMARK_OUTCOMES = Table(
+    "outcomes of suggestions",
+    "a suggestion of which it is known whether it is right",
+    [
+        Variable("suggestion", "what was suggested", dtype="str"),
+        Variable("change", "the change that it undoes, empty where it is wrong", dtype="str"),
+        Variable("score", "its score", "1", values="0 to 1"),
+        Variable("is_suggested", "whether the score reaches the default threshold", dtype="bool"),
+        Variable("is_right", "whether it is right", dtype="bool"),
+    ],
+)
+
 CONNECTIONS = Table(
     "find_monosynaptic_connections",
     "an ordered pair of units",
@@ -1900,6 +1974,9 @@ TABLES: dict[str, Table] = {
         CONTAMINATION,
         MERGES,
         BAD_MERGES,
+        BENCHMARK,
+        BENCHMARK_CHANGES,
+        BENCHMARK_OUTCOMES,
         CONNECTIONS,
         UNITS,
         TEMPLATE_ASSIGNMENT,

@@ -67,6 +67,29 @@ def test_no_merges_above_a_threshold_that_nothing_reaches(capsys):
     assert out.strip().endswith(": none")
 
 
+def test_benchmark(capsys, tmp_path, analyzer):
+    output, everything = tmp_path / "table.csv", tmp_path / "benchmark.json"
+    code, out, _ = run(capsys, "benchmark", sic.example_folder(), "--json", everything)
+    assert code == 0
+    found = sic.benchmark_suggestions(analyzer)
+    assert out.startswith(found.to_text())
+    assert "recall at most" in out
+    written = json.loads(everything.read_text())
+    assert written["unit_ids"] == found.unit_ids
+    assert len(written["outcomes"]) == len(found.outcomes)
+    code, out, _ = run(capsys, "benchmark", sic.example_folder(), "--output", output)
+    assert code == 0
+    assert pd.read_csv(output)["suggestion"].tolist() == found.index.tolist()
+    before = everything.read_text()
+    code, _, err = run(capsys, "benchmark", sic.example_folder(), "--json", everything)
+    assert code == 2
+    assert "give another --json" in err
+    assert everything.read_text() == before
+    code, _, err = run(capsys, "benchmark", sic.example_folder(), "--max-units", 0)
+    assert code == 2
+    assert "max_units is 0" in err
+
+
 def test_connections(capsys, analyzer):
     code, out, _ = run(capsys, "connections", sic.example_folder())
     assert code == 0
@@ -93,7 +116,9 @@ def test_classify(capsys, tmp_path, analyzer):
     assert table["bombcell_label"].tolist() == found.table["bombcell_label"].tolist()
 
 
-@pytest.mark.parametrize("command", ["contamination", "merges", "connections", "classify"])
+@pytest.mark.parametrize(
+    "command", ["contamination", "merges", "connections", "classify", "benchmark"]
+)
 def test_nothing_is_overwritten_and_errors_are_one_line(capsys, tmp_path, command):
     output = tmp_path / "table.csv"
     output.write_text("mine")

@@ -17,6 +17,7 @@ COMMANDS = {
     "export-phy": "export-phy {source} {out}/phy",
     "export-nwb": "export-nwb {source} {out}/units.nwb --metadata {out}/nwb.json",
     "merges": "merges {source} --output {out}/merges.csv",
+    "benchmark": "benchmark {source} --output {out}/benchmark.csv",
     "contamination": "contamination {source} --output {out}/contamination.csv",
     "classify": "classify {source} --output {out}/classes.csv",
     "metrics": "metrics {source} --output {out}/metrics.csv",
@@ -36,7 +37,7 @@ COMMANDS = {
     "attach-in-place": "attach {source} {example} --in-place",
 }
 LOADING = {"report", "export-phy", "merges", "contamination", "metrics", "connections", "attach"}
-LOADING |= {"classify"}
+LOADING |= {"classify", "benchmark"}
 QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 

@@ -72,6 +72,7 @@ def test_everything_is_computed_or_one_error(tmp_path, kind):
         assert metrics["depth_um"].isna().all()
     assert len(sic.contamination_panel(analyzer)) == len(analyzer.unit_ids)
     assert len(sic.suggest_merges(analyzer).pairs()) == 0 or len(analyzer.unit_ids) > 1
+    assert set(sic.benchmark_suggestions(analyzer).index) >= {"merges"}
     with pytest.raises(sic.MissingDataError):
         sic.compare_templates(analyzer)
     session = sic.CurationSession(analyzer)

@@ -47,6 +47,8 @@ CALLS = {
     "resume": lambda path, a: sic.CurationSession.resume(a, path),
     "apply": lambda path, a: sic.CurationSession(a).apply(format="zarr", folder=path),
     "curation": lambda path, a: sic.CurationSession(a).apply_spikeinterface_curation(path),
+    "benchmark": lambda path, a: sic.benchmark_suggestions(a).write_json(path),
+    "calibration": lambda path, a: sic.Calibration.from_json(path),
     "merges": lambda path, a: sic.suggest_merges(a).to_curation_json(path),
 }
 

@@ -16,6 +16,7 @@ import click
 
 from si_curation.cli.attach import attach
 from si_curation.cli.batch import batch
+from si_curation.cli.benchmark import benchmark
 from si_curation.cli.check import check
 from si_curation.cli.classify import classify
 from si_curation.cli.cluster_info import cluster_info
@@ -129,6 +130,7 @@ def cli(debug: bool) -> None:
 for command in (
     attach,
     batch,
+    benchmark,
     check,
     classify,
     cluster_info,

@@ -1,0 +1,69 @@
+"""The command that tells how far to trust suggestions in a sorting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from si_curation.cli.analyzers import open_source
+from si_curation.cli.options import (
+    PATH,
+    periods_option,
+    sampling_frequency_option,
+    source_argument,
+    table_output_option,
+    trust_option,
+)
+from si_curation.cli.output import echo
+from si_curation.cli.tables import check_table_output, write_table
+from si_curation.errors import OutputExistsError
+
+
+@click.command()
+@source_argument
+@table_output_option
+@click.option(
+    "--json",
+    "json_file",
+    type=PATH,
+    help="New file for all of the result, with the outcome of each suggestion.",
+)
+@click.option(
+    "--max-units",
+    type=int,
+    default=40,
+    show_default=True,
+    help="Largest number of good units that are changed.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@periods_option
+@sampling_frequency_option
+@trust_option
+def benchmark(
+    source: Path,
+    output: Path | None,
+    json_file: Path | None,
+    max_units: int,
+    seed: int,
+    periods: tuple[tuple[float, float], ...],
+    sampling_frequency: float | None,
+    trust: bool,
+) -> None:
+    """Measure how often suggestions are right in a sorting, on its own good units.
+
+    The units are cut and merged on copies in memory, where the right answer is known.
+    """
+    from si_curation.evidence.benchmark.benchmark import benchmark_suggestions
+
+    check_table_output(output)
+    if json_file is not None and json_file.exists():
+        raise OutputExistsError(f"{json_file} exists; give another --json")
+    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    found = benchmark_suggestions(analyzer, max_units=max_units, seed=seed)
+    if output is not None:
+        write_table(found.table.reset_index(), output)
+    else:
+        echo(found.to_text())
+    if json_file is not None:
+        echo(f"Wrote {found.write_json(json_file)}")

@@ -1,0 +1,1 @@
+"""How far to trust suggestions in a folder: its good units, changed on copies."""
