@@ -82,6 +82,8 @@ GROUPS: dict[str, Group] = {
             "find_bad_merges",
             "benchmark_suggestions",
             "SuggestionBenchmark",
+            "calibrate_suggestions",
+            "outcomes_of_reviews",
             "Calibration",
             "label_units",
             "UnitLabels",

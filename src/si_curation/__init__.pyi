@@ -29,9 +29,11 @@ from .errors import UnknownIdError as UnknownIdError
 from .evidence.bad_merges import find_bad_merges as find_bad_merges
 from .evidence.benchmark.benchmark import SuggestionBenchmark as SuggestionBenchmark
 from .evidence.benchmark.benchmark import benchmark_suggestions as benchmark_suggestions
+from .evidence.benchmark.pooling import calibrate_suggestions as calibrate_suggestions
 from .evidence.calibration import Calibration as Calibration
 from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges
+from .evidence.reviews import outcomes_of_reviews as outcomes_of_reviews
 from .exporters.nwb.export import export_to_nwb as export_to_nwb
 from .exporters.nwb.units import add_units_to_nwbfile as add_units_to_nwbfile
 from .exporters.phy.export import export_to_phy as export_to_phy

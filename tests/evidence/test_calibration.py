@@ -175,3 +175,43 @@ def test_files_that_are_not_there_or_no_json(tmp_path):
     (tmp_path / "text.json").write_text("{")
     with pytest.raises(sic.ParameterError, match="cannot be read"):
         sic.Calibration.from_json(tmp_path / "text.json")
+
+
+def test_reviews_shift_a_calibration_as_much_as_there_are():
+    scores, outcomes = drawn()
+    before = sic.Calibration.fit(scores, outcomes, NAMES)
+    at = [0.3, 0.6]
+    shifted = [before.predict(at)]
+    for num in (5, 50, 5000):
+        accepted = np.random.default_rng(num).uniform(size=num) < special.expit(2.0)
+        shifted.append(before.updated(np.full(num, 0.5), accepted).predict(at))
+    rising = np.array([table.probability for table in shifted])
+    assert (np.diff(rising, axis=0) > 0).all()
+    # score 0.5 has the logit 0: with very many, its probability is the share that was accepted
+    many = before.updated(np.full(5000, 0.5), np.arange(5000) % 10 > 0)
+    assert many.predict(0.5).probability[0] == pytest.approx(0.9, abs=0.005)
+    assert many.num_suggestions == before.num_suggestions + 5000
+    assert many.num_groups == before.num_groups
+
+
+def test_reviews_of_scores_that_are_not_calibrated_do_not_count():
+    scores = np.linspace(0.5, 0.8, 200)
+    before = sic.Calibration.fit(scores, scores > 0.6, NAMES)
+    assert before.updated([0.1, 0.95], [True, False]) == before
+    assert before.updated([], []) == before
+    with pytest.raises(sic.ParameterError, match="1 and 2 values"):
+        before.updated([0.6], [True, False])
+
+
+def test_columns_are_added_after_the_score(tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    table = sic.suggest_merges(analyzer, min_similarity=0).table
+    found = sic.Calibration.fit(*drawn(), NAMES)
+    added = found.add_to(table)
+    place = added.columns.get_loc("score")
+    assert added.columns.tolist()[place + 1 : place + 4] == list(COLUMNS)
+    assert added.drop(columns=list(COLUMNS)).equals(table)
+    assert found.add_to(added).equals(added)
+    assert found.add_to(table.iloc[:0]).columns.tolist() == added.columns.tolist()
+    with pytest.raises(sic.ParameterError, match="no column score"):
+        found.add_to(table[["similarity"]])

@@ -48,6 +48,7 @@ CALLS = {
     "apply": lambda path, a: sic.CurationSession(a).apply(format="zarr", folder=path),
     "curation": lambda path, a: sic.CurationSession(a).apply_spikeinterface_curation(path),
     "benchmark": lambda path, a: sic.benchmark_suggestions(a).write_json(path),
+    "reviews": lambda path, a: sic.outcomes_of_reviews(path, sic.suggest_merges(a)),
     "calibration": lambda path, a: sic.Calibration.from_json(path),
     "merges": lambda path, a: sic.suggest_merges(a).to_curation_json(path),
 }

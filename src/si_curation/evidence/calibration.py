@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from si_curation.checks import Checks, check_arguments, is_number, is_whole_number, local_path
 from si_curation.documents import read_document
@@ -141,6 +141,74 @@ class Calibration:
             int(group.max()) + 1,
         )
 
+    def updated(self, scores: ArrayLike, outcomes: ArrayLike) -> Calibration:
+        """Return the calibration after a review of real suggestions, which shifts it as a whole.
+
+        What curators accepted and rejected tells how much more, or less, often real suggestions are
+        right than those that it was made from.
+
+        Parameters
+        ----------
+        scores : array (n_suggestions,)
+        outcomes : array (n_suggestions,) bool
+            Whether each suggestion was accepted. Those whose score is not calibrated do not count.
+
+        Returns
+        -------
+        Calibration
+            With another intercept: the most probable one if it was normally distributed about the
+            one before, with a standard deviation of 1. So ten reviews shift it a little, and a
+            hundred decide. The counts are of both together, those of the folders as before.
+
+        Raises
+        ------
+        ParameterError
+            The two are not equally long, or a score is no number from 0 to 1.
+
+        Examples
+        --------
+        >>> score = np.tile(np.linspace(0.3, 0.9, 50), 4)
+        >>> before = Calibration.fit(score, score > 0.5, np.repeat(["a", "b", "c", "d"], 50))
+        >>> after = before.updated(score, np.ones(200, dtype=bool))
+        >>> bool(after.predict(0.5).probability[0] > before.predict(0.5).probability[0])
+        True
+        """
+        score, is_right = _checked_pairs(
+            scores, outcomes, Checks.of_call(Calibration.updated, locals())
+        )
+        known = (score >= self.lowest_score) & (
+            np.clip(score, LOWEST, HIGHEST) <= self.highest_score
+        )
+        score, is_right = score[known], is_right[known]
+        if not score.size:
+            return self
+        at = self.intercept + self.slope * _logit(score)
+
+        def slope_of_loss(shift: float) -> float:
+            return float(np.sum(special.expit(at + shift) - is_right) + shift)
+
+        shift = float(optimize.brentq(slope_of_loss, -30.0 - score.size, 30.0 + score.size))
+        p = special.expit(at + shift)
+        of_shift = 1 / (1 + np.sum(p * (1 - p)))
+        before, of_slope, of_both = self.variances
+        return replace(
+            self,
+            intercept=self.intercept + shift,
+            variances=(float(before + of_shift), of_slope, of_both),
+            num_suggestions=self.num_suggestions + score.size,
+            num_right=self.num_right + int(is_right.sum()),
+        )
+
+    def add_to(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table of suggestions with the columns of `predict` after its ``score``."""
+        check_arguments(Calibration.add_to, locals())
+        if "score" not in table.columns:
+            raise ParameterError("table has no column score, expected one of suggestions")
+        others = table.drop(columns=list(COLUMNS), errors="ignore")
+        place = others.columns.get_loc("score") + 1
+        found = self.predict(others["score"].to_numpy(dtype=np.float64)).set_index(others.index)
+        return pd.concat([others.iloc[:, :place], found, others.iloc[:, place:]], axis=1)
+
     def predict(self, scores: ArrayLike) -> pd.DataFrame:
         """Return the probability that suggestions are right, with 95 % intervals.
 
@@ -206,14 +274,37 @@ def _checked(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
     """Return scores, outcomes and the number of the group of each; or raise."""
     checks = Checks.of_call(_checked, locals())
-    checks.stop_without("scores", "outcomes", "groups", "kind")
-    score, right = np.atleast_1d(np.asarray(scores)), np.atleast_1d(np.asarray(outcomes))
+    checks.stop_without("groups", "kind")
     names = [str(one) for one in groups]
-    lengths = (score.size, right.size, len(names))
+    score, right = _checked_pairs(scores, outcomes, checks, len(names))
+    group = np.unique(names, return_inverse=True)[1] if names else np.zeros(0, dtype=np.int64)
+    num_groups = len(set(names))
+    if score.size < MIN_SUGGESTIONS or num_groups < MIN_GROUPS:
+        raise MissingDataError(
+            f"there are {score.size} suggestions of {num_groups} folders whose outcome is known, "
+            f"expected at least {MIN_SUGGESTIONS} of {MIN_GROUPS} folders to calibrate {kind}: "
+            "benchmark more folders, or review more suggestions"
+        )
+    return score, right, group.astype(np.int64)
+
+
+def _checked_pairs(
+    scores: ArrayLike, outcomes: ArrayLike, checks: Checks, num_groups: int | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return scores and outcomes, or raise with what `checks` found before, too."""
+    checks.stop_without("scores", "outcomes")
+    score, right = np.atleast_1d(np.asarray(scores)), np.atleast_1d(np.asarray(outcomes))
+    names, lengths = "scores and outcomes", {score.size, right.size}
+    counts = f"{score.size} and {right.size}"
+    if num_groups is not None:
+        names, counts = (
+            "scores, outcomes and groups",
+            f"{score.size}, {right.size} and {num_groups}",
+        )
+        lengths |= {num_groups}
     checks.require(
-        len(set(lengths)) == 1 and score.ndim == right.ndim == 1,
-        f"scores, outcomes and groups have {lengths[0]}, {lengths[1]} and {lengths[2]} values, "
-        "expected as many of each, in one row",
+        len(lengths) == 1 and score.ndim == right.ndim == 1,
+        f"{names} have {counts} values, expected as many of each, in one row",
     )
     checks.require(
         score.dtype.kind in "iuf" and bool(np.all((score >= 0) & (score <= 1))),
@@ -224,15 +315,7 @@ def _checked(
         "outcomes has other values than True and False",
     )
     checks.finish()
-    group = np.unique(names, return_inverse=True)[1] if names else np.zeros(0, dtype=np.int64)
-    num_groups = len(set(names))
-    if score.size < MIN_SUGGESTIONS or num_groups < MIN_GROUPS:
-        raise MissingDataError(
-            f"there are {score.size} suggestions of {num_groups} folders whose outcome is known, "
-            f"expected at least {MIN_SUGGESTIONS} of {MIN_GROUPS} folders to calibrate {kind}: "
-            "benchmark more folders, or review more suggestions"
-        )
-    return score.astype(np.float64), right.astype(bool), group.astype(np.int64)
+    return score.astype(np.float64), right.astype(bool)
 
 
 def _fit(
