@@ -279,8 +279,9 @@ TABLE_PAGES: dict[str, TablePage] = {
     ),
     "batch": TablePage(
         "Tables of a batch",
-        "The columns of `sessions.csv`, `units.csv` and `metrics_by_session.csv`.",
-        ("sessions", "units of all sessions", "metrics by session"),
+        "The columns of `sessions.csv`, `units.csv`, `metrics_by_session.csv` and "
+        "`benchmarks.csv`.",
+        ("sessions", "units of all sessions", "metrics by session", "benchmarks by session"),
     ),
     "nwb": TablePage(
         "NWB files",

@@ -1849,6 +1849,16 @@ BATCH_METRICS = Table(
     ],
 )
 
+BATCH_BENCHMARKS = Table(
+    "benchmarks by session",
+    "a kind of suggestion in a session",
+    [
+        Variable("session", "name of the session", dtype="str"),
+        Variable("suggestion", "what is suggested", dtype="str"),
+        *BENCHMARK.values(),
+    ],
+)
+
 # ------------------------------------------------------------------------------- columns: of NWB
 
 NWB_UNITS = Table(
@@ -1993,6 +2003,7 @@ TABLES: dict[str, Table] = {
         BATCH_SESSIONS,
         BATCH_UNITS,
         BATCH_METRICS,
+        BATCH_BENCHMARKS,
         NWB_UNITS,
         NWB_ELECTRODES,
         NWB_LOG,

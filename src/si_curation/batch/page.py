@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -38,13 +38,20 @@ _MIN_SESSIONS = 5
 _WIDTH = 96  # of a drawing, in pixels
 
 
+class Results(NamedTuple):
+    """What is on the page: the tables as in the files of these names."""
+
+    sessions: pd.DataFrame
+    units: pd.DataFrame
+    quantiles: pd.DataFrame
+    effect: EffectVsQuality | None
+    benchmarks: pd.DataFrame | None
+
+
 def make_page(
     batch: BatchFolder,
     recipe: Recipe,
-    sessions: pd.DataFrame,
-    units: pd.DataFrame,
-    quantiles: pd.DataFrame,
-    effect: EffectVsQuality | None,
+    results: Results,
     notes: list[str],
     warnings: Mapping[str, Sequence[str]],
 ) -> str:
@@ -54,9 +61,7 @@ def make_page(
     ----------
     batch : BatchFolder
     recipe : Recipe
-    sessions, units, quantiles : pandas.DataFrame
-        As in the files of these names.
-    effect : EffectVsQuality, optional
+    results : Results
     notes : list of str
     warnings : mapping of str to sequence of str
         Of each session.
@@ -68,6 +73,7 @@ def make_page(
     """
     from jinja2 import Environment, PackageLoader
 
+    sessions, units, quantiles, effect, benchmarks = results
     environment = Environment(loader=PackageLoader("si_curation.batch", ""), autoescape=True)
     groups = units.groupby("session")["group"].value_counts().unstack(fill_value=0)
     return environment.get_template("page.html.j2").render(
@@ -84,6 +90,7 @@ def make_page(
         failed=sessions[sessions["status"] == FAILED_STATUS].to_dict("records"),
         metrics=_metrics(quantiles),
         effect=None if effect is None else _effect(effect),
+        benchmarks=[] if benchmarks is None else _benchmarks(benchmarks),
         notes=notes,
         versions=list(dict.fromkeys(sessions["versions"])),
         recipe=json.dumps(recipe.model_dump(mode="json"), indent=2),
@@ -158,6 +165,26 @@ def _cell(row: dict[str, Any], low: float, high: float, unusual: bool) -> dict[s
 def _short(value: float) -> str:
     """Return a number with few digits: 1234 rather than 1.23e+03."""
     return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def _benchmarks(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of the benchmarks as texts."""
+    return [
+        {
+            "session": row["session"],
+            "suggestion": row["suggestion"],
+            "precision": _share(row, "precision", "precision"),
+            "recall": _share(row, "recall_upper_bound", "recall"),
+            "num_suggestions": _short(row["num_suggestions"]),
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def _share(row: Mapping[str, Any], name: str, ends: str) -> str:
+    if pd.isna(row[name]):
+        return "–"
+    return f"{row[name]:.2f} ({row[f'{ends}_low']:.2f} to {row[f'{ends}_high']:.2f})"
 
 
 def _effect(effect: EffectVsQuality) -> dict[str, Any]:

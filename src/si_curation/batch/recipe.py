@@ -82,6 +82,13 @@ class Merges(_Section):
     apply: bool = False
 
 
+class Benchmark(_Section):
+    """How far to trust suggestions: parameters of `benchmark_suggestions`, by the same names."""
+
+    max_units: PositiveInt = 40
+    seed: int = Field(default=0, ge=0)
+
+
 class Labels(_Section):
     """Labels by rules; units that a person labelled keep their label unless asked.
 
@@ -188,6 +195,9 @@ class Recipe(_Section):
     merges : Merges, optional
         Suggest merges (``merges.csv``, and ``merges.json`` in SpikeInterface's format). They are
         applied, before anything is computed, only with ``apply=True``.
+    benchmark : Benchmark, optional
+        Measure how often suggestions are right in each session (``benchmark.json``), before merges
+        are applied, and calibrate their scores with those of all sessions together.
     labels : Labels, optional
         Label units by rules on their metrics.
     exports : Exports
@@ -214,6 +224,7 @@ class Recipe(_Section):
     reading: Reading = Reading()
     extensions: Annotated[dict[str, dict[str, Any]], BeforeValidator(_as_mapping)] = {}
     merges: Annotated[Merges | None, BeforeValidator(_switch)] = None
+    benchmark: Annotated[Benchmark | None, BeforeValidator(_switch)] = None
     labels: Labels | None = None
     exports: Exports = Exports()
     report: Annotated[Report | None, BeforeValidator(_switch)] = None

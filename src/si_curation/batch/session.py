@@ -24,7 +24,14 @@ from si_curation.batch.state import (
     versions,
     why_outdated,
 )
-from si_curation.batch.steps import compute, label, read_session, suggest_and_merge, writing_steps
+from si_curation.batch.steps import (
+    compute,
+    label,
+    read_session,
+    suggest_and_merge,
+    try_suggestions,
+    writing_steps,
+)
 from si_curation.errors import (
     FolderNotFoundError,
     OutputExistsError,
@@ -146,6 +153,9 @@ class _Run:
                 "read", lambda: read_session(self.session, self.options.trust_analyzers)
             )
             merges, labels = self.session.recipe.merges, self.session.recipe.labels
+            benchmark = self.session.recipe.benchmark
+            if benchmark is not None:
+                self._timed("benchmark", lambda: try_suggestions(analyzer, benchmark, part))
             if merges is not None:
                 analyzer = self._timed("merges", lambda: suggest_and_merge(analyzer, merges, part))
             for name, params in self.session.recipe.extensions.items():

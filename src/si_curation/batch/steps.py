@@ -14,11 +14,12 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import extension_parameters, forget_run_times
 from si_curation.batch.inputs import SessionInput
-from si_curation.batch.recipe import Labels, Merges, Reading
+from si_curation.batch.recipe import Benchmark, Labels, Merges, Reading
 from si_curation.batch.tables import TABLES, make_units
 from si_curation.curation.labelling import METRIC_EXTENSIONS, label_units
 from si_curation.curation.session import CurationSession
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.evidence.benchmark.benchmark import benchmark_suggestions
 from si_curation.evidence.merges import suggest_merges
 from si_curation.exporters.phy.export import export_to_phy
 from si_curation.files import format_csv
@@ -75,6 +76,12 @@ def suggest_and_merge(analyzer: SortingAnalyzer, merges: Merges, part: Path) -> 
         reason = f"suggested, score of {found.score_threshold:g} or more"
         session.merge(group, reason=reason)
     return session.apply()
+
+
+def try_suggestions(analyzer: SortingAnalyzer, benchmark: Benchmark, part: Path) -> None:
+    """Write how often suggestions are right in the session."""
+    found = benchmark_suggestions(analyzer, **benchmark.model_dump())
+    found.write_json(part / "benchmark.json")
 
 
 def compute(analyzer: SortingAnalyzer, name: str, params: dict[str, Any]) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from si_curation.batch.page import make_page
+from si_curation.batch.page import Results, make_page
 from si_curation.batch.recipe import Effect, Recipe
 from si_curation.batch.session import FAILED_STATUS
 from si_curation.batch.state import BatchFolder
+from si_curation.batch.trust import gather_benchmarks, write_calibrations
 from si_curation.errors import ParameterError
 from si_curation.files import format_csv, replace_file
 from si_curation.quality.effect.effect_vs_quality import EffectVsQuality, effect_vs_quality
@@ -31,7 +32,8 @@ def write_summary(
     """Write ``sessions.csv``, ``units.csv``, ``metrics_by_session.csv`` and ``summary.html``.
 
     They describe the current outputs, and are replaced each time. With an effect in the recipe also
-    ``effect_vs_quality.csv`` (verdicts) and ``effect_vs_quality_thresholds.csv``.
+    ``effect_vs_quality.csv`` (verdicts) and ``effect_vs_quality_thresholds.csv``; with a benchmark
+    ``benchmarks.csv``, and ``calibration_<kind>.json`` where there are enough sessions.
 
     Returns
     -------
@@ -54,7 +56,15 @@ def write_summary(
         _write(batch.folder / "effect_vs_quality_thresholds.csv", effect.table)
         notes += effect.notes
     warnings = {row["session"]: row["warnings"] for row in rows}
-    page = make_page(batch, recipe, sessions, units, quantiles, effect, notes, warnings)
+    tried = None
+    if recipe.benchmark is not None:
+        done = sessions.loc[sessions["status"] != FAILED_STATUS, "session"].tolist()
+        tried, files = gather_benchmarks(batch, done, notes)
+        _write(batch.folder / "benchmarks.csv", tried)
+        kinds = list(dict.fromkeys(tried["suggestion"]))
+        write_calibrations(batch.folder, kinds, files, notes)
+    results = Results(sessions, units, quantiles, effect, tried)
+    page = make_page(batch, recipe, results, notes, warnings)
     replace_file(batch.folder / "summary.html", page.encode("utf-8"))
     return sessions, units, notes
 

@@ -29,6 +29,7 @@ from si_curation.report.provenance import (
 )
 from si_curation.report.sorting import sorting_facts
 from si_curation.report.summary import amplitude_texts, session_charts, session_facts
+from si_curation.report.trust import how_far_to_trust
 from si_curation.report.unit_panel import UnitPanels
 from si_curation.variables import MERGES
 
@@ -163,6 +164,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "unit_ids": context.unit_ids,
         "candidates": candidates,
         "bad_merges": bad_merges(context),
+        "trust": how_far_to_trust(context),
         "lineage": lineage,
         "lineage_note": lineage_note,
         "history": history_rows(context),
