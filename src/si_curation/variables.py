@@ -395,11 +395,45 @@ _MERGE_REASONS = (
     ("merge_discontinuous", "{value} differs by {distance:.1f} sd"),
     ("merge_value_few_spikes", "{value} not compared: fewer than 10 spikes"),
     ("merge_value_missing", "{value} not compared: no values in extension {extension!r}"),
+    # the spikes of both where they are closest in time: one of these for each pair
+    (
+        "merge_waveforms_join",
+        "the waveforms of single spikes join ({distance:.1f} sd apart; halves of one neuron: 2.6)",
+    ),
+    (
+        "merge_waveforms_separate",
+        "the waveforms of single spikes are {distance:.1f} sd apart where the units are closest in "
+        "time (halves of one neuron: 2.6)",
+    ),
+    ("merge_waveforms_no_features", "waveforms of single spikes not compared: no features"),
+    (
+        "merge_waveforms_few_spikes",
+        "waveforms of single spikes not compared: fewer than 20 spikes, or no channel "
+        "with features of both",
+    ),
+    (
+        "merge_waveforms_not_needed",
+        "waveforms of single spikes not compared: the rest is against a merge",
+    ),
+    (
+        "merge_cut",
+        "the amplitudes are those of one population cut at a threshold, rather than two",
+    ),
+    (
+        "merge_cut_or_two",
+        "the amplitudes are those of one population cut at a threshold, or of two whose means are "
+        "less than 2 sd apart, which look the same",
+    ),
     ("merge_burst", "the smaller unit follows the larger one, as in bursts"),
     (
         "merge_duplicates",
         "{share:.0%} of the spikes of the smaller unit were found twice: remove the duplicates "
         "when merging",
+    ),
+    (
+        "merge_same_spikes",
+        "{share:.0%} of the spikes of the smaller unit are spikes of the other one, found twice, "
+        "whatever else differs: remove the duplicates when merging, or the unit",
     ),
     # the verdict on a pair of templates of one unit
     (
@@ -1076,8 +1110,8 @@ MERGES = Table(
         Variable("unit_id_b", "the other unit", dtype="id"),
         Variable(
             "score",
-            "similarity x one_neuron_probability x amplitude_term x depth_term, those that are NaN "
-            "left out",
+            "similarity_term x one_neuron_probability x waveform_term x amplitude_term x "
+            "depth_term, those that are NaN left out; duplicate_term where that is larger",
             "1",
             values="0 to 1",
         ),
@@ -1100,18 +1134,39 @@ MERGES = Table(
             values="0 to 1",
         ),
         Variable(
+            "similarity_term",
+            "similarity from 0 to 1, its square root where waveforms were compared",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "waveform_term",
+            "exp(-(waveform_separation - 2.6)^2 / 8), 1 up to 2.6",
+            "1",
+            values="0 to 1",
+            missing="not compared (waveform_evidence)",
+        ),
+        Variable(
             "amplitude_term",
-            "exp(-amplitude_distance^2 / 8), raised by burst_asymmetry",
+            "exp(-amplitude_distance^2 / 8), less 2.6 where waveforms were compared; raised by "
+            "burst_asymmetry; at least amplitude_cut_probability",
             "1",
             values="0 to 1",
             missing="no extension spike_amplitudes, or fewer than 10 spikes",
         ),
         Variable(
             "depth_term",
-            "exp(-depth_distance^2 / 8)",
+            "exp(-depth_distance^2 / 8), less 2.6 where waveforms were compared",
             "1",
             values="0 to 1",
             missing="no extension spike_locations, or fewer than 10 spikes",
+        ),
+        Variable(
+            "duplicate_term",
+            "duplicate_fraction beyond chance where that is above a half, of at least 20 spikes; "
+            "else 0",
+            "1",
+            values="0 to 1",
         ),
         Variable("num_spikes_a", "spikes of unit a", "count", "int64"),
         Variable("num_spikes_b", "spikes of unit b", "count", "int64"),
@@ -1176,6 +1231,19 @@ MERGES = Table(
             "int64",
         ),
         Variable(
+            "waveform_separation",
+            "distance of the means of the features of 100 spikes of each, where the units are "
+            "closest in time, in standard deviations on the axis that separates them best",
+            "1",
+            missing="not compared (waveform_evidence)",
+        ),
+        Variable(
+            "waveform_evidence",
+            "whether features were compared",
+            dtype="str",
+            codes=("compared", "few_spikes", "not_needed", "no_features"),
+        ),
+        Variable(
             "amplitude_difference",
             "mean amplitude of b less that of a where they are closest in time, in the unit of "
             "spike_amplitudes",
@@ -1184,9 +1252,17 @@ MERGES = Table(
         ),
         Variable(
             "amplitude_distance",
-            "its size beyond sampling error, in standard deviations of the spikes",
+            "its size beyond sampling error, in standard deviations of the spikes; of those that "
+            "waveform_separation is of, where there is one",
             "1",
             missing="as amplitude_term",
+        ),
+        Variable(
+            "amplitude_cut_probability",
+            "probability that the amplitudes are one population cut at a threshold rather than two",
+            "1",
+            values="0 to 1",
+            missing="similarity below 0.9, fewer than 20 spikes at the same times, no amplitudes",
         ),
         Variable(
             "depth_difference_um",

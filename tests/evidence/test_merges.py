@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.merges import MergeSuggestions, suggest_merges
 from si_curation.variables import MERGES
 
-TERMS = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
+TERMS = ["similarity_term", "one_neuron_probability", "amplitude_term", "depth_term"]
 
 # ----------------------------------------------------------------------------------- simulation
 
@@ -209,6 +212,38 @@ def test_duplicates_are_kept_apart():
     assert row["refractory_observed"] == 0
     assert row["score"] > 0.9
     assert "remove the duplicates" in row["reason"]
+
+
+def test_the_same_spikes_are_found_whatever_the_templates():
+    rng = np.random.default_rng(5)
+    samples = renewal(rng, 10, 200)
+    again = samples[rng.random(samples.size) < 0.5] + 3
+    units = [(samples, 20.0, 80.0), (again, 280.0, 20.0), (renewal(rng, 10, 200), 150.0, 60.0)]
+    suggestions = suggest_merges(make_analyzer(units, 200.0))
+    row = suggestions.table.iloc[0]
+    assert {row["unit_id_a"], row["unit_id_b"]} == {0, 1}
+    assert row["similarity"] < 0.1
+    assert row["distance_um"] > 150
+    assert row["score"] == row["duplicate_term"] > 0.95
+    assert suggestions.explanations[0][-1].code == "merge_same_spikes"
+    assert suggestions.groups() == [[0, 1]]
+    few = suggest_merges(make_analyzer([(u[:15], y, a) for u, y, a in units[:2]], 200.0))
+    assert len(few.table) == 0, "15 spikes tell nothing"
+
+
+def test_a_cut_at_an_amplitude_is_no_difference():
+    rng = np.random.default_rng(6)
+    samples = renewal(rng, 12, 200)
+    amplitude = rng.normal(100.0, 15.0, samples.size)
+    is_high = amplitude > 97.0
+    cut = pair_of([(samples[k], 50.0, amplitude[k]) for k in (is_high, ~is_high)])
+    assert cut["amplitude_distance"] > 1.5
+    assert cut["amplitude_cut_probability"] > 0.5
+    assert cut["score"] > 0.8
+    assert "cut at a threshold" in cut["reason"]
+    two = pair_of([(samples[is_high], 50.0, 140.0), (samples[~is_high], 50.0, 80.0)])
+    assert two["amplitude_cut_probability"] < 0.05
+    assert two["score"] < 0.3
 
 
 def test_no_power_is_said():
@@ -409,3 +444,46 @@ def test_real_curated_folder():
     suggestions = suggest_merges(analyzer)
     shared = suggestions.table.set_index(["unit_id_a", "unit_id_b"])["shared_templates"]
     assert shared[shared > 0].index.tolist() == [(12, 11)]
+    row = suggestions.table.iloc[0]
+    assert row["waveform_evidence"] == "compared"
+    assert row["waveform_separation"] < 3
+    assert [one.code for one in suggestions.explanations[0]][2] == "merge_waveforms_join"
+
+
+def test_a_folder_that_is_gone_is_no_fault(tmp_path):
+    folder = tmp_path / "sorted"
+    shutil.copytree(sic.example_folder(), folder)
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    saved = analyzer.save_as(format="binary_folder", folder=tmp_path / "saved")
+    shutil.rmtree(folder)
+    table = suggest_merges(saved).table
+    assert set(table["waveform_evidence"]) == {"no_features"}
+    assert table["waveform_term"].isna().all()
+    assert table["reason"].str.contains("no features").all()
+
+
+# ------------------------------------------------------------------------------------ real sorters
+
+
+@pytest.mark.slow
+def test_kilosorts_own_splits(shared_data):
+    """Kilosort 4 without its final merging: pairs of one neuron, and at what precision."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    try:
+        from truth import SortedTruth
+    finally:
+        sys.path.pop(0)
+    found = right = true = of_true = 0
+    for name in ("static", "drifting", "twins"):
+        sorted_truth = SortedTruth(shared_data / "ks4_truth" / name / "nomerge")
+        pairs = [frozenset(p) for p in suggest_merges(sorted_truth.analyzer).pairs()]
+        found += len(pairs)
+        right += sum(sorted_truth.is_one_neuron(*p) for p in pairs)
+        hits = len(sorted_truth.true_merges & set(pairs))
+        of_true += hits
+        true += len(sorted_truth.true_merges)
+        if name == "drifting":
+            assert hits / len(sorted_truth.true_merges) >= 0.45
+    assert true >= 45
+    assert right / found >= 0.93
+    assert of_true / true >= 0.65

@@ -6,8 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracles.coincidences import with_partner
-from si_curation.kernels.coincidences import count_coincident_spikes, share_with_partner
+from oracles.coincidences import close_pairs, with_partner
+from si_curation.kernels.coincidences import (
+    count_close_pairs,
+    count_coincident_spikes,
+    share_with_partner,
+)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))
@@ -38,3 +42,14 @@ def test_share_with_a_partner(seed, window):
         assert np.isnan(found)
     else:
         assert found == with_partner(a, b, window) / a.size
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 6))
+def test_close_pairs_of_all_units(seed, window):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(0, 60))
+    segments = np.sort(rng.integers(0, 2, n))
+    samples = np.concatenate([np.sort(rng.integers(0, 200, (segments == s).sum())) for s in (0, 1)])
+    units = rng.integers(0, 4, n)
+    found = count_close_pairs(samples, units, segments, 4, window)
+    np.testing.assert_array_equal(found, close_pairs(samples, units, segments, 4, window))

@@ -53,7 +53,8 @@ def merges(
     else:
         found = suggest_merges(analyzer, score_threshold=threshold)
     shown = ["unit_id_a", "unit_id_b", "score", "similarity", "one_neuron_probability"]
-    write_or_print(found.table, output, [*shown, "amplitude_term", "depth_term", "reason"])
+    terms = ["waveform_term", "amplitude_term", "depth_term", "duplicate_term"]
+    write_or_print(found.table, output, [*shown, *terms, "reason"])
     groups = found.groups()
     named = "; ".join(" + ".join(map(str, group)) for group in groups) or "none"
     echo(f"\nSuggested merges (score of {found.score_threshold:g} or more): {named}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from si_curation.evidence.amplitude_cut import CUT_SEPARATION, SURE_SEPARATION
 from si_curation.evidence.continuity import MIN_SPIKES
 from si_curation.evidence.cross_refractoriness import SIGNIFICANCE
 from si_curation.variables import Explanation
@@ -21,7 +22,9 @@ LIKELY, UNLIKELY = 0.5, 0.2
 LOW_OVERLAP = 0.25
 MIN_BURST_ASYMMETRY = 0.1
 MIN_EXTRA_DUPLICATES = 0.05
+MIN_CUT_PROBABILITY = 0.5
 CONTINUOUS_DISTANCE = 1.0
+CONTINUOUS_SEPARATION = CUT_SEPARATION + CONTINUOUS_DISTANCE
 
 
 def explain_merges(table: pd.DataFrame) -> list[list[Explanation]]:
@@ -35,8 +38,8 @@ def explain_merges(table: pd.DataFrame) -> list[list[Explanation]]:
     Returns
     -------
     list of list of Explanation
-        One list for each row: the cross-correlogram, amplitude and depth always; a shared template,
-        different times, bursts and duplicates where there are any.
+        One list for each row: the cross-correlogram, waveforms, amplitude and depth always; a
+        shared template, different times, a cut, bursts and duplicates where there are any.
     """
     names = [name for name in table.columns if name != "reason"]
     columns = [table[name].tolist() for name in names]
@@ -78,12 +81,18 @@ def _explain_merge(row: dict[str, Any]) -> list[Explanation]:
         found.append(Explanation("merge_shared_template"))
     if row["time_overlap"] < LOW_OVERLAP:
         found.append(Explanation("merge_different_times", overlap=row["time_overlap"]))
+    found.append(_explain_waveforms(row))
     found.append(_explain_continuity(row, "amplitude", "spike_amplitudes"))
+    if row["amplitude_cut_probability"] >= MIN_CUT_PROBABILITY:
+        is_sure = row["amplitude_distance"] >= SURE_SEPARATION
+        found.append(Explanation("merge_cut" if is_sure else "merge_cut_or_two"))
     if row["burst_asymmetry"] > MIN_BURST_ASYMMETRY:
         found.append(Explanation("merge_burst"))
     found.append(_explain_continuity(row, "depth", "spike_locations"))
     share = row["duplicate_fraction"]
-    if share - row["duplicate_fraction_by_chance"] > MIN_EXTRA_DUPLICATES:
+    if row["duplicate_term"] > 0:
+        found.append(Explanation("merge_same_spikes", share=share))
+    elif share - row["duplicate_fraction_by_chance"] > MIN_EXTRA_DUPLICATES:
         found.append(Explanation("merge_duplicates", share=share))
     return found
 
@@ -103,6 +112,15 @@ def _explain_coincidences(row: dict[str, Any]) -> Explanation:
     return Explanation(
         code, observed=row["refractory_observed"], expected=row["refractory_expected"]
     )
+
+
+def _explain_waveforms(row: dict[str, Any]) -> Explanation:
+    state, distance = row["waveform_evidence"], row["waveform_separation"]
+    if state != "compared":
+        return Explanation(f"merge_waveforms_{state}")
+    if distance <= CONTINUOUS_SEPARATION:
+        return Explanation("merge_waveforms_join", distance=distance)
+    return Explanation("merge_waveforms_separate", distance=distance)
 
 
 def _explain_continuity(row: dict[str, Any], value: str, extension: str) -> Explanation:

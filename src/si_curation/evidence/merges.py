@@ -18,6 +18,10 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.checks import Checks, is_number, unit_indices_of
+from si_curation.evidence.amplitude_cut import CUT_SEPARATION, probability_of_cut
+from si_curation.evidence.amplitude_cut import MIN_SPIKES as CUT_MIN_SPIKES
+from si_curation.evidence.border_waveforms import compare_waveforms
+from si_curation.evidence.common_spikes import may_share_spikes, num_spikes_of_units
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
     Continuity,
@@ -35,10 +39,13 @@ from si_curation.evidence.cross_refractoriness import (
 )
 from si_curation.evidence.explain import explain_merges
 from si_curation.evidence.merge_score import (
+    DUPLICATE_SHARE,
     burst_asymmetry,
     continuity_term,
+    duplicate_term,
     merge_score,
     probability_of_one_neuron,
+    similarity_term,
 )
 from si_curation.evidence.unit_locations import unit_distances
 from si_curation.extensions.unit_similarity import get_unit_similarity
@@ -51,6 +58,8 @@ from si_curation.kernels.contamination import (
 )
 from si_curation.kernels.parallel import blocks
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
+from si_curation.kernels.spike_vector import evenly_spaced
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import locations_extension
 from si_curation.variables import MERGES, Explanation, explanations_text
@@ -65,6 +74,17 @@ DEFAULT_SCORE_THRESHOLD = 0.55
 DEFAULT_DUPLICATE_WINDOW_MS = 0.4
 # smallest standard deviations of amplitudes (share of the mean amplitude) and of depths
 AMPLITUDE_RESOLUTION, DEPTH_RESOLUTION_UM = 0.05, 3.0
+# similarity from which two units can be one that was cut at an amplitude, and how many spikes tell
+CUT_MIN_SIMILARITY, CUT_MAX_SPIKES = 0.9, 500
+# smallest score for which waveforms of single spikes are read
+WORTH_COMPARING = 0.1
+TERMS = (
+    "similarity_term",
+    "one_neuron_probability",
+    "waveform_term",
+    "amplitude_term",
+    "depth_term",
+)
 # share of the threshold that every pair within a group must reach
 ACCEPTABLE_SHARE = 0.5
 
@@ -92,13 +112,17 @@ def suggest_merges(
     sorting_analyzer : SortingAnalyzer
         With templates (the extension "templates" or "template_assignment"). These extensions are
         used where they are computed: "unit_similarity" (else computed now), "unit_locations" (else
-        the centre of mass of the templates' amplitudes), "spike_amplitudes", "spike_locations".
+        the centre of mass of the templates' amplitudes), "spike_amplitudes", "spike_locations". So
+        are the sorter's features (``pc_features.npy``), or the extension "principal_components".
     min_similarity : float
         Smallest similarity of a candidate pair (`unit_similarity`; the larger of both orders).
+        Units of which one has most of its spikes in common with the other are candidates whatever
+        their similarity and distance.
     max_distance_um : float
         Largest distance of the two units of a candidate pair.
     max_pairs : int, optional
-        Largest number of candidates; the most similar ones are kept. All by default.
+        Largest number of candidates; those with common spikes and then the most similar ones are
+        kept. All by default.
     refractory_period_ms : float, optional
         Refractory period of all pairs. By default that of each pair is estimated from the
         autocorrelograms of both units together; 1.5 ms where the spikes are too few to estimate it.
@@ -129,10 +153,11 @@ def suggest_merges(
 
     Notes
     -----
-    **Score** = ``similarity x one_neuron_probability x amplitude_term x depth_term``.
-    Each term is a column, clipped to 0 to 1. A term that is NaN (not enough data to estimate it) is
-    left out of the product.
+    **Score** = ``similarity_term x one_neuron_probability x waveform_term x amplitude_term x
+    depth_term``. Each term is a column, from 0 to 1. A term that is NaN (not enough data to
+    estimate it) is left out of the product. ``duplicate_term`` is the score where it is larger.
 
+    - ``similarity_term``: the similarity; its square root where ``waveform_term`` is known.
     - ``one_neuron_probability`` compares two models of the coincidences in the cross-correlogram by
       Bayes' rule at even prior odds: one neuron (as few as in the two autocorrelograms) and two
       independent neurons (as many as at lags of 10 to 50 ms); see
@@ -140,11 +165,23 @@ def suggest_merges(
       are too few, or the units too contaminated, to distinguish the two. Units that fire at
       different times cannot have coincidences: where ``time_overlap`` is below 0.5 the prior odds
       rise, up to 20 to 1 where the two are never active together.
+    - ``waveform_term``: the features of at most 100 spikes of each unit, those closest in time to
+      the other unit's, are projected on Fisher's axis. Units of one neuron join there, whatever the
+      sorter cut it at: amplitude, shape, or depth in drift. The halves of one normal population are
+      2.6 standard deviations apart. A separation ``s`` beyond that counts as ``exp(-(s - 2.6)**2 /
+      8)``: 0.79 for ``s`` = 4, 0.50 for 5, 0.24 for 6. Found on half of the spikes and measured on
+      the other half.
     - ``amplitude_term``, ``depth_term``: ``exp(-d**2 / 8)``, where ``d`` is the difference of the
       two units where they are closest in time, in excess of the sampling error, in standard
-      deviations of the spikes: 0.88 for ``d`` = 1, 0.61 for 2, 0.32 for 3. Later spikes of a burst
-      are smaller. Where the smaller unit follows the larger one within 15 ms more often than the
-      other way round (``burst_asymmetry``), the difference of amplitudes counts less.
+      deviations of the spikes: 0.88 for ``d`` = 1, 0.61 for 2, 0.32 for 3. Where waveforms were
+      compared, ``d`` counts beyond 2.6 only. Later spikes of a burst are smaller. Where the smaller
+      unit follows the larger one within 15 ms more often than the other way round
+      (``burst_asymmetry``), the difference of amplitudes counts less. Similar units (0.9 or more)
+      whose amplitudes are the pieces of one distribution (``amplitude_cut_probability``) were cut
+      at an amplitude, which is no difference: see
+      `si_curation.evidence.amplitude_cut.probability_of_cut`.
+    - ``duplicate_term``: where more than half of the spikes of one unit are spikes of the other,
+      the same spikes were found twice, however different the templates are.
 
     **Duplicates**: lags up to `duplicate_window_ms` are counted apart. A peak there with a dip
     beyond it means that spikes of one neuron were found twice; remove the duplicates when merging.
@@ -183,12 +220,19 @@ def suggest_merges(
     similarity = get_unit_similarity(analyzer)
     similarity = np.fmax(similarity, similarity.T)
     distance = unit_distances(analyzer)
-    candidates = _candidates(similarity, distance, allowed, min_similarity, max_distance_um)
-    num_spikes = np.bincount(
-        spike_vector_of(analyzer.sorting)["unit_index"], minlength=len(analyzer.unit_ids)
-    )
+    duplicate = round(duplicate_window_ms * fs * 1e-3)
+    is_candidate = _similar_and_near(similarity, distance, min_similarity, max_distance_um)
+    num_spikes = num_spikes_of_units(analyzer)
+    has_same_spikes = may_share_spikes(analyzer, num_spikes, duplicate, DUPLICATE_SHARE)
+    is_candidate |= has_same_spikes
+    is_candidate &= allowed[:, None] & allowed[None, :]
+    candidates = np.argwhere(np.triu(is_candidate, 1)).astype(np.int64)
     pairs = _ordered(candidates, num_spikes, analyzer.unit_ids)
-    most_similar = np.lexsort((pairs[:, 1], pairs[:, 0], -similarity[pairs[:, 0], pairs[:, 1]]))
+    rows, columns = pairs.T
+    has_same_spikes |= has_same_spikes.T
+    most_similar = np.lexsort(
+        (columns, rows, -similarity[rows, columns], ~has_same_spikes[rows, columns])
+    )
     pairs = pairs[most_similar[:max_pairs]]
     table = tabulate_pairs(
         analyzer,
@@ -197,7 +241,7 @@ def suggest_merges(
         distance[pairs[:, 0], pairs[:, 1]],
         num_spikes,
         None if refractory_period_ms is None else round(refractory_period_ms * fs * 1e-3),
-        round(duplicate_window_ms * fs * 1e-3),
+        duplicate,
     )
     order = np.lexsort((np.arange(len(table)), -table["similarity"], -table["score"]))
     return MergeSuggestions(
@@ -205,17 +249,14 @@ def suggest_merges(
     )
 
 
-def _candidates(
+def _similar_and_near(
     similarity: NDArray[np.floating],
     distance: NDArray[np.float64],
-    allowed: NDArray[np.bool_],
     min_similarity: float,
     max_distance: float,
-) -> NDArray[np.int64]:
+) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
-        chosen = (similarity >= min_similarity) & ~(distance > max_distance)
-    chosen &= allowed[:, None] & allowed[None, :]
-    return np.argwhere(np.triu(chosen, 1)).astype(np.int64)
+        return (similarity >= min_similarity) & ~(distance > max_distance)
 
 
 def _ordered(
@@ -406,6 +447,8 @@ def tabulate_pairs(
         "score": np.zeros(len(pairs)),
         "reason": "",
         "similarity": similarity,
+        "similarity_term": np.nan,
+        "waveform_term": np.nan,
         "one_neuron_probability": probability_of_one_neuron(
             found.log_odds, overlap, spikes_of_pair.min(axis=1, initial=1 << 62)
         ),
@@ -418,20 +461,7 @@ def tabulate_pairs(
         "time_overlap": overlap,
         "shared_templates": _shared_templates(analyzer, pairs),
     }
-    amplitudes, mean_amplitude = _compare_amplitudes(analyzer, spikes, time_bin, pairs)
-    depths = _compare_depths(analyzer, spikes, time_bin, pairs)
-    bursts = _burst_asymmetry(counts, pairs, period, mean_amplitude, fs)
-    columns["amplitude_term"] = continuity_term(amplitudes.distance, bursts)
-    columns["depth_term"] = continuity_term(depths.distance)
-    bin_s = observed_periods(analyzer).duration_s / NUM_TIME_BINS
-    columns |= {
-        "amplitude_difference": amplitudes.difference,
-        "amplitude_distance": amplitudes.distance,
-        "depth_difference_um": depths.difference,
-        "depth_distance": depths.distance,
-        "time_gap_s": np.fmax(amplitudes.gap, depths.gap) * bin_s,
-        "burst_asymmetry": bursts,
-    }
+    columns |= _continuity_columns(analyzer, spikes, time_bin, pairs, columns, counts, period)
     columns |= _duplicate_columns(
         count_coincident_spikes(samples, units, segments, num_units, pairs, duplicate),
         spikes_of_pair,
@@ -441,10 +471,116 @@ def tabulate_pairs(
         found, spikes_of_pair, period - duplicate, float(observed_periods(analyzer).num_samples)
     )
     table = pd.DataFrame(columns)
-    terms = ["similarity", "one_neuron_probability", "amplitude_term", "depth_term"]
-    table["score"] = merge_score(*(table[name].to_numpy(dtype=np.float64) for name in terms))
+    product = merge_score(*(table[name].to_numpy(dtype=np.float64) for name in TERMS))
+    table["score"] = np.maximum(product, table["duplicate_term"])
     table["reason"] = [explanations_text(found) for found in explain_merges(table)]
     return table[list(MERGES)]
+
+
+def _continuity_columns(
+    analyzer: SortingAnalyzer,
+    spikes: NDArray[np.void],
+    time_bin: NDArray[np.uint8],
+    pairs: NDArray[np.int64],
+    known: dict[str, Any],
+    counts: LagCounts,
+    period: NDArray[np.int64],
+) -> dict[str, NDArray[Any]]:
+    """Compare amplitudes, depths and waveforms of each pair, and make the terms."""
+    amplitudes, mean_amplitude = _compare_amplitudes(analyzer, spikes, time_bin, pairs)
+    depths = _compare_depths(analyzer, spikes, time_bin, pairs)
+    fs = analyzer.sampling_frequency
+    bursts = _burst_asymmetry(counts, pairs, period, mean_amplitude, fs)
+    cut = _amplitude_cut(analyzer, spikes, time_bin, pairs, known["similarity"])
+    bin_s = observed_periods(analyzer).duration_s / NUM_TIME_BINS
+    return {
+        "amplitude_difference": amplitudes.difference,
+        "amplitude_cut_probability": cut,
+        "depth_difference_um": depths.difference,
+        "depth_distance": depths.distance,
+        "time_gap_s": np.fmax(amplitudes.gap, depths.gap) * bin_s,
+        "burst_asymmetry": bursts,
+        **_terms(analyzer, pairs, known, (amplitudes.distance, bursts, cut), depths.distance),
+    }
+
+
+def _terms(
+    analyzer: SortingAnalyzer,
+    pairs: NDArray[np.int64],
+    known: dict[str, Any],
+    of_amplitudes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    depth_distance: NDArray[np.float64],
+) -> dict[str, NDArray[Any]]:
+    """Compare the waveforms of the pairs that the rest is not against, and make the terms."""
+    amplitude_distance, bursts, cut = of_amplitudes
+
+    def others(
+        amplitude_distance: NDArray[np.float64], tolerated: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        of_amplitude = continuity_term(amplitude_distance, bursts, tolerated)
+        return np.fmax(of_amplitude, cut), continuity_term(depth_distance, None, tolerated)
+
+    everywhere = np.ones(len(pairs), dtype=bool)
+    best = merge_score(
+        similarity_term(known["similarity"], everywhere),
+        known["one_neuron_probability"],
+        *others(amplitude_distance, np.full(len(pairs), CUT_SEPARATION)),
+    )
+    extension = analyzer.get_extension("spike_amplitudes")
+    amplitudes = None if extension is None else as_array(extension.get_data(copy=False))
+    waveforms = compare_waveforms(
+        analyzer, pairs, best >= WORTH_COMPARING, amplitudes, AMPLITUDE_RESOLUTION
+    )
+    is_compared = np.isfinite(waveforms.separation)
+    at_border = np.isfinite(waveforms.amplitude_distance)
+    amplitude_distance = np.where(at_border, waveforms.amplitude_distance, amplitude_distance)
+    amplitude_term, depth_term = others(
+        amplitude_distance, np.where(is_compared, CUT_SEPARATION, 0.0)
+    )
+    return {
+        "similarity_term": similarity_term(known["similarity"], is_compared),
+        "waveform_term": continuity_term(waveforms.separation, None, CUT_SEPARATION),
+        "amplitude_term": amplitude_term,
+        "depth_term": depth_term,
+        "amplitude_distance": amplitude_distance,
+        "waveform_separation": waveforms.separation,
+        "waveform_evidence": waveforms.state.astype(object),
+    }
+
+
+def _amplitude_cut(
+    analyzer: SortingAnalyzer,
+    spikes: NDArray[np.void],
+    time_bin: NDArray[np.uint8],
+    pairs: NDArray[np.int64],
+    similarity: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the probability that two similar units are one that was cut at an amplitude."""
+    found = np.full(len(pairs), np.nan)
+    extension = analyzer.get_extension("spike_amplitudes")
+    rows = np.flatnonzero(similarity >= CUT_MIN_SIMILARITY)
+    if extension is None or rows.size == 0:
+        return found
+    amplitudes = as_array(extension.get_data(copy=False))
+    by_unit = spikes_by_unit(spikes["unit_index"], len(analyzer.unit_ids))
+    for row in rows.tolist():
+        own, other = (by_unit[unit] for unit in pairs[row])
+        # the times at which both fire, as many of each as there are
+        bins = [time_bin[of_unit] for of_unit in (own, other)]
+        counts = [np.bincount(own_bins, minlength=NUM_TIME_BINS) for own_bins in bins]
+        is_common = (counts[0] > 0) & (counts[1] > 0)
+        kept = [x[is_common[y]] for x, y in zip((own, other), bins, strict=True)]
+        if min(x.size for x in kept) < CUT_MIN_SPIKES:
+            continue
+        share = min(1.0, CUT_MAX_SPIKES / sum(x.size for x in kept))
+        few = [x[evenly_spaced(x.size, round(x.size * share))] for x in kept]
+        first, second = (np.abs(amplitudes[x].astype(np.float64)) for x in few)
+        first, second = first[np.isfinite(first)], second[np.isfinite(second)]
+        if min(first.size, second.size) < CUT_MIN_SPIKES:
+            continue
+        resolution = AMPLITUDE_RESOLUTION * 0.5 * float(first.mean() + second.mean())
+        found[row] = probability_of_cut(first, second, resolution)
+    return found
 
 
 def _shared_templates(analyzer: SortingAnalyzer, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -554,9 +690,12 @@ def _duplicate_columns(
 ) -> dict[str, NDArray[np.float64]]:
     rows, smaller = np.arange(len(num_spikes)), num_spikes.argmin(axis=1)
     fewest = np.maximum(num_spikes[rows, smaller], 1)
+    share = coincident[rows, smaller] / fewest
+    by_chance = np.minimum(expected_by_chance / fewest, 1.0)
     return {
-        "duplicate_fraction": coincident[rows, smaller] / fewest,
-        "duplicate_fraction_by_chance": np.minimum(expected_by_chance / fewest, 1.0),
+        "duplicate_term": duplicate_term(share, by_chance, num_spikes[rows, smaller]),
+        "duplicate_fraction": share,
+        "duplicate_fraction_by_chance": by_chance,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, num_threads, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 
 _PAIRS_PER_BLOCK = 16
@@ -73,6 +73,76 @@ def count_coincident_spikes(
 
     run_blocks(count, blocks(len(pairs), _PAIRS_PER_BLOCK))
     return out
+
+
+@njit
+def _close_pairs(
+    samples: NDArray[np.integer],  # (n,) ascending within each segment
+    units: NDArray[np.integer],  # (n,)
+    segments: NDArray[np.integer],  # (n,) ascending
+    start: int,
+    stop: int,
+    window: int,
+    counts: NDArray[np.int32],  # (n_units, n_units), of which [i, j] with i < j are used
+) -> None:
+    for i in range(start, stop):
+        for j in range(i + 1, samples.size):
+            if segments[j] != segments[i] or samples[j] - samples[i] > window:
+                break
+            a, b = units[i], units[j]
+            if a < b:
+                counts[a, b] += 1
+            elif b < a:
+                counts[b, a] += 1
+
+
+def count_close_pairs(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    num_units: int,
+    window: int,
+) -> NDArray[np.int32]:
+    """Count the pairs of spikes close to each other, of all pairs of units in one pass.
+
+    Parameters
+    ----------
+    sample_index : array (n_spikes,) integer
+        Ascending within each segment.
+    unit_index : array (n_spikes,) integer, values in [0, num_units)
+    segment_index : array (n_spikes,) integer
+        Ascending.
+    num_units : int
+    window : int
+        Largest distance in samples, in both directions, inclusive.
+
+    Returns
+    -------
+    array (num_units, num_units) int32
+        The pairs of a spike of unit ``i`` and one of unit ``j`` at ``[i, j]`` where ``i < j``; 0
+        elsewhere. No unit has fewer pairs with another than spikes with a partner in it.
+
+    Examples
+    --------
+    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
+    >>> count_close_pairs(samples, units, np.zeros(4, int), 2, window=5)
+    array([[0, 2],
+           [0, 0]], dtype=int32)
+    """
+    pieces = blocks(sample_index.size, max(1 << 20, sample_index.size // 8))
+
+    def count(piece: slice) -> NDArray[np.int32]:
+        counts = np.zeros((num_units, num_units), dtype=np.int32)
+        _close_pairs(
+            sample_index, unit_index, segment_index, piece.start, piece.stop, window, counts
+        )
+        return counts
+
+    total = np.zeros((num_units, num_units), dtype=np.int32)
+    for start in range(0, len(pieces), num_threads()):
+        for counts in run_blocks(count, pieces[start : start + num_threads()]):
+            total += counts
+    return total
 
 
 def share_with_partner(

@@ -22,8 +22,10 @@ CANDIDATE_COLUMNS = (
     "score",
     "similarity",
     "one_neuron_probability",
+    "waveform_term",
     "amplitude_term",
     "depth_term",
+    "duplicate_term",
     "distance_um",
     "reason",
 )

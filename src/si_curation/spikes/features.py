@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ from si_curation.extensions.template_assignment import (
 )
 from si_curation.kernels.feature_projections import gather_features
 from si_curation.kernels.parallel import blocks, run_blocks
-from si_curation.reading.features import FeatureChannels
+from si_curation.reading.features import FeatureChannels, read_rows
 
 _SPIKES_PER_BLOCK = 1 << 15
 COMPONENTS: Final = "principal_components"
@@ -62,6 +62,85 @@ class FeatureSource:
         out = np.full((spikes.size, *data.shape[1:]), np.nan, dtype=np.float32)
         out[there] = slice_rows(data, places[there])
         return out
+
+
+class StoredFeatures(NamedTuple):
+    """Components of some spikes as they are stored: on a few channels, which differ by spike.
+
+    Attributes
+    ----------
+    values : array (n, n_pcs, n_local) float32
+        NaN where nothing is stored for a spike.
+    groups : array (n,) integer
+        Spikes of one group are stored on the same channels.
+    channels : array (n_groups, n_local) int64
+        Channel index (of the analyzer) of each column; -1 for none.
+    """
+
+    values: NDArray[np.float32]
+    groups: NDArray[np.integer]
+    channels: NDArray[np.int64]
+
+    def on_channels(
+        self, chosen: NDArray[np.integer], channels: NDArray[np.integer]
+    ) -> NDArray[np.float32]:
+        """Return components of some of the spikes on channels that all of these are stored on.
+
+        Returns
+        -------
+        array (n_chosen, n_channels, n_pcs) float32
+        """
+        groups, rows = np.unique(self.groups[chosen], return_inverse=True)
+        columns = np.stack(
+            [np.argmax(self.channels[groups] == channel, axis=1) for channel in channels], axis=1
+        )
+        return self.values[chosen[:, None], :, columns[rows]]
+
+
+def read_stored_features(
+    analyzer: SortingAnalyzer, source: FeatureSource, spikes: NDArray[np.int64]
+) -> StoredFeatures:
+    """Read the components of some spikes on the channels that they are stored on.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    source : FeatureSource
+        Of the analyzer, by channel.
+    spikes : array (n,) int64
+        Best ascending: the file is then read from its beginning to its end.
+
+    Raises
+    ------
+    FolderNotFoundError, PhyFolderError
+        The folder is gone, or is not what it was.
+    """
+    if source.assignment is None:
+        values = source.together(analyzer, spikes)
+        groups = spike_vector_of(analyzer.sorting)["unit_index"][spikes]
+        sparsity, num_units = analyzer.sparsity, len(analyzer.unit_ids)
+        if sparsity is None:
+            everywhere = np.arange(analyzer.get_num_channels())
+            return StoredFeatures(values, groups, np.tile(everywhere, (num_units, 1)))
+        channels = np.full((num_units, values.shape[2]), -1, dtype=np.int64)
+        for row, mask in zip(channels, sparsity.mask, strict=True):
+            own = np.flatnonzero(mask)
+            row[: own.size] = own
+        return StoredFeatures(values, groups, channels)
+    of_folder = source.assignment.get_spikes_of_folder().select(spikes)
+    files = source.assignment.get_feature_files()
+    files.check(of_folder.rows, of_folder.template_ids)
+    features = files.features_of_spikes(of_folder, "repaired")
+    place = np.full(of_folder.num_channels + 1, -1, dtype=np.int64)
+    folder_channels = source.assignment.get_folder_channels()
+    there = np.flatnonzero(folder_channels >= 0)
+    place[folder_channels[there]] = there
+    rows = features.rows.rows_of_spikes(slice(None))
+    values = np.full((rows.size, *features.values.shape[1:]), np.nan, dtype=np.float32)
+    known = np.flatnonzero(rows >= 0)
+    if known.size:
+        values[known] = read_rows(features.values, rows[known])
+    return StoredFeatures(values, features.groups, place[features.channels])
 
 
 def feature_source(sorting_analyzer: SortingAnalyzer) -> FeatureSource:

@@ -209,6 +209,7 @@ def _describe_evidence(
         "score": format_number(row["score"], 2),
         "similarity": format_number(row["similarity"], 2),
         "probability of one neuron": format_number(row["one_neuron_probability"], 2),
+        "waveforms join (term)": format_number(row["waveform_term"], 2),
         "amplitudes agree (term)": format_number(row["amplitude_term"], 2),
         "depths agree (term)": format_number(row["depth_term"], 2),
         "distance": f"{format_number(row['distance_um'])} µm",
