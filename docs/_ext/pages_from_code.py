@@ -91,6 +91,10 @@ GROUPS: dict[str, Group] = {
             "RuleSet",
             "read_label_rules",
             "LABEL_PRESETS",
+            "learn_labels",
+            "LabelModel",
+            "LearntLabels",
+            "LabelReport",
         ),
     ),
     "metrics": Group(
@@ -270,6 +274,19 @@ TABLE_PAGES: dict[str, TablePage] = {
             "history",
             "label_units",
             "classify_units",
+        ),
+    ),
+    "learnt_labels": TablePage(
+        "Labels that are learnt",
+        "The columns of `LearntLabels` and of `LabelReport`.",
+        (
+            "learnt labels",
+            "learnt labels summary",
+            "learnt labels sessions",
+            "learnt labels reliability",
+            "learnt labels coverage",
+            "learnt labels disagreements",
+            "learnt labels curve",
         ),
     ),
     "effect": TablePage(

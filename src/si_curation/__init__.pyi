@@ -59,6 +59,10 @@ from .extensions.template_features import compute_template_features as compute_t
 from .extensions.unit_similarity import UnitSimilarity as UnitSimilarity
 from .extensions.unit_similarity import compute_unit_similarity as compute_unit_similarity
 from .gui.opening import open_gui as open_gui
+from .learning.labels import LearntLabels as LearntLabels
+from .learning.model import LabelModel as LabelModel
+from .learning.model import learn_labels as learn_labels
+from .learning.report import LabelReport as LabelReport
 from .phy.backup import restore_phy_folder as restore_phy_folder
 from .phy.folder import PhyFolder as PhyFolder
 from .phy.folder import read_phy_folder as read_phy_folder

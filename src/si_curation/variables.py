@@ -460,6 +460,20 @@ _LABEL_REASONS = (
     ("label_no_rule", "no rule holds"),
     ("label_metric_missing", "{metric} is not known, which {rule} needs"),
     ("label_amplitudes_not_in_uv", "amplitudes are not in µV, which {rule} needs"),
+    ("learnt_columns", "{columns} spoke most for {label}"),
+    ("learnt_unsure", "the probability of {label} is {probability:.3g}, below {threshold:.3g}"),
+    (
+        "learnt_no_threshold",
+        "no probability of {label} is high enough for {accuracy:.0%} of the labels to be right",
+    ),
+    (
+        "learnt_unit_outside",
+        "{count} columns of the unit are outside of what the model saw: {columns}",
+    ),
+    (
+        "learnt_session_outside",
+        "{count} columns of the session are unlike what the model saw: {columns}",
+    ),
 )
 _CLASS_REASONS = (
     ("class_threshold", "{metric} is {value:.4g}, beyond the threshold of {label}"),
@@ -1759,6 +1773,105 @@ LABELS = Table(
     ],
 )
 
+LEARNT_LABELS = Table(
+    "learnt labels",
+    "a unit",
+    [
+        Variable("label", "the label, or unsorted", dtype="str"),
+        Variable("decided", "whether the model decided", dtype="bool"),
+        Variable("likeliest", "the label of the highest probability", dtype="str"),
+        Variable("probability", "of the likeliest label", "1", values="0 to 1"),
+        Variable(
+            "doubt",
+            "why the model did not decide",
+            dtype="str",
+            codes=("", "unsure", "unit_outside", "session_outside"),
+        ),
+        Variable(
+            "num_outside",
+            "columns in which the unit is outside of what the model saw",
+            "count",
+            dtype="int64",
+        ),
+        *(
+            Variable(
+                f"column_{place}",
+                f"the column that spoke {how} for the likeliest label",
+                dtype="str",
+                missing="no further column spoke for it",
+            )
+            for place, how in ((1, "most"), (2, "second most"), (3, "third most"))
+        ),
+        Variable("reason", "the columns with their values, or why it did not decide", dtype="str"),
+    ],
+)
+
+_OF_UNSEEN = "of sessions that the model had not seen"
+LEARNT_SUMMARY = Table(
+    "learnt labels summary",
+    "a measure",
+    [
+        Variable("measure", f"what is measured, {_OF_UNSEEN}", dtype="str"),
+        Variable("value", "of all units", "1", values="0 to 1", missing="nothing to measure"),
+        Variable("low", "2.5th percentile of sessions drawn again", "1", values="0 to 1"),
+        Variable("high", "97.5th percentile of sessions drawn again", "1", values="0 to 1"),
+    ],
+)
+LEARNT_SESSIONS = Table(
+    "learnt labels sessions",
+    "a session",
+    [
+        Variable("session", "its name", dtype="str"),
+        Variable("num_units", "labelled units", "count", dtype="int64"),
+        Variable("accuracy", f"share of all labels that are right, {_OF_UNSEEN}", "1"),
+        Variable("balanced_accuracy", "mean over the labels that the session has", "1"),
+        Variable("coverage", "share of the units that the model decides", "1"),
+        Variable(
+            "accuracy_decided", "share of these that are right", "1", missing="it decides none"
+        ),
+    ],
+)
+LEARNT_RELIABILITY = Table(
+    "learnt labels reliability",
+    "a range of probabilities",
+    [
+        Variable("from", "lowest probability", "1"),
+        Variable("to", "highest probability", "1"),
+        Variable("num_units", "units in the range", "count", dtype="int64"),
+        Variable("probability", "mean of the range", "1", missing="no units"),
+        Variable("share_right", "share whose likeliest label is right", "1", missing="no units"),
+    ],
+)
+LEARNT_COVERAGE = Table(
+    "learnt labels coverage",
+    "an accuracy that is asked for",
+    [
+        Variable("accuracy", "share of the labels that are to be right", "1"),
+        Variable("coverage", "share of the units that are decided", "1"),
+        Variable("accuracy_decided", "share of these that are right", "1", missing="none decided"),
+    ],
+)
+LEARNT_DISAGREEMENTS = Table(
+    "learnt labels disagreements",
+    "a unit whose likeliest label is not the curator's, the surest first",
+    [
+        Variable("session", "name of the session", dtype="str"),
+        Variable("unit_id", "the unit", dtype="id"),
+        Variable("curator", "label of the curator", dtype="str"),
+        Variable("likeliest", "label of the model, which had not seen the session", dtype="str"),
+        Variable("probability", "of that label", "1", values="0 to 1"),
+        Variable("decided", "whether the model would have decided", dtype="bool"),
+    ],
+)
+LEARNT_CURVE = Table(
+    "learnt labels curve",
+    "a number of labels",
+    [
+        Variable("num_labels", "labelled units learnt from", "count", dtype="int64"),
+        Variable("balanced_accuracy", f"of all units, {_OF_UNSEEN}", "1"),
+    ],
+)
+
 # ------------------------------------------------------------------- columns: effect and quality
 
 UNIT_CLASSES = Table(
@@ -2073,6 +2186,13 @@ TABLES: dict[str, Table] = {
         LINEAGE,
         HISTORY,
         LABELS,
+        LEARNT_LABELS,
+        LEARNT_SUMMARY,
+        LEARNT_SESSIONS,
+        LEARNT_RELIABILITY,
+        LEARNT_COVERAGE,
+        LEARNT_DISAGREEMENTS,
+        LEARNT_CURVE,
         UNIT_CLASSES,
         EFFECT_THRESHOLDS,
         EFFECT_SUMMARY,

@@ -3,6 +3,8 @@
 import shutil
 import warnings
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import si_curation as sic
@@ -22,6 +24,8 @@ COMMANDS = {
     "classify": "classify {source} --output {out}/classes.csv",
     "metrics": "metrics {source} --output {out}/metrics.csv",
     "connections": "connections {source} --output {out}/connections.csv",
+    "learn": "learn {source} {example} --output {out}/learnt.json",
+    "label": "label {source} --model {out}/model.json --output {out}/labels.csv",
     "batch": "batch {out}/recipe.yaml {source} --output {out}/batch --workers 0",
     "check": "check {source}",
     "info": "info {source}",
@@ -54,12 +58,21 @@ def clean(tmp_path_factory):
     return save_clean(tmp_path_factory.mktemp("clean"))
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    rates = np.arange(40.0)
+    table = pd.DataFrame({"firing_rate": rates, "session": rates % 2, "group": rates > 20})
+    learnt = sic.learn_labels(table, metric_params={"firing_rate": {}})
+    return learnt.save(tmp_path_factory.mktemp("model") / "model.json")
+
+
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
+def run(capsys, monkeypatch, tmp_path, model):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sic, "open_gui", lambda *args, **kwargs: None)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     (tmp_path / "nwb.json").write_text(NWB)
+    shutil.copy(model, tmp_path)
 
     def call(command, source, *more):
         text = COMMANDS[command]

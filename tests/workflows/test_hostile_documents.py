@@ -27,6 +27,7 @@ def analyzer():
 READERS = {
     "recipe": lambda path, analyzer: read_recipe(path),
     "rules": lambda path, analyzer: sic.label_units(analyzer, path),
+    "model": lambda path, analyzer: sic.LabelModel.load(path),
     "metadata": lambda path, analyzer: read_metadata(path),
     "curation": lambda path, analyzer: sic.CurationSession(analyzer).apply_spikeinterface_curation(
         path
@@ -39,8 +40,8 @@ READERS = {
     ("suffix", "content"), [(".yaml", BOMB), (".json", DEEP), (".json", LARGE)], ids="abc"
 )
 def test_documents_that_unfold(analyzer, tmp_path, reader, suffix, content):
-    if reader == "curation" and suffix != ".json":
-        pytest.skip("curations are JSON")
+    if reader in ("curation", "model") and suffix != ".json":
+        pytest.skip("they are JSON")
     path = tmp_path / f"file{suffix}"
     path.write_text(content)
     start = time.perf_counter()

@@ -86,6 +86,9 @@ NOT_CALLED = {
     "BatchResult",
     "Calibration",
     "SuggestionBenchmark",
+    "LabelModel",
+    "LabelReport",
+    "LearntLabels",
     "EffectVsQuality",
     "Finding",
     "MergeSuggestions",
@@ -163,6 +166,9 @@ def right_arguments(analyzer, folder):
         "rules": [("num_spikes", "<", 5, "noise")],
         "recipe": {},
         "folders": [sic.example_folder()],
+        "sessions": pd.DataFrame(
+            {"snr": range(40), "session": [0, 1] * 20, "group": ["good"] * 20 + ["mua"] * 20}
+        ),
         "analyzers": [analyzer],
         "effect": effect,
         "metrics": table,

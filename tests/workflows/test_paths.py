@@ -40,6 +40,8 @@ CALLS = {
     "run_batch": lambda path, a: sic.run_batch([path], RECIPE, "out", num_workers=0),
     "output of a batch": lambda path, a: sic.run_batch([FOLDER], RECIPE, path, num_workers=0),
     "rules": lambda path, a: sic.label_units(a, path),
+    "model": lambda path, a: sic.LabelModel.load(path),
+    "sessions": lambda path, a: sic.learn_labels([path, path]),
     "reconstruct_lineage": lambda path, a: sic.reconstruct_lineage(path),
     "plot_drift": lambda path, a: sic.plot_drift(path),
     "plot_drift_map": lambda path, a: sic.plot_drift_map(path),

@@ -26,6 +26,7 @@ from si_curation.cli.contamination import contamination
 from si_curation.cli.demo import demo
 from si_curation.cli.gui import gui
 from si_curation.cli.info import info
+from si_curation.cli.learn import label, learn
 from si_curation.cli.lineage import lineage
 from si_curation.cli.merges import merges
 from si_curation.cli.metrics import metrics
@@ -143,6 +144,8 @@ for command in (
     export_unitmatch,
     gui,
     info,
+    label,
+    learn,
     lineage,
     merges,
     metrics,

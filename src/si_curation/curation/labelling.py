@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -106,16 +106,20 @@ class UnitLabels:
                 "has now"
             )
         count = 0
-        for number in [*range(1, len(self.rules.rules) + 1), 0]:
-            rows = decided[decided["rule"] == number]
-            if len(rows) == 0:
-                continue
+        for rows, who, reason in self._steps(decided):
             ids = [plain_id(i) for i in rows.index]
-            who = f"label_units: {self.rules.name}" if decided_by is None else decided_by
-            reason = f"{self.rules.name}: {self._rule_text(number)}"
-            session.label(ids, rows["label"].iloc[0], field, reason=reason, decided_by=who)
+            by = who if decided_by is None else decided_by
+            session.label(ids, rows["label"].iloc[0], field, reason=reason, decided_by=by)
             count += 1
         return count
+
+    def _steps(self, decided: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]]:
+        """Yield the units that one step labels, who decided, and why."""
+        for number in [*range(1, len(self.rules.rules) + 1), 0]:
+            rows = decided[decided["rule"] == number]
+            if len(rows):
+                who = f"label_units: {self.rules.name}"
+                yield rows, who, f"{self.rules.name}: {self._rule_text(number)}"
 
     def _rule_text(self, number: int) -> str:
         if number:

@@ -1,0 +1,135 @@
+"""The commands that learn labels from curated sessions, and that label sessions so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from si_curation.cli.analyzers import open_source
+from si_curation.cli.options import (
+    PATH,
+    periods_option,
+    sampling_frequency_option,
+    source_argument,
+    table_output_option,
+    trust_option,
+)
+from si_curation.cli.output import echo
+from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.errors import FolderNotFoundError, ParameterError
+from si_curation.files import check_output_file
+
+
+@click.command()
+@click.argument("sessions", nargs=-1, type=PATH, metavar="SESSION...")
+@click.option("--output", type=PATH, required=True, help="New .json file of the model.")
+@click.option(
+    "--column", default="group", show_default=True, help="Column of the labels; group is phy's."
+)
+@click.option(
+    "--session-column",
+    default="session",
+    show_default=True,
+    help="Column that names the session of each unit, where SESSION is a table (.csv).",
+)
+@click.option(
+    "--accuracy",
+    type=float,
+    default=0.95,
+    show_default=True,
+    help="Share of the labels that are to be right; it is undecided about other units.",
+)
+@click.option("--note", default="", help="Source and licence of the labels, kept in the model.")
+def learn(
+    sessions: tuple[Path, ...],
+    output: Path,
+    column: str,
+    session_column: str,
+    accuracy: float,
+    note: str,
+) -> None:
+    """Learn labels from curated sessions: folders of phy, saved analyzers, or one table.
+
+    Printed is how right the labels are of sessions that were left out of the learning.
+    """
+    from si_curation.learning.model import learn_labels
+
+    target = check_output_file(
+        output, kind="a model", suffixes=(".json",), advice="give another --output"
+    )
+    if not sessions:
+        raise ParameterError("there are no sessions, expected two or more folders or a .csv table")
+    model = learn_labels(
+        _read_table(sessions[0]) if len(sessions) == 1 else list(sessions),
+        column,
+        session_column=session_column,
+        accuracy=accuracy,
+        note=note,
+    )
+    echo(model.report())
+    for name, why in model.columns_left_out.items():
+        echo(f"The column {name} was left out: {why}", err=True)
+    echo(f"\nWrote {model.save(target)}: {model!r}")
+
+
+def _read_table(path: Path) -> object:
+    import pandas as pd
+
+    if path.is_dir():
+        return [path]
+    if not path.is_file():
+        raise FolderNotFoundError(f"{path} does not exist, expected folders or a .csv table")
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        raise ParameterError(f"{path} is no folder, expected a .csv or .tsv table")
+    try:
+        return pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",")
+    except (ValueError, OSError) as fault:
+        raise ParameterError(f"{path} cannot be read as a table: {fault}") from None
+
+
+@click.command()
+@source_argument
+@click.option("--model", type=PATH, required=True, help="File that `learn` wrote.")
+@table_output_option
+@click.option(
+    "--write-phy",
+    is_flag=True,
+    help="Write learnt_label and learnt_probability into the folder as columns of phy, after a "
+    "backup. Close phy first.",
+)
+@click.option("--accuracy", type=float, help="Share of the labels that are to be right.")
+@periods_option
+@sampling_frequency_option
+@trust_option
+def label(
+    source: Path,
+    model: Path,
+    output: Path | None,
+    write_phy: bool,
+    accuracy: float | None,
+    periods: tuple[tuple[float, float], ...],
+    sampling_frequency: float | None,
+    trust: bool,
+) -> None:
+    """Label units by a model of curated sessions; units that it is not sure of are undecided."""
+    from si_curation.learning.model import LabelModel
+
+    problems = []
+    if write_phy and not (source / "spike_times.npy").exists():
+        problems.append(f"--write-phy needs a Kilosort/phy folder, which {source} is not")
+    check_table_output(output, problems)
+    learnt = LabelModel.load(model)
+    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    table = learnt.label(analyzer, accuracy=accuracy).table
+    if write_phy:
+        from si_curation.exporters.phy.inplace import write_phy_columns
+
+        columns = {"learnt_label": table["label"], "learnt_probability": table["probability"]}
+        backup = write_phy_columns(source, {c: v.to_dict() for c, v in columns.items()})
+        where = "nothing had changed" if backup is None else f"what was there is in {backup}"
+        echo(f"Wrote learnt_label and learnt_probability into {source}; {where}")
+    shown = ["unit_id", "label", "likeliest", "probability", "num_outside", "reason"]
+    write_or_print(table.reset_index(), output, shown)
+    decided = int(table["decided"].sum())
+    echo(f"\nDecided {decided} of {len(table)} units: {learnt!r}")

@@ -1,0 +1,1 @@
+"""Labels of units that are learnt from the labels of curators."""

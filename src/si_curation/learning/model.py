@@ -1,0 +1,580 @@
+"""`learn_labels` and `LabelModel`: labels learnt from curators, and told where they are sure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.checks import Checks, check_arguments, join_problems, short_repr
+from si_curation.curation.label_rules import UNDECIDED
+from si_curation.errors import MissingDataError, ParameterError
+from si_curation.learning.crossvalidation import (
+    Learnt,
+    LeftOut,
+    learn_all,
+    leave_sessions_out,
+    most_strange,
+    thresholds_for,
+)
+from si_curation.learning.inputs import (
+    Metrics,
+    Sessions,
+    check_table,
+    is_amplitude,
+    metrics_of,
+    params_that_differ,
+    plain_params,
+    sessions_of_analyzers,
+    sessions_of_table,
+)
+from si_curation.learning.labels import LearntLabels
+from si_curation.learning.model_file import read_model, write_model
+from si_curation.learning.report import LabelReport, Unseen, make_report
+from si_curation.learning.scales import (
+    MOST_SHIFTED,
+    Scales,
+    measure_scales,
+    scaled,
+    shifted_columns,
+    strange_values,
+)
+from si_curation.learning.steps import (
+    FEW_UNITS,
+    MIN_UNITS,
+    Answer,
+    Question,
+    ask,
+    calibrate,
+    label_probabilities,
+    make_questions,
+    path_to,
+)
+from si_curation.quality.metrics.registry import METRICS
+from si_curation.variables import LEARNT_LABELS, Explanation, explanations_text
+
+_NUM_SPOKEN = 3
+_SHOWN = 3
+_CURVE = (0.125, 0.25, 0.5)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelModel:
+    """Labels learnt from curated sessions. Made by `learn_labels` or `LabelModel.load`.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        That it can give.
+    columns : tuple of str
+        Of the metrics that it looks at.
+    method : {"trees", "logistic"}
+    accuracy : float
+        Share of its labels that are to be right; it is undecided about other units.
+    session_names : tuple of str
+        That it was learnt from.
+    metric_params : dict or None
+        Parameters of the metrics; None where they are not known.
+    in_uV : bool or None
+        Whether amplitudes are in µV.
+    columns_left_out : dict of str to str
+        Columns that it does not look at, and why.
+    note : str
+        Source and licence of the labels.
+    questions, answers, calibrations, scales, most_strange, learnt, learning_curve
+        What was learnt.
+    """
+
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    method: str
+    accuracy: float
+    session_names: tuple[str, ...]
+    metric_params: dict[str, dict[str, Any]] | None
+    in_uV: bool | None
+    columns_left_out: dict[str, str]
+    note: str
+    questions: tuple[Question, ...]
+    answers: tuple[Answer, ...]
+    calibrations: NDArray[np.float64]
+    scales: Scales
+    most_strange: int
+    learnt: Learnt
+    learning_curve: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        return (
+            f"LabelModel: {', '.join(self.labels)} from {len(self.learnt.labels)} units of "
+            f"{len(self.session_names)} sessions, {len(self.columns)} columns, {self.method}, "
+            f"accuracy {self.accuracy:g}"
+        )
+
+    def label(
+        self,
+        sorting_analyzer: SortingAnalyzer | None = None,
+        metrics: pd.DataFrame | None = None,
+        *,
+        accuracy: float | None = None,
+    ) -> LearntLabels:
+        """Label the units of a session, and leave undecided those that the model is not sure of.
+
+        A unit is undecided where its probability is below that at which so many labels of sessions
+        that were left out were right, and where the unit, or the whole session, is outside of what
+        the model saw.
+
+        Parameters
+        ----------
+        sorting_analyzer : SortingAnalyzer, optional
+            Metrics of its "curation_metrics" are taken; those that are not there are computed, with
+            the parameters of the model, and not kept.
+        metrics : pandas.DataFrame, optional
+            Indexed by unit id, in place of the analyzer's; made with the model's parameters, which
+            cannot be checked.
+        accuracy : float, optional
+            Share of the labels that are to be right, in place of the model's `accuracy`.
+
+        Returns
+        -------
+        LearntLabels
+            ``.table`` and ``.apply_to(session)``.
+
+        Raises
+        ------
+        MissingDataError
+            There are neither metrics nor an analyzer, or columns are missing.
+        ParameterError
+            Metrics were made with other parameters than the model's, or amplitudes are in another
+            unit: what differs is named.
+        """
+        checks = Checks.of_call(LabelModel.label, locals())
+        checks.number("accuracy", accuracy, above=0, at_most=1, optional=True)
+        checks.finish()
+        wanted = self.accuracy if accuracy is None else float(accuracy)
+        table = self._metrics(sorting_analyzer, metrics)
+        values = self._values(table)
+        log_odds, parts = self._ask(values)
+        chances = label_probabilities(log_odds, self.questions, self.calibrations, self.labels)
+        best = chances.argmax(axis=1)
+        strange = strange_values(self.scales, values)
+        shifted = shifted_columns(self.scales, values)
+        limits = self.thresholds(wanted)
+        rows = []
+        for place, at in enumerate(best):
+            label = self.labels[at]
+            limit = (limits[label], wanted)
+            rows.append(self._row(label, chances[place, at], values[place], parts[place], limit))
+        out = pd.DataFrame(rows, columns=list(LEARNT_LABELS), index=table.index.rename("unit_id"))
+        out["num_outside"] = strange.sum(axis=1)
+        self._abstain(out, strange, shifted)
+        types = {"decided": bool, "probability": np.float64, "num_outside": np.int64}
+        probabilities = pd.DataFrame(chances, columns=list(self.labels), index=out.index)
+        return LearntLabels(out.astype(types), model_name=repr(self), probabilities=probabilities)
+
+    def thresholds(self, accuracy: float | None = None) -> dict[str, float]:
+        """Return the lowest probability at which each label is given; inf where it never is.
+
+        Of sessions that were left out of the learning, so many of the labels were right.
+        """
+        wanted = self.accuracy if accuracy is None else accuracy
+        truth = np.searchsorted(np.array(self.labels), self.learnt.labels)
+        found = thresholds_for(self.chances_unseen(), truth, wanted)
+        return dict(zip(self.labels, found.tolist(), strict=True))
+
+    def chances_unseen(self) -> NDArray[np.float64]:
+        """Return the probability of each label for each labelled unit, its session left out."""
+        odds = self.learnt.left_out.log_odds
+        return label_probabilities(odds, self.questions, self.calibrations, self.labels)
+
+    def report(self) -> LabelReport:
+        """Return how right the labels of sessions are that were left out of the learning."""
+        return make_report(
+            Unseen(
+                self.labels,
+                self.session_names,
+                self.questions,
+                self.learnt,
+                self.chances_unseen(),
+                self.thresholds,
+                self.accuracy,
+                self.most_strange,
+                self.learning_curve,
+            )
+        )
+
+    def most_useful(
+        self,
+        sorting_analyzer: SortingAnalyzer | None = None,
+        n: int = 20,
+        metrics: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
+        """Return the units whose label would help most, the most helpful first.
+
+        Those about which the model is least sure, and which differ from each other: of the least
+        sure ones, five times as many as are asked for, each next unit is the one farthest from
+        those that were taken.
+
+        Parameters
+        ----------
+        sorting_analyzer, metrics
+            As of `label`.
+        n : int
+            Number of units.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows of `label`'s table, in the order of work.
+
+        Raises
+        ------
+        MissingDataError, ParameterError
+            As of `label`.
+        """
+        checks = Checks.of_call(LabelModel.most_useful, locals())
+        checks.whole_number("n", n, at_least=1)
+        checks.finish()
+        values = self._values(self._metrics(sorting_analyzer, metrics))
+        table = self.label(sorting_analyzer, metrics).table
+        order = np.argsort(table["probability"].to_numpy(), kind="stable")[: 5 * n]
+        places = scaled(self.scales, values[order])
+        taken: list[int] = []
+        apart = np.full(len(order), np.inf)
+        for _ in range(min(n, len(order))):
+            apart[taken] = -1.0
+            taken.append(int(np.argmax(apart)))
+            apart = np.minimum(apart, np.square(places - places[taken[-1]]).sum(axis=1))
+        return table.iloc[order[taken]]
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the model as JSON: numbers and text, no code. See `load`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.json``.
+        overwrite : bool
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        OutputExistsError, ParameterError
+            The file exists, or cannot be written there.
+        """
+        check_arguments(LabelModel.save, locals())
+        return write_model(
+            {one.name: getattr(self, one.name) for one in fields(self)}, path, overwrite
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> LabelModel:
+        """Read a model that `save` wrote; it says the same, to the last bit.
+
+        Nothing that the file holds is run: it is numbers and text, and each is checked.
+
+        Raises
+        ------
+        FolderNotFoundError
+            There is no such file.
+        ParameterError
+            The file is of another version, cut off, changed, too large, or no model.
+        """
+        return cls(**read_model(path))
+
+    def _metrics(
+        self, analyzer: SortingAnalyzer | None, metrics: pd.DataFrame | None
+    ) -> pd.DataFrame:
+        """Return the metrics to label by, or raise if they are not those of the model."""
+        if metrics is not None:
+            if metrics.index.has_duplicates:
+                raise ParameterError("metrics: a unit has two rows, expected one for each unit")
+            return metrics
+        if analyzer is None:
+            raise MissingDataError("there is neither an analyzer nor a table of metrics; give one")
+        if self.metric_params is None:
+            raise ParameterError(
+                "the model is from a table of metrics whose parameters are not known, so that it "
+                "cannot be compared with those of the analyzer: learn with metric_params=, or give "
+                "metrics= made in the same way"
+            )
+        names = [name for name, one in METRICS.items() if set(one.columns) & set(self.columns)]
+        found: Metrics = metrics_of(analyzer, self.metric_params, names)
+        needed = {k: v for k, v in self.metric_params.items() if k in (*names, "periods")}
+        problems = params_that_differ(needed, found.params or {})
+        amplitudes = [name for name in self.columns if is_amplitude(name)]
+        if self.in_uV is not None and amplitudes and found.in_uV != self.in_uV:
+            where = "in µV" if self.in_uV else "not in µV"
+            problems.append(
+                f"amplitudes ({join_problems(amplitudes[:3])}) were {where} where the model learnt"
+            )
+        if problems:
+            raise ParameterError(
+                f"the metrics are not those of the model: {join_problems(problems)}; compute "
+                "curation_metrics with metric_params=model.metric_params"
+            )
+        return found.table
+
+    def _values(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        missing = [name for name in self.columns if name not in table.columns]
+        if missing:
+            raise MissingDataError(
+                f"metrics {short_repr(missing)} are not there, which the model looks at"
+            )
+        texts = [n for n in self.columns if not pd.api.types.is_numeric_dtype(table[n].dtype)]
+        if texts:
+            raise ParameterError(f"metrics {short_repr(texts)} hold texts, expected numbers")
+        values = table[list(self.columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def _ask(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return log odds (n_units, n_questions), and parts (n_units, n_questions, n_columns)."""
+        found = [ask(answer, values) for answer in self.answers]
+        return np.stack([f[0] for f in found], axis=1), np.stack([f[1] for f in found], axis=1)
+
+    def _row(
+        self,
+        label: str,
+        chance: float,
+        values: NDArray[np.float64],
+        parts: NDArray[np.float64],
+        limits: tuple[float, float],
+    ) -> list[Any]:
+        """Return the row of a unit, before it is known whether it is outside."""
+        total = np.zeros(len(values))
+        for number, sign in path_to(label, self.questions):
+            total = total + sign * parts[number]
+        first = np.argsort(-total, kind="stable")[:_NUM_SPOKEN]
+        spoken = [int(one) for one in first if total[one] > 0]
+        names = [self.columns[one] for one in spoken]
+        shown = join_problems(
+            [f"{self.columns[one]} ({values[one]:.4g})" for one in spoken]
+        ).replace("; ", ", ")
+        why = [Explanation("learnt_columns", label=label, columns=shown)] if spoken else []
+        threshold, accuracy = limits
+        decided = chance >= threshold
+        if np.isinf(threshold):
+            why = [Explanation("learnt_no_threshold", label=label, accuracy=accuracy), *why]
+        elif not decided:
+            unsure = Explanation(
+                "learnt_unsure", label=label, probability=chance, threshold=threshold
+            )
+            why = [unsure, *why]
+        names += [""] * (_NUM_SPOKEN - len(names))
+        doubt = "" if decided else "unsure"
+        given = label if decided else UNDECIDED
+        return [given, decided, label, chance, doubt, 0, *names, explanations_text(why)]
+
+    def _abstain(
+        self, table: pd.DataFrame, strange: NDArray[np.bool_], shifted: NDArray[np.bool_]
+    ) -> None:
+        """Leave undecided what is outside of what the model saw; the table is changed."""
+        names = np.array(self.columns)
+
+        def refuse(rows: NDArray[np.bool_], doubt: str, why: list[str]) -> None:
+            table.loc[rows, ["label", "decided", "doubt"]] = [UNDECIDED, False, doubt]
+            table.loc[rows, "reason"] = why
+
+        outside = strange.sum(axis=1) > self.most_strange
+        refuse(outside, "unit_outside", [_outside("unit", names[one]) for one in strange[outside]])
+        if shifted.mean() > MOST_SHIFTED:
+            everywhere = np.ones(len(table), dtype=bool)
+            refuse(
+                everywhere, "session_outside", [_outside("session", names[shifted])] * len(table)
+            )
+
+
+def _outside(what: str, columns: NDArray[np.str_]) -> str:
+    shown = ", ".join(columns[:_SHOWN]) + (", ..." if len(columns) > _SHOWN else "")
+    return str(Explanation(f"learnt_{what}_outside", count=len(columns), columns=shown))
+
+
+def learn_labels(
+    sessions: Any,
+    column: str = "group",
+    *,
+    columns: Sequence[str] | None = None,
+    session_column: str = "session",
+    metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+    accuracy: float = 0.95,
+    method: Literal["auto", "trees", "logistic"] = "auto",
+    note: str = "",
+) -> LabelModel:
+    """Learn labels from curated sessions.
+
+    Parameters
+    ----------
+    sessions : sequence or mapping of str, Path or SortingAnalyzer, or pandas.DataFrame
+        Two or more: folders of phy, saved analyzers, analyzers; a mapping names them. Or a table
+        with a row for each unit.
+    column : str
+        Of the labels: of the folders ("group" is phy's), or of the table. Units without a label, or
+        "unsorted", are left out.
+    columns : sequence of str, optional
+        Of the metrics to learn from. By default all of `curation_metrics` but those of place,
+        template, sorter and number of spikes; all columns of numbers of a table.
+    session_column : str
+        Of a table: names the session of each unit.
+    metric_params : mapping, optional
+        Of a table: the parameters with which its metrics were made, {metric: {parameter: value}}.
+        Without them a model of a table labels tables alone.
+    accuracy : float
+        Share of the labels that are to be right. The model is undecided about other units.
+    method : {"auto", "trees", "logistic"}
+        Boosted trees; a weighted sum of the columns. "auto": trees from 100 labelled units.
+    note : str
+        Source and licence of the labels, kept in the model.
+
+    Returns
+    -------
+    LabelModel
+
+    Raises
+    ------
+    ParameterError
+        There are too few sessions, labels or units, two sessions are the same, or metrics were made
+        with other parameters in another session.
+    FolderNotFoundError, MissingDataError
+        A folder is not there, or has no such column.
+
+    Notes
+    -----
+    What is said about accuracy is of sessions that were left out of the learning, one at a time
+    (several at a time where there are more than ten). Units of one session are alike: leaving out
+    units at random flatters.
+
+    Two labels are one question; "noise" with two others are two, first noise or not; any other set
+    is as many questions as labels. The log odds of each are calibrated (Platt, 1999) on what was
+    said of sessions that were left out. The trees are those of LightGBM (Ke et al., 2017) and of
+    scikit-learn's HistGradientBoostingClassifier, grown by code of this package, and what a column
+    adds is the change of the value along the way (Saabas, 2014). The result is the same, to the
+    last bit, on any number of threads.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"snr": rng.uniform(1, 9, 300), "session": np.arange(300) % 3})
+    >>> table["group"] = np.where(table["snr"] + rng.normal(size=300) > 5, "good", "mua")
+    >>> model = learn_labels(table)
+    >>> model.label(metrics=pd.DataFrame({"snr": [8.5, 5.0, 1.5]}, index=[4, 7, 9])).labels.tolist()
+    ['good', 'unsorted', 'mua']
+    """
+    checks = Checks.of_call(learn_labels, locals())
+    checks.number("accuracy", accuracy, above=0, at_most=1)
+    if isinstance(sessions, pd.DataFrame):
+        named = {"column": column, "session_column": session_column}
+        check_table(checks, sessions, named, metric_params)
+    checks.finish()
+    given = gather(sessions, column, columns, session_column, metric_params)
+    values, labels = given.values, given.labels
+    names = tuple(sorted(set(labels.tolist())))
+    if method == "auto":
+        method = "trees" if len(labels) >= FEW_UNITS else "logistic"
+    questions = make_questions(names)
+    left_out = leave_sessions_out(values, labels, given.session, questions, method)
+    calibrations = np.array(
+        [
+            calibrate(left_out.log_odds[rows, number], labels[rows] == one.yes)
+            for number, one in enumerate(questions)
+            for rows in [np.isin(labels, [one.yes, *one.no])]
+        ]
+    )
+    return LabelModel(
+        labels=names,
+        columns=tuple(map(str, given.table.columns)),
+        method=method,
+        accuracy=float(accuracy),
+        session_names=tuple(given.names),
+        metric_params=given.params,
+        in_uV=given.in_uV,
+        columns_left_out=given.left_out,
+        note=note,
+        questions=tuple(questions),
+        answers=tuple(learn_all(values, labels, questions, method)),
+        calibrations=calibrations,
+        scales=measure_scales(values),
+        most_strange=most_strange(left_out.strange),
+        learnt=Learnt(labels, given.session, given.unit_ids, left_out),
+        learning_curve=_learning_curve(given, questions, method, left_out, calibrations),
+    )
+
+
+def gather(
+    sessions: Any,
+    column: str,
+    columns: Sequence[str] | None,
+    session_column: str,
+    metric_params: Mapping[str, Mapping[str, Any]] | None,
+) -> Sessions:
+    """Return the labelled units, or raise if there is too little to learn from."""
+    if isinstance(sessions, pd.DataFrame):
+        params = None
+        if metric_params is not None:
+            params = {name: plain_params(of) for name, of in metric_params.items()}
+        given = sessions_of_table(sessions, column, session_column, columns, params)
+    elif metric_params is not None:
+        raise ParameterError("metric_params are given, expected with a table of metrics only")
+    elif not isinstance(sessions, str | Path | Sequence | Mapping):
+        raise ParameterError(
+            f"sessions are {short_repr(sessions)}, expected folders, analyzers or a table"
+        )
+    else:
+        given = sessions_of_analyzers(sessions, column, columns)
+    checks = Checks("labels to learn from")
+    names, counts = np.unique(given.labels, return_counts=True)
+    there = len(set(given.session.tolist()))
+    checks.require(
+        there >= 2,
+        f"there are {there} sessions with labels, expected 2 or more: what is learnt of one is "
+        "tested on another",
+    )
+    found = ", ".join(f"{n} {name}" for name, n in zip(names, counts, strict=True)) or "none"
+    checks.require(len(names) >= 2, f"the labels are {found}, expected two or more different ones")
+    for name, count in zip(names, counts, strict=True):
+        within = len(set(given.session[given.labels == name].tolist()))
+        checks.require(
+            count >= 2 * MIN_UNITS,
+            f"{count} units are {name}, expected {2 * MIN_UNITS} or more of each label",
+        )
+        if there >= 2:
+            checks.require(
+                within >= 2, f"all units that are {name} are of one session, expected of two"
+            )
+    checks.finish()
+    return given
+
+
+def _learning_curve(
+    given: Sessions,
+    questions: Sequence[Question],
+    method: str,
+    whole: LeftOut,
+    calibrations: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return number of labels, and balanced accuracy of sessions left out, (n, 2)."""
+    count = len(given.labels)
+    names = np.unique(given.labels)
+    order = np.random.default_rng(0).permutation(count)
+    rows = []
+    for share in (*_CURVE, 1.0):
+        some = np.zeros(count, dtype=bool)
+        some[order[: round(share * count)]] = True
+        if share < 1 and some.sum() < FEW_UNITS / 2:
+            continue
+        found = whole
+        if share < 1:
+            found = leave_sessions_out(
+                given.values, given.labels, given.session, questions, method, some
+            )
+        chances = label_probabilities(found.log_odds, questions, calibrations, list(names))
+        said = names[chances.argmax(axis=1)]
+        recall = [np.mean(said[given.labels == name] == name) for name in names]
+        rows.append((float(some.sum()), float(np.mean(recall))))
+    return np.array(rows)
