@@ -80,6 +80,8 @@ GROUPS: dict[str, Group] = {
             "suggest_merges",
             "MergeSuggestions",
             "find_bad_merges",
+            "find_duplicate_units",
+            "DuplicateUnits",
             "benchmark_suggestions",
             "SuggestionBenchmark",
             "calibrate_suggestions",
@@ -243,8 +245,9 @@ TABLE_PAGES: dict[str, TablePage] = {
     ),
     "merges": TablePage(
         "Evidence for merges",
-        "The columns of `suggest_merges(...).table` and of `find_bad_merges`.",
-        ("suggest_merges", "find_bad_merges"),
+        "The columns of `suggest_merges(...).table`, of `find_bad_merges`, and of "
+        "`find_duplicate_units(...).table`.",
+        ("suggest_merges", "find_bad_merges", "find_duplicate_units"),
     ),
     "benchmark": TablePage(
         "How far to trust suggestions",

@@ -31,6 +31,8 @@ from .evidence.benchmark.benchmark import SuggestionBenchmark as SuggestionBench
 from .evidence.benchmark.benchmark import benchmark_suggestions as benchmark_suggestions
 from .evidence.benchmark.pooling import calibrate_suggestions as calibrate_suggestions
 from .evidence.calibration import Calibration as Calibration
+from .evidence.duplicates import DuplicateUnits as DuplicateUnits
+from .evidence.duplicates import find_duplicate_units as find_duplicate_units
 from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges
 from .evidence.reviews import outcomes_of_reviews as outcomes_of_reviews

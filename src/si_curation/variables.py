@@ -452,6 +452,16 @@ _MERGE_REASONS = (
         "{independent:.3g} if independent",
     ),
 )
+_COMMON = (
+    "{share:.0%} of its spikes are those of unit {original}, of whose spikes they are "
+    "{of_original:.0%} (lag {lag:.2g} ms); unit {original} is kept: "
+)
+_DUPLICATE_REASONS = (
+    ("duplicate_more_spikes", _COMMON + "it has more spikes"),
+    ("duplicate_less_contaminated", _COMMON + "it is less contaminated"),
+    ("duplicate_larger_amplitude", _COMMON + "its spikes are larger"),
+    ("duplicate_lower_id", _COMMON + "its id is lower, and nothing tells them apart"),
+)
 _LABEL_REASONS = (
     # `rule` and `metric`: texts, such as "snr < 5" and "snr"
     ("label_rule", "{rule}"),
@@ -559,6 +569,7 @@ REASONS: dict[str, Reason] = _declare(
     _CONTAMINATION_REASONS,
     _TEMPLATE_REASONS,
     _MERGE_REASONS,
+    _DUPLICATE_REASONS,
     _LABEL_REASONS,
     _CLASS_REASONS,
     _CONNECTION_REASONS,
@@ -1463,6 +1474,71 @@ BENCHMARK_OUTCOMES = Table(
     ],
 )
 
+DUPLICATES = Table(
+    "find_duplicate_units",
+    "a unit with most of its spikes in common with another, or the other's with it",
+    [
+        Variable("unit_id", "the unit to remove", dtype="id"),
+        Variable("duplicate_of", "the unit to keep", dtype="id"),
+        Variable(
+            "share",
+            "share of the spikes of unit_id, beyond chance, that are spikes of duplicate_of",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "share_of_original",
+            "share of the spikes of duplicate_of, beyond chance, that are spikes of unit_id",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "share_by_chance",
+            "share of the spikes of unit_id that are so by chance: at lags 10 and 20 ms away",
+            "1",
+            values="0 to 1",
+        ),
+        Variable(
+            "num_common_spikes",
+            "spikes of the one with fewer spikes that are spikes of the other",
+            "count",
+            "int64",
+        ),
+        Variable("num_spikes", "spikes of unit_id", "count", "int64"),
+        Variable("num_spikes_of_original", "spikes of duplicate_of", "count", "int64"),
+        Variable("lag_ms", "how much later the spikes of unit_id are", "ms"),
+        Variable(
+            "kept_for",
+            "what decided which unit to keep",
+            dtype="str",
+            codes=("more_spikes", "less_contaminated", "larger_amplitude", "lower_id"),
+        ),
+        Variable(
+            "contamination",
+            "contamination of unit_id (many neurons)",
+            "1",
+            values="0 to 1",
+            missing="not enough spikes to estimate",
+            source="Llobet et al. 2022",
+        ),
+        Variable(
+            "contamination_of_original",
+            "that of duplicate_of",
+            "1",
+            values="0 to 1",
+            missing="as above",
+        ),
+        Variable(
+            "amplitude",
+            "mean size of the spike_amplitudes of unit_id",
+            "amplitude",
+            missing="no extension spike_amplitudes",
+        ),
+        Variable("amplitude_of_original", "that of duplicate_of", "amplitude", missing="as above"),
+        Variable("reason", "the verdict in words", dtype="str"),
+    ],
+)
+
 CONNECTIONS = Table(
     "find_monosynaptic_connections",
     "an ordered pair of units",
@@ -2173,6 +2249,7 @@ TABLES: dict[str, Table] = {
         CONTAMINATION,
         MERGES,
         BAD_MERGES,
+        DUPLICATES,
         BENCHMARK,
         BENCHMARK_CHANGES,
         BENCHMARK_OUTCOMES,

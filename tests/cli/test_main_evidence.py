@@ -7,6 +7,7 @@ import pytest
 
 import si_curation as sic
 from si_curation.cli import main
+from si_curation.variables import DUPLICATES
 
 
 def run(capsys, *arguments):
@@ -59,6 +60,22 @@ def test_merges(capsys, tmp_path, analyzer):
     session = sic.CurationSession(analyzer)
     session.apply_spikeinterface_curation(curation)
     assert 11 not in session.unit_ids
+
+
+def test_duplicates(capsys, tmp_path):
+    output, curation = tmp_path / "duplicates.csv", tmp_path / "duplicates.json"
+    code, out, _ = run(
+        capsys,
+        *("duplicates", sic.example_folder(), "--output", output),
+        *("--curation-json", curation),
+    )
+    assert code == 0
+    assert "Units to remove: none" in out
+    assert list(pd.read_csv(output).columns) == list(DUPLICATES)
+    assert json.loads(curation.read_text())["removed"] == []
+    code, _, err = run(capsys, "duplicates", sic.example_folder(), "--min-share", 2)
+    assert code == 2
+    assert "min_share" in err
 
 
 def test_no_merges_above_a_threshold_that_nothing_reaches(capsys):
@@ -117,7 +134,7 @@ def test_classify(capsys, tmp_path, analyzer):
 
 
 @pytest.mark.parametrize(
-    "command", ["contamination", "merges", "connections", "classify", "benchmark"]
+    "command", ["contamination", "merges", "duplicates", "connections", "classify", "benchmark"]
 )
 def test_nothing_is_overwritten_and_errors_are_one_line(capsys, tmp_path, command):
     output = tmp_path / "table.csv"

@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "report {source} {out}/page.html",
     "export-phy": "export-phy {source} {out}/phy",
     "export-nwb": "export-nwb {source} {out}/units.nwb --metadata {out}/nwb.json",
+    "duplicates": "duplicates {source} --output {out}/duplicates.csv",
     "merges": "merges {source} --output {out}/merges.csv",
     "benchmark": "benchmark {source} --output {out}/benchmark.csv",
     "contamination": "contamination {source} --output {out}/contamination.csv",
@@ -40,8 +41,17 @@ COMMANDS = {
     "attach": "attach {source} {example} --output {out}/attached",
     "attach-in-place": "attach {source} {example} --in-place",
 }
-LOADING = {"report", "export-phy", "merges", "contamination", "metrics", "connections", "attach"}
-LOADING |= {"classify", "benchmark"}
+LOADING = {
+    "report",
+    "duplicates",
+    "export-phy",
+    "merges",
+    "contamination",
+    "metrics",
+    "connections",
+    "attach",
+}
+LOADING |= {"classify", "benchmark", "duplicates"}
 QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 

@@ -115,6 +115,7 @@ def test_traces_without_signal(simulate, attached, sparse):
     assert list(metrics.index) == list(analyzer.unit_ids)
     assert len(sic.CurationSession(analyzer).table) == len(analyzer.unit_ids)
     sic.suggest_merges(analyzer)
+    assert sic.find_duplicate_units(analyzer).units_to_remove() == []
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from si_curation.cli.gui import gui
 from si_curation.cli.info import info
 from si_curation.cli.learn import label, learn
 from si_curation.cli.lineage import lineage
-from si_curation.cli.merges import merges
+from si_curation.cli.merges import duplicates, merges
 from si_curation.cli.metrics import metrics
 from si_curation.cli.nwb import export_nwb
 from si_curation.cli.options import GROUP_SETTINGS
@@ -139,6 +139,7 @@ for command in (
     connections,
     contamination,
     demo,
+    duplicates,
     export_nwb,
     export_phy,
     export_unitmatch,

@@ -1,4 +1,4 @@
-"""The command that suggests merges."""
+"""The commands that suggest merges and find duplicate units."""
 
 from __future__ import annotations
 
@@ -58,5 +58,43 @@ def merges(
     groups = found.groups()
     named = "; ".join(" + ".join(map(str, group)) for group in groups) or "none"
     echo(f"\nSuggested merges (score of {found.score_threshold:g} or more): {named}")
+    if curation_json is not None:
+        echo(f"Wrote {found.to_curation_json(curation_json)}")
+
+
+@click.command()
+@source_argument
+@table_output_option
+@click.option(
+    "--min-share", type=float, help="Share of the smaller unit's spikes that are common (0.5)."
+)
+@click.option(
+    "--curation-json",
+    type=PATH,
+    help="Write the units to remove as SpikeInterface's curation file.",
+)
+@sampling_frequency_option
+@trust_option
+def duplicates(
+    source: Path,
+    output: Path | None,
+    min_share: float | None,
+    curation_json: Path | None,
+    sampling_frequency: float | None,
+    trust: bool,
+) -> None:
+    """Find units whose spikes are those of another unit, and which to keep."""
+    from si_curation.evidence.duplicates import DEFAULT_MIN_SHARE, find_duplicate_units
+
+    check_table_output(output)
+    if curation_json is not None and curation_json.exists():
+        raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
+    analyzer = open_source(source, sampling_frequency, trust=trust)
+    share = DEFAULT_MIN_SHARE if min_share is None else min_share
+    found = find_duplicate_units(analyzer, min_share=share)
+    shown = ["unit_id", "duplicate_of", "share", "share_of_original", "lag_ms", "reason"]
+    write_or_print(found.table, output, shown)
+    named = ", ".join(map(str, found.units_to_remove())) or "none"
+    echo(f"\nUnits to remove: {named}")
     if curation_json is not None:
         echo(f"Wrote {found.to_curation_json(curation_json)}")

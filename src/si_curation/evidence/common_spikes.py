@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.kernels.coincidences import count_close_pairs
+from si_curation.kernels.coincidences import count_close_pairs, share_with_partner
 from si_curation.kernels.spike_vector import count_units
 
 MIN_SPIKES = 20
@@ -47,3 +49,86 @@ def may_share_spikes(
     )
     fewest = np.minimum(num_spikes[:, None], num_spikes[None, :])
     return (close > share * fewest) & (fewest >= MIN_SPIKES)
+
+
+class CommonSpikes(NamedTuple):
+    """Spikes that two units have in common.
+
+    Attributes
+    ----------
+    lag : int
+        Samples that the second unit's spikes are later than the first one's.
+    shares : tuple of float
+        Share of the spikes of the first, and of the second, with one of the other at that lag.
+    by_chance : tuple of float
+        As many at lags 10 and 20 ms away.
+    num_common : int
+        Spikes of the unit with fewer spikes that have one of the other.
+    """
+
+    lag: int
+    shares: tuple[float, float]
+    by_chance: tuple[float, float]
+    num_common: int
+
+
+def common_spikes(
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    window: int,
+    max_lag: int,
+    apart: int,
+) -> CommonSpikes:
+    """Count the spikes that two units have in common, at the lag at which these are most.
+
+    Parameters
+    ----------
+    first, second : array (n,), (m,) int64
+        Samples, ascending, neither empty.
+    window : int
+        Largest distance in samples from the lag, inclusive.
+    max_lag : int
+        Largest lag in samples.
+    apart : int
+        Shifts of the spikes, in samples, of which coincidences are by chance: once and twice, both
+        ways.
+
+    Examples
+    --------
+    >>> found = common_spikes(np.array([0, 100, 200]), np.array([7, 107]), 2, 10, 50)
+    >>> found.lag, found.shares
+    (7, (0.6666666666666666, 1.0))
+    """
+    lag = _most_frequent_lag(first, second, window, max_lag)
+    moved = second - lag
+
+    def shares(shift: int) -> tuple[float, float]:
+        return (
+            share_with_partner(first, moved + shift, window),
+            share_with_partner(moved + shift, first, window),
+        )
+
+    found = shares(0)
+    by_chance = np.mean([shares(k * apart) for k in (-2, -1, 1, 2)], axis=0)
+    smaller = int(second.size < first.size)
+    count = round(found[smaller] * min(first.size, second.size))
+    return CommonSpikes(lag, found, (float(by_chance[0]), float(by_chance[1])), count)
+
+
+def _most_frequent_lag(
+    first: NDArray[np.int64], second: NDArray[np.int64], window: int, max_lag: int
+) -> int:
+    """Return the middle of the lags around the one with most pairs within the window; 0 of none."""
+    low = np.searchsorted(second, first - max_lag, side="left")
+    high = np.searchsorted(second, first + max_lag, side="right")
+    number = high - low
+    if not number.any():
+        return 0
+    partner = np.repeat(low - (np.cumsum(number) - number), number) + np.arange(number.sum())
+    lags = second[partner] - np.repeat(first, number)
+    counts = np.bincount(lags + max_lag, minlength=2 * max_lag + 1)
+    within = np.convolve(counts, np.ones(2 * window + 1, dtype=np.int64), mode="same")
+    # of equal ones that closest to 0
+    best = np.flatnonzero(within == within.max()) - max_lag
+    peak = int(best[np.argmin(np.abs(best))])
+    return int(np.median(lags[np.abs(lags - peak) <= window]))

@@ -1,0 +1,371 @@
+"""`find_duplicate_units`: units whose spikes are those of another unit, and which to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import as_array, spike_vector_of
+from si_curation.checks import Checks, unit_indices_of
+from si_curation.evidence.common_spikes import (
+    CommonSpikes,
+    common_spikes,
+    may_share_spikes,
+    num_spikes_of_units,
+)
+from si_curation.files import check_output_file, replace_file
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.quality.contamination import contamination_panel
+from si_curation.variables import DUPLICATES, Explanation
+
+if TYPE_CHECKING:
+    from spikeinterface.curation.curation_model import Curation
+
+DEFAULT_MIN_SHARE = 0.5
+DEFAULT_WINDOW_MS = 0.4
+DEFAULT_MAX_LAG_MS = 1.0
+# lags at which coincidences are by chance: beyond refractory periods, within slow changes of rate
+CHANCE_SHIFT_MS = 10.0
+# differences of the expected accuracy and of the amplitude that decide which unit to keep
+DECISIVE_ACCURACY, DECISIVE_AMPLITUDE = 0.05, 0.05
+
+
+def find_duplicate_units(
+    sorting_analyzer: SortingAnalyzer,
+    *,
+    min_share: float = DEFAULT_MIN_SHARE,
+    window_ms: float = DEFAULT_WINDOW_MS,
+    max_lag_ms: float = DEFAULT_MAX_LAG_MS,
+    unit_ids: Sequence[Any] | None = None,
+) -> DuplicateUnits:
+    """Find units that have most of their spikes in common with another unit, and which to keep.
+
+    Sorters find the spikes of one neuron twice with two templates, on other channels or at another
+    phase of the waveform. Only spike times are compared, all pairs of units in one pass, whatever
+    their templates and places are.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Any analyzer; no extension is needed. "spike_amplitudes" is used where it is computed.
+    min_share : float
+        Share of the spikes of the smaller unit, beyond chance, that it must have in common.
+    window_ms : float
+        Largest distance in time of the same spike, from the lag of the pair.
+    max_lag_ms : float
+        Largest lag: templates that begin at another phase find the same spike earlier or later.
+    unit_ids : sequence of unit ids, optional
+        Only pairs of these units; all units by default.
+
+    Returns
+    -------
+    DuplicateUnits
+        ``.table`` has a row for each pair; its columns are described in
+        `si_curation.variables.DUPLICATES`. ``.units_to_remove()`` leaves one unit of each group.
+
+    Raises
+    ------
+    ParameterError
+        A parameter is out of range; all problems at once.
+    UnknownIdError
+        A unit id does not exist.
+
+    Notes
+    -----
+    **Share** = ``(share - chance) / (1 - chance)``, where chance is the share at lags 10 and 20 ms
+    away. Units with fewer than 20 spikes are left out.
+
+    **Which to keep.** If the neuron fired as many spikes as the better unit has good ones,
+    ``g = n (1 - contamination)``, the accuracy of a unit would be ``g / (largest g + n - g)``. The
+    unit with the higher one is kept, if that is higher by 0.05 or more; else the one with the
+    larger mean amplitude (by 5 % or more); else the one with more spikes, and of equals the one
+    with the lower id. Contamination is that of `contamination_panel` (Llobet et al. 2022); where it
+    is unknown for either unit it does not count. ``kept_for`` says which of these decided.
+
+    SpikeInterface's ``find_redundant_units`` looks at pairs with an agreement of 0.2 or more, and
+    so misses a unit that has a few of the spikes of a large one; it has no lag, does not subtract
+    chance, and has no evidence for which unit to keep.
+
+    See Also
+    --------
+    suggest_merges : units that are one neuron; those found twice are among them
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> find_duplicate_units(analyzer)
+    DuplicateUnits: 0 pairs of 8 units, 0 units to remove
+    """
+    checks = Checks.of_call(find_duplicate_units, locals())
+    checks.number("min_share", min_share, above=0, below=1)
+    checks.number("window_ms", window_ms, at_least=0, at_most=1)
+    checks.number("max_lag_ms", max_lag_ms, at_least=0, at_most=2)
+    checks.finish()
+    analyzer = sorting_analyzer
+    fs = float(analyzer.sampling_frequency)
+    window, max_lag = (round(value * fs * 1e-3) for value in (window_ms, max_lag_ms))
+    allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)
+    allowed[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
+    num_spikes = num_spikes_of_units(analyzer)
+    candidates = may_share_spikes(analyzer, num_spikes, window + max_lag, min_share)
+    pairs = np.argwhere(candidates & allowed[:, None] & allowed[None, :])
+    found: dict[tuple[int, int], CommonSpikes] = {}
+    for (a, b), common in zip(
+        pairs.tolist(), _common_of(analyzer, pairs, window, max_lag), strict=True
+    ):
+        smaller = int(num_spikes[b] < num_spikes[a])
+        if _beyond_chance(common)[smaller] > min_share:
+            found[a, b] = common
+    table = _tabulate(analyzer, found, num_spikes)
+    return DuplicateUnits(table, analyzer.unit_ids)
+
+
+class DuplicateUnits:
+    """Units that have most of their spikes in common with another; of `find_duplicate_units`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per pair, the largest share first; the columns are described in
+        `si_curation.variables.DUPLICATES`.
+    unit_ids : array
+        All units of the analyzer.
+    """
+
+    def __init__(self, table: pd.DataFrame, unit_ids: NDArray[Any]) -> None:
+        self.table = table
+        self.unit_ids = unit_ids
+
+    def __repr__(self) -> str:
+        return (
+            f"DuplicateUnits: {len(self.table)} pairs of {len(self.unit_ids)} units, "
+            f"{len(self.units_to_remove())} units to remove"
+        )
+
+    @property
+    def explanations(self) -> list[Explanation]:
+        """The reason of each row of the table, as a code with values."""
+        return [_explain(row) for row in self.table.to_dict("records")]
+
+    def pairs(self) -> list[tuple[Any, Any]]:
+        """Return the pairs (unit, unit that it is a duplicate of), the largest share first."""
+        return list(zip(self.table["unit_id"], self.table["duplicate_of"], strict=True))
+
+    def groups(self) -> list[list[Any]]:
+        """Return groups of units that share spikes, directly or through another unit.
+
+        Returns
+        -------
+        list of list of unit ids
+            Units in the order of the analyzer, groups in the order of their best pair.
+        """
+        group_of: dict[Any, list[Any]] = {}
+        for a, b in self.pairs():
+            one, other = group_of.get(a, [a]), group_of.get(b, [b])
+            if one is not other:
+                both = one + other
+                group_of.update(dict.fromkeys(both, both))
+        position = {unit_id: i for i, unit_id in enumerate(self.unit_ids.tolist())}
+        groups = {id(group): group for group in group_of.values()}
+        return [sorted(group, key=position.__getitem__) for group in groups.values()]
+
+    def units_to_remove(self) -> list[Any]:
+        """Return the units to remove, in the order of the analyzer.
+
+        Every one of them is a duplicate of a unit that stays. So of a chain (a has the spikes of b,
+        b those of c) a unit stays that has no common spikes with those that stay.
+        """
+        removed: set[Any] = set()
+        kept: set[Any] = set()
+        for unit, original in self.pairs():
+            if not {unit, original} & removed and unit not in kept:
+                removed.add(unit)
+                kept.add(original)
+        return [unit_id for unit_id in self.unit_ids.tolist() if unit_id in removed]
+
+    def to_curation_model(self) -> Curation:
+        """Return the units to remove as SpikeInterface's curation model (format version 2).
+
+        Returns
+        -------
+        spikeinterface.curation.curation_model.Curation
+            For SpikeInterface's ``apply_curation``, or ``CurationSession``'s
+            ``apply_spikeinterface_curation``.
+        """
+        from spikeinterface.curation.curation_model import Curation
+
+        return Curation(
+            format_version="2",
+            unit_ids=self.unit_ids.tolist(),
+            label_definitions={},
+            removed=self.units_to_remove(),
+        )
+
+    def to_curation_json(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the units to remove as SpikeInterface's curation JSON (format version 2).
+
+        Parameters
+        ----------
+        path : str or Path
+        overwrite : bool, default: False
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        OutputExistsError
+            The file exists, and `overwrite` is not True.
+        """
+        target = check_output_file(path, overwrite)
+        replace_file(target, self.to_curation_model().model_dump_json(indent=2).encode("utf-8"))
+        return target
+
+
+def _beyond_chance(common: CommonSpikes) -> list[float]:
+    return [
+        max(share - chance, 0.0) / max(1.0 - chance, 1e-9)
+        for share, chance in zip(common.shares, common.by_chance, strict=True)
+    ]
+
+
+def _common_of(
+    analyzer: SortingAnalyzer, pairs: NDArray[np.int64], window: int, max_lag: int
+) -> list[CommonSpikes]:
+    """Count the common spikes of each pair; segments follow each other far enough apart."""
+    spikes = spike_vector_of(analyzer.sorting)
+    apart = round(CHANCE_SHIFT_MS * 1e-3 * float(analyzer.sampling_frequency))
+    if len(pairs) == 0:
+        return []
+    samples = spikes["sample_index"]
+    length = int(samples.max()) - int(samples.min()) + 3 * apart + window + max_lag
+    by_unit = spikes_by_unit(spikes["unit_index"], len(analyzer.unit_ids))
+
+    def train(unit: int) -> NDArray[np.int64]:
+        own = by_unit[unit]
+        return samples[own].astype(np.int64) + spikes["segment_index"][own] * length
+
+    trains = {unit: train(unit) for unit in np.unique(pairs).tolist()}
+    return [common_spikes(trains[a], trains[b], window, max_lag, apart) for a, b in pairs.tolist()]
+
+
+class _Worth(NamedTuple):
+    """What decides which of the units to keep; arrays (n_units,), NaN where unknown."""
+
+    num_spikes: NDArray[np.int64]
+    contamination: NDArray[np.float64]
+    amplitude: NDArray[np.float64]
+
+
+def _worth_of(
+    analyzer: SortingAnalyzer, units: NDArray[np.int64], num_spikes: NDArray[np.int64]
+) -> _Worth:
+    contamination, amplitude = np.full((2, num_spikes.size), np.nan)
+    if units.size == 0:
+        return _Worth(num_spikes, contamination, amplitude)
+    panel = contamination_panel(analyzer, unit_ids=analyzer.unit_ids[units].tolist())
+    contamination[units] = panel["rp_contamination"].to_numpy(dtype=np.float64)
+    extension = analyzer.get_extension("spike_amplitudes")
+    if extension is not None:
+        values = np.asarray(as_array(extension.get_data(copy=False)))
+        by_unit = spikes_by_unit(spike_vector_of(analyzer.sorting)["unit_index"], num_spikes.size)
+        for unit in units.tolist():
+            own = np.abs(values[by_unit[unit]].astype(np.float64))
+            own = own[np.isfinite(own)]
+            if own.size:
+                amplitude[unit] = own.mean()
+    return _Worth(num_spikes, contamination, amplitude)
+
+
+def _accuracies(
+    num_spikes: tuple[int, int], contamination: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the accuracy of either unit, if the neuron has the good spikes of the better one."""
+    wrong = contamination if np.isfinite(contamination).all() else (0.0, 0.0)
+    good = [n * (1.0 - c) for n, c in zip(num_spikes, wrong, strict=True)]
+    total = max(good)
+    one, other = (g / max(total + n - g, 1e-9) for g, n in zip(good, num_spikes, strict=True))
+    return one, other
+
+
+def _choose(a: int, b: int, worth: _Worth, unit_ids: NDArray[Any]) -> tuple[bool, str]:
+    """Return whether the first of two units is kept, and what for."""
+    n = int(worth.num_spikes[a]), int(worth.num_spikes[b])
+    wrong = float(worth.contamination[a]), float(worth.contamination[b])
+    one, other = _accuracies(n, wrong)
+    if abs(one - other) >= DECISIVE_ACCURACY:
+        keeps_first = one > other
+        has_more = n[0] > n[1] if keeps_first else n[1] > n[0]
+        return keeps_first, "more_spikes" if has_more else "less_contaminated"
+    sizes = float(worth.amplitude[a]), float(worth.amplitude[b])
+    if np.isfinite(sizes).all() and abs(sizes[0] - sizes[1]) >= DECISIVE_AMPLITUDE * max(sizes):
+        return sizes[0] > sizes[1], "larger_amplitude"
+    if n[0] != n[1]:
+        return n[0] > n[1], "more_spikes"
+    return bool(unit_ids[a] < unit_ids[b]), "lower_id"
+
+
+def _tabulate(
+    analyzer: SortingAnalyzer,
+    found: dict[tuple[int, int], CommonSpikes],
+    num_spikes: NDArray[np.int64],
+) -> pd.DataFrame:
+    units = np.unique(np.array(list(found), dtype=np.int64))
+    worth = _worth_of(analyzer, units, num_spikes)
+    ids, per_ms = analyzer.unit_ids, 1e3 / float(analyzer.sampling_frequency)
+    rows = []
+    for (a, b), common in found.items():
+        keeps_first, kept_for = _choose(a, b, worth, ids)
+        # the unit to remove first
+        order = (1, 0) if keeps_first else (0, 1)
+        unit, original = ((a, b)[i] for i in order)
+        shares = _beyond_chance(common)
+        rows.append(
+            {
+                "unit_id": ids[unit],
+                "duplicate_of": ids[original],
+                "share": shares[order[0]],
+                "share_of_original": shares[order[1]],
+                "share_by_chance": common.by_chance[order[0]],
+                "num_common_spikes": common.num_common,
+                "num_spikes": num_spikes[unit],
+                "num_spikes_of_original": num_spikes[original],
+                "lag_ms": (common.lag if keeps_first else -common.lag) * per_ms,
+                "kept_for": kept_for,
+                "contamination": worth.contamination[unit],
+                "contamination_of_original": worth.contamination[original],
+                "amplitude": worth.amplitude[unit],
+                "amplitude_of_original": worth.amplitude[original],
+            }
+        )
+    names = [name for name in DUPLICATES if name != "reason"]
+    table = pd.DataFrame(rows, columns=names)
+    if not rows:
+        table = table.astype({n: v.dtype for n, v in DUPLICATES.items() if v.dtype in _PLAIN})
+        table[["unit_id", "duplicate_of"]] = ids[[]][:, None].repeat(2, axis=1)
+    most = np.maximum(table["share"], table["share_of_original"]).to_numpy(dtype=np.float64)
+    table = table.iloc[np.argsort(-most, kind="stable")].reset_index(drop=True)
+    table["reason"] = [str(_explain(row)) for row in table.to_dict("records")]
+    table["reason"] = table["reason"].astype(object)
+    return table[list(DUPLICATES)]
+
+
+_PLAIN = ("float64", "int64")
+
+
+def _explain(row: dict[str, Any]) -> Explanation:
+    return Explanation(
+        f"duplicate_{row['kept_for']}",
+        share=row["share"],
+        of_original=row["share_of_original"],
+        original=str(row["duplicate_of"]),
+        lag=row["lag_ms"],
+    )
