@@ -269,6 +269,35 @@ def test_labels_can_replace_those_of_a_person(tmp_path, folder):
     assert set(result.units["group"]) == {"mua"}
 
 
+def test_labels_of_a_model(tmp_path, folder):
+    rates = np.arange(60.0)
+    table = pd.DataFrame({"firing_rate": rates, "session": rates % 3})
+    table["group"] = np.where(rates > 20, "mua", "good")
+    model = sic.learn_labels(table, metric_params={"firing_rate": {}})
+    path = model.save(tmp_path / "model.json")
+    labels = {"model": str(path), "accuracy": 0.8, "keep_existing": False}
+    recipe = {**SMALL, "labels": labels}
+    result = run([folder], recipe, tmp_path / "out")
+    assert result.table["error"].tolist() == [""]
+    written = pd.read_csv(tmp_path / "out" / "sessions" / "kilosort4" / "labels.csv")
+    expected = model.label(sic.read_kilosort_as_analyzer(folder), accuracy=0.8).table
+    assert written["label"].tolist() == expected["label"].tolist()
+    assert written["reason"].tolist() == expected["reason"].tolist()
+    assert run([folder], recipe, tmp_path / "out").table["status"].tolist() != ["failed"]
+    for wrong, message in [
+        ({"model": str(path), "rules": [["a", "<", 1, "b"]]}, "give either rules or model"),
+        ({}, "give either rules or model"),
+        ({"rules": [["a", "<", 1, "b"]], "accuracy": 0.9}, "accuracy is of a model"),
+        ({"model": str(path), "otherwise": "good"}, "otherwise is of rules"),
+        ({"model": str(tmp_path / "no.json")}, "does not exist"),
+    ]:
+        with pytest.raises(ParameterError, match=message):
+            sic.read_recipe({"labels": wrong})
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(ParameterError, match=r"labels\.model.*cannot be read"):
+        sic.read_recipe(recipe)
+
+
 @pytest.mark.slow
 def test_analyzers_of_other_sorters(tmp_path, hash_files):
     recording, sorting = generate_ground_truth_recording(

@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from spikeinterface.core.sortinganalyzer import (
     get_available_analyzer_extensions,
@@ -29,6 +30,7 @@ from si_curation.checks import join_problems, local_path
 from si_curation.curation.label_rules import read_label_rules
 from si_curation.documents import describe_problems
 from si_curation.errors import ParameterError
+from si_curation.learning.model import LabelModel
 
 #: Key of the validation context: the folder that relative paths of a recipe start from.
 FOLDER = "folder"
@@ -90,19 +92,43 @@ class Benchmark(_Section):
 
 
 class Labels(_Section):
-    """Labels by rules; units that a person labelled keep their label unless asked.
+    """Labels by rules or by a model; units that a person labelled keep their label unless asked.
 
     ``rules`` is what `label_units` takes: a preset, a file, or a list of rules. The content of a
-    file becomes part of the recipe.
+    file becomes part of the recipe. ``model`` is a file that `LabelModel.save` wrote, ``accuracy``
+    what its `label` takes.
     """
 
-    rules: Any
+    rules: Any = None
     otherwise: str | None = None
+    model: str | None = None
+    accuracy: float | None = Field(default=None, gt=0, le=1)
     keep_existing: bool = True
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Labels:
+        if (self.rules is None) == (self.model is None):
+            raise ValueError("give either rules or model")
+        if self.model is None and self.accuracy is not None:
+            raise ValueError("accuracy is of a model: give model, or leave it out")
+        if self.model is not None and self.otherwise is not None:
+            raise ValueError("otherwise is of rules: give rules, or leave it out")
+        return self
+
+    @field_validator("model")
+    @classmethod
+    def _load(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        path = _resolve(value, info)
+        LabelModel.load(path)
+        return path
 
     @field_validator("rules", mode="before")
     @classmethod
-    def _read(cls, value: Any, info: ValidationInfo) -> dict[str, Any]:
+    def _read(cls, value: Any, info: ValidationInfo) -> dict[str, Any] | None:
+        if value is None:
+            return None
         if isinstance(value, str) and Path(value).suffix.lower() in (
             ".json",
             ".toml",
@@ -199,7 +225,7 @@ class Recipe(_Section):
         Measure how often suggestions are right in each session (``benchmark.json``), before merges
         are applied, and calibrate their scores with those of all sessions together.
     labels : Labels, optional
-        Label units by rules on their metrics.
+        Label units by rules on their metrics, or by a model that was learnt.
     exports : Exports
         The analyzer, further tables, folders for phy, NWB files.
     report : Report, optional

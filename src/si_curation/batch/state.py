@@ -80,6 +80,9 @@ def make_fingerprint(session: SessionInput) -> dict[str, Any]:
         for key, path in (("metadata", nwb.metadata), ("source_nwb", nwb.source_nwb)):
             if isinstance(path, str):
                 recipe["exports"]["nwb"][key] = _digest_file(Path(path))
+    labels = session.recipe.labels
+    if labels is not None and labels.model is not None:
+        recipe["labels"]["model"] = _digest_file(Path(labels.model))
     text = json.dumps([session.name, recipe], sort_keys=True)
     now = versions()
     return {

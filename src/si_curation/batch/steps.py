@@ -16,13 +16,14 @@ from si_curation._spikeinterface import extension_parameters, forget_run_times
 from si_curation.batch.inputs import SessionInput
 from si_curation.batch.recipe import Benchmark, Labels, Merges, Reading
 from si_curation.batch.tables import TABLES, make_units
-from si_curation.curation.labelling import METRIC_EXTENSIONS, label_units
+from si_curation.curation.labelling import METRIC_EXTENSIONS, UnitLabels, label_units
 from si_curation.curation.session import CurationSession
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
 from si_curation.evidence.benchmark.benchmark import benchmark_suggestions
 from si_curation.evidence.merges import suggest_merges
 from si_curation.exporters.phy.export import export_to_phy
 from si_curation.files import format_csv
+from si_curation.learning.model import LabelModel
 from si_curation.reading.loading import is_saved_analyzer, load_with_warning
 from si_curation.reading.reader import read_kilosort_as_analyzer
 from si_curation.reading.saving import save_analyzer
@@ -93,9 +94,13 @@ def compute(analyzer: SortingAnalyzer, name: str, params: dict[str, Any]) -> Non
 
 
 def label(analyzer: SortingAnalyzer, labels: Labels, part: Path) -> None:
-    """Label the units by rules, and write what decided each label."""
+    """Label the units by rules or a model, and write what decided each label."""
+    found: UnitLabels
     try:
-        found = label_units(analyzer, labels.rules, otherwise=labels.otherwise)
+        if labels.model is not None:
+            found = LabelModel.load(labels.model).label(analyzer, accuracy=labels.accuracy)
+        else:
+            found = label_units(analyzer, labels.rules, otherwise=labels.otherwise)
     except MissingDataError as fault:
         raise MissingDataError(
             f"labels: {fault} (extensions of the recipe: {' or '.join(METRIC_EXTENSIONS)})"
