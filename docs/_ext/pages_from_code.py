@@ -82,6 +82,8 @@ GROUPS: dict[str, Group] = {
             "find_bad_merges",
             "find_duplicate_units",
             "DuplicateUnits",
+            "suggest_splits",
+            "SplitSuggestions",
             "benchmark_suggestions",
             "SuggestionBenchmark",
             "calibrate_suggestions",
@@ -257,6 +259,11 @@ TABLE_PAGES: dict[str, TablePage] = {
             "benchmark_suggestions by change",
             "outcomes of suggestions",
         ),
+    ),
+    "splits": TablePage(
+        "Evidence for splits",
+        "The columns of `suggest_splits(...).table`.",
+        ("suggest_splits",),
     ),
     "connections": TablePage(
         "Monosynaptic connections",

@@ -36,6 +36,8 @@ from .evidence.duplicates import find_duplicate_units as find_duplicate_units
 from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges
 from .evidence.reviews import outcomes_of_reviews as outcomes_of_reviews
+from .evidence.splits import SplitSuggestions as SplitSuggestions
+from .evidence.splits import suggest_splits as suggest_splits
 from .exporters.nwb.export import export_to_nwb as export_to_nwb
 from .exporters.nwb.units import add_units_to_nwbfile as add_units_to_nwbfile
 from .exporters.phy.export import export_to_phy as export_to_phy

@@ -362,6 +362,57 @@ _TEMPLATE_REASONS = (
         "its spikes are largest on another channel, {distance:.0f} µm from the sorter's",
     ),
 )
+_SPLIT_REASONS = (
+    (
+        "split_clusters",
+        "two clusters {separation:.1f} sd apart, the smaller with {share:.0%} of the spikes "
+        "({gain:.2f} nats a spike better than one)",
+    ),
+    (
+        "split_no_clusters",
+        "one cluster explains the features as well ({gain:.2f} nats a spike)",
+    ),
+    (
+        "split_overlap",
+        "the clusters overlap: {error:.0%} of the spikes are expected on the wrong side",
+    ),
+    (
+        "split_jump",
+        "the features jump by {jump:.1f} sd at one time, more than in the other units: neurons "
+        "that fire at different times, or the probe moved",
+    ),
+    (
+        "split_refractory",
+        "the parts have a common refractory period, as one neuron ({observed:.0f} of "
+        "{expected:.3g} coincidences)",
+    ),
+    (
+        "split_not_refractory",
+        "the parts have no common refractory period ({observed:.0f} of {expected:.3g} "
+        "coincidences)",
+    ),
+    (
+        "split_refractory_unknown",
+        "too few coincidences are expected to tell ({observed:.0f} of {expected:.3g})",
+    ),
+    (
+        "split_duplicates",
+        "{share:.0%} of the spikes of one part were found in another unit too: remove duplicates "
+        "first",
+    ),
+    ("split_parts", "{num_parts} parts"),
+    ("split_some_features", "only {share:.0%} of the spikes have features"),
+    (
+        "split_templates",
+        "features cannot tell; spikes of its templates coincide as those of different neurons "
+        "({observed:.0f} of {expected:.3g} coincidences)",
+    ),
+    (
+        "split_no_basis",
+        "the basis of the features is not known: spikes that fall between two samples look like "
+        "another neuron, and no score exceeds 0.45",
+    ),
+)
 _MERGE_REASONS = (
     # the cross-correlogram: one of these for each pair
     (
@@ -569,6 +620,7 @@ REASONS: dict[str, Reason] = _declare(
     _CONTAMINATION_REASONS,
     _TEMPLATE_REASONS,
     _MERGE_REASONS,
+    _SPLIT_REASONS,
     _DUPLICATE_REASONS,
     _LABEL_REASONS,
     _CLASS_REASONS,
@@ -1539,6 +1591,143 @@ DUPLICATES = Table(
     ],
 )
 
+SPLITS = Table(
+    "suggest_splits",
+    "a unit that could be split",
+    [
+        Variable("unit_id", "the unit", dtype="id"),
+        Variable("score", "the smallest of the terms", "1", values="0 to 1"),
+        Variable("reason", "what speaks for and against a split", dtype="str"),
+        Variable("num_spikes", "spikes of the unit", "count", "int64"),
+        Variable("num_parts", "parts that it would be split into", "count", "int64"),
+        Variable(
+            "smaller_share",
+            "share of the spikes that are not of the larger of the first two parts",
+            "1",
+            values="0 to 0.5",
+        ),
+        Variable(
+            "method",
+            "what the parts are: clusters of the features; the spikes before and after a jump of "
+            "the features; or the sorter's templates, where there are no features, or not on "
+            "channels that all have",
+            dtype="str",
+            codes=("features", "time", "templates"),
+        ),
+        Variable(
+            "likelihood_term",
+            "from the likelihood_gain less two standard errors: 0.5 at 0.05",
+            "1",
+            values="0 to 1",
+            missing="by another method",
+        ),
+        Variable(
+            "accuracy_term",
+            "from the expected_error: 0.5 at 0.055",
+            "1",
+            values="0 to 1",
+            missing="by templates",
+        ),
+        Variable(
+            "refractory_term",
+            "2 (1 - one_neuron_probability), at most 1",
+            "1",
+            values="0 to 1",
+            missing="the other terms are too small, or another method",
+        ),
+        Variable(
+            "duplicate_term",
+            "1 less the difference of the duplicate fractions",
+            "1",
+            values="0 to 1",
+            missing="the other terms are too small, or another method",
+        ),
+        Variable(
+            "jump_term",
+            "from the jump and those of the other units: 0.5 at 3 times their median",
+            "1",
+            values="0 to 1",
+            missing="by another method",
+        ),
+        Variable(
+            "likelihood_gain",
+            "how much larger the log likelihood of a spike is with two clusters than with one "
+            "skewed one, on spikes that were not used in the fit",
+            "1",
+            missing="by another method",
+        ),
+        Variable("likelihood_gain_error", "its standard error", "1", missing="by another method"),
+        Variable(
+            "separation",
+            "distance of the two parts in standard deviations (d')",
+            "1",
+            missing="by templates",
+        ),
+        Variable(
+            "expected_error",
+            "share of the spikes of a part that are expected in the other one",
+            "1",
+            values="0 to 1",
+            missing="by templates",
+        ),
+        Variable(
+            "one_neuron_probability",
+            "probability that the parts are one neuron rather than two independent ones, given "
+            "the coincidences",
+            "1",
+            values="0 to 1",
+            missing="the other terms are too small, or another method",
+        ),
+        Variable(
+            "refractory_period_ms",
+            "refractory period",
+            "ms",
+            missing="the coincidences were not counted",
+        ),
+        Variable(
+            "refractory_observed",
+            "pairs of a spike of each part at lags above the duplicate window and up to the "
+            "refractory period",
+            "count",
+            "float64",
+            missing="the coincidences were not counted",
+        ),
+        Variable(
+            "refractory_expected",
+            "as many as there would be at the rate of lags of 10 to 50 ms",
+            "count",
+            missing="the coincidences were not counted",
+        ),
+        Variable(
+            "duplicate_fraction",
+            "largest share of the spikes of a part that one other unit was found for too, of the "
+            "unit with the largest difference between the parts",
+            "1",
+            values="0 to 1",
+            missing="the other terms are too small, or another method",
+        ),
+        Variable(
+            "duplicate_fraction_of_other_part",
+            "the share of the other part with the same unit",
+            "1",
+            values="0 to 1",
+            missing="the other terms are too small, or another method",
+        ),
+        Variable(
+            "jump",
+            "largest step of the mean features from 40 spikes to the next 40, in standard "
+            "deviations",
+            "1",
+            missing="fewer than 80 spikes, or no features",
+        ),
+        Variable(
+            "num_channels", "channels on which nearly all spikes have features", "count", "int64"
+        ),
+        Variable("num_spikes_with_features", "spikes that have features", "count", "int64"),
+        Variable("num_spikes_looked_at", "spikes that the decision is from", "count", "int64"),
+    ],
+)
+
 CONNECTIONS = Table(
     "find_monosynaptic_connections",
     "an ordered pair of units",
@@ -2249,6 +2438,7 @@ TABLES: dict[str, Table] = {
         CONTAMINATION,
         MERGES,
         BAD_MERGES,
+        SPLITS,
         DUPLICATES,
         BENCHMARK,
         BENCHMARK_CHANGES,

@@ -191,3 +191,21 @@ def test_a_session_keeps_what_is_known_of_pairs(analyzer):
     assert (values == with_pairs.get_extension("template_features").get_data()[0]).all()
     acg, _ = applied.get_extension("cross_correlograms").get_acg(merged)
     assert acg.sum() > 0
+
+
+def test_splits(capsys, tmp_path, analyzer):
+    output, curation = tmp_path / "splits.json", tmp_path / "curation.json"
+    code, out, _ = run(
+        capsys,
+        *("splits", sic.example_folder(), "--output", output),
+        *("--curation-json", curation),
+    )
+    assert code == 0
+    found = sic.suggest_splits(analyzer)
+    assert "Suggested splits (score of 0.5 or more): " in out
+    assert len(json.loads(output.read_text())) == len(found.table)
+    splits = json.loads(curation.read_text())["splits"]
+    assert [entry["unit_id"] for entry in splits] == found.units()
+    code, out, _ = run(capsys, "splits", sic.example_folder(), "--threshold", 1)
+    assert code == 0
+    assert out.strip().endswith("none")

@@ -20,6 +20,7 @@ COMMANDS = {
     "export-nwb": "export-nwb {source} {out}/units.nwb --metadata {out}/nwb.json",
     "duplicates": "duplicates {source} --output {out}/duplicates.csv",
     "merges": "merges {source} --output {out}/merges.csv",
+    "splits": "splits {source} --output {out}/splits.csv",
     "benchmark": "benchmark {source} --output {out}/benchmark.csv",
     "contamination": "contamination {source} --output {out}/contamination.csv",
     "classify": "classify {source} --output {out}/classes.csv",
@@ -51,7 +52,7 @@ LOADING = {
     "connections",
     "attach",
 }
-LOADING |= {"classify", "benchmark", "duplicates"}
+LOADING |= {"classify", "benchmark", "duplicates", "splits"}
 QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 

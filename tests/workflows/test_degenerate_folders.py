@@ -72,6 +72,7 @@ def test_everything_is_computed_or_one_error(tmp_path, kind):
         assert metrics["depth_um"].isna().all()
     assert len(sic.contamination_panel(analyzer)) == len(analyzer.unit_ids)
     assert len(sic.suggest_merges(analyzer).pairs()) == 0 or len(analyzer.unit_ids) > 1
+    assert set(sic.suggest_splits(analyzer).units()) <= set(analyzer.unit_ids)
     assert set(sic.benchmark_suggestions(analyzer).index) >= {"merges"}
     with pytest.raises(sic.MissingDataError):
         sic.compare_templates(analyzer)
@@ -116,6 +117,7 @@ def test_traces_without_signal(simulate, attached, sparse):
     assert len(sic.CurationSession(analyzer).table) == len(analyzer.unit_ids)
     sic.suggest_merges(analyzer)
     assert sic.find_duplicate_units(analyzer).units_to_remove() == []
+    sic.suggest_splits(analyzer)
 
 
 @pytest.mark.slow
@@ -137,7 +139,10 @@ def test_figures_are_drawn_or_one_error(tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(c, marks=pytest.mark.slow) for c in ("metrics", "merges", "demo", "report")]
+    [
+        pytest.param(c, marks=pytest.mark.slow)
+        for c in ("metrics", "merges", "splits", "demo", "report")
+    ]
     + ["info", "cluster-info", "check"],
 )
 def test_commands_end_with_a_result_or_one_line(tmp_path, kind, command):

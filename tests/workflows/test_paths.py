@@ -53,6 +53,7 @@ CALLS = {
     "reviews": lambda path, a: sic.outcomes_of_reviews(path, sic.suggest_merges(a)),
     "calibration": lambda path, a: sic.Calibration.from_json(path),
     "duplicates": lambda path, a: sic.find_duplicate_units(a).to_curation_json(path),
+    "splits": lambda path, a: sic.suggest_splits(a).to_curation_json(path),
     "merges": lambda path, a: sic.suggest_merges(a).to_curation_json(path),
 }
 

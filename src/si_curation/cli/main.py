@@ -36,6 +36,7 @@ from si_curation.cli.output import echo, warnings_as_lines
 from si_curation.cli.phy import export_phy, restore
 from si_curation.cli.report import report
 from si_curation.cli.sessions import split_sessions
+from si_curation.cli.splits import splits
 from si_curation.cli.unitmatch import export_unitmatch
 from si_curation.errors import FolderNotFoundError, SiCurationError
 
@@ -153,5 +154,6 @@ for command in (
     report,
     restore,
     split_sessions,
+    splits,
 ):
     cli.add_command(command)

@@ -64,6 +64,59 @@ def explain_bad_merges(table: pd.DataFrame) -> list[Explanation]:
     return [_explain_bad_merge(row) for row in table.to_dict("records")]
 
 
+def explain_splits(table: pd.DataFrame) -> list[list[Explanation]]:
+    """Return what speaks for and against a split of each unit.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns of `si_curation.variables.SPLITS`, "reason" excepted.
+
+    Returns
+    -------
+    list of list of Explanation
+    """
+    return [_explain_split(row) for row in table.to_dict("records")]
+
+
+def _explain_split(row: dict[str, Any]) -> list[Explanation]:
+    coincidences = {"observed": row["refractory_observed"], "expected": row["refractory_expected"]}
+    if row["method"] == "templates":
+        return [Explanation("split_templates", **coincidences)]
+    found = []
+    if row["method"] == "time":
+        found.append(Explanation("split_jump", jump=row["jump"]))
+    elif row["likelihood_term"] < LIKELY:
+        found.append(Explanation("split_no_clusters", gain=row["likelihood_gain"]))
+    else:
+        found.append(
+            Explanation(
+                "split_clusters",
+                separation=row["separation"],
+                share=row["smaller_share"],
+                gain=row["likelihood_gain"],
+            )
+        )
+    if row["accuracy_term"] < LIKELY:
+        found.append(Explanation("split_overlap", error=row["expected_error"]))
+    one_neuron = row["one_neuron_probability"]
+    if np.isfinite(one_neuron):
+        if one_neuron > 1 - UNLIKELY:
+            code = "split_refractory"
+        else:
+            is_two = one_neuron < UNLIKELY
+            code = "split_not_refractory" if is_two else "split_refractory_unknown"
+        found.append(Explanation(code, **coincidences))
+    if row["duplicate_term"] < LIKELY:
+        found.append(Explanation("split_duplicates", share=row["duplicate_fraction"]))
+    if row["num_parts"] > 2:
+        found.append(Explanation("split_parts", num_parts=row["num_parts"]))
+    share = row["num_spikes_with_features"] / max(row["num_spikes"], 1)
+    if share < 1:
+        found.append(Explanation("split_some_features", share=share))
+    return found
+
+
 def _explain_bad_merge(row: dict[str, Any]) -> Explanation:
     if row["is_bad"]:
         code = "bad_merge"

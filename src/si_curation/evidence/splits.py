@@ -1,0 +1,590 @@
+"""`suggest_splits`: units that are more than one neuron, with the evidence and a label per spike.
+
+`suggest_splits` looks at the features of each unit, `split_evidence` weighs what it finds, and
+`SplitSuggestions` turns it into labels, steps and SpikeInterface's curation format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import spike_vector_of
+from si_curation.checks import Checks, unit_index_of, unit_indices_of
+from si_curation.errors import MissingDataError, ParameterError
+from si_curation.evidence.bad_merges import find_bad_merges
+from si_curation.evidence.explain import explain_splits
+from si_curation.evidence.split_evidence import (
+    PartsEvidence,
+    accuracy_term,
+    evidence_of_parts,
+    jump_term,
+    likelihood_term,
+    weakest_term,
+)
+from si_curation.evidence.split_features import UnitFeatureReader
+from si_curation.evidence.split_parts import MIN_SPIKES, Cut, PossibleSplit, look_for_split
+from si_curation.files import check_output_file, replace_file
+from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.variables import SPLITS, Explanation, explanations_text
+
+if TYPE_CHECKING:
+    from spikeinterface.curation.curation_model import Curation
+
+DEFAULT_SCORE_THRESHOLD = 0.5
+# units that score less from the features alone are not looked at further
+WORTH_A_LOOK = 0.25
+MAX_ROUNDS = 3
+# without the basis of the features spikes between two samples look like another neuron
+SCORE_WITHOUT_BASIS = 0.45
+
+
+def suggest_splits(
+    sorting_analyzer: SortingAnalyzer,
+    *,
+    unit_ids: Sequence[Any] | None = None,
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+    duplicate_window_ms: float = 0.4,
+) -> SplitSuggestions:
+    """Find units that are more than one neuron, from the features of their spikes.
+
+    A curator does the same with phy's FeatureView and lassos the second cloud. The spikes of two
+    neurons are two clusters in the features, also where their refractory periods are clean because
+    they seldom fire together. No recording is needed.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Read from a Kilosort folder with ``pc_features.npy`` or attached to one; or with
+        "principal_components". With neither, units that were merged of several templates are
+        judged by their refractory period (`find_bad_merges`).
+    unit_ids : sequence of unit ids, optional
+        Units to look at; all by default.
+    score_threshold : float
+        Default threshold of the methods of the result, and of the further cuts of a unit of more
+        than two neurons.
+    duplicate_window_ms : float
+        Lags up to this do not count as coincidences within the refractory period; spikes of
+        another unit so close are the same spike found twice.
+
+    Returns
+    -------
+    SplitSuggestions
+        ``.table`` has a row for each unit that could be split, best first; its columns are
+        described in `si_curation.variables.SPLITS`. ``.labels(unit_id)`` has the part of every
+        spike.
+
+    Raises
+    ------
+    ParameterError
+        A parameter is out of range; all problems at once.
+    UnknownIdError
+        A unit id does not exist.
+    FolderNotFoundError, PhyFolderError
+        The folder of the features is gone, or is not what it was.
+
+    Notes
+    -----
+    **Features**: of at most 3,000 spikes of a unit, evenly spaced, on the channels that at least
+    95 % of them have. The mean and its first two derivatives in time are projected out: amplitude,
+    bursts, and when a spike falls between two samples. Six components of what is left are used.
+
+    **Two clusters** of the same covariance are fitted to half of the spikes
+    (expectation-maximization, from several starts). Both follow the same drift, window by window,
+    so that only spikes of the same time tell how far apart the clusters are. On the other half, the
+    likelihood is compared with that of one skewed normal distribution that drifts. Clusters of less
+    than 10 % of the spikes are left to `suggest_cleaning`.
+
+    **Score**: the smallest of four terms, each 0.5 at its limit.
+
+    - ``likelihood_term``: the gain of log likelihood per spike, less two standard errors; 0.5 at
+      0.05 nats.
+    - ``accuracy_term``: the share of the spikes that are expected on the wrong side; 0.5 at 5.5 %,
+      a separation of 3.2 standard deviations.
+    - ``refractory_term``: 1 unless the parts have so few coincidences that they are rather one
+      neuron (`one_neuron_probability` above 0.5). The refractory period never suggests a split.
+    - ``duplicate_term``: 1 unless one part is what was left of spikes that another unit was found
+      for at the same time.
+
+    Neurons that fire at different times show as a jump of the mean features between 40 spikes and
+    the next 40; it has to exceed that of most other units of the folder by far (``jump_term``).
+
+    See Also
+    --------
+    find_bad_merges : merges that the refractory period contradicts
+    CurationSession.split : makes a suggestion a step
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> suggestions = sic.suggest_splits(analyzer)
+    >>> suggestions.units()
+    [13, 10]
+    >>> suggestions.labels(10)[:8]
+    array([0, 0, 0, 0, 0, 0, 1, 0])
+    """
+    checks = Checks.of_call(suggest_splits, locals())
+    checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
+    checks.number("duplicate_window_ms", duplicate_window_ms, at_least=0, at_most=1)
+    checks.finish()
+    analyzer = sorting_analyzer
+    asked = np.asarray(unit_indices_of(analyzer, unit_ids, may_repeat=True))
+    units: NDArray[np.int64] = np.unique(asked.astype(np.int64))
+    window = round(duplicate_window_ms * analyzer.sampling_frequency * 1e-3)
+    try:
+        reader = UnitFeatureReader.of(analyzer)
+    except MissingDataError as fault:
+        rows = _by_templates(analyzer, units)
+        missing = [Explanation("missing_data", error=str(fault))]
+    else:
+        search = _Search(analyzer, reader, window, float(score_threshold))
+        rows, missing = search.rows(units), []
+        seen = {row.values["unit_index"] for row in rows}
+        apart = [unit for unit in search.without_channels if unit not in seen]
+        rows += _by_templates(analyzer, np.array(apart, dtype=np.int64))
+        if reader.basis is None:
+            missing = [Explanation("split_no_basis")]
+    return SplitSuggestions(_table(analyzer, rows), analyzer, float(score_threshold), rows, missing)
+
+
+class _Row(NamedTuple):
+    """A unit that could be split."""
+
+    values: dict[str, Any]
+    cutter: Any  # gives the labels of its spikes
+
+
+class _Node(NamedTuple):
+    """A cut of a unit, and those of its two parts."""
+
+    cut: Cut
+    children: list[_Node | None]
+
+    def labels(
+        self, reader: UnitFeatureReader, spikes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the leaf of each spike, and whether it has features."""
+        beyond, known = self.cut.sides(reader, spikes)
+        out = np.zeros(spikes.size, dtype=np.int64)
+        first = 0
+        for side, child in enumerate(self.children):
+            here = beyond == bool(side)
+            leaves = np.zeros(int(here.sum()), dtype=np.int64)
+            if child is not None:
+                leaves, _ = child.labels(reader, spikes[here])
+            out[here] = leaves + first
+            first += 1 if child is None else child.num_leaves
+        return out, known
+
+    @property
+    def num_leaves(self) -> int:
+        return sum(1 if child is None else child.num_leaves for child in self.children)
+
+
+class _Search:
+    """Looks for splits in the features of an analyzer's units."""
+
+    def __init__(
+        self,
+        analyzer: SortingAnalyzer,
+        reader: UnitFeatureReader,
+        duplicate_window: int,
+        threshold: float,
+    ) -> None:
+        self.analyzer = analyzer
+        self.reader = reader
+        self.duplicate_window = duplicate_window
+        self.threshold = threshold
+        #: Units whose spikes have no channel in common.
+        self.without_channels: list[int] = []
+
+    def rows(self, units: NDArray[np.int64]) -> list[_Row]:
+        """Return the units that could be split."""
+        spikes = spikes_by_unit(
+            spike_vector_of(self.analyzer.sorting)["unit_index"], len(self.analyzer.unit_ids)
+        )
+        own = {int(unit): spikes[unit].astype(np.int64) for unit in units}
+        looks = dict(
+            zip(own, run_blocks(lambda unit: self._look(own[unit], unit), list(own)), strict=True)
+        )
+        self.without_channels = [
+            unit
+            for unit, look in looks.items()
+            if look.num_with_features >= MIN_SPIKES and look.num_channels == 0
+        ]
+        found = self._cuts({unit: (look, own[unit]) for unit, look in looks.items()})
+        rows = []
+        for unit, (values, node) in found.items():
+            if values["score"] >= self.threshold:
+                self._cut_further(node, own[unit], unit, MAX_ROUNDS - 1)
+            num_parts = node.num_leaves
+            rows.append(_Row({**values, "num_parts": num_parts}, (self.reader, node, own[unit])))
+        jumps = self._jumps(looks, own)
+        better = {
+            row.values["unit_index"]: row
+            for row in sorted(rows + jumps, key=lambda row: row.values["score"])
+        }
+        return list(better.values())
+
+    def _look(self, spikes: NDArray[np.int64], unit: int) -> PossibleSplit:
+        return look_for_split(self.reader, spikes, unit)
+
+    def _cuts(
+        self, looks: dict[int, tuple[PossibleSplit, NDArray[np.int64]]]
+    ) -> dict[int, tuple[dict[str, Any], _Node]]:
+        """Return the evidence for each cut, by the key of what was looked at."""
+        cuts = {key: one for key, one in looks.items() if one[0].cut is not None}
+        sides, first = {}, {}
+        for key, (look, spikes) in cuts.items():
+            assert look.clusters is not None
+            first[key] = weakest_term(
+                likelihood_term(look.clusters), accuracy_term(look.clusters.expected_error)
+            )
+            if first[key] >= WORTH_A_LOOK:
+                assert look.cut is not None
+                sides[key] = look.cut.sides(self.reader, spikes)[0]
+        sides = {key: one for key, one in sides.items() if 0 < one.sum() < one.size}
+        evidence = dict(
+            zip(
+                sides,
+                evidence_of_parts(
+                    self.analyzer,
+                    [cuts[key][1] for key in sides],
+                    list(sides.values()),
+                    self.duplicate_window,
+                ),
+                strict=True,
+            )
+        )
+        return {
+            key: (
+                self._values(key, look, spikes, evidence.get(key)),
+                _Node(look.cut, [None, None]),
+            )
+            for key, (look, spikes) in cuts.items()
+            if look.cut is not None
+        }
+
+    def _values(
+        self,
+        unit: int,
+        look: PossibleSplit,
+        spikes: NDArray[np.int64],
+        evidence: PartsEvidence | None,
+    ) -> dict[str, Any]:
+        clusters = look.clusters
+        assert clusters is not None
+        terms = {
+            "likelihood_term": likelihood_term(clusters),
+            "accuracy_term": accuracy_term(clusters.expected_error),
+            "refractory_term": np.nan if evidence is None else evidence.refractory_term,
+            "duplicate_term": np.nan if evidence is None else evidence.duplicate_term,
+        }
+        score = weakest_term(*terms.values())
+        if self.reader.basis is None:
+            score = min(score, SCORE_WITHOUT_BASIS)
+        known = self.reader.with_features(spikes).size
+        values = {
+            "unit_index": unit,
+            "score": score * known / max(spikes.size, 1),
+            "method": "features",
+            **terms,
+            "num_spikes": spikes.size,
+            "num_spikes_with_features": known,
+            "num_spikes_looked_at": look.num_looked_at,
+            "num_channels": look.num_channels,
+            "smaller_share": clusters.smaller_share,
+            "likelihood_gain": clusters.gain,
+            "likelihood_gain_error": clusters.gain_error,
+            "separation": clusters.separation,
+            "expected_error": clusters.expected_error,
+            "jump": look.jump,
+        }
+        if evidence is not None:
+            values |= {
+                "one_neuron_probability": evidence.one_neuron_probability,
+                "refractory_period_ms": evidence.refractory_period_ms,
+                "refractory_observed": evidence.observed,
+                "refractory_expected": evidence.expected,
+                "duplicate_fraction": evidence.duplicate_fractions[0],
+                "duplicate_fraction_of_other_part": evidence.duplicate_fractions[1],
+            }
+        return values
+
+    def _cut_further(self, node: _Node, spikes: NDArray[np.int64], unit: int, rounds: int) -> None:
+        """Cut the parts of a cut where they are two neurons themselves."""
+        if rounds == 0:
+            return
+        beyond, _ = node.cut.sides(self.reader, spikes)
+        parts = [spikes[~beyond], spikes[beyond]]
+        looks = {k: (self._look(part, unit), part) for k, part in enumerate(parts)}
+        for k, (values, child) in self._cuts(looks).items():
+            if values["score"] >= self.threshold:
+                node.children[k] = child
+                self._cut_further(child, parts[k], unit, rounds - 1)
+
+    def _jumps(
+        self, looks: dict[int, PossibleSplit], own: dict[int, NDArray[np.int64]]
+    ) -> list[_Row]:
+        """Return the units whose features jump far more than those of the others."""
+        sizes = np.array([look.jump for look in looks.values()])
+        rows = []
+        for place, (unit, look) in enumerate(looks.items()):
+            if look.jump_cut is None:
+                continue
+            error = float(special.ndtr(-look.jump / 2))
+            terms = {
+                "accuracy_term": accuracy_term(error),
+                "jump_term": jump_term(look.jump, np.delete(sizes, place)),
+            }
+            if np.isnan(terms["jump_term"]) or weakest_term(*terms.values()) < WORTH_A_LOOK:
+                continue
+            beyond, _ = look.jump_cut.sides(self.reader, own[unit])
+            values = {
+                "unit_index": unit,
+                "score": weakest_term(*terms.values()),
+                "method": "time",
+                **terms,
+                "num_spikes": own[unit].size,
+                "num_spikes_with_features": self.reader.with_features(own[unit]).size,
+                "num_spikes_looked_at": look.num_looked_at,
+                "num_channels": look.num_channels,
+                "smaller_share": min(beyond.mean(), 1 - beyond.mean()),
+                "separation": look.jump,
+                "expected_error": error,
+                "jump": look.jump,
+                "num_parts": 2,
+            }
+            node = _Node(look.jump_cut, [None, None])
+            rows.append(_Row(values, (self.reader, node, own[unit])))
+        return rows
+
+
+def _by_templates(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> list[_Row]:
+    """Return the units of several templates that their refractory period contradicts."""
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None or units.size == 0:
+        return []
+    bad = find_bad_merges(analyzer, unit_ids=analyzer.unit_ids[units].tolist())
+    spikes = spikes_by_unit(spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids))
+    rows = []
+    for unit_id in pd.unique(bad["unit_id"]):
+        worst = bad[bad["unit_id"] == unit_id].iloc[0]
+        unit = int(unit_index_of(analyzer, unit_id))
+        own = spikes[unit].astype(np.int64)
+        templates = np.asarray(assignment.get_spike_template_ids())[own]
+        counts = np.unique(templates, return_counts=True)[1]
+        values = {
+            "unit_index": unit,
+            "score": 1.0 - float(worst["p_value"]),
+            "method": "templates",
+            "num_spikes": own.size,
+            "num_spikes_with_features": 0,
+            "num_spikes_looked_at": own.size,
+            "num_channels": 0,
+            "smaller_share": (counts.sum() - counts.max()) / counts.sum(),
+            "refractory_period_ms": worst["refractory_period_ms"],
+            "refractory_observed": worst["observed"],
+            "refractory_expected": worst["expected"],
+            "num_parts": counts.size,
+        }
+        rows.append(_Row(values, templates))
+    return rows
+
+
+def _table(analyzer: SortingAnalyzer, rows: list[_Row]) -> pd.DataFrame:
+    values: dict[str, Any] = {}
+    for name, variable in SPLITS.items():
+        if name == "unit_id":
+            places = np.array([row.values["unit_index"] for row in rows], dtype=np.int64)
+            values[name] = analyzer.unit_ids[places]
+        elif name == "reason":
+            values[name] = [""] * len(rows)
+        else:
+            found = [row.values.get(name, np.nan) for row in rows]
+            dtype = object if variable.dtype == "str" else variable.dtype
+            values[name] = pd.array(found, dtype=dtype) if dtype == "Int64" else np.array(found)
+            if dtype in ("float64", "int64"):
+                values[name] = np.asarray(found, dtype=dtype)
+    table = pd.DataFrame(values)
+    table["reason"] = [explanations_text(found) for found in explain_splits(table)]
+    order = np.lexsort((np.arange(len(table)), -table["score"].to_numpy(dtype=np.float64)))
+    return table.iloc[order].reset_index(drop=True)[list(SPLITS)]
+
+
+class SplitSuggestions:
+    """Units that may be more than one neuron, best first; made by `suggest_splits`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per unit that could be split; the columns are described in
+        `si_curation.variables.SPLITS`.
+    unit_ids : array
+        All units of the analyzer.
+    score_threshold : float
+        Default threshold of the methods.
+    missing : list of Explanation
+        Evidence that there is none of, and why: the features, or their basis.
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        analyzer: SortingAnalyzer,
+        score_threshold: float,
+        rows: list[_Row],
+        missing: list[Explanation],
+    ) -> None:
+        self.table = table
+        self.unit_ids = analyzer.unit_ids
+        self.score_threshold = score_threshold
+        self.missing = missing
+        self._analyzer = analyzer
+        self._cutters = {analyzer.unit_ids[row.values["unit_index"]]: row.cutter for row in rows}
+        self._labels: dict[Any, NDArray[np.int64]] = {}
+
+    def __repr__(self) -> str:
+        good = len(self.units())
+        return (
+            f"SplitSuggestions: {len(self.table)} of {len(self.unit_ids)} units could be split, "
+            f"{good} with a score of {self.score_threshold:g} or more"
+        )
+
+    @property
+    def explanations(self) -> list[list[Explanation]]:
+        """The reasons of each row of the table, as codes with values."""
+        return explain_splits(self.table)
+
+    def units(self, threshold: float | None = None) -> list[Any]:
+        """Return the ids of the units with a score of at least the threshold, best first."""
+        good = self.table[self.table["score"] >= self._threshold(threshold)]
+        return good["unit_id"].tolist()
+
+    def labels(self, unit_id: Any) -> NDArray[np.int64]:
+        """Return the part of each spike of a unit.
+
+        Parameters
+        ----------
+        unit_id : int or str
+            Of the table.
+
+        Returns
+        -------
+        array (n_spikes of the unit,) int64
+            In the order of time. Part 0 has most spikes. A spike without features is in the part
+            with most spikes of its template: a guess (``num_spikes_with_features``).
+
+        Raises
+        ------
+        UnknownIdError, ParameterError
+            The unit does not exist, or is not in the table.
+        FolderNotFoundError, PhyFolderError
+            The folder of the features is gone, or is not what it was.
+        """
+        unit_id = self.unit_ids[unit_index_of(self._analyzer, unit_id)]
+        if unit_id not in self._cutters:
+            raise ParameterError(
+                f"unit {unit_id} is not in the table of suggested splits; take one of "
+                f"{self.table['unit_id'].tolist()}"
+            )
+        if unit_id not in self._labels:
+            self._labels[unit_id] = _ordered_by_size(self._cut(self._cutters[unit_id]))
+        return self._labels[unit_id].copy()
+
+    def _cut(self, cutter: Any) -> NDArray[np.int64]:
+        if isinstance(cutter, np.ndarray):  # the templates of the spikes
+            return np.unique(cutter, return_inverse=True)[1].astype(np.int64)
+        reader, node, spikes = cutter
+        labels, known = node.labels(reader, spikes)
+        if not known.all():
+            templates = np.zeros(spikes.size, dtype=np.int64)
+            assignment = self._analyzer.get_extension("template_assignment")
+            if assignment is not None:
+                templates = np.asarray(assignment.get_spike_template_ids())[spikes]
+            labels = _guess(labels, known, templates)
+        return labels
+
+    def to_curation_model(self, threshold: float | None = None) -> Curation:
+        """Return the splits as SpikeInterface's curation model (format version 2).
+
+        Returns
+        -------
+        spikeinterface.curation.curation_model.Curation
+            With ``splits`` by the indices of the spikes of each part, for SpikeInterface's
+            ``apply_curation``, or ``CurationSession``'s ``apply_spikeinterface_curation``.
+        """
+        from spikeinterface.curation.curation_model import Curation
+
+        splits = []
+        for unit_id in self.units(threshold):
+            labels = self.labels(unit_id)
+            parts = [np.flatnonzero(labels == k).tolist() for k in range(int(labels.max()) + 1)]
+            splits.append({"unit_id": unit_id, "mode": "indices", "indices": parts})
+        return Curation(
+            format_version="2",
+            unit_ids=self.unit_ids.tolist(),
+            label_definitions={},
+            splits=splits,
+        )
+
+    def to_curation_json(
+        self, path: str | Path, threshold: float | None = None, overwrite: bool = False
+    ) -> Path:
+        """Write the splits as SpikeInterface's curation JSON (format version 2).
+
+        Parameters
+        ----------
+        path : str or Path
+        threshold : float, optional
+        overwrite : bool, default: False
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        OutputExistsError
+            The file exists, and `overwrite` is not True.
+        """
+        target = check_output_file(path, overwrite)
+        model = self.to_curation_model(threshold)
+        replace_file(target, model.model_dump_json(indent=2).encode("utf-8"))
+        return target
+
+    def _threshold(self, threshold: float | None) -> float:
+        checks = Checks()
+        threshold = checks.number("threshold", threshold, at_least=0, at_most=1, optional=True)
+        checks.finish()
+        return self.score_threshold if threshold is None else threshold
+
+
+def _ordered_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return labels 0, 1, ... by decreasing number; those that are not used are left out."""
+    _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rank = np.empty(counts.size, dtype=np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(counts.size)
+    return rank[labels]
+
+
+def _guess(
+    labels: NDArray[np.int64], known: NDArray[np.bool_], templates: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return labels, those not known as of most known spikes of the same template."""
+    labels = labels.copy()
+    most = int(np.bincount(labels[known]).argmax()) if known.any() else 0
+    for template in np.unique(templates[~known]):
+        here = templates == template
+        same = labels[here & known]
+        labels[here & ~known] = np.bincount(same).argmax() if same.size else most
+    return labels

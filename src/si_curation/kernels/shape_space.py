@@ -1,0 +1,238 @@
+"""The few numbers of a spike that tell neurons apart: its shape, without what varies in one neuron.
+
+The spikes of one neuron differ in amplitude, in when they fall between two samples, and slowly with
+drift. In the space of the features the first two are steps along known directions: the mean, and
+its derivatives in time. They are projected out; slow changes are taken off window by window.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+NUM_COMPONENTS = 6
+MIN_SPIKES_OF_WINDOW, MAX_WINDOWS = 80, 20
+# spikes farther from the middle than this many times the median distance count as if they were
+# there in the choice of components
+MAX_DISTANCE = 2.5
+# a spike is isolated if its fifth neighbour is farther than 4 times the median of that distance
+NUM_NEIGHBOURS, ISOLATED = 5, 4.0
+
+
+class ShapeSpace(NamedTuple):
+    """A linear map from features to components of the shape.
+
+    Attributes
+    ----------
+    centre : array (n_features,) float64
+    axes : array (n_features, n_components) float64
+        ``(features - centre) @ axes``; orthonormal.
+    """
+
+    centre: NDArray[np.float64]
+    axes: NDArray[np.float64]
+
+
+def time_windows(num_spikes: int) -> NDArray[np.int64]:
+    """Return the window of each of some spikes in time order: equal numbers, at least 80.
+
+    Examples
+    --------
+    >>> np.bincount(time_windows(250)).tolist()
+    [84, 83, 83]
+    >>> np.bincount(time_windows(20000)).size, np.bincount(time_windows(30)).tolist()
+    (20, [30])
+    """
+    num_windows = min(max(num_spikes // MIN_SPIKES_OF_WINDOW, 1), MAX_WINDOWS)
+    return np.arange(num_spikes) * num_windows // max(num_spikes, 1)
+
+
+def nuisance_directions(
+    mean: NDArray[np.floating], basis: NDArray[np.floating] | None
+) -> NDArray[np.float64]:
+    """Return the directions in which the features of one neuron vary: amplitude and jitter.
+
+    Parameters
+    ----------
+    mean : array (n_pcs, n_channels)
+        Features of the mean spike.
+    basis : array (n_pcs, n_samples), optional
+        A waveform has the features ``basis @ waveform``. None: not known; amplitude only.
+
+    Returns
+    -------
+    array (n_pcs * n_channels, n_directions) float64
+        Orthonormal; the mean, and its first two derivatives in time. Fewer where they are 0 or not
+        independent.
+
+    Examples
+    --------
+    >>> nuisance_directions(np.array([[3.0], [4.0]]), None).ravel().round(1).tolist()
+    [0.6, 0.8]
+    """
+    found = [np.asarray(mean, dtype=np.float64)]
+    if basis is not None:
+        waveforms = np.asarray(basis, dtype=np.float64)
+        slope = np.gradient(np.eye(waveforms.shape[1]), axis=0)
+        back = np.linalg.pinv(waveforms)
+        found += [waveforms @ slope @ back @ found[0], waveforms @ slope @ slope @ back @ found[0]]
+    table = np.stack([one.ravel() for one in found], axis=1)
+    norms = np.linalg.norm(table, axis=0)
+    table = table[:, norms > 0] / norms[norms > 0]
+    left, sizes, _ = np.linalg.svd(table, full_matrices=False)
+    return left[:, sizes > 1e-6]
+
+
+def window_medians(
+    values: NDArray[np.floating], windows: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return the median of the values of each window, (n_windows, n_features).
+
+    Parameters
+    ----------
+    values : array (n, n_features)
+    windows : array (n,) integer
+        Ascending, none of them empty.
+    """
+    starts = np.searchsorted(windows, np.arange(int(windows[-1]) + 1))
+    return np.stack([np.median(part, axis=0) for part in np.split(values, starts[1:])])
+
+
+def shape_space(
+    features: NDArray[np.floating],
+    basis: NDArray[np.floating] | None,
+    windows: NDArray[np.integer],
+    num_components: int = NUM_COMPONENTS,
+) -> ShapeSpace:
+    """Return the components of the shape of some spikes that vary most within windows of time.
+
+    Parameters
+    ----------
+    features : array (n, n_pcs, n_channels)
+        In time order.
+    basis : array (n_pcs, n_samples), optional
+        As of `nuisance_directions`.
+    windows : array (n,) integer
+        Ascending, as of `time_windows`.
+    num_components : int
+
+    Returns
+    -------
+    ShapeSpace
+        Fewer components where there are fewer dimensions.
+    """
+    flat = features.reshape(len(features), -1).astype(np.float64)
+    centre = np.median(flat, axis=0)
+    nuisance = nuisance_directions(centre.reshape(features.shape[1:]), basis)
+    rest = without_directions(flat - centre, nuisance)
+    rest -= window_medians(rest, windows)[windows]
+    distance = np.linalg.norm(rest, axis=1)
+    limit = MAX_DISTANCE * np.median(distance)
+    rest *= np.minimum(1.0, limit / np.maximum(distance, 1e-12))[:, None]
+    number = min(num_components, centre.size - nuisance.shape[1])
+    _, vectors = np.linalg.eigh(rest.T @ rest)
+    axes = without_directions(vectors[:, ::-1][:, : max(number, 0)].T, nuisance).T
+    return ShapeSpace(centre, axes)
+
+
+def without_directions(
+    values: NDArray[np.float64], directions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return vectors (n, n_features) without their part along some directions."""
+    return values - (values @ directions) @ directions.T
+
+
+def isolated_points(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points are far from all others: spikes that overlap with others, artefacts.
+
+    Parameters
+    ----------
+    points : array (n, n_components)
+
+    Returns
+    -------
+    array (n,) bool
+        The fifth neighbour is farther than 4 times the median of that distance.
+    """
+    number = min(NUM_NEIGHBOURS, len(points) - 1)
+    if number < 1:
+        return np.zeros(len(points), dtype=bool)
+    distance = cKDTree(points).query(points, number + 1)[0][:, -1]
+    return distance > ISOLATED * np.median(distance)
+
+
+class Jump(NamedTuple):
+    """The largest step of the mean features from some spikes to the next.
+
+    Attributes
+    ----------
+    place : int
+        The first spike after it; 0 where there are too few spikes.
+    size : float
+        In standard deviations of the spikes in its direction, less what chance adds.
+    direction : array (n_features,) float64
+        Of length 1, from before to after.
+    """
+
+    place: int
+    size: float
+    direction: NDArray[np.float64]
+
+
+def largest_jump(values: NDArray[np.float64], num_spikes: int = 40) -> Jump:
+    """Return the largest step between the means of neighbouring spikes.
+
+    Parameters
+    ----------
+    values : array (n, n_features) float64
+        In time order, about 0 on average.
+    num_spikes : int
+        How many spikes before and after the step are compared.
+
+    Returns
+    -------
+    Jump
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> values = rng.normal(size=(400, 3))
+    >>> values[160:, 0] += 5
+    >>> jump = largest_jump(values)
+    >>> jump.place, round(jump.size)
+    (160, 5)
+    """
+    number, size = values.shape
+    if number < 2 * num_spikes:
+        return Jump(0, 0.0, np.zeros(size))
+    step = num_spikes // 4
+    edges = np.arange(num_spikes, number - num_spikes + 1, step)
+    sums = np.concatenate([np.zeros((1, size)), np.cumsum(values, axis=0)])
+    before = sums[edges] - sums[edges - num_spikes]
+    after = sums[edges + num_spikes] - sums[edges]
+    steps = (after - before) / num_spikes
+    # the spread of spikes from one to the next: a jump adds little to it
+    changes = np.diff(values, axis=0)
+    covariance = changes.T @ changes / (2 * (number - 1))
+    length = np.einsum("ij,ij->i", steps, steps)
+    excess = np.maximum(length - 2 * np.trace(covariance) / num_spikes, 0.0)
+    along = np.einsum("ij,jk,ik->i", steps, covariance, steps)
+    sizes = np.sqrt(excess * length / np.maximum(along, 1e-300))
+    best = int(sizes.argmax())
+    direction = steps[best] / max(np.sqrt(length[best]), 1e-300)
+    return Jump(_refined(values @ direction, int(edges[best]), step), float(sizes[best]), direction)
+
+
+def _refined(values: NDArray[np.float64], place: int, step: int) -> int:
+    """Return the border near a place that cuts values into two pieces of least scatter."""
+    first, last = max(place - step, 1), min(place + step, values.size - 1)
+    start, stop = max(place - 4 * step, 0), min(place + 4 * step, values.size)
+    sums = np.concatenate([[0.0], np.cumsum(values[start:stop])])
+    borders = np.arange(max(first, start + 1), min(last, stop - 1) + 1)
+    left = borders - start
+    right = (stop - start) - left
+    gain = sums[left] ** 2 / left + (sums[-1] - sums[left]) ** 2 / right
+    return int(borders[gain.argmax()])
