@@ -99,6 +99,8 @@ GROUPS: dict[str, Group] = {
             "LabelModel",
             "LearntLabels",
             "LabelReport",
+            "suggest_thresholds",
+            "ThresholdSuggestions",
         ),
     ),
     "metrics": Group(
@@ -288,7 +290,7 @@ TABLE_PAGES: dict[str, TablePage] = {
     ),
     "learnt_labels": TablePage(
         "Labels that are learnt",
-        "The columns of `LearntLabels` and of `LabelReport`.",
+        "The columns of `LearntLabels`, of `LabelReport` and of `ThresholdSuggestions`.",
         (
             "learnt labels",
             "learnt labels summary",
@@ -297,6 +299,7 @@ TABLE_PAGES: dict[str, TablePage] = {
             "learnt labels coverage",
             "learnt labels disagreements",
             "learnt labels curve",
+            "suggest_thresholds",
         ),
     ),
     "effect": TablePage(

@@ -67,6 +67,8 @@ from .learning.labels import LearntLabels as LearntLabels
 from .learning.model import LabelModel as LabelModel
 from .learning.model import learn_labels as learn_labels
 from .learning.report import LabelReport as LabelReport
+from .learning.thresholds import ThresholdSuggestions as ThresholdSuggestions
+from .learning.thresholds import suggest_thresholds as suggest_thresholds
 from .phy.backup import restore_phy_folder as restore_phy_folder
 from .phy.folder import PhyFolder as PhyFolder
 from .phy.folder import read_phy_folder as read_phy_folder

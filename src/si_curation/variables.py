@@ -2137,6 +2137,18 @@ LEARNT_CURVE = Table(
     ],
 )
 
+SUGGESTED_THRESHOLDS = Table(
+    "suggest_thresholds",
+    "a number of rules",
+    [
+        Variable("num_rules", "rules so far", "count", dtype="int64"),
+        Variable("rule", "the rule that is added, or the label without rules", dtype="str"),
+        Variable("balanced_accuracy", "of the units that the rules are from", "1"),
+        Variable("balanced_accuracy_unseen", "of sessions that were left out", "1"),
+        Variable("price", "by how much that of a model is higher", "1"),
+    ],
+)
+
 # ------------------------------------------------------------------- columns: effect and quality
 
 UNIT_CLASSES = Table(
@@ -2460,6 +2472,7 @@ TABLES: dict[str, Table] = {
         LEARNT_COVERAGE,
         LEARNT_DISAGREEMENTS,
         LEARNT_CURVE,
+        SUGGESTED_THRESHOLDS,
         UNIT_CLASSES,
         EFFECT_THRESHOLDS,
         EFFECT_SUMMARY,

@@ -90,6 +90,7 @@ NOT_CALLED = {
     "LabelModel",
     "LabelReport",
     "LearntLabels",
+    "ThresholdSuggestions",
     "EffectVsQuality",
     "Finding",
     "MergeSuggestions",
