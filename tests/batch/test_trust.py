@@ -43,11 +43,11 @@ def test_each_session_has_its_benchmark(tmp_path):
 def test_sessions_are_calibrated_together(tmp_path, simulate):
     folders = {
         f"s{seed}": simulate(
-            num_templates=14, num_channels=16, num_spikes=9000, seed=seed, curation=0
+            num_templates=40, num_channels=32, num_spikes=30_000, seed=seed, curation=0
         ).folder
         for seed in range(3)
     }
-    result = run(folders, tmp_path / "out")
+    result = run(folders, tmp_path / "out", recipe={"benchmark": True})
     assert result.table["error"].tolist() == [""] * 3
     files = {name: tmp_path / f"out/sessions/{name}/benchmark.json" for name in folders}
     try:

@@ -79,8 +79,10 @@ def benchmark_suggestions(
     **Precision** is the share of the suggestions that are right, among those of which it is known.
     A merge of parts of one unit is right. A merge of parts of two units is wrong if all spikes of
     the two units refute that they are one neuron: parts have few spikes or never fire together, so
-    that the method cannot know. Where the two may be one neuron that the sorter split, nothing is
-    known. The interval is Wilson's; suggestions about the same units count once.
+    that the method cannot know. Also, units get a part of their most similar neighbour, in time or
+    by amplitude, as sorters mix two neurons; to merge the two is wrong. Where the two may be one
+    neuron that the sorter split, nothing is known. The interval is Wilson's; suggestions about the
+    same units count once.
 
     **Recall** is that of changes of this kind. It is an upper bound of the recall of real splits:
     parts of one unit have the same template, and a real split is one that the sorter could not see
@@ -144,7 +146,7 @@ class SuggestionBenchmark(pd.DataFrame):
         A row for each kind of suggestion and of change (`si_curation.variables.BENCHMARK_CHANGES`).
     outcomes : pandas.DataFrame
         A row for each suggestion of which it is known whether it is right, and that has a score of
-        0.1 or more (`si_curation.variables.BENCHMARK_OUTCOMES`).
+        0.3 or more (`si_curation.variables.BENCHMARK_OUTCOMES`).
     unit_ids : list
         The good units that were changed.
     source : str

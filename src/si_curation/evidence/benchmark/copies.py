@@ -116,6 +116,53 @@ def _applied(session: CurationSession) -> SortingAnalyzer:
         return session.apply()
 
 
+def mix_units(
+    analyzer: SortingAnalyzer,
+    pairs: Sequence[tuple[int, int]],
+    ways: Sequence[str],
+    rng: np.random.Generator,
+) -> ChangedCopy:
+    """Return a copy in which a unit has got the smaller part of a neighbour.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+        With the extension "template_assignment".
+    pairs : sequence of (int, int)
+        Indices of the unit and of its neighbour; no unit is in two pairs.
+    ways : sequence of str
+        Name of the way to cut each neighbour.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ChangedCopy
+        ``origins`` tells which unit most spikes of a new one are of.
+    """
+    session = CurationSession(analyzer, decided_by="benchmark")
+    origins: dict[Any, Any] = {}
+    changes: dict[Any, str] = {}
+    missing: dict[str, str] = {}
+    for (one, other), way in zip(pairs, ways, strict=True):
+        receiver, giver = (plain_id(analyzer.unit_ids[i]) for i in (one, other))
+        its = spikes_of_unit(analyzer, giver)
+        try:
+            is_second = WAYS[way](analyzer, int(other), its, rng)
+        except MissingDataError as fault:
+            missing[way] = str(fault)
+            continue
+        count = np.count_nonzero(is_second)
+        least, received = min(count, its.size - count), spikes_of_unit(analyzer, receiver).size
+        if not MIN_PART_SPIKES <= least < received:
+            continue
+        parts = session.split(giver, is_second.astype(int))
+        smaller = int(count < its.size - count)
+        origins[parts[1 - smaller]] = giver
+        origins[session.merge([receiver, parts[smaller]])] = receiver
+        changes[giver] = changes[receiver] = way
+    return ChangedCopy(_applied(session), origins, changes, missing)
+
+
 def cut_units(
     analyzer: SortingAnalyzer,
     units: Sequence[int] | NDArray[np.integer],

@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.errors import MissingDataError
-from si_curation.evidence.benchmark.copies import ChangedCopy, cut_units
+from si_curation.evidence.benchmark.copies import ChangedCopy, cut_units, mix_units
 from si_curation.evidence.benchmark.parts import WAYS
 from si_curation.evidence.merges import DEFAULT_SCORE_THRESHOLD, suggest_merges
+from si_curation.extensions.unit_similarity import get_unit_similarity
 
-#: Suggestions with a lower score are not kept: nobody looks at them.
-LEAST_SCORE = 0.1
+#: Suggestions with a lower score are not kept. Parts of one unit seldom have one, but those of real
+#: splits do: low scores are more often right than such a benchmark can tell.
+LEAST_SCORE = 0.3
+# how sorters give spikes of a neuron to the unit of its neighbour: when it moves, or by their size
+MIXED_WAYS = ("in time", "by amplitude")
+# of neighbours that a sorter confuses
+MIN_SIMILARITY = 0.5
 # two units are two neurons where the coincidences of all their spikes leave no more to one neuron
 MOST_PROBABLE_ONE_NEURON = 0.05
 
@@ -105,7 +111,37 @@ def try_merges(setting: Setting) -> Trials:
         trials.made.update(copy.changes.values())
         if copy.changes:
             _judge_pairs(suggest_merges(copy.analyzer).table, copy, one_neuron, trials)
+    _try_mixed(setting, one_neuron, trials)
     return trials
+
+
+def _try_mixed(setting: Setting, one_neuron: Mapping[Any, float], trials: Trials) -> None:
+    """Give each unit a part of its most similar neighbour: to merge the two is wrong."""
+    pairs = pairs_of_neighbours(setting)
+    for turn, way in enumerate(MIXED_WAYS):
+        rng = np.random.default_rng([setting.seed, len(WAYS) + turn])
+        turned = [pair if turn % 2 else pair[::-1] for pair in pairs]
+        copy = mix_units(setting.analyzer, turned, [way] * len(pairs), rng)
+        if copy.changes:
+            _judge_pairs(suggest_merges(copy.analyzer).table, copy, one_neuron, trials)
+
+
+def pairs_of_neighbours(setting: Setting) -> list[tuple[int, int]]:
+    """Return pairs of good units, the most similar first; no unit is in two."""
+    similarity = get_unit_similarity(setting.analyzer)[np.ix_(setting.good, setting.good)]
+    similarity = np.fmax(similarity, similarity.T)
+    rows, columns = np.triu_indices(setting.good.size, 1)
+    values = np.nan_to_num(similarity[rows, columns], nan=-1.0)
+    used: set[int] = set()
+    pairs = []
+    for k in np.argsort(-values, kind="stable"):
+        a, b = int(setting.good[rows[k]]), int(setting.good[columns[k]])
+        if values[k] < MIN_SIMILARITY:
+            break
+        if not used & {a, b}:
+            pairs.append((a, b))
+            used |= {a, b}
+    return pairs
 
 
 def _judge_pairs(
