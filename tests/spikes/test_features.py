@@ -16,6 +16,7 @@ from spikeinterface.core import (
 
 import si_curation as sic
 from oracles import features as naive_features
+from si_curation.spikes.features import feature_source, read_stored_features
 
 DIALECTS = ["kilosort1", "kilosort2", "kilosort4"]
 
@@ -312,3 +313,31 @@ def test_wrong_questions_for_amplitudes(make, analyzer):
         ask(bare, unit := bare.unit_ids[0], "feature")
     with pytest.raises(sic.MissingDataError, match=r"amplitudes\.npy"):
         ask(bare, unit)
+
+
+@pytest.mark.parametrize("kind", ["file", "extension", "without sparsity"])
+def test_stored_features_are_those_of_get_spike_features(kind):
+    if kind == "file":
+        analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+        spikes = np.arange(0, 5000, 37)
+    else:
+        recording, sorting = generate_ground_truth_recording(
+            durations=[10.0], num_units=3, num_channels=6, seed=0
+        )
+        analyzer = create_sorting_analyzer(sorting, recording, sparse=kind == "extension")
+        names = ["random_spikes", "waveforms", "templates", "principal_components"]
+        analyzer.compute(names, extension_params={"random_spikes": {"max_spikes_per_unit": 20}})
+        spikes = np.arange(len(analyzer.sorting.to_spike_vector()))
+    stored = read_stored_features(analyzer, feature_source(analyzer), spikes)
+    channels = np.arange(analyzer.get_num_channels())
+    how = {"feature_channels": "repaired"} if kind == "file" else {}
+    expected = sic.get_spike_features(analyzer, spikes, channels, **how)
+    assert stored.values.dtype == np.float32
+    for group in np.unique(stored.groups):
+        own = np.flatnonzero(stored.groups == group)
+        there = stored.channels[group]
+        there = there[there >= 0]
+        found = stored.on_channels(own, there)
+        np.testing.assert_array_equal(found, expected[own][:, there])
+        others = np.setdiff1d(channels, there)
+        assert not np.nan_to_num(expected[own][:, others]).any()

@@ -85,6 +85,7 @@ NOT_CALLED = {
     "open_gui",
     "BatchResult",
     "Calibration",
+    "DuplicateUnits",
     "SplitSuggestions",
     "SuggestionBenchmark",
     "LabelModel",
