@@ -63,6 +63,7 @@ def test_tables_are_what_is_declared(analyzer, name):
         "benchmark_suggestions": lambda: sic.benchmark_suggestions(analyzer).table,
         "benchmark_suggestions by change": lambda: sic.benchmark_suggestions(analyzer).by_change,
         "outcomes of suggestions": lambda: sic.benchmark_suggestions(analyzer).outcomes,
+        "suggest_cleaning": lambda: sic.suggest_cleaning(analyzer).table,
         "find_bad_merges": lambda: sic.find_bad_merges(analyzer, all_pairs=True),
         "find_duplicate_units": lambda: sic.find_duplicate_units(analyzer, min_share=1e-3).table,
         "find_monosynaptic_connections": lambda: sic.find_monosynaptic_connections(

@@ -88,6 +88,9 @@ GROUPS: dict[str, Group] = {
             "SuggestionBenchmark",
             "calibrate_suggestions",
             "outcomes_of_reviews",
+            "suggest_cleaning",
+            "CleaningSuggestions",
+            "cleaned_units",
             "Calibration",
             "label_units",
             "UnitLabels",
@@ -266,6 +269,11 @@ TABLE_PAGES: dict[str, TablePage] = {
         "Evidence for splits",
         "The columns of `suggest_splits(...).table`.",
         ("suggest_splits",),
+    ),
+    "cleaning": TablePage(
+        "Cleaning of units",
+        "The columns of `suggest_cleaning(...).table`.",
+        ("suggest_cleaning",),
     ),
     "connections": TablePage(
         "Monosynaptic connections",

@@ -5,6 +5,7 @@ from .batch.recipe_files import example_recipe as example_recipe
 from .batch.recipe_files import read_recipe as read_recipe
 from .batch.run import BatchResult as BatchResult
 from .batch.run import run_batch as run_batch
+from .curation.history import cleaned_units as cleaned_units
 from .curation.label_rules import LABEL_PRESETS as LABEL_PRESETS
 from .curation.label_rules import LabelRule as LabelRule
 from .curation.label_rules import RuleSet as RuleSet
@@ -31,6 +32,8 @@ from .evidence.benchmark.benchmark import SuggestionBenchmark as SuggestionBench
 from .evidence.benchmark.benchmark import benchmark_suggestions as benchmark_suggestions
 from .evidence.benchmark.pooling import calibrate_suggestions as calibrate_suggestions
 from .evidence.calibration import Calibration as Calibration
+from .evidence.cleaning import CleaningSuggestions as CleaningSuggestions
+from .evidence.cleaning import suggest_cleaning as suggest_cleaning
 from .evidence.duplicates import DuplicateUnits as DuplicateUnits
 from .evidence.duplicates import find_duplicate_units as find_duplicate_units
 from .evidence.merges import MergeSuggestions as MergeSuggestions

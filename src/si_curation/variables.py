@@ -513,6 +513,19 @@ _DUPLICATE_REASONS = (
     ("duplicate_larger_amplitude", _COMMON + "its spikes are larger"),
     ("duplicate_lower_id", _COMMON + "its id is lower, and nothing tells them apart"),
 )
+_CLEANING_REASONS = (
+    (
+        "cleaning_foreign",
+        "{share:.1%} of its spikes fit another unit better; {own:.0%} of these may be its own",
+    ),
+    ("cleaning_none", "no spikes that surely are of another unit"),
+    ("cleaning_split_first", "contamination of {contamination:.0%}: split the unit first"),
+    (
+        "cleaning_few_spikes",
+        "{count} spikes have features on the same channels, at least {least} are needed",
+    ),
+    ("cleaning_no_features", "not looked at: {fault}"),
+)
 _LABEL_REASONS = (
     # `rule` and `metric`: texts, such as "snr < 5" and "snr"
     ("label_rule", "{rule}"),
@@ -622,6 +635,7 @@ REASONS: dict[str, Reason] = _declare(
     _MERGE_REASONS,
     _SPLIT_REASONS,
     _DUPLICATE_REASONS,
+    _CLEANING_REASONS,
     _LABEL_REASONS,
     _CLASS_REASONS,
     _CONNECTION_REASONS,
@@ -1395,6 +1409,61 @@ MERGES = Table(
             "1",
             values="0 to 1",
             missing="as above",
+        ),
+    ],
+)
+
+CLEANING = Table(
+    "suggest_cleaning",
+    "a unit whose spikes were looked at",
+    [
+        Variable("unit_id", "the unit", dtype="id"),
+        Variable(
+            "score",
+            "expected share of foreign spikes among those that surely are, 0 where there are none",
+            "1",
+            values="0 to 1",
+        ),
+        Variable("reason", "what was found, or why nothing could be", dtype="str"),
+        Variable("num_spikes", "spikes of the unit", "count", "int64"),
+        Variable("num_looked_at", "spikes that the choice was made on", "count", "int64"),
+        Variable(
+            "share_set_aside",
+            "share of the spikes looked at that foreign_spikes() returns",
+            "1",
+            values="0 to 1",
+            missing="the unit was not judged: see reason",
+        ),
+        Variable("share_sure", "share of them that surely are foreign", "1", values="0 to 1"),
+        Variable(
+            "expected_foreign",
+            "share of them that surely are foreign, less as many as look so by chance",
+            "1",
+            values="0 to 1",
+            missing="as share_set_aside",
+        ),
+        Variable(
+            "expected_loss",
+            "largest share of the unit's own spikes that is expected to be set aside",
+            "1",
+            values="0 to 1",
+            missing="as share_set_aside",
+        ),
+        Variable(
+            "contamination",
+            "contamination of the unit (many neurons)",
+            "1",
+            values="0 to 1",
+            missing="not enough spikes to estimate",
+            source="Llobet et al. 2022",
+        ),
+        Variable(
+            "contamination_after",
+            "that of the spikes that stay",
+            "1",
+            values="0 to 1",
+            missing="not enough spikes to estimate, or no spikes that surely are foreign",
+            source="Llobet et al. 2022",
         ),
     ],
 )
@@ -2441,6 +2510,21 @@ NWB_LOG = Table(
     ],
 )
 
+#: Metrics that are better after spikes were taken out by their features.
+BIASED_BY_CLEANING = (
+    "amplitude_cv_median",
+    "amplitude_cv_range",
+    "amplitude_cutoff",
+    "noise_cutoff",
+    "noise_ratio",
+    "isolation_distance",
+    "l_ratio",
+    "d_prime",
+    "nn_hit_rate",
+    "nn_miss_rate",
+    "silhouette",
+)
+
 #: Every table of the package, by name.
 TABLES: dict[str, Table] = {
     table.name: table
@@ -2455,6 +2539,7 @@ TABLES: dict[str, Table] = {
         BENCHMARK,
         BENCHMARK_CHANGES,
         BENCHMARK_OUTCOMES,
+        CLEANING,
         CONNECTIONS,
         UNITS,
         TEMPLATE_ASSIGNMENT,

@@ -78,6 +78,21 @@ def test_duplicates(capsys, tmp_path):
     assert "min_share" in err
 
 
+def test_cleaning(capsys, tmp_path, analyzer):
+    output, curation = tmp_path / "units.csv", tmp_path / "curation.json"
+    code, out, _ = run(
+        capsys,
+        *("cleaning", sic.example_folder(), "--output", output, "--max-loss", 0.02),
+        *("--curation-json", curation, "--discard"),
+    )
+    assert code == 0
+    found = sic.suggest_cleaning(analyzer, max_loss=0.02)
+    assert "Units to clean" in out
+    assert len(pd.read_csv(output)) == len(found.table)
+    discarded = json.loads(curation.read_text())["discard_spikes"]
+    assert [entry["unit_id"] for entry in discarded] == found.units()
+
+
 def test_no_merges_above_a_threshold_that_nothing_reaches(capsys):
     code, out, _ = run(capsys, "merges", sic.example_folder(), "--threshold", 1)
     assert code == 0
@@ -134,7 +149,8 @@ def test_classify(capsys, tmp_path, analyzer):
 
 
 @pytest.mark.parametrize(
-    "command", ["contamination", "merges", "duplicates", "connections", "classify", "benchmark"]
+    "command",
+    ["contamination", "merges", "duplicates", "cleaning", "connections", "classify", "benchmark"],
 )
 def test_nothing_is_overwritten_and_errors_are_one_line(capsys, tmp_path, command):
     output = tmp_path / "table.csv"

@@ -22,6 +22,7 @@ COMMANDS = {
     "merges": "merges {source} --output {out}/merges.csv",
     "splits": "splits {source} --output {out}/splits.csv",
     "benchmark": "benchmark {source} --output {out}/benchmark.csv",
+    "cleaning": "cleaning {source} --output {out}/cleaning.csv",
     "contamination": "contamination {source} --output {out}/contamination.csv",
     "classify": "classify {source} --output {out}/classes.csv",
     "metrics": "metrics {source} --output {out}/metrics.csv",
@@ -52,7 +53,7 @@ LOADING = {
     "connections",
     "attach",
 }
-LOADING |= {"classify", "benchmark", "duplicates", "splits"}
+LOADING |= {"classify", "benchmark", "cleaning", "duplicates", "splits"}
 QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 

@@ -95,6 +95,7 @@ NOT_CALLED = {
     "EffectVsQuality",
     "Finding",
     "MergeSuggestions",
+    "CleaningSuggestions",
     "ObservedPeriods",
     "SessionBorders",
     "PhyFolder",

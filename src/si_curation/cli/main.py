@@ -19,6 +19,7 @@ from si_curation.cli.batch import batch
 from si_curation.cli.benchmark import benchmark
 from si_curation.cli.check import check
 from si_curation.cli.classify import classify
+from si_curation.cli.cleaning import cleaning
 from si_curation.cli.cluster_info import cluster_info
 from si_curation.cli.compute import compute
 from si_curation.cli.connections import connections
@@ -135,6 +136,7 @@ for command in (
     benchmark,
     check,
     classify,
+    cleaning,
     cluster_info,
     compute,
     connections,

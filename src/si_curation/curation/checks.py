@@ -148,6 +148,47 @@ def part_of_spikes(parts: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[n
     return (_from_lists if is_nested else _from_labels)(parts, num_spikes, unit_id)
 
 
+def foreign_of_spikes(mask: Any, num_spikes: int, unit_id: Any) -> NDArray[np.int64]:
+    """Return 1 for the spikes to take out of a unit and 0 for the others, from a mask.
+
+    Parameters
+    ----------
+    mask : sequence of bool (num_spikes,)
+    num_spikes : int
+        Number of spikes of the unit.
+    unit_id : int or str
+        For the message.
+
+    Returns
+    -------
+    array (num_spikes,) int64
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> foreign_of_spikes([False, True, False], 3, "a")
+    array([0, 1, 0])
+    """
+    try:
+        values = np.asarray(mask)
+    except ValueError:
+        values = np.zeros(0)
+    if values.dtype != bool or values.ndim != 1:
+        problem = "mask must be one True (does not belong) or False per spike"
+    elif values.size != num_spikes:
+        problem = f"the mask has {values.size} values for {num_spikes} spikes"
+    elif not values.any():
+        problem = "the mask takes no spike out, expected one at least"
+    elif values.all():
+        problem = "the mask takes all spikes out; remove the unit, or label it noise"
+    else:
+        return values.astype(np.int64)
+    raise ParameterError(f"cleaning of unit {unit_id}: {problem}")
+
+
 def _from_labels(labels: Any, num_spikes: int, unit_id: Any) -> tuple[NDArray[np.int64], int]:
     try:
         values = np.asarray(labels)

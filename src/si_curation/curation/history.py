@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
 from si_curation.checks import plain_id
+from si_curation.curation.journal import unpack_parts
 from si_curation.curation.spikeinterface_format import make_curation_model
 from si_curation.documents import parse_document
+from si_curation.variables import BIASED_BY_CLEANING
 
 _ANNOTATION = "curation_history"
 HISTORY_COLUMNS = (
@@ -147,6 +150,55 @@ def recorded_history(analyzer: SortingAnalyzer) -> pd.DataFrame:
     return pd.DataFrame(history_of(analyzer), columns=list(HISTORY_COLUMNS))
 
 
+def cleaned_units(sorting_analyzer: SortingAnalyzer) -> pd.DataFrame:
+    """Return the units that were cleaned, and which of their metrics cleaning biases.
+
+    Spikes that `CurationSession.clean` takes out are chosen by their features. Metrics made of
+    features or amplitudes are then better than they would be of the neuron's spikes. Estimates of
+    contamination count spikes in the refractory period, by which none was chosen: they are not
+    biased.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Made by ``CurationSession.apply``, in any format.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by unit id, with a row for each unit that was cleaned, or is made of such units:
+        ``num_set_aside`` (int64, spikes taken out, of all units that it is made of) and
+        ``biased_metrics`` (names of columns of "curation_metrics", separated by ", ").
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> session = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
+    >>> _ = session.clean(11, [True] * 3 + [False] * (session.get_spikes(11).size - 3))
+    >>> cleaned_units(session.apply()).num_set_aside.to_dict()
+    {14: 3}
+    """
+    set_aside: dict[Any, int] = {}
+    for step in history_of(sorting_analyzer):
+        operation, outputs = step["operation"], step["outputs"]
+        if operation not in ("merge", "split", "clean"):
+            continue
+        before = sum(set_aside.get(i, 0) for i in step["inputs"])
+        if operation == "clean":
+            count = int(np.count_nonzero(unpack_parts(step["parts"])))
+            set_aside[outputs[0]] = before + count
+        elif before:
+            set_aside.update(dict.fromkeys(outputs, before))
+    ids = [i for i in map(plain_id, sorting_analyzer.unit_ids) if i in set_aside]
+    return pd.DataFrame(
+        {
+            "num_set_aside": np.array([set_aside[i] for i in ids], dtype=np.int64),
+            "biased_metrics": ", ".join(BIASED_BY_CLEANING),
+        },
+        index=pd.Index(ids, name="unit_id"),
+    )
+
+
 def curation_json_of(analyzer: SortingAnalyzer) -> str | None:
     """Return the steps of all sessions as JSON in SpikeInterface's curation format.
 
@@ -203,7 +255,7 @@ def origins_of(analyzer: SortingAnalyzer) -> list[list[Any]] | None:
         return None
     known = {unit_id: {unit_id} for unit_id in sessions[0]["unit_ids"]}
     for step in history_of(analyzer):
-        if step["operation"] in ("merge", "split"):
+        if step["operation"] in ("merge", "split", "clean"):
             together = set().union(*(known.get(i, {i}) for i in step["inputs"]))
             known.update({i: together for i in step["outputs"]})
     ids: Sequence[Any] = [plain_id(i) for i in analyzer.unit_ids]

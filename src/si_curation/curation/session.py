@@ -20,7 +20,13 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.checks import Checks, check_arguments, plain_id, short_repr
 from si_curation.curation.apply import apply_units
-from si_curation.curation.checks import TABLE_COLUMNS, check_label, check_units, part_of_spikes
+from si_curation.curation.checks import (
+    TABLE_COLUMNS,
+    check_label,
+    check_units,
+    foreign_of_spikes,
+    part_of_spikes,
+)
 from si_curation.curation.history import HISTORY_COLUMNS
 from si_curation.curation.journal import (
     TOGETHER,
@@ -48,6 +54,8 @@ from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.tables import UNSORTED
 
 GROUP = "group"
+#: Of the spikes that `CurationSession.clean` takes out of a unit.
+NOISE = "noise"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +68,7 @@ class _Step:
 
 
 class CurationSession:
-    """Merge, split, label and remove units as in phy, with undo, a history and a journal.
+    """Merge, split, clean, label and remove units as in phy, with undo, a history and a journal.
 
     Nothing is written to the analyzer: `apply` makes a new one. A session holds which spikes each
     unit has, 4 bytes for each spike, and what the steps changed; a step takes the time of the
@@ -418,6 +426,66 @@ class CurationSession:
         self._do(entry, [unit_id], dict(zip(outputs, new, strict=True)))
         return outputs
 
+    def clean(
+        self,
+        unit_id: Any,
+        mask: NDArray | Sequence[Any],
+        *,
+        new_unit_ids: Sequence[Any] | None = None,
+        reason: str = "",
+        decided_by: str | None = None,
+    ) -> list[Any]:
+        """Take spikes that do not belong out of a unit, into a new unit labelled noise.
+
+        As who splits them off in phy and labels them: no spike vanishes, and `undo` brings them
+        back. It is one step. `si_curation.cleaned_units` tells afterwards which units were cleaned,
+        and which of their metrics look better because of it.
+
+        Parameters
+        ----------
+        unit_id : int or str
+        mask : array (n_spikes of the unit,) bool
+            True: does not belong, as `CleaningSuggestions.foreign_spikes` returns it.
+        new_unit_ids : sequence, optional
+            Two ids, that must never have been used; the next ones by default.
+        reason, decided_by : str, optional
+            For the history.
+
+        Returns
+        -------
+        list
+            Ids of the two new units: the spikes that stay, with the labels of the unit, and those
+            taken out.
+
+        Raises
+        ------
+        UnknownIdError, ParameterError
+            The unit does not exist, or the mask is not one value per spike, or all or none of the
+            spikes are to be taken out.
+
+        Examples
+        --------
+        >>> import si_curation as sic
+        >>> session = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
+        >>> session.clean(4, np.arange(session.get_spikes(4).size) < 5)
+        [14, 15]
+        >>> session.table.loc[[14, 15], ["group", "num_spikes"]].values.tolist()
+        [['unsorted', 904], ['noise', 5]]
+        >>> session.undo()
+        'clean'
+        """
+        check_arguments(CurationSession.clean, locals())
+        (unit_id,) = check_units(self._units, [unit_id], 1)
+        unit = self._units[unit_id]
+        part_of_spike = foreign_of_spikes(mask, unit.spikes.size, unit_id)
+        outputs = self._new_ids(2, new_unit_ids)
+        kept, foreign = split_unit(unit, part_of_spike, 2, self._template_ids, self._fields)
+        entry = self._entry("clean", [unit_id], outputs, reason, decided_by)
+        entry["parts"] = pack_parts(part_of_spike)
+        new = [kept, foreign.with_label(GROUP, NOISE)]
+        self._do(entry, [unit_id], dict(zip(outputs, new, strict=True)))
+        return outputs
+
     def split_by_template(
         self, unit_id: Any, *, reason: str = "by template", decided_by: str | None = None
     ) -> list[Any]:
@@ -607,9 +675,11 @@ class CurationSession:
         Parameters
         ----------
         curation : dict, list, str, Path or a model
-            Format version 0 (sortingview's, also as figpack wraps it), 1 or 2: a dict, the path of
-            a JSON file, or ``spikeinterface.curation.curation_model.Curation``; or a sequence of
-            them (``SequentialCuration``). Ids may be text where units have whole numbers; a missing
+            Format version 0 (sortingview's, also as figpack wraps it), 1, 2, or 3 as it is
+            proposed, whose ``discard_spikes`` become units labelled noise (`clean`), and come
+            first. A dict, the path of a JSON file, or
+            ``spikeinterface.curation.curation_model.Curation``; or a sequence of them
+            (``SequentialCuration``). Ids may be text where units have whole numbers; a missing
             version is known by the keys, and missing ``unit_ids`` are the units there are. Each is
             done in SpikeInterface's order: labels, removals, merges, splits.
         reason, decided_by : str, optional
@@ -729,9 +799,11 @@ class CurationSession:
             ours = rows[self._units[inputs[0]].spikes]
             parts = np.empty(its.size, dtype=np.int64)
             parts[np.argsort(ours)] = unpack_parts(entry["parts"])[np.argsort(its)]
-            renamed.update(
-                zip(outputs, self.split(inputs[0], parts, new_unit_ids=wanted, **why), strict=True)
-            )
+            if entry["operation"] == "clean":
+                new_ids = self.clean(inputs[0], parts == 1, new_unit_ids=wanted, **why)
+            else:
+                new_ids = self.split(inputs[0], parts, new_unit_ids=wanted, **why)
+            renamed.update(zip(outputs, new_ids, strict=True))
 
     def _spike_rows(self) -> NDArray[np.int64]:
         """Row of each spike in the files of its folder; its position where there is no folder."""
@@ -853,7 +925,7 @@ class CurationSession:
         inputs, outputs = entry["inputs"], entry["outputs"]
         if operation == "merge":
             self.merge(inputs, new_unit_id=outputs[0], **why)
-        elif operation == "split":
+        elif operation in ("split", "clean"):
             self._replay_split(entry, why)
         elif operation == "label":
             self.label(inputs, entry["value"], entry["field"], **why)
@@ -870,7 +942,10 @@ class CurationSession:
     def _replay_split(self, entry: Mapping[str, Any], why: dict[str, Any]) -> None:
         (unit_id,) = check_units(self._units, entry["inputs"], 1)
         parts = unpack_parts(entry["parts"], self._units[unit_id].spikes.size)
-        self.split(unit_id, parts, new_unit_ids=entry["outputs"], **why)
+        if entry["operation"] == "clean":
+            self.clean(unit_id, parts == 1, new_unit_ids=entry["outputs"], **why)
+        else:
+            self.split(unit_id, parts, new_unit_ids=entry["outputs"], **why)
 
 
 def _same_spikes(

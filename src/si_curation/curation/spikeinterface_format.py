@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from si_curation.checks import local_path
 from si_curation.curation.journal import unpack_parts
@@ -30,6 +31,7 @@ _KEYS = frozenset(
         "removed_units",
         "splits",
         "unit_ids",
+        "discard_spikes",
     }
 )
 
@@ -55,6 +57,13 @@ class Curated(Protocol):
     @property
     def merge(self) -> Callable[..., Any]:
         """Merges units and returns the id of the new one."""
+
+    @property
+    def clean(self) -> Callable[..., list[Any]]:
+        """Takes spikes out of a unit and returns the ids of both parts."""
+
+    def get_spikes(self, unit_id: Any) -> NDArray[np.int64]:
+        """Return the positions of the spikes of a unit."""
 
     @property
     def split(self) -> Callable[..., list[Any]]:
@@ -95,7 +104,7 @@ def make_curation_model(
         one: dict[str, Any] = {"format_version": "2", "unit_ids": list(ids)}
         if entry["operation"] == "merge":
             one["merges"] = [{"unit_ids": inputs, "new_unit_id": outputs[0]}]
-        elif entry["operation"] == "split":
+        elif entry["operation"] in ("split", "clean"):
             parts = unpack_parts(entry["parts"])
             indices = [np.flatnonzero(parts == i).tolist() for i in range(len(outputs))]
             one["splits"] = [
@@ -145,21 +154,62 @@ def apply_curation_model(
 ) -> dict[Any, Any]:
     """Do the steps of a curation in a session; see `apply_spikeinterface_curation`."""
     renamed: dict[Any, Any] = {}
+    discarded: set[Any] = set()  # units of discarded spikes, which the curation does not know
     for one in read_curation(curation, session.unit_ids):
         expected = {renamed.get(i, i) for i in one.unit_ids}
-        if expected != set(session.unit_ids):
-            missing = sorted(map(str, expected - set(session.unit_ids)))
-            extra = sorted(map(str, set(session.unit_ids) - expected))
+        here = set(session.unit_ids) - discarded
+        if expected != here:
+            missing = sorted(map(str, expected - here))
+            extra = sorted(map(str, here - expected))
             raise ParameterError(
                 "the curation is of other units"
                 + (f"; not here: {', '.join(missing)}" if missing else "")
                 + (f"; not in it: {', '.join(extra)}" if extra else "")
             )
-        _apply_one(session, one, renamed, {"reason": reason, "decided_by": decided_by})
+        why = {"reason": reason, "decided_by": decided_by}
+        kept = _discard(session, one, renamed, discarded, why)
+        _apply_one(session, one, renamed, kept, why)
     return renamed
 
 
-def _apply_one(session: Curated, one: Any, renamed: dict[Any, Any], why: dict[str, str]) -> None:
+def _discard(
+    session: Curated,
+    one: Any,
+    renamed: dict[Any, Any],
+    discarded: set[Any],
+    why: dict[str, str],
+) -> dict[Any, NDArray[np.int64]]:
+    """Take the discarded spikes out of their units; return the places of those that stay."""
+    kept = {}
+    for entry in getattr(one, "discard_spikes", []):
+        unit_id = renamed.get(entry.unit_id, entry.unit_id)
+        mask = np.zeros(session.get_spikes(unit_id).size, dtype=bool)
+        indices = np.asarray(entry.indices, dtype=np.int64)
+        if indices.size == 0:
+            continue
+        if indices.min() < 0 or indices.max() >= mask.size:
+            raise ParameterError(
+                f"discard_spikes of unit {unit_id} has indices outside 0 to {mask.size - 1}"
+            )
+        mask[indices] = True
+        if mask.all():  # nothing would stay: the unit is what SpikeInterface removes
+            session.label([unit_id], "noise", "group", **why)
+            discarded.add(unit_id)
+            continue
+        stays, gone = session.clean(unit_id, mask, **why)
+        renamed[entry.unit_id] = stays
+        discarded.add(gone)
+        kept[entry.unit_id] = np.flatnonzero(~mask)
+    return kept
+
+
+def _apply_one(
+    session: Curated,
+    one: Any,
+    renamed: dict[Any, Any],
+    kept: Mapping[Any, NDArray[np.int64]],
+    why: dict[str, str],
+) -> None:
     for label in one.manual_labels:
         given = label.labels or _taken_away(one.label_definitions)
         for name, values in given.items():
@@ -174,6 +224,8 @@ def _apply_one(session: Curated, one: Any, renamed: dict[Any, Any], why: dict[st
         _note_renamed(renamed, [merge.new_unit_id], [output])
     for split in one.splits:
         parts = split.labels if split.mode == "labels" else split.indices
+        if split.unit_id in kept:
+            parts = _parts_of_kept(split.mode, parts, kept[split.unit_id])
         outputs = session.split(
             renamed.get(split.unit_id, split.unit_id),
             parts,
@@ -181,6 +233,14 @@ def _apply_one(session: Curated, one: Any, renamed: dict[Any, Any], why: dict[st
             **why,
         )
         _note_renamed(renamed, split.new_unit_ids or [], outputs)
+
+
+def _parts_of_kept(mode: str, parts: Any, kept: NDArray[np.int64]) -> list[Any]:
+    """Return the parts of a split without the spikes that were discarded."""
+    if mode == "labels":
+        return [parts[i] for i in kept.tolist()]
+    place = {spike: i for i, spike in enumerate(kept.tolist())}
+    return [[place[i] for i in part if i in place] for part in parts]
 
 
 def _taken_away(definitions: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -224,11 +284,11 @@ def _plain_curation(given: Any, unit_ids: Sequence[Any]) -> Any:
         text = wrapped["/"].get("sorting_curation") or "{}"
         one = dict(parse_document(text, "sorting_curation"))
     version = str(one.get("format_version", "0" if _SORTINGVIEW & one.keys() else "2"))
-    if version not in ("0", "1", "2") or not (_KEYS | _SORTINGVIEW) & one.keys():
+    if version not in ("0", "1", "2", "3") or not (_KEYS | _SORTINGVIEW) & one.keys():
         raise ParameterError(
             f"not a SpikeInterface curation: format_version {version!r} with the keys "
             f"{', '.join(map(str, list(one)[:10])) or '(none)'}; expected format_version 0 "
-            f"(sortingview: {', '.join(sorted(_SORTINGVIEW))}), 1 or 2 (some of "
+            f"(sortingview: {', '.join(sorted(_SORTINGVIEW))}), 1, 2 or 3 (some of "
             f"{', '.join(sorted(_KEYS))})"
         )
     if version == "0":
@@ -296,7 +356,7 @@ def _with_ids_of_one_type(one: dict[str, Any], unit_ids: Sequence[Any]) -> dict[
         one["merges"] = [{"unit_ids": g, "new_unit_id": new} for new, g in merges.items()]
     if isinstance(splits, Mapping):  # {unit: parts}
         one["splits"] = {of_type(i): parts for i, parts in splits.items()}
-    for key in ("merges", "splits", "manual_labels"):
+    for key in ("merges", "splits", "manual_labels", "discard_spikes"):
         if isinstance(one.get(key), list | tuple):
             one[key] = [changed(entry) for entry in one[key]]
     for key in ("unit_ids", "removed"):
@@ -341,7 +401,7 @@ def read_curation(curation: Curation, unit_ids: Sequence[Any] = ()) -> list[Any]
         entries = curation if isinstance(curation, list | tuple) else [curation]
         with contextlib.redirect_stdout(io.StringIO()):  # converting old versions prints
             plain = [_plain_curation(entry, unit_ids) for entry in entries]
-            return [one if isinstance(one, Model) else Model(**one) for one in plain]
+            return [one if isinstance(one, Model) else _as_model(one, Model) for one in plain]
     except ParameterError:
         raise
     except ValidationError as fault:
@@ -350,3 +410,23 @@ def read_curation(curation: Curation, unit_ids: Sequence[Any] = ()) -> list[Any]
         ) from None
     except (TypeError, KeyError, ValueError, AttributeError) as fault:
         raise ParameterError(f"not a SpikeInterface curation: {one_line(fault)}") from None
+
+
+def _as_model(one: dict[str, Any], model: Any) -> Any:
+    """Return a curation as SpikeInterface's model, with ``discard_spikes`` where it has some."""
+    if not one.get("discard_spikes"):
+        return model(**{key: value for key, value in one.items() if key != "discard_spikes"})
+    from pydantic import BaseModel, StrictInt, StrictStr, create_model
+
+    entry = create_model(
+        "DiscardedSpikes",
+        __base__=BaseModel,
+        unit_id=(StrictInt | StrictStr, ...),
+        indices=(list[StrictInt], ...),
+    )
+    with_discards = create_model(
+        "CurationWithDiscards",
+        __base__=model,
+        discard_spikes=(list[entry], ...),  # type: ignore[valid-type]
+    )
+    return with_discards(**one)

@@ -1,0 +1,488 @@
+"""`suggest_cleaning`: spikes that do not belong to their unit, by their features.
+
+`suggest_cleaning` looks at some spikes of each unit and chooses thresholds. `CleaningSuggestions`
+puts all spikes of a unit to them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation._spikeinterface import spike_vector_of
+from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indices_of
+from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
+from si_curation.files import check_output_file, replace_file
+from si_curation.kernels.foreign_spikes import (
+    MIN_SPIKES,
+    Choice,
+    SpikeModel,
+    SpikeScores,
+    choose_foreign,
+    fit_spike_model,
+    ranks_among,
+    score_spikes,
+)
+from si_curation.kernels.parallel import blocks
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
+from si_curation.spikes.features import FeatureSource, feature_source, get_spike_features
+from si_curation.variables import CLEANING, Explanation
+
+if TYPE_CHECKING:
+    from spikeinterface.curation.curation_model import Curation
+
+DEFAULT_MAX_LOSS = 0.03
+DEFAULT_SCORE_THRESHOLD = 0.5
+# units of a larger contamination are more than one neuron: to be split before they are cleaned
+MAX_CONTAMINATION = 0.15
+# its lower end must be above this: a few violations are no evidence of another neuron
+_MIN_LOWER = 0.05
+_SPIKES_LOOKED_AT = 4000
+_SPIKES_OF_MEAN = 500
+_SPIKES_PER_BLOCK = 1 << 15
+_MAX_CHANNELS = 12
+# share of the spikes that have features on a channel that is used: all but those of others
+_MIN_PRESENCE = 0.85
+# others are compared whose mean is at least this share of the unit's, on its channels
+_MIN_SIZE = 0.3
+#: The version of SpikeInterface's curation format that has ``discard_spikes``.
+DISCARD_VERSION = "3"
+
+
+def suggest_cleaning(
+    sorting_analyzer: SortingAnalyzer,
+    *,
+    unit_ids: Sequence[Any] | None = None,
+    max_loss: float = DEFAULT_MAX_LOSS,
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+) -> CleaningSuggestions:
+    """Find spikes that do not belong to their unit: those that fit another unit or none.
+
+    A curator does the same in phy's FeatureView and AmplitudeView: cut off what lies apart. Spikes
+    are chosen by their features alone, never because they violate the refractory period, so that
+    the contamination of the cleaned unit can be estimated as before.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        Of a Kilosort folder with ``pc_features.npy``, or with the extension
+        "principal_components".
+    unit_ids : sequence of unit ids, optional
+        Units to look at; all by default. All units are compared with in any case.
+    max_loss : float, default: 0.03
+        Largest share of a unit's own spikes that is expected to be set aside with those of others.
+    score_threshold : float, default: 0.5
+        Default threshold of the methods of the result.
+
+    Returns
+    -------
+    CleaningSuggestions
+        ``.table`` has a row for each unit, best first; its columns are described in
+        `si_curation.variables.CLEANING`. ``.foreign_spikes(unit_id)`` is what
+        ``CurationSession.clean`` takes.
+
+    Raises
+    ------
+    ParameterError
+        A parameter is out of range; all problems at once.
+    UnknownIdError
+        A unit id does not exist.
+
+    Notes
+    -----
+    **Evidence.** On up to 12 channels on which at least 85 % of the spikes have features: the
+    robust Mahalanobis distance of a spike from its unit, and how much better the mean of another
+    unit, or none at all (noise), fits it. Spikes without features on half of these channels were
+    found elsewhere, and are foreign. Amplitudes alone tell nothing (their z-score has an area under
+    the curve of 0.6).
+
+    **Surely foreign** are spikes that are far and fit another unit better, where they are many more
+    than as many spikes on the other side of the unit (`si_curation.kernels.foreign_spikes`). They
+    make the score. The farthest of the others are set aside too, up to `max_loss`.
+
+    **Expected loss** counts all of these others as the unit's own, so that it is an upper bound of
+    what `benchmarks/bench_cleaning.py` finds.
+
+    **Contamination above 15 %** (``rp_contamination``, its lower end above 5 %) is mostly one other
+    neuron, which is in the middle of the features: split the unit first. Nothing is suggested.
+
+    See Also
+    --------
+    CurationSession.clean : make the step
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> cleaning = suggest_cleaning(analyzer)
+    >>> cleaning.units()
+    [4, 9]
+    >>> int(cleaning.foreign_spikes(4, only_sure=True).sum())
+    57
+    """
+    checks = Checks.of_call(suggest_cleaning, locals())
+    checks.number("max_loss", max_loss, at_least=0, below=0.5)
+    checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
+    checks.finish()
+    analyzer = sorting_analyzer
+    units = unit_indices_of(analyzer, unit_ids)
+    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
+    spikes = [s.astype(np.int64) for s in spikes_by_unit(unit_index, len(analyzer.unit_ids))]
+    panel = contamination_panel(analyzer)
+    contamination = panel[["rp_contamination", "rp_contamination_lower"]].to_numpy(np.float64)
+    fault = ""
+    features: _Features | None = None
+    try:
+        features = _Features(analyzer, spikes)
+    except (MissingDataError, FolderNotFoundError, PhyFolderError) as found:
+        fault = str(found)
+    judged = {
+        int(unit): _judge(features, int(unit), max_loss, contamination[unit], fault)
+        for unit in units
+    }
+    return CleaningSuggestions(
+        analyzer, features, spikes, judged, contamination, float(max_loss), float(score_threshold)
+    )
+
+
+class _Features:
+    """The features of all spikes, and the mean of each unit on all channels."""
+
+    def __init__(self, analyzer: SortingAnalyzer, spikes: list[NDArray[np.int64]]) -> None:
+        self.analyzer = analyzer
+        self.source: FeatureSource = feature_source(analyzer)
+        if not self.source.is_by_channel:
+            raise MissingDataError(
+                "the extension 'principal_components' is of all channels together; compute it with "
+                "mode='by_channel_local'"
+            )
+        every = np.arange(analyzer.get_num_channels())
+        self.held = [self.source.held(analyzer, own) for own in spikes]
+        means, presence = [], []
+        for own in self.held:
+            values = self.read(_evenly(own, _SPIKES_OF_MEAN), every)
+            there = (values != 0).any(axis=2)  # (n, n_channels)
+            count = there.sum(axis=0)
+            mean = values.sum(axis=0) / np.maximum(count, 1)[:, None]
+            is_usual = 2 * count >= len(values)
+            means.append(np.where(is_usual[:, None], mean, 0.0))
+            presence.append(count / max(len(values), 1))
+        num_pcs = means[0].shape[1] if means else 1
+        # (n_units, n_channels, n_pcs), (n_units, n_channels)
+        self.means = np.array(means).reshape(len(spikes), every.size, num_pcs)
+        self.presence = np.array(presence).reshape(len(spikes), every.size)
+
+    def read(self, spikes: NDArray[np.int64], channels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features of those spikes that have some, (n, n_channels, n_pcs)."""
+        values = get_spike_features(self.analyzer, spikes, channels, "repaired")
+        return values[np.isfinite(values).all(axis=(1, 2))]
+
+    def channels_of(self, unit: int) -> NDArray[np.int64]:
+        """Return the channels that a unit is looked at on, the largest first."""
+        usual = np.flatnonzero(self.presence[unit] >= _MIN_PRESENCE)
+        size = (self.means[unit, usual] ** 2).sum(axis=1)
+        return usual[np.argsort(-size, kind="stable")][:_MAX_CHANNELS]
+
+    def others_of(self, unit: int, channels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the means of other units on some channels, and nothing at all: noise."""
+        means = self.means[:, channels].reshape(len(self.means), -1)
+        size = np.linalg.norm(means, axis=1)
+        chosen = size >= _MIN_SIZE * size[unit]
+        chosen[unit] = False
+        return np.concatenate([means[chosen], np.zeros((1, means.shape[1]))])
+
+
+class _Judged(NamedTuple):
+    """What was found in the spikes of a unit that were looked at."""
+
+    explanation: Explanation
+    num_looked_at: int = 0
+    channels: NDArray[np.int64] | None = None
+    model: SpikeModel | None = None
+    scores: SpikeScores | None = None
+    choice: Choice | None = None
+
+    @property
+    def score(self) -> float:
+        """The expected share of foreign spikes among the sure ones; 0 where there are none."""
+        if self.choice is None or self.choice.num_sure == 0:
+            return 0.0
+        return 1.0 - self.choice.expected_own / self.choice.num_sure
+
+
+def _judge(
+    features: _Features | None,
+    unit: int,
+    max_loss: float,
+    contamination: NDArray[np.float64],
+    fault: str,
+) -> _Judged:
+    if features is None:
+        return _Judged(Explanation("cleaning_no_features", fault=fault))
+    value, lower = contamination
+    if value > MAX_CONTAMINATION and lower > _MIN_LOWER:
+        return _Judged(Explanation("cleaning_split_first", contamination=float(value)))
+    looked_at = _evenly(features.held[unit], _SPIKES_LOOKED_AT)
+    channels = features.channels_of(unit)
+    values = features.read(looked_at, channels)
+    is_here = _is_here(values)
+    if np.count_nonzero(is_here) < MIN_SPIKES or channels.size == 0:
+        count = int(np.count_nonzero(is_here))
+        return _Judged(Explanation("cleaning_few_spikes", count=count, least=MIN_SPIKES))
+    flat = values.reshape(len(values), -1)
+    model = fit_spike_model(flat[is_here], features.others_of(unit, channels))
+    scores = score_spikes(model, flat, is_here)
+    choice = choose_foreign(scores, max_loss)
+    if choice.num_sure:
+        share = choice.num_sure / len(flat)
+        own = choice.expected_own / choice.num_sure
+        explanation = Explanation("cleaning_foreign", share=share, own=own)
+    else:
+        explanation = Explanation("cleaning_none")
+    return _Judged(explanation, len(flat), channels, model, scores, choice)
+
+
+def _evenly(spikes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most so many spikes, evenly spaced."""
+    num = min(most, spikes.size)
+    return spikes[np.arange(num) * spikes.size // max(num, 1)]
+
+
+def _is_here(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each spike has features on half of the channels: others were found elsewhere."""
+    return 2 * np.count_nonzero((values != 0).any(axis=2), axis=1) >= values.shape[1]
+
+
+class CleaningSuggestions:
+    """Spikes that do not belong to their unit; made by `suggest_cleaning`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per unit that was looked at, best first; the columns are described in
+        `si_curation.variables.CLEANING`.
+    unit_ids : array
+        All units of the analyzer.
+    score_threshold : float
+        Default threshold of the methods.
+    max_loss : float
+    """
+
+    def __init__(
+        self,
+        analyzer: SortingAnalyzer,
+        features: _Features | None,
+        spikes: list[NDArray[np.int64]],
+        judged: dict[int, _Judged],
+        contamination: NDArray[np.float64],
+        max_loss: float,
+        score_threshold: float,
+    ) -> None:
+        self.unit_ids = analyzer.unit_ids
+        self.score_threshold = score_threshold
+        self.max_loss = max_loss
+        self._analyzer, self._features, self._spikes = analyzer, features, spikes
+        self._judged = judged
+        self.table = self._tabulate(contamination)
+
+    def __repr__(self) -> str:
+        return (
+            f"CleaningSuggestions: {len(self.units())} of {len(self.table)} units have spikes of "
+            f"others, at a loss of at most {self.max_loss:.0%}"
+        )
+
+    @property
+    def explanations(self) -> list[list[Explanation]]:
+        """The reason of each row of the table, as a code with values."""
+        indices = [unit_index_of(self._analyzer, i) for i in self.table["unit_id"].tolist()]
+        return [[self._judged[i].explanation] for i in indices]
+
+    def units(self, threshold: float | None = None) -> list[Any]:
+        """Return the units with surely foreign spikes, of at least this score, best first."""
+        good = self.table[self.table["score"] >= self._threshold(threshold)]
+        return list(good.loc[good["share_sure"] > 0, "unit_id"].tolist())
+
+    def foreign_spikes(self, unit_id: Any, *, only_sure: bool = False) -> NDArray[np.bool_]:
+        """Return which spikes of a unit do not belong to it.
+
+        Parameters
+        ----------
+        unit_id : int or str
+            Any unit that was looked at. In one that is not among `units` most of these spikes are
+            its own: no more than `max_loss` of them.
+        only_sure : bool, default: False
+            Only the spikes that are surely foreign, at a smaller loss.
+
+        Returns
+        -------
+        array (n_spikes of the unit,) bool
+            In the order of time. False for spikes without features, and for all spikes of a unit
+            that must be split first or cannot be judged (see ``reason``).
+
+        Raises
+        ------
+        UnknownIdError, ParameterError
+            There is no such unit, or it was not looked at.
+        FolderNotFoundError, PhyFolderError
+            The folder of the features is gone, or is not what it was.
+
+        Examples
+        --------
+        >>> import si_curation as sic
+        >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+        >>> mask = sic.suggest_cleaning(analyzer).foreign_spikes(4)
+        >>> mask.dtype, mask.size == sic.CurationSession(analyzer).get_spikes(4).size
+        (dtype('bool'), True)
+        """
+        check_arguments(CleaningSuggestions.foreign_spikes, locals())
+        unit = unit_index_of(self._analyzer, unit_id)
+        checks = Checks()
+        checks.require(unit in self._judged, f"unit {unit_id} was not among unit_ids")
+        checks.finish()
+        judged = self._judged[unit]
+        own = self._spikes[unit]
+        foreign = np.zeros(own.size, dtype=bool)
+        choice, channels = judged.choice, judged.channels
+        if choice is None or judged.model is None or judged.scores is None or channels is None:
+            return foreign
+        for piece in blocks(own.size, _SPIKES_PER_BLOCK):
+            values = get_spike_features(self._analyzer, own[piece], channels, "repaired")
+            known = np.flatnonzero(np.isfinite(values).all(axis=(1, 2)))
+            flat = values[known].reshape(known.size, -1)
+            scores = score_spikes(judged.model, flat, _is_here(values[known]))
+            found = (scores.distance >= choice.far) & (scores.other_fits >= choice.sure)
+            if not only_sure:
+                found |= ranks_among(scores, judged.scores) >= choice.farthest
+            foreign[piece.start + known] = found
+        return foreign
+
+    def mask(self, unit_id: Any) -> NDArray[np.bool_]:
+        """Return `foreign_spikes` of a unit, True for spikes that do not belong to it."""
+        return self.foreign_spikes(unit_id)
+
+    def to_curation_model(self, threshold: float | None = None) -> Curation:
+        """Return the splits of the units as SpikeInterface's curation model (format version 2).
+
+        The first part of each is what does not belong to the unit.
+
+        Returns
+        -------
+        spikeinterface.curation.curation_model.Curation
+            For SpikeInterface's ``apply_curation``, or ``CurationSession``'s
+            ``apply_spikeinterface_curation``. It cannot label the units that it makes: see
+            ``CurationSession.clean``.
+        """
+        from spikeinterface.curation.curation_model import Curation
+
+        return Curation(
+            format_version="2",
+            unit_ids=self.unit_ids.tolist(),
+            label_definitions={},
+            splits=[
+                {"unit_id": unit_id, "mode": "indices", "indices": [indices]}
+                for unit_id, indices in self._indices(threshold).items()
+            ],
+        )
+
+    def to_curation_json(
+        self,
+        path: str | Path,
+        threshold: float | None = None,
+        overwrite: bool = False,
+        *,
+        discard: bool = False,
+    ) -> Path:
+        """Write the spikes as SpikeInterface's curation JSON.
+
+        Parameters
+        ----------
+        path : str or Path
+        threshold : float, optional
+        overwrite : bool, default: False
+        discard : bool, default: False
+            Write format version 3, as it is proposed, in which ``discard_spikes`` are deleted. By
+            default version 2, in which they are split off (``splits``).
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        OutputExistsError
+            The file exists, and `overwrite` is not True.
+        """
+        check_arguments(CleaningSuggestions.to_curation_json, locals())
+        target = check_output_file(path, overwrite)
+        if discard:
+            found = self._indices(threshold)
+            content = {
+                "format_version": DISCARD_VERSION,
+                "unit_ids": self.unit_ids.tolist(),
+                "label_definitions": {},
+                "discard_spikes": [{"unit_id": i, "indices": own} for i, own in found.items()],
+            }
+            text = json.dumps(content, indent=2)
+        else:
+            text = self.to_curation_model(threshold).model_dump_json(indent=2)
+        replace_file(target, text.encode("utf-8"))
+        return target
+
+    def _indices(self, threshold: float | None) -> dict[Any, list[int]]:
+        masks = {i: self.foreign_spikes(i) for i in self.units(threshold)}
+        return {i: np.flatnonzero(mask).tolist() for i, mask in masks.items() if mask.any()}
+
+    def _threshold(self, threshold: float | None) -> float:
+        checks = Checks()
+        threshold = checks.number("threshold", threshold, at_least=0, at_most=1, optional=True)
+        checks.finish()
+        return self.score_threshold if threshold is None else threshold
+
+    def _tabulate(self, contamination: NDArray[np.float64]) -> pd.DataFrame:
+        rows = []
+        for unit, judged in self._judged.items():
+            known, num = judged.choice, max(judged.num_looked_at, 1)
+            sure = 0 if known is None else known.num_sure
+            own = np.nan if known is None else known.expected_own
+            more = 0 if known is None else known.num_farthest
+            foreign = np.nan if known is None else sure - own
+            rows.append(
+                {
+                    "unit_id": self.unit_ids[unit],
+                    "score": judged.score,
+                    "reason": str(judged.explanation),
+                    "num_spikes": self._spikes[unit].size,
+                    "num_looked_at": judged.num_looked_at,
+                    "share_set_aside": np.nan if known is None else (sure + more) / num,
+                    "share_sure": sure / num,
+                    "expected_foreign": foreign / num,
+                    "expected_loss": (own + more) / max(num - foreign, 1.0)
+                    if known is not None
+                    else np.nan,
+                    "contamination": contamination[unit, 0],
+                    "contamination_after": np.nan,
+                }
+            )
+        table = pd.DataFrame(rows, columns=list(CLEANING))
+        order = np.lexsort((-table["expected_foreign"].fillna(-1.0), -table["score"]))
+        table = table.iloc[order].reset_index(drop=True)
+        return self._with_contamination_after(table)
+
+    def _with_contamination_after(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = np.flatnonzero(table["share_sure"] > 0)
+        kept = []
+        for unit_id in table["unit_id"].iloc[rows].tolist():
+            unit = unit_index_of(self._analyzer, unit_id)
+            kept.append(self._spikes[unit][~self.foreign_spikes(unit_id)])
+        if kept:
+            after = contamination_of_spikes(self._analyzer, kept)["rp_contamination"]
+            table.loc[rows, "contamination_after"] = after.to_numpy(dtype=np.float64)
+        return table
