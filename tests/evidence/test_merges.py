@@ -372,19 +372,29 @@ def test_choice_of_candidates(simulated):
 # ---------------------------------------------------------------------------------- the results
 
 
-def suggestions_of(scores, unit_ids):
+def suggestions_of(scores, unit_ids, apart=()):
     import pandas as pd
 
-    rows = [{"unit_id_a": a, "unit_id_b": b, "score": s} for (a, b), s in scores.items()]
-    table = pd.DataFrame(rows, columns=["unit_id_a", "unit_id_b", "score"])
+    rows = [
+        {"unit_id_a": a, "unit_id_b": b, "score": s, "time_overlap": 1.0 - ((a, b) in apart)}
+        for (a, b), s in scores.items()
+    ]
+    columns = ["unit_id_a", "unit_id_b", "score", "time_overlap"]
+    table = pd.DataFrame(rows, columns=columns).assign(one_neuron_probability=0.9)
     return MergeSuggestions(
         table.sort_values("score", ascending=False, ignore_index=True), np.array(unit_ids), 0.5
     )
 
 
+def chain_scores():
+    return {(1, 2): 0.9, (2, 3): 0.8, (3, 4): 0.7}
+
+
 def test_chains_do_not_glue():
-    chain = suggestions_of({(1, 2): 0.9, (2, 3): 0.8, (3, 4): 0.7}, [1, 2, 3, 4])
+    chain = suggestions_of(chain_scores(), [1, 2, 3, 4])
     assert chain.groups() == [[1, 2], [3, 4]]
+    drifted = suggestions_of({**chain_scores(), (1, 3): 0.1}, [1, 2, 3, 4], apart={(1, 3)})
+    assert drifted.groups() == [[1, 2, 3]], "1 and 3 never fire together, and 4 does with both"
     clique = suggestions_of({(1, 2): 0.9, (2, 3): 0.8, (1, 3): 0.6, (3, 4): 0.55}, [4, 3, 2, 1])
     assert clique.groups() == [[3, 2, 1]]
     assert clique.groups(0.7) == [[3, 2, 1]], "half of the threshold for the third pair"

@@ -87,6 +87,9 @@ TERMS = (
 )
 # share of the threshold that every pair within a group must reach
 ACCEPTABLE_SHARE = 0.5
+# a pair that fires together less than this, and is no less likely one neuron than two, is joined by
+# the units between them
+APART_IN_TIME, NOT_AGAINST = 0.25, 0.5
 
 
 def suggest_merges(
@@ -312,8 +315,10 @@ class MergeSuggestions:
         """Return groups of units to merge, as SpikeInterface takes them (``merge_unit_groups``).
 
         Pairs that reach the threshold are taken best first. Two groups become one only if each pair
-        of their units is a candidate with at least half of the threshold. So a chain of pairs (a
-        with b, b with c) does not merge a and c where the evidence is against it.
+        of their units is a candidate with at least half of the threshold, or one that fires at
+        different times with no coincidences against it: the pieces of a neuron that drifted do not
+        look alike from the first to the last. So a chain of pairs (a with b, b with c) does not
+        merge a and c where the evidence is against it.
 
         Parameters
         ----------
@@ -335,7 +340,7 @@ class MergeSuggestions:
         """
         pairs = self.pairs(threshold)
         lowest = ACCEPTABLE_SHARE * self._threshold(threshold)
-        acceptable = {frozenset(pair) for pair in self.pairs(lowest)}
+        acceptable = {frozenset(pair) for pair in [*self.pairs(lowest), *self._apart_in_time()]}
         group_of: dict[Any, list[Any]] = {}
         for a, b in pairs:
             one, other = group_of.get(a, [a]), group_of.get(b, [b])
@@ -347,6 +352,14 @@ class MergeSuggestions:
         position = {unit_id: i for i, unit_id in enumerate(self.unit_ids.tolist())}
         groups = {id(group): group for group in group_of.values()}
         return [sorted(group, key=position.__getitem__) for group in groups.values()]
+
+    def _apart_in_time(self) -> list[tuple[Any, Any]]:
+        """Return the pairs that only units between them can tell anything of."""
+        table = self.table
+        apart = table["time_overlap"] < APART_IN_TIME
+        apart &= table["one_neuron_probability"] >= NOT_AGAINST
+        found = table[apart]
+        return list(zip(found["unit_id_a"].tolist(), found["unit_id_b"].tolist(), strict=True))
 
     def to_curation_model(self, threshold: float | None = None) -> Curation:
         """Return the groups as SpikeInterface's curation model (format version 2).
