@@ -35,6 +35,8 @@ def test_the_same_bits_after_loading(saved, table, tmp_path):
     pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
     pd.testing.assert_frame_equal(one.probabilities, other.probabilities, check_exact=True)
     assert again.note == "MIT, someone"
+    assert again.session_digests == model.session_digests
+    assert len(set(again.session_digests)) == 3
     assert repr(again) == repr(model)
     assert str(again.report()) == str(model.report())
     assert again.save(tmp_path / "again.json").read_bytes() == path.read_bytes()
@@ -113,6 +115,7 @@ CHANGES = {
     "data cut off": lambda m: m["calibrations"].update(data="AAAA"),
     "NaN": lambda m: replaced(m["calibrations"], lambda a: a.fill(np.nan)),
     "a session that is not there": lambda m: replaced(m["learnt"]["session"], lambda a: a.fill(99)),
+    "digests": lambda m: m.update(session_digests=[]),
     "ids": lambda m: m["learnt"].update(unit_ids=[[]] * 150),
 }
 

@@ -64,6 +64,8 @@ class Sessions(NamedTuple):
     in_uV : bool or None
     left_out : dict of str to str
         Columns that are not learnt from, and why.
+    digests : list of str
+        SHA-256 of the metrics of each session, which tells whether one is the same.
     """
 
     names: list[str]
@@ -74,6 +76,7 @@ class Sessions(NamedTuple):
     params: dict[str, dict[str, Any]] | None
     in_uV: bool | None
     left_out: dict[str, str]
+    digests: list[str]
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -162,11 +165,13 @@ def metrics_of(
     names = default_metrics() if names is None else list(names)
     found: dict[str, dict[str, Any]] = {}
     tables = []
+    periods = None
     if analyzer.has_extension("curation_metrics"):
         extension = analyzer.get_extension("curation_metrics")
         there = [name for name in extension.get_computed_metric_names() if name in names]
         found = {name: plain_params(extension.params["metric_params"][name]) for name in there}
-        if extension.params.get("periods"):
+        periods = extension.params.get("periods")
+        if periods:
             found["periods"] = {"given": True}
         if there:
             tables.append(extension.get_data()[columns_of(there)])
@@ -174,7 +179,7 @@ def metrics_of(
     if rest:
         given = {} if params is None else params
         wanted = {name: dict(METRICS[name].params) | dict(given.get(name, {})) for name in rest}
-        values = compute_metrics(analyzer, analyzer.unit_ids, wanted)
+        values = compute_metrics(analyzer, analyzer.unit_ids, wanted, periods)
         tables.append(to_frame(values, analyzer.unit_ids))
         found |= {name: plain_params(wanted[name]) for name in rest}
     table = pd.concat(tables, axis=1)[columns_of(names)]
@@ -304,7 +309,7 @@ def _joined(
         raise ParameterError("sessions are empty, expected two or more with labels")
     if len(tables) > MAX_SESSIONS:
         raise ParameterError(f"there are {len(tables)} sessions, expected {MAX_SESSIONS} or fewer")
-    _refuse_duplicates(tables)
+    digests = _digests(tables)
     whole = pd.concat(list(tables.values()))
     session = np.repeat(np.arange(len(tables)), [len(one) for one in tables.values()])
     labels = whole.pop("\0label").to_numpy(dtype=object)
@@ -338,6 +343,7 @@ def _joined(
         params,
         in_uv,
         left_out,
+        digests,
     )
 
 
@@ -371,21 +377,25 @@ def is_amplitude(column: str) -> bool:
     return column in METRIC_VARIABLES and METRIC_VARIABLES[column].unit in _OF_AMPLITUDE
 
 
-def _refuse_duplicates(tables: Mapping[str, pd.DataFrame]) -> None:
-    """Raise where two sessions are the same units: leaving one out would leave nothing out."""
+def _digests(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return the digest of each session, or raise where two are the same units.
+
+    Leaving out one of two that are the same leaves nothing out.
+    """
     known: dict[str, str] = {}
-    problems = []
+    digests, problems = [], []
     for name, table in tables.items():
         numbers = table.select_dtypes("number").drop(columns="\0label", errors="ignore")
         content = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-        if (
-            len(pd.DataFrame(content).drop_duplicates()) < 2
-        ):  # says nothing about which session it is
-            continue
         text = f"{content.shape}{list(numbers.columns)}".encode()
         digest = hashlib.sha256(text + np.ascontiguousarray(content).tobytes()).hexdigest()
+        digests.append(digest)
+        # units that are all alike do not say which session they are of
+        if len(pd.DataFrame(content).drop_duplicates()) < 2:
+            continue
         if digest in known:
             problems.append(f"{name} has the same units as {known[digest]}")
         known.setdefault(digest, name)
     if problems:
         raise ParameterError(f"sessions: {join_problems(problems)}; give each session once")
+    return digests

@@ -79,6 +79,8 @@ class LabelModel:
         Share of its labels that are to be right; it is undecided about other units.
     session_names : tuple of str
         That it was learnt from.
+    session_digests : tuple of str
+        SHA-256 of the metrics of each of them.
     metric_params : dict or None
         Parameters of the metrics; None where they are not known.
     in_uV : bool or None
@@ -96,6 +98,7 @@ class LabelModel:
     method: str
     accuracy: float
     session_names: tuple[str, ...]
+    session_digests: tuple[str, ...]
     metric_params: dict[str, dict[str, Any]] | None
     in_uV: bool | None
     columns_left_out: dict[str, str]
@@ -492,6 +495,7 @@ def learn_labels(
         method=method,
         accuracy=float(accuracy),
         session_names=tuple(given.names),
+        session_digests=tuple(given.digests),
         metric_params=given.params,
         in_uV=given.in_uV,
         columns_left_out=given.left_out,

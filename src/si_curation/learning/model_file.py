@@ -40,6 +40,7 @@ _KEYS = (
     "method",
     "accuracy",
     "session_names",
+    "session_digests",
     "metric_params",
     "in_uV",
     "columns_left_out",
@@ -157,6 +158,8 @@ class _Reader:
         labels, columns = self._texts(given["labels"]), self._texts(given["columns"])
         questions = tuple(make_questions(labels))
         names = self._texts(given["session_names"])
+        digests = self._texts(given["session_digests"])
+        checks.require(len(digests) == len(names), "session_digests")
         width, asked = len(columns), len(questions)
         checks.require(2 <= len(labels) <= 1000 and labels == tuple(sorted(set(labels))), "labels")
         checks.require(0 < width <= 10_000 and len(set(columns)) == width, "columns")
@@ -184,6 +187,7 @@ class _Reader:
             labels=labels,
             columns=columns,
             session_names=names,
+            session_digests=digests,
             accuracy=float(given["accuracy"]),
             most_strange=int(given["most_strange"]),
             questions=questions,
