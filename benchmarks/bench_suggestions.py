@@ -7,7 +7,8 @@ Each folder is a sorting of a simulated recording, with ``ground_truth.npz`` in 
 true one of the suggestions that are made; recall of artificial and of the sorter's own splits; then
 the probabilities of all suggestions of a recording by a calibration of the other recordings'
 benchmarks, beside the share that is right. A suggested merge is right if both units have most of
-their spikes from the same neuron. ``--speed`` prints time and memory on another folder.
+their spikes from the same neuron, a suggested split if a tenth of the unit's spikes are of
+another neuron than most. ``--speed`` prints time and memory on another folder.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ import numpy as np
 import pandas as pd
 
 import si_curation as sic
-from si_curation.evidence.benchmark.methods import LEAST_SCORE
+from si_curation.evidence.benchmark.setting import LEAST_SCORE
 from truth import SortedTruth, as_proportion, interval
 
 NUM_DRAWS = 2000
+# share of a unit's spikes that is of another neuron: a split of it is right; it has to be found
+LEAST_SHARE, OVER_MERGED = 0.1, 0.2
 
 
 class Tried(NamedTuple):
@@ -57,7 +60,25 @@ def real_merges(truth):
     return table, len(truth.true_merges), len(suggested & truth.true_merges)
 
 
-REAL = {"merges": real_merges}
+def real_splits(truth):
+    """The units that could be split, and how many of those with two neurons are suggested."""
+    found = sic.suggest_splits(truth.analyzer)
+    table = found.table[["unit_id", "score"]]
+    units = truth.units
+    is_two = {i: one.second_share >= LEAST_SHARE for i, one in units.items()}
+    over_merged = {i for i, one in units.items() if one.second_share >= OVER_MERGED}
+    real = pd.DataFrame(
+        {
+            "kind": "splits",
+            "score": table["score"],
+            "is_suggested": table["score"] >= found.score_threshold,
+            "is_right": [is_two[i] for i in table["unit_id"]],
+        }
+    )
+    return real, len(over_merged), len(over_merged & set(found.units()))
+
+
+REAL = {"merges": real_merges, "splits": real_splits}
 
 
 def try_folder(folder):

@@ -15,8 +15,8 @@ from si_curation._spikeinterface import loaded_extensions, spike_vector_of
 from si_curation.evidence.benchmark.benchmark import proportion
 from si_curation.evidence.benchmark.copies import mix_units, neighbourhood
 from si_curation.evidence.benchmark.good_units import find_good_units
-from si_curation.evidence.benchmark.methods import Setting, pairs_of_neighbours
 from si_curation.evidence.benchmark.parts import WAYS
+from si_curation.evidence.benchmark.setting import Setting
 
 DURATION_S = 200.0
 
@@ -66,12 +66,12 @@ def test_random_parts_and_parts_in_time_are_found(found):
 def test_the_table_is_counted_from_the_outcomes(found):
     its = found.outcomes
     assert (its["score"] >= 0.3).all()
-    suggested = its[its["is_suggested"]]
+    suggested = its[its["is_suggested"] & (its["suggestion"] == "merges")]
     row = found.loc["merges"]
     assert row["num_suggestions"] == len(suggested)
     assert row["num_right"] == suggested["is_right"].sum()
     assert row["precision"] == suggested["is_right"].mean()
-    assert row["num_changes"] == found.by_change["num_changes"].sum()
+    assert row["num_changes"] == found.by_change.loc["merges", "num_changes"].sum()
     right = suggested[suggested["is_right"]]["change"].value_counts()
     for change, count in found.by_change.loc["merges", "num_found"].items():
         assert right.get(change, 0) == count
@@ -79,7 +79,7 @@ def test_the_table_is_counted_from_the_outcomes(found):
 
 def test_units_get_a_part_of_their_neighbour(analyzer):
     setting = Setting(neighbourhood(analyzer, np.arange(12)), np.arange(12), 0)
-    pairs = pairs_of_neighbours(setting)
+    pairs = setting.pairs_of_neighbours()
     assert len(pairs) >= 4
     assert len({unit for pair in pairs for unit in pair}) == 2 * len(pairs)
     copy = mix_units(setting.analyzer, pairs, ["in time"] * len(pairs), np.random.default_rng(0))
@@ -170,7 +170,7 @@ def test_features_of_the_folder_are_used(simulate):
     analyzer = sic.read_kilosort_as_analyzer(folder)
     found = sic.benchmark_suggestions(analyzer)
     assert not found.missing
-    assert (found.by_change["num_changes"] == len(found.unit_ids)).all()
+    assert (found.by_change.loc["merges", "num_changes"] == len(found.unit_ids)).all()
     assert len(found.unit_ids) > 0
 
 
@@ -236,7 +236,8 @@ def test_intervals_are_wilsons(successes, trials):
 
 
 def test_suggestions_about_the_same_units_count_once_in_the_interval(found):
-    suggested = found.outcomes[found.outcomes["is_suggested"]]
+    its = found.outcomes
+    suggested = its[its["is_suggested"] & (its["suggestion"] == "merges")]
     row = found.loc["merges"]
     as_if_independent = proportion(suggested["is_right"].sum(), len(suggested))
     assert row["precision_high"] - row["precision_low"] > np.diff(as_if_independent[1:])[0]

@@ -16,7 +16,8 @@ from si_curation.checks import Checks, check_arguments, plain_id, unit_indices_o
 from si_curation.errors import MissingDataError
 from si_curation.evidence.benchmark.copies import neighbourhood
 from si_curation.evidence.benchmark.good_units import MAX_CONTAMINATION, find_good_units
-from si_curation.evidence.benchmark.methods import METHODS, Setting, Trials, run_method
+from si_curation.evidence.benchmark.methods import METHODS, run_method
+from si_curation.evidence.benchmark.setting import Setting, Trials
 from si_curation.files import check_output_file, replace_file
 from si_curation.variables import BENCHMARK, BENCHMARK_CHANGES, BENCHMARK_OUTCOMES, UnitIndices
 
@@ -39,8 +40,8 @@ def benchmark_suggestions(
 
     Good units are changed on copies in memory, so that the right answer is known, and suggestions
     are made on the copies. For merges each unit is cut in two in four ways: in time, at an
-    amplitude, at random, and along the first principal component of its features. The analyzer
-    stays as it is.
+    amplitude, at random, and along the first principal component of its features. For splits,
+    neighbours are merged, wholly or in part. The analyzer stays as it is.
 
     Parameters
     ----------
@@ -83,6 +84,10 @@ def benchmark_suggestions(
     by amplitude, as sorters mix two neurons; to merge the two is wrong. Where the two may be one
     neuron that the sorter split, nothing is known. The interval is Wilson's; suggestions about the
     same units count once.
+
+    A split of two merged neighbours is right where it separates their spikes with a balanced
+    accuracy of 0.8. A split of a part of a single unit is wrong, unless the whole unit may be more
+    than one neuron.
 
     **Recall** is that of changes of this kind. It is an upper bound of the recall of real splits:
     parts of one unit have the same template, and a real split is one that the sorter could not see

@@ -163,6 +163,18 @@ def mix_units(
     return ChangedCopy(_applied(session), origins, changes, missing)
 
 
+def merge_units(analyzer: SortingAnalyzer, pairs: Sequence[tuple[int, int]]) -> ChangedCopy:
+    """Return a copy in which pairs of units are merged; no unit is in two pairs."""
+    session = CurationSession(analyzer, decided_by="benchmark")
+    origins: dict[Any, Any] = {}
+    changes: dict[Any, str] = {}
+    for pair in pairs:
+        ids = [plain_id(analyzer.unit_ids[i]) for i in pair]
+        origins[session.merge(ids)] = ids[0]
+        changes.update(dict.fromkeys(ids, "merged"))
+    return ChangedCopy(_applied(session), origins, changes)
+
+
 def cut_units(
     analyzer: SortingAnalyzer,
     units: Sequence[int] | NDArray[np.integer],
