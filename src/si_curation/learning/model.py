@@ -216,9 +216,9 @@ class LabelModel:
         n: int = 20,
         metrics: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
-        """Return the units whose label would help most, the most helpful first.
+        """Return units to look at first: the model is not sure of them, and they differ.
 
-        Those about which the model is least sure, and which differ from each other: of the least
+        They differ from each other: of the least
         sure ones, five times as many as are asked for, each next unit is the one farthest from
         those that were taken.
 
@@ -238,6 +238,12 @@ class LabelModel:
         ------
         MissingDataError, ParameterError
             As of `label`.
+
+        Notes
+        -----
+        These are the units for which a person is needed most. That a model learns more from them
+        was not shown: of 8 public recordings, 40 more labels raised the area under the ROC curve
+        by 0.005 where they were of these units, and by 0.006 where they were drawn at random.
         """
         checks = Checks.of_call(LabelModel.most_useful, locals())
         checks.whole_number("n", n, at_least=1)
