@@ -123,6 +123,7 @@ from .views.isi import plot_isi as plot_isi
 from .views.lineage import plot_lineage as plot_lineage
 from .views.pair_overview import plot_pair_overview as plot_pair_overview
 from .views.similarity import plot_similarity as plot_similarity
+from .views.split import plot_split as plot_split
 from .views.template_features import plot_template_features as plot_template_features
 from .views.templates_by_source import (
     plot_unit_templates_by_source as plot_unit_templates_by_source,

@@ -162,3 +162,31 @@ def test_labels_are_ordered_and_spikes_without_features_follow_their_template():
     known = np.array([True, True, True, True, True, False, False])
     templates = np.array([5, 5, 6, 6, 5, 6, 9])
     assert _guess(labels, known, templates).tolist() == [0, 0, 1, 1, 0, 1, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recording", "most_false", "least_found"),
+    [("static", 0, 3), ("twins", 1, 6), ("drifting", 0, 6)],
+)
+def test_over_merged_units_of_known_truth(shared_data, recording, most_false, least_found):
+    folder = shared_data / "ks4_truth" / recording / "mu"
+    truth = np.load(folder.parent / "ground_truth.npz")
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    found = sic.suggest_splits(analyzer).units()
+    times, neurons = truth["samples"], truth["units"]
+    main = neurons < truth["nmain"]
+    pure, mixed = [], []
+    for unit_id in analyzer.unit_ids.tolist():
+        train = analyzer.sorting.get_unit_spike_train(unit_id, segment_index=0)
+        hits = [
+            np.isin(train[:, None] + np.arange(-12, 13), times[main & (neurons == i)]).any(axis=1)
+            for i in range(truth["nmain"])
+        ]
+        shares = np.sort([one.mean() for one in hits])[::-1]
+        if shares[0] >= 0.95:
+            pure.append(unit_id)
+        elif shares[1] >= 0.25:
+            mixed.append(unit_id)
+    assert len(set(found) & set(pure)) <= most_false
+    assert len(set(found) & set(mixed)) >= least_found

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from si_curation.kernels.shape_space import (
+    discriminant_projections,
     isolated_points,
     largest_jump,
     nuisance_directions,
@@ -121,3 +122,17 @@ def test_noise_and_drift_hardly_jump_and_few_spikes_have_none():
     values[:, 0] += np.linspace(0, 20, 2000)
     assert largest_jump(values).size < 2.0
     assert largest_jump(values[:79]).place == 0
+
+
+def test_parts_are_apart_on_their_discriminants():
+    rng = np.random.default_rng(10)
+    labels = rng.integers(0, 3, 900)
+    points = rng.normal(size=(900, 5)) * [5, 1, 1, 1, 1]
+    points[labels == 1, 3] += 8
+    points[labels == 2, 4] += 8
+    found = discriminant_projections(points, labels)
+    means = np.stack([found[labels == part].mean(axis=0) for part in range(3)])
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert np.linalg.norm(means[a] - means[b]) > 7
+    assert found[labels == 0].std(axis=0) == pytest.approx([1, 1], abs=0.1)
+    assert discriminant_projections(points[:, :1], labels).shape == (900, 2)

@@ -170,6 +170,11 @@ def test_candidates_and_bad_merges_are_those_of_the_functions(example, page):
     rows = page.tables["bad-merge-table"][1:]
     assert [row[0]["text"] for row in rows] == [str(i) for i in bad["unit_id"]]
     assert [row[-1]["text"] for row in rows] == bad["reason"].tolist()
+    splits = sic.suggest_splits(example)
+    shown = splits.table[splits.table["score"] >= splits.score_threshold / 2]
+    rows = page.tables["split-table"][1:]
+    assert [row[0]["text"] for row in rows] == [str(i) for i in shown["unit_id"]]
+    assert [row[-1]["text"] for row in rows] == shown["reason"].tolist()
 
 
 def test_summary(example, page):

@@ -120,6 +120,9 @@ def test_traces_without_signal(simulate, attached, sparse):
     sic.suggest_splits(analyzer)
 
 
+NOT_OF_UNITS = ("plot_drift", "plot_effect_vs_quality", "plot_split")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [*KINDS, "all excluded"])
 def test_figures_are_drawn_or_one_error(tmp_path, kind):
@@ -128,7 +131,7 @@ def test_figures_are_drawn_or_one_error(tmp_path, kind):
     of_one = {"plot_similarity", "plot_unit_overview"}
     of_pairs = {"plot_pair_overview", "plot_template_features"}
     for name in sic.__all__:
-        if not name.startswith("plot_") or name in ("plot_drift", "plot_effect_vs_quality"):
+        if not name.startswith("plot_") or name in NOT_OF_UNITS:
             continue
         given = ids[:1] if name in of_one else ids if name in of_pairs else [ids]
         with contextlib.suppress(sic.SiCurationError):

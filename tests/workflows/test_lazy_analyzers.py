@@ -50,6 +50,7 @@ ARGUMENTS = {
     "plot_isi": {"unit_ids": [4]},
     "plot_pair_overview": {"unit_a": 4, "unit_b": 7},
     "plot_similarity": {"unit_id": 4},
+    "plot_split": {"split": np.arange(909) % 2, "unit_id": 4},
     "plot_template_features": {"unit_a": 4, "unit_b": 7},
     "plot_unit_overview": {"unit_id": 4},
     "plot_unit_templates_by_source": {"unit_ids": [4]},

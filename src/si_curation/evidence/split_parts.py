@@ -21,7 +21,7 @@ from si_curation.kernels.shape_space import (
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.kernels.two_clusters import TwoClusters, find_two_clusters
 
-MAX_SPIKES = 3000
+MAX_SPIKES = 2000
 MIN_SPIKES = 50
 # smaller parts are foreign spikes rather than a neuron
 MIN_SHARE = 0.1
@@ -76,7 +76,7 @@ class PossibleSplit(NamedTuple):
         None: there are no two clusters.
     clusters : TwoClusters or None
     num_with_features : int
-        Spikes that have features, at most 3,000.
+        Spikes that have features, at most 2,000.
     num_channels : int
         On which nearly all of them have.
     num_looked_at : int
@@ -100,7 +100,7 @@ class PossibleSplit(NamedTuple):
 def look_for_split(
     reader: UnitFeatureReader, spikes: NDArray[np.int64], unit: int
 ) -> PossibleSplit:
-    """Return where the spikes of a unit could be cut, from at most 3,000 of them.
+    """Return where the spikes of a unit could be cut, from at most 2,000 of them.
 
     Parameters
     ----------

@@ -93,7 +93,7 @@ def suggest_splits(
 
     Notes
     -----
-    **Features**: of at most 3,000 spikes of a unit, evenly spaced, on the channels that at least
+    **Features**: of at most 2,000 spikes of a unit, evenly spaced, on the channels that at least
     95 % of them have. The mean and its first two derivatives in time are projected out: amplitude,
     bursts, and when a spike falls between two samples. Six components of what is left are used.
 

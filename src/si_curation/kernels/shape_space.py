@@ -236,3 +236,48 @@ def _refined(values: NDArray[np.float64], place: int, step: int) -> int:
     right = (stop - start) - left
     gain = sums[left] ** 2 / left + (sums[-1] - sums[left]) ** 2 / right
     return int(borders[gain.argmax()])
+
+
+def discriminant_projections(
+    points: NDArray[np.float64], labels: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return points on the plane that shows best how some parts of them differ.
+
+    Parameters
+    ----------
+    points : array (n, n_components) float64
+    labels : array (n,) integer
+        From 0; every part has points.
+
+    Returns
+    -------
+    array (n, 2) float64
+        In standard deviations within the parts, about 0. The first axis is the linear
+        discriminant. The second one is the next discriminant of more than two parts, else the
+        direction in which all points vary most otherwise. 0 where there are too few components.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> points = rng.normal(size=(400, 3)) * [1.0, 2.0, 1.0]
+    >>> points[:200, 2] += 6
+    >>> x, y = discriminant_projections(points, np.repeat([0, 1], 200)).T
+    >>> abs(round(x[:200].mean() - x[200:].mean()))
+    6
+    """
+    num_parts = int(labels.max()) + 1
+    counts = np.bincount(labels, minlength=num_parts)
+    means = np.stack([points[labels == part].mean(axis=0) for part in range(num_parts)])
+    rest = points - means[labels]
+    values, vectors = np.linalg.eigh(rest.T @ rest / max(len(points) - num_parts, 1))
+    kept = values > 1e-9 * max(float(values.max(initial=0.0)), 1e-300)
+    white = vectors[:, kept] / np.sqrt(values[kept])
+    centred = (points - points.mean(axis=0)) @ white
+    between = np.sqrt(counts)[:, None] * ((means - points.mean(axis=0)) @ white)
+    axes = np.linalg.svd(between, full_matrices=False)[2][: min(num_parts - 1, 2)]
+    if len(axes) == 1:
+        left = without_directions(centred, axes.T)
+        axes = np.concatenate([axes, np.linalg.svd(left, full_matrices=False)[2][:1]])
+    out = np.zeros((len(points), 2))
+    out[:, : len(axes)] = centred @ axes.T
+    return out

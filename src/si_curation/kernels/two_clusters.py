@@ -21,6 +21,7 @@ from si_curation.kernels.parallel import njit
 BACKGROUND_SHARE, BACKGROUND_SDS = 0.02, 4.0
 START_QUANTILES = (0.15, 0.5, 0.85)
 MIN_DIFFERENCE = 0.03
+FIRST_STEPS, LAST_STEPS, NUM_BEST = 6, 40, 3
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -152,8 +153,18 @@ def find_two_clusters(
     known = np.bincount(half_windows, minlength=num_windows) > 0
     held_out = ~chosen & known[windows]
     best: tuple[float, TwoClusters] | None = None
-    for start in _starts(half, half_windows, num_windows):
-        found = _fit(half, half_windows, num_windows, start, min_share)
+    # all starts a few steps, the best of them to the end
+    first: list[tuple[float, NDArray[np.float64]]] = []
+    for part in _starts(half, half_windows, num_windows):
+        chance = np.where(part, 0.95, 0.05)
+        found = _fit(half, half_windows, num_windows, chance, min_share / 2, FIRST_STEPS)
+        if found is not None:
+            axis, two, trend, skewed, means = found
+            gains = _gains(half @ axis, half_windows, two, trend, skewed, means)
+            first.append((float(gains.mean()), chance))
+    first.sort(key=lambda one: -one[0])
+    for _, chance in first[:NUM_BEST]:
+        found = _fit(half, half_windows, num_windows, chance, min_share, LAST_STEPS)
         if found is None:
             continue
         axis, two, trend, skewed, means = found
@@ -255,12 +266,14 @@ def _fit(
     points: NDArray[np.float64],
     windows: NDArray[np.int64],
     num_windows: int,
-    start: NDArray[np.bool_],
+    chance: NDArray[np.float64],
     min_share: float,
+    max_steps: int,
 ) -> Any:
     """Return axis, (share, separation), trend of the lower cluster; the skewed one, its trend."""
-    chance = np.where(start, 0.95, 0.05)
-    share, step, covariance = expectation_maximization(points, windows, num_windows, chance)
+    share, step, covariance = expectation_maximization(
+        points, windows, num_windows, chance, max_steps
+    )
     if not min_share <= share <= 1 - min_share or not np.isfinite(step).all():
         return None
     axis = np.linalg.solve(covariance, step)

@@ -18,7 +18,7 @@ from si_curation.files import check_output_file, write_pieces
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
-from si_curation.report.merges import bad_merges, merge_candidates
+from si_curation.report.merges import bad_merges, merge_candidates, split_candidates
 from si_curation.report.page import check_installed, render_page
 from si_curation.report.probe_map import probe_map
 from si_curation.report.provenance import (
@@ -164,6 +164,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "unit_ids": context.unit_ids,
         "candidates": candidates,
         "bad_merges": bad_merges(context),
+        "splits": split_candidates(context),
         "trust": how_far_to_trust(context),
         "lineage": lineage,
         "lineage_note": lineage_note,

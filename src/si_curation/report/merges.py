@@ -1,4 +1,4 @@
-"""Pairs that may be one neuron, and merges that are not, with their evidence."""
+"""Pairs that may be one neuron, and units that are more than one, with their evidence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pandas as pd
 from si_curation.errors import MissingDataError
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.merges import suggest_merges
+from si_curation.evidence.splits import suggest_splits
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value
 from si_curation.report.unit_panel import UnitPanels
-from si_curation.variables import BAD_MERGES, MERGES, Table
+from si_curation.variables import BAD_MERGES, MERGES, SPLITS, Table
 
 MAX_CANDIDATES = 300
 CANDIDATE_COLUMNS = (
@@ -37,6 +38,18 @@ BAD_MERGE_COLUMNS = (
     "num_spikes_b",
     "ratio",
     "ratio_allowed",
+    "reason",
+)
+
+SPLIT_COLUMNS = (
+    "unit_id",
+    "score",
+    "num_spikes",
+    "num_parts",
+    "smaller_share",
+    "separation",
+    "expected_error",
+    "method",
     "reason",
 )
 
@@ -92,6 +105,16 @@ def bad_merges(context: ReportContext) -> EvidenceTable:
     except MissingDataError as fault:
         return EvidenceTable([], [], f"Bad merges cannot be computed: {fault}.")
     return _evidence(table, BAD_MERGE_COLUMNS, BAD_MERGES, "")
+
+
+def split_candidates(context: ReportContext) -> EvidenceTable:
+    """Return the table of units that may be more than one neuron."""
+    found = suggest_splits(context.analyzer, unit_ids=context.unit_ids)
+    table = found.table[found.table["score"] >= found.score_threshold / 2]
+    note = f"Units with a score of {found.score_threshold:g} or more are suggested."
+    for missing in found.missing:
+        note += f" Missing evidence: {missing}."
+    return _evidence(table, SPLIT_COLUMNS, SPLITS, note)
 
 
 def _evidence(

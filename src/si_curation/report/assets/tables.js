@@ -104,6 +104,7 @@ Report.tables = (() => {
     chooseColumns(units);
     const candidates = make("candidate-table", { pageLength: 10 });
     make("bad-merge-table", { pageLength: 10 });
+    make("split-table", { pageLength: 10 });
     make("lineage-table", { pageLength: 10 });
     make("history-table", { pageLength: 10 });
     // on paper all rows

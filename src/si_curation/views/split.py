@@ -1,0 +1,266 @@
+"""All that a curator needs to decide whether to split a unit, on one page."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+from spikeinterface.core import SortingAnalyzer
+
+from si_curation.checks import Checks, unit_index_of
+from si_curation.curation.session import CurationSession
+from si_curation.errors import MissingDataError, ParameterError
+from si_curation.evidence.split_features import UnitFeatureReader
+from si_curation.evidence.splits import SplitSuggestions
+from si_curation.extensions.spikes_of_units import spikes_of_unit
+from si_curation.kernels.shape_space import discriminant_projections, shape_space, time_windows
+from si_curation.kernels.spike_vector import evenly_spaced
+from si_curation.reading.probe import planar_locations
+from si_curation.spikes.waveform_sets import get_waveform_sets
+from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
+from si_curation.views.colors import ACCENTS
+from si_curation.views.cross_correlograms import plot_cross_correlograms
+from si_curation.views.overview import OverviewWidget
+from si_curation.views.points import draw_points_or_density, limits_of
+from si_curation.views.probe import draw_template, frame_channels, probe_scale
+from si_curation.views.style import (
+    QUIET,
+    label_axes,
+    spike_count,
+    spike_times_s,
+    tidy,
+    title_panel,
+)
+
+MAX_SPIKES = 5000
+MAX_PARTS = 6
+MAX_CHANNELS = 10
+
+
+class SplitWidget(OverviewWidget):
+    """Draw all that a curator needs to decide whether to split a unit, on one page.
+
+    The spikes of each part in the projection of their features that separates the parts best, and
+    over time; their amplitudes over time; the mean waveform of each part; and the auto- and
+    cross-correlograms of the parts. A panel that cannot be drawn says what is missing.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        With features for projections and waveforms; "spike_amplitudes".
+    split : SplitSuggestions or array (n_spikes of the unit,) of integer
+        What `suggest_splits` found, or the part of each spike of the unit in the order of time.
+    unit_id : int or str
+    refractory_period_ms : float, default: 2.0
+        Of the lines in the correlograms.
+    **figure_arguments
+        ``figure``, ``figsize``, ``figtitle``; see `FigureWidget`.
+
+    Attributes
+    ----------
+    panels : dict
+        "projections", "projections_over_time", "amplitudes", "waveforms", "correlograms": what was
+        drawn, or a sentence on what is missing.
+    labels : array (n_spikes of the unit,) int64
+
+    Raises
+    ------
+    UnknownIdError, ParameterError
+        The unit does not exist, there are not as many labels as spikes, or there is one part only.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    >>> widget = sic.plot_split(analyzer, sic.suggest_splits(analyzer), 10)
+    >>> sorted(widget.panels)
+    ['amplitudes', 'correlograms', 'projections', 'projections_over_time', 'waveforms']
+    """
+
+    page_size = (12.4, 7.6)
+    labels: NDArray[np.int64]
+
+    def __init__(
+        self,
+        sorting_analyzer: SortingAnalyzer,
+        split: SplitSuggestions | ArrayLike,
+        unit_id: Any,
+        *,
+        refractory_period_ms: float = 2.0,
+        **figure_arguments: Any,
+    ):
+        checks = Checks.of_call(SplitWidget.__init__, locals())
+        checks.number("refractory_period_ms", refractory_period_ms, above=0)
+        checks.finish()
+        unit = unit_index_of(sorting_analyzer, unit_id)
+        unit_id = sorting_analyzer.unit_ids[unit]
+        spikes = spikes_of_unit(sorting_analyzer, unit_id)
+        self.labels = _labels_of(split, unit_id, spikes.size)
+        alone = sorting_analyzer.select_units([unit_id])
+        session = CurationSession(alone)
+        parts = session.split(unit_id, self.labels)
+        data = {
+            "analyzer": sorting_analyzer,
+            "unit": int(unit),
+            "spikes": spikes,
+            "parts": session.apply(),
+            "part_ids": parts,
+            "title": f"unit {unit_id} in {len(parts)} parts",
+            "reason": _reason(split, unit_id),
+            "refractory_period_ms": refractory_period_ms,
+        }
+        super().__init__(data, **figure_arguments)
+
+    def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
+        ids = data["part_ids"]
+        colors = [ACCENTS[i % len(ACCENTS)] for i in range(len(ids))]
+        paint = dict(zip(ids, colors, strict=True))
+        axes[0].text(0.03, 0.965, data["title"], fontsize=12, va="center")
+        counts = np.bincount(self.labels)
+        for i, (color, count) in enumerate(zip(colors, counts, strict=True)):
+            x = 0.2 + 0.2 * i if len(colors) < 5 else 0.16 + 0.14 * i
+            text = f"part {i}: {spike_count(int(count))} (as unit {ids[i]})"
+            axes[0].text(x, 0.965, text, fontsize=9, va="center", color=color)
+        lines = "\n".join(textwrap.wrap(data["reason"], 190)[:2])
+        axes[0].text(0.03, 0.93, lines, fontsize=8, va="top", color=QUIET)
+        self.add_panel(
+            "projections", "features, where the parts differ most", [(0.6, 4.05, 3.3, 2.5)],
+            lambda ax: self._draw_projections(ax, data, colors, over_time=False),
+        )  # fmt: skip
+        self.add_panel(
+            "projections_over_time", "the first of these over time", [(4.7, 4.05, 3.5, 2.5)],
+            lambda ax: self._draw_projections(ax, data, colors, over_time=True),
+        )  # fmt: skip
+        self.add_panel(
+            "amplitudes", "amplitudes over time", [(4.7, 0.6, 2.9, 2.5)],
+            lambda ax: plot_amplitudes_over_time(data["parts"], ids, unit_colors=paint, ax=ax),
+        )  # fmt: skip
+        self.add_panel(
+            "waveforms", "mean waveforms", [(0.5, 0.6, 3.3, 2.65)],
+            lambda ax: self._draw_waveforms(ax, data, colors),
+        )  # fmt: skip
+        number = len(ids)
+        size, gap = 3.15 / number, 0.42 if number < 4 else 0.25
+        places = [
+            (
+                9.2 + column * size,
+                1.3 + 5.2 - (row + 1) * 5.0 / number,
+                size - gap,
+                5 / number - 0.5,
+            )
+            for row in range(number)
+            for column in range(number)
+        ]
+        data["parts"].compute("cross_correlograms")
+        self.add_panel(
+            "correlograms", "correlograms", places,
+            lambda axes: plot_cross_correlograms(
+                data["parts"], ids, axes=axes, unit_colors=paint,
+                refractory_period_ms=data["refractory_period_ms"],
+            ),
+        )  # fmt: skip
+        for panel in self.panels["correlograms"].axes[1 - number :]:
+            panel.set_xlabel("")  # that of the first is enough
+
+    def _draw_projections(
+        self, axes: Axes, data: dict[str, Any], colors: list[Any], over_time: bool
+    ) -> Axes:
+        if "projections" not in data:
+            data["projections"] = _projections(
+                data["analyzer"], data["spikes"], self.labels, data["unit"]
+            )
+        spikes, labels, points = data["projections"]
+        x = spike_times_s(data["analyzer"], spikes) if over_time else points[:, 0]
+        y = points[:, 0] if over_time else points[:, 1]
+        # the largest part is drawn first, so that the others are seen
+        for part, color in enumerate(colors):
+            here = labels == part
+            draw_points_or_density(
+                axes, x[here], y[here], color, x_range=limits_of(x), y_range=limits_of(y)
+            )
+        tidy(axes)
+        names = (
+            ("time (s)", "discriminant (sd)") if over_time else ("discriminant (sd)", "next axis")
+        )
+        label_axes(axes, *names)
+        return axes
+
+    def _draw_waveforms(self, axes: Axes, data: dict[str, Any], colors: list[Any]) -> Axes:
+        analyzer = data["analyzer"]
+        sets = [data["spikes"][self.labels == part] for part in range(len(colors))]
+        found = get_waveform_sets(analyzer, sets, max_spikes=MAX_SPIKES)
+        waveforms = np.nan_to_num(found.waveforms)
+        size = np.ptp(waveforms, axis=1).max(axis=0)
+        channels = np.argsort(-size, kind="stable")[:MAX_CHANNELS]
+        ids = analyzer.channel_ids.tolist()
+        on_probe = np.array([ids.index(found.channel_ids[i]) for i in channels])
+        everywhere = np.zeros((len(sets), waveforms.shape[1], len(ids)))
+        everywhere[:, :, on_probe] = waveforms[:, :, channels]
+        positions = planar_locations(analyzer)
+        scale = probe_scale(list(everywhere), on_probe, positions)
+        handles = []
+        for part, (waveform, color) in enumerate(zip(everywhere, colors, strict=True)):
+            width = 2.0 if part == 0 else 1.1
+            draw_template(axes, waveform, on_probe, positions, scale, color, width)
+            handles.append(Line2D([], [], color=color, label=f"part {part}"))
+        fs = analyzer.sampling_frequency
+        frame_channels(axes, on_probe, positions, scale, fs, found.units)
+        title_panel(axes, "mean waveforms", "rebuilt from the features, in one scale")
+        return axes
+
+
+plot_split = SplitWidget
+
+
+def _labels_of(split: Any, unit_id: Any, num_spikes: int) -> NDArray[np.int64]:
+    """Return the labels 0, 1, ... of the spikes of a unit."""
+    if isinstance(split, SplitSuggestions):
+        given = split.labels(unit_id)
+    else:
+        given = np.asarray(split)
+    if given.shape != (num_spikes,) or given.dtype.kind not in "iub":
+        raise ParameterError(
+            f"split has {given.dtype} values of shape {given.shape}, expected suggestions of "
+            f"suggest_splits or a whole number for each of the {num_spikes} spikes of unit "
+            f"{unit_id}"
+        )
+    parts, labels = np.unique(given, return_inverse=True)
+    if not 2 <= parts.size <= MAX_PARTS:
+        raise ParameterError(
+            f"split has {parts.size} parts of unit {unit_id}, expected 2 to {MAX_PARTS}"
+        )
+    return labels.astype(np.int64)
+
+
+def _reason(split: Any, unit_id: Any) -> str:
+    if not isinstance(split, SplitSuggestions):
+        return ""
+    row = split.table[split.table["unit_id"] == unit_id].iloc[0]
+    return f"score {row['score']:.2f}: {row['reason']}"
+
+
+def _projections(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64], labels: NDArray[np.int64], unit: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return some spikes, the part of each, and where they are on two axes."""
+    reader = UnitFeatureReader.of(analyzer)
+    known = np.isin(spikes, reader.with_features(spikes))
+    spikes, labels = spikes[known], labels[known]
+    some = evenly_spaced(spikes.size, MAX_SPIKES)
+    spikes, labels = spikes[some], labels[some]
+    channels = reader.channels_of(spikes, unit) if spikes.size else np.zeros(0, dtype=np.int64)
+    if channels.size == 0:
+        raise MissingDataError("the spikes have no channel in common that all have features on")
+    features = reader.read(spikes, channels)
+    complete = np.isfinite(features).all(axis=(1, 2))
+    features, spikes, labels = features[complete], spikes[complete], labels[complete]
+    parts, labels = np.unique(labels, return_inverse=True)
+    if parts.size < 2:
+        raise MissingDataError("only one of the parts has spikes with features on common channels")
+    space = shape_space(features, reader.basis, time_windows(spikes.size))
+    points = (features.reshape(len(features), -1) - space.centre) @ space.axes
+    return spikes, parts[labels], discriminant_projections(points, labels)

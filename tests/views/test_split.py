@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+import si_curation as sic
+
+
+@pytest.fixture(scope="module")
+def analyzer():
+    return sic.read_kilosort_as_analyzer(sic.example_folder())
+
+
+@pytest.mark.slow
+def test_suggestions_and_labels_are_drawn(analyzer):
+    suggestions = sic.suggest_splits(analyzer, unit_ids=[10, 13])
+    widget = sic.plot_split(analyzer, suggestions, 10)
+    assert not any(isinstance(panel, str) for panel in widget.panels.values())
+    np.testing.assert_array_equal(widget.labels, suggestions.labels(10))
+    assert widget.panels["correlograms"].axes.size == 4
+    same = sic.plot_split(analyzer, suggestions.labels(10) * 3 + 1, 10)
+    np.testing.assert_array_equal(widget.labels, same.labels)
+    # nothing in common to project on: the panel says so, the others are drawn
+    three = sic.plot_split(analyzer, suggestions, 13).panels
+    assert "no channel in common" in three["projections"]
+    assert not isinstance(three["waveforms"], str)
+
+
+def test_wrong_labels_are_one_error(analyzer):
+    for labels in (np.zeros(909, int), np.arange(3), np.ones(909), np.arange(909)):
+        with pytest.raises(sic.ParameterError, match="split has"):
+            sic.plot_split(analyzer, labels, 4)
+    with pytest.raises(sic.UnknownIdError):
+        sic.plot_split(analyzer, np.zeros(3, int), 999)
