@@ -215,3 +215,20 @@ def test_columns_are_added_after_the_score(tmp_path):
     assert found.add_to(table.iloc[:0]).columns.tolist() == added.columns.tolist()
     with pytest.raises(sic.ParameterError, match="no column score"):
         found.add_to(table[["similarity"]])
+
+
+def test_suggested_merges_have_probabilities_where_asked(tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    plain = sic.suggest_merges(analyzer, min_similarity=0)
+    found = sic.Calibration.fit(*drawn(), NAMES)
+    table = sic.suggest_merges(analyzer, min_similarity=0, calibration=found).table
+    assert table.equals(found.add_to(plain.table))
+    path = found.to_json(tmp_path / "merges.json")
+    again = sic.suggest_merges(analyzer, min_similarity=0, calibration=path)
+    assert again.table.equals(table)
+    assert again.groups() == plain.groups()
+    other = sic.Calibration.fit(*drawn(), NAMES, kind="splits")
+    with pytest.raises(sic.ParameterError, match="one of splits, expected one of merges"):
+        sic.suggest_merges(analyzer, calibration=other)
+    with pytest.raises(sic.ParameterError, match="calibration is 3"):
+        sic.suggest_merges(analyzer, calibration=3)

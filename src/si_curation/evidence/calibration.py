@@ -265,6 +265,31 @@ class Calibration:
         return cls(**_check_content(content, f"{source}"))
 
 
+def with_probability(
+    table: pd.DataFrame, calibration: Calibration | str | Path | None, kind: str
+) -> pd.DataFrame:
+    """Return a table of suggestions with the columns of a calibration, or of a file of one.
+
+    Raises
+    ------
+    FolderNotFoundError
+        There is no such file.
+    ParameterError
+        It is none, or one of another kind of suggestion.
+    """
+    if calibration is None:
+        return table
+    found = calibration
+    if not isinstance(found, Calibration):
+        found = Calibration.from_json(found)
+    if found.kind != kind:
+        raise ParameterError(
+            f"calibration is one of {found.kind}, expected one of {kind}: "
+            f'calibrate_suggestions(benchmarks, "{kind}")'
+        )
+    return found.add_to(table)
+
+
 def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:
     return special.logit(np.clip(score, LOWEST, HIGHEST))
 

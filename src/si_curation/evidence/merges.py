@@ -21,6 +21,7 @@ from si_curation.checks import Checks, is_number, unit_indices_of
 from si_curation.evidence.amplitude_cut import CUT_SEPARATION, probability_of_cut
 from si_curation.evidence.amplitude_cut import MIN_SPIKES as CUT_MIN_SPIKES
 from si_curation.evidence.border_waveforms import compare_waveforms
+from si_curation.evidence.calibration import Calibration, with_probability
 from si_curation.evidence.common_spikes import may_share_spikes, num_spikes_of_units
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
@@ -102,6 +103,7 @@ def suggest_merges(
     duplicate_window_ms: float = DEFAULT_DUPLICATE_WINDOW_MS,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     unit_ids: Sequence[Any] | None = None,
+    calibration: Calibration | str | Path | None = None,
 ) -> MergeSuggestions:
     """Rank pairs of units that may be one neuron, with the evidence of each pair.
 
@@ -137,6 +139,10 @@ def suggest_merges(
         has a score of at most 0.5.
     unit_ids : sequence of unit ids, optional
         Only pairs of these units; all units by default.
+    calibration : Calibration, str or Path, optional
+        Of merges, or its JSON file (`calibrate_suggestions`). The table then has the columns
+        ``probability``, ``probability_low`` and ``probability_high``, NaN where the score is not
+        calibrated.
 
     Returns
     -------
@@ -247,9 +253,8 @@ def suggest_merges(
         duplicate,
     )
     order = np.lexsort((np.arange(len(table)), -table["similarity"], -table["score"]))
-    return MergeSuggestions(
-        table.iloc[order].reset_index(drop=True), analyzer.unit_ids, float(score_threshold)
-    )
+    table = with_probability(table.iloc[order].reset_index(drop=True), calibration, "merges")
+    return MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
 
 
 def _similar_and_near(
