@@ -58,12 +58,11 @@ def calibrate_suggestions(
 
     Examples
     --------
-    >>> import si_curation as sic
-    >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    >>> found = {f"seed {n}": sic.benchmark_suggestions(analyzer, seed=n) for n in range(20)}
-    >>> calibration = sic.calibrate_suggestions(found)  # of one folder only: an example
-    >>> calibration.kind, calibration.num_groups
-    ('merges', 20)
+    >>> score = np.linspace(0.3, 1.0, 20)  # of benchmark_suggestions(analyzer).outcomes
+    >>> one = pd.DataFrame({"suggestion": "merges", "score": score, "is_right": score > 0.5})
+    >>> calibration = calibrate_suggestions({"day 1": one, "day 2": one, "day 3": one})
+    >>> calibration.kind, calibration.num_suggestions, calibration.num_groups
+    ('merges', 60, 3)
     """
     check_arguments(calibrate_suggestions, locals())
     tables = {name: _outcomes_of(one, str(name)) for name, one in benchmarks.items()}
