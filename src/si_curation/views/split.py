@@ -100,7 +100,9 @@ class SplitWidget(OverviewWidget):
         unit_id = sorting_analyzer.unit_ids[unit]
         spikes = spikes_of_unit(sorting_analyzer, unit_id)
         self.labels = _labels_of(split, unit_id, spikes.size)
-        alone = sorting_analyzer.select_units([unit_id])
+        alone = sorting_analyzer
+        if not alone.is_read_only():  # one that is lazy cannot select units
+            alone = alone.select_units([unit_id])
         session = CurationSession(alone)
         parts = session.split(unit_id, self.labels)
         data = {
