@@ -1660,6 +1660,72 @@ DUPLICATES = Table(
     ],
 )
 
+PLAN = Table(
+    "plan_curation",
+    "a step, best first",
+    [
+        Variable("step", "number of the step", dtype="int64", values="1 and above"),
+        Variable(
+            "kind",
+            "what is done: a duplicate unit is removed, a unit is split, units are merged, or "
+            "spikes are taken out of a unit",
+            dtype="str",
+            codes=("remove", "split", "merge", "clean"),
+        ),
+        Variable("unit_ids", "the units that are changed, with commas between them", dtype="str"),
+        Variable(
+            "expected_gain",
+            "gain_if_right and loss_if_wrong, weighted by the probability (0.9 where there is none)",
+            "neurons",
+        ),
+        Variable("reason", "what speaks for it, and against it", dtype="str"),
+        Variable(
+            "contamination_before",
+            "contamination of the units before it (many neurons); their mean, by number of spikes",
+            "1",
+            values="0 to 1",
+            missing="not enough spikes to estimate",
+            source="Llobet et al. 2022",
+        ),
+        Variable(
+            "contamination_after",
+            "that of the units that it leaves; spikes taken out do not count",
+            "1",
+            values="0 to 1",
+            missing="not enough spikes to estimate, or the unit is removed",
+            source="Llobet et al. 2022",
+        ),
+        Variable(
+            "completeness_before",
+            "share of a neuron's spikes that are in the unit, by its smallest amplitudes; mean as "
+            "above",
+            "1",
+            values="0.5 to 1",
+            missing="fewer than 500 amplitudes, or no extension spike_amplitudes",
+            source="Hill et al. 2011",
+        ),
+        Variable(
+            "completeness_after",
+            "that of the units that it leaves",
+            "1",
+            values="0.5 to 1",
+            missing="as completeness_before, or the unit is removed",
+            source="Hill et al. 2011",
+        ),
+        Variable("score", "of the suggestion", "1", values="0 to 1"),
+        Variable(
+            "probability",
+            "probability that it is right",
+            "1",
+            values="0 to 1",
+            missing="no calibration was given, or it tells nothing of this score",
+        ),
+        Variable("gain_if_right", "change of the sum of the neurons' accuracies", "neurons"),
+        Variable("loss_if_wrong", "what is lost of it where the step is wrong", "neurons"),
+        Variable("num_spikes", "spikes of the units", "count", "int64"),
+    ],
+)
+
 SPLITS = Table(
     "suggest_splits",
     "a unit that could be split",
@@ -2536,6 +2602,7 @@ TABLES: dict[str, Table] = {
         BAD_MERGES,
         SPLITS,
         DUPLICATES,
+        PLAN,
         BENCHMARK,
         BENCHMARK_CHANGES,
         BENCHMARK_OUTCOMES,
