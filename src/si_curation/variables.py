@@ -1675,7 +1675,7 @@ PLAN = Table(
         Variable("unit_ids", "the units that are changed, with commas between them", dtype="str"),
         Variable(
             "expected_gain",
-            "gain_if_right and loss_if_wrong, weighted by the probability (0.9 where there is none)",
+            "gain_if_right and loss_if_wrong, weighted by the probability, or 0.9 without one",
             "neurons",
         ),
         Variable("reason", "what speaks for it, and against it", dtype="str"),

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 #: What a suggestion counts as where it has no calibrated probability: rounded down from the
 #: precision on sorted recordings with known neurons (benchmarks/README.md).
 ASSUMED_PRECISION = {"remove": 0.9, "split": 0.9, "merge": 0.9, "clean": 0.9}
+# a unit with more spikes of its own is not removed
+LEAST_SHARE_REMOVED = 0.8
 # of the estimate of missing spikes, as of `curation_metrics`
 _BINS, _SPIKES_PER_BIN, _SMOOTHING = 100, 5, 3.0
 
@@ -138,13 +140,14 @@ def plan_curation(
 
     Notes
     -----
-    **Steps.** Removals are of `find_duplicate_units`; splits of `suggest_splits`, and of
-    `find_bad_merges` where the features show nothing; merges of `suggest_merges` (groups); cleaning
-    of `suggest_cleaning`.
+    **Steps.** Removals are of `find_duplicate_units`, of units with at least four fifths of their
+    spikes in common; splits of `suggest_splits`, and of `find_bad_merges` where the features show
+    nothing; merges of `suggest_merges` (groups); cleaning of `suggest_cleaning`. Splits at a jump
+    of the features in time are left to the curator: most such jumps are drift.
 
     **Expected gain** is in neurons: the change of the sum over neurons of the accuracy that each is
-    found with, ``hits / (spikes of the neuron or of its unit)``. With the share ``m`` of the largest
-    of ``k`` units, or parts:
+    found with, ``hits / (spikes of the neuron or of its unit)``. With the share ``m`` of the
+    largest of ``k`` units, or parts:
 
     - a right merge gains ``1 - m``, a wrong one loses ``k - m``;
     - a right split gains ``k - m``, a wrong one loses ``1 - m``;
@@ -250,9 +253,11 @@ class _Planner:
         removed = set(found.units_to_remove())
         rows = zip(found.table.to_dict("records"), found.explanations, strict=True)
         for row, explanation in rows:
+            share = float(row["share"])
             if row["unit_id"] in removed and row["duplicate_of"] not in removed:
                 removed.remove(row["unit_id"])
-                share = float(row["share"])
+                if share < LEAST_SHARE_REMOVED:
+                    continue
                 probability = self._probability("duplicates", share)
                 yield PlanStep(
                     "remove", (row["unit_id"],), share, probability, share, 1.0, [explanation]
@@ -267,7 +272,7 @@ class _Planner:
         rows = zip(found.table.to_dict("records"), found.explanations, strict=True)
         for row, explanations in rows:
             unit_id = row["unit_id"]
-            if unit_id in suggested:
+            if unit_id in suggested and row["method"] != "time":
                 share, parts = float(row["smaller_share"]), float(row["num_parts"])
                 probability = self._probability("splits", row["score"])
                 yield PlanStep(
@@ -508,7 +513,9 @@ class CurationPlan:
         """
         from spikeinterface.curation.curation_model import Curation
 
-        splits, merges, removed = [], [], []
+        splits: list[dict[str, Any]] = []
+        merges: list[dict[str, Any]] = []
+        removed: list[Any] = []
         for step in self.steps:
             if step.kind == "remove":
                 removed += step.unit_ids
@@ -520,9 +527,7 @@ class CurationPlan:
                 groups = [np.flatnonzero(parts == k).tolist() for k in range(int(parts.max()) + 1)]
                 # the rest of a cleaned unit needs no list
                 indices = groups[1:] if step.kind == "clean" else groups
-                splits.append(
-                    {"unit_id": step.unit_ids[0], "mode": "indices", "indices": indices}
-                )
+                splits.append({"unit_id": step.unit_ids[0], "mode": "indices", "indices": indices})
         return Curation(
             format_version="2",
             unit_ids=self.unit_ids.tolist(),
@@ -602,8 +607,10 @@ def _make(
     if step.kind == "merge":
         return [session.merge(step.unit_ids, **why)]
     assert parts is not None
-    return session.clean(first, parts, **why) if step.kind == "clean" else session.split(
-        first, parts, **why
+    return (
+        session.clean(first, parts, **why)
+        if step.kind == "clean"
+        else session.split(first, parts, **why)
     )
 
 
@@ -611,9 +618,7 @@ def _make(
 
 
 def _tabulate(analyzer: SortingAnalyzer, steps: list[PlanStep]) -> pd.DataFrame:
-    spikes = spikes_by_unit(
-        spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids)
-    )
+    spikes = spikes_by_unit(spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids))
     spikes_of = dict(zip(analyzer.unit_ids.tolist(), spikes, strict=True))
     before = [[spikes_of[unit_id] for unit_id in step.unit_ids] for step in steps]
     after = [_after(step, own) for step, own in zip(steps, before, strict=True)]
