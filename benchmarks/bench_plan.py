@@ -20,9 +20,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from truth import SortedTruth, as_proportion
 
 import si_curation as sic
+from truth import SortedTruth, as_proportion
 
 LEAST_FOUND = 0.5
 WELL_FOUND, MOST_LOST = 0.9, 0.02
