@@ -59,6 +59,7 @@ def test_tables_are_what_is_declared(analyzer, name):
         "curation_metrics": lambda: analyzer.get_extension(name).get_data(),
         "contamination": lambda: sic.contamination_panel(analyzer),
         "suggest_merges": lambda: sic.suggest_merges(analyzer, min_similarity=0.0).table,
+        "plan_curation": lambda: sic.plan_curation(analyzer).table,
         "suggest_splits": lambda: sic.suggest_splits(analyzer).table,
         "benchmark_suggestions": lambda: sic.benchmark_suggestions(analyzer).table,
         "benchmark_suggestions by change": lambda: sic.benchmark_suggestions(analyzer).by_change,

@@ -84,6 +84,9 @@ GROUPS: dict[str, Group] = {
             "DuplicateUnits",
             "suggest_splits",
             "SplitSuggestions",
+            "plan_curation",
+            "CurationPlan",
+            "PlanStep",
             "benchmark_suggestions",
             "SuggestionBenchmark",
             "calibrate_suggestions",
@@ -269,6 +272,11 @@ TABLE_PAGES: dict[str, TablePage] = {
         "Evidence for splits",
         "The columns of `suggest_splits(...).table`.",
         ("suggest_splits",),
+    ),
+    "plan": TablePage(
+        "Plan of a curation",
+        "The columns of `plan_curation(...).table` and of its `postponed`.",
+        ("plan_curation",),
     ),
     "cleaning": TablePage(
         "Cleaning of units",

@@ -38,6 +38,8 @@ from .evidence.duplicates import DuplicateUnits as DuplicateUnits
 from .evidence.duplicates import find_duplicate_units as find_duplicate_units
 from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges
+from .evidence.plan import CurationPlan as CurationPlan
+from .evidence.plan import PlanStep as PlanStep
 from .evidence.plan import plan_curation as plan_curation
 from .evidence.reviews import outcomes_of_reviews as outcomes_of_reviews
 from .evidence.splits import SplitSuggestions as SplitSuggestions

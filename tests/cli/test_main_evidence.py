@@ -150,7 +150,7 @@ def test_classify(capsys, tmp_path, analyzer):
 
 @pytest.mark.parametrize(
     "command",
-    ["contamination", "merges", "duplicates", "cleaning", "connections", "classify", "benchmark"],
+    ["contamination", "merges", "plan", "cleaning", "connections", "classify", "benchmark"],
 )
 def test_nothing_is_overwritten_and_errors_are_one_line(capsys, tmp_path, command):
     output = tmp_path / "table.csv"

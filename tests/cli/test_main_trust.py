@@ -23,6 +23,7 @@ COMMANDS = {
     "splits": "splits {source} --output {out}/splits.csv",
     "benchmark": "benchmark {source} --output {out}/benchmark.csv",
     "cleaning": "cleaning {source} --output {out}/cleaning.csv",
+    "plan": "plan {source} --output {out}/plan.csv",
     "contamination": "contamination {source} --output {out}/contamination.csv",
     "classify": "classify {source} --output {out}/classes.csv",
     "metrics": "metrics {source} --output {out}/metrics.csv",
@@ -53,7 +54,7 @@ LOADING = {
     "connections",
     "attach",
 }
-LOADING |= {"classify", "benchmark", "cleaning", "duplicates", "splits"}
+LOADING |= {"classify", "benchmark", "cleaning", "duplicates", "plan", "splits"}
 QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 

@@ -73,6 +73,8 @@ def test_everything_is_computed_or_one_error(tmp_path, kind):
     assert len(sic.contamination_panel(analyzer)) == len(analyzer.unit_ids)
     assert len(sic.suggest_merges(analyzer).pairs()) == 0 or len(analyzer.unit_ids) > 1
     assert set(sic.suggest_splits(analyzer).units()) <= set(analyzer.unit_ids)
+    plan = sic.plan_curation(analyzer)
+    plan.apply_to(sic.CurationSession(analyzer))
     assert set(sic.benchmark_suggestions(analyzer).index) >= {"merges"}
     with pytest.raises(sic.MissingDataError):
         sic.compare_templates(analyzer)
@@ -118,6 +120,7 @@ def test_traces_without_signal(simulate, attached, sparse):
     sic.suggest_merges(analyzer)
     assert sic.find_duplicate_units(analyzer).units_to_remove() == []
     sic.suggest_splits(analyzer)
+    sic.plan_curation(analyzer)
 
 
 NOT_OF_UNITS = ("plot_drift", "plot_effect_vs_quality", "plot_split")

@@ -55,6 +55,7 @@ CALLS = {
     "duplicates": lambda path, a: sic.find_duplicate_units(a).to_curation_json(path),
     "splits": lambda path, a: sic.suggest_splits(a).to_curation_json(path),
     "merges": lambda path, a: sic.suggest_merges(a).to_curation_json(path),
+    "plan": lambda path, a: sic.plan_curation(a).to_curation_json(path),
     "cleaning": lambda path, a: sic.suggest_cleaning(a).to_curation_json(path),
 }
 

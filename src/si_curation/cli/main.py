@@ -35,6 +35,7 @@ from si_curation.cli.nwb import export_nwb
 from si_curation.cli.options import GROUP_SETTINGS
 from si_curation.cli.output import echo, warnings_as_lines
 from si_curation.cli.phy import export_phy, restore
+from si_curation.cli.plan import plan
 from si_curation.cli.report import report
 from si_curation.cli.sessions import split_sessions
 from si_curation.cli.splits import splits
@@ -137,6 +138,7 @@ for command in (
     check,
     classify,
     cleaning,
+    plan,
     cluster_info,
     compute,
     connections,

@@ -16,6 +16,7 @@ from si_curation.cli.options import (
     trust_option,
 )
 from si_curation.cli.output import echo
+from si_curation.cli.report import compute_for_page
 from si_curation.cli.tables import check_table_output, write_or_print
 from si_curation.errors import OutputExistsError
 
@@ -28,6 +29,9 @@ from si_curation.errors import OutputExistsError
     type=PATH,
     help="Write the steps as SpikeInterface's curation file.",
 )
+@click.option(
+    "--report", "page", type=PATH, help="Write the page of the sorting, with the plan in it."
+)
 @periods_option
 @sampling_frequency_option
 @trust_option
@@ -35,16 +39,21 @@ def plan(
     source: Path,
     output: Path | None,
     curation_json: Path | None,
+    page: Path | None,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
     trust: bool,
 ) -> None:
     """Plan a curation: what to remove, split, merge and clean, best first; change nothing."""
     from si_curation.evidence.plan import plan_curation
+    from si_curation.files import check_output_file
+    from si_curation.report.export import export_report
 
     check_table_output(output)
     if curation_json is not None and curation_json.exists():
         raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
+    if page is not None:
+        check_output_file(page, False, kind="an .html file")
     analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
     found = plan_curation(analyzer)
     shown = ["step", "kind", "unit_ids", "expected_gain", "contamination_before"]
@@ -63,3 +72,6 @@ def plan(
         echo(f"Of units that a step changes already: {later}. Plan again after it.")
     if curation_json is not None:
         echo(f"Wrote {found.to_curation_json(curation_json)}")
+    if page is not None:
+        compute_for_page(analyzer)
+        echo(f"Wrote {export_report(analyzer, page, plan=found)}")

@@ -60,7 +60,7 @@ def report(
     analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
     if borders is not None:  # a wrong one is told before anything is computed
         session_borders(analyzer, borders)
-    _compute_missing(analyzer)
+    compute_for_page(analyzer)
     written = export_report(
         analyzer, output, title=title, borders=borders or "auto", overwrite=overwrite
     )
@@ -68,7 +68,7 @@ def report(
     echo(f"Wrote {written}: {len(analyzer.unit_ids)} units, {size:.1f} MB")
 
 
-def _compute_missing(analyzer: SortingAnalyzer) -> None:
+def compute_for_page(analyzer: SortingAnalyzer) -> None:
     """Compute in memory what is cheap and not there; note what the folder lacks data for."""
     there = {name for name in CHEAP_EXTENSIONS if analyzer.get_extension(name) is not None}
     if analyzer.format != "memory" and there & _ON_TEMPLATE_ASSIGNMENT:

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from si_curation.checks import check_arguments, unit_indices_of
 from si_curation.errors import ParameterError
+from si_curation.evidence.plan import CurationPlan
 from si_curation.files import check_output_file, write_pieces
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.report.columns import Column, unit_columns
@@ -43,6 +44,7 @@ def export_report(
     title: str | None = None,
     unit_ids: Sequence[Any] | None = None,
     borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
+    plan: CurationPlan | None = None,
     overwrite: bool = False,
     progress_bar: bool = True,
 ) -> Path:
@@ -74,6 +76,8 @@ def export_report(
     borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
         Where sessions begin that were sorted as one; charts over time have a line there and the
         names of the sessions. As of `session_borders`; "auto": where they are known; None: none.
+    plan : CurationPlan, optional
+        What `plan_curation` planned for this analyzer: a section of its own.
     overwrite : bool, default: False
         Replace the file if it is there.
     progress_bar : bool, default: True
@@ -121,6 +125,7 @@ def export_report(
         raise ParameterError("there are no units to report on: give some in unit_ids")
     context = ReportContext(sorting_analyzer, rows, borders_to_draw(sorting_analyzer, borders))
     values = _gather(context, title, progress_bar)
+    values |= planned(plan)
     write_pieces(target, render_page(values), overwrite)
     return target
 

@@ -95,7 +95,7 @@ def merge_candidates(
         }
         for values in table.to_dict(orient="records")
     ]
-    return _evidence(table, CANDIDATE_COLUMNS, MERGES, note), pairs
+    return evidence_table(table, CANDIDATE_COLUMNS, MERGES, note), pairs
 
 
 def bad_merges(context: ReportContext) -> EvidenceTable:
@@ -104,7 +104,7 @@ def bad_merges(context: ReportContext) -> EvidenceTable:
         table = find_bad_merges(context.analyzer, unit_ids=context.unit_ids)
     except MissingDataError as fault:
         return EvidenceTable([], [], f"Bad merges cannot be computed: {fault}.")
-    return _evidence(table, BAD_MERGE_COLUMNS, BAD_MERGES, "")
+    return evidence_table(table, BAD_MERGE_COLUMNS, BAD_MERGES, "")
 
 
 def split_candidates(context: ReportContext) -> EvidenceTable:
@@ -114,12 +114,13 @@ def split_candidates(context: ReportContext) -> EvidenceTable:
     note = f"Units with a score of {found.score_threshold:g} or more are suggested."
     for missing in found.missing:
         note += f" Missing evidence: {missing}."
-    return _evidence(table, SPLIT_COLUMNS, SPLITS, note)
+    return evidence_table(table, SPLIT_COLUMNS, SPLITS, note)
 
 
-def _evidence(
+def evidence_table(
     table: pd.DataFrame, names: tuple[str, ...], variables: Table, note: str
 ) -> EvidenceTable:
+    """Return columns of a table of evidence for the page."""
     values = [plain(table[name].to_numpy()) for name in names]
     rows = [[(format_value(value), value) for value in row] for row in zip(*values, strict=True)]
     return EvidenceTable([(name, str(variables[name])) for name in names], rows, note)
