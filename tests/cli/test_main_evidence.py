@@ -225,3 +225,25 @@ def test_splits(capsys, tmp_path, analyzer):
     code, out, _ = run(capsys, "splits", sic.example_folder(), "--threshold", 1)
     assert code == 0
     assert out.strip().endswith("none")
+
+
+def test_plan(capsys, tmp_path, analyzer):
+    output, curation, page = (tmp_path / name for name in ("plan.csv", "plan.json", "page.html"))
+    code, out, _ = run(
+        capsys,
+        *("plan", sic.example_folder(), "--output", output),
+        *("--curation-json", curation, "--report", page),
+    )
+    assert code == 0
+    found = sic.plan_curation(analyzer)
+    assert repr(found) in out
+    assert len(pd.read_csv(output)) == len(found.table)
+    written = json.loads(curation.read_text())
+    assert written["merges"][0]["unit_ids"] == [11, 12]
+    assert len(written["splits"]) == 4
+    text = page.read_text(encoding="utf-8")
+    assert 'id="plan-table-0"' in text
+    assert repr(found) in text
+    code, _, err = run(capsys, "plan", sic.example_folder(), "--report", page)
+    assert code == 2
+    assert "exists" in err

@@ -136,3 +136,8 @@ def test_parts_are_apart_on_their_discriminants():
         assert np.linalg.norm(means[a] - means[b]) > 7
     assert found[labels == 0].std(axis=0) == pytest.approx([1, 1], abs=0.1)
     assert discriminant_projections(points[:, :1], labels).shape == (900, 2)
+
+
+def test_a_basis_of_one_sample_has_no_derivatives():
+    found = nuisance_directions(np.array([[3.0], [4.0]]), np.array([[1.0]]))
+    np.testing.assert_allclose(found.ravel(), [0.6, 0.8])

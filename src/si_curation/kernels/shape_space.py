@@ -74,7 +74,7 @@ def nuisance_directions(
     [0.6, 0.8]
     """
     found = [np.asarray(mean, dtype=np.float64)]
-    if basis is not None:
+    if basis is not None and basis.shape[1] > 1:  # else there are no derivatives in time
         waveforms = np.asarray(basis, dtype=np.float64)
         slope = np.gradient(np.eye(waveforms.shape[1]), axis=0)
         back = np.linalg.pinv(waveforms)

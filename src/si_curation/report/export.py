@@ -21,6 +21,7 @@ from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
 from si_curation.report.merges import bad_merges, merge_candidates, split_candidates
 from si_curation.report.page import check_installed, render_page
+from si_curation.report.plan import planned
 from si_curation.report.probe_map import probe_map
 from si_curation.report.provenance import (
     extension_parameters,

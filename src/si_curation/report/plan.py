@@ -22,9 +22,9 @@ COLUMNS = (
 
 
 def planned(plan: CurationPlan | None) -> dict[str, Any]:
-    """Return what the page shows of a plan; nothing without one."""
+    """Return what the page shows of a plan; None without one."""
     if plan is None:
-        return {}
+        return {"plan": None}
     return {
         "plan": {
             "note": f"{plan}.",
