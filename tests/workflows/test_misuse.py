@@ -86,6 +86,8 @@ NOT_CALLED = {
     "BatchResult",
     "Calibration",
     "DuplicateUnits",
+    "CurationPlan",
+    "PlanStep",
     "SplitSuggestions",
     "SuggestionBenchmark",
     "LabelModel",
