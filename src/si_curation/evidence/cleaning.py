@@ -108,8 +108,8 @@ def suggest_cleaning(
     than as many spikes on the other side of the unit (`si_curation.kernels.foreign_spikes`). They
     make the score. The farthest of the others are set aside too, up to `max_loss`.
 
-    **Expected loss** counts all of these others as the unit's own, so that it is an upper bound of
-    what `benchmarks/bench_cleaning.py` finds.
+    **Expected loss** counts all of these others as the unit's own: it is mostly above what
+    `benchmarks/bench_cleaning.py` finds.
 
     **Contamination above 15 %** (``rp_contamination``, its lower end above 5 %) is mostly one other
     neuron, which is in the middle of the features: split the unit first. Nothing is suggested.

@@ -49,7 +49,10 @@ def test_every_unit_is_cut_in_each_way(found):
     assert table.index.tolist() == list(WAYS)
     # there are no features of these spikes
     assert table["num_changes"].tolist() == [12, 12, 12, 0]
-    assert list(found.missing) == [("merges", "along a component")]
+    assert list(found.missing) == [
+        ("merges", "along a component"),
+        ("cleaning", "spikes of a neighbour added"),
+    ]
     assert "features" in found.missing["merges", "along a component"]
 
 

@@ -163,6 +163,92 @@ def mix_units(
     return ChangedCopy(_applied(session), origins, changes, missing)
 
 
+def add_foreign_spikes(
+    analyzer: SortingAnalyzer,
+    pairs: Sequence[tuple[int, int]],
+    share: float,
+    change: str,
+    rng: np.random.Generator,
+) -> ChangedCopy:
+    """Return a copy in which a unit has got some spikes of a neighbour, drawn at random.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    pairs : sequence of (int, int)
+        Indices of the unit and of its neighbour; no unit is in two pairs.
+    share : float
+        Number of spikes that are added, as a share of the unit's own.
+    change : str
+        Name of the change.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ChangedCopy
+        ``origins`` are of the units that got spikes.
+    """
+    session = CurationSession(analyzer, decided_by="benchmark")
+    origins: dict[Any, Any] = {}
+    changes: dict[Any, str] = {}
+    for one, other in pairs:
+        receiver, giver = (plain_id(analyzer.unit_ids[i]) for i in (one, other))
+        size = spikes_of_unit(analyzer, giver).size
+        count = round(share * spikes_of_unit(analyzer, receiver).size)
+        if not 0 < count <= size // 2:
+            continue
+        is_given = np.zeros(size, dtype=int)
+        is_given[rng.permutation(size)[:count]] = 1
+        _, given = session.split(giver, is_given)
+        origins[session.merge([receiver, given])] = receiver
+        changes[giver] = changes[receiver] = change
+    return ChangedCopy(_applied(session), origins, changes)
+
+
+# of the spikes of a unit so many are found twice, at one lag and with little jitter (samples)
+_LEAST_REPEATED, _MOST_LAG, _MOST_JITTER = 0.6, 3, 2
+
+
+def repeat_units(
+    analyzer: SortingAnalyzer, units: NDArray[np.integer], rng: np.random.Generator
+) -> ChangedCopy:
+    """Return a copy, without extensions, with a further unit that has most spikes of each unit.
+
+    ``origins`` are of the further units, whose ids are numbers, or texts where ids are texts.
+    """
+    spikes = spike_vector_of(analyzer.sorting)
+    num_units = len(analyzer.unit_ids)
+    parts = [np.asarray(spikes)]
+    for k, unit in enumerate(units):
+        own = spikes[spikes_of_unit(analyzer, analyzer.unit_ids[unit])]
+        share = rng.uniform(_LEAST_REPEATED, 1.0)
+        again = own[rng.uniform(size=own.size) < share].copy()
+        lag = rng.integers(-_MOST_LAG, _MOST_LAG + 1)
+        jitter = rng.integers(-_MOST_JITTER, _MOST_JITTER + 1, again.size)
+        again["sample_index"] = np.maximum(again["sample_index"] + lag + jitter, 0)
+        again["unit_index"] = num_units + k
+        parts.append(again)
+    together = np.concatenate(parts)
+    order = np.lexsort((together["sample_index"], together["segment_index"]))
+    ids = [plain_id(i) for i in analyzer.unit_ids]
+    is_text = any(isinstance(i, str) for i in ids)
+    first = 0 if is_text else max(ids, default=0) + 1
+    new = [f"repeated {k}" if is_text else first + k for k in range(len(units))]
+    channels = analyzer.get_main_channels()
+    copy = make_memory_analyzer(
+        NumpySorting(together[order], analyzer.sampling_frequency, np.array([*ids, *new])),
+        None,
+        rec_attributes_of(analyzer),
+        None,
+        analyzer.return_in_uV,
+        np.concatenate([channels, channels[units]]),
+        analyzer.peak_sign,
+        analyzer.peak_mode,
+    )
+    origins = dict(zip(new, (ids[unit] for unit in units), strict=True))
+    return ChangedCopy(copy, origins, dict.fromkeys(origins.values(), "repeated"))
+
+
 def merge_units(analyzer: SortingAnalyzer, pairs: Sequence[tuple[int, int]]) -> ChangedCopy:
     """Return a copy in which pairs of units are merged; no unit is in two pairs."""
     session = CurationSession(analyzer, decided_by="benchmark")

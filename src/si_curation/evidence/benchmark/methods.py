@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from si_curation.errors import MissingDataError
+from si_curation.evidence.benchmark.cleaning_trials import FOREIGN, try_cleaning
+from si_curation.evidence.benchmark.duplicate_trials import TWICE, try_duplicates
 from si_curation.evidence.benchmark.merge_trials import try_merges
 from si_curation.evidence.benchmark.parts import WAYS
 from si_curation.evidence.benchmark.setting import Setting, Trials
@@ -31,6 +33,8 @@ class Method(NamedTuple):
 METHODS: dict[str, Method] = {
     "merges": Method(tuple(WAYS), try_merges),
     "splits": Method((MERGED, PART_MERGED), try_splits),
+    "cleaning": Method((FOREIGN,), try_cleaning),
+    "duplicates": Method((TWICE,), try_duplicates),
 }
 
 
