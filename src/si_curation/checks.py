@@ -395,7 +395,7 @@ def _kinds_of_arguments(function: Callable[..., Any]) -> dict[str, list[_Kind]]:
 def _kinds(annotation: Any) -> list[_Kind]:
     """Return what an annotation allows; nothing where it allows anything, or is not known."""
     if annotation is ArrayLike:
-        return [_Kind(_is_array_like, "an array of numbers or texts")]
+        return [_Kind(is_array_like, "an array of numbers or texts")]
     origin, of = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         # text beside a path is the text of a path
@@ -412,7 +412,7 @@ def _kinds(annotation: Any) -> list[_Kind]:
     if origin is Callable:
         return [_Kind(callable, "a function")]
     if origin is np.ndarray:
-        return [_Kind(_is_array_like, "an array of numbers or texts")]
+        return [_Kind(is_array_like, "an array of numbers or texts")]
     if isinstance(annotation, type) and annotation not in (object, Any):
         if annotation.__name__ == "SortingAnalyzer":  # or what stands in for one
             return [_Kind(lambda value: hasattr(value, "sorting"), "a SortingAnalyzer")]
@@ -470,7 +470,8 @@ def _is_too_long(path: str) -> bool:
     return max(map(len, names)) > _LONGEST_NAME or sum(map(len, names)) > _LONGEST_PATH
 
 
-def _is_array_like(value: Any) -> bool:
+def is_array_like(value: Any) -> bool:
+    """Return whether a value makes an array of numbers, booleans or texts."""
     if isinstance(value, str | bytes | Mapping | set):
         return False
     try:

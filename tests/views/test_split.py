@@ -28,5 +28,7 @@ def test_wrong_labels_are_one_error(analyzer):
     for labels in (np.zeros(909, int), np.arange(3), np.ones(909), np.arange(909)):
         with pytest.raises(sic.ParameterError, match="split has"):
             sic.plot_split(analyzer, labels, 4)
+    with pytest.raises(sic.ParameterError, match=r"refractory_period_ms is -1.*split is \[\["):
+        sic.plot_split(analyzer, [[1, 2], [3]], 4, refractory_period_ms=-1)
     with pytest.raises(sic.UnknownIdError):
         sic.plot_split(analyzer, np.zeros(3, int), 999)

@@ -155,6 +155,11 @@ def right_arguments(analyzer, folder):
     """{name of an argument: a value that is right}."""
     table = analyzer.get_extension("curation_metrics").get_data()
     effect = pd.Series(np.arange(len(table), dtype=float), index=table.index)
+    score = np.linspace(0.3, 1.0, 20)
+    outcomes = pd.DataFrame({"suggestion": "merges", "score": score, "is_right": score > 0.5})
+    unit_id = analyzer.unit_ids[0]
+    reviewed = sic.CurationSession(analyzer)
+    reviewed.merge(analyzer.unit_ids[2:4])
     return {
         "sorting_analyzer": analyzer,
         "source": analyzer,
@@ -162,7 +167,7 @@ def right_arguments(analyzer, folder):
         "folder": folder / "new",
         "path": folder / "file.nwb",
         "output_folder": folder / "out",
-        "unit_id": analyzer.unit_ids[0],
+        "unit_id": unit_id,
         "unit_a": analyzer.unit_ids[0],
         "unit_b": analyzer.unit_ids[1],
         "unit_ids": analyzer.unit_ids[:2],
@@ -183,6 +188,10 @@ def right_arguments(analyzer, folder):
         "table": {"note": {}},
         "nwbfile": NWBFile("session", "identifier", datetime(2026, 1, 1, tzinfo=timezone.utc)),
         "result": sic.effect_vs_quality(effect, table, num_bootstraps=20, num_permutations=19),
+        "benchmarks": {f"day {day}": outcomes for day in range(3)},
+        "reviewed": reviewed,
+        "suggestions": sic.suggest_merges(analyzer),
+        "split": np.arange(reviewed.get_spikes(unit_id).size) % 2,
     }
 
 
@@ -405,6 +414,7 @@ def test_methods_of_a_session(name, analyzer, tmp_path, monkeypatch):
         "unit_id": ids[0],
         "unit_ids": list(ids[:2]),
         "parts": [[0, 1]],
+        "mask": np.arange(sic.CurationSession(analyzer).get_spikes(ids[0]).size) < 5,
         "group": "good",
         "label": "good",
         "field": "quality",

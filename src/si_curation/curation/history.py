@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from spikeinterface.core import BaseSorting, SortingAnalyzer
 
-from si_curation.checks import plain_id
+from si_curation.checks import check_arguments, plain_id
 from si_curation.curation.journal import unpack_parts
 from si_curation.curation.spikeinterface_format import make_curation_model
 from si_curation.documents import parse_document
@@ -178,6 +178,7 @@ def cleaned_units(sorting_analyzer: SortingAnalyzer) -> pd.DataFrame:
     >>> cleaned_units(session.apply()).num_set_aside.to_dict()
     {14: 3}
     """
+    check_arguments(cleaned_units, locals())
     set_aside: dict[Any, int] = {}
     for step in history_of(sorting_analyzer):
         operation, outputs = step["operation"], step["outputs"]

@@ -18,7 +18,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from si_curation.checks import Checks, check_arguments, is_number, is_whole_number, local_path
+from si_curation.checks import (
+    Checks,
+    check_arguments,
+    is_number,
+    is_whole_number,
+    local_path,
+    short_repr,
+)
 from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.files import check_output_file, replace_file
@@ -307,8 +314,8 @@ def _checked(
     if score.size < MIN_SUGGESTIONS or num_groups < MIN_GROUPS:
         raise MissingDataError(
             f"there are {score.size} suggestions of {num_groups} folders whose outcome is known, "
-            f"expected at least {MIN_SUGGESTIONS} of {MIN_GROUPS} folders to calibrate {kind}: "
-            "benchmark more folders, or review more suggestions"
+            f"expected at least {MIN_SUGGESTIONS} of {MIN_GROUPS} folders to calibrate "
+            f"{short_repr(kind)}: benchmark more folders, or review more suggestions"
         )
     return score, right, group.astype(np.int64)
 

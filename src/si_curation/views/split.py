@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import Checks, unit_index_of
+from si_curation.checks import Checks, is_array_like, short_repr, unit_index_of
 from si_curation.curation.session import CurationSession
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.evidence.split_features import UnitFeatureReader
@@ -95,6 +95,10 @@ class SplitWidget(OverviewWidget):
     ):
         checks = Checks.of_call(SplitWidget.__init__, locals())
         checks.number("refractory_period_ms", refractory_period_ms, above=0)
+        checks.require(
+            isinstance(split, SplitSuggestions) or is_array_like(split),
+            f"split is {short_repr(split)}, expected SplitSuggestions or an array of whole numbers",
+        )
         checks.finish()
         unit = unit_index_of(sorting_analyzer, unit_id)
         unit_id = sorting_analyzer.unit_ids[unit]

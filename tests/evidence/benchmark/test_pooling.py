@@ -39,7 +39,7 @@ def test_it_is_the_fit_of_all_outcomes_of_that_kind():
     its = pd.concat([t[t["suggestion"] == "merges"].assign(n=n) for n, t in tables.items()])
     assert found == sic.Calibration.fit(its["score"], its["is_right"], its["n"].tolist())
     with pytest.raises(
-        sic.MissingDataError, match=r"40 suggestions of 1 folders.*calibrate splits"
+        sic.MissingDataError, match=r"40 suggestions of 1 folders.*calibrate 'splits'"
     ):
         sic.calibrate_suggestions(tables, "splits")
 
@@ -86,6 +86,9 @@ def test_other_things_are_one_error(tmp_path):
         sic.calibrate_suggestions({"a": 3})
     with pytest.raises(sic.ParameterError, match="expected a SuggestionBenchmark"):
         sic.calibrate_suggestions({"a": pd.DataFrame({"score": [0.5]})})
+    for wrong in ({"score": "high"}, {"is_right": "yes"}, {"is_right": np.nan}):
+        with pytest.raises(sic.ParameterError, match="'a' has other values than"):
+            sic.calibrate_suggestions({"a": outcomes().assign(**wrong)})
     with pytest.raises(sic.FolderNotFoundError):
         sic.calibrate_suggestions({"a": tmp_path / "none.json"})
     with pytest.raises(sic.MissingDataError, match="0 suggestions of 0 folders"):

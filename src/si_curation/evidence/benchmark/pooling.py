@@ -96,12 +96,23 @@ def _outcomes_of(source: Any, name: str) -> pd.DataFrame:
         return source.outcomes
     if isinstance(source, str | Path):
         return _read_outcomes(local_path(source, name))
-    if isinstance(source, pd.DataFrame) and all(column in source for column in _NEEDED):
+    if isinstance(source, pd.DataFrame) and all(
+        np.count_nonzero(source.columns == column) == 1 for column in _NEEDED
+    ):
+        if not (source["score"].map(is_number).all() and source["is_right"].map(_is_outcome).all()):
+            raise ParameterError(
+                f"{short_repr(name)} has other values than numbers in score, or than True and "
+                "False in is_right"
+            )
         return source
     raise ParameterError(
         f"{short_repr(name)} is {short_repr(source)}, expected a SuggestionBenchmark, "
         f"the JSON file of one, or a table with the columns {', '.join(_NEEDED)}"
     )
+
+
+def _is_outcome(value: Any) -> bool:
+    return is_boolean(value) or (is_number(value) and value in (0, 1))
 
 
 def _read_outcomes(path: Path) -> pd.DataFrame:
