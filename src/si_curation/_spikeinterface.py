@@ -512,6 +512,18 @@ def data_of(extension: AnalyzerExtension) -> dict[str, Any]:
     return extension.data
 
 
+def borrowed_data_of(extension: AnalyzerExtension) -> dict[str, Any]:
+    """Return the data of an extension for another analyzer that does not live as long.
+
+    SpikeInterface closes the maps of files that an analyzer has when it is deleted, whoever else
+    reads them: these are given as plain arrays.
+    """
+    return {
+        name: value.view(np.ndarray) if isinstance(value, np.memmap) else value
+        for name, value in extension.data.items()
+    }
+
+
 def set_node_arguments(node: PipelineNode, **arguments: Any) -> None:
     """Set with what arguments SpikeInterface makes a node anew in other processes."""
     node._kwargs.update(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -254,3 +255,16 @@ def accuracy(train, neuron):
     nearest = np.minimum(np.abs(neuron[place] - train), np.abs(neuron[place - 1] - train))
     hits = np.count_nonzero(nearest <= 12)
     return hits / (train.size + neuron.size - hits)
+
+
+def test_where_the_folder_is_gone_the_rest_is_suggested(tmp_path):
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "gone")
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    shutil.rmtree(folder)
+    found = sic.plan_curation(analyzer)
+    assert any("not there any more" in str(one) for one in found.missing)
+    assert {"split", "merge"} <= set(found.table["kind"])
+    assert "clean" not in set(found.table["kind"])
+    splits = sic.suggest_splits(analyzer)
+    assert set(splits.table["method"]) == {"templates"}
+    assert splits.missing

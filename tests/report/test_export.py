@@ -396,7 +396,8 @@ def test_size_and_memory_of_many_units(tmp_path, simulate):
     num_units = len(analyzer.unit_ids)
     each = (path.stat().st_size - few.stat().st_size) / num_units
     assert each < 6_000, "a unit of 250 spikes, and its share of 300 candidates"
-    assert peak / num_units < 120_000
+    # 60 MB: features of a few units at a time, and copies on which suggestions are tried
+    assert peak < 120_000 * num_units + 60e6
 
 
 # options and errors

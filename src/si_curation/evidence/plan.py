@@ -25,7 +25,12 @@ from si_curation.checks import (
     unit_indices_of,
 )
 from si_curation.curation.session import CurationSession
-from si_curation.errors import MissingDataError, ParameterError
+from si_curation.errors import (
+    FolderNotFoundError,
+    MissingDataError,
+    ParameterError,
+    PhyFolderError,
+)
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.calibration import Calibration
 from si_curation.evidence.cleaning import DEFAULT_MAX_LOSS, CleaningSuggestions, suggest_cleaning
@@ -236,7 +241,7 @@ class _Planner:
         """Return suggestions; None, and a note, where data are missing."""
         try:
             return suggest(self.analyzer, unit_ids=self.unit_ids, **options)
-        except MissingDataError as fault:
+        except (MissingDataError, FolderNotFoundError, PhyFolderError) as fault:
             self.missing.append(Explanation("missing_data", error=str(fault)))
             return None
 

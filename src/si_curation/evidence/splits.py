@@ -18,7 +18,12 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, unit_index_of, unit_indices_of
-from si_curation.errors import MissingDataError, ParameterError
+from si_curation.errors import (
+    FolderNotFoundError,
+    MissingDataError,
+    ParameterError,
+    PhyFolderError,
+)
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.explain import explain_splits
 from si_curation.evidence.split_evidence import (
@@ -88,8 +93,6 @@ def suggest_splits(
         A parameter is out of range; all problems at once.
     UnknownIdError
         A unit id does not exist.
-    FolderNotFoundError, PhyFolderError
-        The folder of the features is gone, or is not what it was.
 
     Notes
     -----
@@ -142,7 +145,7 @@ def suggest_splits(
     window = round(duplicate_window_ms * analyzer.sampling_frequency * 1e-3)
     try:
         reader = UnitFeatureReader.of(analyzer)
-    except MissingDataError as fault:
+    except (MissingDataError, FolderNotFoundError, PhyFolderError) as fault:
         rows = _by_templates(analyzer, units)
         missing = [Explanation("missing_data", error=str(fault))]
     else:

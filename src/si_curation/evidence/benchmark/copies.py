@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from spikeinterface.core import NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import (
+    borrowed_data_of,
     copy_annotations,
-    data_of,
     make_memory_analyzer,
     put_extension,
     rec_attributes_of,
@@ -105,7 +105,7 @@ def _lean_copy(analyzer: SortingAnalyzer) -> SortingAnalyzer:
     for name in USED:
         extension = analyzer.get_extension(name)
         if extension is not None:
-            put_extension(copy, extension, dict(data_of(extension)))
+            put_extension(copy, extension, borrowed_data_of(extension))
     ensure_template_assignment(copy)
     return copy
 
