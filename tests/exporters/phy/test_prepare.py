@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import warnings
 
@@ -105,6 +106,23 @@ def test_on_disk(recording_and_sorting, tmp_path, format):
     again = si.load_sorting_analyzer(analyzer.folder, load_extensions=True)
     assert set(NAMES) <= set(again.get_saved_extension_names())
     assert_same_data(data_in(again), before)
+
+
+@pytest.mark.slow
+def test_maps_of_files_stay_open(recording_and_sorting, tmp_path):
+    """SpikeInterface closes the maps that an analyzer has when it is deleted: not borrowed ones."""
+    made = make_analyzer(recording_and_sorting).save_as(
+        format="binary_folder", folder=tmp_path / "a"
+    )
+    made.compute({"random_spikes": {}, "waveforms": {}, "templates": {}}, progress_bar=False)
+    analyzer = si.load_sorting_analyzer(made.folder, lazy=True)
+    mapped = analyzer.get_extension("waveforms").data["waveforms"]
+    assert isinstance(mapped, np.memmap)
+    before = np.array(mapped)
+    assert prepare_for_phy(analyzer, progress_bar=False)
+    gc.collect()
+    assert not analyzer.get_extension("waveforms").data["waveforms"]._mmap.closed
+    np.testing.assert_array_equal(analyzer.get_extension("waveforms").data["waveforms"], before)
 
 
 @pytest.mark.parametrize("road", ["prepare", "complete", "waveforms as SpikeInterface"])

@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer, get_template_peak_shift_on_main
 import si_curation.extensions  # noqa: F401  (registers template_assignment)
 from si_curation._spikeinterface import (
     as_array,
+    borrowed_data_of,
     data_of,
     make_memory_analyzer,
     put_extension,
@@ -129,7 +130,7 @@ def _compute_beside(
     for name in names:  # ascending: nothing in `beside` depends on what is computed next
         known = analyzer.get_extension(name)
         if known is not None:
-            put_extension(beside, known, dict(data_of(known)))
+            put_extension(beside, known, borrowed_data_of(known))
             continue
         fault = _why_not(analyzer, name)
         if fault is None and name in _OF_RANDOM_SPIKES:
@@ -222,7 +223,7 @@ def amplitudes_of_spikes(sorting_analyzer: SortingAnalyzer) -> NDArray[np.float6
         return None
     beside = _analyzer_beside(sorting_analyzer)
     for extension in (chosen, waveforms):
-        put_extension(beside, extension, dict(data_of(extension)))
+        put_extension(beside, extension, borrowed_data_of(extension))
     beside.compute("templates", operators=["average"], progress_bar=False)
     shifts = get_template_peak_shift_on_main_channel(beside, with_dict=True)
     samples = waveforms.nbefore + np.array([shifts[i] for i in sorting_analyzer.unit_ids])
