@@ -50,7 +50,7 @@ def test_gains_are_those_of_the_formula(plan):
     largest = max(sizes) / sum(sizes)
     assert step.gain_if_right == pytest.approx(1 - largest, abs=0.01)
     assert step.loss_if_wrong == pytest.approx(2 - largest, abs=0.01)
-    right = ASSUMED_PRECISION["merge"]
+    right = ASSUMED_PRECISION
     expected = right * step.gain_if_right - (1 - right) * step.loss_if_wrong
     assert step.expected_gain == pytest.approx(expected)
 

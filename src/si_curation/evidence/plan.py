@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,9 +52,9 @@ from si_curation.variables import PLAN, Explanation, explanations_text
 if TYPE_CHECKING:
     from spikeinterface.curation.curation_model import Curation
 
-#: What a suggestion counts as where it has no calibrated probability: rounded down from the
-#: precision on sorted recordings with known neurons (benchmarks/README.md).
-ASSUMED_PRECISION = {"remove": 0.9, "split": 0.9, "merge": 0.9, "clean": 0.9}
+#: How probably right a suggestion counts that has no calibrated probability. On sorted recordings
+#: with known neurons it was more, but for cleaning of those kept aside (benchmarks/README.md).
+ASSUMED_PRECISION = 0.9
 # a unit with more spikes of its own is not removed
 LEAST_SHARE_REMOVED = 0.8
 # of the estimate of missing spikes, as of `curation_metrics`
@@ -101,7 +102,7 @@ class PlanStep:
     def expected_gain(self) -> float:
         """The gain if it is right and the loss if it is wrong, weighted by how probable each is."""
         known = np.isfinite(self.probability)
-        right = self.probability if known else ASSUMED_PRECISION[self.kind]
+        right = self.probability if known else ASSUMED_PRECISION
         return right * self.gain_if_right - (1.0 - right) * self.loss_if_wrong
 
 
@@ -234,7 +235,7 @@ class _Planner:
             steps,
             postponed,
             _different(self.missing),
-            {unit_id: own.size for unit_id, own in self.spikes.items()},
+            self.spikes,
         )
 
     def _made(self, suggest: Callable[..., Any], **options: Any) -> Any:
@@ -288,7 +289,7 @@ class _Planner:
                     parts - 1.0 + share,
                     share,
                     explanations,
-                    lambda unit_id=unit_id: found.labels(unit_id),  # type: ignore[misc]
+                    partial(found.labels, unit_id),
                 )
         yield from self._splits_by_template(suggested)
 
@@ -313,7 +314,7 @@ class _Planner:
                 int(parts.max()) + 1 - largest,
                 1.0 - largest,
                 explain_bad_merges(pairs)[:1],
-                lambda parts=parts: parts,  # type: ignore[misc]
+                partial(np.asarray, parts),
             )
 
     def _merges(self) -> Iterator[PlanStep]:
@@ -367,7 +368,8 @@ class _Planner:
                     float(row["expected_foreign"] - own),
                     float(row["share_sure"]),
                     explanations,
-                    lambda unit_id=unit_id: found.foreign_spikes(unit_id, only_sure=True),  # type: ignore[misc]
+                    # read once, for the table and for what is made of the plan
+                    cache(partial(found.foreign_spikes, unit_id, only_sure=True)),
                 )
 
 
@@ -438,14 +440,14 @@ class CurationPlan:
         steps: list[PlanStep],
         postponed: list[PlanStep],
         missing: list[Explanation],
-        num_spikes: Mapping[Any, int],
+        spikes: Mapping[Any, NDArray[np.integer]],
     ) -> None:
         self.steps = steps
         self.missing = missing
         self.unit_ids = analyzer.unit_ids
-        self.table = _tabulate(analyzer, steps)
-        self.postponed = _tabulate(analyzer, postponed)
-        self._num_spikes = dict(num_spikes)
+        self.table = _tabulate(analyzer, steps, spikes)
+        self.postponed = _tabulate(analyzer, postponed, spikes)
+        self._num_spikes = {unit_id: own.size for unit_id, own in spikes.items()}
 
     def __repr__(self) -> str:
         counts = self.table["kind"].value_counts()
@@ -622,10 +624,12 @@ def _make(
 # what the steps change
 
 
-def _tabulate(analyzer: SortingAnalyzer, steps: list[PlanStep]) -> pd.DataFrame:
-    spikes = spikes_by_unit(spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids))
-    spikes_of = dict(zip(analyzer.unit_ids.tolist(), spikes, strict=True))
-    before = [[spikes_of[unit_id] for unit_id in step.unit_ids] for step in steps]
+def _tabulate(
+    analyzer: SortingAnalyzer,
+    steps: list[PlanStep],
+    spikes: Mapping[Any, NDArray[np.integer]],
+) -> pd.DataFrame:
+    before = [[spikes[unit_id] for unit_id in step.unit_ids] for step in steps]
     after = [_after(step, own) for step, own in zip(steps, before, strict=True)]
     contamination = _contamination(analyzer, before), _contamination(analyzer, after)
     completeness = _completeness(analyzer, before), _completeness(analyzer, after)
