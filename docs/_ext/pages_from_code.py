@@ -261,11 +261,13 @@ TABLE_PAGES: dict[str, TablePage] = {
     ),
     "benchmark": TablePage(
         "How far to trust suggestions",
-        "The columns of `benchmark_suggestions`, of its `by_change` and of its `outcomes`.",
+        "The columns of `benchmark_suggestions`, of its `by_change` and of its `outcomes`; and "
+        "those that a `Calibration` adds to a table of suggestions.",
         (
             "benchmark_suggestions",
             "benchmark_suggestions by change",
             "outcomes of suggestions",
+            "Calibration",
         ),
     ),
     "splits": TablePage(

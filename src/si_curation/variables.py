@@ -1193,6 +1193,29 @@ METRIC_WINDOWS = Table(
 
 # --------------------------------------------------------------- columns: of pairs of units
 
+CALIBRATION = Table(
+    "Calibration",
+    "a suggestion whose score is calibrated",
+    [
+        Variable(
+            "probability",
+            "probability that the suggestion is right",
+            "1",
+            values="0 to 1",
+            missing="the score is outside of those that the calibration was made from, or of a "
+            "kind that it tells nothing of",
+        ),
+        Variable(
+            "probability_low",
+            "lower end of its 95 % interval",
+            "1",
+            values="0 to 1",
+            missing="as above",
+        ),
+        Variable("probability_high", "upper end", "1", values="0 to 1", missing="as above"),
+    ],
+)
+
 MERGES = Table(
     "suggest_merges",
     "a pair of units that may be one neuron",
@@ -2598,6 +2621,7 @@ TABLES: dict[str, Table] = {
         METRICS,
         METRIC_WINDOWS,
         CONTAMINATION,
+        CALIBRATION,
         MERGES,
         BAD_MERGES,
         SPLITS,

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -247,3 +248,39 @@ def test_plan(capsys, tmp_path, analyzer):
     code, _, err = run(capsys, "plan", sic.example_folder(), "--report", page)
     assert code == 2
     assert "exists" in err
+
+
+def test_calibrations_are_options_of_the_commands(capsys, tmp_path, analyzer):
+    scores = np.linspace(0.02, 0.98, 90)
+    files = {}
+    for kind in ("merges", "splits", "cleaning", "duplicates", "other"):
+        made = sic.Calibration.fit(scores, scores > 0.3, np.tile(["a", "b", "c"], 30), kind=kind)
+        files[kind] = made.to_json(tmp_path / f"{kind}.json")
+    for kind in ("merges", "splits", "cleaning", "duplicates"):
+        output = tmp_path / f"{kind}.csv"
+        asked = (kind, sic.example_folder(), "--calibration", files[kind])
+        assert run(capsys, *asked, "--output", output)[0] == 0
+        assert {"probability", "probability_low"} <= set(pd.read_csv(output).columns)
+        code, out, _ = run(capsys, *asked)
+        assert code == 0
+        assert ("probability" in out.splitlines()[0]) == (kind != "duplicates")  # there are none
+        code, _, err = run(capsys, *asked[:2], "--calibration", files["other"])
+        assert code == 2
+        assert f"{files['other']} is one of other, expected one of {kind}" in err
+    page = tmp_path / "page.html"
+    both = ("--calibration", files["merges"], "--calibration", files["splits"])
+    code, out, _ = run(capsys, "plan", sic.example_folder(), *both, "--report", page)
+    assert code == 0
+    found = sic.plan_curation(analyzer, calibrations={k: files[k] for k in ("merges", "splits")})
+    merge = found.table[found.table["kind"] == "merge"].iloc[0]
+    assert f"{merge['probability']:.4g}" in out
+    text = page.read_text(encoding="utf-8")
+    for table in ("candidate-table", "split-table", "plan-table-0"):
+        head = text.split(f'id="{table}"')[1].split("</thead>")[0]
+        assert "probability that the suggestion is right" in head or table.startswith("plan")
+        assert ">probability<" in head
+    for wrong, why in (("other", "is one of other"), ("splits", "is a second one of splits")):
+        asked = ("report", sic.example_folder(), tmp_path / "new.html", *both)
+        code, _, err = run(capsys, *asked, "--calibration", files[wrong])
+        assert code == 2
+        assert why in err

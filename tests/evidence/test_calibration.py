@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import optimize, special
 
 import si_curation as sic
 from si_curation.evidence.calibration import COLUMNS, HIGHEST, LOWEST
+from si_curation.evidence.split_features import UnitFeatureReader
 
 NAMES = np.repeat(["a", "b", "c", "d"], 50)
 
@@ -232,3 +234,43 @@ def test_suggested_merges_have_probabilities_where_asked(tmp_path):
         sic.suggest_merges(analyzer, calibration=other)
     with pytest.raises(sic.ParameterError, match="calibration is 3"):
         sic.suggest_merges(analyzer, calibration=3)
+
+
+def test_other_suggestions_have_probabilities_only_where_they_are_calibrated(tmp_path):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    calls = {
+        "splits": sic.suggest_splits,
+        "cleaning": sic.suggest_cleaning,
+        "duplicates": lambda a, **o: sic.find_duplicate_units(a, min_share=1e-3, **o),
+    }
+    for kind, suggest in calls.items():
+        found = sic.Calibration.fit(*drawn(), NAMES, kind=kind)
+        plain, table = suggest(analyzer).table, suggest(analyzer, calibration=found).table
+        assert table.drop(columns=list(COLUMNS)).equals(plain)
+        score = "share" if kind == "duplicates" else "score"
+        place = table.columns.get_loc(score)
+        assert table.columns.tolist()[place + 1 : place + 4] == list(COLUMNS)
+        expected = found.predict(plain[score])["probability"].to_numpy().copy()
+        if kind == "splits":  # scores of templates are of another kind
+            assert set(plain["method"]) == {"features", "templates"}
+            expected[plain["method"] != "features"] = np.nan
+        assert np.isfinite(expected).any() or kind == "duplicates"
+        np.testing.assert_array_equal(table["probability"], expected)
+        path = found.to_json(tmp_path / f"{kind}.json")
+        assert suggest(analyzer, calibration=str(path)).table.equals(table)
+    with pytest.raises(sic.ParameterError, match=r"splits\.json is one of splits, expected one of"):
+        sic.suggest_cleaning(analyzer, calibration=tmp_path / "splits.json")
+    with pytest.raises(sic.FolderNotFoundError, match=r"no\.json"):
+        sic.find_duplicate_units(analyzer, calibration=tmp_path / "no.json")
+
+
+def test_splits_without_the_basis_of_the_features_have_no_probability(monkeypatch):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    of = UnitFeatureReader.of
+    monkeypatch.setattr(
+        UnitFeatureReader, "of", classmethod(lambda cls, a: dataclasses.replace(of(a), basis=None))
+    )
+    found = sic.Calibration.fit(*drawn(), NAMES, kind="splits")
+    table = sic.suggest_splits(analyzer, calibration=found).table
+    assert "features" in set(table["method"])
+    assert table["probability"].isna().all()

@@ -134,6 +134,8 @@ def test_calibrated_probabilities_weigh(analyzer):
     found = sic.plan_curation(analyzer, calibrations={"merges": sure})
     merge = found.table[found.table["kind"] == "merge"]
     assert merge["probability"].notna().all()
+    with pytest.raises(sic.ParameterError, match="one of merges, expected one of splits"):
+        sic.plan_curation(analyzer, calibrations={"splits": sure})
     for wrong in ({"merge": sure}, {"merges": 0.9}, [sure]):
         with pytest.raises(sic.ParameterError, match="calibrations"):
             sic.plan_curation(analyzer, calibrations=wrong)

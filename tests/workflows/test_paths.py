@@ -52,6 +52,8 @@ CALLS = {
     "benchmark": lambda path, a: sic.benchmark_suggestions(a).write_json(path),
     "reviews": lambda path, a: sic.outcomes_of_reviews(path, sic.suggest_merges(a)),
     "calibration": lambda path, a: sic.Calibration.from_json(path),
+    "calibration of splits": lambda path, a: sic.suggest_splits(a, calibration=path),
+    "calibrations": lambda path, a: sic.plan_curation(a, calibrations={"splits": path}),
     "duplicates": lambda path, a: sic.find_duplicate_units(a).to_curation_json(path),
     "splits": lambda path, a: sic.suggest_splits(a).to_curation_json(path),
     "merges": lambda path, a: sic.suggest_merges(a).to_curation_json(path),

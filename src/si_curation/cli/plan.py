@@ -9,6 +9,7 @@ import click
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    calibrations_option,
     periods_option,
     sampling_frequency_option,
     source_argument,
@@ -17,7 +18,7 @@ from si_curation.cli.options import (
 )
 from si_curation.cli.output import echo
 from si_curation.cli.report import compute_for_page
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import check_table_output, read_calibration_files, write_or_print
 from si_curation.errors import OutputExistsError
 
 
@@ -32,6 +33,7 @@ from si_curation.errors import OutputExistsError
 @click.option(
     "--report", "page", type=PATH, help="Write the page of the sorting, with the plan in it."
 )
+@calibrations_option
 @periods_option
 @sampling_frequency_option
 @trust_option
@@ -40,6 +42,7 @@ def plan(
     output: Path | None,
     curation_json: Path | None,
     page: Path | None,
+    calibrations: tuple[Path, ...],
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
     trust: bool,
@@ -54,9 +57,12 @@ def plan(
         raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
     if page is not None:
         check_output_file(page, False, kind="an .html file")
+    known = read_calibration_files(calibrations)
     analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
-    found = plan_curation(analyzer)
-    shown = ["step", "kind", "unit_ids", "expected_gain", "contamination_before"]
+    found = plan_curation(analyzer, calibrations=known)
+    shown = ["step", "kind", "unit_ids", "expected_gain"]
+    shown += ["probability"] if known else []
+    shown += ["contamination_before"]
     shown += ["contamination_after", "completeness_before", "completeness_after", "reason"]
     write_or_print(found.table, output, shown)
     for missing in found.missing:
@@ -74,4 +80,4 @@ def plan(
         echo(f"Wrote {found.to_curation_json(curation_json)}")
     if page is not None:
         compute_for_page(analyzer)
-        echo(f"Wrote {export_report(analyzer, page, plan=found)}")
+        echo(f"Wrote {export_report(analyzer, page, plan=found, calibrations=known)}")

@@ -11,12 +11,14 @@ from si_curation.cli.analyzers import compute_available, open_source
 from si_curation.cli.options import (
     PATH,
     borders_option,
+    calibrations_option,
     periods_option,
     sampling_frequency_option,
     source_argument,
     trust_option,
 )
 from si_curation.cli.output import echo
+from si_curation.cli.tables import read_calibration_files
 from si_curation.errors import SiCurationError
 
 #: What costs little beside reading the folder.
@@ -38,6 +40,7 @@ _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 @click.option("--title", help="Default: the name of the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
 @borders_option
+@calibrations_option
 @periods_option
 @sampling_frequency_option
 @trust_option
@@ -47,6 +50,7 @@ def report(
     title: str | None,
     overwrite: bool,
     borders: list[float] | None,
+    calibrations: tuple[Path, ...],
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
     trust: bool,
@@ -57,12 +61,18 @@ def report(
     from si_curation.report.export import export_report
 
     check_output_file(output, overwrite, kind="an .html file")
+    known = read_calibration_files(calibrations)
     analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
     if borders is not None:  # a wrong one is told before anything is computed
         session_borders(analyzer, borders)
     compute_for_page(analyzer)
     written = export_report(
-        analyzer, output, title=title, borders=borders or "auto", overwrite=overwrite
+        analyzer,
+        output,
+        title=title,
+        borders=borders or "auto",
+        calibrations=known,
+        overwrite=overwrite,
     )
     size = written.stat().st_size / 1e6
     echo(f"Wrote {written}: {len(analyzer.unit_ids)} units, {size:.1f} MB")

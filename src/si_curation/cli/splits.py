@@ -9,6 +9,7 @@ import click
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    calibration_option,
     periods_option,
     sampling_frequency_option,
     source_argument,
@@ -16,7 +17,7 @@ from si_curation.cli.options import (
     trust_option,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import check_table_output, with_probability, write_or_print
 from si_curation.errors import OutputExistsError
 
 
@@ -29,6 +30,7 @@ from si_curation.errors import OutputExistsError
     type=PATH,
     help="Write the suggested splits as SpikeInterface's curation file.",
 )
+@calibration_option
 @periods_option
 @sampling_frequency_option
 @trust_option
@@ -37,23 +39,24 @@ def splits(
     output: Path | None,
     threshold: float | None,
     curation_json: Path | None,
+    calibration: Path | None,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
     trust: bool,
 ) -> None:
     """Suggest units to split, best first, with the evidence for each, from the features."""
-    from si_curation.evidence.splits import suggest_splits
+    from si_curation.evidence.calibration import read_calibration
+    from si_curation.evidence.splits import DEFAULT_SCORE_THRESHOLD, suggest_splits
 
     check_table_output(output)
     if curation_json is not None and curation_json.exists():
         raise OutputExistsError(f"{curation_json} exists; give another --curation-json")
+    known = read_calibration(calibration, "splits")
     analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
-    if threshold is None:
-        found = suggest_splits(analyzer)
-    else:
-        found = suggest_splits(analyzer, score_threshold=threshold)
+    lowest = DEFAULT_SCORE_THRESHOLD if threshold is None else threshold
+    found = suggest_splits(analyzer, score_threshold=lowest, calibration=known)
     shown = ["unit_id", "score", "num_parts", "smaller_share", "separation", "method", "reason"]
-    write_or_print(found.table, output, shown)
+    write_or_print(found.table, output, with_probability(shown, found.table))
     for missing in found.missing:
         echo(f"\nMissing evidence: {missing}")
     named = ", ".join(map(str, found.units())) or "none"

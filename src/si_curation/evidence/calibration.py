@@ -8,7 +8,7 @@ what curators accepted and rejected.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from si_curation.checks import (
 from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.files import check_output_file, replace_file
+from si_curation.variables import CALIBRATION
 
 #: With fewer suggestions or folders, no calibration is made.
 MIN_SUGGESTIONS, MIN_GROUPS = 30, 3
@@ -36,7 +37,9 @@ MIN_SUGGESTIONS, MIN_GROUPS = 30, 3
 MIN_BELOW = 5
 # scores beyond these are as good as these
 LOWEST, HIGHEST = 0.01, 0.99
-COLUMNS = ("probability", "probability_low", "probability_high")
+COLUMNS = tuple(CALIBRATION)
+#: What can be suggested.
+KINDS = ("merges", "splits", "cleaning", "duplicates")
 _WHAT = "calibration of suggestions"
 
 
@@ -207,13 +210,22 @@ class Calibration:
         )
 
     def add_to(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a table of suggestions with the columns of `predict` after its ``score``."""
+        """Return a table of suggestions with the columns of `predict` after its score.
+
+        The score is the column ``score``; of duplicate units, which have none, ``share``. Splits
+        have a probability where their method is "features": the scores of the others are of
+        another kind.
+        """
         check_arguments(Calibration.add_to, locals())
-        if "score" not in table.columns:
-            raise ParameterError("table has no column score, expected one of suggestions")
+        score = "share" if self.kind == "duplicates" else "score"
+        if score not in table.columns:
+            raise ParameterError(f"table has no column {score}, expected one of suggestions")
         others = table.drop(columns=list(COLUMNS), errors="ignore")
-        place = others.columns.get_loc("score") + 1
-        found = self.predict(others["score"].to_numpy(dtype=np.float64)).set_index(others.index)
+        place = others.columns.get_loc(score) + 1
+        values = others[score].to_numpy(dtype=np.float64)
+        if self.kind == "splits" and "method" in others:
+            values = np.where(others["method"] == "features", values, np.nan)
+        found = self.predict(values).set_index(others.index)
         return pd.concat([others.iloc[:, :place], found, others.iloc[:, place:]], axis=1)
 
     def predict(self, scores: ArrayLike) -> pd.DataFrame:
@@ -272,10 +284,8 @@ class Calibration:
         return cls(**_check_content(content, f"{source}"))
 
 
-def with_probability(
-    table: pd.DataFrame, calibration: Calibration | str | Path | None, kind: str
-) -> pd.DataFrame:
-    """Return a table of suggestions with the columns of a calibration, or of a file of one.
+def read_calibration(calibration: Calibration | str | Path | None, kind: str) -> Calibration | None:
+    """Return a calibration, or that of a file; None for None.
 
     Raises
     ------
@@ -285,16 +295,49 @@ def with_probability(
         It is none, or one of another kind of suggestion.
     """
     if calibration is None:
-        return table
-    found = calibration
+        return None
+    found, name = calibration, "calibration"
     if not isinstance(found, Calibration):
+        name = f"calibration {found}"
         found = Calibration.from_json(found)
     if found.kind != kind:
         raise ParameterError(
-            f"calibration is one of {found.kind}, expected one of {kind}: "
+            f"{name} is one of {found.kind}, expected one of {kind}: "
             f'calibrate_suggestions(benchmarks, "{kind}")'
         )
-    return found.add_to(table)
+    return found
+
+
+def read_calibrations(calibrations: object) -> dict[str, Calibration]:
+    """Return calibrations by kind of suggestion, of a mapping that may name files; {} for None.
+
+    Raises
+    ------
+    FolderNotFoundError
+        There is no such file.
+    ParameterError
+        It is no such mapping, a kind is not known, or a calibration is one of another kind.
+    """
+    if calibrations is None:
+        return {}
+    checks = Checks()
+    if not (
+        isinstance(calibrations, Mapping)
+        and set(calibrations) <= set(KINDS)
+        and all(isinstance(one, Calibration | str | Path) for one in calibrations.values())
+    ):
+        checks.add(
+            f"calibrations is no mapping of any of {', '.join(KINDS)} to a Calibration or its file"
+        )
+    checks.finish()
+    assert isinstance(calibrations, Mapping)
+    found = {kind: read_calibration(one, kind) for kind, one in calibrations.items()}
+    return {kind: one for kind, one in found.items() if one is not None}
+
+
+def with_probability(table: pd.DataFrame, calibration: Calibration | None) -> pd.DataFrame:
+    """Return a table of suggestions with the columns of a calibration, if there is one."""
+    return table if calibration is None else calibration.add_to(table)
 
 
 def _logit(score: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indices_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
+from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.files import check_output_file, replace_file
 from si_curation.kernels.foreign_spikes import (
     MIN_SPIKES,
@@ -63,6 +64,7 @@ def suggest_cleaning(
     unit_ids: Sequence[Any] | None = None,
     max_loss: float = DEFAULT_MAX_LOSS,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+    calibration: Calibration | str | Path | None = None,
 ) -> CleaningSuggestions:
     """Find spikes that do not belong to their unit: those that fit another unit or none.
 
@@ -81,6 +83,10 @@ def suggest_cleaning(
         Largest share of a unit's own spikes that is expected to be set aside with those of others.
     score_threshold : float, default: 0.5
         Default threshold of the methods of the result.
+    calibration : Calibration, str or Path, optional
+        Of cleaning, or its JSON file (`calibrate_suggestions`). The table then has the columns
+        ``probability``, ``probability_low`` and ``probability_high``, NaN where the score is not
+        calibrated.
 
     Returns
     -------
@@ -132,6 +138,7 @@ def suggest_cleaning(
     checks.number("max_loss", max_loss, at_least=0, below=0.5)
     checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
     checks.finish()
+    calibrated = read_calibration(calibration, "cleaning")
     analyzer = sorting_analyzer
     units = unit_indices_of(analyzer, unit_ids)
     unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
@@ -148,9 +155,11 @@ def suggest_cleaning(
         int(unit): _judge(features, int(unit), max_loss, contamination[unit], fault)
         for unit in units
     }
-    return CleaningSuggestions(
+    suggestions = CleaningSuggestions(
         analyzer, features, spikes, judged, contamination, float(max_loss), float(score_threshold)
     )
+    suggestions.table = with_probability(suggestions.table, calibrated)
+    return suggestions
 
 
 class _Features:

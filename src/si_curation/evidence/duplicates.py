@@ -13,6 +13,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.checks import Checks, unit_indices_of
+from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.common_spikes import (
     CommonSpikes,
     common_spikes,
@@ -43,6 +44,7 @@ def find_duplicate_units(
     window_ms: float = DEFAULT_WINDOW_MS,
     max_lag_ms: float = DEFAULT_MAX_LAG_MS,
     unit_ids: Sequence[Any] | None = None,
+    calibration: Calibration | str | Path | None = None,
 ) -> DuplicateUnits:
     """Find units that have most of their spikes in common with another unit, and which to keep.
 
@@ -62,6 +64,10 @@ def find_duplicate_units(
         Largest lag: templates that begin at another phase find the same spike earlier or later.
     unit_ids : sequence of unit ids, optional
         Only pairs of these units; all units by default.
+    calibration : Calibration, str or Path, optional
+        Of duplicates, or its JSON file (`calibrate_suggestions`). The table then has the columns
+        ``probability``, ``probability_low`` and ``probability_high``, NaN where the share is not
+        calibrated.
 
     Returns
     -------
@@ -108,6 +114,7 @@ def find_duplicate_units(
     checks.number("window_ms", window_ms, at_least=0, at_most=1)
     checks.number("max_lag_ms", max_lag_ms, at_least=0, at_most=2)
     checks.finish()
+    calibrated = read_calibration(calibration, "duplicates")
     analyzer = sorting_analyzer
     fs = float(analyzer.sampling_frequency)
     window, max_lag = (round(value * fs * 1e-3) for value in (window_ms, max_lag_ms))
@@ -123,7 +130,7 @@ def find_duplicate_units(
         smaller = int(num_spikes[b] < num_spikes[a])
         if _beyond_chance(common)[smaller] > min_share:
             found[a, b] = common
-    table = _tabulate(analyzer, found, num_spikes)
+    table = with_probability(_tabulate(analyzer, found, num_spikes), calibrated)
     return DuplicateUnits(table, analyzer.unit_ids)
 
 

@@ -21,7 +21,7 @@ from si_curation.checks import Checks, is_number, unit_indices_of
 from si_curation.evidence.amplitude_cut import CUT_SEPARATION, probability_of_cut
 from si_curation.evidence.amplitude_cut import MIN_SPIKES as CUT_MIN_SPIKES
 from si_curation.evidence.border_waveforms import compare_waveforms
-from si_curation.evidence.calibration import Calibration, with_probability
+from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.common_spikes import may_share_spikes, num_spikes_of_units
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
@@ -222,6 +222,7 @@ def suggest_merges(
     checks.whole_number("max_pairs", max_pairs, at_least=0, optional=True)
     check_periods(checks, sorting_analyzer, refractory_period_ms, duplicate_window_ms)
     checks.finish()
+    known = read_calibration(calibration, "merges")
     analyzer = sorting_analyzer
     fs = analyzer.sampling_frequency
     allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)
@@ -253,7 +254,7 @@ def suggest_merges(
         duplicate,
     )
     order = np.lexsort((np.arange(len(table)), -table["similarity"], -table["score"]))
-    table = with_probability(table.iloc[order].reset_index(drop=True), calibration, "merges")
+    table = with_probability(table.iloc[order].reset_index(drop=True), known)
     return MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
 
 

@@ -33,7 +33,7 @@ from si_curation.errors import (
     PhyFolderError,
 )
 from si_curation.evidence.bad_merges import find_bad_merges
-from si_curation.evidence.calibration import Calibration
+from si_curation.evidence.calibration import Calibration, read_calibrations
 from si_curation.evidence.cleaning import DEFAULT_MAX_LOSS, CleaningSuggestions, suggest_cleaning
 from si_curation.evidence.duplicates import DuplicateUnits, find_duplicate_units
 from si_curation.evidence.explain import explain_bad_merges
@@ -111,7 +111,7 @@ def plan_curation(
     *,
     unit_ids: Sequence[Any] | None = None,
     max_loss: float = DEFAULT_MAX_LOSS,
-    calibrations: Mapping[str, Calibration] | None = None,
+    calibrations: Mapping[str, Calibration | str | Path] | None = None,
 ) -> CurationPlan:
     """Plan a curation: units to remove, to split, to merge and to clean, best first.
 
@@ -128,8 +128,8 @@ def plan_curation(
     max_loss : float
         As of `suggest_cleaning`. A plan takes out surely foreign spikes only, which cost less.
     calibrations : mapping, optional
-        {"merges", "splits", "cleaning" or "duplicates": `Calibration`}. What has one is weighed by
-        its probability.
+        {"merges", "splits", "cleaning" or "duplicates": `Calibration`, or its JSON file}. What has
+        one is weighed by its probability.
 
     Returns
     -------
@@ -186,22 +186,11 @@ def plan_curation(
     """
     checks = Checks.of_call(plan_curation, locals())
     checks.number("max_loss", max_loss, at_least=0, below=0.5)
-    checks.require(
-        calibrations is None
-        or (
-            isinstance(calibrations, Mapping)
-            and set(calibrations) <= set(_CALIBRATED)
-            and all(isinstance(one, Calibration) for one in calibrations.values())
-        ),
-        f"calibrations is no mapping of any of {', '.join(_CALIBRATED)} to a Calibration",
-    )
     checks.finish()
+    known = read_calibrations(calibrations)
     analyzer = sorting_analyzer
     wanted = analyzer.unit_ids[np.unique(unit_indices_of(analyzer, unit_ids, may_repeat=True))]
-    return _Planner(analyzer, wanted.tolist(), max_loss, dict(calibrations or {})).plan()
-
-
-_CALIBRATED = ("merges", "splits", "cleaning", "duplicates")
+    return _Planner(analyzer, wanted.tolist(), max_loss, known).plan()
 
 
 class _Planner:
@@ -246,14 +235,16 @@ class _Planner:
             self.missing.append(Explanation("missing_data", error=str(fault)))
             return None
 
-    def _probability(self, kind: str, score: float) -> float:
-        calibration = self.calibrations.get(kind)
+    def _probability_of_merge(self, score: float) -> float:
+        calibration = self.calibrations.get("merges")
         if calibration is None:
             return np.nan
         return float(calibration.predict([score])["probability"].iloc[0])
 
     def _removals(self) -> Iterator[PlanStep]:
-        found: DuplicateUnits | None = self._made(find_duplicate_units)
+        found: DuplicateUnits | None = self._made(
+            find_duplicate_units, calibration=self.calibrations.get("duplicates")
+        )
         if found is None:
             return
         removed = set(found.units_to_remove())
@@ -264,13 +255,13 @@ class _Planner:
                 removed.remove(row["unit_id"])
                 if share < LEAST_SHARE_REMOVED:
                     continue
-                probability = self._probability("duplicates", share)
-                yield PlanStep(
-                    "remove", (row["unit_id"],), share, probability, share, 1.0, [explanation]
-                )
+                right = row.get("probability", np.nan)
+                yield PlanStep("remove", (row["unit_id"],), share, right, share, 1.0, [explanation])
 
     def _splits(self) -> Iterator[PlanStep]:
-        found: SplitSuggestions | None = self._made(suggest_splits)
+        found: SplitSuggestions | None = self._made(
+            suggest_splits, calibration=self.calibrations.get("splits")
+        )
         if found is None:
             return
         self.missing += found.missing
@@ -280,12 +271,11 @@ class _Planner:
             unit_id = row["unit_id"]
             if unit_id in suggested and row["method"] != "time":
                 share, parts = float(row["smaller_share"]), float(row["num_parts"])
-                probability = self._probability("splits", row["score"])
                 yield PlanStep(
                     "split",
                     (unit_id,),
                     float(row["score"]),
-                    probability,
+                    row.get("probability", np.nan),
                     parts - 1.0 + share,
                     share,
                     explanations,
@@ -341,7 +331,7 @@ class _Planner:
             "merge",
             ids,
             score,
-            self._probability("merges", score),
+            self._probability_of_merge(score),
             1.0 - largest,
             len(ids) - largest,
             explanations,
@@ -349,7 +339,11 @@ class _Planner:
         )
 
     def _cleaning(self) -> Iterator[PlanStep]:
-        found: CleaningSuggestions | None = self._made(suggest_cleaning, max_loss=self.max_loss)
+        found: CleaningSuggestions | None = self._made(
+            suggest_cleaning,
+            max_loss=self.max_loss,
+            calibration=self.calibrations.get("cleaning"),
+        )
         if found is None:
             return
         units = set(found.units())
@@ -364,7 +358,7 @@ class _Planner:
                     "clean",
                     (unit_id,),
                     float(row["score"]),
-                    self._probability("cleaning", row["score"]),
+                    row.get("probability", np.nan),
                     float(row["expected_foreign"] - own),
                     float(row["share_sure"]),
                     explanations,

@@ -25,6 +25,7 @@ from si_curation.errors import (
     PhyFolderError,
 )
 from si_curation.evidence.bad_merges import find_bad_merges
+from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.explain import explain_splits
 from si_curation.evidence.split_evidence import (
     PartsEvidence,
@@ -39,7 +40,7 @@ from si_curation.evidence.split_parts import MIN_SPIKES, Cut, PossibleSplit, loo
 from si_curation.files import check_output_file, replace_file
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
-from si_curation.variables import SPLITS, Explanation, explanations_text
+from si_curation.variables import CALIBRATION, SPLITS, Explanation, explanations_text
 
 if TYPE_CHECKING:
     from spikeinterface.curation.curation_model import Curation
@@ -58,6 +59,7 @@ def suggest_splits(
     unit_ids: Sequence[Any] | None = None,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     duplicate_window_ms: float = 0.4,
+    calibration: Calibration | str | Path | None = None,
 ) -> SplitSuggestions:
     """Find units that are more than one neuron, from the features of their spikes.
 
@@ -79,6 +81,11 @@ def suggest_splits(
     duplicate_window_ms : float
         Lags up to this do not count as coincidences within the refractory period; spikes of
         another unit so close are the same spike found twice.
+    calibration : Calibration, str or Path, optional
+        Of splits, or its JSON file (`calibrate_suggestions`). The table then has the columns
+        ``probability``, ``probability_low`` and ``probability_high``, NaN where the score is not
+        calibrated: outside of its scores, for methods other than "features", and for features whose
+        basis is not known.
 
     Returns
     -------
@@ -139,6 +146,7 @@ def suggest_splits(
     checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
     checks.number("duplicate_window_ms", duplicate_window_ms, at_least=0, at_most=1)
     checks.finish()
+    calibrated = read_calibration(calibration, "splits")
     analyzer = sorting_analyzer
     asked = np.asarray(unit_indices_of(analyzer, unit_ids, may_repeat=True))
     units: NDArray[np.int64] = np.unique(asked.astype(np.int64))
@@ -156,7 +164,10 @@ def suggest_splits(
         rows += _by_templates(analyzer, np.array(apart, dtype=np.int64))
         if reader.basis is None:
             missing = [Explanation("split_no_basis")]
-    return SplitSuggestions(_table(analyzer, rows), analyzer, float(score_threshold), rows, missing)
+    table = with_probability(_table(analyzer, rows), calibrated)
+    if calibrated is not None and missing:  # scores without the basis are others
+        table[list(CALIBRATION)] = np.nan
+    return SplitSuggestions(table, analyzer, float(score_threshold), rows, missing)
 
 
 class _Row(NamedTuple):

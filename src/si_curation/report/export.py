@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,18 @@ from tqdm.auto import tqdm
 
 from si_curation.checks import check_arguments, unit_indices_of
 from si_curation.errors import ParameterError
+from si_curation.evidence.calibration import Calibration, read_calibrations
 from si_curation.evidence.plan import CurationPlan
 from si_curation.files import check_output_file, write_pieces
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
-from si_curation.report.merges import bad_merges, merge_candidates, split_candidates
+from si_curation.report.merges import (
+    bad_merges,
+    evidence_of_pairs,
+    merge_candidates,
+    split_candidates,
+)
 from si_curation.report.page import check_installed, render_page
 from si_curation.report.plan import planned
 from si_curation.report.probe_map import probe_map
@@ -33,7 +39,6 @@ from si_curation.report.sorting import sorting_facts
 from si_curation.report.summary import amplitude_texts, session_charts, session_facts
 from si_curation.report.trust import how_far_to_trust
 from si_curation.report.unit_panel import UnitPanels
-from si_curation.variables import MERGES
 
 _FEW_UNITS = 50
 
@@ -46,6 +51,7 @@ def export_report(
     unit_ids: Sequence[Any] | None = None,
     borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
     plan: CurationPlan | None = None,
+    calibrations: Mapping[str, Calibration | str | Path] | None = None,
     overwrite: bool = False,
     progress_bar: bool = True,
 ) -> Path:
@@ -79,6 +85,9 @@ def export_report(
         names of the sessions. As of `session_borders`; "auto": where they are known; None: none.
     plan : CurationPlan, optional
         What `plan_curation` planned for this analyzer: a section of its own.
+    calibrations : mapping, optional
+        {"merges" or "splits": `Calibration`, or its JSON file}; others are not used. Candidates
+        then have the probability that they are right, where their score is calibrated.
     overwrite : bool, default: False
         Replace the file if it is there.
     progress_bar : bool, default: True
@@ -120,21 +129,28 @@ def export_report(
     """
     check_arguments(export_report, locals())
     target = check_output_file(path, overwrite, kind="an .html file")
+    known = read_calibrations(calibrations)
     check_installed()
     rows = np.unique(unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True))
     if rows.size == 0:
         raise ParameterError("there are no units to report on: give some in unit_ids")
     context = ReportContext(sorting_analyzer, rows, borders_to_draw(sorting_analyzer, borders))
-    values = _gather(context, title, progress_bar)
+    values = _gather(context, title, progress_bar, known)
     values |= planned(plan)
     write_pieces(target, render_page(values), overwrite)
     return target
 
 
-def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> dict[str, Any]:
+def _gather(
+    context: ReportContext,
+    title: str | None,
+    progress_bar: bool,
+    calibrations: Mapping[str, Calibration],
+) -> dict[str, Any]:
     columns, column_notes = unit_columns(context)
     panels = UnitPanels(context, columns)
-    candidates, pairs = merge_candidates(context, panels)
+    of_merges = calibrations.get("merges")
+    candidates, pairs = merge_candidates(context, panels, of_merges)
     lineage, lineage_note = lineage_rows(context)
     facts = session_facts(context)
     folder = dict(facts).get("Folder")
@@ -156,7 +172,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "notes": panels.notes,
         "session": session_charts(context, columns),
         "pairs": pairs,
-        "evidence": list(MERGES.descriptions().items()),
+        "evidence": evidence_of_pairs(of_merges),
         "colours": _colour_map(),
     }
     return {
@@ -170,7 +186,7 @@ def _gather(context: ReportContext, title: str | None, progress_bar: bool) -> di
         "unit_ids": context.unit_ids,
         "candidates": candidates,
         "bad_merges": bad_merges(context),
-        "splits": split_candidates(context),
+        "splits": split_candidates(context, calibrations.get("splits")),
         "trust": how_far_to_trust(context),
         "lineage": lineage,
         "lineage_note": lineage_note,

@@ -8,13 +8,14 @@ import pandas as pd
 
 from si_curation.errors import MissingDataError
 from si_curation.evidence.bad_merges import find_bad_merges
+from si_curation.evidence.calibration import Calibration
 from si_curation.evidence.merges import suggest_merges
 from si_curation.evidence.splits import suggest_splits
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value
 from si_curation.report.unit_panel import UnitPanels
-from si_curation.variables import BAD_MERGES, MERGES, SPLITS, Table
+from si_curation.variables import BAD_MERGES, CALIBRATION, MERGES, SPLITS, Table
 
 MAX_CANDIDATES = 300
 CANDIDATE_COLUMNS = (
@@ -71,11 +72,11 @@ class EvidenceTable(NamedTuple):
 
 
 def merge_candidates(
-    context: ReportContext, panels: UnitPanels
+    context: ReportContext, panels: UnitPanels, calibration: Calibration | None = None
 ) -> tuple[EvidenceTable, list[dict[str, Any]]]:
     """Return the table of candidates, and the numbers of the panel that compares each pair."""
     try:
-        found = suggest_merges(context.analyzer, unit_ids=context.unit_ids)
+        found = suggest_merges(context.analyzer, unit_ids=context.unit_ids, calibration=calibration)
     except MissingDataError as fault:
         return EvidenceTable([], [], f"Merge candidates cannot be computed: {fault}."), []
     table = found.table.head(MAX_CANDIDATES)
@@ -91,11 +92,19 @@ def merge_candidates(
                 positions[values["unit_id_a"]], positions[values["unit_id_b"]]
             ),
             "refractory_ms": values["refractory_period_ms"],
-            "evidence": [format_value(plain(values[name])) for name in MERGES],
+            "evidence": [
+                format_value(plain(values[name])) for name, _ in evidence_of_pairs(calibration)
+            ],
         }
         for values in table.to_dict(orient="records")
     ]
     return evidence_table(table, CANDIDATE_COLUMNS, MERGES, note), pairs
+
+
+def evidence_of_pairs(calibration: Calibration | None) -> list[tuple[str, str]]:
+    """Return names and descriptions of what the panel of a pair shows."""
+    known = CALIBRATION.descriptions().items() if calibration is not None else ()
+    return [*MERGES.descriptions().items(), *known]
 
 
 def bad_merges(context: ReportContext) -> EvidenceTable:
@@ -107,9 +116,11 @@ def bad_merges(context: ReportContext) -> EvidenceTable:
     return evidence_table(table, BAD_MERGE_COLUMNS, BAD_MERGES, "")
 
 
-def split_candidates(context: ReportContext) -> EvidenceTable:
+def split_candidates(
+    context: ReportContext, calibration: Calibration | None = None
+) -> EvidenceTable:
     """Return the table of units that may be more than one neuron."""
-    found = suggest_splits(context.analyzer, unit_ids=context.unit_ids)
+    found = suggest_splits(context.analyzer, unit_ids=context.unit_ids, calibration=calibration)
     table = found.table[found.table["score"] >= found.score_threshold / 2]
     note = f"Units with a score of {found.score_threshold:g} or more are suggested."
     for missing in found.missing:
@@ -120,7 +131,12 @@ def split_candidates(context: ReportContext) -> EvidenceTable:
 def evidence_table(
     table: pd.DataFrame, names: tuple[str, ...], variables: Table, note: str
 ) -> EvidenceTable:
-    """Return columns of a table of evidence for the page."""
+    """Return columns of a table of evidence for the page, after the score its probability."""
+    described = dict(variables)
+    if "score" in names and "probability" in table and "probability" not in described:
+        place = names.index("score") + 1
+        names = (*names[:place], *CALIBRATION, *names[place:])
+        described |= dict(CALIBRATION)
     values = [plain(table[name].to_numpy()) for name in names]
     rows = [[(format_value(value), value) for value in row] for row in zip(*values, strict=True)]
-    return EvidenceTable([(name, str(variables[name])) for name in names], rows, note)
+    return EvidenceTable([(name, str(described[name])) for name in names], rows, note)

@@ -25,11 +25,14 @@ def planned(plan: CurationPlan | None) -> dict[str, Any]:
     """Return what the page shows of a plan; None without one."""
     if plan is None:
         return {"plan": None}
+    tables = (plan.table, plan.postponed)
+    is_known = any(table["probability"].notna().any() for table in tables)
+    names = (*COLUMNS[:4], "probability", *COLUMNS[4:]) if is_known else COLUMNS
     return {
         "plan": {
             "note": f"{plan}.",
             "missing": [str(one) for one in plan.missing],
-            "steps": evidence_table(plan.table, COLUMNS, PLAN, ""),
-            "postponed": evidence_table(plan.postponed, COLUMNS[1:], PLAN, ""),
+            "steps": evidence_table(plan.table, names, PLAN, ""),
+            "postponed": evidence_table(plan.postponed, names[1:], PLAN, ""),
         }
     }
