@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 import si_curation as sic
 
@@ -22,6 +23,22 @@ def test_suggestions_and_labels_are_drawn(analyzer):
     three = sic.plot_split(analyzer, suggestions, 13).panels
     assert "no channel in common" in three["projections"]
     assert not isinstance(three["waveforms"], str)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_parts", [2, 6])
+def test_parts_are_named_as_parts_and_not_as_units(analyzer, num_parts):
+    num_spikes = sic.CurationSession(analyzer).get_spikes(10).size
+    widget = sic.plot_split(analyzer, np.arange(num_spikes) % num_parts, 10)
+    words = [text.get_text() for text in widget.figure.findobj(Text)]
+    for part in range(num_parts):
+        count = np.count_nonzero(widget.labels == part)
+        assert words.count(f"part {part}: {count} spikes") == 1
+        assert words.count(f"part {part}") == 2  # of the matrix of correlograms
+    # ids of a copy, which can be those of other units, are nowhere
+    assert [word for word in words if "unit " in word] == [f"unit 10 in {num_parts} parts"]
+    assert not [word for word in words if "×" in word or "11 " in word]
+    assert not [ax for ax in widget.figure.axes if ax.get_legend() is not None]
 
 
 def test_wrong_labels_are_one_error(analyzer):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
@@ -54,6 +54,7 @@ class SplitWidget(OverviewWidget):
         With features for projections and waveforms; "spike_amplitudes".
     split : SplitSuggestions or array (n_spikes of the unit,) of integer
         What `suggest_splits` found, or the part of each spike of the unit in the order of time.
+        The parts are drawn as "part 0", "part 1", ... in the order of their numbers.
     unit_id : int or str
     refractory_period_ms : float, default: 2.0
         Of the lines in the correlograms.
@@ -127,10 +128,11 @@ class SplitWidget(OverviewWidget):
         paint = dict(zip(ids, colors, strict=True))
         axes[0].text(0.03, 0.965, data["title"], fontsize=12, va="center")
         counts = np.bincount(self.labels)
+        start = 0.06 + 0.0085 * len(data["title"])
+        step = min(0.16, (0.98 - start) / len(colors))
         for i, (color, count) in enumerate(zip(colors, counts, strict=True)):
-            x = 0.2 + 0.2 * i if len(colors) < 5 else 0.16 + 0.14 * i
-            text = f"part {i}: {spike_count(int(count))} (as unit {ids[i]})"
-            axes[0].text(x, 0.965, text, fontsize=9, va="center", color=color)
+            text = f"part {i}: {spike_count(int(count))}"
+            axes[0].text(start + step * i, 0.965, text, fontsize=9, va="center", color=color)
         lines = "\n".join(textwrap.wrap(data["reason"], 190)[:2])
         axes[0].text(0.03, 0.93, lines, fontsize=8, va="top", color=QUIET)
         self.add_panel(
@@ -145,18 +147,23 @@ class SplitWidget(OverviewWidget):
             "amplitudes", "amplitudes over time", [(4.7, 0.6, 2.9, 2.5)],
             lambda ax: plot_amplitudes_over_time(data["parts"], ids, unit_colors=paint, ax=ax),
         )  # fmt: skip
+        for panel in self.figure.axes:
+            if panel.get_legend() is not None:  # the parts are named above
+                panel.get_legend().remove()
         self.add_panel(
             "waveforms", "mean waveforms", [(0.5, 0.6, 3.3, 2.65)],
             lambda ax: self._draw_waveforms(ax, data, colors),
         )  # fmt: skip
         number = len(ids)
-        size, gap = 3.15 / number, 0.42 if number < 4 else 0.25
+        is_small = number > 3
+        width, height = 3.2 / number, 5.55 / number
+        gap_x, gap_y = (0.08, 0.14) if is_small else (0.34, 0.36)
         places = [
             (
-                9.2 + column * size,
-                1.3 + 5.2 - (row + 1) * 5.0 / number,
-                size - gap,
-                5 / number - 0.5,
+                9.1 + column * width,
+                6.55 - (row + 1) * height + gap_y,
+                width - gap_x,
+                height - gap_y,
             )
             for row in range(number)
             for column in range(number)
@@ -169,8 +176,7 @@ class SplitWidget(OverviewWidget):
                 refractory_period_ms=data["refractory_period_ms"],
             ),
         )  # fmt: skip
-        for panel in self.panels["correlograms"].axes[1 - number :]:
-            panel.set_xlabel("")  # that of the first is enough
+        _name_parts(self.panels["correlograms"].axes, colors, is_small)
 
     def _draw_projections(
         self, axes: Axes, data: dict[str, Any], colors: list[Any], over_time: bool
@@ -208,11 +214,9 @@ class SplitWidget(OverviewWidget):
         everywhere[:, :, on_probe] = waveforms[:, :, channels]
         positions = planar_locations(analyzer)
         scale = probe_scale(list(everywhere), on_probe, positions)
-        handles = []
         for part, (waveform, color) in enumerate(zip(everywhere, colors, strict=True)):
             width = 2.0 if part == 0 else 1.1
             draw_template(axes, waveform, on_probe, positions, scale, color, width)
-            handles.append(Line2D([], [], color=color, label=f"part {part}"))
         fs = analyzer.sampling_frequency
         frame_channels(axes, on_probe, positions, scale, fs, found.units)
         title_panel(axes, "mean waveforms", "rebuilt from the features, in one scale")
@@ -220,6 +224,25 @@ class SplitWidget(OverviewWidget):
 
 
 plot_split = SplitWidget
+
+
+def _name_parts(axes: Sequence[Axes], colors: list[Any], is_small: bool) -> None:
+    """Write the parts beside a matrix of correlograms; numbers beside the outer panels if small."""
+    number = len(colors)
+    for place, panel in enumerate(axes):
+        row, column = divmod(place, number)
+        panel.set_title("")
+        panel.set_ylabel("")
+        if row == 0:
+            panel.set_title(f"part {column}", fontsize=8, pad=3, color=colors[column])
+        if column == 0:
+            panel.set_ylabel(f"part {row}", fontsize=8, color=colors[row])
+        is_last = row == number - 1
+        panel.tick_params(labelbottom=is_last and (column == 0 or not is_small))
+        if is_small:  # each has its own scale
+            panel.tick_params(labelleft=False)
+        if not (is_last and column == 0):  # one label is enough
+            panel.set_xlabel("")
 
 
 def _labels_of(split: Any, unit_id: Any, num_spikes: int) -> NDArray[np.int64]:
