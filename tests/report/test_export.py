@@ -16,6 +16,7 @@ import spikeinterface.core as sc
 import si_curation as sic
 from helpers.hostile_analyzer import EXTENSIONS, HOSTILE, compute_all, hostile_analyzer
 from helpers.report_page import ReportPage
+from si_curation import variables
 from si_curation.cli import main
 from si_curation.phy.settings import SorterDrift
 from si_curation.report import page as report_page_module
@@ -127,16 +128,23 @@ def test_table_of_units_has_every_number(example, page):
         (METRICS, example.get_extension("curation_metrics").get_data()),
         (CONTAMINATION, sic.contamination_panel(example)),
     ):
-        for title in table.columns:
-            titles = [c["title"] for c in page.data["columns"] if c["group"] == group]
+        titles = [c["title"] for c in page.data["columns"] if c["group"] == group]
+        for name in table.columns:
+            title = _name_in_page(name, group)
             if title not in titles:
-                assert title in ("num_spikes", "firing_rate_hz", *_UNIT_TITLES), title
+                in_metrics = group == CONTAMINATION and name in set(variables.METRICS)
+                assert in_metrics or name in ("num_spikes", "firing_rate_hz", *_UNIT_TITLES), name
+                if in_metrics:  # the same number, shown once
+                    its = example.get_extension("curation_metrics").get_data()[name]
+                    np.testing.assert_array_equal(its.to_numpy(), table[name].to_numpy())
                 continue
             column = page.data["columns"][page.column_number(title, group) - 1]
             assert len(column["description"]) > 10
-            if table[title].dtype.kind not in "fi":
+            if table[name].dtype.kind not in "fi":
                 continue
-            np.testing.assert_array_equal(column["values"], table[title].to_numpy(float), title)
+            np.testing.assert_array_equal(column["values"], table[name].to_numpy(float), title)
+    names = [column["title"] for column in page.data["columns"]]
+    assert len(set(names)) == len(names), "a name stands for one value"
     # what is missing says why
     column = page.data["columns"][page.column_number("drift_ptp", METRICS) - 1]
     assert np.isnan(column["values"][0])
@@ -144,6 +152,14 @@ def test_table_of_units_has_every_number(example, page):
     heads = page.tables["unit-table"]
     assert len(heads) == 1, "rows are made in the browser, when they are shown"
     assert len(heads[0]) == 1 + len(page.data["columns"])
+
+
+def _name_in_page(name, group):
+    """The panel has the refractory period of each unit, the metrics have SpikeInterface's."""
+    for formula in ("isi_violations_ratio", "rp_contamination"):
+        if group == CONTAMINATION and name in (formula, f"{formula}_lower", f"{formula}_upper"):
+            return name.replace(formula, f"{formula}_own_period")
+    return name
 
 
 _UNIT_TITLES = ("depth_um", "shank", "template_id", "template_purity", "num_templates")
@@ -283,6 +299,19 @@ def test_metrics_of_spikeinterface_are_columns(tmp_path):
     table = analyzer.get_extension("quality_metrics").get_data()
     values = page.data["columns"][page.column_number("snr") - 1]["values"]
     np.testing.assert_array_equal(values, table["snr"].astype(float))
+
+
+def test_one_name_stands_for_one_value(tmp_path):
+    """A property or an extension of SpikeInterface may have a name of ours."""
+    analyzer = hostile_analyzer()
+    count = analyzer.sorting.count_num_spikes_per_unit(outputs="array")
+    analyzer.sorting.set_property("num_spikes", count)
+    analyzer.sorting.set_property("firing_rate_hz", np.arange(len(count)) + 0.5)
+    page = write(analyzer, tmp_path)
+    names = [column["title"] for column in page.data["columns"]]
+    assert names.count("num_spikes") == 1, "the same values are shown once"
+    assert names.count("firing_rate_hz") == names.count("firing_rate_hz (property)") == 1
+    assert page.value("firing_rate_hz (property)", 1) == 1.5
 
 
 def test_half_a_surrogate_pair_in_a_name(tmp_path):

@@ -118,9 +118,12 @@ def test_loads_offline_without_errors(browser, example_page):
     drawn = inked(browser, ".charts")
     assert len(drawn) == 2
     assert min(drawn) > 50, "the charts of the session have content"
-    small = inked(browser, "#distribution-charts")
-    assert len(small) > 20
-    assert sum(count > 0 for count in small) > 0.7 * len(small)
+    assert browser.texts("#distribution-charts canvas") == [], "drawn when they come near"
+    browser.run("document.getElementById('distributions').scrollIntoView()")
+    until(
+        lambda: inked(browser, "#distribution-charts"),
+        lambda found: len(found) > 20 and sum(count > 0 for count in found) > 0.7 * len(found),
+    )
     assert browser.run("return document.querySelectorAll('#probe-map circle').length") == 8
     nothing_went_wrong(browser, example_page)
 
@@ -232,6 +235,70 @@ def test_the_numbers_that_are_drawn(opened):
     errors = [abs(share - count / most) for count, share in heights]
     # the dashed lines hide some pixels
     assert sorted(errors)[-4] < 0.03, heights
+
+
+def test_a_row_opens_its_unit_and_its_name_stays_in_sight(opened, example_page):
+    order = opened.run("return [...document.querySelectorAll('main > section')].map(s => s.id)")
+    assert order.index("units") < order.index("distributions"), "units are what one looks for"
+    links = opened.run("return [...document.querySelectorAll('nav a')].map(a => a.hash.slice(1))")
+    assert links == order
+    scrolled = opened.run(
+        """
+        document.querySelector("#column-choice button.all").click();
+        const box = document.querySelector("#unit-table").closest(".dt-layout-table");
+        const name = document.querySelector("#unit-table tbody tr:nth-child(3) th");
+        name.scrollIntoView({ block: "center" });
+        const before = name.getBoundingClientRect().left;
+        box.scrollLeft = 400;
+        const place = name.getBoundingClientRect();
+        const top = document.elementFromPoint(place.left + 5, place.top + place.height / 2);
+        return [box.scrollLeft, place.left - before, name.contains(top)];
+        """
+    )
+    assert scrolled == [400, 0, True], "the unit lies on top of what is scrolled"
+    opened.click("#unit-table tbody tr:nth-child(3) td:nth-child(8)")
+    assert opened.texts("#panels h3") == ["Unit 8 · noise · 518 spikes"]
+    assert opened.run("return location.hash") == "#unit=8"
+    nothing_went_wrong(opened, example_page)
+
+
+COLOURS = {"blue": (0, 114, 178), "orange": (213, 94, 0), "grey": (59, 71, 84)}
+
+
+def test_colours_that_the_text_names_are_those_that_are_drawn(opened):
+    opened.run("Report.panels.openUnit(0)")
+    opened.run("Report.panels.openPair(0)")
+    found = opened.run(
+        """
+        const near = (data, colour) => {
+          let count = 0;
+          for (let i = 0; i < data.length; i += 4) {
+            const off = colour.reduce((sum, value, k) => sum + Math.abs(data[i + k] - value), 0);
+            if (data[i + 3] > 200 && off < 12) count++;
+          }
+          return count;
+        };
+        const drawn = (figure, colour) => {
+          const canvas = figure.querySelector("canvas");
+          if (canvas) {
+            const whole = [0, 0, canvas.width, canvas.height];
+            return near(canvas.getContext("2d").getImageData(...whole).data, colour);
+          }
+          const hex = "#" + colour.map((v) => v.toString(16).padStart(2, "0")).join("");
+          const lines = [...figure.querySelectorAll("polyline")];
+          return 99 * lines.filter((p) => p.getAttribute("stroke").toLowerCase() === hex).length;
+        };
+        return [...document.querySelectorAll(".panel figure")].flatMap((figure) => {
+          const text = figure.querySelector("figcaption")?.textContent.toLowerCase() ?? "";
+          return ["red", "blue", "orange", "grey", "green"]
+            .filter((name) => text.includes(`${name}: `))
+            .map((name) => [name, drawn(figure, arguments[0][name] ?? [999, 0, 0])]);
+        });
+        """,
+        COLOURS,
+    )
+    assert {name for name, _ in found} == set(COLOURS)
+    assert min(count for _, count in found) > 10, found
 
 
 def test_a_unit_opens_by_keyboard(opened, example_page):
@@ -503,6 +570,7 @@ def test_accessible_names(opened):
 def test_printed_with_all_rows(large):
     large.run("window.dispatchEvent(new Event('beforeprint'))")
     assert len(ids(large)) > 50
+    assert large.run("return document.querySelectorAll('#distribution-charts canvas').length") > 20
     large.run("window.dispatchEvent(new Event('afterprint'))")
     assert len(ids(large)) == 25
 

@@ -25,6 +25,8 @@ from si_curation.report.formatting import format_value
 _HIDDEN_UNIT_COLUMNS = {"template_id", "shank"}
 _SHOWN_METRICS = {"presence_ratio", "amplitude_cutoff", "isolation_distance", "d_prime"}
 _SHOWN_CONTAMINATION = {"isi_violations_ratio", "rp_contamination"}
+#: Of the panel with the refractory period of each unit; of the metrics with SpikeInterface's.
+_OWN_PERIOD = ("isi_violations_ratio", "rp_contamination")
 _SPIKEINTERFACE = ("quality_metrics", "template_metrics")
 _NOT_PROPERTIES = {GROUP_PROPERTY, "phy_folder", "original_cluster_id", OBSERVED_PROPERTY}
 _COMPARED = {
@@ -41,6 +43,13 @@ UNITS, COMPARED, METRICS, CLASSES, CONTAMINATION, PROPERTIES = (
     "Contamination panel",
     "Other properties",
 )
+#: What stands behind a name that another group has for other values.
+_WHOSE = {
+    METRICS: "metric",
+    CONTAMINATION: "panel",
+    PROPERTIES: "property",
+    **{f"SpikeInterface, extension {name}": name for name in _SPIKEINTERFACE},
+}
 
 
 @dataclass
@@ -106,9 +115,27 @@ def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:
     columns += _contamination(context)
     columns += _spikeinterface_metrics(context)
     columns += _properties(context)
+    columns = _one_value_for_a_name(columns)
     for column in columns:
         column.shown &= any(value not in (None, "") for value in column.values)
     return columns, notes
+
+
+def _one_value_for_a_name(columns: list[Column]) -> list[Column]:
+    """Return the columns without repetitions; what has a name of other values gets its own."""
+    kept: list[Column] = []
+    named: dict[str, list[Column]] = {}
+    for column in columns:
+        others = named.setdefault(column.title, [])
+        again = next((one for one in others if one.values == column.values), None)
+        if again is not None:
+            again.shown |= column.shown
+            continue
+        if others:
+            column.title = f"{column.title} ({_WHOSE.get(column.group, column.group)})"
+        others.append(column)
+        kept.append(column)
+    return kept
 
 
 def _units(context: ReportContext) -> tuple[list[Column], list[str]]:
@@ -188,6 +215,8 @@ def _metrics(context: ReportContext, notes: list[str]) -> list[Column]:
         values = plain(table[name].to_numpy()[context.rows])
         why = [str(text) for text in reasons[name].to_numpy()[context.rows]]
         text = f"{what.description} ({what.source})"
+        if name.removesuffix("_lower").removesuffix("_upper") in _OWN_PERIOD:
+            text += ". With the refractory period of curation_metrics, one for all units"
         shown = name in _SHOWN_METRICS
         columns.append(Column(f"metric:{name}", name, METRICS, unit, text, values, why, shown))
     return columns
@@ -220,20 +249,28 @@ def _classes(context: ReportContext) -> list[Column]:
 def _contamination(context: ReportContext) -> list[Column]:
     table = contamination_panel(context.analyzer)
     shared = {"num_spikes", "firing_rate_hz"}
-    return [
-        Column(
-            f"contamination:{name}",
-            name,
-            CONTAMINATION,
-            "ms" if name.endswith("_ms") else "",
-            str(variables.CONTAMINATION[name]),
-            plain(table[name].to_numpy()[context.rows]),
-            None,
-            name in _SHOWN_CONTAMINATION,
+    columns = []
+    for name in table.columns:
+        if name in shared:
+            continue
+        title, text = name, str(variables.CONTAMINATION[name])
+        formula = name.removesuffix("_lower").removesuffix("_upper")
+        if formula in _OWN_PERIOD:
+            title = name.replace(formula, f"{formula}_own_period")
+            text += ". With the refractory period of the unit, refractory_period_ms"
+        columns.append(
+            Column(
+                f"contamination:{name}",
+                title,
+                CONTAMINATION,
+                "ms" if name.endswith("_ms") else "",
+                text,
+                plain(table[name].to_numpy()[context.rows]),
+                None,
+                name in _SHOWN_CONTAMINATION,
+            )
         )
-        for name in table.columns
-        if name not in shared
-    ]
+    return columns
 
 
 def _spikeinterface_metrics(context: ReportContext) -> list[Column]:

@@ -4,7 +4,7 @@ Report.charts = (() => {
   const INK = "#3b4754";
   const GRID = "#e6eaee";
   const BLUE = "#0072B2";
-  const RED = "#D55E00";
+  const ORANGE = "#D55E00";
   const FONT = "12px system-ui, sans-serif";
 
   const atX = (u, value) => u.valToPos(value, "x", true);
@@ -23,7 +23,7 @@ Report.charts = (() => {
     ctx.restore();
   }
 
-  const vertical = (values, colour = RED) => (u) => {
+  const vertical = (values, colour = ORANGE) => (u) => {
     for (const value of values) {
       const x = atX(u, value);
       dashed(u, x, u.bbox.top, x, u.bbox.top + u.bbox.height, colour);
@@ -284,5 +284,5 @@ Report.charts = (() => {
     });
   }
 
-  return { chart, histogram, rate, overTime, rangeOf, BLUE, RED, INK };
+  return { chart, histogram, rate, overTime, rangeOf, BLUE, ORANGE, INK };
 })();

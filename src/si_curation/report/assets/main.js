@@ -38,29 +38,44 @@
   } else {
     figure.append(Report.element("p", { class: "note" }, "Depths are not known: compute spike_locations or template_best_channels first."));
   }
+  // drawn when they come near, or are printed: there are many
   const box = document.getElementById("distribution-charts");
-  let row = null;
-  let group = null;
-  for (const one of distributions) {
-    if (one.group !== group) {
-      group = one.group;
-      row = Report.element("div", { class: "small-multiples" });
-      box.append(Report.element("h3", {}, group), row);
+  function drawDistributions() {
+    let row = null;
+    let group = null;
+    for (const one of distributions) {
+      if (one.group !== group) {
+        group = one.group;
+        row = Report.element("div", { class: "small-multiples" });
+        box.append(Report.element("h3", {}, group), row);
+      }
+      const unit = ["1", "count"].includes(one.unit) ? "" : one.unit;
+      const small = Report.element("figure", {}, Report.element("h4", { title: one.description }, one.title));
+      row.append(small);
+      charts.histogram(small, {
+        ...one,
+        unit,
+        what: "units",
+        xLabel: unit || (one.log ? "(logarithmic)" : ""),
+        yLabel: "units",
+        height: 150,
+        compact: true,
+        label: `Distribution of ${one.title} over ${one.num_values} units, ${one.missing} missing: ${one.description}`,
+      });
     }
-    const unit = ["1", "count"].includes(one.unit) ? "" : one.unit;
-    const small = Report.element("figure", {}, Report.element("h4", { title: one.description }, one.title));
-    row.append(small);
-    charts.histogram(small, {
-      ...one,
-      unit,
-      what: "units",
-      xLabel: unit || (one.log ? "(logarithmic)" : ""),
-      yLabel: "units",
-      height: 150,
-      compact: true,
-      label: `Distribution of ${one.title} over ${one.num_values} units, ${one.missing} missing: ${one.description}`,
-    });
   }
+  const nearby = new IntersectionObserver(
+    (entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) drawOnce();
+    },
+    { rootMargin: "800px" },
+  );
+  function drawOnce() {
+    nearby.disconnect();
+    if (!box.childElementCount) drawDistributions();
+  }
+  nearby.observe(box);
+  window.addEventListener("beforeprint", drawOnce);
   Report.tables.start();
   openFromHash();
 })();

@@ -35,8 +35,8 @@ Report.panels = (() => {
         colour,
         label: `${title}: ${number(its.counts.reduce((a, b) => a + b, 0))} pairs, at most ${number(Report.largest(its.counts))} in a bin`,
       });
-      const lines = refractory ? `red: refractory period of ${number(refractory)} ms; ` : "";
-      const flat = its.baseline === null ? "" : "dark: counts of independent spikes";
+      const lines = refractory ? `dashed orange: refractory period of ${number(refractory)} ms; ` : "";
+      const flat = its.baseline === null ? "" : "dashed grey: counts of independent spikes";
       caption(one, words || "", lines + flat);
     }
     return one;
@@ -114,7 +114,7 @@ Report.panels = (() => {
       yLabel: "intervals",
       label: `Intervals between successive spikes: ${number(counts.reduce((a, b) => a + b, 0))} up to 50 ms`,
     });
-    caption(one, unit.refractory_ms ? `red: refractory period of ${number(unit.refractory_ms)} ms` : "");
+    caption(one, unit.refractory_ms ? `dashed orange: refractory period of ${number(unit.refractory_ms)} ms` : "");
   }
 
   function similar(grid, unit) {
@@ -267,10 +267,10 @@ Report.panels = (() => {
     }
     correlogram(grid, "Cross-correlogram", pair.ccg, { refractory: pair.refractory_ms, colour: "#5b6b7b" });
     correlogram(grid, `Autocorrelogram of unit ${a.id}`, a.acg, { refractory: pair.refractory_ms });
-    correlogram(grid, `Autocorrelogram of unit ${b.id}`, b.acg, { refractory: pair.refractory_ms, colour: charts.RED });
+    correlogram(grid, `Autocorrelogram of unit ${b.id}`, b.acg, { refractory: pair.refractory_ms, colour: charts.ORANGE });
     const y = charts.rangeOf([a, b].map((unit) => unit.amplitude).filter(Boolean));
     amplitudes(grid, a, { title: `Amplitude over time of unit ${a.id}`, y });
-    amplitudes(grid, b, { title: `Amplitude over time of unit ${b.id}`, y, colour: charts.RED });
+    amplitudes(grid, b, { title: `Amplitude over time of unit ${b.id}`, y, colour: charts.ORANGE });
     const body = element("tbody");
     for (const [i, [name, description]] of data.evidence.entries()) {
       body.append(

@@ -99,8 +99,18 @@ Report.tables = (() => {
     }
   }
 
+  // a click anywhere on a row is one on the link to its unit; not where text was selected
+  function openByRow(body) {
+    body.addEventListener("click", (event) => {
+      const isSelection = getSelection().type === "Range";
+      if (isSelection || event.target.closest("a, button, input, select, label")) return;
+      event.target.closest("tr")?.querySelector('a[href^="#unit="]')?.click();
+    });
+  }
+
   function start() {
     units = make("unit-table", { rows: data.units.map((_, unit) => ({ unit })) });
+    openByRow(document.querySelector("#unit-table tbody"));
     chooseColumns(units);
     const candidates = make("candidate-table", { pageLength: 10 });
     make("bad-merge-table", { pageLength: 10 });
