@@ -1,0 +1,86 @@
+"""Files that services read, and what stands in several files."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("github-workflows", ".github/workflows/*.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/[!c]*.yml"),
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+        ("dependabot", ".github/dependabot.yml"),
+        ("readthedocs", ".readthedocs.yaml"),
+        ("citation-file-format", "CITATION.cff"),
+    ],
+)
+def test_files_of_services_are_valid(schema, files):
+    paths = [str(path) for path in sorted(ROOT.glob(files))]
+    assert paths
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    done = subprocess.run([*command, *paths], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_pythons_that_are_named_are_tested():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))[
+        "jobs"
+    ]
+    matrix = jobs["tests"]["strategy"]["matrix"]
+    assert matrix["python"] == PYTHONS
+    assert {name.split("-")[0] for name in matrix["os"]} == {"ubuntu", "macos", "windows"}
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+    support = (ROOT / "docs/support.md").read_text(encoding="utf-8")
+    assert f"| Python | {PYTHONS[0]} to {PYTHONS[-1]};" in support
+
+
+def test_one_version():
+    version = PROJECT["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    recipe = (ROOT / "conda/recipe/meta.yaml").read_text(encoding="utf-8")
+    assert f'{{% set version = "{version}" %}}' in recipe
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_recipe_has_the_dependencies():
+    recipe = (ROOT / "conda/recipe/meta.yaml").read_text(encoding="utf-8")
+
+    def section(name):
+        return re.search(rf"^  {name}:\n((?:    - .*\n)+)", recipe, re.MULTILINE)[1]
+
+    def of_conda(requirement):
+        return re.sub(r"\bmatplotlib\b", "matplotlib-base", requirement).replace(">=", " >=")
+
+    run = re.findall(r"- (.*)", section("run"))
+    assert run[1:] == [of_conda(one) for one in PROJECT["dependencies"]]
+    optional = {
+        of_conda(one) for extra in PROJECT["optional-dependencies"].values() for one in extra
+    }
+    assert set(re.findall(r"- (.*)", section("run_constrained"))) <= optional
+
+
+def test_addresses_of_the_project_stand_in_one_place():
+    owner = "OWNER" + "/si_curation"
+    texts = [*ROOT.glob("*.*"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.yml")]
+    found = {
+        path.name
+        for path in texts
+        if path.is_file() and owner in path.read_text("utf-8", "replace")
+    }
+    assert found == {"pyproject.toml"}
