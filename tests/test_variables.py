@@ -1,6 +1,9 @@
 """Columns and reasons are declared once, and the tables are what is declared."""
 
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -36,6 +39,12 @@ def effect(analyzer):
     )
 
 
+def proposals(suggestions):
+    with tempfile.TemporaryDirectory() as home:
+        folder = shutil.copytree(sic.example_folder(), Path(home) / "phy")
+        return sic.write_phy_proposals(folder, suggestions).table
+
+
 def history(analyzer):
     session = sic.CurationSession(analyzer)
     session.label([4], "good")
@@ -64,6 +73,7 @@ def test_tables_are_what_is_declared(analyzer, name):
         "benchmark_suggestions": lambda: sic.benchmark_suggestions(analyzer).table,
         "benchmark_suggestions by change": lambda: sic.benchmark_suggestions(analyzer).by_change,
         "outcomes of suggestions": lambda: sic.benchmark_suggestions(analyzer).outcomes,
+        "reviews of phy": lambda: proposals(sic.suggest_merges(analyzer)),
         "suggest_cleaning": lambda: sic.suggest_cleaning(analyzer).table,
         "find_bad_merges": lambda: sic.find_bad_merges(analyzer, all_pairs=True),
         "find_duplicate_units": lambda: sic.find_duplicate_units(analyzer, min_share=1e-3).table,

@@ -90,6 +90,10 @@ GROUPS: dict[str, Group] = {
             "benchmark_suggestions",
             "SuggestionBenchmark",
             "calibrate_suggestions",
+            "write_phy_proposals",
+            "PhyProposals",
+            "read_phy_reviews",
+            "PhyReviews",
             "outcomes_of_reviews",
             "suggest_cleaning",
             "CleaningSuggestions",
@@ -255,9 +259,9 @@ TABLE_PAGES: dict[str, TablePage] = {
     ),
     "merges": TablePage(
         "Evidence for merges",
-        "The columns of `suggest_merges(...).table`, of `find_bad_merges`, and of "
-        "`find_duplicate_units(...).table`.",
-        ("suggest_merges", "find_bad_merges", "find_duplicate_units"),
+        "The columns of `suggest_merges(...).table`, of `find_bad_merges`, of "
+        "`find_duplicate_units(...).table`, and of `read_phy_reviews(...).table`.",
+        ("suggest_merges", "find_bad_merges", "find_duplicate_units", "reviews of phy"),
     ),
     "benchmark": TablePage(
         "How far to trust suggestions",

@@ -38,6 +38,10 @@ from .evidence.duplicates import DuplicateUnits as DuplicateUnits
 from .evidence.duplicates import find_duplicate_units as find_duplicate_units
 from .evidence.merges import MergeSuggestions as MergeSuggestions
 from .evidence.merges import suggest_merges as suggest_merges
+from .evidence.phy_proposals import PhyProposals as PhyProposals
+from .evidence.phy_proposals import write_phy_proposals as write_phy_proposals
+from .evidence.phy_reviews import PhyReviews as PhyReviews
+from .evidence.phy_reviews import read_phy_reviews as read_phy_reviews
 from .evidence.plan import CurationPlan as CurationPlan
 from .evidence.plan import PlanStep as PlanStep
 from .evidence.plan import plan_curation as plan_curation

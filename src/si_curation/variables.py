@@ -532,6 +532,11 @@ _LABEL_REASONS = (
     ("label_rule_value", "{rule} (it is {value:.4g})"),
     ("label_rule_nan", "{rule} (it is not known, which this rule counts)"),
     ("label_no_rule", "no rule holds"),
+    ("review_stale", "there are no clusters {ids} any more"),
+    ("review_not_ids", "unit_ids is {found}, expected two different whole numbers or more"),
+    ("review_twice", "the same units are proposed before"),
+    ("review_not_listed", "units {ids} are not in unit_ids of the file"),
+    ("review_orphaned", "no proposal in the file has this key"),
     ("label_metric_missing", "{metric} is not known, which {rule} needs"),
     ("label_amplitudes_not_in_uv", "amplitudes are not in µV, which {rule} needs"),
     ("learnt_columns", "{columns} spoke most for {label}"),
@@ -1618,6 +1623,57 @@ BENCHMARK_OUTCOMES = Table(
     ],
 )
 
+PHY_REVIEWS = Table(
+    "reviews of phy",
+    "a merge that was proposed to phy, in the order of the file; then decisions on others",
+    [
+        Variable("key", "phy's key of the proposal", dtype="str", missing="it is invalid"),
+        Variable("unit_ids", "the units to merge, phy's reference first", dtype="tuple"),
+        Variable(
+            "status",
+            "what became of it",
+            dtype="str",
+            codes=(
+                "pending",
+                "accepted",
+                "accepted with changes",
+                "rejected",
+                "stale",
+                "invalid",
+                "orphaned",
+            ),
+        ),
+        Variable(
+            "applied_unit_ids",
+            "the units that were merged",
+            dtype="tuple",
+            missing="it was not accepted",
+        ),
+        Variable(
+            "result_unit_id",
+            "the unit that phy made of them",
+            dtype="Int64",
+            missing="it was not accepted",
+        ),
+        Variable(
+            "score",
+            "of the suggestion; of more than two units, that of their best pair",
+            "1",
+            values="0 to 1",
+            missing="neither the suggestions nor the file tell",
+        ),
+        Variable(
+            "reason",
+            "what speaks for it and against it",
+            dtype="str",
+            missing="no suggestions were given",
+        ),
+        Variable(
+            "problem", "why it is stale, invalid or orphaned", dtype="str", missing="it is not"
+        ),
+    ],
+)
+
 DUPLICATES = Table(
     "find_duplicate_units",
     "a unit with most of its spikes in common with another, or the other's with it",
@@ -2630,6 +2686,7 @@ TABLES: dict[str, Table] = {
         BENCHMARK,
         BENCHMARK_CHANGES,
         BENCHMARK_OUTCOMES,
+        PHY_REVIEWS,
         CLEANING,
         CONNECTIONS,
         UNITS,

@@ -1,6 +1,7 @@
 """The commands about contamination, merges and connections."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -226,6 +227,36 @@ def test_splits(capsys, tmp_path, analyzer):
     code, out, _ = run(capsys, "splits", sic.example_folder(), "--threshold", 1)
     assert code == 0
     assert out.strip().endswith("none")
+
+
+def test_propose_and_reviews(capsys, tmp_path):
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "phy")
+    options = ("--plan", "--rules", "kilosort_good")
+    code, out, _ = run(capsys, "propose", folder, *options)
+    assert code == 0
+    assert "PhyProposals: 1 proposed merge in" in out
+    content = json.loads((folder / "curation.json").read_text())
+    assert [set(merge["unit_ids"]) for merge in content["merges"]] == [{11, 12}]
+    assert len(content["splits"]) == 4
+    assert content["manual_labels"]
+    code, _, err = run(capsys, "propose", folder)
+    assert code == 2
+    assert "exists and holds 1 merges, " in err
+    code, out, _ = run(capsys, "propose", folder, "--overwrite", "--duplicates", "--threshold", 1)
+    assert code == 0
+    assert out.startswith("none")
+    assert "What was there is in" in out
+    code, _, err = run(capsys, "propose", folder, "--plan", "--threshold", 1)
+    assert "without --plan" in err
+    code, _, err = run(capsys, "propose", tmp_path)
+    assert (code, "no spike_times.npy" in err) == (2, True)
+    sic.restore_phy_folder(folder)
+    code, out, _ = run(capsys, "reviews", folder, "--output", tmp_path / "reviews.csv")
+    assert code == 0
+    assert "PhyReviews: 1 proposed merge (1 pending)" in out
+    assert pd.read_csv(tmp_path / "reviews.csv")["unit_ids"].tolist() == ["12, 11"]
+    code, out, _ = run(capsys, "reviews", folder)
+    assert "pending" in out.splitlines()[1]
 
 
 def test_plan(capsys, tmp_path, analyzer):

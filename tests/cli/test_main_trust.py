@@ -21,6 +21,8 @@ COMMANDS = {
     "duplicates": "duplicates {source} --output {out}/duplicates.csv",
     "merges": "merges {source} --output {out}/merges.csv",
     "splits": "splits {source} --output {out}/splits.csv",
+    "propose": "propose {source}",
+    "reviews": "reviews {source}",
     "benchmark": "benchmark {source} --output {out}/benchmark.csv",
     "cleaning": "cleaning {source} --output {out}/cleaning.csv",
     "plan": "plan {source} --output {out}/plan.csv",

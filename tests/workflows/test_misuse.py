@@ -97,6 +97,8 @@ NOT_CALLED = {
     "EffectVsQuality",
     "Finding",
     "MergeSuggestions",
+    "PhyProposals",
+    "PhyReviews",
     "CleaningSuggestions",
     "ObservedPeriods",
     "SessionBorders",

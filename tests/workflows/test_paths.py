@@ -51,6 +51,8 @@ CALLS = {
     "curation": lambda path, a: sic.CurationSession(a).apply_spikeinterface_curation(path),
     "benchmark": lambda path, a: sic.benchmark_suggestions(a).write_json(path),
     "reviews": lambda path, a: sic.outcomes_of_reviews(path, sic.suggest_merges(a)),
+    "proposals": lambda path, a: sic.write_phy_proposals(path, sic.suggest_merges(a)),
+    "decisions": lambda path, a: sic.read_phy_reviews(path),
     "calibration": lambda path, a: sic.Calibration.from_json(path),
     "calibration of splits": lambda path, a: sic.suggest_splits(a, calibration=path),
     "calibrations": lambda path, a: sic.plan_curation(a, calibrations={"splits": path}),

@@ -36,6 +36,7 @@ from si_curation.cli.options import GROUP_SETTINGS
 from si_curation.cli.output import echo, warnings_as_lines
 from si_curation.cli.phy import export_phy, restore
 from si_curation.cli.plan import plan
+from si_curation.cli.proposals import propose, reviews
 from si_curation.cli.report import report
 from si_curation.cli.sessions import split_sessions
 from si_curation.cli.splits import splits
@@ -155,8 +156,10 @@ for command in (
     lineage,
     merges,
     metrics,
+    propose,
     report,
     restore,
+    reviews,
     split_sessions,
     splits,
 ):

@@ -62,6 +62,43 @@ def check_units(units: Mapping[Any, Any], unit_ids: Iterable[Any], at_least: int
     return ids
 
 
+def check_noted_ids(unit_ids: Iterable[Any], others: list[Any], are_integers: bool) -> list[Any]:
+    """Return ids of units that need not exist, as plain values.
+
+    Parameters
+    ----------
+    unit_ids : iterable
+        Two or more.
+    others : list
+        More ids, of the same kind.
+    are_integers : bool
+        Whether units have whole numbers here, or texts.
+
+    Raises
+    ------
+    ParameterError
+        All problems at once.
+    """
+    if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
+        raise ParameterError(f"unit ids are {short_repr(unit_ids)}, expected a list of unit ids")
+    ids = [plain_id(i) for i in unit_ids]
+    kind, name = (int, "whole numbers") if are_integers else (str, "strings")
+    checks = Checks()
+    wrong = [i for i in [*ids, *others] if not isinstance(i, kind) or isinstance(i, bool)]
+    checks.require(not wrong, f"unit ids are {name} here, not {short_repr(wrong)}")
+    if not wrong:
+        checks.require(
+            len(set(ids)) == len(ids) >= 2,
+            f"units {short_repr(ids)} are given, expected two different ones or more",
+        )
+        checks.require(
+            all(not isinstance(i, int) or -(2**63) <= i < 2**63 for i in [*ids, *others]),
+            "a unit id has more than 64 bits",
+        )
+    checks.finish()
+    return ids
+
+
 def check_label(field: Any, value: Any) -> Any:
     """Return a label as a plain value: a text, a number, a boolean or None.
 

@@ -28,7 +28,7 @@ class _Step(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     when: StrictStr
-    operation: Literal["merge", "split", "clean", "label", "remove", "undo", "redo"]
+    operation: Literal["merge", "split", "clean", "label", "remove", "review", "undo", "redo"]
     inputs: list[_Id]
     outputs: list[_Id]
     reason: StrictStr

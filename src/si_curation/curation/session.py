@@ -23,6 +23,7 @@ from si_curation.curation.apply import apply_units
 from si_curation.curation.checks import (
     TABLE_COLUMNS,
     check_label,
+    check_noted_ids,
     check_units,
     foreign_of_spikes,
     part_of_spikes,
@@ -56,6 +57,8 @@ from si_curation.phy.tables import UNSORTED
 GROUP = "group"
 #: Of the spikes that `CurationSession.clean` takes out of a unit.
 NOISE = "noise"
+#: What decisions that `CurationSession.note_review` notes are on.
+REVIEWED = "suggested merge"
 
 
 @dataclass(frozen=True, eq=False)
@@ -559,6 +562,52 @@ class CurationSession:
         ids = check_units(self._units, unit_ids, 1)
         self._do(self._entry("remove", ids, [], reason, decided_by), ids, {})
 
+    def note_review(
+        self,
+        unit_ids: Iterable[Any],
+        decision: Literal["accepted", "rejected"],
+        *,
+        result_unit_id: Any = None,
+        reason: str = "",
+        decided_by: str | None = None,
+    ) -> None:
+        """Note what was decided on a suggested merge, without doing it.
+
+        It is a step of the history and of the journal, and can be undone. `outcomes_of_reviews`
+        reads it: what was rejected cannot be seen from the units.
+
+        Parameters
+        ----------
+        unit_ids : iterable
+            Two or more; they need not exist any more.
+        decision : {"accepted", "rejected"}
+            Accepted: another program has merged them; `merge` does it here.
+        result_unit_id : int or str, optional
+            The unit that they were merged into.
+        reason, decided_by : str, optional
+            For the history.
+
+        Raises
+        ------
+        ParameterError
+            There are fewer than two ids, one is named twice, or they are no ids of this kind.
+
+        Examples
+        --------
+        >>> import si_curation as sic
+        >>> session = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
+        >>> session.note_review([11, 12], "rejected", reason="other waveforms")
+        >>> session.history[["operation", "inputs", "value"]].values.tolist()
+        [['review', [11, 12], 'rejected']]
+        """
+        check_arguments(CurationSession.note_review, locals())
+        results = [] if result_unit_id is None else [plain_id(result_unit_id)]
+        ids = check_noted_ids(unit_ids, results, self._ids.are_integers)
+        entry = self._entry("review", ids, results, reason, decided_by)
+        entry.update(field=REVIEWED, value=decision)
+        self._do(entry, [], {})
+        self._ids.claim(i for i in [*ids, *results] if not self._ids.is_used(i))
+
     def undo(self) -> str | None:
         """Undo the last step.
 
@@ -791,6 +840,8 @@ class CurationSession:
             self.label(inputs, entry["value"], entry["field"], **why)
         elif entry["operation"] == "remove":
             self.remove(inputs, **why)
+        elif entry["operation"] == "review":
+            self._repeat_review(entry, why)
         elif entry["operation"] == "merge":
             new = self.merge(inputs, new_unit_id=wanted and wanted[0], **why)
             renamed[outputs[0]] = new
@@ -804,6 +855,10 @@ class CurationSession:
             else:
                 new_ids = self.split(inputs[0], parts, new_unit_ids=wanted, **why)
             renamed.update(zip(outputs, new_ids, strict=True))
+
+    def _repeat_review(self, entry: Mapping[str, Any], why: Mapping[str, str]) -> None:
+        result = entry["outputs"][0] if entry["outputs"] else None
+        self.note_review(entry["inputs"], entry["value"], result_unit_id=result, **why)
 
     def _spike_rows(self) -> NDArray[np.int64]:
         """Row of each spike in the files of its folder; its position where there is no folder."""
@@ -931,6 +986,8 @@ class CurationSession:
             self.label(inputs, entry["value"], entry["field"], **why)
         elif operation == "remove":
             self.remove(inputs, **why)
+        elif operation == "review":
+            self._repeat_review(entry, why)
         elif operation in ("undo", "redo"):
             if (self.undo() if operation == "undo" else self.redo()) is None:
                 raise ParameterError(f"there is nothing to {operation}")

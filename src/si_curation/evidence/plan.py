@@ -426,6 +426,8 @@ class CurationPlan:
         Evidence that there is none of, and why.
     unit_ids : array
         All units of the analyzer.
+    num_spikes : dict
+        {unit id: number of its spikes}.
     """
 
     def __init__(
@@ -441,7 +443,7 @@ class CurationPlan:
         self.unit_ids = analyzer.unit_ids
         self.table = _tabulate(analyzer, steps, spikes)
         self.postponed = _tabulate(analyzer, postponed, spikes)
-        self._num_spikes = {unit_id: own.size for unit_id, own in spikes.items()}
+        self.num_spikes = {unit_id: own.size for unit_id, own in spikes.items()}
 
     def __repr__(self) -> str:
         counts = self.table["kind"].value_counts()
@@ -585,7 +587,7 @@ class CurationPlan:
             for step in steps
             for unit_id in step.unit_ids
             if unit_id not in present
-            or session.get_spikes(unit_id).size != self._num_spikes[unit_id]
+            or session.get_spikes(unit_id).size != self.num_spikes[unit_id]
         ]
         if changed:
             raise ParameterError(

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.checks import check_arguments, local_path, plain_id, short_repr
+from si_curation.checks import check_arguments, plain_id
 from si_curation.curation.session import CurationSession
-from si_curation.documents import read_document
 from si_curation.errors import FolderNotFoundError, ParameterError
 from si_curation.evidence.merges import MergeSuggestions
+from si_curation.evidence.phy_reviews import (
+    ACCEPTED,
+    CHANGED,
+    PROPOSALS,
+    REJECTED,
+    REVIEWS,
+    PhyReviews,
+    read_phy_reviews,
+)
 from si_curation.variables import BENCHMARK_OUTCOMES
 
-PROPOSALS, REVIEWS = "curation.json", "curation_review.json"
 REVIEW = "review"
 # share of a unit's spikes by which it is the unit that they are in afterwards
 MOST = 0.9
 _GROUPS_SEEN = ("good", "mua")
-_KEY = re.compile(r"merge:[0-9a-f]{16}")
 
 
 def outcomes_of_reviews(
-    reviewed: CurationSession | str | Path, suggestions: MergeSuggestions
+    reviewed: CurationSession | PhyReviews | str | Path, suggestions: MergeSuggestions
 ) -> pd.DataFrame:
     """Return which suggested merges a curator accepted or rejected.
 
     Parameters
     ----------
-    reviewed : CurationSession, str or Path
+    reviewed : CurationSession, PhyReviews, str or Path
         A session of the analyzer that the suggestions were made of (of a journal:
         `CurationSession.resume`); or a folder in which phy 2.2 wrote ``curation_review.json``
-        beside the proposals ``curation.json``.
+        beside the proposals ``curation.json``, or what `read_phy_reviews` read of it.
     suggestions : MergeSuggestions
         Made before anything was merged or split: they have the scores.
 
@@ -66,12 +70,12 @@ def outcomes_of_reviews(
     units than the proposed ones, the pairs of those that were merged were accepted, and those of
     one that was merged with one that was not were rejected. The pair of a rejected proposal of two
     units was rejected; of a rejected proposal of more, nobody knows which pair is wrong. Reviews of
-    proposals that are not in the file any more tell nothing.
+    proposals that are not in the file any more, or that are invalid, tell nothing.
 
-    **Sessions** do not tell what was rejected. A pair counts as accepted if nine in ten spikes of
-    each unit are in the same unit at the end, and as rejected if they are in two units, both of
-    which are labelled "good" or "mua": the curator has seen and kept both. Of other pairs nothing
-    is known.
+    **Sessions.** A pair counts as accepted if nine in ten spikes of each unit are in the same unit
+    at the end, and as rejected if it was noted so (`CurationSession.note_review`,
+    `PhyReviews.apply_to`), or if they are in two units, both of which are labelled "good" or
+    "mua": the curator has seen and kept both. Of other pairs nothing is known.
 
     Examples
     --------
@@ -87,7 +91,8 @@ def outcomes_of_reviews(
     if isinstance(reviewed, CurationSession):
         decided = _decided_in_session(reviewed, suggestions)
     else:
-        decided = _decided_in_phy(local_path(reviewed, "reviewed"))
+        reviews = reviewed if isinstance(reviewed, PhyReviews) else read_phy_reviews(reviewed)
+        decided = _decided_in_phy(reviews, "reviewed" if reviews is reviewed else str(reviewed))
     table = suggestions.table
     rows = [
         {
@@ -122,15 +127,25 @@ def _decided_in_session(
         for index in np.flatnonzero(counts >= np.maximum(MOST * total, 1)):
             end[plain_id(analyzer.unit_ids[index])] = unit_id
     group = session.table["group"]
+    noted = session.history
+    noted = noted[noted["in_effect"] & (noted["operation"] == "review")]
+    refused = {
+        frozenset(ids)
+        for ids, value in zip(noted["inputs"], noted["value"], strict=True)
+        if value == REJECTED and len(ids) == 2
+    }
     decided = {}
     for a, b in _pairs_of(suggestions.table):
         one, other = end.get(a), end.get(b)
-        if one is None or other is None:
+        pair = frozenset((a, b))
+        if one is not None and one == other:
+            decided[pair] = True
+        elif pair in refused:
+            decided[pair] = False
+        elif one is None or other is None:
             continue
-        if one == other:
-            decided[frozenset((a, b))] = True
         elif group[one] in _GROUPS_SEEN and group[other] in _GROUPS_SEEN:
-            decided[frozenset((a, b))] = False
+            decided[pair] = False
     return decided
 
 
@@ -138,77 +153,23 @@ def _pairs_of(table: pd.DataFrame) -> Iterator[tuple[Any, Any]]:
     return table[["unit_id_a", "unit_id_b"]].itertuples(index=False, name=None)
 
 
-def key_of_proposal(unit_ids: list[int]) -> str:
-    """Return phy's key of a proposed merge.
-
-    Examples
-    --------
-    >>> key_of_proposal([3, 7])
-    'merge:adc0d2b391a5218d'
-    """
-    text = ",".join(str(one) for one in unit_ids).encode("ascii")
-    return f"merge:{hashlib.sha256(text).hexdigest()[:16]}"
-
-
-def _decided_in_phy(folder: Path) -> dict[frozenset[Any], bool]:
-    if not folder.is_dir():
-        raise FolderNotFoundError(f"{folder} does not exist, expected a folder of phy")
-    proposals = read_document(folder / PROPOSALS, expected="proposals of merges")
-    reviews = read_document(folder / REVIEWS, expected="phy's reviews of proposals")
-    records = _records_of(reviews, folder / REVIEWS)
+def _decided_in_phy(reviews: PhyReviews, where: str) -> dict[frozenset[Any], bool]:
+    if reviews.curation is None or reviews.review is None:
+        name, what = (
+            (PROPOSALS, "proposals of merges")
+            if reviews.curation is None
+            else (REVIEWS, "phy's reviews of proposals")
+        )
+        raise FolderNotFoundError(f"{where} has no {name}, expected {what}")
     decided: dict[frozenset[Any], bool] = {}
-    for proposed in _proposed(proposals, folder / PROPOSALS):
-        record = records.get(key_of_proposal(proposed))
-        if record is None:
-            continue
-        if record["decision"] == "rejected":
-            if len(proposed) == 2:
-                decided[frozenset(proposed)] = False
-            continue
-        merged = record.get("applied_unit_ids", proposed)
-        for a, b in itertools.combinations(dict.fromkeys([*merged, *proposed]), 2):
-            is_in = (a in merged) + (b in merged)
-            if is_in:
-                decided[frozenset((a, b))] = is_in == 2
+    for one in reviews.reviews:
+        if one.status == REJECTED and len(one.unit_ids) == 2:
+            decided[frozenset(one.unit_ids)] = False
+        elif one.status in (ACCEPTED, CHANGED):
+            merged = set(one.applied_unit_ids)
+            together = dict.fromkeys([*one.applied_unit_ids, *one.unit_ids])
+            for a, b in itertools.combinations(together, 2):
+                is_in = (a in merged) + (b in merged)
+                if is_in:
+                    decided[frozenset((a, b))] = is_in == 2
     return decided
-
-
-def _proposed(content: Any, path: Path) -> list[list[int]]:
-    """Return the proposed merges; or raise."""
-    merges = content.get("merges") if isinstance(content, Mapping) else None
-    if not isinstance(merges, list):
-        raise ParameterError(f"{path} has no list of merges, expected SpikeInterface's curation")
-    found = []
-    for number, merge in enumerate(merges):
-        ids = merge.get("unit_ids") if isinstance(merge, Mapping) else None
-        if not _are_ids(ids) or len(set(ids)) < 2:
-            raise ParameterError(
-                f"{path}: merges[{number}].unit_ids is {short_repr(ids)}, expected two whole "
-                "numbers or more"
-            )
-        found.append(ids)
-    return found
-
-
-def _records_of(content: Any, path: Path) -> dict[str, Mapping[str, Any]]:
-    """Return the reviews by key; or raise."""
-    reviews = content.get("reviews") if isinstance(content, Mapping) else None
-    if not isinstance(reviews, Mapping):
-        raise ParameterError(f"{path} has no reviews, expected what phy 2.2 writes")
-    for key, record in reviews.items():
-        decision = record.get("decision") if isinstance(record, Mapping) else None
-        if not _KEY.fullmatch(str(key)) or decision not in ("accepted", "rejected"):
-            raise ParameterError(
-                f"{path}: the review {short_repr(key)} is {short_repr(record)}, expected a key "
-                "'merge:...' and the decision 'accepted' or 'rejected'"
-            )
-        if "applied_unit_ids" in record and not _are_ids(record["applied_unit_ids"]):
-            raise ParameterError(
-                f"{path}: applied_unit_ids of {key} is "
-                f"{short_repr(record['applied_unit_ids'])}, expected a list of whole numbers"
-            )
-    return dict(reviews)
-
-
-def _are_ids(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(one) is int for one in value)

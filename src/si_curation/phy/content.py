@@ -83,3 +83,28 @@ def _clusters_of(folder: Path) -> tuple[str, list[int]]:
     largest, smallest = int(clusters.max(initial=0)), int(clusters.min(initial=0))
     ids = unique_ids(clusters, largest).tolist() if smallest >= 0 else []
     return digest.hexdigest(), ids
+
+
+def cluster_sizes(folder: Path, findings: Findings) -> dict[int, int] | None:
+    """Return the number of spikes of each cluster of a folder, by ascending id.
+
+    Parameters
+    ----------
+    folder : Path
+    findings : Findings
+        What is wrong with ``spike_clusters.npy`` (phy copies ``spike_templates.npy`` at first).
+
+    Returns
+    -------
+    dict or None
+        None where there is neither, or it cannot be read.
+    """
+    name = next((n for n in (CLUSTERS, "spike_templates.npy") if (folder / n).exists()), None)
+    if name is None:
+        return None
+    opened = as_vector(open_array(folder, name, findings), name, findings)
+    clusters = as_integers(opened, name, findings)
+    if clusters is None:
+        return None
+    ids, counts = np.unique(clusters, return_counts=True)
+    return dict(zip(ids.tolist(), counts.tolist(), strict=True))

@@ -1,0 +1,104 @@
+"""The commands that propose merges to phy, and that read what was decided on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pandas as pd
+
+from si_curation.cli.analyzers import open_source
+from si_curation.cli.options import (
+    folder_argument,
+    periods_option,
+    sampling_frequency_option,
+    table_output_option,
+)
+from si_curation.cli.output import echo
+from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.errors import FolderNotFoundError
+
+if TYPE_CHECKING:
+    from si_curation.evidence.phy_proposals import Suggestions
+
+
+@click.command()
+@folder_argument
+@click.option("--threshold", type=float, help="Smallest score of a proposed merge.")
+@click.option(
+    "--plan", "with_plan", is_flag=True, help="Propose the merges of a plan; write all its steps."
+)
+@click.option("--duplicates", is_flag=True, help="Propose also units that were found twice.")
+@click.option(
+    "--rules", help="Label units too: a preset such as allen_default, or a file of rules."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a curation.json, after a backup.")
+@periods_option
+@sampling_frequency_option
+def propose(
+    folder: Path,
+    threshold: float | None,
+    with_plan: bool,
+    duplicates: bool,
+    rules: str | None,
+    overwrite: bool,
+    periods: tuple[tuple[float, float], ...],
+    sampling_frequency: float | None,
+) -> None:
+    """Write suggested merges into FOLDER as curation.json, where phy 2.2 proposes them.
+
+    Nothing else in the folder is changed. Close phy first.
+    """
+    from si_curation.curation.labelling import label_units
+    from si_curation.evidence.duplicates import find_duplicate_units
+    from si_curation.evidence.merges import DEFAULT_SCORE_THRESHOLD, suggest_merges
+    from si_curation.evidence.phy_proposals import check_no_proposals, write_phy_proposals
+    from si_curation.evidence.plan import plan_curation
+
+    if folder.is_dir() and not (folder / "spike_times.npy").exists():
+        raise FolderNotFoundError(
+            f"{folder} has no spike_times.npy, expected a Kilosort/phy folder, which phy opens"
+        )
+    if with_plan and threshold is not None:
+        raise click.UsageError("--threshold is of suggested merges: give it without --plan")
+    if not overwrite:
+        check_no_proposals(folder)
+    analyzer = open_source(folder, sampling_frequency, periods=periods, trust=False)
+    least = DEFAULT_SCORE_THRESHOLD if threshold is None else threshold
+    found: list[Suggestions] = []
+    found.append(
+        plan_curation(analyzer) if with_plan else suggest_merges(analyzer, score_threshold=least)
+    )
+    if duplicates:
+        found.append(find_duplicate_units(analyzer))
+    if rules is not None:
+        analyzer.compute("curation_metrics")
+        found.append(label_units(analyzer, rules))
+    written = write_phy_proposals(folder, found, overwrite=overwrite)
+    write_or_print(_as_text(written.table), None, ["status", "score", "unit_ids"])
+    echo(f"\n{written}")
+    if written.backup is not None and written.replaced is not None:
+        echo(f"What was there is in {written.backup}")
+
+
+@click.command()
+@folder_argument
+@table_output_option
+def reviews(folder: Path, output: Path | None) -> None:
+    """List the merges that were proposed to phy in FOLDER, and what was decided on each."""
+    from si_curation.evidence.phy_reviews import read_phy_reviews
+
+    check_table_output(output)
+    found = read_phy_reviews(folder)
+    shown = ["status", "score", "result_unit_id", "unit_ids", "problem"]
+    write_or_print(_as_text(found.table), output, shown)
+    echo(f"\n{found}")
+    if found.source_changed:
+        echo("curation.json is another one than phy had when it saved its decisions.")
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose lists of units are texts."""
+    columns = ["unit_ids", "applied_unit_ids"]
+    return table.assign(**{c: [", ".join(map(str, ids)) for ids in table[c]] for c in columns})
