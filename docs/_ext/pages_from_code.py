@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import si_curation as sic
+from si_curation.evidence.suggestions import Suggestions
 from si_curation.variables import REASONS, TABLES, Table
 
 
@@ -234,6 +235,8 @@ def _roles(text: str) -> str:
 def _members(value: type) -> list[str]:
     if issubclass(value, tuple):  # the docstring has the fields
         return ["   :no-members:"]
+    if issubclass(value, Suggestions):  # what all of them have is described with each
+        return ["   :inherited-members: object"]
     return []
 
 

@@ -62,19 +62,13 @@ sampling_frequency_option = click.option(
 gain_option = click.option(
     "--gain-to-uv", type=float, help="For a folder: uV per unit of its raw data, if known."
 )
-calibration_option = click.option(
-    "--calibration",
-    type=PATH,
-    help="Calibration file of these suggestions (of run_batch, or Calibration.to_json): adds how "
-    "probable it is that each is right, where that is known.",
-)
 calibrations_option = click.option(
     "--calibration",
     "calibrations",
     type=PATH,
     multiple=True,
-    help="Calibration file of merges, splits, cleaning or duplicates (of run_batch, or "
-    "Calibration.to_json); can be given once for each.",
+    help="Calibration file (of run_batch, or Calibration.to_json): adds how probable it is that a "
+    "suggestion is right, where that is known. One of each kind of suggestion can be given.",
 )
 trust_option = click.option(
     "--trust",

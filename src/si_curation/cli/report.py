@@ -18,7 +18,7 @@ from si_curation.cli.options import (
     trust_option,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import read_calibration_files
+from si_curation.cli.suggestions import read_calibration_files
 from si_curation.errors import SiCurationError
 
 #: What costs little beside reading the folder.

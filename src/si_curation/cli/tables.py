@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.files import format_csv, replace_file
-from si_curation.variables import CALIBRATION
-
-if TYPE_CHECKING:
-    from si_curation.evidence.calibration import Calibration
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _TEXT_WIDTH = 100  # of a column of text on the screen; files have all of it
@@ -60,34 +55,6 @@ def write_or_print(table: pd.DataFrame, output: Path | None, shown: Sequence[str
         write_table(table, output)
     else:
         echo(_with_text_column(table[list(shown)]) if len(table) else "none")
-
-
-def with_probability(shown: Sequence[str], table: pd.DataFrame) -> list[str]:
-    """Return columns to print, after the score those of a calibration, if the table has them."""
-    there = [name for name in CALIBRATION if name in table]
-    place = 1 + max(shown.index(name) for name in ("score", "share") if name in shown)
-    return [*shown[:place], *there, *shown[place:]]
-
-
-def read_calibration_files(files: Sequence[Path]) -> dict[str, Calibration]:
-    """Return calibrations by kind of suggestion.
-
-    Raises
-    ------
-    ParameterError, FolderNotFoundError
-        A file is none or is not there, or two are of one kind.
-    """
-    from si_curation.evidence.calibration import KINDS, Calibration
-
-    found: dict[str, Calibration] = {}
-    for path in files:
-        one = Calibration.from_json(path)
-        if one.kind not in KINDS:
-            raise ParameterError(f"{path} is one of {one.kind}, expected any of {', '.join(KINDS)}")
-        if one.kind in found:
-            raise ParameterError(f"--calibration {path} is a second one of {one.kind}; give one")
-        found[one.kind] = one
-    return found
 
 
 def format_numbers(table: pd.DataFrame, float_format: str = "{:.4g}") -> str:

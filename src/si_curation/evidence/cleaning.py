@@ -20,7 +20,8 @@ from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indices_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
-from si_curation.files import check_output_file, replace_file
+from si_curation.evidence.suggestions import ScoredSuggestions, write_text
+from si_curation.files import check_output_file
 from si_curation.kernels.foreign_spikes import (
     MIN_SPIKES,
     Choice,
@@ -270,7 +271,7 @@ def _is_here(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     return 2 * np.count_nonzero((values != 0).any(axis=2), axis=1) >= values.shape[1]
 
 
-class CleaningSuggestions:
+class CleaningSuggestions(ScoredSuggestions):
     """Spikes that do not belong to their unit; made by `suggest_cleaning`.
 
     Attributes
@@ -284,6 +285,16 @@ class CleaningSuggestions:
         Default threshold of the methods.
     max_loss : float
     """
+
+    main_columns = (
+        "unit_id",
+        "score",
+        "share_set_aside",
+        "expected_loss",
+        "contamination",
+        "contamination_after",
+        "reason",
+    )
 
     def __init__(
         self,
@@ -316,7 +327,7 @@ class CleaningSuggestions:
 
     def units(self, threshold: float | None = None) -> list[Any]:
         """Return the units with surely foreign spikes, of at least this score, best first."""
-        good = self.table[self.table["score"] >= self._threshold(threshold)]
+        good = self._good(threshold)
         return list(good.loc[good["share_sure"] > 0, "unit_id"].tolist())
 
     def foreign_spikes(self, unit_id: Any, *, only_sure: bool = False) -> NDArray[np.bool_]:
@@ -389,16 +400,11 @@ class CleaningSuggestions:
             ``apply_spikeinterface_curation``. It cannot label the units that it makes: see
             ``CurationSession.clean``.
         """
-        from spikeinterface.curation.curation_model import Curation
-
-        return Curation(
-            format_version="2",
-            unit_ids=self.unit_ids.tolist(),
-            label_definitions={},
+        return self._curation(
             splits=[
                 {"unit_id": unit_id, "mode": "indices", "indices": [indices]}
                 for unit_id, indices in self._indices(threshold).items()
-            ],
+            ]
         )
 
     def to_curation_json(
@@ -430,30 +436,21 @@ class CleaningSuggestions:
             The file exists, and `overwrite` is not True.
         """
         check_arguments(CleaningSuggestions.to_curation_json, locals())
+        if not discard:
+            return super().to_curation_json(path, threshold, overwrite)
         target = check_output_file(path, overwrite)
-        if discard:
-            found = self._indices(threshold)
-            content = {
-                "format_version": DISCARD_VERSION,
-                "unit_ids": self.unit_ids.tolist(),
-                "label_definitions": {},
-                "discard_spikes": [{"unit_id": i, "indices": own} for i, own in found.items()],
-            }
-            text = json.dumps(content, indent=2)
-        else:
-            text = self.to_curation_model(threshold).model_dump_json(indent=2)
-        replace_file(target, text.encode("utf-8"))
-        return target
+        found = self._indices(threshold)
+        content = {
+            "format_version": DISCARD_VERSION,
+            "unit_ids": self.unit_ids.tolist(),
+            "label_definitions": {},
+            "discard_spikes": [{"unit_id": i, "indices": own} for i, own in found.items()],
+        }
+        return write_text(target, json.dumps(content, indent=2))
 
     def _indices(self, threshold: float | None) -> dict[Any, list[int]]:
         masks = {i: self.foreign_spikes(i) for i in self.units(threshold)}
         return {i: np.flatnonzero(mask).tolist() for i, mask in masks.items() if mask.any()}
-
-    def _threshold(self, threshold: float | None) -> float:
-        checks = Checks()
-        threshold = checks.number("threshold", threshold, at_least=0, at_most=1, optional=True)
-        checks.finish()
-        return self.score_threshold if threshold is None else threshold
 
     def _tabulate(self, contamination: NDArray[np.float64]) -> pd.DataFrame:
         rows = []

@@ -20,7 +20,7 @@ from si_curation.evidence.common_spikes import (
     may_share_spikes,
     num_spikes_of_units,
 )
-from si_curation.files import check_output_file, replace_file
+from si_curation.evidence.suggestions import DecidedSuggestions
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.quality.contamination import contamination_panel
 from si_curation.variables import DUPLICATES, Explanation
@@ -134,7 +134,7 @@ def find_duplicate_units(
     return DuplicateUnits(table, analyzer.unit_ids)
 
 
-class DuplicateUnits:
+class DuplicateUnits(DecidedSuggestions):
     """Units that have most of their spikes in common with another; of `find_duplicate_units`.
 
     Attributes
@@ -145,6 +145,8 @@ class DuplicateUnits:
     unit_ids : array
         All units of the analyzer.
     """
+
+    main_columns = ("unit_id", "duplicate_of", "share", "share_of_original", "lag_ms", "reason")
 
     def __init__(self, table: pd.DataFrame, unit_ids: NDArray[Any]) -> None:
         self.table = table
@@ -206,35 +208,7 @@ class DuplicateUnits:
             For SpikeInterface's ``apply_curation``, or ``CurationSession``'s
             ``apply_spikeinterface_curation``.
         """
-        from spikeinterface.curation.curation_model import Curation
-
-        return Curation(
-            format_version="2",
-            unit_ids=self.unit_ids.tolist(),
-            label_definitions={},
-            removed=self.units_to_remove(),
-        )
-
-    def to_curation_json(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write the units to remove as SpikeInterface's curation JSON (format version 2).
-
-        Parameters
-        ----------
-        path : str or Path
-        overwrite : bool, default: False
-
-        Returns
-        -------
-        pathlib.Path
-
-        Raises
-        ------
-        OutputExistsError
-            The file exists, and `overwrite` is not True.
-        """
-        target = check_output_file(path, overwrite)
-        replace_file(target, self.to_curation_model().model_dump_json(indent=2).encode("utf-8"))
-        return target
+        return self._curation(removed=self.units_to_remove())
 
 
 def _beyond_chance(common: CommonSpikes) -> list[float]:

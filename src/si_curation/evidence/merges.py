@@ -48,9 +48,9 @@ from si_curation.evidence.merge_score import (
     probability_of_one_neuron,
     similarity_term,
 )
+from si_curation.evidence.suggestions import ScoredSuggestions
 from si_curation.evidence.unit_locations import unit_distances
 from si_curation.extensions.unit_similarity import get_unit_similarity
-from si_curation.files import check_output_file, replace_file
 from si_curation.kernels.coincidences import count_coincident_spikes
 from si_curation.kernels.contamination import (
     contamination_by_many_neurons,
@@ -281,7 +281,7 @@ def _ordered(
     return pairs[np.lexsort((rank[pairs[:, 1]], rank[pairs[:, 0]]))]
 
 
-class MergeSuggestions:
+class MergeSuggestions(ScoredSuggestions):
     """Pairs of units that may be one neuron, best first; made by `suggest_merges`.
 
     Attributes
@@ -295,13 +295,26 @@ class MergeSuggestions:
         Default threshold of the methods.
     """
 
+    main_columns = (
+        "unit_id_a",
+        "unit_id_b",
+        "score",
+        "similarity",
+        "one_neuron_probability",
+        "waveform_term",
+        "amplitude_term",
+        "depth_term",
+        "duplicate_term",
+        "reason",
+    )
+
     def __init__(self, table: pd.DataFrame, unit_ids: NDArray[Any], score_threshold: float) -> None:
         self.table = table
         self.unit_ids = unit_ids
         self.score_threshold = score_threshold
 
     def __repr__(self) -> str:
-        good = int((self.table["score"] >= self.score_threshold).sum())
+        good = len(self._good(None))
         return (
             f"MergeSuggestions: {len(self.table)} candidate pairs of {len(self.unit_ids)} units, "
             f"{good} with a score of {self.score_threshold:g} or more"
@@ -314,7 +327,7 @@ class MergeSuggestions:
 
     def pairs(self, threshold: float | None = None) -> list[tuple[Any, Any]]:
         """Return the pairs of unit ids with a score of at least the threshold, best first."""
-        good = self.table[self.table["score"] >= self._threshold(threshold)]
+        good = self._good(threshold)
         return list(zip(good["unit_id_a"].tolist(), good["unit_id_b"].tolist(), strict=True))
 
     def groups(self, threshold: float | None = None) -> list[list[Any]]:
@@ -376,45 +389,7 @@ class MergeSuggestions:
             For SpikeInterface's ``apply_curation``, or ``CurationSession``'s
             ``apply_spikeinterface_curation``.
         """
-        from spikeinterface.curation.curation_model import Curation
-
-        return Curation(
-            format_version="2",
-            unit_ids=self.unit_ids.tolist(),
-            label_definitions={},
-            merges=[{"unit_ids": group} for group in self.groups(threshold)],
-        )
-
-    def to_curation_json(
-        self, path: str | Path, threshold: float | None = None, overwrite: bool = False
-    ) -> Path:
-        """Write the groups as SpikeInterface's curation JSON (format version 2).
-
-        Parameters
-        ----------
-        path : str or Path
-        threshold : float, optional
-        overwrite : bool, default: False
-
-        Returns
-        -------
-        pathlib.Path
-
-        Raises
-        ------
-        OutputExistsError
-            The file exists, and `overwrite` is not True.
-        """
-        target = check_output_file(path, overwrite)
-        model = self.to_curation_model(threshold)
-        replace_file(target, model.model_dump_json(indent=2).encode("utf-8"))
-        return target
-
-    def _threshold(self, threshold: float | None) -> float:
-        checks = Checks()
-        threshold = checks.number("threshold", threshold, at_least=0, at_most=1, optional=True)
-        checks.finish()
-        return self.score_threshold if threshold is None else threshold
+        return self._curation(merges=[{"unit_ids": group} for group in self.groups(threshold)])
 
 
 def tabulate_pairs(

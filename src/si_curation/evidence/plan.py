@@ -43,7 +43,7 @@ from si_curation.evidence.merges import (
     suggest_merges,
 )
 from si_curation.evidence.splits import SplitSuggestions, suggest_splits
-from si_curation.files import check_output_file, replace_file
+from si_curation.evidence.suggestions import DecidedSuggestions
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.stability import fraction_missing, histogram_of_sorted
 from si_curation.quality.contamination import contamination_of_spikes
@@ -411,7 +411,7 @@ def _choose(
     return [steps[i] for i in order], [step for step in postponed if step.expected_gain > 0]
 
 
-class CurationPlan:
+class CurationPlan(DecidedSuggestions):
     """Steps of a curation that do not contradict, best first; made by `plan_curation`.
 
     Attributes
@@ -429,6 +429,19 @@ class CurationPlan:
     num_spikes : dict
         {unit id: number of its spikes}.
     """
+
+    main_columns = (
+        "step",
+        "kind",
+        "unit_ids",
+        "expected_gain",
+        "probability",
+        "contamination_before",
+        "contamination_after",
+        "completeness_before",
+        "completeness_after",
+        "reason",
+    )
 
     def __init__(
         self,
@@ -449,6 +462,13 @@ class CurationPlan:
         counts = self.table["kind"].value_counts()
         kinds = ", ".join(f"{counts.get(kind, 0)} {noun}" for kind, noun in _NOUNS.items())
         return f"CurationPlan for {len(self.unit_ids)} units: {kinds}"
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The columns of the table to look at first; the probability where any is known."""
+        table = self.table[list(self.main_columns)]
+        is_known = table["probability"].notna().any()
+        return table if is_known else table.drop(columns="probability")
 
     def apply_to(
         self,
@@ -514,8 +534,6 @@ class CurationPlan:
             For SpikeInterface's ``apply_curation``, or ``CurationSession``'s
             ``apply_spikeinterface_curation``.
         """
-        from spikeinterface.curation.curation_model import Curation
-
         splits: list[dict[str, Any]] = []
         merges: list[dict[str, Any]] = []
         removed: list[Any] = []
@@ -531,35 +549,7 @@ class CurationPlan:
                 # the rest of a cleaned unit needs no list
                 indices = groups[1:] if step.kind == "clean" else groups
                 splits.append({"unit_id": step.unit_ids[0], "mode": "indices", "indices": indices})
-        return Curation(
-            format_version="2",
-            unit_ids=self.unit_ids.tolist(),
-            label_definitions={},
-            merges=merges,
-            splits=splits,
-            removed=removed,
-        )
-
-    def to_curation_json(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write the plan as SpikeInterface's curation JSON (format version 2).
-
-        Parameters
-        ----------
-        path : str or Path
-        overwrite : bool, default: False
-
-        Returns
-        -------
-        pathlib.Path
-
-        Raises
-        ------
-        OutputExistsError
-            The file exists, and `overwrite` is not True.
-        """
-        target = check_output_file(path, overwrite)
-        replace_file(target, self.to_curation_model().model_dump_json(indent=2).encode("utf-8"))
-        return target
+        return self._curation(merges=merges, splits=splits, removed=removed)
 
     def _parts(self, step: PlanStep) -> NDArray[Any] | None:
         return None if step.parts is None else step.parts()

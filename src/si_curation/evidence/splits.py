@@ -37,7 +37,7 @@ from si_curation.evidence.split_evidence import (
 )
 from si_curation.evidence.split_features import UnitFeatureReader
 from si_curation.evidence.split_parts import MIN_SPIKES, Cut, PossibleSplit, look_for_split
-from si_curation.files import check_output_file, replace_file
+from si_curation.evidence.suggestions import ScoredSuggestions
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.variables import CALIBRATION, SPLITS, Explanation, explanations_text
@@ -435,7 +435,7 @@ def _table(analyzer: SortingAnalyzer, rows: list[_Row]) -> pd.DataFrame:
     return table.iloc[order].reset_index(drop=True)[list(SPLITS)]
 
 
-class SplitSuggestions:
+class SplitSuggestions(ScoredSuggestions):
     """Units that may be more than one neuron, best first; made by `suggest_splits`.
 
     Attributes
@@ -450,6 +450,16 @@ class SplitSuggestions:
     missing : list of Explanation
         Evidence that there is none of, and why: the features, or their basis.
     """
+
+    main_columns = (
+        "unit_id",
+        "score",
+        "num_parts",
+        "smaller_share",
+        "separation",
+        "method",
+        "reason",
+    )
 
     def __init__(
         self,
@@ -481,8 +491,7 @@ class SplitSuggestions:
 
     def units(self, threshold: float | None = None) -> list[Any]:
         """Return the ids of the units with a score of at least the threshold, best first."""
-        good = self.table[self.table["score"] >= self._threshold(threshold)]
-        return good["unit_id"].tolist()
+        return self._good(threshold)["unit_id"].tolist()
 
     def labels(self, unit_id: Any) -> NDArray[np.int64]:
         """Return the part of each spike of a unit.
@@ -537,50 +546,12 @@ class SplitSuggestions:
             With ``splits`` by the indices of the spikes of each part, for SpikeInterface's
             ``apply_curation``, or ``CurationSession``'s ``apply_spikeinterface_curation``.
         """
-        from spikeinterface.curation.curation_model import Curation
-
         splits = []
         for unit_id in self.units(threshold):
             labels = self.labels(unit_id)
             parts = [np.flatnonzero(labels == k).tolist() for k in range(int(labels.max()) + 1)]
             splits.append({"unit_id": unit_id, "mode": "indices", "indices": parts})
-        return Curation(
-            format_version="2",
-            unit_ids=self.unit_ids.tolist(),
-            label_definitions={},
-            splits=splits,
-        )
-
-    def to_curation_json(
-        self, path: str | Path, threshold: float | None = None, overwrite: bool = False
-    ) -> Path:
-        """Write the splits as SpikeInterface's curation JSON (format version 2).
-
-        Parameters
-        ----------
-        path : str or Path
-        threshold : float, optional
-        overwrite : bool, default: False
-
-        Returns
-        -------
-        pathlib.Path
-
-        Raises
-        ------
-        OutputExistsError
-            The file exists, and `overwrite` is not True.
-        """
-        target = check_output_file(path, overwrite)
-        model = self.to_curation_model(threshold)
-        replace_file(target, model.model_dump_json(indent=2).encode("utf-8"))
-        return target
-
-    def _threshold(self, threshold: float | None) -> float:
-        checks = Checks()
-        threshold = checks.number("threshold", threshold, at_least=0, at_most=1, optional=True)
-        checks.finish()
-        return self.score_threshold if threshold is None else threshold
+        return self._curation(splits=splits)
 
 
 def _ordered_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
