@@ -7,11 +7,13 @@ its derivatives in time. They are projected out; slow changes are taken off wind
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+
+from si_curation.kernels.parallel import njit
 
 NUM_COMPONENTS = 6
 MIN_SPIKES_OF_WINDOW, MAX_WINDOWS = 80, 20
@@ -20,6 +22,7 @@ MIN_SPIKES_OF_WINDOW, MAX_WINDOWS = 80, 20
 MAX_DISTANCE = 2.5
 # a spike is isolated if its fifth neighbour is farther than 4 times the median of that distance
 NUM_NEIGHBOURS, ISOLATED = 5, 4.0
+_TILE = 64  # points that are compared with one point at a time
 
 
 class ShapeSpace(NamedTuple):
@@ -30,10 +33,13 @@ class ShapeSpace(NamedTuple):
     centre : array (n_features,) float64
     axes : array (n_features, n_components) float64
         ``(features - centre) @ axes``; orthonormal.
+    nuisance : array (n_features, n_directions) float64
+        Of `nuisance_directions` at the centre.
     """
 
     centre: NDArray[np.float64]
     axes: NDArray[np.float64]
+    nuisance: NDArray[np.float64]
 
 
 def time_windows(num_spikes: int) -> NDArray[np.int64]:
@@ -98,7 +104,15 @@ def window_medians(
         Ascending, none of them empty.
     """
     starts = np.searchsorted(windows, np.arange(int(windows[-1]) + 1))
-    return np.stack([np.median(part, axis=0) for part in np.split(values, starts[1:])])
+    columns = np.split(np.ascontiguousarray(values.T), starts[1:], axis=1)
+    return np.stack([_medians(part) for part in columns])
+
+
+def _medians(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the median of each row; sorted, which numpy does sooner than it finds the middle."""
+    number = rows.shape[1]
+    middle = np.sort(rows, axis=1)[:, [(number - 1) // 2, number // 2]]
+    return middle.mean(axis=1, dtype=np.float64)
 
 
 def shape_space(
@@ -124,25 +138,30 @@ def shape_space(
     ShapeSpace
         Fewer components where there are fewer dimensions.
     """
-    flat = features.reshape(len(features), -1).astype(np.float64)
-    centre = np.median(flat, axis=0)
+    # (n_features, n): what follows each other in time is side by side in memory
+    columns = np.ascontiguousarray(features.reshape(len(features), -1).T)
+    centre = _medians(columns)
     nuisance = nuisance_directions(centre.reshape(features.shape[1:]), basis)
-    rest = without_directions(flat - centre, nuisance)
-    rest -= window_medians(rest, windows)[windows]
-    distance = np.linalg.norm(rest, axis=1)
+    rest = without_directions(columns.T - centre, nuisance)
+    starts = np.searchsorted(windows, np.arange(int(windows[-1]) + 2))
+    for first, last in pairwise(starts.tolist()):
+        part = rest.T[:, first:last]
+        part -= _medians(part)[:, None]
+    distance = np.sqrt(np.einsum("ij,ij->i", rest, rest))
     limit = MAX_DISTANCE * np.median(distance)
     rest *= np.minimum(1.0, limit / np.maximum(distance, 1e-12))[:, None]
     number = min(num_components, centre.size - nuisance.shape[1])
     _, vectors = np.linalg.eigh(rest.T @ rest)
     axes = without_directions(vectors[:, ::-1][:, : max(number, 0)].T, nuisance).T
-    return ShapeSpace(centre, axes)
+    return ShapeSpace(centre, axes, nuisance)
 
 
 def without_directions(
     values: NDArray[np.float64], directions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return vectors (n, n_features) without their part along some directions."""
-    return values - (values @ directions) @ directions.T
+    along = (directions @ (directions.T @ values.T)).T
+    return np.subtract(values, along, out=along)
 
 
 def isolated_points(points: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -160,8 +179,84 @@ def isolated_points(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     number = min(NUM_NEIGHBOURS, len(points) - 1)
     if number < 1:
         return np.zeros(len(points), dtype=bool)
-    distance = cKDTree(points).query(points, number + 1)[0][:, -1]
+    order = np.argsort(points[:, 0], kind="stable") if points.shape[1] else np.arange(len(points))
+    columns = np.zeros((max(points.shape[1], NUM_COMPONENTS), len(points)))
+    columns[: points.shape[1]] = points[order].T
+    distance = np.empty(len(points))
+    distance[order] = _distances_of_neighbours(columns, number)
     return distance > ISOLATED * np.median(distance)
+
+
+@njit
+def _distances_of_neighbours(columns: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    """Return the distance of the neighbour of that number of each point.
+
+    Points are in the order of the first of at least 6 columns, and are looked at tile by tile, from
+    near to far on it, as long as there can be nearer ones.
+    """
+    size = columns.shape[1]
+    num_tiles = (size + _TILE - 1) // _TILE
+    out, best, squares = np.empty(size), np.empty(number), np.empty(_TILE)
+    for i in range(size):
+        point, limit = columns[:, i].copy(), np.inf
+        best[:] = np.inf
+        low, high, tile = i // _TILE - 1, i // _TILE + 1, i // _TILE
+        while tile >= 0:
+            start = tile * _TILE
+            stop = min(start + _TILE, size)
+            _squared_distances(columns, start, stop, point, squares)
+            if tile == i // _TILE:
+                squares[i - start] = np.inf
+            num_near = 0
+            for j in range(stop - start):
+                num_near += squares[j] < limit
+            if num_near:
+                limit = _keep_smallest(squares, stop - start, best)
+            # the tile that begins nearer, if any is near enough
+            before = point[0] - columns[0, low * _TILE + _TILE - 1] if low >= 0 else np.inf
+            after = columns[0, high * _TILE] - point[0] if high < num_tiles else np.inf
+            if min(before, after) ** 2 >= limit or min(before, after) == np.inf:
+                tile = -1
+            elif before < after:
+                tile, low = low, low - 1
+            else:
+                tile, high = high, high + 1
+        out[i] = np.sqrt(limit)
+    return out
+
+
+@njit
+def _squared_distances(
+    columns: NDArray[np.float64],
+    start: int,
+    stop: int,
+    point: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    c0, c1, c2 = columns[0, start:stop], columns[1, start:stop], columns[2, start:stop]
+    c3, c4, c5 = columns[3, start:stop], columns[4, start:stop], columns[5, start:stop]
+    p0, p1, p2, p3, p4, p5 = point[0], point[1], point[2], point[3], point[4], point[5]
+    for j in range(stop - start):
+        d0, d1, d2 = c0[j] - p0, c1[j] - p1, c2[j] - p2
+        d3, d4, d5 = c3[j] - p3, c4[j] - p4, c5[j] - p5
+        out[j] = ((d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)) + (d4 * d4 + d5 * d5)
+    for f in range(6, point.size):
+        for j in range(stop - start):
+            rest = columns[f, start + j] - point[f]
+            out[j] += rest * rest
+
+
+@njit
+def _keep_smallest(values: NDArray[np.float64], count: int, best: NDArray[np.float64]) -> float:
+    """Put the smallest values into `best`, which is ascending; return the largest of it."""
+    for j in range(count):
+        k = best.size - 1
+        if values[j] < best[k]:
+            while k > 0 and best[k - 1] > values[j]:
+                best[k] = best[k - 1]
+                k -= 1
+            best[k] = values[j]
+    return best[-1]
 
 
 class Jump(NamedTuple):
@@ -210,16 +305,19 @@ def largest_jump(values: NDArray[np.float64], num_spikes: int = 40) -> Jump:
         return Jump(0, 0.0, np.zeros(size))
     step = num_spikes // 4
     edges = np.arange(num_spikes, number - num_spikes + 1, step)
-    sums = np.concatenate([np.zeros((1, size)), np.cumsum(values, axis=0)])
-    before = sums[edges] - sums[edges - num_spikes]
-    after = sums[edges + num_spikes] - sums[edges]
+    # sums of the spikes before every edge
+    whole = values[: number // step * step].T.reshape(size, -1, step).sum(axis=2)
+    sums = np.concatenate([np.zeros((1, size)), np.cumsum(whole, axis=1).T])
+    places, width = edges // step, num_spikes // step
+    before = sums[places] - sums[places - width]
+    after = sums[places + width] - sums[places]
     steps = (after - before) / num_spikes
     # the spread of spikes from one to the next: a jump adds little to it
     changes = np.diff(values, axis=0)
     covariance = changes.T @ changes / (2 * (number - 1))
     length = np.einsum("ij,ij->i", steps, steps)
     excess = np.maximum(length - 2 * np.trace(covariance) / num_spikes, 0.0)
-    along = np.einsum("ij,jk,ik->i", steps, covariance, steps)
+    along = np.einsum("ij,ij->i", steps @ covariance, steps)
     sizes = np.sqrt(excess * length / np.maximum(along, 1e-300))
     best = int(sizes.argmax())
     direction = steps[best] / max(np.sqrt(length[best]), 1e-300)
