@@ -21,6 +21,8 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DATA_FOLDERS = {"ks4_phy_curated"}
 LOOSE = {"__init__", "errors", "checks", "documents", "variables", "files", "_spikeinterface"}
 FOREIGN_GATE = "_spikeinterface.py"
+# scikit-learn has no public name for its trees; what is read there is compared with what it says
+TREES_OF_SKLEARN = {"learning/training.py": {"_predictors", "_baseline_prediction"}}
 
 SOURCES = {
     path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
@@ -187,7 +189,7 @@ def test_private_attributes_are_used_where_they_are_defined():
     for file, tree in SOURCES.items():
         if file == FOREIGN_GATE:
             continue
-        here = defined_in(tree)
+        here = defined_in(tree) | TREES_OF_SKLEARN.get(file, set())
         for node in ast.walk(tree):
             owner, name = None, None
             if isinstance(node, ast.Attribute):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 import si_curation as sic
 from si_curation.kernels.parallel import limited_threads
@@ -58,7 +59,8 @@ def test_a_unit_and_a_session_unlike_what_was_seen_are_left_undecided(model):
     new = metrics_of(curated(seed=1))
     one = new.copy()
     one.iloc[0] = [500.0, 500.0, 500.0]
-    wide = sic.learn_labels(curated().assign(a=curated()["snr"], b=curated()["snr"]))
+    two = curated(num_sessions=2)
+    wide = sic.learn_labels(two.assign(a=two["snr"], b=two["snr"]))
     table = wide.label(metrics=one.assign(a=one["snr"], b=one["snr"])).table
     assert table["doubt"].iloc[0] == "unit_outside"
     assert table["num_outside"].iloc[0] == 5
@@ -71,9 +73,10 @@ def test_a_unit_and_a_session_unlike_what_was_seen_are_left_undecided(model):
 
 def test_same_bits_on_any_number_of_threads():
     new = metrics_of(curated(seed=1))
-    with limited_threads(1):
-        one = sic.learn_labels(curated()).label(metrics=new)
-    many = sic.learn_labels(curated()).label(metrics=new)
+    two = curated(num_sessions=2)
+    with limited_threads(1), threadpool_limits(1):
+        one = sic.learn_labels(two).label(metrics=new)
+    many = sic.learn_labels(two).label(metrics=new)
     pd.testing.assert_frame_equal(one.table, many.table, check_exact=True)
     pd.testing.assert_frame_equal(one.probabilities, many.probabilities, check_exact=True)
 
@@ -104,10 +107,11 @@ def test_few_labels_are_learnt_by_a_sum_and_sets_of_any_labels():
     few = sic.learn_labels(curated(80, noise=0.3))
     assert few.method == "logistic"
     assert few.report().summary["value"].iloc[0] > 0.7
-    two = curated().assign(group=np.where(curated()["snr"] > 5, 1, 2))
-    model = sic.learn_labels(two)
+    two = curated(num_sessions=2)
+    model = sic.learn_labels(two.assign(group=np.where(two["snr"] > 5, 1, 2)))
     assert model.labels == ("1", "2")
-    four = curated(400).assign(group=[f"type {int(one)}" for one in curated(400)["snr"] // 2.3])
+    four = curated(400, num_sessions=2)
+    four["group"] = [f"type {int(one)}" for one in four["snr"] // 2.3]
     model = sic.learn_labels(four)
     assert len(model.questions) == 4
     found = model.label(metrics=metrics_of(four))
@@ -156,7 +160,7 @@ def test_too_little_to_learn_from(change, message):
 
 
 def test_columns_that_say_nothing_are_left_out_and_named():
-    table = curated().assign(empty=np.nan, same=3.0, name="x", all_missing_in_one=1.0)
+    table = curated(num_sessions=2).assign(empty=np.nan, same=3.0, name="x", all_missing_in_one=1.0)
     table.loc[table["session"] == "day 0", "all_missing_in_one"] = np.nan
     model = sic.learn_labels(table)
     left_out = model.columns_left_out

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import run_blocks
 from si_curation.learning.scales import measure_scales, strange_values
-from si_curation.learning.steps import Answer, Question, ask, learn
+from si_curation.learning.steps import Answer, Question, ask, calibrate, learn
+from si_curation.learning.training import train_each
 
 #: With more sessions several are left out at a time.
 MAX_FOLDS = 10
@@ -54,21 +54,20 @@ class Learnt(NamedTuple):
 
 
 def folds_of(session: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the fold of each unit: whole sessions, the largest first into the smallest fold.
+    """Return the fold of each unit: whole sessions, in folds of about the same size.
 
     Examples
     --------
     >>> folds_of(np.array([0, 0, 1, 2, 2, 2])).tolist()
     [1, 1, 2, 0, 0, 0]
     """
-    present, counts = np.unique(session, return_counts=True)
-    sizes = np.zeros(min(MAX_FOLDS, len(present)), dtype=np.int64)
-    fold = np.zeros(int(session.max()) + 1, dtype=np.int64)
-    for place in np.argsort(-counts, kind="stable"):
-        smallest = int(np.argmin(sizes))
-        fold[present[place]] = smallest
-        sizes[smallest] += counts[place]
-    return fold[session]
+    from sklearn.model_selection import GroupKFold
+
+    folds = GroupKFold(min(MAX_FOLDS, len(np.unique(session))))
+    out = np.zeros(len(session), dtype=np.int64)
+    for number, (_, rows) in enumerate(folds.split(session, groups=session)):
+        out[rows] = number
+    return out
 
 
 def leave_sessions_out(
@@ -103,7 +102,7 @@ def leave_sessions_out(
         answer = learn(values[train], labels[train], question, method)
         return ask(answer, values[fold == number])[0]
 
-    for (number, question), found in zip(pairs, run_blocks(one_of, pairs), strict=True):
+    for (number, question), found in zip(pairs, train_each(one_of, pairs), strict=True):
         log_odds[fold == number, question] = found
     for number in range(fold.max() + 1):
         scales = measure_scales(values[(fold != number) & usable])
@@ -175,4 +174,16 @@ def learn_all(
     method: str,
 ) -> list[Answer]:
     """Learn the answer to each question from all units."""
-    return run_blocks(lambda one: learn(values, labels, one, method), list(questions))
+    return train_each(lambda one: learn(values, labels, one, method), list(questions))
+
+
+def calibrate_all(
+    log_odds: NDArray[np.float64], labels: NDArray[np.str_], questions: Sequence[Question]
+) -> NDArray[np.float64]:
+    """Return slope and constant of each question, (n_questions, 2); see `calibrate`."""
+
+    def one_of(number: int) -> tuple[float, float]:
+        rows = np.isin(labels, [questions[number].yes, *questions[number].no])
+        return calibrate(log_odds[rows, number], labels[rows] == questions[number].yes)
+
+    return np.array(train_each(one_of, list(range(len(questions)))))

@@ -18,6 +18,7 @@ from si_curation.errors import MissingDataError, ParameterError
 from si_curation.learning.crossvalidation import (
     Learnt,
     LeftOut,
+    calibrate_all,
     learn_all,
     leave_sessions_out,
     most_strange,
@@ -51,7 +52,6 @@ from si_curation.learning.steps import (
     Answer,
     Question,
     ask,
-    calibrate,
     label_probabilities,
     make_questions,
     path_to,
@@ -452,6 +452,8 @@ def learn_labels(
         with other parameters in another session.
     FolderNotFoundError, MissingDataError
         A folder is not there, or has no such column.
+    SiCurationError
+        The version of scikit-learn has trees of another form.
 
     Notes
     -----
@@ -461,10 +463,11 @@ def learn_labels(
 
     Two labels are one question; "noise" with two others are two, first noise or not; any other set
     is as many questions as labels. The log odds of each are calibrated (Platt, 1999) on what was
-    said of sessions that were left out. The trees are those of LightGBM (Ke et al., 2017) and of
-    scikit-learn's HistGradientBoostingClassifier, grown by code of this package, and what a column
-    adds is the change of the value along the way (Saabas, 2014). The result is the same, to the
-    last bit, on any number of threads.
+    said of sessions that were left out. The trees are those of scikit-learn's
+    HistGradientBoostingClassifier, the weights those of its LogisticRegression; both are kept as
+    arrays, which are compared with what scikit-learn says. What a column adds is the change of the
+    value along the way through the trees (Saabas, 2014). The result is the same, to the last bit,
+    on any number of threads.
 
     Examples
     --------
@@ -488,13 +491,7 @@ def learn_labels(
         method = "trees" if len(labels) >= FEW_UNITS else "logistic"
     questions = make_questions(names)
     left_out = leave_sessions_out(values, labels, given.session, questions, method)
-    calibrations = np.array(
-        [
-            calibrate(left_out.log_odds[rows, number], labels[rows] == one.yes)
-            for number, one in enumerate(questions)
-            for rows in [np.isin(labels, [one.yes, *one.no])]
-        ]
-    )
+    calibrations = calibrate_all(left_out.log_odds, labels, questions)
     return LabelModel(
         labels=names,
         columns=tuple(map(str, given.table.columns)),

@@ -24,7 +24,7 @@ from si_curation.checks import Checks, check_arguments, is_number, local_path, s
 from si_curation.documents import parse_document
 from si_curation.errors import FolderNotFoundError, ParameterError
 from si_curation.files import check_output_file, replace_file
-from si_curation.kernels.boosted_trees import Trees
+from si_curation.kernels.trees import Trees
 from si_curation.learning.crossvalidation import Learnt, LeftOut
 from si_curation.learning.scales import NUM_KNOTS, Scales
 from si_curation.learning.steps import Answer, make_questions

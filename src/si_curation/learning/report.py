@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from si_curation.learning.crossvalidation import Learnt
 from si_curation.learning.steps import Question
@@ -208,9 +209,7 @@ def area_under_roc(score: NDArray[np.float64], is_yes: NDArray[np.bool_]) -> flo
     num_yes, num_no = int(is_yes.sum()), int((~is_yes).sum())
     if not num_yes or not num_no:
         return np.nan
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks = (last - (counts - 1) / 2)[place]
+    ranks = rankdata(score)
     return float((ranks[is_yes].sum() - num_yes * (num_yes + 1) / 2) / (num_yes * num_no))
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.boosted_trees import TreeParameters, Trees, contributions, fit_trees
-from si_curation.kernels.logistic import fit_logistic
+from si_curation.kernels.trees import Trees, contributions
 from si_curation.learning.scales import Scales, measure_scales, scaled
+from si_curation.learning.training import fit_trees, fit_weights
 
 #: With fewer labelled units the log odds are a weighted sum of the columns.
 FEW_UNITS = 100
@@ -102,13 +102,10 @@ def learn(
         weights = np.zeros(values.shape[1] + 1)
         weights[-1] = np.log(share / (1 - share))
         return Answer("constant", None, weights, scales)
-    ones = np.ones(len(values))
     if method == "logistic":
-        found = fit_logistic(scaled(scales, values), is_yes, ones, _PENALTY)
+        found = fit_weights(scaled(scales, values), is_yes, _PENALTY)
         return Answer("logistic", None, found, scales)
-    smallest = int(np.clip(len(values) // 20, 5, 30))
-    trees = fit_trees(values, is_yes, ones, TreeParameters(min_rows=smallest))
-    return Answer("trees", trees, np.zeros(0), scales)
+    return Answer("trees", fit_trees(values, is_yes), np.zeros(0), scales)
 
 
 def ask(
@@ -133,9 +130,7 @@ def calibrate(log_odds: NDArray[np.float64], is_yes: NDArray[np.bool_]) -> tuple
     constant = float(np.log(share / (1 - share)))
     if min(is_yes.sum(), (~is_yes).sum()) < MIN_UNITS:
         return 0.0, constant
-    found = fit_logistic(
-        log_odds[:, np.newaxis], is_yes, np.ones(len(is_yes)), _WHEN_NOTHING_IS_KNOWN
-    )
+    found = fit_weights(log_odds[:, np.newaxis], is_yes, _WHEN_NOTHING_IS_KNOWN)
     return (float(found[0]), float(found[1])) if found[0] > 0 else (0.0, constant)
 
 

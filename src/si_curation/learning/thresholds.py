@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from si_curation.checks import Checks, check_arguments
 from si_curation.curation.label_rules import LabelRule, RuleSet
 from si_curation.files import check_output_file, replace_file
-from si_curation.learning.crossvalidation import folds_of, leave_sessions_out
+from si_curation.learning.crossvalidation import calibrate_all, folds_of, leave_sessions_out
 from si_curation.learning.inputs import Sessions, check_table
 from si_curation.learning.model import gather
 from si_curation.learning.steps import (
     FEW_UNITS,
-    calibrate,
     label_probabilities,
     make_questions,
 )
@@ -264,10 +263,6 @@ def _of_model(given: Sessions, names: NDArray[np.str_]) -> float:
     method = "trees" if len(given.labels) >= FEW_UNITS else "logistic"
     questions = make_questions(names.tolist())
     found = leave_sessions_out(given.values, given.labels, given.session, questions, method)
-    calibrations = []
-    for number, one in enumerate(questions):
-        rows = np.isin(given.labels, [one.yes, *one.no])
-        odds = found.log_odds[rows, number]
-        calibrations.append(calibrate(odds, given.labels[rows] == one.yes))
-    chances = label_probabilities(found.log_odds, questions, np.array(calibrations), names.tolist())
+    calibrations = calibrate_all(found.log_odds, given.labels, questions)
+    chances = label_probabilities(found.log_odds, questions, calibrations, names.tolist())
     return _balanced(chances.argmax(axis=1), np.searchsorted(names, given.labels))
