@@ -148,6 +148,7 @@ GROUPS: dict[str, Group] = {
             "export_to_nwb",
             "add_units_to_nwbfile",
             "export_to_unitmatch",
+            "export_label_report",
             "export_report",
             "open_gui",
         ),

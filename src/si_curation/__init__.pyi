@@ -103,6 +103,7 @@ from .reading.sessions import SessionBorders as SessionBorders
 from .reading.sessions import session_borders as session_borders
 from .reading.sessions import set_session_borders as set_session_borders
 from .report.export import export_report as export_report
+from .report.labels import export_label_report as export_label_report
 from .simulation.example import example_folder as example_folder
 from .simulation.simulate import SimulatedFolder as SimulatedFolder
 from .simulation.simulate import simulate_kilosort_folder as simulate_kilosort_folder

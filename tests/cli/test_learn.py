@@ -32,8 +32,13 @@ def test_learn_from_a_table_and_refuse_a_folder_whose_metrics_may_be_others(
     capsys, tmp_path, table
 ):
     model = tmp_path / "model.json"
-    code, out, err = run(capsys, "learn", table, "--output", model, "--session-column", "day")
+    page = tmp_path / "page.html"
+    code, out, err = run(
+        capsys, *("learn", table, "--output", model, "--session-column", "day", "--report", page)
+    )
     assert code == 0, err
+    assert "Each session" in page.read_text()
+    assert f"Wrote {page}" in out
     assert "Sessions that were left out" in out
     assert "LabelModel: good, mua from 90 units of 3 sessions" in out
     assert "The column same was left out: the same in all units" in err
@@ -76,6 +81,15 @@ def test_what_cannot_be_learnt(capsys, tmp_path, table):
         assert code == 2
         assert message in err
     assert not model.exists()
+    page = tmp_path / "page.html"
+    page.write_text("mine")
+    code, _, err = run(
+        capsys, *("learn", table, "--output", model, "--session-column", "day", "--report", page)
+    )
+    assert code == 2
+    assert "--report" in err
+    assert not model.exists()
+    assert page.read_text() == "mine"
     model.write_text("mine")
     code, _, err = run(capsys, "learn", table, "--output", model)
     assert code == 2

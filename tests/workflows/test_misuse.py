@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -179,9 +180,7 @@ def right_arguments(analyzer, folder):
         "rules": [("num_spikes", "<", 5, "noise")],
         "recipe": {},
         "folders": [sic.example_folder()],
-        "sessions": pd.DataFrame(
-            {"snr": range(40), "session": [0, 1] * 20, "group": ["good"] * 20 + ["mua"] * 20}
-        ),
+        "sessions": LABELLED,
         "analyzers": [analyzer],
         "effect": effect,
         "metrics": table,
@@ -193,8 +192,19 @@ def right_arguments(analyzer, folder):
         "benchmarks": {f"day {day}": outcomes for day in range(3)},
         "reviewed": reviewed,
         "suggestions": sic.suggest_merges(analyzer),
+        "model": label_model(),
         "split": np.arange(reviewed.get_spikes(unit_id).size) % 2,
     }
+
+
+LABELLED = pd.DataFrame(
+    {"snr": range(40), "session": [0, 1] * 20, "group": ["good"] * 20 + ["mua"] * 20}
+)
+
+
+@cache
+def label_model():
+    return sic.learn_labels(LABELLED)
 
 
 def value_of(name):

@@ -2,9 +2,11 @@
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import si_curation as sic
@@ -20,6 +22,14 @@ NO_NAMES = ["a\0b", "a\ud800", b"bytes", 3, None]
 @pytest.fixture(scope="module")
 def analyzer():
     return sic.read_kilosort_as_analyzer(FOLDER)
+
+
+@cache
+def label_model():
+    labels = ["good"] * 20 + ["mua"] * 20
+    return sic.learn_labels(
+        pd.DataFrame({"snr": range(40), "session": [0, 1] * 20, "group": labels})
+    )
 
 
 CALLS = {
@@ -41,6 +51,7 @@ CALLS = {
     "output of a batch": lambda path, a: sic.run_batch([FOLDER], RECIPE, path, num_workers=0),
     "rules": lambda path, a: sic.label_units(a, path),
     "model": lambda path, a: sic.LabelModel.load(path),
+    "page of labels": lambda path, a: sic.export_label_report(label_model(), path),
     "sessions": lambda path, a: sic.learn_labels([path, path]),
     "reconstruct_lineage": lambda path, a: sic.reconstruct_lineage(path),
     "plot_drift": lambda path, a: sic.plot_drift(path),

@@ -41,6 +41,7 @@ from si_curation.files import check_output_file
     help="Share of the labels that are to be right; it is undecided about other units.",
 )
 @click.option("--note", default="", help="Source and licence of the labels, kept in the model.")
+@click.option("--report", type=PATH, help="New .html page of how right the labels are.")
 def learn(
     sessions: tuple[Path, ...],
     output: Path,
@@ -48,6 +49,7 @@ def learn(
     session_column: str,
     accuracy: float,
     note: str,
+    report: Path | None,
 ) -> None:
     """Learn labels from curated sessions: folders of phy, saved analyzers, or one table.
 
@@ -58,6 +60,11 @@ def learn(
     target = check_output_file(
         output, kind="a model", suffixes=(".json",), advice="give another --output"
     )
+    if report is not None:
+        from si_curation.report.page import check_installed
+
+        page = check_output_file(report, kind="an .html file", advice="give another --report")
+        check_installed()
     if not sessions:
         raise ParameterError("there are no sessions, expected two or more folders or a .csv table")
     model = learn_labels(
@@ -71,6 +78,10 @@ def learn(
     for name, why in model.columns_left_out.items():
         echo(f"The column {name} was left out: {why}", err=True)
     echo(f"\nWrote {model.save(target)}: {model!r}")
+    if report is not None:
+        from si_curation.report.labels import export_label_report
+
+        echo(f"Wrote {export_label_report(model, page)}")
 
 
 def _read_table(path: Path) -> object:

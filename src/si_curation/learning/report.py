@@ -26,7 +26,8 @@ from si_curation.variables import (
 _NUM_DRAWS = 1000
 _ACCURACIES = (0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
 _BORDERS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-_MORE = 20
+#: So many more labels are told of.
+NUM_MORE = 20
 
 
 class Unseen(NamedTuple):
@@ -91,7 +92,7 @@ class LabelReport:
             parts.append(f"{title}\n{shown}")
         if not np.isnan(self.gain_of_more):
             parts.append(
-                f"{_MORE} more labels would raise the balanced accuracy by about "
+                f"{NUM_MORE} more labels would raise the balanced accuracy by about "
                 f"{100 * self.gain_of_more:.2f} percent points"
             )
         count = len(self.disagreements)
@@ -241,4 +242,4 @@ def _gain(curve: NDArray[np.float64]) -> float:
     logarithm = np.log2(curve[:, 0])
     centred = logarithm - logarithm.mean()
     slope = float((centred * curve[:, 1]).sum() / (centred**2).sum())
-    return slope * float(np.log2((curve[-1, 0] + _MORE) / curve[-1, 0]))
+    return slope * float(np.log2((curve[-1, 0] + NUM_MORE) / curve[-1, 0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -39,13 +39,15 @@ def read_asset(name: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def content_security_policy() -> str:
-    """Return the policy of the page: its own scripts and styles by hash, and no network.
+def content_security_policy(
+    scripts_of_page: Sequence[str] = SCRIPTS, styles_of_page: Sequence[str] = STYLES
+) -> str:
+    """Return the policy of a page: its own scripts and styles by hash, and no network.
 
     Source: W3C, Content Security Policy Level 3.
     """
-    scripts = " ".join(map(_hash, SCRIPTS))
-    styles = " ".join(map(_hash, STYLES))
+    scripts = " ".join(map(_hash, scripts_of_page)) or "'none'"
+    styles = " ".join(map(_hash, styles_of_page))
     return (
         f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -72,6 +74,23 @@ def render_page(values: dict[str, Any]) -> Iterator[str]:
         policy=content_security_policy(),
         styles=[read_asset(name) for name in STYLES],
         scripts=[read_asset(name) for name in SCRIPTS],
+    )
+
+
+def render_label_page(values: dict[str, Any]) -> Iterator[str]:
+    """Render the page of learnt labels, which has no scripts.
+
+    Raises
+    ------
+    MissingDataError
+        jinja2 is not installed.
+    """
+    page = _environment().get_template("labels.html.j2")
+    styles = ("assets/report.css",)
+    return page.generate(
+        **values,
+        policy=content_security_policy((), styles),
+        styles=[read_asset(name) for name in styles],
     )
 
 
