@@ -6,6 +6,7 @@ from .batch.recipe_files import read_recipe as read_recipe
 from .batch.run import BatchResult as BatchResult
 from .batch.run import run_batch as run_batch
 from .curation.history import cleaned_units as cleaned_units
+from .curation.history import label_sources as label_sources
 from .curation.label_rules import LABEL_PRESETS as LABEL_PRESETS
 from .curation.label_rules import LabelRule as LabelRule
 from .curation.label_rules import RuleSet as RuleSet

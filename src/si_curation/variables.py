@@ -2225,14 +2225,29 @@ HISTORY = Table(
     "a step of curation",
     [
         Variable("when", "when, in UTC (ISO 8601)", dtype="str"),
-        Variable("operation", "what was done", dtype="str"),
+        Variable("operation", "what was done; a review was only noted", dtype="str"),
         Variable("inputs", "ids of the units that it was done to", dtype="tuple"),
         Variable("outputs", "ids of the units that came out", dtype="tuple"),
         Variable("field", "which label was given", dtype="str", missing="the step gave none"),
-        Variable("value", "the label", dtype="str", missing="the step gave none"),
+        Variable(
+            "value", "the label, or the decision noted", dtype="str", missing="the step gave none"
+        ),
         Variable("reason", "why, as the curator wrote", dtype="str"),
         Variable("decided_by", "who or what decided", dtype="str"),
         Variable("in_effect", "whether the step counts now", dtype="bool"),
+    ],
+)
+
+LABEL_SOURCES = Table(
+    "label sources",
+    "a label of a unit",
+    [
+        Variable("unit_id", "the unit", dtype="id"),
+        Variable("field", "which label it is: group, or another one", dtype="str"),
+        Variable("value", "the label", dtype="str"),
+        Variable("decided_by", "who or what gave it", dtype="str", missing="not known"),
+        Variable("when", "when, in UTC (ISO 8601)", dtype="str", missing="not known"),
+        Variable("reason", "why, as the curator wrote", dtype="str", missing="not known"),
     ],
 )
 
@@ -2697,6 +2712,7 @@ TABLES: dict[str, Table] = {
         SPIKE_AMPLITUDES,
         LINEAGE,
         HISTORY,
+        LABEL_SOURCES,
         LABELS,
         LEARNT_LABELS,
         LEARNT_SUMMARY,

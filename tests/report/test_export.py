@@ -231,6 +231,8 @@ def test_lineage_history_software_and_parameters(example, tmp_path):
     assert [step[1:4] for step in steps] == [["merge", "11, 12", "14"], ["label", "14", "14"]]
     assert steps[0][5:] == ["one <b>neuron</b>", "me & you"]
     assert steps[1][4] == "group: good"
+    labels = [[cell["text"] for cell in row] for row in page.tables["labels-table"][1:]]
+    assert [row[:3] for row in labels] == [["14", "group: good", "me & you"]]
     tables = [[cell["text"] for cell in row] for row in page.tables[None]]
     assert ["si_curation", sic.__version__] in tables
     assert [row for row in tables if row[0] == "template_assignment"]

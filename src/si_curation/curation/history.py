@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from si_curation.checks import check_arguments, plain_id
 from si_curation.curation.journal import unpack_parts
 from si_curation.curation.spikeinterface_format import make_curation_model
 from si_curation.documents import parse_document
-from si_curation.variables import BIASED_BY_CLEANING
+from si_curation.variables import BIASED_BY_CLEANING, LABEL_SOURCES
 
 _ANNOTATION = "curation_history"
 HISTORY_COLUMNS = (
@@ -148,6 +148,130 @@ def recorded_history(analyzer: SortingAnalyzer) -> pd.DataFrame:
     [['label', [4], 'clean']]
     """
     return pd.DataFrame(history_of(analyzer), columns=list(HISTORY_COLUMNS))
+
+
+class Decision(NamedTuple):
+    """Who or what gave a label, when and why; texts, empty where that is not known."""
+
+    decided_by: str = ""
+    when: str = ""
+    reason: str = ""
+
+
+#: {unit id: {field: {label: the last decision that gave it}}}
+Decisions = dict[Any, dict[str, dict[Any, Decision]]]
+
+
+def decisions_of(steps: Iterable[Mapping[str, Any]], before: Decisions | None = None) -> Decisions:
+    """Return who gave each label that units may have after some steps.
+
+    A unit that was merged or split has a label from one of those that it was made of.
+
+    Parameters
+    ----------
+    steps : iterable of mapping
+        Those in effect, in their order.
+    before : dict, optional
+        Of the sessions before.
+    """
+    known: Decisions = {} if before is None else before
+    for step in steps:
+        made = Decision(step["decided_by"], step["when"], step["reason"])
+        operation, inputs, outputs = step["operation"], step["inputs"], step["outputs"]
+        if operation == "label":
+            for unit_id in inputs:
+                fields = dict(known.get(unit_id, {}))
+                known[unit_id] = {**fields, step["field"]: {step["value"]: made}}
+        elif operation in ("merge", "split", "clean"):
+            together = _inherited([known.get(i, {}) for i in inputs])
+            known.update(dict.fromkeys(outputs, together))
+            if operation == "clean":
+                known[outputs[1]] = {**together, "group": {"noise": made}}
+    return known
+
+
+def _inherited(
+    all_fields: Sequence[Mapping[str, Mapping[Any, Decision]]],
+) -> dict[str, dict[Any, Decision]]:
+    """Return the decisions of several units; of those that gave the same label, the last."""
+    together: dict[str, dict[Any, Decision]] = {}
+    for fields in all_fields:
+        for field, labels in fields.items():
+            own = together.setdefault(field, {})
+            for label, made in labels.items():
+                if label not in own or own[label].when < made.when:
+                    own[label] = made
+    return together
+
+
+def tabulate_labels(labels: Mapping[Any, Mapping[str, Any]], decisions: Decisions) -> pd.DataFrame:
+    """Return a table of the labels that units have, and who gave each; see `label_sources`.
+
+    Parameters
+    ----------
+    labels : mapping of unit id to mapping of field to label
+    decisions : dict
+    """
+    rows = []
+    for unit_id, own in labels.items():
+        for field, value in own.items():
+            if value is None or (field == "group" and value == "unsorted"):
+                continue
+            made = decisions.get(unit_id, {}).get(field, {}).get(value, Decision())
+            rows.append((unit_id, field, value, *made))
+    return pd.DataFrame(rows, columns=list(LABEL_SOURCES))
+
+
+def decisions_before(analyzer: SortingAnalyzer) -> Decisions:
+    """Return who gave the labels of an analyzer, in the sessions that made it."""
+    return decisions_of(history_of(analyzer))
+
+
+def label_sources(sorting_analyzer: SortingAnalyzer) -> pd.DataFrame:
+    """Return the labels of the units, and who or what gave each, when and why.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        For example of ``CurationSession.apply``, in any format.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each label of each unit; the columns are described in
+        `si_curation.variables.LABEL_SOURCES`. Labels that no session gave (of the folder that was
+        read, say) have empty texts beside them: who gave these is not known.
+
+    See Also
+    --------
+    CurationSession.label_sources : the same of a session that goes on.
+
+    Examples
+    --------
+    >>> import si_curation as sic
+    >>> session = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
+    >>> session.label([11], "good", decided_by="Ada")
+    >>> _ = session.merge([11, 12])
+    >>> table = sic.label_sources(session.apply())
+    >>> table[["unit_id", "value", "decided_by"]].values.tolist()
+    [[8, 'noise', ''], [10, 'mua', ''], [13, 'good', ''], [14, 'good', 'Ada']]
+    """
+    check_arguments(label_sources, locals())
+    quality = sorting_analyzer.sorting.get_property("quality")
+    labels = labels_of_other_fields(sorting_analyzer)
+    for row, own in enumerate(labels.values()):
+        group = "" if quality is None else str(quality[row])
+        own["group"] = group if group not in ("", "nan") else None
+    return tabulate_labels(labels, decisions_before(sorting_analyzer))
+
+
+def labels_of_other_fields(analyzer: SortingAnalyzer) -> dict[Any, dict[str, Any]]:
+    """Return the labels of every unit that sessions gave, but for the group."""
+    labels: dict[Any, dict[str, Any]] = {plain_id(i): {} for i in analyzer.unit_ids}
+    for field, found in labels_of_sessions(analyzer).items():
+        for unit_id, value in found.values.items():
+            labels[unit_id][field] = value
+    return labels
 
 
 def cleaned_units(sorting_analyzer: SortingAnalyzer) -> pd.DataFrame:

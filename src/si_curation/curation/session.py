@@ -28,7 +28,13 @@ from si_curation.curation.checks import (
     foreign_of_spikes,
     part_of_spikes,
 )
-from si_curation.curation.history import HISTORY_COLUMNS
+from si_curation.curation.history import (
+    HISTORY_COLUMNS,
+    decisions_before,
+    decisions_of,
+    labels_of_other_fields,
+    tabulate_labels,
+)
 from si_curation.curation.journal import (
     TOGETHER,
     Journal,
@@ -269,6 +275,18 @@ class CurationSession:
             for entry in self._log
         ]
         return pd.DataFrame(rows, columns=[*HISTORY_COLUMNS, "in_effect"])
+
+    @property
+    def label_sources(self) -> pd.DataFrame:
+        """The labels of the units now, and who gave each, when and why.
+
+        As `si_curation.label_sources` gives it of an analyzer.
+        """
+        before = decisions_before(self.sorting_analyzer)
+        decisions = decisions_of((step.entry for step in self._done), before)
+        there = labels_of_other_fields(self.sorting_analyzer)
+        labels = {i: {**there.get(i, {}), **self._units[i].labels} for i in self.unit_ids}
+        return tabulate_labels(labels, decisions)
 
     def was_used(self, unit_id: Any) -> bool:
         """Whether a unit of this id exists or ever did; such an id is not given again."""

@@ -32,6 +32,7 @@ from si_curation.report.probe_map import probe_map
 from si_curation.report.provenance import (
     extension_parameters,
     history_rows,
+    label_rows,
     lineage_rows,
     software,
 )
@@ -191,6 +192,7 @@ def _gather(
         "lineage": lineage,
         "lineage_note": lineage_note,
         "history": history_rows(context),
+        "labels": label_rows(context),
         "sorting": sorting_facts(context),
         "software": software(),
         "parameters": extension_parameters(context),

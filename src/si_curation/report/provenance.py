@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from si_curation.curation.history import recorded_history
+from si_curation.curation.history import label_sources, recorded_history
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
@@ -67,6 +67,19 @@ def history_rows(context: ReportContext) -> list[dict[str, str]]:
             "decided_by": str(row["decided_by"] or ""),
         }
         for row in rows
+    ]
+
+
+def label_rows(context: ReportContext) -> list[dict[str, str]]:
+    """Return the labels of the units that a session gave, with who, when and why, as text.
+
+    Empty where no session gave any.
+    """
+    table = label_sources(context.analyzer)
+    table = table[table["unit_id"].isin(context.unit_ids) & (table["decided_by"] != "")]
+    return [
+        {name: str(plain(value)) for name, value in row.items()}
+        for row in table.to_dict(orient="records")
     ]
 
 

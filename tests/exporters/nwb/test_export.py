@@ -132,6 +132,10 @@ def test_after_a_session(tmp_path, hash_files):
     for part in parts:
         assert units["original_cluster_ids"][ids.index(part)].tolist() == [13]
     assert units["quality"][ids.index(merged)] == "good"
+    by, at = units["quality_decided_by"], units["quality_decided_at"]
+    assert [i for i, who in zip(ids, by, strict=True) if who] == [merged]
+    assert by[ids.index(merged)] == "me"
+    assert at[ids.index(merged)].startswith("20")
     with pynwb.NWBHDF5IO(str(path), "r") as io:
         nwbfile = io.read()
         log = nwbfile.processing["ecephys"]["curation_log"].to_dataframe()

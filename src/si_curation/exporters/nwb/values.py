@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.curation.history import origins_of
+from si_curation.checks import plain_id
+from si_curation.curation.history import label_sources, origins_of
 from si_curation.errors import SiCurationError
 from si_curation.exporters.nwb.columns import Column, ids_column, make_columns, quantities
 from si_curation.extensions.template_assignment import TemplateAssignment
@@ -73,10 +74,28 @@ def unit_columns(
             descriptions[name] = its.get(name) or f"{name} of SpikeInterface's {extension}"
             properties.pop(name, None)
     values.update({name: column for name, column in properties.items() if name not in values})
+    for name, texts, description in _label_sources(analyzer):
+        values.setdefault(name, texts)
+        descriptions.setdefault(name, description)
     for entry in own_descriptions:
         if entry.get("description"):
             descriptions[entry["name"]] = str(entry["description"])
     return make_columns(values, descriptions, len(analyzer.unit_ids))
+
+
+def _label_sources(analyzer: SortingAnalyzer) -> Iterator[tuple[str, list[str], str]]:
+    """Yield columns of who gave each label and when, of labels that a session gave any unit."""
+    table = label_sources(analyzer)
+    for field, rows in table[table["decided_by"] != ""].groupby("field", sort=False):
+        name = "quality" if field == "group" else str(field)
+        own = rows.set_index("unit_id")
+        ids = [plain_id(unit_id) for unit_id in analyzer.unit_ids]
+        for column, suffix, what in (
+            ("decided_by", "decided_by", "who or what gave the label"),
+            ("when", "decided_at", "when (UTC) the label was given"),
+        ):
+            texts = [str(own[column].get(unit_id, "")) for unit_id in ids]
+            yield f"{name}_{suffix}", texts, f"{what} in {name}, where that is known"
 
 
 def _metrics_of(analyzer: SortingAnalyzer, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
