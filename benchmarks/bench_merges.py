@@ -125,7 +125,7 @@ def timed(function):
 
 
 def without_features(analyzer):
-    with mock.patch("si_curation.evidence.border_waveforms._source_of", return_value=None):
+    with mock.patch("si_curation.evidence.border_waveforms.source_by_channel", return_value=None):
         return suggest_merges(analyzer).pairs()
 
 

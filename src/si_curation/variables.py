@@ -456,6 +456,11 @@ _MERGE_REASONS = (
         "the waveforms of single spikes are {distance:.1f} sd apart where the units are closest in "
         "time (halves of one neuron: 2.6)",
     ),
+    (
+        "merge_waveforms_changed",
+        "the waveforms of single spikes are {distance:.1f} sd apart, about as far as those of "
+        "other units between the same times ({of_others:.1f})",
+    ),
     ("merge_waveforms_no_features", "waveforms of single spikes not compared: no features"),
     (
         "merge_waveforms_few_spikes",
@@ -1260,7 +1265,8 @@ MERGES = Table(
         ),
         Variable(
             "waveform_term",
-            "exp(-(waveform_separation - 2.6)^2 / 8), 1 up to 2.6",
+            "exp(-(waveform_separation - s)^2 / 8), 1 up to s: 2.6, or "
+            "waveform_separation_of_others where that is larger",
             "1",
             values="0 to 1",
             missing="not compared (waveform_evidence)",
@@ -1355,6 +1361,14 @@ MERGES = Table(
             "closest in time, in standard deviations on the axis that separates them best",
             "1",
             missing="not compared (waveform_evidence)",
+        ),
+        Variable(
+            "waveform_separation_of_others",
+            "the same of other units between the times of a and b, at the size of this pair: what "
+            "drift makes of one neuron",
+            "1",
+            missing="waveform_separation of 2.6 or less, time_overlap of 0.5 or more, or fewer "
+            "than 3 other units with 40 spikes at both times",
         ),
         Variable(
             "waveform_evidence",

@@ -493,7 +493,7 @@ def test_kilosorts_own_splits(shared_data):
         of_true += hits
         true += len(sorted_truth.true_merges)
         if name == "drifting":
-            assert hits / len(sorted_truth.true_merges) >= 0.45
+            assert hits / len(sorted_truth.true_merges) >= 0.55
     assert true >= 45
     assert right / found >= 0.93
-    assert of_true / true >= 0.65
+    assert of_true / true >= 0.7

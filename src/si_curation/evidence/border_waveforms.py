@@ -52,11 +52,18 @@ class BorderWaveforms(NamedTuple):
         compared.
     state : array (n_pairs,) of str
         As the column ``waveform_evidence`` of `si_curation.variables.MERGES`.
+    size : array (n_pairs,) float64
+        Norm of the mean features of both, on the channels that were compared; NaN where not.
+    windows : array (n_pairs, 2, 2) float64
+        Begin and end of the times of the compared spikes of either unit, a tenth left out at both
+        ends, in samples, segments end to end; NaN where not compared.
     """
 
     separation: NDArray[np.float64]
     amplitude_distance: NDArray[np.float64]
     state: NDArray[np.str_]
+    size: NDArray[np.float64]
+    windows: NDArray[np.float64]
 
 
 def compare_waveforms(
@@ -84,28 +91,34 @@ def compare_waveforms(
     BorderWaveforms
         Also where the folder with the features is gone or has changed: all get "no_features".
     """
-    separation, distance = np.full((2, len(pairs)), np.nan)
+    separation, distance, size = np.full((3, len(pairs)), np.nan)
+    windows = np.full((len(pairs), 2, 2), np.nan)
     state = np.where(is_wanted, "few_spikes", "not_needed").astype("U12")
-    source = _source_of(analyzer)
+    found = BorderWaveforms(separation, distance, state, size, windows)
+    source = source_by_channel(analyzer)
     if source is None:
         state[:] = "no_features"
-        return BorderWaveforms(separation, distance, state)
+        return found
     chosen = np.flatnonzero(is_wanted)
     if chosen.size == 0:
-        return BorderWaveforms(separation, distance, state)
+        return found
     try:
         sets = _border_spikes(analyzer, source, pairs[chosen])
-        separation[chosen] = _compare(analyzer, source, sets)
+        separation[chosen], size[chosen] = np.transpose(_compare(analyzer, source, sets))
     except (MissingDataError, FolderNotFoundError, PhyFolderError):
         state[:] = "no_features"
-        return BorderWaveforms(separation, distance, state)
+        return found
     is_compared = np.isfinite(separation)
     state[is_compared] = "compared"
-    if amplitudes is not None:
-        for row, (a, b) in zip(chosen, sets, strict=True):
-            if is_compared[row]:
-                distance[row] = _distance_of(amplitudes[a], amplitudes[b], resolution)
-    return BorderWaveforms(separation, distance, state)
+    for row, both in zip(chosen, sets, strict=True):
+        if not is_compared[row]:
+            continue
+        for window, own in zip(windows[row], both, strict=True):
+            window[:] = np.quantile(samples_end_to_end(analyzer, own), [0.1, 0.9])
+        if amplitudes is not None:
+            first, second = both
+            distance[row] = _distance_of(amplitudes[first], amplitudes[second], resolution)
+    return found
 
 
 def _border_spikes(
@@ -128,14 +141,14 @@ def _compare(
     analyzer: SortingAnalyzer,
     source: FeatureSource,
     sets: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> list[float]:
-    found: list[float] = []
+) -> list[tuple[float, float]]:
+    found: list[tuple[float, float]] = []
     for piece in blocks(len(sets), _PAIRS_AT_ONCE):
         spikes = np.unique(np.concatenate([own for pair in sets[piece] for own in pair]))
         stored = read_stored_features(analyzer, source, spikes)
         for a, b in sets[piece]:
             rows = np.searchsorted(spikes, a), np.searchsorted(spikes, b)
-            found.append(_separation_of(stored, *rows))
+            found.append(compare_stored(stored, *rows))
     return found
 
 
@@ -151,7 +164,8 @@ def _distance_of(
     return float(abs(a.mean() - b.mean()) / max(spread, 1e-12))
 
 
-def _source_of(analyzer: SortingAnalyzer) -> FeatureSource | None:
+def source_by_channel(analyzer: SortingAnalyzer) -> FeatureSource | None:
+    """Return where the features of spikes are, by channel; None where there are none."""
     try:
         source = feature_source(analyzer)
     except (MissingDataError, FolderNotFoundError, PhyFolderError):
@@ -162,17 +176,28 @@ def _source_of(analyzer: SortingAnalyzer) -> FeatureSource | None:
 def _searched_spikes(
     analyzer: SortingAnalyzer, source: FeatureSource, units: NDArray[np.int64]
 ) -> dict[int, NDArray[np.int64]]:
-    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
-    if source.extension is None:
-        by_unit = spikes_by_unit(unit_index, len(analyzer.unit_ids))
-    else:
-        held = np.sort(np.asarray(analyzer.get_extension("random_spikes").get_data()))
-        by_unit = [held[rows] for rows in spikes_by_unit(unit_index[held], len(analyzer.unit_ids))]
+    by_unit = spikes_with_features(analyzer, source)
     found = {}
     for unit in units.tolist():
         own = by_unit[unit]
         found[unit] = own[evenly_spaced(own.size, _MAX_SEARCHED)].astype(np.int64)
     return found
+
+
+def spikes_with_features(
+    analyzer: SortingAnalyzer, source: FeatureSource
+) -> list[NDArray[np.int64]]:
+    """Return the positions in the spike vector of the spikes of each unit that can have features.
+
+    SpikeInterface computes components of some spikes; a sorter's file may too, which is not looked
+    at here.
+    """
+    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
+    num_units = len(analyzer.unit_ids)
+    if source.extension is None:
+        return [own.astype(np.int64, copy=False) for own in spikes_by_unit(unit_index, num_units)]
+    held = np.sort(np.asarray(analyzer.get_extension("random_spikes").get_data()))
+    return [held[rows] for rows in spikes_by_unit(unit_index[held], num_units)]
 
 
 def near_in_time(
@@ -210,17 +235,30 @@ def near_in_time(
     return np.sort(np.concatenate([nearer, tied]))
 
 
-def _separation_of(
+def compare_stored(
     stored: StoredFeatures, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> float:
-    """Return the separation of two sets of spikes on the channels that both are stored on."""
+) -> tuple[float, float]:
+    """Compute the separation of two sets of spikes on the channels that both are stored on.
+
+    Parameters
+    ----------
+    stored : StoredFeatures
+    first, second : array (n,), (m,) int64
+        Rows of `stored`.
+
+    Returns
+    -------
+    tuple of float
+        Separation and size, as in `BorderWaveforms`; both NaN where fewer than 20 spikes of either
+        set, or no channel, can be compared.
+    """
     kept = []
     shares = []
     for spikes in (first, second):
         there = np.isfinite(stored.values[spikes, 0, 0])
         spikes = spikes[there]
         if spikes.size < MIN_SPIKES:
-            return np.nan
+            return np.nan, np.nan
         kept.append(spikes)
         groups, counts = np.unique(stored.groups[spikes], return_counts=True)
         share: dict[int, float] = {}
@@ -234,7 +272,7 @@ def _separation_of(
         if channel >= 0 and min(shares[0][channel], shares[1].get(channel, 0.0)) >= _STORED_SHARE
     ]
     if not common:
-        return np.nan
+        return np.nan, np.nan
     channels = np.array(common)
     # a channel that is missing is no zero: such spikes would be a cluster of their own
     sets = []
@@ -243,14 +281,15 @@ def _separation_of(
         has_all = (stored.channels[groups][:, :, None] == channels).any(axis=1).all(axis=1)
         spikes = spikes[has_all[rows]]
         if spikes.size < MIN_SPIKES:
-            return np.nan
+            return np.nan, np.nan
         sets.append(stored.on_channels(spikes, channels).astype(np.float64))
     a, b = sets  # (n, n_channels, n_pcs)
     if channels.size > _NUM_CHANNELS:
         power = (a.mean(axis=0) ** 2 + b.mean(axis=0) ** 2).sum(axis=1)
         largest = np.argsort(-power, kind="stable")[:_NUM_CHANNELS]
         a, b = a[:, largest], b[:, largest]
-    return separation(a.reshape(len(a), -1), b.reshape(len(b), -1))
+    size = float(np.linalg.norm(0.5 * (a.mean(axis=0) + b.mean(axis=0))))
+    return separation(a.reshape(len(a), -1), b.reshape(len(b), -1)), size
 
 
 def separation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -173,6 +173,9 @@ def _explain_waveforms(row: dict[str, Any]) -> Explanation:
         return Explanation(f"merge_waveforms_{state}")
     if distance <= CONTINUOUS_SEPARATION:
         return Explanation("merge_waveforms_join", distance=distance)
+    of_others = row["waveform_separation_of_others"]
+    if distance <= of_others + CONTINUOUS_DISTANCE:
+        return Explanation("merge_waveforms_changed", distance=distance, of_others=of_others)
     return Explanation("merge_waveforms_separate", distance=distance)
 
 

@@ -22,6 +22,7 @@ from si_curation.evidence.amplitude_cut import CUT_SEPARATION, probability_of_cu
 from si_curation.evidence.amplitude_cut import MIN_SPIKES as CUT_MIN_SPIKES
 from si_curation.evidence.border_waveforms import compare_waveforms
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
+from si_curation.evidence.change_of_others import change_of_others
 from si_curation.evidence.common_spikes import may_share_spikes, num_spikes_of_units
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
@@ -40,6 +41,7 @@ from si_curation.evidence.cross_refractoriness import (
 )
 from si_curation.evidence.explain import explain_merges
 from si_curation.evidence.merge_score import (
+    APART_OVERLAP,
     DUPLICATE_SHARE,
     burst_asymmetry,
     continuity_term,
@@ -179,7 +181,10 @@ def suggest_merges(
       sorter cut it at: amplitude, shape, or depth in drift. The halves of one normal population are
       2.6 standard deviations apart. A separation ``s`` beyond that counts as ``exp(-(s - 2.6)**2 /
       8)``: 0.79 for ``s`` = 4, 0.50 for 5, 0.24 for 6. Found on half of the spikes and measured on
-      the other half.
+      the other half. Units of one neuron that fire at different times (``time_overlap`` below 0.5)
+      may also be as far apart as other units change between these times, at the size of the pair
+      (``waveform_separation_of_others``): where the tissue moved, or amplitudes changed. It takes
+      the place of 2.6 where it is larger.
     - ``amplitude_term``, ``depth_term``: ``exp(-d**2 / 8)``, where ``d`` is the difference of the
       two units where they are closest in time, in excess of the sampling error, in standard
       deviations of the spikes: 0.88 for ``d`` = 1, 0.61 for 2, 0.32 for 3. Where waveforms were
@@ -526,6 +531,12 @@ def _terms(
         analyzer, pairs, best >= WORTH_COMPARING, amplitudes, AMPLITUDE_RESOLUTION
     )
     is_compared = np.isfinite(waveforms.separation)
+    of_others = waveforms.size * change_of_others(
+        analyzer,
+        pairs,
+        (waveforms.separation > CUT_SEPARATION) & (known["time_overlap"] < APART_OVERLAP),
+        waveforms.windows,
+    )
     at_border = np.isfinite(waveforms.amplitude_distance)
     amplitude_distance = np.where(at_border, waveforms.amplitude_distance, amplitude_distance)
     amplitude_term, depth_term = others(
@@ -533,11 +544,14 @@ def _terms(
     )
     return {
         "similarity_term": similarity_term(known["similarity"], is_compared),
-        "waveform_term": continuity_term(waveforms.separation, None, CUT_SEPARATION),
+        "waveform_term": continuity_term(
+            waveforms.separation, None, np.fmax(CUT_SEPARATION, of_others)
+        ),
         "amplitude_term": amplitude_term,
         "depth_term": depth_term,
         "amplitude_distance": amplitude_distance,
         "waveform_separation": waveforms.separation,
+        "waveform_separation_of_others": of_others,
         "waveform_evidence": waveforms.state.astype(object),
     }
 
