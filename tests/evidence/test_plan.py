@@ -6,6 +6,7 @@ import itertools
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,29 @@ def test_the_plan_of_the_example(plan):
     assert len(set(units_of(plan.steps))) == len(units_of(plan.steps))
     assert repr(plan) == "CurationPlan for 8 units: 0 to remove, 2 to split, 1 merges, 2 to clean"
     assert plan.table["probability"].isna().all()
+
+
+def test_what_is_read_together_is_as_if_it_was_read_alone(analyzer, plan, monkeypatch):
+    # features of many units are read at once: here of one unit, of three, and of all
+    cleaning, splits = sic.suggest_cleaning(analyzer), sic.suggest_splits(analyzer)
+    for num_bytes, num_spikes in ((1, 1), (3 * 2000 * 144, 12_000)):
+        monkeypatch.setattr("si_curation.evidence.splits.BYTES_AT_ONCE", num_bytes)
+        monkeypatch.setattr("si_curation.evidence.cleaning.SPIKES_AT_ONCE", num_spikes)
+        again = sic.plan_curation(analyzer)
+        pd.testing.assert_frame_equal(again.table, plan.table)
+        pd.testing.assert_frame_equal(again.postponed, plan.postponed)
+        pd.testing.assert_frame_equal(sic.suggest_cleaning(analyzer).table, cleaning.table)
+        pd.testing.assert_frame_equal(sic.suggest_splits(analyzer).table, splits.table)
+    for step in plan.steps:
+        (unit_id, *_) = step.unit_ids
+        if step.kind == "clean":
+            alone = sic.suggest_cleaning(analyzer, unit_ids=[unit_id])
+            found = alone.foreign_spikes(unit_id, only_sure=True)
+        elif step.kind == "split":
+            found = sic.suggest_splits(analyzer, unit_ids=[unit_id]).labels(unit_id)
+        else:
+            continue
+        np.testing.assert_array_equal(step.parts(), found)
 
 
 def test_gains_are_those_of_the_formula(plan):

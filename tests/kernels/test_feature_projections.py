@@ -14,6 +14,8 @@ from si_curation.kernels.feature_projections import (
     Traces,
     TraceTemplates,
     gather_features,
+    mean_features,
+    missing_as_nan,
     project_features,
     project_traces,
     projection_weights,
@@ -114,6 +116,34 @@ def test_project_traces(seed, num_templates, num_samples, num_channels, num_out,
     scale = 1 + np.abs(scaled).max() * num_samples * num_channels * 4
     np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-7 * scale)
     assert np.all(out[index[ids] < 0] == 0)
+
+
+@given(seeds, sizes, sizes, sizes, sizes)
+def test_mean_features(seed, num_groups, num_pcs, num_local, num_channels):
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((12, num_pcs, num_local)).astype(np.float32)
+    values *= rng.random((12, 1, num_local)) > 0.3
+    values[rng.random((12, num_pcs, num_local)) < 0.02] = np.nan
+    groups = rng.integers(0, num_groups, 12)
+    channels = some_channels(rng, num_groups, num_local, num_channels)
+    means, presence = mean_features(values, groups, channels, num_channels)
+    dense = np.zeros((12, num_channels, num_pcs), dtype=np.float32)
+    for i, group in enumerate(groups):
+        there = channels[group] >= 0
+        dense[i, channels[group][there]] = values[i][:, there].T
+    dense = dense[np.isfinite(dense).all(axis=(1, 2))]
+    count = (dense != 0).any(axis=2).sum(axis=0)
+    expected = dense.sum(axis=0) / np.maximum(count, 1)[:, None]
+    np.testing.assert_array_equal(presence, count / max(len(dense), 1))
+    is_usual = (2 * count >= len(dense))[:, None]
+    np.testing.assert_allclose(means, np.where(is_usual, expected, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_zeros_of_all_components_are_missing():
+    values = np.array([[[0.0, 0.0], [0.0, 1.0]], [[-0.0, np.nan], [0.0, 0.0]]])
+    missing_as_nan(values)
+    nan = np.nan
+    np.testing.assert_array_equal(values, [[[nan, 0], [nan, 1]], [[nan, nan], [nan, 0]]])
 
 
 @given(seeds, sizes, sizes, sizes, sizes, st.sampled_from(["f4", "f8"]))

@@ -341,3 +341,7 @@ def test_stored_features_are_those_of_get_spike_features(kind):
         np.testing.assert_array_equal(found, expected[own][:, there])
         others = np.setdiff1d(channels, there)
         assert not np.nan_to_num(expected[own][:, others]).any()
+    held = np.isfinite(expected).all(axis=(1, 2))  # of the extension only random spikes are
+    some = np.flatnonzero(held)[::-2]
+    found = stored.on_any_channels(some, channels[[4, 1]])
+    np.testing.assert_array_equal(found, expected[some][:, [4, 1]])

@@ -7,9 +7,9 @@ puts all spikes of a unit to them.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderE
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.suggestions import ScoredSuggestions, write_text
 from si_curation.files import check_output_file
+from si_curation.kernels.feature_projections import mean_features
 from si_curation.kernels.foreign_spikes import (
     MIN_SPIKES,
     Choice,
@@ -32,10 +33,16 @@ from si_curation.kernels.foreign_spikes import (
     ranks_among,
     score_spikes,
 )
-from si_curation.kernels.parallel import blocks
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
-from si_curation.spikes.features import FeatureSource, feature_source, get_spike_features
+from si_curation.spikes.features import (
+    FeatureSource,
+    StoredFeatures,
+    feature_source,
+    get_spike_features,
+    read_stored_features,
+)
 from si_curation.variables import CLEANING, Explanation
 
 if TYPE_CHECKING:
@@ -50,11 +57,14 @@ _MIN_LOWER = 0.05
 _SPIKES_LOOKED_AT = 4000
 _SPIKES_OF_MEAN = 500
 _SPIKES_PER_BLOCK = 1 << 15
+# of which features are read together
+SPIKES_AT_ONCE = 1 << 18
 _MAX_CHANNELS = 12
 # share of the spikes that have features on a channel that is used: all but those of others
 _MIN_PRESENCE = 0.85
 # others are compared whose mean is at least this share of the unit's, on its channels
 _MIN_SIZE = 0.3
+T = TypeVar("T")
 #: The version of SpikeInterface's curation format that has ``discard_spikes``.
 DISCARD_VERSION = "3"
 
@@ -152,10 +162,11 @@ def suggest_cleaning(
         features = _Features(analyzer, spikes)
     except (MissingDataError, FolderNotFoundError, PhyFolderError) as found:
         fault = str(found)
-    judged = {
-        int(unit): _judge(features, int(unit), max_loss, contamination[unit], fault)
-        for unit in units
-    }
+    if features is None:
+        no_features = _Judged(Explanation("cleaning_no_features", fault=fault))
+        judged = dict.fromkeys(units.tolist(), no_features)
+    else:
+        judged = _judge_all(features, units.tolist(), max_loss, contamination)
     suggestions = CleaningSuggestions(
         analyzer, features, spikes, judged, contamination, float(max_loss), float(score_threshold)
     )
@@ -174,26 +185,42 @@ class _Features:
                 "the extension 'principal_components' is of all channels together; compute it with "
                 "mode='by_channel_local'"
             )
-        every = np.arange(analyzer.get_num_channels())
+        num_channels = analyzer.get_num_channels()
         self.held = [self.source.held(analyzer, own) for own in spikes]
-        means, presence = [], []
-        for own in self.held:
-            values = self.read(_evenly(own, _SPIKES_OF_MEAN), every)
-            there = (values != 0).any(axis=2)  # (n, n_channels)
-            count = there.sum(axis=0)
-            mean = values.sum(axis=0) / np.maximum(count, 1)[:, None]
-            is_usual = 2 * count >= len(values)
-            means.append(np.where(is_usual[:, None], mean, 0.0))
-            presence.append(count / max(len(values), 1))
-        num_pcs = means[0].shape[1] if means else 1
-        # (n_units, n_channels, n_pcs), (n_units, n_channels)
-        self.means = np.array(means).reshape(len(spikes), every.size, num_pcs)
-        self.presence = np.array(presence).reshape(len(spikes), every.size)
 
-    def read(self, spikes: NDArray[np.int64], channels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the features of those spikes that have some, (n, n_channels, n_pcs)."""
-        values = get_spike_features(self.analyzer, spikes, channels, "repaired")
-        return values[np.isfinite(values).all(axis=(1, 2))]
+        def mean(stored: StoredFeatures, rows: NDArray[np.int64], _: int) -> Any:
+            some = stored.values[rows], stored.groups[rows]
+            return mean_features(*some, stored.channels, num_channels)
+
+        found = self.of_units(list(range(len(spikes))), _SPIKES_OF_MEAN, mean)
+        num_pcs = found[0][0].shape[1] if found else 1
+        # (n_units, n_channels, n_pcs), (n_units, n_channels)
+        self.means = np.array([m for m, _ in found]).reshape(len(spikes), num_channels, num_pcs)
+        self.presence = np.array([p for _, p in found]).reshape(len(spikes), num_channels)
+
+    def of_units(
+        self,
+        units: list[int],
+        num_spikes: int,
+        function: Callable[[StoredFeatures, NDArray[np.int64], int], T],
+    ) -> list[T]:
+        """Call a function with some spikes of each unit; those of many units are read together.
+
+        It gets the features of spikes of several units, the rows of them that are of the unit, and
+        the unit.
+        """
+        out: list[T] = []
+        for piece in blocks(len(units), max(SPIKES_AT_ONCE // num_spikes, 1)):
+            chosen = [_evenly(self.held[unit], num_spikes) for unit in units[piece]]
+            together = np.concatenate(chosen)
+            order = np.argsort(together, kind="stable")
+            stored = read_stored_features(self.analyzer, self.source, together[order])
+            row_of = np.empty(order.size, dtype=np.int64)
+            row_of[order] = np.arange(order.size)
+            rows = np.split(row_of, np.cumsum([own.size for own in chosen])[:-1])
+            asked = [(stored, *one) for one in zip(rows, units[piece], strict=True)]
+            out += run_blocks(lambda one: function(*one), asked)
+        return out
 
     def channels_of(self, unit: int) -> NDArray[np.int64]:
         """Return the channels that a unit is looked at on, the largest first."""
@@ -228,21 +255,36 @@ class _Judged(NamedTuple):
         return 1.0 - self.choice.expected_own / self.choice.num_sure
 
 
+def _judge_all(
+    features: _Features, units: list[int], max_loss: float, contamination: NDArray[np.float64]
+) -> dict[int, _Judged]:
+    """Judge units by the features of their spikes; contamination is (n_units, 2)."""
+    value, lower = contamination.T
+    is_bad = (value > MAX_CONTAMINATION) & (lower > _MIN_LOWER)
+
+    def judge(stored: StoredFeatures, rows: NDArray[np.int64], unit: int) -> _Judged:
+        return _judge(features, unit, max_loss, stored, rows)
+
+    good = [unit for unit in units if not is_bad[unit]]
+    judged = dict(zip(good, features.of_units(good, _SPIKES_LOOKED_AT, judge), strict=True))
+    for unit in units:
+        if is_bad[unit]:
+            split_first = Explanation("cleaning_split_first", contamination=float(value[unit]))
+            judged[unit] = _Judged(split_first)
+    return {unit: judged[unit] for unit in units}
+
+
 def _judge(
-    features: _Features | None,
+    features: _Features,
     unit: int,
     max_loss: float,
-    contamination: NDArray[np.float64],
-    fault: str,
+    stored: StoredFeatures,
+    rows: NDArray[np.int64],
 ) -> _Judged:
-    if features is None:
-        return _Judged(Explanation("cleaning_no_features", fault=fault))
-    value, lower = contamination
-    if value > MAX_CONTAMINATION and lower > _MIN_LOWER:
-        return _Judged(Explanation("cleaning_split_first", contamination=float(value)))
-    looked_at = _evenly(features.held[unit], _SPIKES_LOOKED_AT)
     channels = features.channels_of(unit)
-    values = features.read(looked_at, channels)
+    values = stored.on_any_channels(rows, channels)
+    known = np.isfinite(values).all(axis=(1, 2))
+    values = values if known.all() else values[known]
     is_here = _is_here(values)
     if np.count_nonzero(is_here) < MIN_SPIKES or channels.size == 0:
         count = int(np.count_nonzero(is_here))

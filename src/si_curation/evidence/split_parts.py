@@ -12,7 +12,6 @@ from si_curation.kernels.parallel import blocks
 from si_curation.kernels.shape_space import (
     isolated_points,
     largest_jump,
-    nuisance_directions,
     shape_space,
     time_windows,
     window_medians,
@@ -97,6 +96,12 @@ class PossibleSplit(NamedTuple):
     jump_cut: Cut | None
 
 
+def spikes_to_look_at(reader: UnitFeatureReader, spikes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most 2,000 of the spikes of a unit that have features, evenly spaced."""
+    spikes = reader.with_features(spikes)
+    return spikes[evenly_spaced(spikes.size, MAX_SPIKES)]
+
+
 def look_for_split(
     reader: UnitFeatureReader, spikes: NDArray[np.int64], unit: int
 ) -> PossibleSplit:
@@ -110,23 +115,22 @@ def look_for_split(
     unit : int
         Its index.
     """
-    nothing = PossibleSplit(None, None, 0, 0, 0, np.nan, None)
-    spikes = reader.with_features(spikes)
-    spikes = spikes[evenly_spaced(spikes.size, MAX_SPIKES)]
-    nothing = nothing._replace(num_with_features=spikes.size)
+    spikes = spikes_to_look_at(reader, spikes)
+    nothing = PossibleSplit(None, None, spikes.size, 0, 0, np.nan, None)
     if spikes.size < MIN_SPIKES:
         return nothing
-    channels = reader.channels_of(spikes, unit)
+    channels, features = reader.on_common_channels(spikes, unit)
     if channels.size == 0:
         return nothing
-    features = reader.read(spikes, channels)
     complete = np.isfinite(features).all(axis=(1, 2))
-    features, spikes = features[complete], spikes[complete]
+    if not complete.all():
+        features, spikes = features[complete], spikes[complete]
     if spikes.size < MIN_SPIKES:
         return nothing._replace(num_channels=channels.size, num_looked_at=spikes.size)
     windows = time_windows(spikes.size)
     space = shape_space(features, reader.basis, windows)
-    flat = features.reshape(len(features), -1) - space.centre
+    # (n, n_features), one feature after the other in memory
+    flat = np.ascontiguousarray(features.reshape(len(features), -1).T).T - space.centre
     points = flat @ space.axes
     clusters = _clusters(points, windows)
     cut = None
@@ -138,8 +142,7 @@ def look_for_split(
             spikes[np.flatnonzero(np.diff(windows)) + 1],
             clusters.trend,
         )
-    directions = nuisance_directions(space.centre.reshape(features.shape[1:]), reader.basis)
-    jump = largest_jump(without_directions(flat, directions), SPIKES_OF_JUMP)
+    jump = largest_jump(without_directions(flat, space.nuisance), SPIKES_OF_JUMP)
     jump_cut = None
     if jump.place:
         nowhere = np.zeros((0, 0))

@@ -36,9 +36,16 @@ from si_curation.evidence.split_evidence import (
     weakest_term,
 )
 from si_curation.evidence.split_features import UnitFeatureReader
-from si_curation.evidence.split_parts import MIN_SPIKES, Cut, PossibleSplit, look_for_split
+from si_curation.evidence.split_parts import (
+    MAX_SPIKES,
+    MIN_SPIKES,
+    Cut,
+    PossibleSplit,
+    look_for_split,
+    spikes_to_look_at,
+)
 from si_curation.evidence.suggestions import ScoredSuggestions
-from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.variables import CALIBRATION, SPLITS, Explanation, explanations_text
 
@@ -49,6 +56,8 @@ DEFAULT_SCORE_THRESHOLD = 0.5
 # units that score less from the features alone are not looked at further
 WORTH_A_LOOK = 0.25
 MAX_ROUNDS = 3
+# of features that are read together
+BYTES_AT_ONCE = 1 << 26
 # without the basis of the features spikes between two samples look like another neuron
 SCORE_WITHOUT_BASIS = 0.45
 
@@ -227,9 +236,7 @@ class _Search:
             spike_vector_of(self.analyzer.sorting)["unit_index"], len(self.analyzer.unit_ids)
         )
         own = {int(unit): spikes[unit].astype(np.int64) for unit in units}
-        looks = dict(
-            zip(own, run_blocks(lambda unit: self._look(own[unit], unit), list(own)), strict=True)
-        )
+        looks = self._look_at(own)
         self.without_channels = [
             unit
             for unit, look in looks.items()
@@ -249,6 +256,19 @@ class _Search:
         }
         return list(better.values())
 
+    def _look_at(self, own: dict[int, NDArray[np.int64]]) -> dict[int, PossibleSplit]:
+        """Look at the spikes of units; the features of many units are read together."""
+        units = list(own)
+        per_unit = max(MAX_SPIKES * self.reader.bytes_of_spike, 1)
+        found: dict[int, PossibleSplit] = {}
+        for piece in blocks(len(units), max(BYTES_AT_ONCE // per_unit, 1)):
+            chosen = [spikes_to_look_at(self.reader, own[unit]) for unit in units[piece]]
+            held = self.reader.holding(np.sort(np.concatenate(chosen)))
+            asked = [(held, *one) for one in zip(chosen, units[piece], strict=True)]
+            looks = run_blocks(lambda one: look_for_split(*one), asked)
+            found.update(zip(units[piece], looks, strict=True))
+        return found
+
     def _look(self, spikes: NDArray[np.int64], unit: int) -> PossibleSplit:
         return look_for_split(self.reader, spikes, unit)
 
@@ -257,16 +277,11 @@ class _Search:
     ) -> dict[int, tuple[dict[str, Any], _Node]]:
         """Return the evidence for each cut, by the key of what was looked at."""
         cuts = {key: one for key, one in looks.items() if one[0].cut is not None}
-        sides, first = {}, {}
-        for key, (look, spikes) in cuts.items():
-            assert look.clusters is not None
-            first[key] = weakest_term(
-                likelihood_term(look.clusters), accuracy_term(look.clusters.expected_error)
-            )
-            if first[key] >= WORTH_A_LOOK:
-                assert look.cut is not None
-                sides[key] = look.cut.sides(self.reader, spikes)[0]
-        sides = {key: one for key, one in sides.items() if 0 < one.sum() < one.size}
+        worth = [key for key, (look, _) in cuts.items() if _first_score(look) >= WORTH_A_LOOK]
+        found = run_blocks(lambda key: _side_of_each(self.reader, *cuts[key]), worth)
+        sides = {
+            key: one for key, one in zip(worth, found, strict=True) if 0 < one.sum() < one.size
+        }
         evidence = dict(
             zip(
                 sides,
@@ -381,6 +396,19 @@ class _Search:
             node = _Node(look.jump_cut, [None, None])
             rows.append(_Row(values, (self.reader, node, own[unit])))
         return rows
+
+
+def _first_score(look: PossibleSplit) -> float:
+    """Return the score of a cut as far as the features that were looked at tell it."""
+    assert look.clusters is not None
+    return weakest_term(likelihood_term(look.clusters), accuracy_term(look.clusters.expected_error))
+
+
+def _side_of_each(
+    reader: UnitFeatureReader, look: PossibleSplit, spikes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    assert look.cut is not None
+    return look.cut.sides(reader, spikes)[0]
 
 
 def _by_templates(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> list[_Row]:

@@ -214,6 +214,82 @@ def gather_features(
     return touched
 
 
+@njit
+def missing_as_nan(values: NDArray[np.floating]) -> None:
+    """Put NaN where all components of a spike on a channel are 0: sorters write that for nothing.
+
+    Parameters
+    ----------
+    values : array (n_spikes, n_pcs, n_channels) floating
+        Changed in place.
+    """
+    for i in range(values.shape[0]):
+        for c in range(values.shape[2]):
+            is_missing = True
+            for p in range(values.shape[1]):
+                if values[i, p, c] != 0:
+                    is_missing = False
+                    break
+            if is_missing:
+                for p in range(values.shape[1]):
+                    values[i, p, c] = np.nan
+
+
+@njit
+def mean_features(
+    values: NDArray[np.floating],
+    groups: NDArray[np.integer],
+    feature_channels: NDArray[np.integer],
+    num_channels: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute the mean features of spikes on each channel that most of them have, and their share.
+
+    Parameters
+    ----------
+    values : array (n_spikes, n_pcs, n_loc) floating
+        Spikes of which some number on a channel is not finite are left out.
+    groups : array (n_spikes,) integer
+        Spikes of one group have their features on the same channels.
+    feature_channels : array (n_groups, n_loc) integer
+        Channel of each column; -1 for none.
+    num_channels : int
+
+    Returns
+    -------
+    means : array (num_channels, n_pcs) float64
+        0 on channels that fewer than half of the spikes have. Added up in the precision of the
+        values.
+    presence : array (num_channels,) float64
+        Share of the spikes that have features other than 0 on the channel.
+    """
+    number, num_pcs, num_local = values.shape
+    sums = np.zeros((num_channels, num_pcs), dtype=values.dtype)
+    counts = np.zeros(num_channels)
+    used = 0
+    for i in range(number):
+        channels, is_finite = feature_channels[groups[i]], True
+        for j in range(num_local):
+            if channels[j] >= 0:
+                for p in range(num_pcs):
+                    is_finite &= np.isfinite(values[i, p, j])
+        if not is_finite:
+            continue
+        used += 1
+        for j in range(num_local):
+            if channels[j] >= 0:
+                is_there = False
+                for p in range(num_pcs):
+                    is_there |= values[i, p, j] != 0
+                    sums[channels[j], p] += values[i, p, j]
+                counts[channels[j]] += is_there
+    means = np.zeros((num_channels, num_pcs))
+    for c in range(num_channels):
+        if 2 * counts[c] >= used and counts[c] > 0:
+            for p in range(num_pcs):
+                means[c, p] = sums[c, p] / counts[c]
+    return means, counts / max(used, 1)
+
+
 def template_neighbours(
     similarity: NDArray[np.floating], has_signal: NDArray[np.bool_], num_templates: int
 ) -> NDArray[np.int32]:

@@ -306,11 +306,14 @@ def read_rows(values: NDArray, rows: NDArray[np.integer], rows_at_once: int = 1 
     array (n, ...)
     """
     out = np.empty((rows.size, *values.shape[1:]), dtype=float_dtype(values.dtype))
-    for start in range(0, rows.size, rows_at_once):
-        piece = rows[start : start + rows_at_once]
-        first = int(piece.min())
-        window = window_of_rows(values, first, int(piece.max()) + 1)
-        out[start : start + piece.size] = window[piece - first]
+
+    def read(piece: slice) -> None:
+        some = rows[piece]
+        first = int(some.min())
+        window = window_of_rows(values, first, int(some.max()) + 1)
+        np.take(window, some - first, axis=0, out=out[piece], mode="clip")
+
+    run_blocks(read, blocks(rows.size, rows_at_once))
     return out
 
 

@@ -96,6 +96,26 @@ class StoredFeatures(NamedTuple):
         )
         return self.values[chosen[:, None], :, columns[rows]]
 
+    def on_any_channels(
+        self, chosen: NDArray[np.int64], channels: NDArray[np.integer]
+    ) -> NDArray[np.float32]:
+        """Return components of some of the spikes on channels, as `get_spike_features` does.
+
+        Returns
+        -------
+        array (n_chosen, n_channels, n_pcs) float32
+            0 on channels that are not stored for a spike.
+        """
+        size = max(int(self.channels.max(initial=-1)), int(channels.max(initial=-1))) + 1
+        places = np.full((1, size), -1, dtype=np.int64)
+        places[0, channels] = np.arange(channels.size)
+        out = np.zeros((chosen.size, channels.size, self.values.shape[1]), dtype=np.float32)
+        one_list = np.zeros(chosen.size, dtype=np.int64)
+        target = out.transpose(0, 2, 1)
+        groups = self.groups[chosen]
+        gather_features(self.values, chosen, groups, self.channels, places, one_list, target)
+        return out
+
 
 def read_stored_features(
     analyzer: SortingAnalyzer, source: FeatureSource, spikes: NDArray[np.int64]

@@ -281,10 +281,9 @@ def _projections(
     spikes, labels = spikes[known], labels[known]
     some = evenly_spaced(spikes.size, MAX_SPIKES)
     spikes, labels = spikes[some], labels[some]
-    channels = reader.channels_of(spikes, unit) if spikes.size else np.zeros(0, dtype=np.int64)
+    channels, features = reader.on_common_channels(spikes, unit)
     if channels.size == 0:
         raise MissingDataError("the spikes have no channel in common that all have features on")
-    features = reader.read(spikes, channels)
     complete = np.isfinite(features).all(axis=(1, 2))
     features, spikes, labels = features[complete], spikes[complete], labels[complete]
     parts, labels = np.unique(labels, return_inverse=True)
