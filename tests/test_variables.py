@@ -45,6 +45,12 @@ def proposals(suggestions):
         return sic.write_phy_proposals(folder, suggestions).table
 
 
+def compared(analyzer):
+    session = sic.CurationSession(analyzer)
+    session.merge([11, 12])
+    return sic.compare_curations(session, analyzer, num_bootstraps=10)
+
+
 def history(analyzer):
     session = sic.CurationSession(analyzer)
     session.label([4], "good")
@@ -75,6 +81,9 @@ def test_tables_are_what_is_declared(analyzer, name):
         "outcomes of suggestions": lambda: sic.benchmark_suggestions(analyzer).outcomes,
         "reviews of phy": lambda: proposals(sic.suggest_merges(analyzer)),
         "suggest_cleaning": lambda: sic.suggest_cleaning(analyzer).table,
+        "compare_curations": lambda: compared(analyzer).units,
+        "disputed units": lambda: compared(analyzer).disputed,
+        "agreement of curations": lambda: compared(analyzer).agreement,
         "find_bad_merges": lambda: sic.find_bad_merges(analyzer, all_pairs=True),
         "find_duplicate_units": lambda: sic.find_duplicate_units(analyzer, min_share=1e-3).table,
         "find_monosynaptic_connections": lambda: sic.find_monosynaptic_connections(

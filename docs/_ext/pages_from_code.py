@@ -78,6 +78,8 @@ GROUPS: dict[str, Group] = {
             "set_session_borders",
             "SessionBorders",
             "reconstruct_lineage",
+            "compare_curations",
+            "CurationComparison",
             "suggest_merges",
             "MergeSuggestions",
             "find_bad_merges",
@@ -288,6 +290,11 @@ TABLE_PAGES: dict[str, TablePage] = {
         "Plan of a curation",
         "The columns of `plan_curation(...).table` and of its `postponed`.",
         ("plan_curation",),
+    ),
+    "agreement": TablePage(
+        "Curations compared",
+        "The columns of `compare_curations(...).units`, of its `disputed` and of its `agreement`.",
+        ("compare_curations", "disputed units", "agreement of curations"),
     ),
     "cleaning": TablePage(
         "Cleaning of units",

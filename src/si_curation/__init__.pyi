@@ -1,5 +1,7 @@
 """Every public name, once, with its module; ``__init__.py`` imports it when it is first used."""
 
+from .agreement.comparison import CurationComparison as CurationComparison
+from .agreement.comparison import compare_curations as compare_curations
 from .batch.recipe import Recipe as Recipe
 from .batch.recipe_files import example_recipe as example_recipe
 from .batch.recipe_files import read_recipe as read_recipe

@@ -2281,6 +2281,147 @@ LABELS = Table(
     ],
 )
 
+_KIND_OF_DISPUTE = (
+    "what another curation has otherwise, most of all: regrouped, units that share some of their "
+    "spikes; merged, they are several units there; split, a part of a unit there; not_merged and "
+    "not_split, the other one merged or split it; not_removed, the other one removed it; noise, "
+    "label and label_missing, the same spikes have another label, of which one is noise, or one "
+    "is none"
+)
+_DISPUTES = (
+    "regrouped",
+    "merged",
+    "split",
+    "not_merged",
+    "not_split",
+    "not_removed",
+    "noise",
+    "label",
+    "label_missing",
+)
+_COMPARED = (
+    Variable("curation", "name of the curation", dtype="str"),
+    Variable("unit_id", "the unit", dtype="id"),
+    Variable("group", "its label; unsorted where it has none", dtype="str"),
+    _NUM_SPIKES,
+    Variable(
+        "num_disputed_spikes",
+        "its spikes that have another label in another curation, or that would have to change "
+        "their unit for the units to be the same",
+        "count",
+        "int64",
+    ),
+    Variable(
+        "num_same",
+        "other curations in which the same spikes are a unit with the same label",
+        "count",
+        "int64",
+    ),
+    Variable(
+        "num_votes",
+        "curations that have all spikes of the decision as this one has them, itself too",
+        "count",
+        "int64",
+    ),
+    Variable(
+        "counterparts",
+        "(curation, unit, spikes in common) of each unit that it shares spikes with, most spikes "
+        "first, at most 20 of each curation",
+        dtype="tuple",
+    ),
+)
+
+COMPARED_UNITS = Table(
+    "compare_curations",
+    "a unit of one of the curations",
+    [
+        *_COMPARED[:2],
+        Variable(
+            "kind",
+            "same: all have these spikes as a unit with this label; empty: it has no spikes; else "
+            + _KIND_OF_DISPUTE,
+            dtype="str",
+            codes=("same", "empty", *_DISPUTES),
+        ),
+        *_COMPARED[2:7],
+        Variable(
+            "decision",
+            "number of the decision that the unit is part of, the hardest is 1",
+            dtype="Int64",
+            missing="all agree",
+        ),
+        _COMPARED[7],
+    ],
+)
+
+DISPUTED_UNITS = Table(
+    "disputed units",
+    "a unit that not all curations have, those of one decision together, the hardest first",
+    [
+        Variable(
+            "decision",
+            "number of the decision: units of all curations that share spikes. The fewer curations "
+            "have what most have, the harder; of equal ones, that of more disputed spikes",
+            dtype="int64",
+        ),
+        *_COMPARED[:2],
+        Variable("kind", _KIND_OF_DISPUTE, dtype="str", codes=_DISPUTES),
+        *_COMPARED[2:],
+    ],
+)
+
+AGREEMENT = Table(
+    "agreement of curations",
+    "a measure of a pair of curations, or of all of them",
+    [
+        Variable("curations", "names of those that are compared", dtype="tuple"),
+        Variable(
+            "quantity",
+            "units: which spikes are in one unit; labels: of the spikes, none and removed are "
+            "labels too; decided_labels: without spikes that one has not labelled; "
+            "labels_of_same_units: of units that all have, each counts once",
+            dtype="str",
+            codes=("units", "labels", "decided_labels", "labels_of_same_units"),
+        ),
+        Variable(
+            "measure",
+            "what it is measured by",
+            dtype="str",
+            codes=(
+                "adjusted_mutual_information",
+                "mean_adjusted_mutual_information",
+                "cohen_kappa",
+                "fleiss_kappa",
+                "krippendorff_alpha",
+            ),
+            source="Vinh et al. 2010, Cohen 1960, Fleiss 1971, Krippendorff 2011",
+        ),
+        Variable(
+            "value",
+            "agreement beyond chance: 1 full, 0 that of chance, below it is less",
+            "1",
+            missing="there is nothing to compare",
+        ),
+        Variable(
+            "low",
+            "2.5 % quantile over resamples of the units",
+            "1",
+            missing="no resamples, or all units are connected by shared spikes",
+        ),
+        Variable("high", "97.5 % quantile", "1", missing="as low"),
+        Variable(
+            "observed",
+            "agreement with chance in it: share of the spikes in units that all have, or of the "
+            "labels (of several: of the pairs of labels) that are the same",
+            "1",
+            values="0 to 1",
+            missing="there is nothing to compare",
+        ),
+        Variable("counted", "what is counted", dtype="str", codes=("spikes", "units")),
+        Variable("num_compared", "how many of them", "count", "int64"),
+    ],
+)
+
 LEARNT_LABELS = Table(
     "learnt labels",
     "a unit",
@@ -2728,6 +2869,9 @@ TABLES: dict[str, Table] = {
         HISTORY,
         LABEL_SOURCES,
         LABELS,
+        COMPARED_UNITS,
+        DISPUTED_UNITS,
+        AGREEMENT,
         LEARNT_LABELS,
         LEARNT_SUMMARY,
         LEARNT_SESSIONS,

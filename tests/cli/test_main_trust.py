@@ -24,6 +24,7 @@ COMMANDS = {
     "propose": "propose {source}",
     "reviews": "reviews {source}",
     "benchmark": "benchmark {source} --output {out}/benchmark.csv",
+    "compare": "compare {source} {source} --output {out}/disputed.csv",
     "cleaning": "cleaning {source} --output {out}/cleaning.csv",
     "plan": "plan {source} --output {out}/plan.csv",
     "contamination": "contamination {source} --output {out}/contamination.csv",
@@ -56,7 +57,7 @@ LOADING = {
     "connections",
     "attach",
 }
-LOADING |= {"classify", "benchmark", "cleaning", "duplicates", "plan", "splits"}
+LOADING |= {"classify", "benchmark", "cleaning", "duplicates", "plan", "splits", "compare"}
 QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 

@@ -85,6 +85,7 @@ WRONG = {
 NOT_CALLED = {
     "open_gui",
     "BatchResult",
+    "CurationComparison",
     "Calibration",
     "DuplicateUnits",
     "CurationPlan",
@@ -166,6 +167,8 @@ def right_arguments(analyzer, folder):
     return {
         "sorting_analyzer": analyzer,
         "source": analyzer,
+        "a": reviewed,
+        "b": analyzer,
         "folder_path": sic.example_folder(),
         "folder": folder / "new",
         "path": folder / "file.nwb",

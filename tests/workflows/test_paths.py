@@ -70,9 +70,16 @@ CALLS = {
     "duplicates": lambda path, a: sic.find_duplicate_units(a).to_curation_json(path),
     "splits": lambda path, a: sic.suggest_splits(a).to_curation_json(path),
     "merges": lambda path, a: sic.suggest_merges(a).to_curation_json(path),
+    "compare": lambda path, a: sic.compare_curations(path, a),
+    "start": lambda path, a: sic.compare_curations(a, a, start=path),
+    "page": lambda path, a: sic.compare_curations(a, a).export_page(path),
+    "consensus": lambda path, a: sic.compare_curations(a, a).consensus(journal=path),
     "plan": lambda path, a: sic.plan_curation(a).to_curation_json(path),
     "cleaning": lambda path, a: sic.suggest_cleaning(a).to_curation_json(path),
 }
+
+
+SPECIAL = {"journal", "consensus", "start", "save", "rules", "read_recipe", "curation", "apply"}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -87,7 +94,7 @@ def test_urls_are_refused(analyzer, tmp_path, monkeypatch, name):
 @pytest.mark.parametrize("name", CALLS)
 def test_what_no_file_can_be_called_is_refused(analyzer, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    if name in ("journal", "save", "rules", "read_recipe", "curation", "apply"):
+    if name in SPECIAL:
         values = NO_NAMES[:2]  # what is no path has a meaning of its own, or an error
     else:
         values = NO_NAMES

@@ -21,6 +21,7 @@ from si_curation.cli.check import check
 from si_curation.cli.classify import classify
 from si_curation.cli.cleaning import cleaning
 from si_curation.cli.cluster_info import cluster_info
+from si_curation.cli.compare import compare
 from si_curation.cli.compute import compute
 from si_curation.cli.connections import connections
 from si_curation.cli.contamination import contamination
@@ -141,6 +142,7 @@ for command in (
     cleaning,
     plan,
     cluster_info,
+    compare,
     compute,
     connections,
     contamination,

@@ -221,6 +221,31 @@ def continued_journal(
     return Journal(file, last_line), entries, size
 
 
+def read_journal(path: str | Path, belongs_to: str) -> list[dict[str, Any]]:
+    """Read the steps of a journal that a session may be writing to.
+
+    Parameters
+    ----------
+    path : str or Path
+    belongs_to : str
+        Fingerprint of the spikes that the steps are of.
+
+    Returns
+    -------
+    list of dict
+        Without an incomplete last line.
+
+    Raises
+    ------
+    FolderNotFoundError, ParameterError
+        As of `continued_journal`.
+    """
+    path = local_path(path, "journal")
+    if not path.is_file():
+        raise FolderNotFoundError(f"{path} does not exist, expected a journal")
+    return _entries_of(path, path.read_bytes(), belongs_to)
+
+
 def _entries_of(path: Path, content: bytes, belongs_to: str) -> list[dict[str, Any]]:
     """Return the steps in a journal; raise if there is anything wrong with it."""
     from si_curation.curation.journal_entries import check_entry

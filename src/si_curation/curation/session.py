@@ -42,6 +42,7 @@ from si_curation.curation.journal import (
     fingerprint,
     new_journal,
     pack_parts,
+    read_journal,
     unpack_parts,
 )
 from si_curation.curation.spikeinterface_format import (
@@ -214,6 +215,23 @@ class CurationSession:
         (unit_id,) = check_units(self._units, [unit_id], 1)
         return self._units[unit_id].spikes.astype(np.int64)
 
+    def get_labels(self, field: str = GROUP) -> dict[Any, Any]:
+        """Label of every unit now.
+
+        Parameters
+        ----------
+        field : str, default: "group"
+
+        Returns
+        -------
+        dict
+            {unit id: label}; "unsorted" (of the field "group") or None where there is none.
+        """
+        check_arguments(CurationSession.get_labels, locals())
+        none = UNSORTED if field == GROUP else None
+        labels = {i: self._units[i].labels.get(field) for i in self.unit_ids}
+        return {i: none if label is None else label for i, label in labels.items()}
+
     def get_best_channels(self, unit_id: Any) -> NDArray:
         """Channel ids of a unit, best first, by the parameters of "template_best_channels".
 
@@ -330,13 +348,7 @@ class CurationSession:
         belongs_to = fingerprint(sorting_analyzer, session._template_ids)
         opened, entries, size = continued_journal(journal, belongs_to)
         try:
-            for number, entry in enumerate(entries, 2):
-                try:
-                    session._replay(entry)
-                except (LookupError, TypeError, ValueError, zlib.error) as fault:
-                    raise ParameterError(
-                        f"{journal}: line {number} cannot be replayed: {fault}"
-                    ) from None
+            session._replay_all(entries, journal)
             opened.cut(size)
         except BaseException:
             opened.close()
@@ -988,6 +1000,15 @@ class CurationSession:
             self._journal.append(entry)
         self._log.append(entry)
 
+    def _replay_all(self, entries: Iterable[Mapping[str, Any]], journal: str | Path) -> None:
+        for number, entry in enumerate(entries, 2):
+            try:
+                self._replay(entry)
+            except (LookupError, TypeError, ValueError, zlib.error) as fault:
+                raise ParameterError(
+                    f"{journal}: line {number} cannot be replayed: {fault}"
+                ) from None
+
     def _replay(self, entry: Mapping[str, Any]) -> None:
         for step in entry["steps"] if entry["operation"] == TOGETHER else [entry]:
             self._replay_step(step)
@@ -1021,6 +1042,27 @@ class CurationSession:
             self.clean(unit_id, parts == 1, new_unit_ids=entry["outputs"], **why)
         else:
             self.split(unit_id, parts, new_unit_ids=entry["outputs"], **why)
+
+
+def session_of_journal(sorting_analyzer: SortingAnalyzer, journal: str | Path) -> CurationSession:
+    """Return a session with the steps of a journal, which is read and not continued.
+
+    Parameters
+    ----------
+    sorting_analyzer : SortingAnalyzer
+        The one that the session began with.
+    journal : str or Path
+        Another session may write to it.
+
+    Raises
+    ------
+    FolderNotFoundError, ParameterError
+        There is no such journal, it is damaged, or it belongs to other spikes.
+    """
+    session = CurationSession(sorting_analyzer)
+    belongs_to = fingerprint(sorting_analyzer, session._template_ids)
+    session._replay_all(read_journal(journal, belongs_to), journal)
+    return session
 
 
 def _same_spikes(

@@ -55,7 +55,18 @@ def content_security_policy(
 
 
 def _hash(name: str) -> str:
-    digest = hashlib.sha256(read_asset(name).encode("utf-8")).digest()
+    return source_of(read_asset(name))
+
+
+def source_of(text: str) -> str:
+    """Return what a policy names a script or style by: its hash.
+
+    Examples
+    --------
+    >>> source_of("")
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+    """
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 

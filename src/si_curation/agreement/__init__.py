@@ -1,0 +1,1 @@
+"""Curations of the same spikes, compared with each other."""
