@@ -2451,6 +2451,14 @@ LEARNT_LABELS = Table(
             )
             for place, how in ((1, "most"), (2, "second most"), (3, "third most"))
         ),
+        Variable(
+            "order_of_work",
+            "1: the unit to look at first; of those that the model is least sure of, unlike ones "
+            "first. That a model learns more from these was not shown",
+            "count",
+            dtype="int64",
+            values="1 or more",
+        ),
         Variable("reason", "the columns with their values, or why it did not decide", dtype="str"),
     ],
 )

@@ -46,6 +46,18 @@ def test_learn_from_a_table_and_refuse_a_folder_whose_metrics_may_be_others(
     code, _, err = run(capsys, "label", sic.example_folder(), "--model", model)
     assert code == 2
     assert "parameters are not known" in err
+    known = tmp_path / "known.json"
+    learnt = ("learn", table, "--output", known, "--session-column", "day", "--metric-params")
+    params = tmp_path / "params.json"
+    for text, message in [("[]", "holds []"), ('{"a": {}}', "no metric 'a'"), ("{", "cannot be")]:
+        params.write_text(text)
+        code, _, err = run(capsys, *learnt, params)
+        assert code == 2
+        assert message in err
+    assert run(capsys, *learnt, "default")[0] == 0
+    code, out, err = run(capsys, "label", sic.example_folder(), "--model", known)
+    assert code == 0, err
+    assert "Decided " in out
 
 
 def test_label(capsys, tmp_path, table):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from spikeinterface.core import load_sorting_analyzer
@@ -222,7 +223,11 @@ def test_session_opens_in_the_gui(analyzer):
 
 def test_whole_window_opens_without_a_recording():
     fresh = sic.read_kilosort_as_analyzer(sic.example_folder())
-    with opened(sic.open_gui, fresh) as window:
+    labelled = pd.DataFrame({"firing_rate": np.arange(40.0), "session": np.arange(40) % 2})
+    labelled["group"] = np.where(labelled["firing_rate"] > 15, "good", "mua")
+    model = sic.learn_labels(labelled, metric_params={"firing_rate": {}})
+    learnt = model.label(fresh).table
+    with opened(sic.open_gui, fresh, label_model=model) as window:
         views = set(window.views)
         assert {*OUR_VIEWS, "correlogram", "isi", "ndscatter", "similarity", "waveform"} <= views
         assert {"unitlist", "curation", "spikeamplitude", "spikedepth", "metrics"} <= views
@@ -239,6 +244,9 @@ def test_whole_window_opens_without_a_recording():
         table = window.controller.units_table
         assert table.loc[13, "num_spikes"] == 1330
         assert table.loc[13, "template_purity"] == pytest.approx(625 / 1330)
+        assert table["order_of_work"].tolist() == learnt["order_of_work"].tolist()
+        assert table["learnt_label"].tolist() == learnt["label"].tolist()
+        assert "order_of_work" in window.controller.displayed_unit_properties
 
 
 def test_correlograms_for_the_gui_are_those_of_spikeinterface():

@@ -122,12 +122,25 @@ def test_few_labels_are_learnt_by_a_sum_and_sets_of_any_labels():
 def test_most_useful_are_unsure_and_differ(model):
     new = metrics_of(curated(seed=1))
     table = model.most_useful(metrics=new, n=8)
-    assert len(table) == 8
-    assert table.index.is_unique
-    everything = model.label(metrics=new).table["probability"]
-    assert table["probability"].iloc[0] == everything.min()
-    assert table["probability"].max() <= everything.sort_values().iloc[39]
+    assert table["order_of_work"].tolist() == list(range(1, 9))
+    everything = model.label(metrics=new).table
+    assert sorted(everything["order_of_work"]) == list(range(1, 241))
+    sure = everything["probability"].sort_values()
+    assert table["probability"].iloc[0] == sure.iloc[0]
+    assert table["probability"].max() <= sure.iloc[99]
+    first = everything.sort_values("order_of_work")["probability"]
+    # the first twenty of the hundred least sure, the next of the hundred that are left
+    assert first[:20].max() <= sure.iloc[99]
+    assert first[20:40].max() <= sure.iloc[119]
+    places = new.rank()
+    apart = [np.linalg.norm(places - places.loc[i], axis=1)[places.index.get_indexer(table.index)]
+             for i in table.index]  # fmt: skip
+    others = sure.index[:8]
+    alike = [np.linalg.norm(places.loc[others] - places.loc[i], axis=1) for i in others]
+    assert np.mean(apart) > np.mean(alike)
     assert len(model.most_useful(metrics=new.iloc[:3], n=8)) == 3
+    everyone_alike = new * 0 + 3
+    assert sorted(model.label(metrics=everyone_alike).table["order_of_work"])[-1] == 240
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import click
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    label_model_option,
     sampling_frequency_option,
     source_argument,
     trust_option,
@@ -25,12 +26,14 @@ from si_curation.cli.output import echo
     help="Go on from this curation file, and save into it.",
 )
 @click.option("--web", is_flag=True, help="In the browser instead of a window.")
+@label_model_option
 @sampling_frequency_option
 @trust_option
 def gui(
     source: Path,
     curation_json: Path | None,
     web: bool,
+    label_model: Path | None,
     sampling_frequency: float | None,
     trust: bool,
 ) -> None:
@@ -38,8 +41,9 @@ def gui(
     import si_curation as sic
 
     mode: Any = "web" if web else "desktop"
+    model = None if label_model is None else sic.LabelModel.load(label_model)
     analyzer = open_source(source, sampling_frequency, trust=trust)
-    sic.open_gui(analyzer, curation_json=curation_json, mode=mode)
+    sic.open_gui(analyzer, curation_json=curation_json, mode=mode, label_model=model)
     if curation_json is not None and curation_json.is_file():
         echo(
             f"The curation is in {curation_json}; to do it in Python:\n"

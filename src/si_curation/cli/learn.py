@@ -41,6 +41,12 @@ from si_curation.files import check_output_file
     help="Share of the labels that are to be right; it is undecided about other units.",
 )
 @click.option("--note", default="", help="Source and licence of the labels, kept in the model.")
+@click.option(
+    "--metric-params",
+    metavar="default|FILE",
+    help="With which the metrics of a table were made, so that the model can label folders: "
+    '"default", or a JSON file {metric: {parameter: value}}.',
+)
 @click.option("--report", type=PATH, help="New .html page of how right the labels are.")
 def learn(
     sessions: tuple[Path, ...],
@@ -49,12 +55,14 @@ def learn(
     session_column: str,
     accuracy: float,
     note: str,
+    metric_params: str | None,
     report: Path | None,
 ) -> None:
     """Learn labels from curated sessions: folders of phy, saved analyzers, or one table.
 
     Printed is how right the labels are of sessions that were left out of the learning.
     """
+    from si_curation.learning.metric_params import read_metric_params
     from si_curation.learning.model import learn_labels
 
     target = check_output_file(
@@ -71,6 +79,7 @@ def learn(
         _read_table(sessions[0]) if len(sessions) == 1 else list(sessions),
         column,
         session_column=session_column,
+        metric_params=read_metric_params(metric_params),
         accuracy=accuracy,
         note=note,
     )

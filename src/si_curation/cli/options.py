@@ -70,6 +70,11 @@ calibrations_option = click.option(
     help="Calibration file (of run_batch, or Calibration.to_json): adds how probable it is that a "
     "suggestion is right, where that is known. One of each kind of suggestion can be given.",
 )
+label_model_option = click.option(
+    "--label-model",
+    type=PATH,
+    help="File that `learn` wrote: units have its labels, and the order in which to look at them.",
+)
 trust_option = click.option(
     "--trust",
     is_flag=True,

@@ -12,6 +12,7 @@ from si_curation.cli.options import (
     PATH,
     borders_option,
     calibrations_option,
+    label_model_option,
     periods_option,
     sampling_frequency_option,
     source_argument,
@@ -41,6 +42,7 @@ _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
 @borders_option
 @calibrations_option
+@label_model_option
 @periods_option
 @sampling_frequency_option
 @trust_option
@@ -51,17 +53,20 @@ def report(
     overwrite: bool,
     borders: list[float] | None,
     calibrations: tuple[Path, ...],
+    label_model: Path | None,
     periods: tuple[tuple[float, float], ...],
     sampling_frequency: float | None,
     trust: bool,
 ) -> None:
     """Write one HTML page of a sorting that opens offline, to look at and to send."""
     from si_curation.files import check_output_file
+    from si_curation.learning.model import LabelModel
     from si_curation.reading.sessions import session_borders
     from si_curation.report.export import export_report
 
     check_output_file(output, overwrite, kind="an .html file")
     known = read_calibration_files(calibrations)
+    model = None if label_model is None else LabelModel.load(label_model)
     analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
     if borders is not None:  # a wrong one is told before anything is computed
         session_borders(analyzer, borders)
@@ -72,6 +77,7 @@ def report(
         title=title,
         borders=borders or "auto",
         calibrations=known,
+        label_model=model,
         overwrite=overwrite,
     )
     size = written.stat().st_size / 1e6

@@ -19,6 +19,8 @@ from si_curation.gui.curation_file import (
     start_curation,
     write_curation,
 )
+from si_curation.learning.labels import LearntLabels
+from si_curation.learning.model import LabelModel
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ def open_gui(
     recording: BaseRecording | None = None,
     mode: Literal["desktop", "web"] = "desktop",
     layout: dict[str, list[str]] | None = None,
+    label_model: LabelModel | None = None,
     start_app: bool = True,
 ) -> Any:
     """Open spikeinterface-gui with the views of this package, to curate, also without a recording.
@@ -89,6 +92,9 @@ def open_gui(
         A window (Qt), or a page in the browser (Panel).
     layout : dict, optional
         Views by zone; `gui_layout` by default.
+    label_model : LabelModel, optional
+        Of `learn_labels`. The table of units then has its labels, and the order in which to look at
+        units (a click on ``order_of_work`` sorts by it).
     start_app : bool
         Wait until the window is closed. False: return at once, for an event loop of one's own.
 
@@ -104,7 +110,8 @@ def open_gui(
         not registered (an old installation), or the analyzer has no templates.
     ParameterError
         The mode or the layout is unknown, or the curation file cannot be used: it is of other
-        units, holds several steps, or cannot be written there.
+        units, holds several steps, or cannot be written there. Metrics are not those of the model
+        of labels.
 
     Examples
     --------
@@ -125,6 +132,7 @@ def open_gui(
         check_writable(path)
     curation = start_curation(sorting_analyzer, path)
     _check_layout(layout)
+    learnt = None if label_model is None else label_model.label(sorting_analyzer)
     if recording is not None:
         sorting_analyzer.set_temporary_recording(recording)
     compute_for_gui(sorting_analyzer)
@@ -137,7 +145,7 @@ def open_gui(
         curation=True,
         curation_dict=curation,
         with_traces=recording_of(sorting_analyzer) is not None,
-        extra_unit_properties=_unit_columns(sorting_analyzer),
+        extra_unit_properties=_learnt_columns(learnt) | _unit_columns(sorting_analyzer),
         skip_extensions=[],
         layout=gui_layout() if layout is None else {k: list(v) for k, v in layout.items()},
         curation_callback=None if path is None else write_curation,
@@ -223,6 +231,18 @@ def _unit_columns(analyzer: SortingAnalyzer) -> dict[str, np.ndarray]:
         str(name): table[name].to_numpy()
         for name in table.columns
         if name not in there and table[name].dtype.kind in "iuf"
+    }
+
+
+def _learnt_columns(learnt: LearntLabels | None) -> dict[str, np.ndarray]:
+    """Return what a model says of the units, for the GUI's table."""
+    if learnt is None:
+        return {}
+    table = learnt.table
+    return {
+        "order_of_work": table["order_of_work"].to_numpy(),
+        "learnt_label": table["label"].to_numpy(dtype=str),
+        "learnt_probability": table["probability"].to_numpy(),
     }
 
 

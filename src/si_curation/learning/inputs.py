@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks, join_problems, local_path, plain_id, short_repr
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.learning.metric_params import MetricParams, params_of_table, plain_params
 from si_curation.quality.metrics.registry import METRICS, columns_of, compute_metrics
 from si_curation.quality.metrics.table import to_frame
 from si_curation.reading.loading import is_saved_analyzer, load_with_warning
@@ -187,14 +188,6 @@ def metrics_of(
     return Metrics(table, order, bool(analyzer.return_in_uV))
 
 
-def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as JSON has them: lists for tuples, plain numbers."""
-    return {
-        key: list(map(plain_id, value)) if isinstance(value, list | tuple) else plain_id(value)
-        for key, value in params.items()
-    }
-
-
 def params_that_differ(
     ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
@@ -264,7 +257,7 @@ def check_table(
     checks: Checks,
     table: pd.DataFrame,
     columns: Mapping[str, Any],
-    metric_params: Mapping[str, Any] | None,
+    metric_params: MetricParams | None,
 ) -> None:
     """Check the arguments that are about a table: {argument: name of a column}, and parameters."""
     names = list(table.columns)
@@ -274,7 +267,7 @@ def check_table(
                 names.count(one) == 1,
                 f"{what} is {short_repr(one)}, expected one of {short_repr(names)}",
             )
-    if metric_params is not None and "metric_params" not in checks.wrong_kinds:
+    if isinstance(metric_params, Mapping) and "metric_params" not in checks.wrong_kinds:
         checks.require(
             all(isinstance(n, str) and isinstance(of, Mapping) for n, of in metric_params.items()),
             f"metric_params are {short_repr(metric_params)}, expected a dict of each metric",
@@ -286,7 +279,7 @@ def sessions_of_table(
     column: str,
     session_column: str,
     columns: Sequence[str] | None,
-    params: dict[str, dict[str, Any]] | None,
+    metric_params: MetricParams | None,
 ) -> Sessions:
     """Gather the labelled units of one table with a row for each unit."""
     labels = _as_labels(table[column])
@@ -295,7 +288,8 @@ def sessions_of_table(
     kept = kept.set_axis(pd.Index(list(ids)), axis=0).assign(**{"\0label": labels})
     sessions = table[session_column].map(plain_id).astype(str).to_numpy()
     tables = {str(name): kept[sessions == name] for name in dict.fromkeys(sessions)}
-    return _joined(tables, columns, params, None, any_column=True)
+    found = _joined(tables, columns, None, None, any_column=True)
+    return found._replace(params=params_of_table(metric_params, list(found.table.columns)))
 
 
 def _joined(

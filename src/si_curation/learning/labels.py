@@ -28,6 +28,7 @@ class LearntLabels(UnitLabels):
         - ``doubt``: "" where it decided; "unsure", "unit_outside" or "session_outside";
         - ``num_outside``: number of columns in which the unit is outside of what the model saw;
         - ``column_1``, ``column_2``, ``column_3``: those that spoke most for the likeliest label;
+        - ``order_of_work``: 1 for the unit to look at first; see `LabelModel.most_useful`;
         - ``reason``: text.
     rules : RuleSet
         Empty.

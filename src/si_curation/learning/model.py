@@ -31,11 +31,11 @@ from si_curation.learning.inputs import (
     is_amplitude,
     metrics_of,
     params_that_differ,
-    plain_params,
     sessions_of_analyzers,
     sessions_of_table,
 )
 from si_curation.learning.labels import LearntLabels
+from si_curation.learning.metric_params import MetricParams
 from si_curation.learning.model_file import read_model, write_model
 from si_curation.learning.report import LabelReport, Unseen, make_report
 from si_curation.learning.scales import (
@@ -62,6 +62,8 @@ from si_curation.variables import LEARNT_LABELS, Explanation, explanations_text
 _NUM_SPOKEN = 3
 _SHOWN = 3
 _CURVE = (0.125, 0.25, 0.5)
+# the order of work: so many units, of so many that the model is least sure of
+_BATCH, _AMONG = 20, 100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -174,8 +176,10 @@ class LabelModel:
             rows.append(self._row(label, chances[place, at], values[place], parts[place], limit))
         out = pd.DataFrame(rows, columns=list(LEARNT_LABELS), index=table.index.rename("unit_id"))
         out["num_outside"] = strange.sum(axis=1)
+        out["order_of_work"] = _order_of_work(chances.max(axis=1), scaled(self.scales, values))
         self._abstain(out, strange, shifted)
-        types = {"decided": bool, "probability": np.float64, "num_outside": np.int64}
+        types: dict[str, Any] = {"decided": bool, "probability": np.float64}
+        types |= {"num_outside": np.int64, "order_of_work": np.int64}
         probabilities = pd.DataFrame(chances, columns=list(self.labels), index=out.index)
         return LearntLabels(out.astype(types), model_name=repr(self), probabilities=probabilities)
 
@@ -218,9 +222,10 @@ class LabelModel:
     ) -> pd.DataFrame:
         """Return units to look at first: the model is not sure of them, and they differ.
 
-        They differ from each other: of the least
-        sure ones, five times as many as are asked for, each next unit is the one farthest from
-        those that were taken.
+        They differ from each other: of the hundred least sure ones each next unit is the one
+        farthest from those that were taken; after twenty units, of the hundred least sure ones that
+        are left. The order of all units is ``order_of_work`` of `label`'s table, which
+        `export_report` and `open_gui` show.
 
         Parameters
         ----------
@@ -248,17 +253,8 @@ class LabelModel:
         checks = Checks.of_call(LabelModel.most_useful, locals())
         checks.whole_number("n", n, at_least=1)
         checks.finish()
-        values = self._values(self._metrics(sorting_analyzer, metrics))
         table = self.label(sorting_analyzer, metrics).table
-        order = np.argsort(table["probability"].to_numpy(), kind="stable")[: 5 * n]
-        places = scaled(self.scales, values[order])
-        taken: list[int] = []
-        apart = np.full(len(order), np.inf)
-        for _ in range(min(n, len(order))):
-            apart[taken] = -1.0
-            taken.append(int(np.argmax(apart)))
-            apart = np.minimum(apart, np.square(places - places[taken[-1]]).sum(axis=1))
-        return table.iloc[order[taken]]
+        return table.sort_values("order_of_work").head(n)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the model as JSON: numbers and text, no code. See `load`.
@@ -311,8 +307,9 @@ class LabelModel:
         if self.metric_params is None:
             raise ParameterError(
                 "the model is from a table of metrics whose parameters are not known, so that it "
-                "cannot be compared with those of the analyzer: learn with metric_params=, or give "
-                "metrics= made in the same way"
+                "cannot be compared with those of the analyzer: learn with metric_params= "
+                '("default", an analyzer, or {metric: {parameter: value}}), or give metrics= made '
+                "in the same way"
             )
         names = [name for name, one in METRICS.items() if set(one.columns) & set(self.columns)]
         found: Metrics = metrics_of(analyzer, self.metric_params, names)
@@ -379,7 +376,7 @@ class LabelModel:
         names += [""] * (_NUM_SPOKEN - len(names))
         doubt = "" if decided else "unsure"
         given = label if decided else UNDECIDED
-        return [given, decided, label, chance, doubt, 0, *names, explanations_text(why)]
+        return [given, decided, label, chance, doubt, 0, *names, 0, explanations_text(why)]
 
     def _abstain(
         self, table: pd.DataFrame, strange: NDArray[np.bool_], shifted: NDArray[np.bool_]
@@ -400,6 +397,26 @@ class LabelModel:
             )
 
 
+def _order_of_work(surest: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the place of each unit in the order of work, from 1."""
+    left = np.argsort(surest, kind="stable")
+    order: list[int] = []
+    apart = np.full(len(surest), np.inf)  # squared distance from the units of this batch
+    while len(left):
+        if len(order) % _BATCH == 0:
+            apart[:] = np.inf
+            among = left[:_AMONG]
+        taken = among[np.argmax(apart[among])]
+        order.append(int(taken))
+        left, among = left[left != taken], among[among != taken]
+        apart[among] = np.minimum(
+            apart[among], np.square(places[among] - places[taken]).sum(axis=1)
+        )
+    out = np.zeros(len(surest), dtype=np.int64)
+    out[order] = np.arange(1, len(order) + 1)
+    return out
+
+
 def _outside(what: str, columns: NDArray[np.str_]) -> str:
     shown = ", ".join(columns[:_SHOWN]) + (", ..." if len(columns) > _SHOWN else "")
     return str(Explanation(f"learnt_{what}_outside", count=len(columns), columns=shown))
@@ -411,7 +428,7 @@ def learn_labels(
     *,
     columns: Sequence[str] | None = None,
     session_column: str = "session",
-    metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+    metric_params: MetricParams | None = None,
     accuracy: float = 0.95,
     method: Literal["auto", "trees", "logistic"] = "auto",
     note: str = "",
@@ -431,9 +448,10 @@ def learn_labels(
         template, sorter and number of spikes; all columns of numbers of a table.
     session_column : str
         Of a table: names the session of each unit.
-    metric_params : mapping, optional
-        Of a table: the parameters with which its metrics were made, {metric: {parameter: value}}.
-        Without them a model of a table labels tables alone.
+    metric_params : mapping, SortingAnalyzer or "default", optional
+        Of a table: the parameters with which its metrics were made, {metric: {parameter: value}}
+        (those that are left out are the defaults); an analyzer whose "curation_metrics" were made
+        like them; or "default". Without them a model of a table labels tables alone.
     accuracy : float
         Share of the labels that are to be right. The model is undecided about other units.
     method : {"auto", "trees", "logistic"}
@@ -518,14 +536,11 @@ def gather(
     column: str,
     columns: Sequence[str] | None,
     session_column: str,
-    metric_params: Mapping[str, Mapping[str, Any]] | None,
+    metric_params: MetricParams | None,
 ) -> Sessions:
     """Return the labelled units, or raise if there is too little to learn from."""
     if isinstance(sessions, pd.DataFrame):
-        params = None
-        if metric_params is not None:
-            params = {name: plain_params(of) for name, of in metric_params.items()}
-        given = sessions_of_table(sessions, column, session_column, columns, params)
+        given = sessions_of_table(sessions, column, session_column, columns, metric_params)
     elif metric_params is not None:
         raise ParameterError("metric_params are given, expected with a table of metrics only")
     elif not isinstance(sessions, str | Path | Sequence | Mapping):

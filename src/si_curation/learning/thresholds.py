@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from si_curation.curation.label_rules import LabelRule, RuleSet
 from si_curation.files import check_output_file, replace_file
 from si_curation.learning.crossvalidation import calibrate_all, folds_of, leave_sessions_out
 from si_curation.learning.inputs import Sessions, check_table
+from si_curation.learning.metric_params import MetricParams
 from si_curation.learning.model import gather
 from si_curation.learning.steps import (
     FEW_UNITS,
@@ -91,7 +92,7 @@ def suggest_thresholds(
     max_rules: int = 4,
     columns: Sequence[str] | None = None,
     session_column: str = "session",
-    metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+    metric_params: MetricParams | None = None,
 ) -> ThresholdSuggestions:
     """Suggest the few rules on metrics that come closest to the labels of curators.
 

@@ -13,6 +13,7 @@ from si_curation import variables
 from si_curation.checks import is_number
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import MissingDataError
+from si_curation.learning.labels import LearntLabels
 from si_curation.quality.contamination import contamination_panel
 from si_curation.quality.template_agreement import compare_templates, has_both_kinds
 from si_curation.quality.unit_classes import classify_units
@@ -35,8 +36,9 @@ _COMPARED = {
     "best_channel_analyzer": False,
     "best_channel_distance_um": False,
 }
-UNITS, COMPARED, METRICS, CLASSES, CONTAMINATION, PROPERTIES = (
+UNITS, LEARNT, COMPARED, METRICS, CLASSES, CONTAMINATION, PROPERTIES = (
     "Units",
+    "Learnt labels",
     "Sorter's templates beside traces",
     "Quality metrics",
     "Classes",
@@ -106,9 +108,12 @@ class Column:
         return found
 
 
-def unit_columns(context: ReportContext) -> tuple[list[Column], list[str]]:
+def unit_columns(
+    context: ReportContext, learnt: LearntLabels | None = None
+) -> tuple[list[Column], list[str]]:
     """Return all columns, and notes on what to compute for more of them."""
     columns, notes = _units(context)
+    columns += _learnt(context, learnt)
     columns += _compared_templates(context)
     columns += _metrics(context, notes)
     columns += _classes(context)
@@ -243,6 +248,28 @@ def _classes(context: ReportContext) -> list[Column]:
         values = plain(table[name].astype(object).to_numpy(na_value=None)[context.rows])
         text = f"{what.description} ({what.source})" if what.source else what.description
         columns.append(Column(f"class:{name}", name, CLASSES, "", text, values, why, shown))
+    return columns
+
+
+def _learnt(context: ReportContext, learnt: LearntLabels | None) -> list[Column]:
+    """Return what a model of curated sessions says of the units."""
+    if learnt is None:
+        return []
+    table = learnt.table.reindex(context.unit_ids)
+    why = [str(text) for text in table["reason"]]
+    columns = []
+    for name, title, shown in (
+        ("label", "learnt_label", True),
+        ("likeliest", "learnt_likeliest", False),
+        ("probability", "learnt_probability", True),
+        ("doubt", "learnt_doubt", False),
+        ("order_of_work", "order_of_work", True),
+        ("reason", "learnt_reason", False),
+    ):
+        what = variables.LEARNT_LABELS[name]
+        values = plain(table[name].to_numpy())
+        text = f"{what.description} ({learnt.model_name})"
+        columns.append(Column(f"learnt:{name}", title, LEARNT, "", text, values, why, shown))
     return columns
 
 

@@ -17,6 +17,8 @@ from si_curation.errors import ParameterError
 from si_curation.evidence.calibration import Calibration, read_calibrations
 from si_curation.evidence.plan import CurationPlan
 from si_curation.files import check_output_file, write_pieces
+from si_curation.learning.labels import LearntLabels
+from si_curation.learning.model import LabelModel
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
@@ -53,6 +55,7 @@ def export_report(
     borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
     plan: CurationPlan | None = None,
     calibrations: Mapping[str, Calibration | str | Path] | None = None,
+    label_model: LabelModel | None = None,
     overwrite: bool = False,
     progress_bar: bool = True,
 ) -> Path:
@@ -89,6 +92,9 @@ def export_report(
     calibrations : mapping, optional
         {"merges" or "splits": `Calibration`, or its JSON file}; others are not used. Candidates
         then have the probability that they are right, where their score is calibrated.
+    label_model : LabelModel, optional
+        Of `learn_labels`. The table of units then has its labels, and the order in which to look at
+        units.
     overwrite : bool, default: False
         Replace the file if it is there.
     progress_bar : bool, default: True
@@ -106,7 +112,8 @@ def export_report(
     MissingDataError
         jinja2 is not installed (``pip install "si_curation[report]"``).
     UnknownIdError, ParameterError
-        A unit does not exist, there are none, or the path cannot be written to.
+        A unit does not exist, there are none, the path cannot be written to, or metrics are not
+        those of the model of labels.
 
     Notes
     -----
@@ -136,7 +143,8 @@ def export_report(
     if rows.size == 0:
         raise ParameterError("there are no units to report on: give some in unit_ids")
     context = ReportContext(sorting_analyzer, rows, borders_to_draw(sorting_analyzer, borders))
-    values = _gather(context, title, progress_bar, known)
+    learnt = None if label_model is None else label_model.label(sorting_analyzer)
+    values = _gather(context, title, progress_bar, known, learnt)
     values |= planned(plan)
     write_pieces(target, render_page(values), overwrite)
     return target
@@ -147,8 +155,9 @@ def _gather(
     title: str | None,
     progress_bar: bool,
     calibrations: Mapping[str, Calibration],
+    learnt: LearntLabels | None,
 ) -> dict[str, Any]:
-    columns, column_notes = unit_columns(context)
+    columns, column_notes = unit_columns(context, learnt)
     panels = UnitPanels(context, columns)
     of_merges = calibrations.get("merges")
     candidates, pairs = merge_candidates(context, panels, of_merges)
