@@ -11,7 +11,15 @@ Prints markdown, proportions with Wilson's 95 % interval.
 - *two neurons, equal numbers*, *minority of 13 %*: pure units of interest of ``ks``, not farther
   apart than 60 um and active together (their firing rates over time overlap by at least 60 %), are
   merged. Units whose spikes are mostly those of another unit too are left out.
+- *one neuron after the other*: of the same pairs, the spikes of one in the first half of the
+  recording and those of the other in the second half, at least 50 of each, are merged.
 - *real over-merges*: units of ``mu`` of which two neurons of interest have at least 20 % each.
+
+``--built`` counts false alarms of single neurons that are built of the mean and the noise of units
+of ``ks`` (`pure_units.py`): bursting ones, whose spikes get smaller and wider, those of 50 and of
+100,000 spikes, drifting ones.
+
+Then the limits of the score's terms are chosen on all recordings but one, and tried on that one.
 
 The accuracy is balanced: the mean, over both neurons, of the share of spikes in their own part.
 """
@@ -19,6 +27,7 @@ The accuracy is balanced: the mean, over both neurons, of the share of spikes in
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 import warnings
@@ -28,19 +37,53 @@ from pathlib import Path
 import numpy as np
 
 import si_curation as sic
+from pure_units import KINDS as BUILT_KINDS
+from pure_units import false_alarms
+from si_curation.evidence.split_evidence import (
+    GAIN_ERRORS,
+    HALF_ERROR,
+    HALF_GAIN,
+    HALF_JUMP_RATIO,
+    HALF_MIXING,
+)
 from truth import SortedTruth, as_proportion, match
 
 MAX_DISTANCE_UM, MIN_OVERLAP, MINORITY, FAIR_SHARE = 60.0, 0.6, 0.13, 0.2
 KINDS = ("pure units", "pure units, 50 spikes", "two neurons, equal numbers", "minority of 13 %")
-KINDS += ("real over-merges",)
+KINDS += ("real over-merges", "one neuron after the other")
+
+# limits of the terms of a score that are tried, and those built in: gain, error, mixing, jump
+GRID = ((0.02, 0.03, 0.05, 0.07, 0.1), (0.02, 0.035, 0.055, 0.08), (0.25, 0.4, 0.6))
+LIMITS = list(itertools.product(*GRID, (2.0, 2.5, 3.0, 3.5, 4.0)))
+THRESHOLDS = (HALF_GAIN, HALF_ERROR, HALF_MIXING, HALF_JUMP_RATIO)
+MOST_FALSE = 0.015
 
 
 class Outcome:
     """What was suggested for one unit."""
 
-    def __init__(self, recording, name, is_found, accuracy=np.nan, score=0.0):
+    def __init__(self, recording, name, is_found, accuracy=np.nan, row=None):
         self.recording, self.name, self.is_found = recording, name, is_found
-        self.accuracy, self.score = accuracy, score
+        self.accuracy, self.row = accuracy, row
+
+    @property
+    def score(self):
+        return 0.0 if self.row is None else self.row["score"]
+
+    def is_found_with(self, thresholds):
+        """Whether it would be with other limits of the terms."""
+        gain, error, mixing, ratio = thresholds
+        row = self.row
+        if row is None or row["method"] == "templates":
+            return self.is_found
+        if row["expected_error"] > error:
+            return False
+        if row["method"] == "time":
+            term = row["jump_term"]
+            return HALF_JUMP_RATIO * term / (1 - term) >= ratio
+        rest = np.nanmin([row["refractory_term"], row["duplicate_term"], 1.0])
+        lowest = row["likelihood_gain"] - GAIN_ERRORS * row["likelihood_gain_error"]
+        return lowest >= gain and row["mixing"] >= mixing and rest >= 0.5
 
 
 def accuracy_of(labels, neurons, first, second):
@@ -56,12 +99,12 @@ def accuracy_of(labels, neurons, first, second):
 
 
 def outcome(recording, name, found, unit_id, neurons=None, pair=None):
-    score = dict(zip(found.table["unit_id"], found.table["score"], strict=True)).get(unit_id, 0.0)
+    rows = found.table[found.table["unit_id"] == unit_id].to_dict("records")
     is_found = unit_id in found.units()
     accuracy = np.nan
     if is_found and pair is not None:
         accuracy = accuracy_of(found.labels(unit_id), neurons, *pair)
-    return Outcome(recording, name, is_found, accuracy, score)
+    return Outcome(recording, name, is_found, accuracy, rows[0] if rows else None)
 
 
 def pure_units(truth):
@@ -118,9 +161,8 @@ def neighbours(truth):
     return sorted(pairs)
 
 
-def of_made_merges(truth, outcomes, share=None):
-    kind = "two neurons, equal numbers" if share is None else "minority of 13 %"
-    rng = np.random.default_rng(0)
+def groups_of_pairs(truth):
+    """Groups of neighbours, no unit twice in one."""
     left = neighbours(truth)
     while left:
         used, now = set(), []
@@ -129,6 +171,13 @@ def of_made_merges(truth, outcomes, share=None):
                 now.append(pair)
                 used |= set(pair)
         left = [pair for pair in left if pair not in now]
+        yield now
+
+
+def of_made_merges(truth, outcomes, share=None):
+    kind = "two neurons, equal numbers" if share is None else "minority of 13 %"
+    rng = np.random.default_rng(0)
+    for now in groups_of_pairs(truth):
         session, made = sic.CurationSession(truth.analyzer), []
         for pair in now:
             sizes = {i: truth.neurons_of_spikes[i].size for i in pair}
@@ -151,6 +200,31 @@ def of_made_merges(truth, outcomes, share=None):
             train = analyzer.sorting.get_unit_spike_train(new, segment_index=0)
             neurons = np.isin(train, truth.unit_train(whole)).astype(int)
             name = f"{truth.name} {pair[0]}+{pair[1]}"
+            outcomes[kind].append(outcome(truth.recording, name, found, new, neurons, (0, 1)))
+
+
+def of_turns(truth, outcomes):
+    """Merge one neuron before the middle of the recording with another one after it."""
+    middle = max(train[-1] for train in map(truth.unit_train, truth.units) if train.size) / 2
+    for now in groups_of_pairs(truth):
+        session, made = sic.CurationSession(truth.analyzer), []
+        for one, other in now:
+            is_late = [truth.unit_train(i) > middle for i in (one, other)]
+            if np.count_nonzero(~is_late[0]) < 50 or np.count_nonzero(is_late[1]) < 50:
+                continue
+            if is_late[0].all() or is_late[1].all():
+                continue
+            early = session.split(one, is_late[0].astype(int))[0] if is_late[0].any() else one
+            late = session.split(other, is_late[1].astype(int))[-1]
+            made.append(((one, other), session.merge([early, late])))
+        analyzer = session.apply()
+        found = sic.suggest_splits(analyzer)  # the jumps of all units are compared
+        for pair, new in made:
+            neurons = (analyzer.sorting.get_unit_spike_train(new, segment_index=0) > middle).astype(
+                int
+            )
+            name = f"{truth.name} {pair[0]}+{pair[1]}"
+            kind = "one neuron after the other"
             outcomes[kind].append(outcome(truth.recording, name, found, new, neurons, (0, 1)))
 
 
@@ -193,6 +267,62 @@ def report(outcomes):
         print(f"- {kind}: {names or 'none'}")
 
 
+def chosen_on(outcomes, found, recordings):
+    """Limits of the terms with the largest mean recall at few false alarms in some recordings."""
+    of_kind = {}
+    for kind in KINDS:
+        rows = [found[one] for one in outcomes[kind] if one.recording in recordings]
+        of_kind[kind] = np.mean(rows, axis=0) if rows else np.zeros(len(LIMITS))
+    recall = np.mean([of_kind[kind] for kind in KINDS[2:]], axis=0).round(4)
+    for kind in KINDS[:2]:
+        recall[of_kind[kind] > MOST_FALSE] = -1.0
+    # of equals those that are nearest to what is built in
+    far = np.abs(np.log(np.array(LIMITS) / THRESHOLDS)).sum(axis=1)
+    return LIMITS[np.lexsort((far, -recall))[0]]
+
+
+def report_left_out(outcomes):
+    """Print what is found in each recording with the limits that were chosen on the others."""
+    recordings = list(dict.fromkeys(one.recording for rows in outcomes.values() for one in rows))
+    if len(recordings) < 3:
+        return
+    found = {
+        one: np.array([one.is_found_with(limits) for limits in LIMITS])
+        for rows in outcomes.values()
+        for one in rows
+    }
+    chosen = {one: chosen_on(outcomes, found, set(recordings) - {one}) for one in recordings}
+    print("\nWith limits chosen on the other recordings, and in brackets those built in:\n")
+    print("| recording | gain, error, mixing, jump | " + " | ".join(KINDS) + " |")
+    print("| --- | ---: |" + " ---: |" * len(KINDS))
+    total = {kind: np.zeros(3, dtype=int) for kind in KINDS}
+    for name, limits in chosen.items():
+        cells = []
+        for kind in KINDS:
+            rows = [one for one in outcomes[kind] if one.recording == name]
+            left_out = sum(int(found[one][LIMITS.index(limits)]) for one in rows)
+            total[kind] += (left_out, sum(one.is_found for one in rows), len(rows))
+            cells.append(f"{left_out} ({sum(one.is_found for one in rows)}) of {len(rows)}")
+        print(f"| {name} | {', '.join(map(str, limits))} | {' | '.join(cells)} |")
+    cells = [f"{as_proportion(a, n)} [{as_proportion(b, n)}]" for a, b, n in total.values()]
+    print(f"| all | | {' | '.join(cells)} |")
+
+
+def report_built(folders):
+    print("\n| built of single neurons | suggested | by jumps in time |")
+    print("| --- | ---: | ---: |")
+    for kind in BUILT_KINDS:
+        bad, jumps, total = 0, 0, 0
+        for folder in folders:
+            with tempfile.TemporaryDirectory() as place:
+                most = 8 if kind.startswith("100") else None
+                truth = SortedTruth(folder / "ks")
+                found, number = false_alarms(truth, kind, Path(place) / "built", most)
+            bad, total = bad + len(found), total + number
+            jumps += int((found["method"] == "time").sum())
+        print(f"| {kind} | {as_proportion(bad, total)} | {jumps} |", flush=True)
+
+
 def report_speed(num_units, num_spikes):
     import resource
 
@@ -219,17 +349,22 @@ def main():
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--units", type=int, default=500)
     parser.add_argument("--spikes", type=int, default=0, help="0: no measurement of time")
+    parser.add_argument("--built", action="store_true", help="only neurons that are built")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    if arguments.built:
+        return report_built(arguments.folders)
     outcomes = defaultdict(list)
     for folder in arguments.folders:
         for name in ("ks", "nomerge", "mu"):
             of_pure_units(SortedTruth(folder / name), outcomes)
         of_made_merges(SortedTruth(folder / "ks"), outcomes)
         of_made_merges(SortedTruth(folder / "ks"), outcomes, MINORITY)
+        of_turns(SortedTruth(folder / "ks"), outcomes)
         of_real_merges(SortedTruth(folder / "mu"), outcomes)
     if arguments.folders:
         report(outcomes)
+        report_left_out(outcomes)
     if arguments.spikes:
         report_speed(arguments.units, arguments.spikes)
 

@@ -377,6 +377,10 @@ _SPLIT_REASONS = (
         "the clusters overlap: {error:.0%} of the spikes are expected on the wrong side",
     ),
     (
+        "split_not_mixed",
+        "the clusters are not active together ({mixing:.2f}, 0.9 as a rule): one that drifts",
+    ),
+    (
         "split_jump",
         "the features jump by {jump:.1f} sd at one time, more than in the other units: neurons "
         "that fire at different times, or the probe moved",
@@ -1857,6 +1861,13 @@ SPLITS = Table(
             missing="by templates",
         ),
         Variable(
+            "mixing_term",
+            "from the mixing: 0.5 at 0.4, 1 from 0.8",
+            "1",
+            values="0 to 1",
+            missing="by another method",
+        ),
+        Variable(
             "refractory_term",
             "2 (1 - one_neuron_probability), at most 1",
             "1",
@@ -1890,6 +1901,14 @@ SPLITS = Table(
             "distance of the two parts in standard deviations (d')",
             "1",
             missing="by templates",
+        ),
+        Variable(
+            "mixing",
+            "how much the two parts are mixed in time: 1 less the variance of their share in runs "
+            "of spikes over its largest possible one",
+            "1",
+            values="at most 1; 0 where one follows the other",
+            missing="by another method",
         ),
         Variable(
             "expected_error",
@@ -1943,8 +1962,8 @@ SPLITS = Table(
         ),
         Variable(
             "jump",
-            "largest step of the mean features from 40 spikes to the next 40, in standard "
-            "deviations",
+            "largest step of the mean features from 40 spikes to the next 40, less what steady "
+            "drift adds, in standard deviations",
             "1",
             missing="fewer than 80 spikes, or no features",
         ),

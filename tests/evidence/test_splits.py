@@ -1,5 +1,8 @@
 import json
 import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from si_curation.evidence.split_evidence import (
     accuracy_term,
     evidence_of_parts,
     jump_term,
+    mixing_term,
     weakest_term,
 )
 from si_curation.evidence.split_parts import MIN_SHARE
@@ -150,6 +154,7 @@ def test_parts_with_a_common_refractory_period_are_one_neuron(simulated):
 
 def test_terms():
     assert accuracy_term(0.11) == pytest.approx(0.25)
+    assert mixing_term(0.2) == pytest.approx(0.25)
     assert np.isnan(jump_term(5.0, np.array([1.0, np.nan, 1.0])))
     assert jump_term(3.0, np.full(5, 0.1)) == pytest.approx(0.5)  # never below 1
     assert weakest_term(1.0, np.nan) == 1.0
@@ -164,29 +169,49 @@ def test_labels_are_ordered_and_spikes_without_features_follow_their_template():
     assert _guess(labels, known, templates).tolist() == [0, 0, 1, 1, 0, 1, 0]
 
 
+@pytest.fixture(scope="module")
+def outcomes(shared_data):
+    """What is suggested on sortings of known truth, by kind of unit, of `bench_splits`."""
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    sys.path.insert(0, str(benchmarks))
+    try:
+        import bench_splits as bench
+        from truth import SortedTruth
+    finally:
+        sys.path.remove(str(benchmarks))
+    found = defaultdict(list)
+    for recording in ("static", "twins", "drifting"):
+        folder = shared_data / "ks4_truth" / recording
+        own, merged = SortedTruth(folder / "ks"), SortedTruth(folder / "mu")
+        bench.of_made_merges(own, found)
+        bench.of_made_merges(own, found, bench.MINORITY)
+        bench.of_pure_units(own, found)
+        bench.of_pure_units(merged, found)
+        bench.of_real_merges(merged, found)
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("recording", "most_false", "least_found"),
-    [("static", 0, 3), ("twins", 1, 6), ("drifting", 0, 6)],
+    ("kind", "least", "number", "accuracy"),
+    [
+        ("two neurons, equal numbers", 0.9, 70, 0.95),
+        ("minority of 13 %", 0.8, 70, 0.95),
+        # of the sorter's own, two have a part that is of neither of the two neurons
+        ("real over-merges", 0.8, 20, 0.94),
+    ],
 )
-def test_over_merged_units_of_known_truth(shared_data, recording, most_false, least_found):
-    folder = shared_data / "ks4_truth" / recording / "mu"
-    truth = np.load(folder.parent / "ground_truth.npz")
-    analyzer = sic.read_kilosort_as_analyzer(folder)
-    found = sic.suggest_splits(analyzer).units()
-    times, neurons = truth["samples"], truth["units"]
-    main = neurons < truth["nmain"]
-    pure, mixed = [], []
-    for unit_id in analyzer.unit_ids.tolist():
-        train = analyzer.sorting.get_unit_spike_train(unit_id, segment_index=0)
-        hits = [
-            np.isin(train[:, None] + np.arange(-12, 13), times[main & (neurons == i)]).any(axis=1)
-            for i in range(truth["nmain"])
-        ]
-        shares = np.sort([one.mean() for one in hits])[::-1]
-        if shares[0] >= 0.95:
-            pure.append(unit_id)
-        elif shares[1] >= 0.25:
-            mixed.append(unit_id)
-    assert len(set(found) & set(pure)) <= most_false
-    assert len(set(found) & set(mixed)) >= least_found
+def test_neurons_that_were_merged_are_found_and_told_apart(outcomes, kind, least, number, accuracy):
+    rows = outcomes[kind]
+    assert len(rows) >= number
+    found = [one for one in rows if one.is_found]
+    assert len(found) >= least * len(rows)
+    assert np.mean([one.accuracy for one in found]) >= accuracy
+
+
+@pytest.mark.slow
+def test_pure_units_are_seldom_split(outcomes):
+    whole, short = outcomes["pure units"], outcomes["pure units, 50 spikes"]
+    assert len(whole) >= 100
+    for rows in (whole, short):
+        assert sum(one.is_found for one in rows) <= 0.03 * len(rows)

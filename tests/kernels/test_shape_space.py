@@ -5,6 +5,7 @@ from si_curation.kernels.shape_space import (
     discriminant_projections,
     isolated_points,
     largest_jump,
+    mixing_in_time,
     nuisance_directions,
     shape_space,
     time_windows,
@@ -122,6 +123,32 @@ def test_noise_and_drift_hardly_jump_and_few_spikes_have_none():
     values[:, 0] += np.linspace(0, 20, 2000)
     assert largest_jump(values).size < 2.0
     assert largest_jump(values[:79]).place == 0
+
+
+def test_steady_drift_is_no_jump_however_fast_it_is():
+    rng = np.random.default_rng(11)
+    values = rng.normal(size=(300, 20))
+    values[:, 0] += 15 * np.sin(np.linspace(0, 5, 300))  # up to 10 sd in 40 spikes
+    drifting = largest_jump(values).size
+    assert drifting < 3.0
+    values[170:, 1] += 8.0
+    both = largest_jump(values)
+    assert both.place == pytest.approx(170, abs=3)
+    assert both.size > drifting + 2
+
+
+def test_parts_are_mixed_in_time_or_follow_each_other():
+    rng = np.random.default_rng(12)
+    for number in (50, 225, 2000):
+        mixed = rng.uniform(size=number) < 0.3
+        in_bursts = np.repeat(rng.uniform(size=number // 5) < 0.3, 5)
+        in_turn = np.arange(number) < 0.2 * number
+        assert mixing_in_time(mixed) > 0.7
+        assert mixing_in_time(in_bursts) > 0.5 or number == 50
+        assert mixing_in_time(in_turn) < 0.2
+        assert mixing_in_time(~mixed) == pytest.approx(mixing_in_time(mixed))
+    assert np.isnan(mixing_in_time(np.zeros(30, dtype=bool)))
+    assert np.isnan(mixing_in_time(np.zeros(0, dtype=bool)))
 
 
 def test_parts_are_apart_on_their_discriminants():

@@ -97,6 +97,8 @@ def _explain_split(row: dict[str, Any]) -> list[Explanation]:
                 gain=row["likelihood_gain"],
             )
         )
+    if row["mixing_term"] < LIKELY:
+        found.append(Explanation("split_not_mixed", mixing=row["mixing"]))
     if row["accuracy_term"] < LIKELY:
         found.append(Explanation("split_overlap", error=row["expected_error"]))
     one_neuron = row["one_neuron_probability"]

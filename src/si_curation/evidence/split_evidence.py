@@ -22,7 +22,7 @@ from si_curation.kernels.coincidences import count_coincident_spikes
 from si_curation.kernels.two_clusters import TwoClusters
 
 # where each term is 0.5
-HALF_GAIN, HALF_ERROR, HALF_JUMP_RATIO = 0.05, 0.055, 3.0
+HALF_GAIN, HALF_ERROR, HALF_MIXING, HALF_JUMP_RATIO = 0.05, 0.055, 0.4, 3.0
 GAIN_ERRORS = 2.0
 MAX_NEIGHBOUR_UM = 150.0
 # other units that a jump is compared with
@@ -44,6 +44,17 @@ def accuracy_term(expected_error: float) -> float:
     (1.0, 0.5)
     """
     return float(0.5 ** (expected_error / HALF_ERROR))
+
+
+def mixing_term(mixing: float) -> float:
+    """Return a factor from how much two clusters are mixed in time: 0.5 at 0.4, 1 from 0.8.
+
+    Examples
+    --------
+    >>> mixing_term(0.4), mixing_term(0.95), mixing_term(-0.01)
+    (0.5, 1.0, 0.0)
+    """
+    return float(min(max(mixing, 0.0) / (2.0 * HALF_MIXING), 1.0))
 
 
 def jump_term(jump: float, others: NDArray[np.float64]) -> float:

@@ -12,6 +12,7 @@ from si_curation.kernels.parallel import blocks
 from si_curation.kernels.shape_space import (
     isolated_points,
     largest_jump,
+    mixing_in_time,
     shape_space,
     time_windows,
     window_medians,
@@ -74,6 +75,8 @@ class PossibleSplit(NamedTuple):
     cut : Cut or None
         None: there are no two clusters.
     clusters : TwoClusters or None
+    mixing : float
+        How much the clusters are mixed in time; see `mixing_in_time`.
     num_with_features : int
         Spikes that have features, at most 2,000.
     num_channels : int
@@ -81,14 +84,15 @@ class PossibleSplit(NamedTuple):
     num_looked_at : int
         Spikes that were looked at.
     jump : float
-        The largest step of the mean features between neighbouring spikes, in standard deviations;
-        NaN where there are too few spikes.
+        The largest step of the mean features between neighbouring spikes, in standard deviations,
+        drift taken off; NaN where there are too few spikes.
     jump_cut : Cut or None
         At that step.
     """
 
     cut: Cut | None
     clusters: TwoClusters | None
+    mixing: float
     num_with_features: int
     num_channels: int
     num_looked_at: int
@@ -116,7 +120,7 @@ def look_for_split(
         Its index.
     """
     spikes = spikes_to_look_at(reader, spikes)
-    nothing = PossibleSplit(None, None, spikes.size, 0, 0, np.nan, None)
+    nothing = PossibleSplit(None, None, np.nan, spikes.size, 0, 0, np.nan, None)
     if spikes.size < MIN_SPIKES:
         return nothing
     channels, features = reader.on_common_channels(spikes, unit)
@@ -133,8 +137,9 @@ def look_for_split(
     flat = np.ascontiguousarray(features.reshape(len(features), -1).T).T - space.centre
     points = flat @ space.axes
     clusters = _clusters(points, windows)
-    cut = None
+    cut, mixing = None, np.nan
     if clusters is not None:
+        mixing = mixing_in_time(_beyond(points, windows, clusters))
         cut = Cut(
             channels,
             space.centre.reshape(features.shape[1:]),
@@ -157,6 +162,7 @@ def look_for_split(
     return nothing._replace(
         cut=cut,
         clusters=clusters,
+        mixing=mixing,
         num_channels=channels.size,
         num_looked_at=spikes.size,
         jump=size,
@@ -172,7 +178,7 @@ def _clusters(points: NDArray[np.float64], windows: NDArray[np.int64]) -> TwoClu
         found = find_two_clusters(points[used], windows[used], MIN_SHARE / 2)
         if found is None:
             return None
-        beyond = points @ found.axis > found.trend[_seen(windows, found.trend.size)]
+        beyond = _beyond(points, windows, found)
         share = beyond[used].mean()
         if MIN_SHARE <= share <= 1 - MIN_SHARE:
             return found
@@ -182,5 +188,9 @@ def _clusters(points: NDArray[np.float64], windows: NDArray[np.int64]) -> TwoClu
     return None
 
 
-def _seen(windows: NDArray[np.int64], num_windows: int) -> NDArray[np.int64]:
-    return np.minimum(windows, num_windows - 1)
+def _beyond(
+    points: NDArray[np.float64], windows: NDArray[np.int64], clusters: TwoClusters
+) -> NDArray[np.bool_]:
+    """Return which points are of the cluster of higher values."""
+    seen = np.minimum(windows, clusters.trend.size - 1)
+    return points @ clusters.axis > clusters.trend[seen]

@@ -33,6 +33,7 @@ from si_curation.evidence.split_evidence import (
     evidence_of_parts,
     jump_term,
     likelihood_term,
+    mixing_term,
     weakest_term,
 )
 from si_curation.evidence.split_features import UnitFeatureReader
@@ -122,19 +123,22 @@ def suggest_splits(
     likelihood is compared with that of one skewed normal distribution that drifts. Clusters of less
     than 10 % of the spikes are left to `suggest_cleaning`.
 
-    **Score**: the smallest of four terms, each 0.5 at its limit.
+    **Score**: the smallest of five terms, each 0.5 at its limit.
 
     - ``likelihood_term``: the gain of log likelihood per spike, less two standard errors; 0.5 at
       0.05 nats.
     - ``accuracy_term``: the share of the spikes that are expected on the wrong side; 0.5 at 5.5 %,
       a separation of 3.2 standard deviations.
+    - ``mixing_term``: 1 unless one cluster follows the other in time, as where a neuron drifts
+      faster than the windows follow. Both have to be active together.
     - ``refractory_term``: 1 unless the parts have so few coincidences that they are rather one
       neuron (`one_neuron_probability` above 0.5). The refractory period never suggests a split.
     - ``duplicate_term``: 1 unless one part is what was left of spikes that another unit was found
       for at the same time.
 
     Neurons that fire at different times show as a jump of the mean features between 40 spikes and
-    the next 40; it has to exceed that of most other units of the folder by far (``jump_term``).
+    the next 40, beyond what steady drift makes of as many; it has to exceed that of most other
+    units of the folder by far (``jump_term``).
 
     See Also
     --------
@@ -315,6 +319,7 @@ class _Search:
         terms = {
             "likelihood_term": likelihood_term(clusters),
             "accuracy_term": accuracy_term(clusters.expected_error),
+            "mixing_term": mixing_term(look.mixing),
             "refractory_term": np.nan if evidence is None else evidence.refractory_term,
             "duplicate_term": np.nan if evidence is None else evidence.duplicate_term,
         }
@@ -336,6 +341,7 @@ class _Search:
             "likelihood_gain_error": clusters.gain_error,
             "separation": clusters.separation,
             "expected_error": clusters.expected_error,
+            "mixing": look.mixing,
             "jump": look.jump,
         }
         if evidence is not None:
@@ -401,7 +407,11 @@ class _Search:
 def _first_score(look: PossibleSplit) -> float:
     """Return the score of a cut as far as the features that were looked at tell it."""
     assert look.clusters is not None
-    return weakest_term(likelihood_term(look.clusters), accuracy_term(look.clusters.expected_error))
+    return weakest_term(
+        likelihood_term(look.clusters),
+        accuracy_term(look.clusters.expected_error),
+        mixing_term(look.mixing),
+    )
 
 
 def _side_of_each(

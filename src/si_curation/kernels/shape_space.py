@@ -267,7 +267,8 @@ class Jump(NamedTuple):
     place : int
         The first spike after it; 0 where there are too few spikes.
     size : float
-        In standard deviations of the spikes in its direction, less what chance adds.
+        In standard deviations of the spikes in its direction, less what chance and steady drift
+        add.
     direction : array (n_features,) float64
         Of length 1, from before to after.
     """
@@ -290,6 +291,12 @@ def largest_jump(values: NDArray[np.float64], num_spikes: int = 40) -> Jump:
     Returns
     -------
     Jump
+
+    Notes
+    -----
+    Features that drift steadily differ by ``v num_spikes``, and so a quarter as much between the
+    spikes next to the border, ``num_spikes / 4`` on each side. With the steps ``D`` and ``d`` of
+    both, the jump is ``(4 d - D) / 3``, at most ``D``.
 
     Examples
     --------
@@ -321,7 +328,43 @@ def largest_jump(values: NDArray[np.float64], num_spikes: int = 40) -> Jump:
     sizes = np.sqrt(excess * length / np.maximum(along, 1e-300))
     best = int(sizes.argmax())
     direction = steps[best] / max(np.sqrt(length[best]), 1e-300)
-    return Jump(_refined(values @ direction, int(edges[best]), step), float(sizes[best]), direction)
+    line = values @ direction
+    place = _refined(line, int(edges[best]), step)
+    std = max(float(np.sqrt(direction @ covariance @ direction)), 1e-300)
+    near = (line[place : place + step].mean() - line[place - step : place].mean()) / std
+    found = np.clip((width * near - sizes[best]) / (width - 1), 0.0, sizes[best])
+    return Jump(place, float(found), direction)
+
+
+def mixing_in_time(is_second: NDArray[np.bool_]) -> float:
+    """Return how much two parts of some spikes are mixed in time.
+
+    Parameters
+    ----------
+    is_second : array (n,) bool
+        The part of each spike, in time order.
+
+    Returns
+    -------
+    float
+        1 where the share of a part is the same at all times, 0 where one part follows the other:
+        1 less the variance of the share in runs of spikes over its largest possible one. NaN with
+        one part only. Runs have a tenth of the spikes, 5 to 20: more than a burst.
+
+    Examples
+    --------
+    >>> mixing_in_time(np.arange(400) % 3 == 0) > 0.9, mixing_in_time(np.arange(400) > 200) < 0.1
+    (True, True)
+    """
+    share = float(is_second.mean()) if is_second.size else 0.0
+    if not 0.0 < share < 1.0:
+        return float("nan")
+    size = min(max(is_second.size // 10, 5), 20)
+    starts = np.arange(max(is_second.size // size, 1)) * size
+    sums = np.add.reduceat(is_second.astype(np.float64), starts)
+    lengths = np.diff(np.append(starts, is_second.size))
+    variance = float(np.average((sums / lengths - share) ** 2, weights=lengths))
+    return 1.0 - variance / (share * (1.0 - share))
 
 
 def _refined(values: NDArray[np.float64], place: int, step: int) -> int:
