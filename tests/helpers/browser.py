@@ -12,6 +12,7 @@ from pathlib import Path
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 ENTER, TAB, SPACE = "\ue007", "\ue004", " "
+SHIFT, CONTROL, ALT, LEFT, RIGHT = "\ue008", "\ue009", "\ue00a", "\ue012", "\ue014"
 DRIVERS, BROWSERS = ("chromedriver",), ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -104,9 +105,11 @@ class Browser:
     def type(self, css: str, text: str) -> None:
         self._do("POST", f"/element/{self.find(css)}/value", {"text": text})
 
-    def press(self, key: str) -> None:
-        """Press a key on what has the focus."""
-        actions = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+    def press(self, key: str, modifier: str | None = None) -> None:
+        """Press a key on what has the focus, with Alt, Ctrl or Shift held down if one is given."""
+        keys = [key] if modifier is None else [modifier, key]
+        actions = [{"type": "keyDown", "value": one} for one in keys]
+        actions += [{"type": "keyUp", "value": one} for one in reversed(keys)]
         self._do("POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]})
 
     def run(self, script: str, *arguments):
@@ -118,6 +121,12 @@ class Browser:
             "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent.trim())",
             css,
         )
+
+    def save_downloads(self, folder: Path) -> None:
+        """Let the page save files into a folder."""
+        params = {"behavior": "allow", "downloadPath": str(folder)}
+        body = {"cmd": "Browser.setDownloadBehavior", "params": params}
+        self._do("POST", "/goog/cdp/execute", body)
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._do("GET", "/screenshot")))

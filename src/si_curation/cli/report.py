@@ -39,6 +39,7 @@ _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 @source_argument
 @click.argument("output", metavar="OUT.html", type=PATH)
 @click.option("--title", help="Default: the name of the folder.")
+@click.option("--curate", is_flag=True, help="A page to curate with; it saves a curation file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
 @borders_option
 @calibrations_option
@@ -50,6 +51,7 @@ def report(
     source: Path,
     output: Path,
     title: str | None,
+    curate: bool,
     overwrite: bool,
     borders: list[float] | None,
     calibrations: tuple[Path, ...],
@@ -78,6 +80,7 @@ def report(
         borders=borders or "auto",
         calibrations=known,
         label_model=model,
+        curation=curate,
         overwrite=overwrite,
     )
     size = written.stat().st_size / 1e6

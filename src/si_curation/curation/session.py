@@ -28,6 +28,7 @@ from si_curation.curation.checks import (
     foreign_of_spikes,
     part_of_spikes,
 )
+from si_curation.curation.content import is_of_page, refuse_other_session, rejected_merges
 from si_curation.curation.history import (
     HISTORY_COLUMNS,
     decisions_before,
@@ -49,6 +50,7 @@ from si_curation.curation.spikeinterface_format import (
     Curation,
     apply_curation_model,
     make_curation_model,
+    read_given,
 )
 from si_curation.curation.units import IdSource, Unit, merge_units, split_unit
 from si_curation.errors import ParameterError
@@ -760,7 +762,9 @@ class CurationSession:
             ``spikeinterface.curation.curation_model.Curation``; or a sequence of them
             (``SequentialCuration``). Ids may be text where units have whole numbers; a missing
             version is known by the keys, and missing ``unit_ids`` are the units there are. Each is
-            done in SpikeInterface's order: labels, removals, merges, splits.
+            done in SpikeInterface's order: labels, removals, merges, splits. A file of the page of
+            `export_report` (``curation=True``) names its session by content; labels that units
+            have already are no steps then, and rejected merges are noted (`note_review`).
         reason, decided_by : str, optional
             For the history.
 
@@ -773,7 +777,8 @@ class CurationSession:
         Raises
         ------
         ParameterError, UnknownIdError
-            It is no curation, or one of other units. Nothing has changed then.
+            It is no curation, or one of other units or of another session. Nothing has changed
+            then.
 
         Notes
         -----
@@ -781,8 +786,18 @@ class CurationSession:
         journal.
         """
         check_arguments(CurationSession.apply_spikeinterface_curation, locals())
+        curation = read_given(curation)
+        refuse_other_session(curation, self.sorting_analyzer)
+        why = {"reason": reason, "decided_by": decided_by}
+        label_now = self._label_now if is_of_page(curation) else None
         with self._all_or_none():
-            return apply_curation_model(self, curation, reason, decided_by)
+            for unit_ids in rejected_merges(curation):
+                self.note_review(unit_ids, "rejected", **why)
+            return apply_curation_model(self, curation, why, label_now)
+
+    def _label_now(self, unit_id: Any, field: str) -> Any:
+        unit = self._units.get(unit_id)
+        return None if unit is None else unit.labels.get(field)
 
     def repeat(self, other: CurationSession) -> dict[Any, Any]:
         """Do the steps in effect of another session of the same spikes, on the units as they are.

@@ -150,9 +150,22 @@ def _labels_step(labels: Mapping[Any, Mapping[str, Any]], fields: Sequence[str])
 
 
 def apply_curation_model(
-    session: Curated, curation: Curation, reason: str, decided_by: str
+    session: Curated,
+    curation: Curation,
+    why: dict[str, str],
+    label_now: Callable[[Any, str], Any] | None = None,
 ) -> dict[Any, Any]:
-    """Do the steps of a curation in a session; see `apply_spikeinterface_curation`."""
+    """Do the steps of a curation in a session; see `apply_spikeinterface_curation`.
+
+    Parameters
+    ----------
+    session : Curated
+    curation : dict, list, str, Path or a model
+    why : dict of str
+        ``reason`` and ``decided_by`` of each step.
+    label_now : callable, optional
+        The label that a unit has, by its id and the field; what it has already is no step then.
+    """
     renamed: dict[Any, Any] = {}
     discarded: set[Any] = set()  # units of discarded spikes, which the curation does not know
     for one in read_curation(curation, session.unit_ids):
@@ -166,9 +179,9 @@ def apply_curation_model(
                 + (f"; not here: {', '.join(missing)}" if missing else "")
                 + (f"; not in it: {', '.join(extra)}" if extra else "")
             )
-        why = {"reason": reason, "decided_by": decided_by}
         kept = _discard(session, one, renamed, discarded, why)
-        _apply_one(session, one, renamed, kept, why)
+        _label_units(session, one, renamed, why, label_now)
+        _change_units(session, one, renamed, kept, why)
     return renamed
 
 
@@ -203,18 +216,29 @@ def _discard(
     return kept
 
 
-def _apply_one(
+def _label_units(
+    session: Curated,
+    one: Any,
+    renamed: dict[Any, Any],
+    why: dict[str, str],
+    label_now: Callable[[Any, str], Any] | None,
+) -> None:
+    for label in one.manual_labels:
+        unit_id = renamed.get(label.unit_id, label.unit_id)
+        given = label.labels or _taken_away(one.label_definitions)
+        for name, values in given.items():
+            for field, value in _fields_of(one.label_definitions[name], name, values):
+                if label_now is None or label_now(unit_id, field) != value:
+                    session.label([unit_id], value, field, **why)
+
+
+def _change_units(
     session: Curated,
     one: Any,
     renamed: dict[Any, Any],
     kept: Mapping[Any, NDArray[np.int64]],
     why: dict[str, str],
 ) -> None:
-    for label in one.manual_labels:
-        given = label.labels or _taken_away(one.label_definitions)
-        for name, values in given.items():
-            for field, value in _fields_of(one.label_definitions[name], name, values):
-                session.label([renamed.get(label.unit_id, label.unit_id)], value, field, **why)
     if one.removed:
         session.remove([renamed.get(i, i) for i in one.removed], **why)
     for merge in one.merges:
@@ -365,6 +389,20 @@ def _with_ids_of_one_type(one: dict[str, Any], unit_ids: Sequence[Any]) -> dict[
     return one
 
 
+def read_given(curation: Curation) -> Curation:
+    """Return what a file of a curation holds; anything but a path as it is.
+
+    Raises
+    ------
+    FolderNotFoundError, ParameterError
+        There is no such file, or it cannot be read.
+    """
+    if not isinstance(curation, str | Path):
+        return curation
+    path = local_path(curation, "curation")
+    return read_document(path, expected="a curation file", suffix=".json")
+
+
 def read_curation(curation: Curation, unit_ids: Sequence[Any] = ()) -> list[Any]:
     """Read a SpikeInterface curation, whatever it is given as and whichever program wrote it.
 
@@ -388,10 +426,7 @@ def read_curation(curation: Curation, unit_ids: Sequence[Any] = ()) -> list[Any]
     from spikeinterface.curation.curation_model import Curation as Model
     from spikeinterface.curation.curation_model import SequentialCuration
 
-    if isinstance(curation, str | Path):
-        curation = read_document(
-            local_path(curation, "curation"), expected="a curation file", suffix=".json"
-        )
+    curation = read_given(curation)
     try:
         if isinstance(curation, Mapping) and "curation_steps" in curation:
             steps = [_plain_curation(one, unit_ids) for one in curation["curation_steps"]]

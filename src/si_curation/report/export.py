@@ -22,6 +22,7 @@ from si_curation.learning.model import LabelModel
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
+from si_curation.report.curation import curation_values
 from si_curation.report.merges import (
     bad_merges,
     evidence_of_pairs,
@@ -56,6 +57,7 @@ def export_report(
     plan: CurationPlan | None = None,
     calibrations: Mapping[str, Calibration | str | Path] | None = None,
     label_model: LabelModel | None = None,
+    curation: bool = False,
     overwrite: bool = False,
     progress_bar: bool = True,
 ) -> Path:
@@ -95,6 +97,11 @@ def export_report(
     label_model : LabelModel, optional
         Of `learn_labels`. The table of units then has its labels, and the order in which to look at
         units.
+    curation : bool, default: False
+        The page itself is a tool to curate with: labels, suggested merges and splits one after
+        another, merges by hand, notes, undo and redo, with keys as in phy. It keeps its steps in
+        the store of the browser and saves them as SpikeInterface's curation file, which
+        `CurationSession.apply_spikeinterface_curation` takes.
     overwrite : bool, default: False
         Replace the file if it is there.
     progress_bar : bool, default: True
@@ -112,8 +119,8 @@ def export_report(
     MissingDataError
         jinja2 is not installed (``pip install "si_curation[report]"``).
     UnknownIdError, ParameterError
-        A unit does not exist, there are none, the path cannot be written to, or metrics are not
-        those of the model of labels.
+        A unit does not exist, there are none, the path cannot be written to, metrics are not those
+        of the model of labels, or units are to be curated whose ids a file cannot hold.
 
     Notes
     -----
@@ -144,7 +151,7 @@ def export_report(
         raise ParameterError("there are no units to report on: give some in unit_ids")
     context = ReportContext(sorting_analyzer, rows, borders_to_draw(sorting_analyzer, borders))
     learnt = None if label_model is None else label_model.label(sorting_analyzer)
-    values = _gather(context, title, progress_bar, known, learnt)
+    values = _gather(context, title, progress_bar, known, learnt, curation)
     values |= planned(plan)
     write_pieces(target, render_page(values), overwrite)
     return target
@@ -156,6 +163,7 @@ def _gather(
     progress_bar: bool,
     calibrations: Mapping[str, Calibration],
     learnt: LearntLabels | None,
+    curation: bool,
 ) -> dict[str, Any]:
     columns, column_notes = unit_columns(context, learnt)
     panels = UnitPanels(context, columns)
@@ -164,6 +172,8 @@ def _gather(
     lineage, lineage_note = lineage_rows(context)
     facts = session_facts(context)
     folder = dict(facts).get("Folder")
+    title = title if title is not None else folder or "Spike sorting report"
+    splits, found_splits = split_candidates(context, calibrations.get("splits"))
     data = {
         "units": [str(unit_id) for unit_id in context.unit_ids],
         "columns": [column.to_page() for column in columns],
@@ -186,7 +196,7 @@ def _gather(
         "colours": _colour_map(),
     }
     return {
-        "title": title if title is not None else folder or "Spike sorting report",
+        "title": title,
         "created": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "facts": facts,
         "probe": probe_map(context),
@@ -196,7 +206,10 @@ def _gather(
         "unit_ids": context.unit_ids,
         "candidates": candidates,
         "bad_merges": bad_merges(context),
-        "splits": split_candidates(context, calibrations.get("splits")),
+        "splits": splits,
+        "curation": curation_values(context, panels, pairs, found_splits, title)
+        if curation
+        else None,
         "trust": how_far_to_trust(context),
         "lineage": lineage,
         "lineage_note": lineage_note,

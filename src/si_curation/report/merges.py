@@ -10,7 +10,7 @@ from si_curation.errors import MissingDataError
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.calibration import Calibration
 from si_curation.evidence.merges import suggest_merges
-from si_curation.evidence.splits import suggest_splits
+from si_curation.evidence.splits import SplitSuggestions, suggest_splits
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value
@@ -92,6 +92,7 @@ def merge_candidates(
                 positions[values["unit_id_a"]], positions[values["unit_id_b"]]
             ),
             "refractory_ms": values["refractory_period_ms"],
+            "is_suggested": values["score"] >= found.score_threshold,
             "evidence": [
                 format_value(plain(values[name])) for name, _ in evidence_of_pairs(calibration)
             ],
@@ -118,14 +119,14 @@ def bad_merges(context: ReportContext) -> EvidenceTable:
 
 def split_candidates(
     context: ReportContext, calibration: Calibration | None = None
-) -> EvidenceTable:
-    """Return the table of units that may be more than one neuron."""
+) -> tuple[EvidenceTable, SplitSuggestions]:
+    """Return the table of units that may be more than one neuron, and what it is of."""
     found = suggest_splits(context.analyzer, unit_ids=context.unit_ids, calibration=calibration)
     table = found.table[found.table["score"] >= found.score_threshold / 2]
     note = f"Units with a score of {found.score_threshold:g} or more are suggested."
     for missing in found.missing:
         note += f" Missing evidence: {missing}."
-    return evidence_table(table, SPLIT_COLUMNS, SPLITS, note)
+    return evidence_table(table, SPLIT_COLUMNS, SPLITS, note), found
 
 
 def evidence_table(

@@ -30,6 +30,12 @@ SCRIPTS = (
     "assets/tables.js",
     "assets/main.js",
 )
+#: Of a page that curates, before the last of the others, which starts the page.
+CURATION_SCRIPTS = (
+    "assets/curation_state.js",
+    "assets/curation_views.js",
+    "assets/curation.js",
+)
 
 
 @cache
@@ -37,6 +43,11 @@ def read_asset(name: str) -> str:
     """Return the text of a file of this package, with line feeds at the ends of lines."""
     text = (files("si_curation.report") / name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")
+
+
+def scripts_of(curates: bool) -> tuple[str, ...]:
+    """Return the scripts of a page, in their order."""
+    return (*SCRIPTS[:-1], *CURATION_SCRIPTS, SCRIPTS[-1]) if curates else SCRIPTS
 
 
 def content_security_policy(
@@ -80,11 +91,12 @@ def render_page(values: dict[str, Any]) -> Iterator[str]:
     """
     environment = _environment()
     page = environment.get_template("page.html.j2")
+    names = scripts_of(values["curation"] is not None)
     return page.generate(
         **values,
-        policy=content_security_policy(),
+        policy=content_security_policy(names),
         styles=[read_asset(name) for name in STYLES],
-        scripts=[read_asset(name) for name in SCRIPTS],
+        scripts=[read_asset(name) for name in names],
     )
 
 

@@ -84,6 +84,15 @@ class UnitPanels:
             "similar": self._similar(index),
         }
 
+    def some(self, spikes: NDArray[np.int64]) -> dict[str, Any]:
+        """Return what is drawn of some spikes, such as a part of a unit."""
+        times = self._context.times_s(spikes)
+        return {
+            "num_spikes": int(spikes.size),
+            "rate": self._context.time_bins.count(times).tolist(),
+            "amplitude": self._amplitude(spikes, times),
+        }
+
     # templates
 
     @cached_property

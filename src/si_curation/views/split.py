@@ -13,12 +13,10 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks, is_array_like, short_repr, unit_index_of
 from si_curation.curation.session import CurationSession
-from si_curation.errors import MissingDataError, ParameterError
-from si_curation.evidence.split_features import UnitFeatureReader
+from si_curation.errors import ParameterError
+from si_curation.evidence.split_projections import projections_of_parts
 from si_curation.evidence.splits import SplitSuggestions
 from si_curation.extensions.spikes_of_units import spikes_of_unit
-from si_curation.kernels.shape_space import discriminant_projections, shape_space, time_windows
-from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.reading.probe import planar_locations
 from si_curation.spikes.waveform_sets import get_waveform_sets
 from si_curation.views.amplitudes_over_time import plot_amplitudes_over_time
@@ -182,8 +180,8 @@ class SplitWidget(OverviewWidget):
         self, axes: Axes, data: dict[str, Any], colors: list[Any], over_time: bool
     ) -> Axes:
         if "projections" not in data:
-            data["projections"] = _projections(
-                data["analyzer"], data["spikes"], self.labels, data["unit"]
+            data["projections"] = projections_of_parts(
+                data["analyzer"], data["spikes"], self.labels, data["unit"], MAX_SPIKES
             )
         spikes, labels, points = data["projections"]
         x = spike_times_s(data["analyzer"], spikes) if over_time else points[:, 0]
@@ -270,25 +268,3 @@ def _reason(split: Any, unit_id: Any) -> str:
         return ""
     row = split.table[split.table["unit_id"] == unit_id].iloc[0]
     return f"score {row['score']:.2f}: {row['reason']}"
-
-
-def _projections(
-    analyzer: SortingAnalyzer, spikes: NDArray[np.int64], labels: NDArray[np.int64], unit: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return some spikes, the part of each, and where they are on two axes."""
-    reader = UnitFeatureReader.of(analyzer)
-    known = np.isin(spikes, reader.with_features(spikes))
-    spikes, labels = spikes[known], labels[known]
-    some = evenly_spaced(spikes.size, MAX_SPIKES)
-    spikes, labels = spikes[some], labels[some]
-    channels, features = reader.on_common_channels(spikes, unit)
-    if channels.size == 0:
-        raise MissingDataError("the spikes have no channel in common that all have features on")
-    complete = np.isfinite(features).all(axis=(1, 2))
-    features, spikes, labels = features[complete], spikes[complete], labels[complete]
-    parts, labels = np.unique(labels, return_inverse=True)
-    if parts.size < 2:
-        raise MissingDataError("only one of the parts has spikes with features on common channels")
-    space = shape_space(features, reader.basis, time_windows(spikes.size))
-    points = (features.reshape(len(features), -1) - space.centre) @ space.axes
-    return spikes, parts[labels], discriminant_projections(points, labels)

@@ -284,5 +284,17 @@ Report.charts = (() => {
     });
   }
 
-  return { chart, histogram, rate, overTime, rangeOf, BLUE, ORANGE, INK };
+  // points of several sets, each in its colour; the first is drawn first
+  function scatter(figure, { sets, xLabel, yLabel, label }) {
+    const range = (axis) => {
+      const all = sets.flatMap((set) => [...set[axis]]);
+      const [low, high] = [Math.min(...all), Math.max(...all)];
+      const margin = 0.05 * (high - low) || 1;
+      return [low - margin, high + margin];
+    };
+    const draw = sets.map(({ x, y, colour }) => points(x, y, colour));
+    return chart(figure, { x: range("x"), y: range("y"), xLabel, yLabel, label, draw });
+  }
+
+  return { scatter, chart, histogram, rate, overTime, rangeOf, BLUE, ORANGE, INK };
 })();

@@ -18,6 +18,17 @@ Report.panels = (() => {
   const caption = (one, ...parts) => one.append(element("figcaption", {}, ...parts));
   const missing = (one, text) => one.append(element("p", { class: "note" }, text));
 
+  // entries: [colour, text]
+  function legend(one, entries) {
+    const list = element("ul", { class: "legend" });
+    for (const [fill, text] of entries) {
+      const mark = Report.svg("svg", { width: 12, height: 12, "aria-hidden": "true" });
+      mark.append(Report.svg("rect", { width: 12, height: 12, fill }));
+      list.append(element("li", {}, mark, text));
+    }
+    one.append(list);
+  }
+
   function correlogram(grid, title, its, { refractory, words, colour }) {
     const one = figure(grid, title);
     if (data.notes.correlograms) missing(one, data.notes.correlograms);
@@ -67,15 +78,11 @@ Report.panels = (() => {
       colour: waveforms.COLOURS[which % waveforms.COLOURS.length],
     }));
     waveforms.draw(parts, layers, `${template.num_templates} templates on the same channels`, { all: true });
-    const list = element("ul", { class: "legend" });
-    template.template_ids.forEach((id, which) => {
+    const entries = template.template_ids.map((id, which) => {
       const share = (100 * template.counts[which]) / Math.max(unit.num_spikes, 1);
-      const mark = Report.svg("svg", { width: 12, height: 12, "aria-hidden": "true" });
-      mark.append(Report.svg("rect", { width: 12, height: 12, fill: layers[which].colour }));
-      const text = `template ${id}: ${number(template.counts[which])} spikes, weight ${number(share)} %`;
-      list.append(element("li", {}, mark, text));
+      return [layers[which].colour, `template ${id}: ${number(template.counts[which])} spikes, weight ${number(share)} %`];
     });
-    parts.append(list);
+    legend(parts, entries);
     const left = template.num_templates - template.template_ids.length;
     if (left > 0) caption(parts, `${left} templates with fewer spikes are not drawn.`);
   }
@@ -117,7 +124,8 @@ Report.panels = (() => {
     caption(one, unit.refractory_ms ? `dashed orange: refractory period of ${number(unit.refractory_ms)} ms` : "");
   }
 
-  function similar(grid, unit) {
+  // beside(figure, other): what is added below each
+  function similar(grid, unit, beside) {
     const box = element("div", { class: "similar" }, element("h4", {}, "Most similar units"));
     grid.after(box);
     if (!unit.similar) {
@@ -134,6 +142,7 @@ Report.panels = (() => {
       row.append(one);
       if (!other.ccg) {
         missing(one, data.notes.correlograms || "This pair was not counted.");
+        beside?.(one, other);
         continue;
       }
       charts.histogram(one, {
@@ -149,6 +158,7 @@ Report.panels = (() => {
         colour: "#5b6b7b",
         label: `Cross-correlogram of units ${unit.id} and ${other.id}: at most ${number(Report.largest(other.ccg.counts))} pairs in a bin`,
       });
+      beside?.(one, other);
     }
   }
 
@@ -228,17 +238,26 @@ Report.panels = (() => {
       ["Next →", "Next unit", beside(row + 1)],
       ["Close", `Close unit ${unit.id}`, (one) => close(one, Report.tables.linkOf(row))],
     ]);
+    fillUnit(panel, row, unit);
+    show(panel);
+    return panel;
+  }
+
+  function gridOf(panel) {
     const grid = element("div", { class: "grid" });
     panel.append(grid);
+    return grid;
+  }
+
+  function fillUnit(panel, row, unit = Report.unit(row), beside = null) {
+    const grid = gridOf(panel);
     templates(grid, unit);
     correlogram(grid, "Autocorrelogram", unit.acg, { refractory: unit.refractory_ms });
     intervals(grid, unit);
     amplitudes(grid, unit);
     charts.rate(figure(grid, "Firing rate over time"), unit.rate, "Firing rate over time");
-    similar(grid, unit);
+    similar(grid, unit, beside);
     numbers(panel, row);
-    show(panel);
-    return panel;
   }
 
   function openPair(index, button) {
@@ -247,40 +266,55 @@ Report.panels = (() => {
       show(known);
       return;
     }
-    const pair = data.pairs[index];
-    const [a, b] = [pair.a, pair.b].map(Report.unit);
+    const [a, b] = [data.pairs[index].a, data.pairs[index].b].map(Report.unit);
     const panel = frame(`pair-panel-${index}`, `Units ${a.id} and ${b.id}`, document.getElementById("pair-panels"), [
       ["Close", "Close the comparison", (one) => close(one, button)],
     ]);
-    const grid = element("div", { class: "grid" });
-    panel.append(grid);
-    const both = [a, b].filter((unit) => unit.template);
-    if (both.length) {
-      const one = figure(grid, "Templates");
-      const layers = both.map((unit) => ({
-        template: unit.template,
-        which: 0,
-        colour: waveforms.COLOURS[unit === a ? 0 : 1],
-      }));
-      waveforms.draw(one, layers, `Templates of units ${a.id} and ${b.id} on their channels`);
-      caption(one, `blue: unit ${a.id}; orange: unit ${b.id}`);
-    }
-    correlogram(grid, "Cross-correlogram", pair.ccg, { refractory: pair.refractory_ms, colour: "#5b6b7b" });
-    correlogram(grid, `Autocorrelogram of unit ${a.id}`, a.acg, { refractory: pair.refractory_ms });
-    correlogram(grid, `Autocorrelogram of unit ${b.id}`, b.acg, { refractory: pair.refractory_ms, colour: charts.ORANGE });
-    const y = charts.rangeOf([a, b].map((unit) => unit.amplitude).filter(Boolean));
-    amplitudes(grid, a, { title: `Amplitude over time of unit ${a.id}`, y });
-    amplitudes(grid, b, { title: `Amplitude over time of unit ${b.id}`, y, colour: charts.ORANGE });
-    const body = element("tbody");
-    for (const [i, [name, description]] of data.evidence.entries()) {
-      body.append(
-        element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, pair.evidence[i]), element("td", {}, description)),
-      );
-    }
-    const head = element("tr", {}, ...["evidence", "value", "what it is"].map((text) => element("th", { scope: "col" }, text)));
-    panel.append(element("table", { class: "numbers" }, element("thead", {}, head), body));
+    fillPair(panel, index, [a, b]);
     show(panel);
   }
 
-  return { openUnit, openPair };
+  function fillPair(panel, index, [a, b] = [data.pairs[index].a, data.pairs[index].b].map(Report.unit)) {
+    const pair = data.pairs[index];
+    const grid = gridOf(panel);
+    overlaid(grid, [a, b], `blue: unit ${a.id}; orange: unit ${b.id}`);
+    correlogram(grid, "Cross-correlogram", pair.ccg, { refractory: pair.refractory_ms, colour: "#5b6b7b" });
+    beside(grid, [a, b], pair.refractory_ms);
+    evidence(panel, data.evidence.map(([name, description], i) => [name, pair.evidence[i], description]));
+  }
+
+  // the templates of units in one figure
+  function overlaid(grid, units, words) {
+    const drawn = units.map((unit, k) => ({ unit, colour: waveforms.COLOURS[k % waveforms.COLOURS.length] })).filter(({ unit }) => unit.template);
+    if (!drawn.length) return;
+    const one = figure(grid, "Templates");
+    const layers = drawn.map(({ unit, colour }) => ({ template: unit.template, which: 0, colour }));
+    waveforms.draw(one, layers, `Templates of units ${drawn.map(({ unit }) => unit.id).join(" and ")} on their channels`);
+    if (words) caption(one, words);
+    else legend(one, drawn.map(({ unit, colour }) => [colour, `unit ${unit.id}`]));
+  }
+
+  // autocorrelograms and amplitudes of units, on the same scales
+  function beside(grid, units, refractory) {
+    const colours = units.map((_, k) => waveforms.COLOURS[k % waveforms.COLOURS.length]);
+    units.forEach((unit, k) => {
+      correlogram(grid, `Autocorrelogram of unit ${unit.id}`, unit.acg, { refractory, colour: colours[k] });
+    });
+    const known = units.map((unit) => unit.amplitude).filter(Boolean);
+    const y = known.length ? charts.rangeOf(known) : null;
+    units.forEach((unit, k) => amplitudes(grid, unit, { title: `Amplitude over time of unit ${unit.id}`, y, colour: colours[k] }));
+  }
+
+  function evidence(panel, rows) {
+    const body = element("tbody");
+    for (const [name, value, description] of rows) {
+      body.append(element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value), element("td", {}, description)));
+    }
+    const head = element("tr", {}, ...["evidence", "value", "what it is"].map((text) => element("th", { scope: "col" }, text)));
+    panel.append(element("table", { class: "numbers" }, element("thead", {}, head), body));
+  }
+
+  return {
+    openUnit, openPair, fillUnit, fillPair, gridOf, figure, caption, missing, legend, correlogram, amplitudes, overlaid, beside, evidence,
+  };
 })();

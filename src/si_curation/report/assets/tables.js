@@ -14,7 +14,7 @@ Report.tables = (() => {
   function filterOf(column) {
     const titleAttr = "Filter by [title]";
     if (column.values.shape) return [{ extend: "searchNumber", titleAttr }];
-    const values = new Set(column.values);
+    const values = new Set([...column.values, ...(column.choices ?? [])]);
     if (values.size > MAX_CHOICES || values.size === column.values.length) return [{ extend: "searchText", titleAttr }];
     // the list takes labels as HTML, and compares values as text
     const options = [...values].sort().map((text) => ({ label: escaped(text), value: text }));
@@ -136,5 +136,18 @@ Report.tables = (() => {
     return node && node.isConnected ? node.querySelector("a") : document.querySelector("#unit-table a");
   }
 
-  return { start, linkOf };
+  // values of units have changed: rows are written again, a moment later
+  let isWaiting = false;
+  function changed(rows) {
+    if (!units || !rows.length) return;
+    for (const row of rows) units.row(row).invalidate();
+    if (isWaiting) return;
+    isWaiting = true;
+    setTimeout(() => {
+      isWaiting = false;
+      units.draw(false);
+    }, 50);
+  }
+
+  return { start, linkOf, changed };
 })();
