@@ -6,7 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from spikeinterface.core import create_sorting_analyzer, generate_ground_truth_recording
+from spikeinterface.core import (
+    NumpySorting,
+    create_sorting_analyzer,
+    generate_ground_truth_recording,
+    generate_recording,
+)
 
 import si_curation as sic
 from si_curation.evidence.split_evidence import (
@@ -150,6 +155,19 @@ def test_parts_with_a_common_refractory_period_are_one_neuron(simulated):
     shared = PartsEvidence(0.5, 1.5, 0, 0.0, (0.9, 0.1))
     assert shared.duplicate_term == pytest.approx(0.2)
     assert shared.refractory_term == 1.0
+
+
+def test_what_a_part_shares_with_a_unit_counts_unless_that_one_is_cut_itself():
+    trains = {0: 300 * np.arange(1000), 1: 300 * np.arange(0, 1000, 2) + 3}
+    recording = generate_recording(num_channels=2, durations=[11.0])
+    sorting = NumpySorting.from_unit_dict(trains, recording.sampling_frequency)
+    analyzer = create_sorting_analyzer(sorting, recording, sparse=False)
+    own = spikes_of_unit(analyzer, 0)
+    is_shared = np.arange(1000) % 2 == 0
+    (found,) = evidence_of_parts(analyzer, [own], [is_shared], 12)
+    assert (found.duplicate_fractions, found.duplicate_term) == ((1.0, 0.0), 0.0)
+    (found,) = evidence_of_parts(analyzer, [own], [is_shared], 12, left_out=[1])
+    assert (found.duplicate_fractions, found.duplicate_term) == ((0.0, 0.0), 1.0)
 
 
 def test_terms():

@@ -10,6 +10,7 @@ from oracles.coincidences import close_pairs, with_partner
 from si_curation.kernels.coincidences import (
     count_close_pairs,
     count_coincident_spikes,
+    count_partners,
     share_with_partner,
 )
 
@@ -31,6 +32,24 @@ def test_spikes_with_a_partner(seed, window):
         both = list(zip(trains(a), trains(b), strict=True))
         assert found[row, 0] == sum(with_partner(s, t, window) for s, t in both)
         assert found[row, 1] == sum(with_partner(t, s, window) for s, t in both)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 6))
+def test_partners_of_two_parts(seed, window):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(0, 60))
+    segments = np.sort(rng.integers(0, 2, n))
+    samples = np.concatenate([np.sort(rng.integers(0, 200, (segments == s).sum())) for s in (0, 1)])
+    units = rng.integers(0, 3, n)
+    some = np.flatnonzero(rng.random(n) < 0.3)
+    is_second = rng.random(some.size) < 0.5
+    found = count_partners(samples, units, segments, 3, some, is_second, window)
+    expected = np.zeros((2, 3), dtype=np.int64)
+    for spike, part in zip(some, is_second, strict=True):
+        near = (segments == segments[spike]) & (np.abs(samples - samples[spike]) <= window)
+        near[spike] = False
+        expected[int(part), np.unique(units[near])] += 1
+    np.testing.assert_array_equal(found, expected)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))

@@ -18,7 +18,8 @@ from si_curation.evidence.cross_refractoriness import (
     cross_refractoriness,
 )
 from si_curation.evidence.unit_locations import unit_distances
-from si_curation.kernels.coincidences import count_coincident_spikes
+from si_curation.kernels.coincidences import count_partners
+from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.two_clusters import TwoClusters
 
 # where each term is 0.5
@@ -122,6 +123,7 @@ def evidence_of_parts(
     spikes: Sequence[NDArray[np.int64]],
     is_second: Sequence[NDArray[np.bool_]],
     duplicate_window: int,
+    left_out: Sequence[int] = (),
 ) -> list[PartsEvidence]:
     """Return the evidence of the spike times of several units, each cut in two.
 
@@ -129,27 +131,30 @@ def evidence_of_parts(
     ----------
     analyzer : SortingAnalyzer
     spikes : sequence of array (n,) int64
-        Places of the spikes of each unit, or part of a unit, in the spike vector.
+        Places of the spikes of each unit, or part of a unit, in the spike vector. No spike is in
+        two of them.
     is_second : sequence of array (n,) bool
         Which of them are of its second part.
     duplicate_window : int
         In samples.
+    left_out : sequence of int
+        Units that no spikes are counted with. One that is cut itself shares spikes with a part
+        mostly because it has spikes of the neuron of that part, which is no evidence against a cut.
     """
     if not spikes:
         return []
     fs = analyzer.sampling_frequency
     vector = spike_vector_of(analyzer.sorting)
-    num_units, num_cuts = len(analyzer.unit_ids), len(spikes)
-    part = vector["unit_index"].astype(np.int64)
-    own_unit = np.array([part[places[0]] for places in spikes])
-    for cut, (places, second) in enumerate(zip(spikes, is_second, strict=True)):
-        part[places] = num_units + 2 * cut + second
-    is_part = part >= num_units
+    num_cuts = len(spikes)
+    places = np.concatenate(spikes)
+    part = np.concatenate([2 * cut + second for cut, second in enumerate(is_second)])
+    order = np.argsort(places, kind="stable")
+    places, part = places[order], part[order]
     pairs = np.arange(2 * num_cuts).reshape(-1, 2)
     counts = count_lags(
-        vector["sample_index"][is_part],
-        part[is_part] - num_units,
-        vector["segment_index"][is_part],
+        vector["sample_index"][places],
+        part,
+        vector["segment_index"][places],
         2 * num_cuts,
         pairs,
         fs,
@@ -157,22 +162,9 @@ def evidence_of_parts(
     period, _ = choose_refractory_periods(counts, pairs, duplicate_window, fs)
     found = cross_refractoriness(counts, pairs, period, duplicate_window, fs)
     one_neuron = special.expit(found.log_odds)
-    near = _neighbours(analyzer, own_unit)
-    asked = [(num_units + 2 * cut + k, other) for cut, other in near for k in (0, 1)]
-    shared = count_coincident_spikes(
-        vector["sample_index"],
-        part,
-        vector["segment_index"],
-        num_units + 2 * num_cuts,
-        np.array(asked, dtype=np.int64).reshape(-1, 2),
-        duplicate_window,
-    )[:, 0].reshape(-1, 2)
-    sizes = np.bincount(part[is_part] - num_units, minlength=2 * num_cuts).reshape(-1, 2)
-    fractions = np.zeros((num_cuts, 2))
-    for (cut, _), both in zip(near, shared, strict=True):
-        now = both / np.maximum(sizes[cut], 1)
-        if abs(now[0] - now[1]) > abs(fractions[cut, 0] - fractions[cut, 1]):
-            fractions[cut] = now
+    near = _is_near(analyzer)
+    near[:, list(left_out)] = False
+    fractions = _shares_of_others(analyzer, near, spikes, is_second, duplicate_window)
     return [
         PartsEvidence(
             float(one_neuron[cut]),
@@ -185,8 +177,38 @@ def evidence_of_parts(
     ]
 
 
-def _neighbours(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return (cut, other unit) for each other unit near that of a cut; all where it is unknown."""
+def _shares_of_others(
+    analyzer: SortingAnalyzer,
+    near: NDArray[np.bool_],
+    spikes: Sequence[NDArray[np.int64]],
+    is_second: Sequence[NDArray[np.bool_]],
+    window: int,
+) -> NDArray[np.float64]:
+    """Return the shares of both parts of each cut that another unit has too, (n_cuts, 2).
+
+    Of the near unit of which they differ most.
+    """
+    vector = spike_vector_of(analyzer.sorting)
+    samples, units, segments = (
+        vector[name] for name in ("sample_index", "unit_index", "segment_index")
+    )
+
+    def shares(one: tuple[NDArray[np.int64], NDArray[np.bool_]]) -> NDArray[np.float64]:
+        places, second = one
+        counts = count_partners(samples, units, segments, len(near), places, second, window)
+        sizes = np.array([np.count_nonzero(~second), np.count_nonzero(second)])
+        others = np.flatnonzero(near[units[places[0]]])
+        found = counts[:, others] / np.maximum(sizes, 1)[:, None]
+        difference = np.abs(found[0] - found[1])
+        if not difference.any():
+            return np.zeros(2)
+        return found[:, difference.argmax()]
+
+    return np.array(run_blocks(shares, list(zip(spikes, is_second, strict=True))))
+
+
+def _is_near(analyzer: SortingAnalyzer) -> NDArray[np.bool_]:
+    """Return which other units are near each unit; all where that is unknown."""
     try:
         distance = unit_distances(analyzer)
     except MissingDataError:
@@ -194,4 +216,4 @@ def _neighbours(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> list[tup
     with np.errstate(invalid="ignore"):
         near = ~(distance > MAX_NEIGHBOUR_UM)
     np.fill_diagonal(near, False)
-    return [(cut, int(i)) for cut, unit in enumerate(units) for i in np.flatnonzero(near[unit])]
+    return near

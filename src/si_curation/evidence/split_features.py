@@ -171,6 +171,7 @@ class UnitFeatureReader:
                 window, found = open_window(values, rows)
             else:
                 window, found = held[1], np.searchsorted(held[0], spikes[piece])
+                found[np.append(held[0], -1)[found] != spikes[piece]] = -1
             groups = features.groups[spikes[piece]]
             first = np.zeros(found.size, dtype=np.int64)
             gather_features(window, found, groups, features.channels, places, first, out[piece])

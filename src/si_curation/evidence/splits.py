@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,6 @@ from si_curation.evidence.split_evidence import (
 )
 from si_curation.evidence.split_features import UnitFeatureReader
 from si_curation.evidence.split_parts import (
-    MAX_SPIKES,
     MIN_SPIKES,
     Cut,
     PossibleSplit,
@@ -46,7 +46,7 @@ from si_curation.evidence.split_parts import (
     spikes_to_look_at,
 )
 from si_curation.evidence.suggestions import ScoredSuggestions
-from si_curation.kernels.parallel import blocks, run_blocks
+from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.variables import CALIBRATION, SPLITS, Explanation, explanations_text
 
@@ -59,6 +59,8 @@ WORTH_A_LOOK = 0.25
 MAX_ROUNDS = 3
 # of features that are read together
 BYTES_AT_ONCE = 1 << 26
+T = TypeVar("T")
+R = TypeVar("R")
 # without the basis of the features spikes between two samples look like another neuron
 SCORE_WITHOUT_BASIS = 0.45
 
@@ -190,17 +192,29 @@ class _Row(NamedTuple):
     cutter: Any  # gives the labels of its spikes
 
 
-class _Node(NamedTuple):
-    """A cut of a unit, and those of its two parts."""
+@dataclass
+class _Node:
+    """A cut of a unit, and those of its two parts.
+
+    Attributes
+    ----------
+    cut : Cut
+    sides : tuple of two array (n,) bool, or None
+        What `Cut.sides` returns of the spikes that are cut, once it is known.
+    children : list of two _Node or None
+    """
 
     cut: Cut
-    children: list[_Node | None]
+    sides: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+    children: list[_Node | None] = field(default_factory=lambda: [None, None])
 
     def labels(
         self, reader: UnitFeatureReader, spikes: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the leaf of each spike, and whether it has features."""
-        beyond, known = self.cut.sides(reader, spikes)
+        if self.sides is None:
+            self.sides = self.cut.sides(reader, spikes)
+        beyond, known = self.sides
         out = np.zeros(spikes.size, dtype=np.int64)
         first = 0
         for side, child in enumerate(self.children):
@@ -240,19 +254,19 @@ class _Search:
             spike_vector_of(self.analyzer.sorting)["unit_index"], len(self.analyzer.unit_ids)
         )
         own = {int(unit): spikes[unit].astype(np.int64) for unit in units}
-        looks = self._look_at(own)
+        looks = dict(zip(own, self._look_at([(own[unit], unit) for unit in own]), strict=True))
         self.without_channels = [
             unit
             for unit, look in looks.items()
             if look.num_with_features >= MIN_SPIKES and look.num_channels == 0
         ]
-        found = self._cuts({unit: (look, own[unit]) for unit, look in looks.items()})
-        rows = []
-        for unit, (values, node) in found.items():
-            if values["score"] >= self.threshold:
-                self._cut_further(node, own[unit], unit, MAX_ROUNDS - 1)
-            num_parts = node.num_leaves
-            rows.append(_Row({**values, "num_parts": num_parts}, (self.reader, node, own[unit])))
+        asked = {unit: (look, own[unit], unit) for unit, look in looks.items()}
+        found = self._cuts(asked, of_units=True)
+        self._cut_further([(node, own[unit], values) for unit, (values, node) in found.items()])
+        rows = [
+            _Row({**values, "num_parts": node.num_leaves}, (self.reader, node, own[unit]))
+            for unit, (values, node) in found.items()
+        ]
         jumps = self._jumps(looks, own)
         better = {
             row.values["unit_index"]: row
@@ -260,51 +274,88 @@ class _Search:
         }
         return list(better.values())
 
-    def _look_at(self, own: dict[int, NDArray[np.int64]]) -> dict[int, PossibleSplit]:
-        """Look at the spikes of units; the features of many units are read together."""
-        units = list(own)
-        per_unit = max(MAX_SPIKES * self.reader.bytes_of_spike, 1)
-        found: dict[int, PossibleSplit] = {}
-        for piece in blocks(len(units), max(BYTES_AT_ONCE // per_unit, 1)):
-            chosen = [spikes_to_look_at(self.reader, own[unit]) for unit in units[piece]]
-            held = self.reader.holding(np.sort(np.concatenate(chosen)))
-            asked = [(held, *one) for one in zip(chosen, units[piece], strict=True)]
-            looks = run_blocks(lambda one: look_for_split(*one), asked)
-            found.update(zip(units[piece], looks, strict=True))
+    def _look_at(self, asked: list[tuple[NDArray[np.int64], int]]) -> list[PossibleSplit]:
+        """Look at (spikes, their unit)."""
+        return self._in_memory(
+            [spikes_to_look_at(self.reader, spikes) for spikes, _ in asked],
+            [unit for _, unit in asked],
+            look_for_split,
+        )
+
+    def _in_memory(
+        self,
+        spikes: list[NDArray[np.int64]],
+        others: list[T],
+        function: Callable[[UnitFeatureReader, NDArray[np.int64], T], R],
+    ) -> list[R]:
+        """Call a function with a reader, spikes and what else it takes, each in turn.
+
+        The features of the spikes of many units are read together; those of large ones are not, as
+        the function reads them piece by piece.
+        """
+        num_bytes = [own.size * self.reader.bytes_of_spike for own in spikes]
+        found: list[R] = []
+        first = 0
+        while first < len(spikes):
+            last, total = first + 1, num_bytes[first]
+            while last < len(spikes) and total + num_bytes[last] <= BYTES_AT_ONCE:
+                total += num_bytes[last]
+                last += 1
+            reader = self.reader
+            if total <= BYTES_AT_ONCE:
+                together = np.sort(np.concatenate(spikes[first:last]))
+                reader = reader.holding(reader.with_features(together))
+            asked = [
+                (reader, *one) for one in zip(spikes[first:last], others[first:last], strict=True)
+            ]
+            found += run_blocks(lambda one: function(*one), asked)
+            first = last
         return found
 
-    def _look(self, spikes: NDArray[np.int64], unit: int) -> PossibleSplit:
-        return look_for_split(self.reader, spikes, unit)
-
     def _cuts(
-        self, looks: dict[int, tuple[PossibleSplit, NDArray[np.int64]]]
-    ) -> dict[int, tuple[dict[str, Any], _Node]]:
-        """Return the evidence for each cut, by the key of what was looked at."""
-        cuts = {key: one for key, one in looks.items() if one[0].cut is not None}
-        worth = [key for key, (look, _) in cuts.items() if _first_score(look) >= WORTH_A_LOOK]
-        found = run_blocks(lambda key: _side_of_each(self.reader, *cuts[key]), worth)
-        sides = {
-            key: one for key, one in zip(worth, found, strict=True) if 0 < one.sum() < one.size
+        self, looks: dict[Any, tuple[PossibleSplit, NDArray[np.int64], int]], *, of_units: bool
+    ) -> dict[Any, tuple[dict[str, Any], _Node]]:
+        """Return the evidence for each cut of (look, spikes, unit), by its key.
+
+        of_units: what is cut are units, and not parts of units that were cut.
+        """
+        cuts = {
+            key: (look.cut, look, spikes, unit)
+            for key, (look, spikes, unit) in looks.items()
+            if look.cut is not None
         }
+        worth = [key for key, (_, look, *_) in cuts.items() if _first_score(look) >= WORTH_A_LOOK]
+        known = dict(
+            zip(
+                worth,
+                self._in_memory(
+                    [cuts[key][2] for key in worth],
+                    [cuts[key][0] for key in worth],
+                    lambda reader, spikes, cut: cut.sides(reader, spikes),
+                ),
+                strict=True,
+            )
+        )
+        sides = {key: one for key, (one, _) in known.items() if 0 < one.sum() < one.size}
         evidence = dict(
             zip(
                 sides,
                 evidence_of_parts(
                     self.analyzer,
-                    [cuts[key][1] for key in sides],
+                    [cuts[key][2] for key in sides],
                     list(sides.values()),
                     self.duplicate_window,
+                    [cuts[key][3] for key in sides] if of_units else [],
                 ),
                 strict=True,
             )
         )
         return {
             key: (
-                self._values(key, look, spikes, evidence.get(key)),
-                _Node(look.cut, [None, None]),
+                self._values(unit, look, spikes, evidence.get(key)),
+                _Node(cut, known.get(key)),
             )
-            for key, (look, spikes) in cuts.items()
-            if look.cut is not None
+            for key, (cut, look, spikes, unit) in cuts.items()
         }
 
     def _values(
@@ -355,17 +406,29 @@ class _Search:
             }
         return values
 
-    def _cut_further(self, node: _Node, spikes: NDArray[np.int64], unit: int, rounds: int) -> None:
-        """Cut the parts of a cut where they are two neurons themselves."""
-        if rounds == 0:
-            return
-        beyond, _ = node.cut.sides(self.reader, spikes)
-        parts = [spikes[~beyond], spikes[beyond]]
-        looks = {k: (self._look(part, unit), part) for k, part in enumerate(parts)}
-        for k, (values, child) in self._cuts(looks).items():
-            if values["score"] >= self.threshold:
-                node.children[k] = child
-                self._cut_further(child, parts[k], unit, rounds - 1)
+    def _cut_further(self, cuts: list[tuple[_Node, NDArray[np.int64], dict[str, Any]]]) -> None:
+        """Cut the parts of good cuts where they are two neurons themselves, of all units at once.
+
+        Each cut is (node, the spikes that it cuts, values of its row).
+        """
+        for _ in range(MAX_ROUNDS - 1):
+            parts: dict[tuple[int, int], tuple[NDArray[np.int64], int]] = {}
+            for place, (node, spikes, values) in enumerate(cuts):
+                if values["score"] >= self.threshold:
+                    if node.sides is None:
+                        node.sides = node.cut.sides(self.reader, spikes)
+                    for side in (0, 1):
+                        own = spikes[node.sides[0] == bool(side)]
+                        parts[place, side] = own, values["unit_index"]
+            looks = self._look_at(list(parts.values()))
+            asked = {key: (look, *parts[key]) for key, look in zip(parts, looks, strict=True)}
+            found = self._cuts(asked, of_units=False)
+            below = []
+            for (place, side), (values, child) in found.items():
+                if values["score"] >= self.threshold:
+                    cuts[place][0].children[side] = child
+                    below.append((child, parts[place, side][0], values))
+            cuts = below
 
     def _jumps(
         self, looks: dict[int, PossibleSplit], own: dict[int, NDArray[np.int64]]
@@ -399,7 +462,7 @@ class _Search:
                 "jump": look.jump,
                 "num_parts": 2,
             }
-            node = _Node(look.jump_cut, [None, None])
+            node = _Node(look.jump_cut)
             rows.append(_Row(values, (self.reader, node, own[unit])))
         return rows
 
@@ -412,13 +475,6 @@ def _first_score(look: PossibleSplit) -> float:
         accuracy_term(look.clusters.expected_error),
         mixing_term(look.mixing),
     )
-
-
-def _side_of_each(
-    reader: UnitFeatureReader, look: PossibleSplit, spikes: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    assert look.cut is not None
-    return look.cut.sides(reader, spikes)[0]
 
 
 def _by_templates(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> list[_Row]:

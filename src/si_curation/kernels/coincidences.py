@@ -76,6 +76,63 @@ def count_coincident_spikes(
 
 
 @njit
+def count_partners(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    num_units: int,
+    spikes: NDArray[np.integer],
+    is_second: NDArray[np.bool_],
+    window: int,
+) -> NDArray[np.int64]:
+    """Count how many of some spikes, in two parts, have a spike of each unit close by.
+
+    Parameters
+    ----------
+    sample_index : array (n_spikes,) integer
+        Ascending within each segment.
+    unit_index : array (n_spikes,) integer, values in [0, num_units)
+    segment_index : array (n_spikes,) integer
+        Ascending.
+    num_units : int
+    spikes : array (n,) integer
+        Positions in these.
+    is_second : array (n,) bool
+        Which of them are of the second part.
+    window : int
+        Largest distance in samples, in both directions, inclusive.
+
+    Returns
+    -------
+    array (2, num_units) int64
+        Of the first and of the second part. A spike is no partner of its own; others of its unit
+        are.
+
+    Examples
+    --------
+    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
+    >>> both = np.array([False, True])
+    >>> count_partners(samples, units, np.zeros(4, int), 2, np.array([0, 3]), both, 5)
+    array([[0, 1],
+           [0, 0]])
+    """
+    counts = np.zeros((2, num_units), dtype=np.int64)
+    last = np.full(num_units, -1, dtype=np.int64)  # the spike that each unit was counted for
+    for k in range(spikes.size):
+        spike, part = spikes[k], int(is_second[k])
+        for step in (-1, 1):
+            i = spike + step
+            while 0 <= i < sample_index.size and segment_index[i] == segment_index[spike]:
+                if abs(np.int64(sample_index[i]) - np.int64(sample_index[spike])) > window:
+                    break
+                if last[unit_index[i]] != k:
+                    last[unit_index[i]] = k
+                    counts[part, unit_index[i]] += 1
+                i += step
+    return counts
+
+
+@njit
 def _close_pairs(
     samples: NDArray[np.integer],  # (n,) ascending within each segment
     units: NDArray[np.integer],  # (n,)
