@@ -562,6 +562,7 @@ _LABEL_REASONS = (
         "learnt_session_outside",
         "{count} columns of the session are unlike what the model saw: {columns}",
     ),
+    ("learnt_recording_outside", "the recording is unlike those that the model saw: {what}"),
 )
 _CLASS_REASONS = (
     ("class_threshold", "{metric} is {value:.4g}, beyond the threshold of {label}"),

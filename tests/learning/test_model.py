@@ -1,5 +1,7 @@
 """Labels learnt from tables and folders: right, or undecided; clear where it is impossible."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -259,6 +261,15 @@ def test_folders_and_analyzers(folders, tmp_path):
     for _ in range(count):
         session.undo()
     assert dict(session.table["group"]) == before
+
+    assert model.domain["sampling_rate_hz"] == (30_000.0, 30_000.0)
+    assert again.domain == model.domain
+    assert "session_outside" not in set(found.table["doubt"])
+    elsewhere = replace(model, domain=model.domain | {"pitch_um": (200.0, 250.0)})
+    table = elsewhere.label(analyzer).table
+    assert set(table["doubt"]) == {"session_outside"}
+    assert set(table["label"]) == {"unsorted"}
+    assert "distance of neighbouring contacts" in table["reason"].iloc[0]
 
     other = {"isi_violation": {"isi_threshold_ms": 2.0}}
     analyzer.compute("curation_metrics", metric_params=other)

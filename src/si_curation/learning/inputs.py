@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks, join_problems, local_path, plain_id, short_repr
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.learning.domain import Domain, domain_of, recording_facts
 from si_curation.learning.metric_params import MetricParams, params_of_table, plain_params
 from si_curation.quality.metrics.registry import METRICS, columns_of, compute_metrics
 from si_curation.quality.metrics.table import to_frame
@@ -40,11 +41,14 @@ class Metrics(NamedTuple):
         {metric: {parameter: value}}; None where they are not known.
     in_uV : bool or None
         Whether amplitudes are in µV; None where it is not known.
+    recording : dict
+        Its sampling rate and probe; empty where they are not known.
     """
 
     table: pd.DataFrame
     params: dict[str, dict[str, Any]] | None
     in_uV: bool | None
+    recording: dict[str, float]
 
 
 class Sessions(NamedTuple):
@@ -67,6 +71,8 @@ class Sessions(NamedTuple):
         Columns that are not learnt from, and why.
     digests : list of str
         SHA-256 of the metrics of each session, which tells whether one is the same.
+    domain : dict
+        Sampling rates and probes, {what: (lowest, highest)}; empty where they are not known.
     """
 
     names: list[str]
@@ -78,6 +84,7 @@ class Sessions(NamedTuple):
     in_uV: bool | None
     left_out: dict[str, str]
     digests: list[str]
+    domain: Domain
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -185,7 +192,7 @@ def metrics_of(
         found |= {name: plain_params(wanted[name]) for name in rest}
     table = pd.concat(tables, axis=1)[columns_of(names)]
     order = {name: found[name] for name in [*names, "periods"] if name in found}
-    return Metrics(table, order, bool(analyzer.return_in_uV))
+    return Metrics(table, order, bool(analyzer.return_in_uV), recording_facts(analyzer))
 
 
 def params_that_differ(
@@ -231,6 +238,7 @@ def sessions_of_analyzers(sources: Any, column: str, columns: Sequence[str] | No
     tables: dict[str, pd.DataFrame] = {}
     params: dict[str, dict[str, dict[str, Any]]] = {}
     in_uv: dict[str, bool | None] = {}
+    recordings: list[dict[str, float]] = []
     for name, source in opened.items():
         try:
             analyzer = open_session(source)
@@ -241,6 +249,7 @@ def sessions_of_analyzers(sources: Any, column: str, columns: Sequence[str] | No
         found = metrics_of(analyzer, known)
         params[name], in_uv[name] = found.params or {}, found.in_uV
         tables[name] = found.table.assign(**{"\0label": labels})
+        recordings.append(found.recording)
     first = next(iter(params), "")
     for name, own in params.items():
         differ = params_that_differ(params[first], own)
@@ -250,7 +259,9 @@ def sessions_of_analyzers(sources: Any, column: str, columns: Sequence[str] | No
                 f"{join_problems(differ)}; compute curation_metrics of all sessions alike"
             )
     same = len(set(in_uv.values())) <= 1
-    return _joined(tables, columns, params.get(first), in_uv[first] if first and same else None)
+    in_all = in_uv[first] if first and same else None
+    joined = _joined(tables, columns, params.get(first), in_all)
+    return joined._replace(domain=domain_of(recordings))
 
 
 def check_table(
@@ -338,6 +349,7 @@ def _joined(
         in_uv,
         left_out,
         digests,
+        {},
     )
 
 

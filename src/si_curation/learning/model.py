@@ -24,6 +24,7 @@ from si_curation.learning.crossvalidation import (
     most_strange,
     thresholds_for,
 )
+from si_curation.learning.domain import Domain, unlike
 from si_curation.learning.inputs import (
     Metrics,
     Sessions,
@@ -87,6 +88,9 @@ class LabelModel:
         Parameters of the metrics; None where they are not known.
     in_uV : bool or None
         Whether amplitudes are in µV.
+    domain : dict of str to tuple of float
+        Sampling rates and probes that it saw, {what: (lowest, highest)}; empty where it was learnt
+        from a table.
     columns_left_out : dict of str to str
         Columns that it does not look at, and why.
     note : str
@@ -103,6 +107,7 @@ class LabelModel:
     session_digests: tuple[str, ...]
     metric_params: dict[str, dict[str, Any]] | None
     in_uV: bool | None
+    domain: Domain
     columns_left_out: dict[str, str]
     note: str
     questions: tuple[Question, ...]
@@ -131,7 +136,7 @@ class LabelModel:
 
         A unit is undecided where its probability is below that at which so many labels of sessions
         that were left out were right, and where the unit, or the whole session, is outside of what
-        the model saw.
+        the model saw: by its metrics, and an analyzer by its sampling rate and probe.
 
         Parameters
         ----------
@@ -161,7 +166,7 @@ class LabelModel:
         checks.number("accuracy", accuracy, above=0, at_most=1, optional=True)
         checks.finish()
         wanted = self.accuracy if accuracy is None else float(accuracy)
-        table = self._metrics(sorting_analyzer, metrics)
+        table, elsewhere = self._metrics(sorting_analyzer, metrics)
         values = self._values(table)
         log_odds, parts = self._ask(values)
         chances = label_probabilities(log_odds, self.questions, self.calibrations, self.labels)
@@ -177,7 +182,7 @@ class LabelModel:
         out = pd.DataFrame(rows, columns=list(LEARNT_LABELS), index=table.index.rename("unit_id"))
         out["num_outside"] = strange.sum(axis=1)
         out["order_of_work"] = _order_of_work(chances.max(axis=1), scaled(self.scales, values))
-        self._abstain(out, strange, shifted)
+        self._abstain(out, strange, shifted, elsewhere)
         types: dict[str, Any] = {"decided": bool, "probability": np.float64}
         types |= {"num_outside": np.int64, "order_of_work": np.int64}
         probabilities = pd.DataFrame(chances, columns=list(self.labels), index=out.index)
@@ -296,12 +301,15 @@ class LabelModel:
 
     def _metrics(
         self, analyzer: SortingAnalyzer | None, metrics: pd.DataFrame | None
-    ) -> pd.DataFrame:
-        """Return the metrics to label by, or raise if they are not those of the model."""
+    ) -> tuple[pd.DataFrame, str]:
+        """Return the metrics to label by, and in what the recording is unlike those that were seen.
+
+        Raises an error if the metrics are not those of the model.
+        """
         if metrics is not None:
             if metrics.index.has_duplicates:
                 raise ParameterError("metrics: a unit has two rows, expected one for each unit")
-            return metrics
+            return metrics, ""
         if analyzer is None:
             raise MissingDataError("there is neither an analyzer nor a table of metrics; give one")
         if self.metric_params is None:
@@ -326,7 +334,7 @@ class LabelModel:
                 f"the metrics are not those of the model: {join_problems(problems)}; compute "
                 "curation_metrics with metric_params=model.metric_params"
             )
-        return found.table
+        return found.table, unlike(self.domain, found.recording)
 
     def _values(self, table: pd.DataFrame) -> NDArray[np.float64]:
         missing = [name for name in self.columns if name not in table.columns]
@@ -379,7 +387,11 @@ class LabelModel:
         return [given, decided, label, chance, doubt, 0, *names, 0, explanations_text(why)]
 
     def _abstain(
-        self, table: pd.DataFrame, strange: NDArray[np.bool_], shifted: NDArray[np.bool_]
+        self,
+        table: pd.DataFrame,
+        strange: NDArray[np.bool_],
+        shifted: NDArray[np.bool_],
+        elsewhere: str,
     ) -> None:
         """Leave undecided what is outside of what the model saw; the table is changed."""
         names = np.array(self.columns)
@@ -390,11 +402,12 @@ class LabelModel:
 
         outside = strange.sum(axis=1) > self.most_strange
         refuse(outside, "unit_outside", [_outside("unit", names[one]) for one in strange[outside]])
-        if shifted.mean() > MOST_SHIFTED:
+        why = [_outside("session", names[shifted])] if shifted.mean() > MOST_SHIFTED else []
+        if elsewhere:
+            why.append(str(Explanation("learnt_recording_outside", what=elsewhere)))
+        if why:
             everywhere = np.ones(len(table), dtype=bool)
-            refuse(
-                everywhere, "session_outside", [_outside("session", names[shifted])] * len(table)
-            )
+            refuse(everywhere, "session_outside", ["; ".join(why)] * len(table))
 
 
 def _order_of_work(surest: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -519,6 +532,7 @@ def learn_labels(
         session_digests=tuple(given.digests),
         metric_params=given.params,
         in_uV=given.in_uV,
+        domain=given.domain,
         columns_left_out=given.left_out,
         note=note,
         questions=tuple(questions),

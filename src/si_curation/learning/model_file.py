@@ -43,6 +43,7 @@ _KEYS = (
     "session_digests",
     "metric_params",
     "in_uV",
+    "domain",
     "columns_left_out",
     "note",
     "answers",
@@ -59,6 +60,7 @@ def write_model(model: Mapping[str, Any], path: str | Path, overwrite: bool) -> 
     target = check_output_file(path, overwrite, kind="a model", suffixes=(".json",))
     content: dict[str, Any] = {name: model[name] for name in _KEYS}
     content["answers"] = [_answer_content(one) for one in model["answers"]]
+    content["domain"] = {name: list(ends) for name, ends in model["domain"].items()}
     content["scales"] = _arrays(model["scales"]._asdict())
     content["calibrations"] = _packed(model["calibrations"])
     content["learning_curve"] = _packed(model["learning_curve"])
@@ -193,6 +195,7 @@ class _Reader:
             questions=questions,
             answers=answers,
             calibrations=calibrations,
+            domain=self._domain(given["domain"]),
             scales=self._scales(given["scales"], width),
             learnt=self._learnt(given["learnt"], labels, len(names), asked),
             learning_curve=curve,
@@ -202,6 +205,15 @@ class _Reader:
         for name, of in (params or {}).items():
             if not isinstance(of, dict):
                 raise ValueError(f"metric_params of {short_repr(name)}")
+
+    def _domain(self, given: Any) -> dict[str, tuple[float, float]]:
+        out = {}
+        for name, ends in given.items():
+            low, high = ends
+            if not is_number(low) or not is_number(high) or not 0 < low <= high < np.inf:
+                raise ValueError(f"domain of {short_repr(name)}")
+            out[str(name)] = (float(low), float(high))
+        return out
 
     def _learnt(self, given: Any, labels: tuple[str, ...], num_sessions: int, asked: int) -> Learnt:
         texts = given["labels"]
