@@ -15,7 +15,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import samples_end_to_end, spike_vector_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
-from si_curation.kernels.parallel import blocks
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.spikes.features import (
@@ -146,9 +146,10 @@ def _compare(
     for piece in blocks(len(sets), _PAIRS_AT_ONCE):
         spikes = np.unique(np.concatenate([own for pair in sets[piece] for own in pair]))
         stored = read_stored_features(analyzer, source, spikes)
-        for a, b in sets[piece]:
-            rows = np.searchsorted(spikes, a), np.searchsorted(spikes, b)
-            found.append(compare_stored(stored, *rows))
+        asked = [
+            (stored, np.searchsorted(spikes, a), np.searchsorted(spikes, b)) for a, b in sets[piece]
+        ]
+        found += run_blocks(lambda one: compare_stored(*one), asked)
     return found
 
 

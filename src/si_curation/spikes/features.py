@@ -156,10 +156,12 @@ def read_stored_features(
     there = np.flatnonzero(folder_channels >= 0)
     place[folder_channels[there]] = there
     rows = features.rows.rows_of_spikes(slice(None))
-    values = np.full((rows.size, *features.values.shape[1:]), np.nan, dtype=np.float32)
     known = np.flatnonzero(rows >= 0)
-    if known.size:
-        values[known] = read_rows(features.values, rows[known])
+    values = read_rows(features.values, rows[known]).astype(np.float32, copy=False)
+    if known.size < rows.size:
+        read = values
+        values = np.full((rows.size, *features.values.shape[1:]), np.nan, dtype=np.float32)
+        values[known] = read
     return StoredFeatures(values, features.groups, place[features.channels])
 
 
