@@ -1884,7 +1884,8 @@ SPLITS = Table(
         ),
         Variable(
             "jump_term",
-            "from the jump and those of the other units: 0.5 at 3 times their median",
+            "from the jump and those of the other units, if they were as large: 0.5 at 3 times "
+            "their median",
             "1",
             values="0 to 1",
             missing="by another method",

@@ -19,6 +19,7 @@ from si_curation.evidence.split_evidence import (
     accuracy_term,
     evidence_of_parts,
     jump_term,
+    jumps_at_size,
     mixing_term,
     weakest_term,
 )
@@ -175,6 +176,9 @@ def test_terms():
     assert mixing_term(0.2) == pytest.approx(0.25)
     assert np.isnan(jump_term(5.0, np.array([1.0, np.nan, 1.0])))
     assert jump_term(3.0, np.full(5, 0.1)) == pytest.approx(0.5)  # never below 1
+    # those of small units are larger in a large one, but for what chance adds
+    as_large = jumps_at_size(np.array([1.0, 2.0, np.nan]), np.array([5.0, 5.0, 5.0]), 15.0)
+    np.testing.assert_array_equal(as_large, [1.0, 4.0, np.nan])
     assert weakest_term(1.0, np.nan) == 1.0
     assert 0 < MIN_SHARE < 0.13
 
@@ -215,8 +219,8 @@ def outcomes(shared_data):
     [
         ("two neurons, equal numbers", 0.9, 70, 0.95),
         ("minority of 13 %", 0.8, 70, 0.95),
-        # of the sorter's own, two have a part that is of neither of the two neurons
-        ("real over-merges", 0.8, 20, 0.94),
+        # three of the sorter's own have a part that is of neither of the two neurons
+        ("real over-merges", 0.8, 20, 0.9),
     ],
 )
 def test_neurons_that_were_merged_are_found_and_told_apart(outcomes, kind, least, number, accuracy):

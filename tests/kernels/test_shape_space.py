@@ -137,6 +137,17 @@ def test_steady_drift_is_no_jump_however_fast_it_is():
     assert both.size > drifting + 2
 
 
+def test_drift_goes_with_time_and_not_with_the_number_of_spikes():
+    rng = np.random.default_rng(13)
+    few = np.abs(np.arange(300) - 150) < 6  # a while in which it fires rarely
+    times = np.cumsum(np.where(few, 8.0, 0.5))
+    values = rng.normal(size=(300, 20))
+    values[:, 0] += 0.1 * times
+    assert largest_jump(values, times=times).size < 3.5 < largest_jump(values).size
+    values[150:, 1] += 25.0
+    assert largest_jump(values, times=times).size > 15
+
+
 def test_parts_are_mixed_in_time_or_follow_each_other():
     rng = np.random.default_rng(12)
     for number in (50, 225, 2000):

@@ -75,6 +75,23 @@ def jump_term(jump: float, others: NDArray[np.float64]) -> float:
     return ratio / (ratio + HALF_JUMP_RATIO)
 
 
+def jumps_at_size(
+    jumps: NDArray[np.float64], sizes: NDArray[np.float64], size: float
+) -> NDArray[np.float64]:
+    """Return what jumps of units would be, if the units were of another size.
+
+    A movement of the probe changes the features of a unit in proportion to their size. What chance
+    adds, up to 1, does not depend on it. Jumps do not get smaller.
+
+    Examples
+    --------
+    >>> jumps_at_size(np.array([0.8, 3.0, 3.0]), np.array([10.0, 10.0, 40.0]), 20.0)
+    array([0.8, 5. , 3. ])
+    """
+    larger = np.maximum(size / np.maximum(sizes, 1e-300), 1.0)
+    return np.where(jumps > 1.0, 1.0 + (jumps - 1.0) * larger, jumps)
+
+
 def weakest_term(*terms: float) -> float:
     """Return the smallest of the terms; NaN is left out.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.evidence.split_features import UnitFeatureReader
 from si_curation.kernels.parallel import blocks
 from si_curation.kernels.shape_space import (
@@ -88,6 +89,8 @@ class PossibleSplit(NamedTuple):
         drift taken off; NaN where there are too few spikes.
     jump_cut : Cut or None
         At that step.
+    size : float
+        Of the mean features, in standard deviations of the spikes.
     """
 
     cut: Cut | None
@@ -98,6 +101,7 @@ class PossibleSplit(NamedTuple):
     num_looked_at: int
     jump: float
     jump_cut: Cut | None
+    size: float = np.nan
 
 
 def spikes_to_look_at(reader: UnitFeatureReader, spikes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -147,7 +151,8 @@ def look_for_split(
             spikes[np.flatnonzero(np.diff(windows)) + 1],
             clusters.trend,
         )
-    jump = largest_jump(without_directions(flat, space.nuisance), SPIKES_OF_JUMP)
+    still = without_directions(flat, space.nuisance)
+    jump = largest_jump(still, SPIKES_OF_JUMP, _times(reader, spikes))
     jump_cut = None
     if jump.place:
         nowhere = np.zeros((0, 0))
@@ -158,16 +163,25 @@ def look_for_split(
             spikes[[jump.place]],
             np.array([np.inf, -np.inf]),
         )
-    size = jump.size if jump.place else np.nan
+    noise = np.sqrt(np.diff(still, axis=0).var() / 2)
     return nothing._replace(
         cut=cut,
         clusters=clusters,
         mixing=mixing,
         num_channels=channels.size,
         num_looked_at=spikes.size,
-        jump=size,
+        jump=jump.size if jump.place else np.nan,
         jump_cut=jump_cut,
+        size=float(np.linalg.norm(space.centre) / max(noise, 1e-300)),
     )
+
+
+def _times(reader: UnitFeatureReader, spikes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the times of spikes in samples, segments one after the other."""
+    vector = spike_vector_of(reader.analyzer.sorting)
+    samples = vector["sample_index"][spikes].astype(np.int64)
+    lengths = np.diff(samples, prepend=0)
+    return samples - np.cumsum(np.minimum(lengths, 0))
 
 
 def _clusters(points: NDArray[np.float64], windows: NDArray[np.int64]) -> TwoClusters | None:

@@ -33,6 +33,7 @@ from si_curation.evidence.split_evidence import (
     accuracy_term,
     evidence_of_parts,
     jump_term,
+    jumps_at_size,
     likelihood_term,
     mixing_term,
     weakest_term,
@@ -140,7 +141,7 @@ def suggest_splits(
 
     Neurons that fire at different times show as a jump of the mean features between 40 spikes and
     the next 40, beyond what steady drift makes of as many; it has to exceed that of most other
-    units of the folder by far (``jump_term``).
+    units of the folder by far, if they were as large (``jump_term``).
 
     See Also
     --------
@@ -434,15 +435,17 @@ class _Search:
         self, looks: dict[int, PossibleSplit], own: dict[int, NDArray[np.int64]]
     ) -> list[_Row]:
         """Return the units whose features jump far more than those of the others."""
-        sizes = np.array([look.jump for look in looks.values()])
+        jumps = np.array([look.jump for look in looks.values()])
+        sizes = np.array([look.size for look in looks.values()])
         rows = []
         for place, (unit, look) in enumerate(looks.items()):
             if look.jump_cut is None:
                 continue
             error = float(special.ndtr(-look.jump / 2))
+            others = np.delete(jumps_at_size(jumps, sizes, look.size), place)
             terms = {
                 "accuracy_term": accuracy_term(error),
-                "jump_term": jump_term(look.jump, np.delete(sizes, place)),
+                "jump_term": jump_term(look.jump, others),
             }
             if np.isnan(terms["jump_term"]) or weakest_term(*terms.values()) < WORTH_A_LOOK:
                 continue

@@ -8,7 +8,7 @@ its derivatives in time. They are projected out; slow changes are taken off wind
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ MIN_SPIKES_OF_WINDOW, MAX_WINDOWS = 80, 20
 MAX_DISTANCE = 2.5
 # a spike is isolated if its fifth neighbour is farther than 4 times the median of that distance
 NUM_NEIGHBOURS, ISOLATED = 5, 4.0
+# where a jump has more of its time between the nearest spikes, what drift adds is not known so well
+MAX_QUOTIENT = 1.5
 _TILE = 64  # points that are compared with one point at a time
 
 
@@ -278,7 +280,9 @@ class Jump(NamedTuple):
     direction: NDArray[np.float64]
 
 
-def largest_jump(values: NDArray[np.float64], num_spikes: int = 40) -> Jump:
+def largest_jump(
+    values: NDArray[np.float64], num_spikes: int = 40, times: NDArray[np.number] | None = None
+) -> Jump:
     """Return the largest step between the means of neighbouring spikes.
 
     Parameters
@@ -287,6 +291,8 @@ def largest_jump(values: NDArray[np.float64], num_spikes: int = 40) -> Jump:
         In time order, about 0 on average.
     num_spikes : int
         How many spikes before and after the step are compared.
+    times : array (n,), optional
+        Of the spikes, ascending, in any unit; regular ones by default.
 
     Returns
     -------
@@ -294,9 +300,10 @@ def largest_jump(values: NDArray[np.float64], num_spikes: int = 40) -> Jump:
 
     Notes
     -----
-    Features that drift steadily differ by ``v num_spikes``, and so a quarter as much between the
-    spikes next to the border, ``num_spikes / 4`` on each side. With the steps ``D`` and ``d`` of
-    both, the jump is ``(4 d - D) / 3``, at most ``D``.
+    Steady drift makes a step in proportion to the time between the spikes that are compared. So the
+    step is measured a second time, between the nearest ``num_spikes / 4`` on each side. With the
+    steps ``D`` and ``d`` and the times ``T`` and ``t``, the jump is ``d - (D - d) t / (T - t)``,
+    at most ``D``; the quotient, 1/3 where spikes are regular, is taken as 1/3 to 3/2.
 
     Examples
     --------
@@ -331,9 +338,19 @@ def largest_jump(values: NDArray[np.float64], num_spikes: int = 40) -> Jump:
     line = values @ direction
     place = _refined(line, int(edges[best]), step)
     std = max(float(np.sqrt(direction @ covariance @ direction)), 1e-300)
-    near = (line[place : place + step].mean() - line[place - step : place].mean()) / std
-    found = np.clip((width * near - sizes[best]) / (width - 1), 0.0, sizes[best])
+    near = _step_at(line, place, step) / std
+    quotient = 1 / (width - 1)
+    if times is not None:
+        short = _step_at(times, place, step)
+        rest = _step_at(times, int(edges[best]), num_spikes) - short
+        quotient = np.clip(short / rest if rest > 0 else np.inf, quotient, MAX_QUOTIENT)
+    found = np.clip(near - (sizes[best] - near) * quotient, 0.0, sizes[best])
     return Jump(place, float(found), direction)
+
+
+def _step_at(values: NDArray[Any], place: int, number: int) -> float:
+    """Return the mean of some values from a place on, less that of as many before it."""
+    return float(values[place : place + number].mean() - values[place - number : place].mean())
 
 
 def mixing_in_time(is_second: NDArray[np.bool_]) -> float:
