@@ -84,6 +84,8 @@ def test_tables_are_what_is_declared(analyzer, name):
         "compare_curations": lambda: compared(analyzer).units,
         "disputed units": lambda: compared(analyzer).disputed,
         "agreement of curations": lambda: compared(analyzer).agreement,
+        "replay_curation": lambda: sic.replay_curation(sic.example_folder(), analyzer).steps,
+        "units of a replay": lambda: sic.replay_curation(sic.example_folder(), analyzer).units,
         "find_bad_merges": lambda: sic.find_bad_merges(analyzer, all_pairs=True),
         "find_duplicate_units": lambda: sic.find_duplicate_units(analyzer, min_share=1e-3).table,
         "find_monosynaptic_connections": lambda: sic.find_monosynaptic_connections(

@@ -80,6 +80,8 @@ GROUPS: dict[str, Group] = {
             "reconstruct_lineage",
             "compare_curations",
             "CurationComparison",
+            "replay_curation",
+            "CurationReplay",
             "suggest_merges",
             "MergeSuggestions",
             "find_bad_merges",
@@ -295,6 +297,11 @@ TABLE_PAGES: dict[str, TablePage] = {
         "Curations compared",
         "The columns of `compare_curations(...).units`, of its `disputed` and of its `agreement`.",
         ("compare_curations", "disputed units", "agreement of curations"),
+    ),
+    "replay": TablePage(
+        "Curation carried over",
+        "The columns of `replay_curation(...).steps` and of its `units`.",
+        ("replay_curation", "units of a replay"),
     ),
     "cleaning": TablePage(
         "Cleaning of units",

@@ -601,6 +601,22 @@ _CONNECTION_REASONS = (
     ("flag_contamination_unknown", "contamination is not known"),
     ("flag_not_causal", "not beyond the lags of the other sign (p_causal)"),
 )
+# what became of a step of a curation that was carried over to another sorting
+_REPLAY_REASONS = (
+    ("replay_carried", "of their spikes {share:.0%} are spikes that it was decided about"),
+    ("replay_already_one", "the sorting has them in one unit, {units}"),
+    ("replay_already_apart", "the sorting has the parts in units of their own, {units}"),
+    (
+        "replay_not_found",
+        "no unit has their spikes: the sorting did not find them, or has them in units of others",
+    ),
+    ("replay_part_not_found", "no unit is a counterpart of {units}"),
+    (
+        "replay_with_others",
+        "their spikes are in unit {units} together with those of others, for {share:.0%} of it",
+    ),
+    ("replay_guessed_spikes", "{count} spikes that the old sorting does not have stay with most"),
+)
 _EFFECT_REASONS = (
     ("effect_too_few_units", "{num_units} units have the metric, expected {min_units} or more"),
     ("effect_constant_metric", "it is {value:g} for all units"),
@@ -654,6 +670,7 @@ REASONS: dict[str, Reason] = _declare(
     _LABEL_REASONS,
     _CLASS_REASONS,
     _CONNECTION_REASONS,
+    _REPLAY_REASONS,
     _EFFECT_REASONS,
 )
 
@@ -2443,6 +2460,75 @@ AGREEMENT = Table(
     ],
 )
 
+REPLAYED_STEPS = Table(
+    "replay_curation",
+    "a step of the old curation",
+    [
+        Variable(
+            "kind",
+            "what was done",
+            dtype="str",
+            codes=("split", "merge", "label", "remove"),
+        ),
+        Variable(
+            "old_units",
+            "units that it was done to: as the old curation began, of labels as it ended",
+            dtype="tuple",
+        ),
+        Variable("label", "the label", dtype="str", missing="the step gave none"),
+        Variable(
+            "outcome",
+            "carried: it is a step of the session; not_needed: the new sorting has it so; left: "
+            "it has no counterpart, or none that is sure",
+            dtype="str",
+            codes=("carried", "not_needed", "left"),
+        ),
+        Variable("new_units", "units of the new sorting that it was done to", dtype="tuple"),
+        Variable("results", "units of the session that it led to", dtype="tuple"),
+        Variable(
+            "confidence",
+            "share of the spikes of the new units that are spikes which it was decided about, of "
+            "the unit of which it is least",
+            "1",
+            values="0 to 1",
+            missing="it has no counterpart",
+        ),
+        Variable("reason", "why", dtype="str"),
+    ],
+)
+
+REPLAYED_UNITS = Table(
+    "units of a replay",
+    "a unit of the new sorting, before the steps",
+    [
+        Variable("unit_id", "the unit", dtype="id"),
+        _NUM_SPIKES,
+        Variable(
+            "num_matched", "its spikes that are spikes of the old sorting, too", "count", "int64"
+        ),
+        Variable(
+            "old_unit",
+            "unit of the curated old sorting that most of these are of",
+            dtype="id",
+            missing="none of its spikes are",
+        ),
+        Variable(
+            "purity",
+            "share of these that are of it",
+            "1",
+            values="0 to 1",
+            missing="none of its spikes are",
+        ),
+        Variable(
+            "coverage",
+            "share of the spikes of that unit that this one has",
+            "1",
+            values="0 to 1",
+            missing="none of its spikes are",
+        ),
+    ],
+)
+
 LEARNT_LABELS = Table(
     "learnt labels",
     "a unit",
@@ -2901,6 +2987,8 @@ TABLES: dict[str, Table] = {
         COMPARED_UNITS,
         DISPUTED_UNITS,
         AGREEMENT,
+        REPLAYED_STEPS,
+        REPLAYED_UNITS,
         LEARNT_LABELS,
         LEARNT_SUMMARY,
         LEARNT_SESSIONS,

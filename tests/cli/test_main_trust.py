@@ -24,7 +24,8 @@ COMMANDS = {
     "propose": "propose {source}",
     "reviews": "reviews {source}",
     "benchmark": "benchmark {source} --output {out}/benchmark.csv",
-    "compare": "compare {source} {source} --output {out}/disputed.csv",
+    "compare": "compare {source} {example} --output {out}/disputed.csv",
+    "replay": "replay {source} {example} {out}/replayed",
     "cleaning": "cleaning {source} --output {out}/cleaning.csv",
     "plan": "plan {source} --output {out}/plan.csv",
     "contamination": "contamination {source} --output {out}/contamination.csv",
@@ -57,7 +58,16 @@ LOADING = {
     "connections",
     "attach",
 }
-LOADING |= {"classify", "benchmark", "cleaning", "duplicates", "plan", "splits", "compare"}
+LOADING |= {
+    "classify",
+    "benchmark",
+    "cleaning",
+    "duplicates",
+    "plan",
+    "splits",
+    "compare",
+    "replay",
+}
 QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pickle")}
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 

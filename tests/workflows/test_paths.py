@@ -71,6 +71,9 @@ CALLS = {
     "splits": lambda path, a: sic.suggest_splits(a).to_curation_json(path),
     "merges": lambda path, a: sic.suggest_merges(a).to_curation_json(path),
     "compare": lambda path, a: sic.compare_curations(path, a),
+    "old": lambda path, a: sic.replay_curation(path, a),
+    "new": lambda path, a: sic.replay_curation(a, path),
+    "replay": lambda path, a: sic.replay_curation(a, a, journal=path),
     "start": lambda path, a: sic.compare_curations(a, a, start=path),
     "page": lambda path, a: sic.compare_curations(a, a).export_page(path),
     "consensus": lambda path, a: sic.compare_curations(a, a).consensus(journal=path),
@@ -79,7 +82,8 @@ CALLS = {
 }
 
 
-SPECIAL = {"journal", "consensus", "start", "save", "rules", "read_recipe", "curation", "apply"}
+SPECIAL = {"journal", "consensus", "replay", "start", "save", "rules", "read_recipe", "curation"}
+SPECIAL |= {"apply"}
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -1,1 +1,1 @@
-"""Curations of the same spikes, compared with each other."""
+"""Curations compared with each other, and carried over to another sorting."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.agreement.sources import Source
 from si_curation.errors import ParameterError
+from si_curation.kernels.common_refinement import common_refinement
 from si_curation.kernels.spike_matching import match_by_cluster, match_by_sample
 
-_ADVICE = "compare curations of one sorting"
+_ADVICE = "compare curations of one sorting; replay_curation carries a curation over to another one"
 
 
 class Place(NamedTuple):
@@ -169,3 +171,75 @@ def _are_whole(is_there: NDArray[np.bool_], units: NDArray[np.integer]) -> bool:
     num_spikes = np.bincount(number)
     num_there = np.bincount(number, weights=is_there, minlength=num_spikes.size)
     return bool(np.all((num_there == 0) | (num_there == num_spikes)))
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Curations in the order of the spikes of one of them."""
+
+    units: list[NDArray[np.int32]]
+    start: NDArray[np.int32]
+    start_text: str
+    start_ids: list[Any] | None
+    num_guessed: int
+
+
+def align_sources(sources: Sequence[Source], start: Source | None) -> Aligned:
+    """Return curations of the same spikes in one order, with what they started from.
+
+    Raises
+    ------
+    ParameterError
+        The spikes are not the same.
+    """
+    everything = [*sources, *([] if start is None else [start])]
+    reference = reference_of(everything)
+    places = [place_spikes(one, reference) for one in everything]
+    size = reference.samples.size
+
+    def placed(values: NDArray[np.integer], number: int) -> NDArray[np.int32]:
+        rows = places[number].rows
+        if rows is None:
+            return np.ascontiguousarray(values, dtype=np.int32)
+        out = np.full(size, -1, dtype=np.int32)
+        out[rows] = values
+        return out
+
+    units = [placed(one.unit_index, i) for i, one in enumerate(everything)]
+    first, text, ids = _start_of(sources, start, units, placed)
+    for i, one in enumerate(everything):
+        others = [other for j, other in enumerate(units) if j != i]
+        check_left_out(one, places[i], reference, [*others, first])
+    return Aligned(
+        units[: len(sources)],
+        first,
+        text,
+        ids,
+        sum(place.num_guessed for place in places),
+    )
+
+
+def _start_of(
+    sources: Sequence[Source], start: Source | None, units: Sequence[NDArray[np.int32]], placed: Any
+) -> tuple[NDArray[np.int32], str, list[Any] | None]:
+    """Return the unit of each spike before the curations, what that is, and the units' ids."""
+    if start is not None:
+        found = units[len(sources)]
+        if found.size and found.min() < 0:
+            raise ParameterError(
+                f"{start.called} has fewer spikes than the curations, expected what they began with"
+            )
+        return found, f"units of {start.text}", start.unit_ids
+    begun = [one.first_units for one in sources if one.first_units is not None]
+    if len(begun) == len(sources):
+        first = [placed(index, i) for i, (index, _) in enumerate(begun)]
+        if all(np.array_equal(first[0], other) for other in first[1:]):
+            return first[0], "units that the sessions began with", begun[0][1]
+    for i, one in enumerate(sources):
+        if one.templates is not None and one.samples.size == units[0].size:
+            ids = list(range(1 + int(one.templates.max(initial=-1))))
+            return placed(one.templates, i), "templates of the sorter", ids
+    sizes = [len(one.unit_ids) for one in sources]
+    parts = common_refinement(units[: len(sources)], sizes).part_of_spike
+    text = "not known: the parts that the curations have in common"
+    return parts.astype(np.int32), text, None

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.agreement.alignment import check_left_out, place_spikes, reference_of
+from si_curation.agreement.alignment import align_sources
 from si_curation.agreement.compared import Compared, Tables
 from si_curation.agreement.consensus import make_consensus
 from si_curation.agreement.measures import measure_agreement
@@ -22,7 +22,6 @@ from si_curation.agreement.parts import REMOVED, Parts
 from si_curation.agreement.sources import Reading, Source, check_kinds, read_source
 from si_curation.checks import Checks, short_repr
 from si_curation.curation.session import NOISE, CurationSession
-from si_curation.errors import ParameterError
 from si_curation.files import check_output_file, write_pieces
 from si_curation.kernels.common_refinement import Refinement, common_refinement
 from si_curation.phy.tables import UNSORTED
@@ -248,7 +247,7 @@ def compare_curations(
     """
     checks = Checks.of_call(compare_curations, locals())
     given = [a, b, *more]
-    check_kinds(checks, given, start)
+    check_kinds(checks, given, ["a", "b", *["a curation"] * len(more)], start)
     checks.whole_number("num_bootstraps", num_bootstraps, at_least=0, at_most=100_000)
     checks.whole_number("seed", seed, at_least=0)
     checks.number("sampling_frequency", sampling_frequency, above=0, optional=True)
@@ -257,7 +256,7 @@ def compare_curations(
     reading = Reading(start, sampling_frequency, trust_analyzers)
     sources = [read_source(one, name, reading) for one, name in zip(given, called, strict=True)]
     its_start = None if start is None else read_source(start, "start", reading)
-    aligned = _align(sources, its_start)
+    aligned = align_sources(sources, its_start)
     partitions = [aligned.start, *aligned.units]
     sizes = [1 + int(aligned.start.max(initial=-1)), *(len(one.unit_ids) for one in sources)]
     refined = common_refinement(partitions, sizes)
@@ -299,71 +298,6 @@ def _checked_names(checks: Checks, names: Any, count: int) -> list[str]:
 def _letters(number: int) -> str:
     letter = _LETTERS[number % len(_LETTERS)]
     return letter if number < len(_LETTERS) else _letters(number // len(_LETTERS) - 1) + letter
-
-
-@dataclass(frozen=True, eq=False)
-class _Aligned:
-    """Curations in the order of the spikes of one of them."""
-
-    units: list[NDArray[np.int32]]
-    start: NDArray[np.int32]
-    start_text: str
-    start_ids: list[Any] | None
-    num_guessed: int
-
-
-def _align(sources: Sequence[Source], start: Source | None) -> _Aligned:
-    everything = [*sources, *([] if start is None else [start])]
-    reference = reference_of(everything)
-    places = [place_spikes(one, reference) for one in everything]
-    size = reference.samples.size
-
-    def placed(values: NDArray[np.integer], number: int) -> NDArray[np.int32]:
-        rows = places[number].rows
-        if rows is None:
-            return np.ascontiguousarray(values, dtype=np.int32)
-        out = np.full(size, -1, dtype=np.int32)
-        out[rows] = values
-        return out
-
-    units = [placed(one.unit_index, i) for i, one in enumerate(everything)]
-    first, text, ids = _start_of(sources, start, units, placed)
-    for i, one in enumerate(everything):
-        others = [other for j, other in enumerate(units) if j != i]
-        check_left_out(one, places[i], reference, [*others, first])
-    return _Aligned(
-        units[: len(sources)],
-        first,
-        text,
-        ids,
-        sum(place.num_guessed for place in places),
-    )
-
-
-def _start_of(
-    sources: Sequence[Source], start: Source | None, units: Sequence[NDArray[np.int32]], placed: Any
-) -> tuple[NDArray[np.int32], str, list[Any] | None]:
-    """Return the unit of each spike before the curations, what that is, and the units' ids."""
-    if start is not None:
-        found = units[len(sources)]
-        if found.size and found.min() < 0:
-            raise ParameterError(
-                f"{start.called} has fewer spikes than the curations, expected what they began with"
-            )
-        return found, f"units of {start.text}", start.unit_ids
-    begun = [one.first_units for one in sources if one.first_units is not None]
-    if len(begun) == len(sources):
-        first = [placed(index, i) for i, (index, _) in enumerate(begun)]
-        if all(np.array_equal(first[0], other) for other in first[1:]):
-            return first[0], "units that the sessions began with", begun[0][1]
-    for i, one in enumerate(sources):
-        if one.templates is not None and one.samples.size == units[0].size:
-            ids = list(range(1 + int(one.templates.max(initial=-1))))
-            return placed(one.templates, i), "templates of the sorter", ids
-    sizes = [len(one.unit_ids) for one in sources]
-    parts = common_refinement(units[: len(sources)], sizes).part_of_spike
-    text = "not known: the parts that the curations have in common"
-    return parts.astype(np.int32), text, None
 
 
 def _parts_of(refined: Refinement, sources: Sequence[Source]) -> Parts:

@@ -138,7 +138,8 @@ def read_source(given: Any, name: str, reading: Reading) -> Source:
     if isinstance(given, CurationSession):
         return _of_session(given, name, "session")
     if _is_analyzer(given):
-        return _of_analyzer(given, name, "analyzer")
+        folder = getattr(given, "folder", None)
+        return _of_analyzer(given, name, "analyzer" if folder is None else str(folder))
     if isinstance(given, Mapping) or hasattr(given, "model_dump"):
         return _of_steps(given, name, "curation", reading, is_journal=False)
     path = _existing(given, name)
@@ -154,14 +155,20 @@ def read_source(given: Any, name: str, reading: Reading) -> Source:
 _EXPECTED = "a folder, an analyzer, a session, a journal or a curation file"
 
 
-def check_kinds(checks: Checks, given: Sequence[Any], start: Any = None) -> None:
+def check_kinds(
+    checks: Checks, given: Sequence[Any], names: Sequence[str], start: Any = None
+) -> None:
     """Note what is given as a curation, or as a start, and can be none."""
-    for one, name in zip(given, "ab", strict=False):
+    for one, name in zip(given, names, strict=True):
         checks.require(_is_curation(one), f"{name} is {short_repr(one)}, expected {_EXPECTED}")
-    for one in given[2:]:
-        checks.require(_is_curation(one), f"a curation is {short_repr(one)}, expected {_EXPECTED}")
-    is_start = start is None or isinstance(start, str | Path) or _is_analyzer(start)
-    checks.require(is_start, f"start is {short_repr(start)}, expected a folder or an analyzer")
+    if start is not None:
+        check_sorting(checks, "start", start)
+
+
+def check_sorting(checks: Checks, name: str, given: Any) -> None:
+    """Note what can be neither a folder nor an analyzer."""
+    is_one = isinstance(given, str | Path) or _is_analyzer(given)
+    checks.require(is_one, f"{name} is {short_repr(given)}, expected a folder or an analyzer")
 
 
 def _is_analyzer(given: Any) -> bool:

@@ -54,6 +54,14 @@ def _open(
     )
 
 
+def open_curation(source: Path, trust: bool) -> SortingAnalyzer | Path:
+    """Load a saved analyzer, as `load_analyzer`; return any other path as it is."""
+    from si_curation.reading.loading import is_saved_analyzer
+
+    is_saved = source.is_dir() and is_saved_analyzer(source)
+    return load_analyzer(source, trust) if is_saved else source
+
+
 def load_analyzer(folder: Path, trust: bool) -> SortingAnalyzer:
     """Load a saved analyzer; note on standard error what was left out."""
     from si_curation.reading.loading import load_saved_analyzer

@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from si_curation.cli.options import PATH, sampling_frequency_option, table_output_option
+from si_curation.cli.analyzers import open_curation
+from si_curation.cli.options import (
+    PATH,
+    sampling_frequency_option,
+    table_output_option,
+    trust_option,
+)
 from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, format_numbers, write_or_print
 from si_curation.errors import ParameterError
@@ -30,7 +36,7 @@ from si_curation.errors import ParameterError
     "folder for phy.",
 )
 @sampling_frequency_option
-@click.option("--trust", is_flag=True, help="Load all of saved analyzers, also what can run code.")
+@trust_option
 def compare(
     curations: tuple[Path, ...],
     start: Path | None,
@@ -58,11 +64,10 @@ def compare(
     if consensus is not None:
         check_output_folder(consensus)
     found = compare_curations(
-        *curations,
-        start=start,
+        *(open_curation(one, trust) for one in curations),
+        start=None if start is None else open_curation(start, trust),
         names=None if names is None else [name.strip() for name in names.split(",")],
         sampling_frequency=sampling_frequency,
-        trust_analyzers=trust,
     )
     shown = found.agreement.assign(curations=found.agreement["curations"].map(", ".join))
     echo(format_numbers(shown[["curations", "quantity", "value", "low", "high", "observed"]]))

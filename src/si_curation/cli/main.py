@@ -38,6 +38,7 @@ from si_curation.cli.output import echo, warnings_as_lines
 from si_curation.cli.phy import export_phy, restore
 from si_curation.cli.plan import plan
 from si_curation.cli.proposals import propose, reviews
+from si_curation.cli.replay import replay
 from si_curation.cli.report import report
 from si_curation.cli.sessions import split_sessions
 from si_curation.cli.splits import splits
@@ -159,6 +160,7 @@ for command in (
     merges,
     metrics,
     propose,
+    replay,
     report,
     restore,
     reviews,
