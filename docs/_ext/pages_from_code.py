@@ -115,6 +115,8 @@ GROUPS: dict[str, Group] = {
             "LabelModel",
             "LearntLabels",
             "LabelReport",
+            "label_by_spikeinterface_model",
+            "SpikeInterfaceLabels",
             "suggest_thresholds",
             "ThresholdSuggestions",
         ),
@@ -332,9 +334,11 @@ TABLE_PAGES: dict[str, TablePage] = {
     ),
     "learnt_labels": TablePage(
         "Labels that are learnt",
-        "The columns of `LearntLabels`, of `LabelReport` and of `ThresholdSuggestions`.",
+        "The columns of `LearntLabels`, `LabelReport`, `SpikeInterfaceLabels` and "
+        "`ThresholdSuggestions`.",
         (
             "learnt labels",
+            "labels of a model of SpikeInterface",
             "learnt labels summary",
             "learnt labels sessions",
             "learnt labels reliability",

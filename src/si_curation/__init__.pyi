@@ -82,6 +82,10 @@ from .learning.labels import LearntLabels as LearntLabels
 from .learning.model import LabelModel as LabelModel
 from .learning.model import learn_labels as learn_labels
 from .learning.report import LabelReport as LabelReport
+from .learning.spikeinterface_models import SpikeInterfaceLabels as SpikeInterfaceLabels
+from .learning.spikeinterface_models import (
+    label_by_spikeinterface_model as label_by_spikeinterface_model,
+)
 from .learning.thresholds import ThresholdSuggestions as ThresholdSuggestions
 from .learning.thresholds import suggest_thresholds as suggest_thresholds
 from .phy.backup import restore_phy_folder as restore_phy_folder

@@ -738,3 +738,14 @@ class KeptOnFailure(AnalyzerExtension):
                 zarr.consolidate_metadata(self.sorting_analyzer._get_zarr_root(mode="r+").store)
         elif self.format == "memory":
             raise fault
+
+
+def mend_old_imputers(pipeline: Any) -> None:
+    """Make imputers of another scikit-learn usable, as SpikeInterface does for its models."""
+    try:
+        from spikeinterface.curation.model_based_curation import (
+            _patch_sklearn_imputer_compatibility,
+        )
+    except ImportError:  # SpikeInterface no longer needs it
+        return
+    _patch_sklearn_imputer_compatibility(pipeline)

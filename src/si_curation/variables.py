@@ -548,6 +548,7 @@ _LABEL_REASONS = (
     ("review_orphaned", "no proposal in the file has this key"),
     ("label_metric_missing", "{metric} is not known, which {rule} needs"),
     ("label_amplitudes_not_in_uv", "amplitudes are not in µV, which {rule} needs"),
+    ("model_probability", "the probability of {label} is {probability:.3g}"),
     ("learnt_columns", "{columns} spoke most for {label}"),
     ("learnt_unsure", "the probability of {label} is {probability:.3g}, below {threshold:.3g}"),
     (
@@ -2570,6 +2571,18 @@ LEARNT_LABELS = Table(
     ],
 )
 
+SPIKEINTERFACE_LABELS = Table(
+    "labels of a model of SpikeInterface",
+    "a unit",
+    [
+        Variable("label", "the label, or unsorted", dtype="str"),
+        Variable("decided", "whether the probability is high enough", dtype="bool"),
+        Variable("likeliest", "the label of the highest probability", dtype="str"),
+        Variable("probability", "of the likeliest label, by the model", "1", values="0 to 1"),
+        Variable("reason", "the label and its probability", dtype="str"),
+    ],
+)
+
 _OF_UNSEEN = "of sessions that the model had not seen"
 LEARNT_SUMMARY = Table(
     "learnt labels summary",
@@ -2990,6 +3003,7 @@ TABLES: dict[str, Table] = {
         REPLAYED_STEPS,
         REPLAYED_UNITS,
         LEARNT_LABELS,
+        SPIKEINTERFACE_LABELS,
         LEARNT_SUMMARY,
         LEARNT_SESSIONS,
         LEARNT_RELIABILITY,

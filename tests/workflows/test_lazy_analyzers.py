@@ -57,6 +57,7 @@ ARGUMENTS = {
 }
 #: Without what they need, or tested elsewhere with it.
 OTHERS = {"open_gui", "add_units_to_nwbfile", "compare_templates"}
+OTHERS |= {"label_by_spikeinterface_model"}
 QUICK = {"contamination_panel", "compute_cross_correlograms", "attach_kilosort_folder"}
 
 

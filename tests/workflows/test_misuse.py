@@ -96,6 +96,7 @@ NOT_CALLED = {
     "LabelModel",
     "LabelReport",
     "LearntLabels",
+    "SpikeInterfaceLabels",
     "ThresholdSuggestions",
     "EffectVsQuality",
     "Finding",
