@@ -4,7 +4,7 @@ python benchmarks/bench_report.py [--spikes 1000000] [--units 500] [--folder FOL
 
 The folder is simulated (Kilosort 4, 384 channels, curated) unless one is given. SpikeInterface's
 ``export_report`` writes pictures, and needs a recording: both reports are made of a small generated
-one.
+one. The page to curate with is opened in chromium, where it is installed.
 """
 
 from __future__ import annotations
@@ -53,6 +53,73 @@ def bench_ours(analyzer, scratch):
     num_units = len(analyzer.unit_ids)
     size = path.stat().st_size / 1e6
     print(f"{num_units} units: {seconds / num_units * 1e3:.1f} ms a unit, {size:.1f} MB")
+    page, _ = timed(
+        "a page of all units to curate with",
+        lambda: sic.export_report(
+            analyzer, scratch / "curate.html", curation=True, progress_bar=False
+        ),
+    )
+    print(f"to curate with: {page.stat().st_size / 1e6:.1f} MB")
+    return page
+
+
+# from a key to the paint of what it leads to, as the page sees it
+WATCH = """
+window.waits = [];
+document.addEventListener("keydown", () => {
+  const pressed = performance.now();
+  requestAnimationFrame(() => setTimeout(() => window.waits.push(performance.now() - pressed)));
+}, true);
+document.getElementById("curate").scrollIntoView();
+"""
+OPENED = """
+const { loadEventEnd } = performance.getEntriesByType("navigation")[0];
+const painted = performance.getEntriesByName("first-contentful-paint")[0].startTime;
+return [painted, loadEventEnd];
+"""
+
+
+def processor_s(browser):
+    """Processor time of the page's own thread since the page was asked for."""
+    found = browser.command("Performance.getMetrics")["metrics"]
+    return {one["name"]: one["value"] for one in found}["TaskDuration"]
+
+
+def bench_in_browser(page, num_keys=60):
+    """Opening of the page, and from a key to the next unit, in chromium."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from helpers.browser import Browser, find_programs
+
+    if find_programs() is None:
+        print("chromium and chromedriver are not installed: the page is not opened")
+        return
+    browser = Browser(page.with_name("profile"))
+    try:
+        browser.command("Performance.enable", timeDomain="threadTicks")
+        opened = []
+        for _ in range(4):  # the first is the warm-up
+            browser.open(page)
+            opened.append([*browser.run(OPENED), 1e3 * processor_s(browser)])
+        painted, loaded, used = (sorted(times[1:])[1] for times in zip(*opened, strict=True))
+        print(
+            f"in chromium: first paint after {painted:.0f} ms, loaded after {loaded:.0f} ms "
+            f"({used:.0f} ms of processor)"
+        )
+        browser.run(WATCH)
+        before = processor_s(browser)
+        for number in range(num_keys):
+            browser.press("gmn"[number % 3] if number % 2 else " ")
+            time.sleep(0.1)
+        waits = sorted(browser.run("return window.waits"))
+        done = browser.run("return Report.curation.state().done.length")
+        median, most = waits[len(waits) // 2], waits[int(0.95 * len(waits))]
+        print(
+            f"{len(waits)} keys, {done} labels: from the key to the next unit on the screen median "
+            f"{median:.0f} ms, 95 % within {most:.0f} ms "
+            f"({1e3 * (processor_s(browser) - before) / len(waits):.0f} ms of processor)"
+        )
+    finally:
+        browser.quit()
 
 
 def bench_beside_spikeinterface(scratch, num_units):
@@ -111,7 +178,7 @@ def main():
             ).folder
         analyzer, _ = timed("folder to analyzer", lambda: sic.read_kilosort_as_analyzer(folder))
         print(f"{len(analyzer.unit_ids)} units, {analyzer.sorting.to_spike_vector().size:,} spikes")
-        bench_ours(analyzer, scratch)
+        bench_in_browser(bench_ours(analyzer, scratch))
         if arguments.si_units > 0:
             bench_beside_spikeinterface(scratch, arguments.si_units)
 

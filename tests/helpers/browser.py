@@ -124,9 +124,11 @@ class Browser:
 
     def save_downloads(self, folder: Path) -> None:
         """Let the page save files into a folder."""
-        params = {"behavior": "allow", "downloadPath": str(folder)}
-        body = {"cmd": "Browser.setDownloadBehavior", "params": params}
-        self._do("POST", "/goog/cdp/execute", body)
+        self.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def command(self, name: str, **params):
+        """Give a command of the DevTools protocol."""
+        return self._do("POST", "/goog/cdp/execute", {"cmd": name, "params": params})
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._do("GET", "/screenshot")))

@@ -92,7 +92,7 @@ def saved_file(browser, folder):
     browser.press("s", CONTROL)
     for _ in range(200):
         found = list(folder.glob("*.json"))
-        if found:
+        if found and found[0].read_text(encoding="utf-8").endswith("}"):  # whole
             return found[0]
         time.sleep(0.05)
     raise AssertionError("no file was saved")
@@ -339,7 +339,9 @@ GROUPS = "return Report.data.columns.find((c) => c.title === 'group').values"
 
 
 def load(browser, path, how):
-    """Load a file with the button's input, or by dropping it on the page."""
+    """Load a file with the button's input, or by dropping it on the page; what is said of it."""
+    browser.run("document.querySelector('#curate-status').textContent = ''")
+    browser.run("document.querySelector('#curate-problem').textContent = ''")
     if how == "input":
         browser.run("document.getElementById('curate-file').style.display = 'block'")
         browser.type("#curate-file", str(path))

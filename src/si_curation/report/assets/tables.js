@@ -136,17 +136,13 @@ Report.tables = (() => {
     return node && node.isConnected ? node.querySelector("a") : document.querySelector("#unit-table a");
   }
 
-  // values of units have changed: rows are written again, a moment later
-  let isWaiting = false;
+  // values of units have changed: rows are written again when nothing changes for a moment
+  let waiting = null;
   function changed(rows) {
     if (!units || !rows.length) return;
     for (const row of rows) units.row(row).invalidate();
-    if (isWaiting) return;
-    isWaiting = true;
-    setTimeout(() => {
-      isWaiting = false;
-      units.draw(false);
-    }, 50);
+    clearTimeout(waiting);
+    waiting = setTimeout(() => units.draw(false), 250);
   }
 
   return { start, linkOf, changed };
