@@ -527,6 +527,16 @@ _CLEANING_REASONS = (
         "cleaning_foreign",
         "{share:.1%} of its spikes fit another unit better; {own:.0%} of these may be its own",
     ),
+    (
+        "cleaning_cluster",
+        "{share:.1%} of its spikes are a cluster of their own, {separation:.1f} sd apart; "
+        "{own:.0%} of these may be its own",
+    ),
+    (
+        "cleaning_probable_cluster",
+        "{share:.1%} of its spikes may be a cluster of their own, {separation:.1f} sd apart; about "
+        "{own:.0%} of these may be its own",
+    ),
     ("cleaning_none", "no spikes that surely are of another unit"),
     ("cleaning_split_first", "contamination of {contamination:.0%}: split the unit first"),
     (

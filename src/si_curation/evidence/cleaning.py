@@ -20,11 +20,13 @@ from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indices_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
+from si_curation.evidence.split_features import UnitFeatureReader
 from si_curation.evidence.suggestions import ScoredSuggestions, write_text
 from si_curation.files import check_output_file
 from si_curation.kernels.feature_projections import mean_features
 from si_curation.kernels.foreign_spikes import (
     MIN_SPIKES,
+    OWN_OF_PROBABLE,
     Choice,
     SpikeModel,
     SpikeScores,
@@ -33,7 +35,9 @@ from si_curation.kernels.foreign_spikes import (
     ranks_among,
     score_spikes,
 )
+from si_curation.kernels.minority_cluster import MAX_SHARE, Minority, find_minority
 from si_curation.kernels.parallel import blocks, run_blocks
+from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
 from si_curation.spikes.features import (
@@ -43,7 +47,7 @@ from si_curation.spikes.features import (
     get_spike_features,
     read_stored_features,
 )
-from si_curation.variables import CLEANING, Explanation
+from si_curation.variables import CLEANING, Explanation, explanations_text
 
 if TYPE_CHECKING:
     from spikeinterface.curation.curation_model import Curation
@@ -64,6 +68,12 @@ _MAX_CHANNELS = 12
 _MIN_PRESENCE = 0.85
 # others are compared whose mean is at least this share of the unit's, on its channels
 _MIN_SIZE = 0.3
+# spikes in which a small cluster is looked for
+_SPIKES_OF_CLUSTER = 1200
+# share of its spikes that have features on a channel on which a cluster is looked for
+_MIN_PRESENCE_OF_CLUSTER = 0.95
+# share of the spikes of a sure cluster that are expected to be the unit's own
+_OWN_OF_SURE = 0.1
 T = TypeVar("T")
 #: The version of SpikeInterface's curation format that has ``discard_spikes``.
 DISCARD_VERSION = "3"
@@ -121,15 +131,25 @@ def suggest_cleaning(
     found elsewhere, and are foreign. Amplitudes alone tell nothing (their z-score has an area under
     the curve of 0.6).
 
-    **Surely foreign** are spikes that are far and fit another unit better, where they are many more
-    than as many spikes on the other side of the unit (`si_curation.kernels.foreign_spikes`). They
-    make the score. The farthest of the others are set aside too, up to `max_loss`.
+    **A cluster of their own** are most spikes of a neuron that makes up 3 to 17 % of a unit. It is
+    found as in `suggest_splits` (`si_curation.kernels.minority_cluster`), and looked for in the
+    directions in which many more spikes are far from the unit than on the other side. It surely is
+    another neuron's where spikes that were not used in the fit gain at least 0.2 nats, the
+    separation is at least 6 standard deviations, and the unit has 250 spikes; probably, from 0.05
+    nats and 4 standard deviations on. Neither where it is far from all other units, or within one
+    window of time.
 
-    **Expected loss** counts all of these others as the unit's own: it is mostly above what
-    `benchmarks/bench_cleaning.py` finds.
+    **Surely foreign** are the spikes of such a cluster, and spikes that are far and fit another
+    unit better, where they are many more than as many spikes on the other side of the unit
+    (`si_curation.kernels.foreign_spikes`). They make the score. A probable cluster and then the
+    farthest of the others are set aside too, up to `max_loss`.
+
+    **Expected loss** counts a tenth of a sure cluster and half of a probable one as the unit's own,
+    and all of the farthest: it is mostly above what `benchmarks/bench_cleaning.py` finds.
 
     **Contamination above 15 %** (``rp_contamination``, its lower end above 5 %) is mostly one other
-    neuron, which is in the middle of the features: split the unit first. Nothing is suggested.
+    neuron, which is in the middle of the features: split the unit first. Only a sure cluster is
+    suggested.
 
     See Also
     --------
@@ -143,7 +163,7 @@ def suggest_cleaning(
     >>> cleaning.units()
     [4, 9]
     >>> int(cleaning.foreign_spikes(4, only_sure=True).sum())
-    57
+    58
     """
     checks = Checks.of_call(suggest_cleaning, locals())
     checks.number("max_loss", max_loss, at_least=0, below=0.5)
@@ -163,7 +183,7 @@ def suggest_cleaning(
     except (MissingDataError, FolderNotFoundError, PhyFolderError) as found:
         fault = str(found)
     if features is None:
-        no_features = _Judged(Explanation("cleaning_no_features", fault=fault))
+        no_features = _Judged([Explanation("cleaning_no_features", fault=fault)])
         judged = dict.fromkeys(units.tolist(), no_features)
     else:
         judged = _judge_all(features, units.tolist(), max_loss, contamination)
@@ -192,6 +212,7 @@ class _Features:
             some = stored.values[rows], stored.groups[rows]
             return mean_features(*some, stored.channels, num_channels)
 
+        self.basis = UnitFeatureReader.of(analyzer).basis
         found = self.of_units(list(range(len(spikes))), _SPIKES_OF_MEAN, mean)
         num_pcs = found[0][0].shape[1] if found else 1
         # (n_units, n_channels, n_pcs), (n_units, n_channels)
@@ -229,30 +250,61 @@ class _Features:
         return usual[np.argsort(-size, kind="stable")][:_MAX_CHANNELS]
 
     def others_of(self, unit: int, channels: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the means of other units on some channels, and nothing at all: noise."""
-        means = self.means[:, channels].reshape(len(self.means), -1)
-        size = np.linalg.norm(means, axis=1)
+        """Return the means of other units on some channels (n_others, n_channels, n_pcs)."""
+        means = self.means[:, channels]
+        size = np.linalg.norm(means.reshape(len(means), -1), axis=1)
         chosen = size >= _MIN_SIZE * size[unit]
         chosen[unit] = False
-        return np.concatenate([means[chosen], np.zeros((1, means.shape[1]))])
+        return means[chosen]
 
 
 class _Judged(NamedTuple):
     """What was found in the spikes of a unit that were looked at."""
 
-    explanation: Explanation
+    explanations: list[Explanation]
     num_looked_at: int = 0
     channels: NDArray[np.int64] | None = None
     model: SpikeModel | None = None
     scores: SpikeScores | None = None
     choice: Choice | None = None
+    cluster: _Cluster | None = None
+
+    @property
+    def _of_sure_cluster(self) -> int:
+        return self.cluster.size if self.cluster is not None and self.cluster.found.is_sure else 0
+
+    @property
+    def num_sure(self) -> int:
+        """How many of the spikes looked at surely are foreign."""
+        return self._of_sure_cluster + (0 if self.choice is None else self.choice.num_sure)
+
+    @property
+    def own_of_sure(self) -> float:
+        """How many of those are expected to be the unit's own."""
+        found = 0.0 if self.choice is None else self.choice.expected_own
+        return found + _OWN_OF_SURE * self._of_sure_cluster
 
     @property
     def score(self) -> float:
         """The expected share of foreign spikes among the sure ones; 0 where there are none."""
-        if self.choice is None or self.choice.num_sure == 0:
-            return 0.0
-        return 1.0 - self.choice.expected_own / self.choice.num_sure
+        return 1.0 - self.own_of_sure / self.num_sure if self.num_sure else 0.0
+
+
+class _Cluster(NamedTuple):
+    """A cluster that is set aside, and where it begins and ends in time."""
+
+    found: Minority
+    columns: NDArray[np.int64]  # of the channels that the unit is looked at on
+    borders: NDArray[np.int64]  # the first spike of each window but the first
+    size: int  # of the spikes looked at
+
+    def contains(
+        self, values: NDArray[np.floating], spikes: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return which spikes, with features (n, n_channels, n_pcs), are of it."""
+        windows = np.searchsorted(self.borders, spikes, side="right")
+        some = values[:, self.columns]
+        return self.found.contains(some.transpose(0, 2, 1), windows) & _is_complete(some)
 
 
 def _judge_all(
@@ -263,15 +315,21 @@ def _judge_all(
     is_bad = (value > MAX_CONTAMINATION) & (lower > _MIN_LOWER)
 
     def judge(stored: StoredFeatures, rows: NDArray[np.int64], unit: int) -> _Judged:
-        return _judge(features, unit, max_loss, stored, rows)
+        judged = _judge(features, unit, max_loss, stored, rows)
+        return _only_sure_cluster(judged, float(value[unit])) if is_bad[unit] else judged
 
-    good = [unit for unit in units if not is_bad[unit]]
-    judged = dict(zip(good, features.of_units(good, _SPIKES_LOOKED_AT, judge), strict=True))
-    for unit in units:
-        if is_bad[unit]:
-            split_first = Explanation("cleaning_split_first", contamination=float(value[unit]))
-            judged[unit] = _Judged(split_first)
-    return {unit: judged[unit] for unit in units}
+    return dict(zip(units, features.of_units(units, _SPIKES_LOOKED_AT, judge), strict=True))
+
+
+def _only_sure_cluster(judged: _Judged, contamination: float) -> _Judged:
+    """Leave nothing but a sure cluster of a unit that is contaminated by much."""
+    cluster = judged.cluster
+    if cluster is None or not cluster.found.is_sure:
+        return _Judged([Explanation("cleaning_split_first", contamination=contamination)])
+    return judged._replace(
+        explanations=[_explain_cluster(cluster, judged.num_looked_at)],
+        choice=Choice(np.inf, np.inf, 0, 0.0, np.inf, 0),
+    )
 
 
 def _judge(
@@ -282,24 +340,72 @@ def _judge(
     rows: NDArray[np.int64],
 ) -> _Judged:
     channels = features.channels_of(unit)
+    spikes = _evenly(features.held[unit], _SPIKES_LOOKED_AT)
     values = stored.on_any_channels(rows, channels)
     known = np.isfinite(values).all(axis=(1, 2))
-    values = values if known.all() else values[known]
+    values, spikes = (values, spikes) if known.all() else (values[known], spikes[known])
     is_here = _is_here(values)
     if np.count_nonzero(is_here) < MIN_SPIKES or channels.size == 0:
         count = int(np.count_nonzero(is_here))
-        return _Judged(Explanation("cleaning_few_spikes", count=count, least=MIN_SPIKES))
+        return _Judged([Explanation("cleaning_few_spikes", count=count, least=MIN_SPIKES)])
+    others = features.others_of(unit, channels)
+    usual = features.presence[unit, channels] >= _MIN_PRESENCE_OF_CLUSTER
+    cluster = _look_for_cluster(values, spikes, np.flatnonzero(usual), others, features.basis)
+    is_in = (
+        np.zeros(len(values), dtype=bool) if cluster is None else cluster.contains(values, spikes)
+    )
+    is_sure = cluster is not None and cluster.found.is_sure
+    rest = ~is_in if is_sure else np.ones(len(values), dtype=bool)
     flat = values.reshape(len(values), -1)
-    model = fit_spike_model(flat[is_here], features.others_of(unit, channels))
-    scores = score_spikes(model, flat, is_here)
-    choice = choose_foreign(scores, max_loss)
+    and_noise = np.concatenate([others.reshape(-1, flat.shape[1]), np.zeros((1, flat.shape[1]))])
+    model = fit_spike_model(flat[is_here & rest], and_noise)
+    scores = score_spikes(model, flat[rest], is_here[rest])
+    left = max(max_loss * len(flat) - _OWN_OF_SURE * np.count_nonzero(~rest), 0.0)
+    choice = choose_foreign(scores, left / np.count_nonzero(rest), is_in[rest])
+    if cluster is not None and not is_sure and choice.num_probable == 0:
+        cluster = None
+    explanations = [] if cluster is None else [_explain_cluster(cluster, len(flat))]
     if choice.num_sure:
         share = choice.num_sure / len(flat)
         own = choice.expected_own / choice.num_sure
-        explanation = Explanation("cleaning_foreign", share=share, own=own)
-    else:
-        explanation = Explanation("cleaning_none")
-    return _Judged(explanation, len(flat), channels, model, scores, choice)
+        explanations.append(Explanation("cleaning_foreign", share=share, own=own))
+    elif not is_sure:
+        explanations.append(Explanation("cleaning_none"))
+    return _Judged(explanations, len(flat), channels, model, scores, choice, cluster)
+
+
+def _look_for_cluster(
+    values: NDArray[np.float32],
+    spikes: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    others: NDArray[np.float64],
+    basis: NDArray[np.float64] | None,
+) -> _Cluster | None:
+    """Return a cluster that is probably foreign, in some columns of (n, n_channels, n_pcs)."""
+    complete = np.flatnonzero(_is_complete(values[:, columns]))
+    complete = complete[evenly_spaced(complete.size, _SPIKES_OF_CLUSTER)]
+    looked_at = values[complete][:, columns].transpose(0, 2, 1)
+    found = find_minority(looked_at, others[:, columns].transpose(0, 2, 1), basis)
+    if found is None or not found.is_probable:
+        return None
+    cluster = _Cluster(found, columns, spikes[complete][found.starts[1:]], 0)
+    size = int(np.count_nonzero(cluster.contains(values, spikes)))
+    is_small = 0 < size <= min(MAX_SHARE * len(values), len(values) - MIN_SPIKES)
+    return cluster._replace(size=size) if is_small else None
+
+
+def _explain_cluster(cluster: _Cluster, num_spikes: int) -> Explanation:
+    return Explanation(
+        "cleaning_cluster" if cluster.found.is_sure else "cleaning_probable_cluster",
+        share=cluster.size / num_spikes,
+        separation=cluster.found.separation,
+        own=_OWN_OF_SURE if cluster.found.is_sure else OWN_OF_PROBABLE,
+    )
+
+
+def _is_complete(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether each spike has features on all channels."""
+    return (values != 0).any(axis=2).all(axis=1)
 
 
 def _evenly(spikes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -365,7 +471,7 @@ class CleaningSuggestions(ScoredSuggestions):
     def explanations(self) -> list[list[Explanation]]:
         """The reason of each row of the table, as a code with values."""
         indices = [unit_index_of(self._analyzer, i) for i in self.table["unit_id"].tolist()]
-        return [[self._judged[i].explanation] for i in indices]
+        return [list(self._judged[i].explanations) for i in indices]
 
     def units(self, threshold: float | None = None) -> list[Any]:
         """Return the units with surely foreign spikes, of at least this score, best first."""
@@ -418,11 +524,14 @@ class CleaningSuggestions(ScoredSuggestions):
         for piece in blocks(own.size, _SPIKES_PER_BLOCK):
             values = get_spike_features(self._analyzer, own[piece], channels, "repaired")
             known = np.flatnonzero(np.isfinite(values).all(axis=(1, 2)))
-            flat = values[known].reshape(known.size, -1)
-            scores = score_spikes(judged.model, flat, _is_here(values[known]))
+            values = values[known]
+            scores = score_spikes(judged.model, values.reshape(known.size, -1), _is_here(values))
             found = (scores.distance >= choice.far) & (scores.other_fits >= choice.sure)
             if not only_sure:
                 found |= ranks_among(scores, judged.scores) >= choice.farthest
+            if judged.cluster is not None:
+                is_in = judged.cluster.contains(values, own[piece][known])
+                found |= is_in & (judged.cluster.found.is_sure or not only_sure)
             foreign[piece.start + known] = found
         return foreign
 
@@ -498,21 +607,21 @@ class CleaningSuggestions(ScoredSuggestions):
         rows = []
         for unit, judged in self._judged.items():
             known, num = judged.choice, max(judged.num_looked_at, 1)
-            sure = 0 if known is None else known.num_sure
-            own = np.nan if known is None else known.expected_own
-            more = 0 if known is None else known.num_farthest
-            foreign = np.nan if known is None else sure - own
+            sure, probable = judged.num_sure, 0 if known is None else known.num_probable
+            more = probable + (0 if known is None else known.num_farthest)
+            own = judged.own_of_sure + more - (1 - OWN_OF_PROBABLE) * probable
+            foreign = np.nan if known is None else sure - judged.own_of_sure
             rows.append(
                 {
                     "unit_id": self.unit_ids[unit],
                     "score": judged.score,
-                    "reason": str(judged.explanation),
+                    "reason": explanations_text(judged.explanations),
                     "num_spikes": self._spikes[unit].size,
                     "num_looked_at": judged.num_looked_at,
                     "share_set_aside": np.nan if known is None else (sure + more) / num,
                     "share_sure": sure / num,
                     "expected_foreign": foreign / num,
-                    "expected_loss": (own + more) / max(num - foreign, 1.0)
+                    "expected_loss": own / max(num - (sure + more - own), 1.0)
                     if known is not None
                     else np.nan,
                     "contamination": contamination[unit, 0],

@@ -25,6 +25,8 @@ _FAR = 0.1
 _OWN_PER_MIRRORED = 2.0
 # and the best of many thresholds looks better than it is: so many of the sure ones are own at least
 _LEAST_OWN = 0.2
+# share of the spikes of a probable cluster that are expected to be the unit's own
+OWN_OF_PROBABLE = 0.5
 _MAX_SURE = 0.1
 _STANDARD_ERRORS = 3.0
 _LEAST = 5.0
@@ -87,6 +89,9 @@ class Choice(NamedTuple):
         The least rank, of `ranks_among`, of the other spikes that are set aside (inf: none).
     num_farthest : int
         How many of those.
+    num_probable : int
+        Of the spikes that probably are foreign, and none of the sure ones, how many are set aside:
+        all, or none where that would cost too much.
     """
 
     far: float
@@ -95,6 +100,7 @@ class Choice(NamedTuple):
     expected_own: float
     farthest: float
     num_farthest: int
+    num_probable: int = 0
 
 
 def fit_spike_model(values: NDArray[np.floating], others: NDArray[np.floating]) -> SpikeModel:
@@ -217,13 +223,18 @@ def ranks_among(scores: SpikeScores, of: SpikeScores) -> NDArray[np.float64]:
     return np.maximum(by_distance, by_other) + _TIE * by_distance
 
 
-def choose_foreign(scores: SpikeScores, max_loss: float) -> Choice:
+def choose_foreign(
+    scores: SpikeScores, max_loss: float, probable: NDArray[np.bool_] | None = None
+) -> Choice:
     """Choose the spikes to set aside, at a largest share of the unit's own.
 
     Parameters
     ----------
     scores : SpikeScores
     max_loss : float
+    probable : array (n_spikes,) bool, optional
+        Spikes that probably are foreign: half of them (`OWN_OF_PROBABLE`) are expected to be the
+        unit's own.
 
     Returns
     -------
@@ -237,8 +248,8 @@ def choose_foreign(scores: SpikeScores, max_loss: float) -> Choice:
     that difference is at least five and three standard errors, there are none. Since the threshold
     is the best of many, at least a fifth of them are expected to be the unit's own.
 
-    **The farthest** of the others are set aside too, until all of them, were they the unit's own,
-    and the own ones of the sure are `max_loss` of the spikes.
+    **Probable** ones come next, all or none, and then **the farthest** of the others, until all of
+    these, were they the unit's own, and the own ones of the rest are `max_loss` of the spikes.
 
     Examples
     --------
@@ -265,12 +276,18 @@ def choose_foreign(scores: SpikeScores, max_loss: float) -> Choice:
             sure = float(ordered[best])
             num_sure = int(np.count_nonzero(is_far & (scores.other_fits >= sure)))
             expected_own = max(float(own[best]), _LEAST_OWN * num_sure)
-    rest = np.flatnonzero(~(is_far & (scores.other_fits >= sure)))
-    ranks = np.sort(ranks_among(scores, scores)[rest])[::-1]
-    most = min(max(int(max_loss * num - expected_own), 0), ranks.size)
+    is_rest = ~(is_far & (scores.other_fits >= sure))
+    num_probable, left = 0, max_loss * num - expected_own
+    if probable is not None:
+        number = int(np.count_nonzero(probable & is_rest))
+        if OWN_OF_PROBABLE * number <= left:
+            num_probable, left = number, left - OWN_OF_PROBABLE * number
+            is_rest &= ~probable
+    ranks = np.sort(ranks_among(scores, scores)[is_rest])[::-1]
+    most = min(max(int(left), 0), ranks.size)
     farthest = float(ranks[most - 1]) if most else np.inf
     # of equals none is taken that would be too many
     if most < ranks.size and most and ranks[most] == farthest:
         farthest = float(np.nextafter(farthest, np.inf))
     taken = int(np.count_nonzero(ranks >= farthest))
-    return Choice(far, sure, num_sure, expected_own, farthest, taken)
+    return Choice(far, sure, num_sure, expected_own, farthest, taken, num_probable)

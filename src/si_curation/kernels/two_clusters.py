@@ -216,7 +216,7 @@ def _best_fit(half: Points, starts: NDArray[np.bool_], min_share: float) -> Fit 
     for start in np.argsort(-gains, kind="stable")[:NUM_BEST]:
         if np.isneginf(gains[start]):
             break
-        fit = _fit(half, chances[start], min_share, LAST_STEPS)
+        fit = fit_clusters(half, chances[start], min_share, LAST_STEPS)
         if fit.is_found and (best is None or fit.gain > best.gain):
             best = fit
     return best
@@ -342,14 +342,27 @@ def _gains_of_starts(
     """Return the gain of the fit from each start, -inf of none; `chances` are where it ended."""
     gains = np.empty(len(chances))
     for start in range(len(chances)):
-        fit = _fit(points, chances[start], min_share, max_steps)
+        fit = fit_clusters(points, chances[start], min_share, max_steps)
         gains[start] = fit.gain if fit.is_found else -np.inf
     return gains
 
 
 @njit
-def _fit(points: Points, chance: NDArray[np.float64], min_share: float, max_steps: int) -> Fit:
-    """Fit two clusters and the skewed one; `chance` is where it ended."""
+def fit_clusters(
+    points: Points, chance: NDArray[np.float64], min_share: float, max_steps: int
+) -> Fit:
+    """Fit two clusters, and the skewed one that they are compared with.
+
+    Parameters
+    ----------
+    points : Points
+        Of `in_windows`.
+    chance : array (n,) float64
+        As of `expectation_maximization`.
+    min_share : float
+        Smallest share of either cluster.
+    max_steps : int
+    """
     share, step, covariance = expectation_maximization(points, chance, max_steps)
     number, num_windows = chance.size, points.starts.size - 1
     trend, means = np.zeros(num_windows), np.zeros(num_windows)
