@@ -19,7 +19,7 @@ from si_curation.evidence.border_waveforms import (
     spikes_with_features,
 )
 from si_curation.evidence.unit_locations import unit_distances
-from si_curation.kernels.parallel import blocks
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.spikes.features import FeatureSource, read_stored_features
 
@@ -131,13 +131,14 @@ def _changes(
         return [np.nan] * len(of_pairs)
     spikes = np.unique(np.concatenate(every))
     stored = read_stored_features(analyzer, source, spikes)
-    found = []
-    for sets in of_pairs:
+
+    def change(sets: _Sets) -> float:
         shares = []
         for first, second in sets:
             rows = np.searchsorted(spikes, first), np.searchsorted(spikes, second)
             separation, size = compare_stored(stored, *rows)
             if size > 0:  # not NaN
                 shares.append(separation / size)
-        found.append(float(np.median(shares)) if len(shares) >= _MIN_OTHERS else np.nan)
-    return found
+        return float(np.median(shares)) if len(shares) >= _MIN_OTHERS else np.nan
+
+    return run_blocks(change, of_pairs)
