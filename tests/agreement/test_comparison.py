@@ -312,6 +312,17 @@ def test_the_consensus_has_what_all_agree_on(copies, compared, tmp_path):
     assert "disputed" not in other.table
 
 
+def test_a_consensus_that_cannot_be_made_leaves_nothing(copies, compared, simulate, tmp_path):
+    other = simulate(num_templates=4, num_spikes=500, num_channels=4, write_features=False).folder
+    journal = tmp_path / "journal"
+    for wrong in ({"mark": "group"}, {"mark": "a/b"}, {"mark": "num_spikes"}, {"decided_by": 3}):
+        with pytest.raises(sic.ParameterError):
+            compared.consensus(journal=journal, **wrong)
+    with pytest.raises(sic.ParameterError, match="sorting_analyzer"):
+        compared.consensus(sic.read_kilosort_as_analyzer(other), journal=journal)
+    assert not journal.exists()
+
+
 def test_the_consensus_of_equal_curations_is_the_curation(copies):
     for folder in (copies.a, copies.b):
         session = sic.compare_curations(folder, folder).consensus()
@@ -414,6 +425,27 @@ def test_units_that_went_are_removed_and_parts_of_units_are_not(copies):
     assert set(session.unit_ids) >= set(analyzer.unit_ids[:2].tolist())
 
 
+@pytest.mark.parametrize("dialect", ["kilosort1", "kilosort2.5"])
+def test_dtypes_and_orders_of_other_sorters(simulate, dialect):
+    dtypes = {"spike_templates": "uint32", "spike_clusters": "uint16", "spike_times": "uint64"}
+    folder = simulate(
+        dialect,
+        num_templates=5,
+        num_channels=8,
+        num_spikes=400,
+        shuffled=True,
+        column_vectors=True,
+        dtypes=dtypes,
+        curation=4,
+        write_features=False,
+    ).folder
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    found = sic.compare_curations(folder, analyzer, folder)
+    assert found.disputed.empty
+    assert found.consensus().history.empty
+    assert sic.replay_curation(folder, analyzer).left.empty
+
+
 def test_no_spikes_and_one_unit(simulate, tmp_path):
     made = simulate(num_templates=2, num_spikes=50, num_channels=4, write_features=False).folder
     analyzer = sic.read_kilosort_as_analyzer(made)
@@ -429,3 +461,21 @@ def test_no_spikes_and_one_unit(simulate, tmp_path):
     assert found.disputed.empty
     assert found.agreement["num_compared"].tolist() == [0, 50, 50, 0]
     assert found.consensus().unit_ids == []
+
+
+@pytest.mark.slow
+def test_real_folders(shared_data):
+    """What phy did to the folder of Kilosort 4; and folders of other versions with themselves."""
+    curated, fresh = shared_data / "ks4_phy_curated", shared_data / "ks4_fresh"
+    found = sic.compare_curations(curated, fresh).disputed
+    of_a = found[found["curation"] == "a"].set_index("unit_id")["kind"].to_dict()
+    expected = {13: "merged", 10: "merged", 8: "label_missing", 11: "split", 12: "split"}
+    assert of_a == expected
+    again = sic.replay_curation(curated, fresh)
+    assert set(again.steps["outcome"]) == {"carried"}
+    assert sic.compare_curations(again.session, curated).disputed.empty
+    for name in ("ks1_phy_curated", "ks25_example", "np1_without_params"):
+        folder = shared_data / name
+        found = sic.compare_curations(folder, folder, sampling_frequency=30_000.0)
+        assert found.disputed.empty
+        assert found.agreement["value"].dropna().eq(1).all()

@@ -20,7 +20,8 @@ from si_curation.agreement.consensus import make_consensus
 from si_curation.agreement.measures import measure_agreement
 from si_curation.agreement.parts import REMOVED, Parts
 from si_curation.agreement.sources import Reading, Source, check_kinds, read_source
-from si_curation.checks import Checks, short_repr
+from si_curation.checks import Checks, check_arguments, short_repr
+from si_curation.curation.checks import check_label
 from si_curation.curation.session import NOISE, CurationSession
 from si_curation.files import check_output_file, write_pieces
 from si_curation.kernels.common_refinement import Refinement, common_refinement
@@ -124,12 +125,13 @@ class CurationComparison:
         Raises
         ------
         ParameterError
-            The analyzer has other spikes.
+            The analyzer has other spikes, or the mark can be no label ("group" is the label).
         OutputExistsError
             The journal exists.
         """
-        checks = Checks.of_call(CurationComparison.consensus, {**locals()})
-        checks.finish()
+        check_arguments(CurationComparison.consensus, locals())
+        if mark is not None:  # before there is a journal
+            check_label(mark, "disputed")
         return make_consensus(
             self.compared,
             self.units,
@@ -165,8 +167,7 @@ class CurationComparison:
         """
         from si_curation.agreement.page import render_comparison
 
-        checks = Checks.of_call(CurationComparison.export_page, {**locals()})
-        checks.finish()
+        check_arguments(CurationComparison.export_page, locals())
         target = check_output_file(path, overwrite, kind="an .html file")
         tables = Tables(self.units, self.agreement, self.disputed)
         write_pieces(target, render_comparison(self.compared, tables, title), overwrite)

@@ -198,7 +198,8 @@ def _of_folder(path: Path, name: str, reading: Reading) -> Source:
     clusters, small_ids = with_small_ids(np.asarray(folder.spike_clusters), folder.cluster_ids)
     table = positions_of_ids(small_ids, int(small_ids.max(initial=-1)))
     unit_index = table[clusters]
-    samples, templates = np.asarray(folder.spike_samples), np.asarray(folder.spike_templates)
+    samples = np.asarray(folder.spike_samples)
+    templates = np.asarray(folder.spike_templates, dtype=np.int32)  # files have unsigned ones
     rows = np.arange(samples.size)
     if not folder.spikes_are_sorted:
         rows = np.argsort(samples, kind="stable")
