@@ -42,6 +42,7 @@ def test_the_session_and_its_suggestions(example, page):
     assert session["suggestions"][-1]["key"] == "split:[10]"
 
 
+@pytest.mark.slow
 def test_the_parts_of_splits(example, page):
     splits = sic.suggest_splits(example)
     vector = example.sorting.to_spike_vector()
@@ -77,6 +78,7 @@ def test_the_parts_of_splits(example, page):
         assert abs(means[0] - means[1]) > 2
 
 
+@pytest.mark.slow
 def test_a_page_to_look_at_is_as_before(example, page, tmp_path):
     plain = ReportPage(sic.export_report(example, tmp_path / "p.html", progress_bar=False))
     assert plain.scripts == len(SCRIPTS)
@@ -93,6 +95,7 @@ def test_a_page_to_look_at_is_as_before(example, page, tmp_path):
     assert "connect-src" not in policy, "default-src 'none' stands"
 
 
+@pytest.mark.slow
 def test_some_units_and_sorters_without_features(tmp_path):
     analyzer = hostile_analyzer(["a", "b", "unit7", "d"])
     found = ReportPage(
@@ -113,6 +116,7 @@ def test_names_that_a_file_cannot_hold_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_command(tmp_path):
     output = tmp_path / "page.html"
     with pytest.raises(SystemExit) as done:
