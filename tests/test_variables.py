@@ -100,6 +100,7 @@ def test_tables_are_what_is_declared(analyzer, name):
         "effect_vs_quality summary": lambda: effect(analyzer).summary,
         "effect_vs_quality thresholds": lambda: effect(analyzer).table,
         "history": lambda: history(analyzer),
+        "reconstruct_journal": lambda: sic.reconstruct_journal(sic.example_folder()).table,
         "label sources": lambda: sic.label_sources(analyzer),
         "lineage": lambda: sic.reconstruct_lineage(analyzer),
         "classify_units": lambda: sic.classify_units(analyzer).table,

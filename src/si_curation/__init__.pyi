@@ -18,6 +18,8 @@ from .curation.label_rules import read_label_rules as read_label_rules
 from .curation.labelling import UnitLabels as UnitLabels
 from .curation.labelling import label_units as label_units
 from .curation.lineage import reconstruct_lineage as reconstruct_lineage
+from .curation.reconstruct import ReconstructedJournal as ReconstructedJournal
+from .curation.reconstruct import reconstruct_journal as reconstruct_journal
 from .curation.session import CurationSession as CurationSession
 from .curation.split_sessions import split_by_session as split_by_session
 from .doctor.check import check_phy_folder as check_phy_folder

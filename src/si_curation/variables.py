@@ -2301,6 +2301,22 @@ HISTORY = Table(
     ],
 )
 
+RECONSTRUCTED = Table(
+    "reconstruct_journal",
+    "what the log of phy may explain",
+    [
+        Variable(
+            "what",
+            "spikes; those whose cluster is not their template; labels of clusters",
+            dtype="str",
+            codes=("spikes", "changed spikes", "labels"),
+        ),
+        Variable("total", "how many there are", "count", "int64"),
+        Variable("explained", "how many the steps of the log lead to", "count", "int64"),
+        Variable("share", "explained / total", "1", values="0 to 1", missing="there are none"),
+    ],
+)
+
 LABEL_SOURCES = Table(
     "label sources",
     "a label of a unit",
@@ -3006,6 +3022,7 @@ TABLES: dict[str, Table] = {
         LINEAGE,
         HISTORY,
         LABEL_SOURCES,
+        RECONSTRUCTED,
         LABELS,
         COMPARED_UNITS,
         DISPUTED_UNITS,

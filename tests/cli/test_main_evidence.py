@@ -259,6 +259,23 @@ def test_propose_and_reviews(capsys, tmp_path):
     assert "pending" in out.splitlines()[1]
 
 
+def test_journal(capsys, tmp_path):
+    folder = shutil.copytree(sic.example_folder(), tmp_path / "phy")
+    code, out, _ = run(capsys, "journal", folder, "--output", tmp_path / "journal.jsonl")
+    assert code == 0
+    assert "The log of phy: no log" in out
+    assert "Note: there is no phy.log" in out
+    analyzer = sic.read_kilosort_as_analyzer(folder, curation="discard")
+    with sic.CurationSession.resume(analyzer, tmp_path / "journal.jsonl") as session:
+        assert session.unit_ids == [4, 7, 8, 9, 10, 11, 12, 13]
+    code, _, err = run(capsys, "journal", folder, "--output", tmp_path / "journal.jsonl")
+    assert (code, "exists; give another --output" in err) == (2, True)
+    line = "10:00:00.000 [I] supervisor:738       Merge clusters 90, 91 to 92.\n"
+    (folder / "phy.log").write_text(line)
+    code, out, _ = run(capsys, "journal", folder)
+    assert "1 sessions; 0 actions undone, 0 not saved" in out
+
+
 def test_plan(capsys, tmp_path, analyzer):
     output, curation, page = (tmp_path / name for name in ("plan.csv", "plan.json", "page.html"))
     code, out, _ = run(

@@ -21,6 +21,7 @@ COMMANDS = {
     "duplicates": "duplicates {source} --output {out}/duplicates.csv",
     "merges": "merges {source} --output {out}/merges.csv",
     "splits": "splits {source} --output {out}/splits.csv",
+    "journal": "journal {source}",
     "propose": "propose {source}",
     "reviews": "reviews {source}",
     "benchmark": "benchmark {source} --output {out}/benchmark.csv",

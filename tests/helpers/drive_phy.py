@@ -4,7 +4,8 @@
 
 Opens FOLDER in phy's TemplateGUI controller, does the operations as phy does them, saves if there
 were any, and prints phy's answers for every cluster as one JSON line. Operations are
-["merge", [ids]], ["split", [rows], [parts]], ["label", [ids], group].
+["merge", [ids]], ["split", [rows], [parts]], ["label", [ids], value, field], ["undo"], ["redo"],
+["save"], ["random", seed, steps, few, many, remerges], and ["quit"] as the last, not to save.
 """
 
 import json
@@ -28,15 +29,11 @@ def main(folder, operations):
         model=model, dir_path=folder, config_dir=folder / ".phy_config", enable_threading=False
     )
     supervisor = controller.supervisor
+    supervisor.n_templates = model.n_templates
     clustering = supervisor.clustering
     for name, *arguments in operations:
-        if name == "merge":
-            clustering.merge(arguments[0])
-        elif name == "split":
-            clustering.split(np.array(arguments[0]), np.array(arguments[1]))
-        elif name == "label":
-            supervisor.cluster_meta.set("group", arguments[0], arguments[1])
-    if operations:
+        operate(supervisor, name, *arguments)
+    if operations and operations[-1][0] != "quit":
         supervisor.save()
     answers = {}
     for cluster in map(int, clustering.cluster_ids):
@@ -70,6 +67,54 @@ def main(folder, operations):
         waveforms = controller._get_template_waveforms(max(answers))
         found["templates"] = [waveforms.data.tolist(), waveforms.masks[:, 0].tolist()]
     print("ANSWERS " + json.dumps(found))
+
+
+def operate(supervisor, name, *arguments):
+    """Do an operation as phy's user does it."""
+    if name == "merge":
+        supervisor.merge(arguments[0])
+    elif name == "split":
+        supervisor.split(np.array(arguments[0]), np.array(arguments[1]))
+    elif name == "label":
+        label(supervisor, arguments[0], *arguments[1:])
+    elif name == "random":
+        random_steps(supervisor, *arguments)
+    elif name in ("undo", "redo", "save"):
+        getattr(supervisor, name)()
+
+
+def label(supervisor, clusters, value, field="group"):
+    supervisor.cluster_meta.set(field, clusters, value)
+    supervisor._global_history.action(supervisor.cluster_meta)
+
+
+def random_steps(supervisor, seed, number, few, many, remerges=True):
+    """Merge, split, label, undo and redo at random; keep between `few` and `many` clusters.
+
+    remerges=False: as a curator, who splits less, and leaves what was split apart.
+    """
+    rng = np.random.default_rng(seed)
+    clustering = supervisor.clustering
+    apart = {int(i) for i in clustering.cluster_ids if i >= supervisor.n_templates}
+    kinds = ["merge", "split", "label", "undo", "redo"]
+    labels = [("group", "good"), ("group", "noise"), ("region", "CA1"), ("score", "3")]
+    shares = [0.3, 0.3, 0.2, 0.12, 0.08] if remerges else [0.3, 0.12, 0.43, 0.1, 0.05]
+    for kind in rng.choice(kinds, number, p=shares):
+        ids = [int(i) for i in clustering.cluster_ids]
+        free = [i for i in ids if remerges or i not in apart]
+        if kind == "merge" and len(ids) > few and len(free) > 3:
+            supervisor.merge(rng.choice(free, rng.integers(2, 4), replace=False).tolist())
+        elif kind == "split" and len(ids) < many and free:
+            count = 1 + (rng.random() < 0.2)
+            several = rng.choice(free, min(count, len(free)), replace=False).tolist()
+            rows = clustering.spikes_in_clusters(several)
+            supervisor.split(np.sort(rng.choice(rows, max(1, rows.size // 3), replace=False)))
+            apart |= {int(i) for i in clustering.cluster_ids} - set(ids)
+        elif kind == "label":
+            field, value = labels[rng.integers(4)]
+            label(supervisor, [int(rng.choice(ids))], value, field)
+        elif kind in ("undo", "redo"):
+            getattr(supervisor, kind)()
 
 
 def feature_view(controller, clusters):

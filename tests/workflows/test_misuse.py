@@ -102,6 +102,7 @@ NOT_CALLED = {
     "Finding",
     "MergeSuggestions",
     "PhyProposals",
+    "ReconstructedJournal",
     "PhyReviews",
     "CleaningSuggestions",
     "ObservedPeriods",

@@ -56,6 +56,8 @@ CALLS = {
     "reconstruct_lineage": lambda path, a: sic.reconstruct_lineage(path),
     "plot_drift": lambda path, a: sic.plot_drift(path),
     "plot_drift_map": lambda path, a: sic.plot_drift_map(path),
+    "reconstruct_journal": lambda path, a: sic.reconstruct_journal(path),
+    "write_journal": lambda path, a: sic.CurationSession(a).write_journal(path),
     "journal": lambda path, a: sic.CurationSession(a, journal=path),
     "resume": lambda path, a: sic.CurationSession.resume(a, path),
     "apply": lambda path, a: sic.CurationSession(a).apply(format="zarr", folder=path),

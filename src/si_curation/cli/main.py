@@ -28,6 +28,7 @@ from si_curation.cli.contamination import contamination
 from si_curation.cli.demo import demo
 from si_curation.cli.gui import gui
 from si_curation.cli.info import info
+from si_curation.cli.journal import journal
 from si_curation.cli.learn import label, learn
 from si_curation.cli.lineage import lineage
 from si_curation.cli.merges import duplicates, merges
@@ -154,6 +155,7 @@ for command in (
     export_unitmatch,
     gui,
     info,
+    journal,
     label,
     learn,
     lineage,

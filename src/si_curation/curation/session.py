@@ -358,6 +358,35 @@ class CurationSession:
         session._journal = opened
         return session
 
+    def write_journal(self, path: str | Path) -> Path:
+        """Write all steps so far as a journal, which `resume` takes; this session does not go on.
+
+        Parameters
+        ----------
+        path : str or Path
+            Must not exist.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        OutputExistsError
+            The file exists.
+        """
+        check_arguments(CurationSession.write_journal, locals())
+        journal = new_journal(path, fingerprint(self.sorting_analyzer, self._template_ids))
+        try:
+            for entry in self._log:
+                journal.append(entry)
+        except BaseException:
+            journal.close()
+            journal.path.unlink(missing_ok=True)
+            raise
+        journal.close()
+        return journal.path
+
     def close(self) -> None:
         """Let go of the journal, which another session may then continue.
 

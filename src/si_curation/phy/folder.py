@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from si_curation.checks import check_arguments, local_path, short_repr
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.files import settle_replaced
+from si_curation.kernels.spike_files import unique_ids
 from si_curation.phy.arrays import LEFT_OUT, Findings
 from si_curation.phy.backup import half_done_change
 from si_curation.phy.feature_files import Features, read_features
@@ -34,7 +35,7 @@ from si_curation.phy.raw import raw_num_samples, resolve_data_paths
 from si_curation.phy.session import read_session_samples, settings_of_session
 from si_curation.phy.settings import SorterSettings, read_settings
 from si_curation.phy.sorter import SorterIdentity, identify_sorter, samples_before_peak
-from si_curation.phy.tables import UNSORTED, ClusterColumn, read_tables
+from si_curation.phy.tables import SORTER_COLUMNS, UNSORTED, ClusterColumn, read_tables
 from si_curation.variables import FileRows
 
 T = TypeVar("T")
@@ -183,6 +184,21 @@ class PhyFolder:
     @property
     def _whitening(self) -> Whitening:
         return Whitening(self.whitening, self.whitening_inv, self.whitening_applied)
+
+    def without_curation(self) -> PhyFolder:
+        """Return the folder as the sorter left it: clusters are templates, labels its own.
+
+        It shares the files of this one, and is closed with it.
+        """
+        templates = self.spike_templates
+        ids = unique_ids(templates, int(templates.max(initial=0)))
+        columns = {name: one for name, one in self.columns.items() if name in SORTER_COLUMNS}
+        return replace(
+            self,
+            spike_clusters=templates,
+            cluster_ids=ids,
+            columns=columns,
+        )
 
     def left_out(self, *names: str) -> list[Finding]:
         """Return what is wrong with files that were not used, as errors; of all without names."""

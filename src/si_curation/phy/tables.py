@@ -26,6 +26,10 @@ Value = int | float | str
 SNAPSHOT = "cluster_info"  # written by phy for people to read; phy itself does not read it
 UNSORTED = "unsorted"
 GROUPS = ("good", "mua", "noise", UNSORTED)  # phy's
+#: Name of each unit in the analyzer that a folder was made of.
+NAME_COLUMN = "si_unit_id"
+#: What sorters write; whatever else is in a table of theirs came with the curation.
+SORTER_COLUMNS = frozenset({"KSLabel", "ContamPct", "Amplitude", NAME_COLUMN, "channel_group"})
 #: Columns of the snapshot that phy computes (two of them under older names too).
 _COMPUTED_BY_PHY = frozenset(
     {"id", "n_spikes", "fr", "firing_rate", "amp", "ch", "channel", "depth", "sh", "shank"}

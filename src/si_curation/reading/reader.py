@@ -83,6 +83,7 @@ def read_kilosort_as_analyzer(
     exclude_groups: str | Collection[str] | None = None,
     max_spikes_per_unit: int | None = 500,
     principal_components: bool | None = None,
+    curation: Literal["keep", "discard"] = "keep",
     format: Literal["memory", "binary_folder", "zarr"] = "memory",
     folder: str | Path | None = None,
 ) -> SortingAnalyzer:
@@ -133,6 +134,9 @@ def read_kilosort_as_analyzer(
         features for the unit's most frequent template, instead of those on which its templates have
         signal (channels without features would make covariances singular); spikes that the file
         does not hold are not chosen.
+    curation : {"keep", "discard"}
+        "discard": as the sorter left it. Units are the spike templates, and labels are not read,
+        but for the sorter's own.
     format : {"memory", "binary_folder", "zarr"}
         Where the analyzer lives.
     folder : str or Path, optional
@@ -190,6 +194,8 @@ def read_kilosort_as_analyzer(
     mode: Unwhiten | Literal[False] = "auto" if unwhiten is True else unwhiten
     content = read_content(local_path(folder_path, "folder_path"))  # first: it may change meanwhile
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy_folder:
+        if curation == "discard":
+            phy_folder = phy_folder.without_curation()
         for finding in phy_folder.findings:
             logger.info("%s", finding)
         matched = None if recording is None else match_recording(recording, phy_folder)

@@ -33,7 +33,9 @@ from si_curation.phy.content import CLUSTERS as CLUSTERS_FILE
 from si_curation.phy.content import cells_of, changed_cells, read_content
 from si_curation.phy.file_groups import template_of_each_spike
 from si_curation.phy.tables import (
+    NAME_COLUMN,
     SNAPSHOT,
+    SORTER_COLUMNS,
     UNSORTED,
     ClusterColumn,
     ClusterTables,
@@ -45,9 +47,6 @@ from si_curation.reading.reader import property_name
 from si_curation.variables import FileRows
 
 TEMPLATES_FILE = "spike_templates.npy"
-NAME_COLUMN = "si_unit_id"
-# what the sorters write; whatever else is in a table of theirs came with the curation
-_SORTER_COLUMNS = {"KSLabel", "ContamPct", "Amplitude", NAME_COLUMN, "channel_group"}
 
 
 class SourceSpikes(NamedTuple):
@@ -433,6 +432,6 @@ def _discard_labels(tables: ClusterTables, changed: NDArray[np.int64], num_templ
     """Leave what the sorter wrote of its templates."""
     tables.drop_clusters(changed)
     for name in tables.column_names:
-        if name not in _SORTER_COLUMNS:
+        if name not in SORTER_COLUMNS:
             tables.drop_column(name)
     tables.drop_clusters([i for i in tables.cluster_ids() if i >= num_templates])

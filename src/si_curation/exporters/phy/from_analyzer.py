@@ -15,14 +15,13 @@ from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.curation.history import labels_of_sessions
 from si_curation.errors import MissingDataError
 from si_curation.exporters.phy.clusters import cluster_ids_of_units, whole_ids
-from si_curation.exporters.phy.curated import NAME_COLUMN
 from si_curation.exporters.phy.features import padded_channels, write_features
 from si_curation.exporters.phy.prepare import amplitudes_of_spikes
 from si_curation.exporters.phy.raw_recording import RawFile, raw_file_of
 from si_curation.exporters.phy.template_features import write_template_features
 from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.files import write_file
-from si_curation.phy.tables import UNSORTED
+from si_curation.phy.tables import NAME_COLUMN, UNSORTED
 from si_curation.phy.writing import format_params, format_table, format_value
 from si_curation.reading.probe import locations_extension, planar_locations, shanks_of
 from si_curation.reading.unit_templates import cosine_similarity
