@@ -5,6 +5,7 @@ Report.charts = (() => {
   const GRID = "#e6eaee";
   const BLUE = "#0072B2";
   const ORANGE = "#D55E00";
+  const TICKS = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 10 });
   const FONT = "12px system-ui, sans-serif";
 
   const atX = (u, value) => u.valToPos(value, "x", true);
@@ -105,7 +106,7 @@ Report.charts = (() => {
 
   // with all their digits: rounded to thousandths, as uPlot does, 0.0005 and 0.001 are the same
   const tickTexts = (u, splits) =>
-    splits.map((v) => v.toLocaleString("en-US", { maximumSignificantDigits: 10 }));
+    splits.map((v) => TICKS.format(v));
 
   // options: x, y (low, high), xLabel, yLabel, label (words for those who do not see it),
   // draw (functions of uPlot), at (text for a place under the mouse), height, log, compact
