@@ -248,21 +248,22 @@ def _starts(spread: NDArray[np.float64], away: NDArray[np.float64]) -> list[NDAr
     alike = np.argpartition(-(directions @ directions.T), beside - 1, axis=1)[:, :beside]
     directions = np.concatenate([directions[alike].mean(axis=1), away])
     lengths = np.linalg.norm(directions, axis=1)
-    along = spread @ (directions[lengths > 0] / lengths[lengths > 0][:, None]).T
-    along -= np.median(along, axis=0)
-    along /= np.maximum(1.4826 * np.median(np.abs(along), axis=0), 1e-12)
-    best, levels = np.full((2, along.shape[1]), -np.inf)
+    # (n_directions, n): what is counted is side by side in memory
+    along = (directions[lengths > 0] / lengths[lengths > 0][:, None]) @ spread.T
+    along -= np.median(along, axis=1, keepdims=True)
+    along /= np.maximum(1.4826 * np.median(np.abs(along), axis=1, keepdims=True), 1e-12)
+    best, levels = np.full((2, len(along)), -np.inf)
     for level in _LEVELS:
-        here = np.count_nonzero(along > level, axis=0)
-        there = 2.0 * np.count_nonzero(along < -level, axis=0)
+        here = np.count_nonzero(along > level, axis=1)
+        there = 2.0 * np.count_nonzero(along < -level, axis=1)
         excess = (here - there - 0.003 * number) / np.sqrt(here + there + 4.0)
         is_better = (here >= 10) & (excess > best)
         best[is_better], levels[is_better] = excess[is_better], level
     found: list[NDArray[np.bool_]] = []
-    for column in np.argsort(-best, kind="stable"):
-        if best[column] < 1 or len(found) == _NUM_STARTS:
+    for row in np.argsort(-best, kind="stable"):
+        if best[row] < 1 or len(found) == _NUM_STARTS:
             break
-        side = along[:, column] > levels[column]
+        side = along[row] > levels[row]
         common = [np.count_nonzero(side & other) / min(side.sum(), other.sum()) for other in found]
         if max(common, default=0.0) <= _MOST_IN_COMMON:
             found.append(side)
