@@ -54,7 +54,14 @@ def test_learn_from_a_table_and_refuse_a_folder_whose_metrics_may_be_others(
         code, _, err = run(capsys, *learnt, params)
         assert code == 2
         assert message in err
-    assert run(capsys, *learnt, "default")[0] == 0
+    others = tmp_path / "others.csv"
+    frame = pd.read_csv(table).assign(firing_rate=lambda t: t["firing_rate"] + 0.01)
+    frame.to_csv(others, index=False)
+    code, out, err = run(
+        capsys, *learnt, "default", "--prior", others, "--prior-name", "theirs (MIT)"
+    )
+    assert code == 0, err
+    assert "theirs (MIT) (90 units)" in out
     code, out, err = run(capsys, "label", sic.example_folder(), "--model", known)
     assert code == 0, err
     assert "Decided " in out

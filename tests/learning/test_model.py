@@ -121,6 +121,57 @@ def test_few_labels_are_learnt_by_a_sum_and_sets_of_any_labels():
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
 
 
+def binary(num_units, seed, flipped=False, num_sessions=3):
+    """Units of two labels by two of three columns."""
+    table = curated(num_units, num_sessions, seed)
+    score = (
+        table["snr"] - 4 * table["violations"] + np.random.default_rng(seed).normal(size=num_units)
+    )
+    labels = np.where(score > 3, "good", "mua")
+    if flipped:
+        labels = np.where(labels == "good", "mua", "good")
+    return table.assign(group=labels)
+
+
+def test_labels_of_others_are_taken_where_they_help(tmp_path):
+    few, new = binary(40, 0), binary(300, 1)
+    alone = sic.learn_labels(few)
+    given = {"prior": binary(400, 2), "prior_name": "their labels"}
+    helped = sic.learn_labels(few, **given)
+    assert helped.prior.startswith("their labels (400 units): area under the ROC curve of sessions")
+    assert (alone.method, helped.method) == ("logistic", "trees")
+    right = [
+        (one.label(metrics=metrics_of(new)).table["likeliest"] == new["group"]).mean()
+        for one in (alone, helped)
+    ]
+    assert right[1] > right[0]
+    assert len(helped.learnt.labels) == 40
+    assert helped.learning_curve[-1, 0] == 40
+    assert alone.prior == ""
+    path = helped.save(tmp_path / "model.json")
+    assert sic.LabelModel.load(path).prior == helped.prior
+    # whose labels mean the opposite are left out, and the model is as without
+    refused = sic.learn_labels(few, prior=binary(400, 2, flipped=True), prior_name="opposite")
+    assert refused.prior.startswith("not used, opposite (400 units)")
+    tables = [one.label(metrics=metrics_of(new)).table for one in (alone, refused)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_labels_of_others_that_cannot_be_used():
+    few, others = binary(40, 0), binary(100, 2)
+    for prior, message in [
+        (others.drop(columns="snr"), r"columns \['snr'\] are not there, expected all that are"),
+        (others.assign(group="axon"), r"units are \['axon'\], expected good, mua"),
+        (others.assign(group="unsorted"), "no unit has a label"),
+        (others.assign(snr="x"), "hold texts"),
+        (pd.concat([others, few]), "units of session day 0 are among them"),
+    ]:
+        with pytest.raises(sic.ParameterError, match=message):
+            sic.learn_labels(few, prior=prior, prior_name="theirs")
+    with pytest.raises(sic.ParameterError, match="prior_name is empty"):
+        sic.learn_labels(few, prior=others)
+
+
 def test_most_useful_are_unsure_and_differ(model):
     new = metrics_of(curated(seed=1))
     table = model.most_useful(metrics=new, n=8)

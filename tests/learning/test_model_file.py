@@ -108,6 +108,7 @@ CHANGES = {
     "parameters that are none": lambda m: m.update(metric_params={"drift": 3}),
     "a domain that is none": lambda m: m.update(domain={"pitch_um": [20.0, "far"]}),
     "a domain upside down": lambda m: m.update(domain={"pitch_um": [20.0, 10.0]}),
+    "a prior that is none": lambda m: m.update(prior=3),
     "accuracy": lambda m: m.update(accuracy="high"),
     "another dtype": lambda m: m["calibrations"].update(dtype="|O"),
     "a huge shape": lambda m: m["learning_curve"].update(shape=[10**12, 2]),

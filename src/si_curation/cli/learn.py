@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, write_or_print
 from si_curation.errors import FolderNotFoundError, ParameterError
 from si_curation.files import check_output_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command()
@@ -47,6 +51,12 @@ from si_curation.files import check_output_file
     help="With which the metrics of a table were made, so that the model can label folders: "
     '"default", or a JSON file {metric: {parameter: value}}.',
 )
+@click.option(
+    "--prior",
+    type=PATH,
+    help="Table (.csv) of labelled units of others to learn from too, where that is better.",
+)
+@click.option("--prior-name", default="", help="Whose labels those are.")
 @click.option("--report", type=PATH, help="New .html page of how right the labels are.")
 def learn(
     sessions: tuple[Path, ...],
@@ -56,6 +66,8 @@ def learn(
     accuracy: float,
     note: str,
     metric_params: str | None,
+    prior: Path | None,
+    prior_name: str,
     report: Path | None,
 ) -> None:
     """Learn labels from curated sessions: folders of phy, saved analyzers, or one table.
@@ -81,9 +93,13 @@ def learn(
         session_column=session_column,
         metric_params=read_metric_params(metric_params),
         accuracy=accuracy,
+        prior=None if prior is None else _read_units(prior),
+        prior_name=prior_name,
         note=note,
     )
     echo(model.report())
+    if model.prior:
+        echo(f"\nLabels of others: {model.prior}")
     for name, why in model.columns_left_out.items():
         echo(f"The column {name} was left out: {why}", err=True)
     echo(f"\nWrote {model.save(target)}: {model!r}")
@@ -94,11 +110,13 @@ def learn(
 
 
 def _read_table(path: Path) -> object:
+    return [path] if path.is_dir() else _read_units(path)
+
+
+def _read_units(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    if path.is_dir():
-        return [path]
-    if not path.is_file():
+    if not path.exists():
         raise FolderNotFoundError(f"{path} does not exist, expected folders or a .csv table")
     if path.suffix.lower() not in (".csv", ".tsv"):
         raise ParameterError(f"{path} is no folder, expected a .csv or .tsv table")

@@ -53,6 +53,31 @@ class Learnt(NamedTuple):
     left_out: LeftOut
 
 
+class Prior(NamedTuple):
+    """Labelled units of others, which models learn from beside those of the sessions.
+
+    Attributes
+    ----------
+    name : str
+        Whose labels they are.
+    values : array (n_units, n_columns) float64
+    labels : array (n_units,) str
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    labels: NDArray[np.str_]
+
+
+def with_prior(
+    values: NDArray[np.float64], labels: NDArray[np.str_], prior: Prior | None
+) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """Return what is learnt from: the units, and those of the prior after them."""
+    if prior is None:
+        return values, labels
+    return np.vstack([values, prior.values]), np.concatenate([labels, prior.labels])
+
+
 def folds_of(session: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the fold of each unit: whole sessions, in folds of about the same size.
 
@@ -77,6 +102,7 @@ def leave_sessions_out(
     questions: Sequence[Question],
     method: str,
     learnt_from: NDArray[np.bool_] | None = None,
+    prior: Prior | None = None,
 ) -> LeftOut:
     """Ask of each session what a model of the others says.
 
@@ -89,6 +115,8 @@ def leave_sessions_out(
     method : {"trees", "logistic"}
     learnt_from : array (n_units,) bool, optional
         Units that models learn from; all by default.
+    prior : Prior, optional
+        Units that all models learn from.
     """
     fold = folds_of(session)
     usable = np.ones(len(labels), dtype=bool) if learnt_from is None else learnt_from
@@ -96,16 +124,19 @@ def leave_sessions_out(
     strange = np.zeros(len(labels), dtype=np.int64)
     pairs = [(one, number) for one in range(fold.max() + 1) for number in range(len(questions))]
 
+    def seen_by(number: int) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+        train = (fold != number) & usable
+        return with_prior(values[train], labels[train], prior)
+
     def one_of(pair: tuple[int, int]) -> NDArray[np.float64]:
         number, question = pair[0], questions[pair[1]]
-        train = (fold != number) & usable
-        answer = learn(values[train], labels[train], question, method)
+        answer = learn(*seen_by(number), question, method)
         return ask(answer, values[fold == number])[0]
 
     for (number, question), found in zip(pairs, train_each(one_of, pairs), strict=True):
         log_odds[fold == number, question] = found
     for number in range(fold.max() + 1):
-        scales = measure_scales(values[(fold != number) & usable])
+        scales = measure_scales(seen_by(number)[0])
         strange[fold == number] = strange_values(scales, values[fold == number]).sum(axis=1)
     return LeftOut(log_odds, strange)
 

@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks, join_problems, local_path, plain_id, short_repr
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
+from si_curation.learning.crossvalidation import Prior
 from si_curation.learning.domain import Domain, domain_of, recording_facts
 from si_curation.learning.metric_params import MetricParams, params_of_table, plain_params
 from si_curation.quality.metrics.registry import METRICS, columns_of, compute_metrics
@@ -73,6 +74,8 @@ class Sessions(NamedTuple):
         SHA-256 of the metrics of each session, which tells whether one is the same.
     domain : dict
         Sampling rates and probes, {what: (lowest, highest)}; empty where they are not known.
+    prior : Prior or None
+        Labelled units of others.
     """
 
     names: list[str]
@@ -85,6 +88,7 @@ class Sessions(NamedTuple):
     left_out: dict[str, str]
     digests: list[str]
     domain: Domain
+    prior: Prior | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -405,3 +409,45 @@ def _digests(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     if problems:
         raise ParameterError(f"sessions: {join_problems(problems)}; give each session once")
     return digests
+
+
+def prior_of(table: pd.DataFrame, name: str, column: str, given: Sessions) -> Prior:
+    """Return the labelled units of others, with the columns that the sessions are learnt from.
+
+    Raises
+    ------
+    ParameterError
+        Columns are missing, labels are others, there are no units, or a session is among them.
+    """
+    columns = list(given.table.columns)
+    checks = Checks("prior")
+    missing = [one for one in (column, *columns) if list(table.columns).count(one) != 1]
+    checks.require(
+        not missing,
+        f"columns {short_repr(missing)} are not there, expected all that are learnt from: give "
+        "those that both have as columns=",
+    )
+    checks.finish()
+    labels = _as_labels(table[column])
+    rows = np.flatnonzero(labels != "")
+    known, others = set(given.labels.tolist()), sorted(set(labels[rows]) - set(given.labels))
+    checks.require(len(rows) > 0, "no unit has a label")
+    checks.require(
+        not others, f"units are {short_repr(others)}, expected {', '.join(sorted(known))}"
+    )
+    texts = [one for one in columns if not pd.api.types.is_numeric_dtype(table[one].dtype)]
+    checks.require(not texts, f"columns {short_repr(texts)} hold texts, expected numbers")
+    checks.finish()
+    values = table[columns].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
+    values = np.where(np.isfinite(values), values, np.nan)
+    there = {row.tobytes() for row in values}
+    is_there = np.array([row.tobytes() in there for row in np.ascontiguousarray(given.values)])
+    for number, session in enumerate(given.names):
+        of = is_there[given.session == number]
+        checks.require(
+            of.sum() < 5 or of.mean() < 0.5,
+            f"{int(of.sum())} units of session {session} are among them: it would be tested on "
+            "what was learnt",
+        )
+    checks.finish()
+    return Prior(name, values, labels[rows].astype(str))

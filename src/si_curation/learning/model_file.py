@@ -46,6 +46,7 @@ _KEYS = (
     "domain",
     "columns_left_out",
     "note",
+    "prior",
     "answers",
     "calibrations",
     "scales",
@@ -170,7 +171,8 @@ class _Reader:
         checks.number("accuracy", given["accuracy"], above=0, at_most=1)
         checks.whole_number("most_strange", given["most_strange"], at_least=0)
         checks.choice("in_uV", given["in_uV"], (True, False, None))
-        checks.require(isinstance(given["note"], str), "note")
+        for name in ("note", "prior"):
+            checks.require(isinstance(given[name], str), name)
         for name in ("columns_left_out", "metric_params"):
             optional = given[name] is None and name == "metric_params"
             checks.require(optional or isinstance(given[name], dict), name)
@@ -184,7 +186,14 @@ class _Reader:
         return dict(
             **{
                 name: given[name]
-                for name in ("method", "metric_params", "in_uV", "columns_left_out", "note")
+                for name in (
+                    "method",
+                    "metric_params",
+                    "in_uV",
+                    "columns_left_out",
+                    "note",
+                    "prior",
+                )
             },
             labels=labels,
             columns=columns,

@@ -135,6 +135,7 @@ def _facts(model: LabelModel) -> list[tuple[str, str]]:
         ("Learnt by", {"trees": "boosted trees", "logistic": "a weighted sum"}[model.method]),
         ("Accuracy asked for", f"{model.accuracy:g}"),
         ("Source and licence", model.note or "not given"),
+        ("Labels of others", model.prior or "none"),
         ("Columns", ", ".join(model.columns)),
     ]
 
