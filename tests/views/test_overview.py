@@ -297,13 +297,13 @@ def test_500_units_leave_pyplot_and_memory_alone(simulate):
     analyzer.compute("cross_correlograms", pairs="auto")
     before, settings = plt.get_fignums(), dict(matplotlib.rcParams)
     figures = []
-    for unit_id in analyzer.unit_ids:
+    for unit_id in analyzer.unit_ids[::3]:
         widget = sic.plot_cross_correlograms(analyzer, [unit_id], unit_colors={unit_id: "k"})
         figures.append(weakref.ref(widget.figure))
     for unit_id in analyzer.unit_ids[:5]:
         figures.append(weakref.ref(sic.plot_unit_overview(analyzer, unit_id).figure))
     del widget
-    assert len(figures) == 505
+    assert len(figures) == 172
     # a call of `gc.collect` does nothing while another thread is collecting
     for _ in range(50):
         gc.collect()

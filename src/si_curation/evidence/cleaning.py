@@ -36,7 +36,7 @@ from si_curation.kernels.foreign_spikes import (
     score_spikes,
 )
 from si_curation.kernels.minority_cluster import MAX_SHARE, Minority, find_minority
-from si_curation.kernels.parallel import blocks, run_blocks
+from si_curation.kernels.parallel import blocks, one_thread_for_matrices, run_blocks
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
@@ -79,6 +79,7 @@ T = TypeVar("T")
 DISCARD_VERSION = "3"
 
 
+@one_thread_for_matrices()
 def suggest_cleaning(
     sorting_analyzer: SortingAnalyzer,
     *,

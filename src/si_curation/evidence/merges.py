@@ -59,7 +59,7 @@ from si_curation.kernels.contamination import (
     estimate_contamination,
     expected_pairs,
 )
-from si_curation.kernels.parallel import blocks
+from si_curation.kernels.parallel import blocks, one_thread_for_matrices
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
@@ -95,6 +95,7 @@ ACCEPTABLE_SHARE = 0.5
 APART_IN_TIME, NOT_AGAINST = 0.25, 0.5
 
 
+@one_thread_for_matrices()
 def suggest_merges(
     sorting_analyzer: SortingAnalyzer,
     *,

@@ -44,6 +44,7 @@ from si_curation.evidence.merges import (
 )
 from si_curation.evidence.splits import SplitSuggestions, suggest_splits
 from si_curation.evidence.suggestions import DecidedSuggestions
+from si_curation.kernels.parallel import one_thread_for_matrices
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.stability import fraction_missing, histogram_of_sorted
 from si_curation.quality.contamination import contamination_of_spikes
@@ -106,6 +107,7 @@ class PlanStep:
         return right * self.gain_if_right - (1.0 - right) * self.loss_if_wrong
 
 
+@one_thread_for_matrices()
 def plan_curation(
     sorting_analyzer: SortingAnalyzer,
     *,

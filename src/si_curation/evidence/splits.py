@@ -47,7 +47,7 @@ from si_curation.evidence.split_parts import (
     spikes_to_look_at,
 )
 from si_curation.evidence.suggestions import ScoredSuggestions
-from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.parallel import one_thread_for_matrices, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.variables import CALIBRATION, SPLITS, Explanation, explanations_text
 
@@ -66,6 +66,7 @@ R = TypeVar("R")
 SCORE_WITHOUT_BASIS = 0.45
 
 
+@one_thread_for_matrices()
 def suggest_splits(
     sorting_analyzer: SortingAnalyzer,
     *,

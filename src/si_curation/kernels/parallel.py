@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import numba
+from threadpoolctl import threadpool_limits
 
 #: Threads that this process may use at most.
 MAX_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
@@ -45,6 +46,17 @@ def limited_threads(num_threads: int) -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(before)
+
+
+@contextmanager
+def one_thread_for_matrices() -> Iterator[None]:
+    """Do linear algebra on one thread, whose results are then the same bits everywhere.
+
+    With matrices of a few dozen rows, the threads of a library mostly wait for each other: on a
+    busy machine that took eight times as long as the work.
+    """
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from si_curation.errors import SiCurationError
-from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.parallel import one_thread_for_matrices, run_blocks
 from si_curation.kernels.trees import Trees, contributions
 
 _NUM_TREES = 100
@@ -46,7 +46,7 @@ def train_each(function: Callable[[B], T], pieces: list[B]) -> list[T]:
         with controller.limit(limits=1, user_api="openmp"):
             return function(piece)
 
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread_for_matrices():
         return run_blocks(alone, pieces)
 
 

@@ -19,6 +19,7 @@ from si_curation.evidence.benchmark.good_units import MAX_CONTAMINATION, find_go
 from si_curation.evidence.benchmark.methods import METHODS, run_method
 from si_curation.evidence.benchmark.setting import Setting, Trials
 from si_curation.files import check_output_file, replace_file
+from si_curation.kernels.parallel import one_thread_for_matrices
 from si_curation.variables import BENCHMARK, BENCHMARK_CHANGES, BENCHMARK_OUTCOMES, UnitIndices
 
 DEFAULT_MAX_UNITS = 40
@@ -29,6 +30,7 @@ SOURCE_TEXTS = {
 }
 
 
+@one_thread_for_matrices()
 def benchmark_suggestions(
     sorting_analyzer: SortingAnalyzer,
     *,
