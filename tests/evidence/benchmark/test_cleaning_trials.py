@@ -45,7 +45,8 @@ def test_right_is_what_takes_out_foreign_spikes(analyzer, monkeypatch, share_for
 
     class Answer:
         score_threshold = 0.5
-        explanations = ([Explanation("cleaning_none")],)
+        # there can be several: a cluster, and what else is foreign
+        explanations = ([Explanation("cleaning_none"), Explanation("cleaning_none")],)
 
         def __init__(self, copy, unit_ids):
             (self.unit,) = unit_ids

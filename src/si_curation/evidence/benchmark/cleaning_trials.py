@@ -33,9 +33,10 @@ def try_cleaning(setting: Setting) -> Trials:
     trials.made[FOREIGN] = len(copy.origins)
     before = np.asarray(spike_vector_of(setting.analyzer.sorting)["unit_index"])
     found = suggest_cleaning(copy.analyzer, unit_ids=list(copy.origins))
-    for (explanation,) in found.explanations:
-        if explanation.code == "cleaning_no_features":
-            return Trials(missing={FOREIGN: str(explanation)})
+    for explanations in found.explanations:
+        for explanation in explanations:
+            if explanation.code == "cleaning_no_features":
+                return Trials(missing={FOREIGN: str(explanation)})
     for unit_id, score in found.table[["unit_id", "score"]].itertuples(index=False):
         if score < LEAST_SCORE:
             continue
