@@ -85,7 +85,7 @@ CALLS = {
 
 
 SPECIAL = {"journal", "consensus", "replay", "start", "save", "rules", "read_recipe", "curation"}
-SPECIAL |= {"apply"}
+SPECIAL |= {"apply", "calibration of splits"}
 
 
 @pytest.mark.parametrize("name", CALLS)
