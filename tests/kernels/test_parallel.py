@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from si_curation.kernels import parallel
 from si_curation.kernels.spike_files import unique_ids, value_range
@@ -137,3 +138,21 @@ def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):
     monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
     doubled = parallel.njit(lambda x: 2 * x)
     assert doubled(21) == 42
+
+
+def test_blas_is_on_one_thread_until_the_last_user_is_done():
+    def num_blas_threads():
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = num_blas_threads()
+    first, second = parallel.one_thread_for_matrices(), parallel.one_thread_for_matrices()
+    with first:
+        assert set(num_blas_threads()) <= {1}
+        second.__enter__()
+    # the second began within the first, as in another thread, and ends after it
+    assert set(num_blas_threads()) <= {1}
+    second.__exit__(None, None, None)
+    assert num_blas_threads() == before
+    with pytest.raises(ZeroDivisionError), parallel.one_thread_for_matrices():
+        raise ZeroDivisionError
+    assert num_blas_threads() == before

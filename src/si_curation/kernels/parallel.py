@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import numba
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 #: Threads that this process may use at most.
 MAX_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
@@ -48,15 +49,45 @@ def limited_threads(num_threads: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
+class _MatrixThreads:
+    """The limit of BLAS's threads in this process, set by the first user and lifted by the last."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._num_users = 0
+        self._controller: ThreadpoolController | None = None
+        self._limit: Any = None
+
+    def limit(self) -> None:
+        with self._lock:
+            self._num_users += 1
+            if self._num_users == 1:
+                self._controller = self._controller or ThreadpoolController()
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+
+    def lift(self) -> None:
+        with self._lock:
+            self._num_users -= 1
+            if self._num_users == 0:
+                self._limit.restore_original_limits()
+
+
+_matrix_threads = _MatrixThreads()
+
+
 @contextmanager
 def one_thread_for_matrices() -> Iterator[None]:
     """Do linear algebra on one thread, whose results are then the same bits everywhere.
 
     With matrices of a few dozen rows, the threads of a library mostly wait for each other: on a
-    busy machine that took eight times as long as the work.
+    busy machine that took eight times as long as the work. The limit is lifted when the last of
+    those that are within it at the same time, in any thread, is done.
     """
-    with threadpool_limits(limits=1, user_api="blas"):
+    _matrix_threads.limit()
+    try:
         yield
+    finally:
+        _matrix_threads.lift()
 
 
 def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:
