@@ -19,9 +19,9 @@ from si_curation.extensions.template_assignment import (
 )
 from si_curation.kernels.feature_projections import gather_features
 from si_curation.kernels.parallel import blocks, run_blocks
-from si_curation.reading.features import FeatureChannels, read_rows
+from si_curation.reading.features import FeatureChannels, open_window, read_rows
 
-_SPIKES_PER_BLOCK = 1 << 15
+_SPIKES_PER_BLOCK = 1 << 12
 COMPONENTS: Final = "principal_components"
 
 
@@ -321,11 +321,12 @@ def _read(
     places = np.full((1, spikes.num_channels), -1, dtype=np.int64)
     in_folder = folder_channels[channels] >= 0
     places[0, folder_channels[channels[in_folder]]] = np.flatnonzero(in_folder)
-    values = np.asarray(features.values)
-    out = np.zeros((asked.size, channels.size, values.shape[1]), dtype=np.float32)
+    num_pcs = features.values.shape[1]
+    out = np.zeros((asked.size, channels.size, num_pcs), dtype=np.float32)
 
     def fill(piece: slice) -> None:
-        rows = features.rows.rows_of_spikes(piece)
+        # a map for each piece: the pages of one map stay in memory until it is closed
+        values, rows = open_window(features.values, features.rows.rows_of_spikes(piece))
         one_list = np.zeros(rows.size, dtype=np.int64)
         groups = features.groups[piece]
         target = out[piece].transpose(0, 2, 1)
