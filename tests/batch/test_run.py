@@ -135,12 +135,19 @@ def test_names_of_sessions(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "kilosort4").mkdir(parents=True)
     pattern = str(tmp_path / "*" / "kilosort4")
-    with pytest.raises(ParameterError) as found:
-        gather_sessions([pattern], recipe)
-    assert "2 sessions are called 'kilosort4'" in str(found.value)
-    assert "session_name_parts: 2" in str(found.value)
+    assert [s.name for s in gather_sessions(tmp_path / "a/kilosort4", recipe)] == ["kilosort4"]
+    assert [s.name for s in gather_sessions([pattern], recipe)] == ["a-kilosort4", "b-kilosort4"]
+    folders = {"session": ["a-kilosort4", ""], "folder": [str(tmp_path / "a"), ""]}
+    folders["folder"][1] = str(tmp_path / "a" / "kilosort4")
+    names = [s.name for s in gather_sessions(pd.DataFrame(folders), recipe)]
+    assert names == ["a-kilosort4", "kilosort4"]
+    one = recipe.model_copy(update={"session_name_parts": 1})
+    with pytest.raises(ParameterError, match="2 sessions are called 'kilosort4'"):
+        gather_sessions([pattern], one)
     two = recipe.model_copy(update={"session_name_parts": 2})
     assert [s.name for s in gather_sessions(pattern, two)] == ["a-kilosort4", "b-kilosort4"]
+    with pytest.raises(ParameterError, match="2 sessions are called"):
+        gather_sessions([tmp_path / "a", tmp_path / "a"], recipe)
     named = gather_sessions({"x": tmp_path / "a", "y": tmp_path / "b"}, recipe)
     assert [(s.name, Path(s.folder).name) for s in named] == [("x", "a"), ("y", "b")]
     problems = ["2 sessions", "file name", "no folder matches"]

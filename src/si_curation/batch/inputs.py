@@ -24,6 +24,14 @@ _COLUMNS = ("session", "folder", *_READING, *_NWB)
 _TEXTS = ("session", "folder", "nwb_metadata", "source_nwb")
 
 
+class _Given(NamedTuple):
+    """What was given of a session; its name is None where it gets one by its path."""
+
+    name: str | None
+    folder: Path
+    recipe: Recipe
+
+
 class SessionInput(NamedTuple):
     """One session: its name, its folder (absolute), and the recipe with its own options."""
 
@@ -50,7 +58,7 @@ def gather_sessions(folders: Any, recipe: Recipe) -> list[SessionInput]:
         names, columns that are not known, values that cannot be used.
     """
     problems: list[str] = []
-    sessions = _gather(folders, recipe, problems)
+    sessions = _named(_gather(folders, recipe, problems), recipe.session_name_parts)
     by_name = defaultdict(list)
     for session in sessions:
         by_name[session.name.casefold()].append(session)
@@ -62,7 +70,7 @@ def gather_sessions(folders: Any, recipe: Recipe) -> list[SessionInput]:
             problems.append(
                 f"{len(same)} sessions are called {same[0].name!r}: "
                 f"{', '.join(one.folder for one in same)} (name them in a table with the columns "
-                f"session and folder, or set session_name_parts: {recipe.session_name_parts + 1})"
+                "session and folder)"
             )
     if not sessions and not problems:
         problems.append("there are no sessions")
@@ -71,7 +79,32 @@ def gather_sessions(folders: Any, recipe: Recipe) -> list[SessionInput]:
     return sessions
 
 
-def _gather(folders: Any, recipe: Recipe, problems: list[str]) -> list[SessionInput]:
+def _named(given: list[_Given], num_parts: int | None) -> list[SessionInput]:
+    """Name sessions by the last parts of their paths: so many, or as many as tell them apart."""
+    paths = [tuple(p for p in one.folder.parts if p != one.folder.anchor) for one in given]
+    own = {path for path, one in zip(paths, given, strict=True) if one.name is None}
+    taken = {one.name.casefold() for one in given if one.name is not None}
+    if num_parts is None:
+        num_parts = next(
+            (
+                n
+                for n in range(1, max(map(len, own), default=1) + 1)
+                if len(names := {"-".join(path[-n:]).casefold() for path in own}) == len(own)
+                and not names & taken
+            ),
+            1,
+        )
+    return [
+        SessionInput(
+            "-".join(path[-num_parts:]) if one.name is None else one.name,
+            str(one.folder),
+            one.recipe,
+        )
+        for path, one in zip(paths, given, strict=True)
+    ]
+
+
+def _gather(folders: Any, recipe: Recipe, problems: list[str]) -> list[_Given]:
     if isinstance(folders, pd.DataFrame):
         return _from_table(folders, Path.cwd(), "table", recipe, problems)
     if isinstance(folders, Mapping):
@@ -85,7 +118,7 @@ def _gather(folders: Any, recipe: Recipe, problems: list[str]) -> list[SessionIn
     return [session for one in folders for session in _from_text(one, recipe, problems)]
 
 
-def _from_text(given: Any, recipe: Recipe, problems: list[str]) -> list[SessionInput]:
+def _from_text(given: Any, recipe: Recipe, problems: list[str]) -> list[_Given]:
     path, text = local_path(given, "folders"), str(given)
     if path.suffix.lower() in _TABLES and not path.is_dir():
         if not path.is_file():
@@ -104,16 +137,14 @@ def _from_text(given: Any, recipe: Recipe, problems: list[str]) -> list[SessionI
     return [_session(one, recipe) for one in found]
 
 
-def _session(folder: Any, recipe: Recipe, name: Any = None) -> SessionInput:
+def _session(folder: Any, recipe: Recipe, name: Any = None) -> _Given:
     path = local_path(folder, "folder").resolve()
-    parts = [part for part in path.parts if part != path.anchor]
-    own = "-".join(parts[-recipe.session_name_parts :])
-    return SessionInput(own if name is None else str(name), str(path), recipe)
+    return _Given(None if name is None else str(name), path, recipe)
 
 
 def _from_table(
     table: pd.DataFrame, folder: Path, title: str, recipe: Recipe, problems: list[str]
-) -> list[SessionInput]:
+) -> list[_Given]:
     unknown = [str(c) for c in table.columns if c not in _COLUMNS]
     if unknown:
         problems.append(

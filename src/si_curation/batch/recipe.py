@@ -232,8 +232,9 @@ class Recipe(_Section):
         A page for each session.
     effect : Effect, optional
         An effect that is tested against the quality of the units of all sessions.
-    session_name_parts : int
-        A session is named after this many last parts of the path of its folder, joined by "-".
+    session_name_parts : int, optional
+        A session without a name is named after this many last parts of the path of its folder,
+        joined by "-". None: after the fewest that tell the sessions of the batch apart.
 
     See Also
     --------
@@ -255,7 +256,7 @@ class Recipe(_Section):
     exports: Exports = Exports()
     report: Annotated[Report | None, BeforeValidator(_switch)] = None
     effect: Effect | None = None
-    session_name_parts: PositiveInt = 1
+    session_name_parts: PositiveInt | None = None
 
     @field_validator("extensions")
     @classmethod
