@@ -439,6 +439,7 @@ def test_methods_of_a_session(name, analyzer, tmp_path, monkeypatch):
         "label": "good",
         "field": "quality",
         "value": "good",
+        "decision": "accepted",
         "path": tmp_path / "curation.json",
         "curation": {"format_version": "2", "unit_ids": list(ids), "merges": []},
         "labels": {ids[0]: "good"},

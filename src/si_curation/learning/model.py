@@ -534,7 +534,8 @@ def learn_labels(
         named = {"column": column, "session_column": session_column}
         check_table(checks, sessions, named, metric_params)
     checks.require(
-        prior is None or prior_name.strip(), "prior_name is empty, expected whose labels prior is"
+        prior is None or not isinstance(prior_name, str) or prior_name.strip(),
+        "prior_name is empty, expected whose labels prior is",
     )
     checks.finish()
     given = gather(sessions, column, columns, session_column, metric_params)
