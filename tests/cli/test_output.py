@@ -139,6 +139,7 @@ def test_dat_paths_that_no_file_has(tmp_path, capsys, entry):
 
 @pytest.mark.parametrize("name", ["..", ".", "x" * 1000, "µ" * 150, "a/../../b"])
 @pytest.mark.parametrize("format", ["binary_folder", "zarr"])
+@pytest.mark.slow
 def test_columns_that_no_file_can_be_called(tmp_path, name, format):
     folder = shutil.copytree(sic.example_folder(), tmp_path / "folder")
     (folder / "cluster_my.tsv").write_text(f"cluster_id\t{name}\n4\t1\n", encoding="utf-8")

@@ -40,6 +40,7 @@ def test_the_parameters_are_those_of_the_largest_likelihood():
     np.testing.assert_allclose([found.intercept, found.slope], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_probabilities_of_many_suggestions_are_the_true_ones():
     scores, outcomes = drawn(1, 20_000, 0.7, 0.5)
     found = sic.Calibration.fit(scores, outcomes, np.arange(20_000) % 20)

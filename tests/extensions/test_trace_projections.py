@@ -167,6 +167,7 @@ def test_on_disk(parts, computed, tmp_path, format):
         assert (found.source, found.info) == ("recording", expected.info)
 
 
+@pytest.mark.slow
 def test_identity_names_units(computed):
     """On another sorter the units are the templates."""
     extension = computed.get_extension(NAME)

@@ -135,6 +135,7 @@ def test_of_a_recording(tmp_path, format):
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.slow
 def test_what_was_loaded_is_saved_whole(analyzer, tmp_path, source, format, lazy):
     """SpikeInterface leaves out what it loaded lazily from zarr."""
     first = save_analyzer(analyzer, source, target_of(tmp_path, source, "first")).folder

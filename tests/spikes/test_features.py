@@ -129,6 +129,7 @@ def test_features_without_index(make, tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_features_after_curation(analyzer, folder):
     a, b, c, *_ = analyzer.unit_ids.tolist()
     changed = analyzer.merge_units([[a, b]], new_unit_ids=[99], sparsity_overlap=0.0)

@@ -154,6 +154,7 @@ def test_pair_panels_show_the_numbers_of_the_extensions(analyzer, pair):
         np.testing.assert_allclose(clouds[1], y, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_evidence_is_that_of_suggest_merges(analyzer):
     widget = sic.plot_pair_overview(analyzer, 11, 12)
     expected = sic.suggest_merges(analyzer).table.iloc[0]

@@ -50,6 +50,7 @@ def measure(function):
     return result, peak / NUM_SPIKES, kept / NUM_SPIKES
 
 
+@pytest.mark.slow
 def test_a_session_holds_changes(analyzer):
     session, peak, kept = measure(lambda: sic.CurationSession(analyzer))
     assert kept < 4.5

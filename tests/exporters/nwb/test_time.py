@@ -202,6 +202,7 @@ def test_half_a_sample_over_the_session(off_by, fits, tmp_path):
             sic.export_to_nwb(analyzer, tmp_path / "a.nwb", source_nwb=source)
 
 
+@pytest.mark.slow
 def test_timestamps_of_the_series(tmp_path):
     vector = 8.0 + np.arange(5000) / 30_000 * 1.00003
     source = write_source(tmp_path / "s.nwb", timestamps=vector)

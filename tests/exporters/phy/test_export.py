@@ -241,6 +241,7 @@ def test_group_replaces_kilosort4s_own_file(shared_data, tmp_path):
     assert_same_arrays(shared_data / "ks4_fresh", out)
 
 
+@pytest.mark.slow
 def test_stale_rows_do_not_fall_to_new_clusters(simulate, tmp_path):
     source = simulate("kilosort2", num_templates=5, num_spikes=200, num_channels=8)
     (source.folder / "cluster_note.tsv").write_text("cluster_id\tnote\n5\told\n77\tolder\n2\ta\n")

@@ -183,6 +183,7 @@ def without_recording(recording_and_sorting, tmp_path):
     return analyzer
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_is_not_written(without_recording, tmp_path):
     before = data_in(without_recording)
     with pytest.warns(sic.SiCurationWarning, match="set_temporary_recording.*prepare_for_phy"):
