@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.kernels.hash_table import EMPTY, enlarged, slot_of
 from si_curation.kernels.parallel import blocks, njit
 
-_EMPTY = np.int64(-1)
 _SPIKES_PER_BLOCK = 1 << 17
 _MAX_DENSE_CELLS = 1 << 22  # a table of every possible pair, where it stays small
 
@@ -33,16 +33,6 @@ class Refinement(NamedTuple):
 
 
 @njit
-def _slot(keys: NDArray[np.int64], key: np.int64) -> int:
-    # linear probing from a multiplicative hash (Knuth, TAOCP 3, section 6.4); size a power of 2
-    mask = keys.size - 1
-    slot = ((key * np.int64(0x9E3779B97F4A7C1)) >> np.int64(17)) & mask
-    while keys[slot] != _EMPTY and keys[slot] != key:
-        slot = (slot + 1) & mask
-    return slot
-
-
-@njit
 def _number_pairs(
     parts: NDArray[np.integer],  # (n,), changed in place
     units: NDArray[np.integer],  # (n,), -1 allowed
@@ -56,8 +46,8 @@ def _number_pairs(
     width = np.int64(num_units + 1)
     for i in range(start, parts.size):
         key = np.int64(parts[i]) * width + np.int64(units[i]) + 1
-        slot = _slot(keys, key)
-        if keys[slot] == _EMPTY:
+        slot = slot_of(keys, key)
+        if keys[slot] == EMPTY:
             if 2 * used >= keys.size:
                 return i, used
             keys[slot] = key
@@ -83,20 +73,6 @@ def _number_first_pairs(
             used += 1
         parts[i] = number
     return used
-
-
-@njit
-def _move(
-    keys: NDArray[np.int64],
-    numbers: NDArray[np.int64],
-    new_keys: NDArray[np.int64],
-    new_numbers: NDArray[np.int64],
-) -> None:
-    for j in range(keys.size):
-        if keys[j] != _EMPTY:
-            slot = _slot(new_keys, keys[j])
-            new_keys[slot] = keys[j]
-            new_numbers[slot] = numbers[j]
 
 
 @njit
@@ -131,7 +107,7 @@ class _Pairs:
 
     def __init__(self, num_units: int) -> None:
         self._num_units = num_units
-        self._keys = np.full(1 << 12, _EMPTY)
+        self._keys = np.full(1 << 12, EMPTY)
         self._numbers = np.zeros(1 << 12, dtype=np.int64)
         self.used = 0
 
@@ -144,14 +120,11 @@ class _Pairs:
             )
             if done == parts.size:
                 return
-            keys = np.full(4 * self._keys.size, _EMPTY)
-            numbers = np.zeros(keys.size, dtype=np.int64)
-            _move(self._keys, self._numbers, keys, numbers)
-            self._keys, self._numbers = keys, numbers
+            self._keys, self._numbers = enlarged(self._keys, self._numbers)
 
     def members(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return part and unit of each pair."""
-        filled = self._keys != _EMPTY
+        filled = self._keys != EMPTY
         keys = np.empty(self.used, dtype=np.int64)
         keys[self._numbers[filled]] = self._keys[filled]
         return keys // (self._num_units + 1), keys % (self._num_units + 1) - 1

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from si_curation.kernels.hash_table import EMPTY, enlarged, slot_of
 from si_curation.kernels.parallel import blocks, njit, run_blocks
 from si_curation.variables import UnitIndices
 
 _MAX_DENSE_CELLS = 1 << 22  # a table of every possible pair, where it stays small
-_EMPTY = np.int64(-1)
 
 
 @njit
@@ -29,16 +29,6 @@ def _count_dense(
     width = np.uint64(num_cols)
     for i in range(rows.size):
         table[np.uint64(rows[i]) * width + np.uint64(cols[i])] += np.uint32(1)
-
-
-@njit
-def _slot(keys: NDArray[np.int64], key: np.int64) -> int:
-    # linear probing from a multiplicative hash (Knuth, TAOCP 3, section 6.4); size a power of 2
-    mask = keys.size - 1
-    slot = ((key * np.int64(0x9E3779B97F4A7C1)) >> np.int64(17)) & mask
-    while keys[slot] != _EMPTY and keys[slot] != key:
-        slot = (slot + 1) & mask
-    return slot
 
 
 @njit
@@ -54,8 +44,8 @@ def _count_until_half_full(
     # keys, counts (size,); returns the row it came to and the number of keys
     for i in range(start, rows.size):
         key = np.int64(rows[i]) * num_cols + np.int64(cols[i])
-        slot = _slot(keys, key)
-        if keys[slot] == _EMPTY:
+        slot = slot_of(keys, key)
+        if keys[slot] == EMPTY:
             if 2 * used >= keys.size:
                 return i, used
             keys[slot] = key
@@ -64,32 +54,16 @@ def _count_until_half_full(
     return rows.size, used
 
 
-@njit
-def _move(
-    keys: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    new_keys: NDArray[np.int64],
-    new_counts: NDArray[np.int64],
-) -> None:
-    for j in range(keys.size):
-        if keys[j] != _EMPTY:
-            slot = _slot(new_keys, keys[j])
-            new_keys[slot] = keys[j]
-            new_counts[slot] = counts[j]
-
-
 def _count_hashed(
     rows: NDArray[np.integer], cols: NDArray[np.integer], num_cols: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    keys, counts = np.full(1 << 14, _EMPTY), np.zeros(1 << 14, dtype=np.int64)
+    keys, counts = np.full(1 << 14, EMPTY), np.zeros(1 << 14, dtype=np.int64)
     done = used = 0
     while done < rows.size:
         done, used = _count_until_half_full(rows, cols, num_cols, done, used, keys, counts)
         if done < rows.size:
-            bigger, its_counts = np.full(4 * keys.size, _EMPTY), np.zeros(4 * keys.size, np.int64)
-            _move(keys, counts, bigger, its_counts)
-            keys, counts = bigger, its_counts
-    filled = keys != _EMPTY
+            keys, counts = enlarged(keys, counts)
+    filled = keys != EMPTY
     return keys[filled], counts[filled]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from si_curation.errors import MissingDataError
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.calibration import Calibration
-from si_curation.evidence.merges import suggest_merges
+from si_curation.evidence.merges import MergeSuggestions, suggest_merges
 from si_curation.evidence.splits import SplitSuggestions, suggest_splits
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
@@ -18,19 +18,7 @@ from si_curation.report.unit_panel import UnitPanels
 from si_curation.variables import BAD_MERGES, CALIBRATION, MERGES, SPLITS, Table
 
 MAX_CANDIDATES = 300
-CANDIDATE_COLUMNS = (
-    "unit_id_a",
-    "unit_id_b",
-    "score",
-    "similarity",
-    "one_neuron_probability",
-    "waveform_term",
-    "amplitude_term",
-    "depth_term",
-    "duplicate_term",
-    "distance_um",
-    "reason",
-)
+CANDIDATE_COLUMNS = (*MergeSuggestions.main_columns[:-1], "distance_um", "reason")
 BAD_MERGE_COLUMNS = (
     "unit_id",
     "template_id_a",
