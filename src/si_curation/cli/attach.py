@@ -9,14 +9,14 @@ import click
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.analyzers import load_analyzer, save
-from si_curation.cli.options import PATH, trust_option
+from si_curation.cli.options import PATH, example, trust_option
 from si_curation.cli.output import echo
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
 _MOST_SHOWN = 10
 
 
-@click.command()
+@click.command(epilog=example("attach si_curation_demo/analyzer si_curation_demo/phy"))
 @click.argument("analyzer", type=PATH)
 @click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=PATH)
 @click.option("--output", type=PATH, help="New analyzer: a folder, or zarr where it ends in .zarr.")

@@ -8,12 +8,16 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from si_curation.cli.options import PATH, trust_option
+from si_curation.cli.options import PATH, example, trust_option
 from si_curation.cli.output import echo
 from si_curation.cli.tables import format_numbers, shorten
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "batch si_curation_demo/recipe.yaml si_curation_demo/phy --output batch_of_one --workers 0"
+    )
+)
 @click.argument("recipe", type=PATH, required=False)
 @click.argument("folders", metavar="[FOLDER|PATTERN|TABLE.csv]...", nargs=-1)
 @click.option("--output", type=PATH, help="New folder, or one to go on with.")

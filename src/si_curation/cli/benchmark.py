@@ -9,6 +9,7 @@ import click
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    example,
     periods_option,
     sampling_frequency_option,
     source_argument,
@@ -20,7 +21,7 @@ from si_curation.cli.tables import check_table_output, write_table
 from si_curation.errors import OutputExistsError
 
 
-@click.command()
+@click.command(epilog=example("benchmark si_curation_demo/phy --max-units 4"))
 @source_argument
 @table_output_option
 @click.option(

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from si_curation.cli.options import sampling_frequency_option
+from si_curation.cli.options import example, sampling_frequency_option
 from si_curation.cli.output import printable
 from si_curation.errors import Finding
 
@@ -24,7 +24,7 @@ _WIDTH = 100
 _MANY = 5
 
 
-@click.command()
+@click.command(epilog=example("check si_curation_demo/phy"))
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the evidence as numbers.")
 @click.option(

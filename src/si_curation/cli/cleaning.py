@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from si_curation.cli.options import example
 from si_curation.cli.suggestions import Asked, suggestion_options
 
 
-@click.command()
+@click.command(epilog=example("cleaning si_curation_demo/phy"))
 @click.option("--threshold", type=float, help="Smallest score of a unit to clean.")
 @click.option(
     "--max-loss",

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
-from si_curation.cli.options import PATH, folder_argument, sampling_frequency_option
+from si_curation.cli.options import PATH, example, folder_argument, sampling_frequency_option
 from si_curation.cli.output import echo
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
 
-@click.command("cluster-info")
+@click.command(
+    "cluster-info", epilog=example("cluster-info si_curation_demo/phy --output cluster_info.tsv")
+)
 @folder_argument
 @click.option(
     "--output",

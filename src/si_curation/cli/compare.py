@@ -10,6 +10,7 @@ import click
 from si_curation.cli.analyzers import open_curation
 from si_curation.cli.options import (
     PATH,
+    example,
     sampling_frequency_option,
     table_output_option,
     trust_option,
@@ -19,7 +20,7 @@ from si_curation.cli.tables import check_table_output, format_numbers, write_or_
 from si_curation.errors import ParameterError
 
 
-@click.command()
+@click.command(epilog=example("compare si_curation_demo/phy si_curation_demo/analyzer"))
 @click.argument("curations", nargs=-1, type=PATH, metavar="A B [C ...]")
 @click.option(
     "--start",

@@ -9,12 +9,12 @@ import click
 
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.cli.analyzers import DEFAULT_EXTENSIONS, compute_available, read_folder, save
-from si_curation.cli.options import PATH, folder_argument, reading_options
+from si_curation.cli.options import PATH, example, folder_argument, reading_options
 from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError, ParameterError
 
 
-@click.command()
+@click.command(epilog=example("compute si_curation_demo/phy --output analyzer.zarr"))
 @folder_argument
 @click.option(
     "--output",

@@ -8,6 +8,7 @@ import click
 
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
+    example,
     periods_option,
     sampling_frequency_option,
     source_argument,
@@ -17,7 +18,7 @@ from si_curation.cli.options import (
 from si_curation.cli.tables import check_table_output, write_or_print
 
 
-@click.command()
+@click.command(epilog=example("contamination si_curation_demo/phy"))
 @source_argument
 @table_output_option
 @click.option("--refractory-period-ms", type=float, help="Default: from each autocorrelogram.")

@@ -11,7 +11,8 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.cli.analyzers import compute_available, read_folder, save
-from si_curation.cli.options import PATH, reading_options
+from si_curation.cli.example_inputs import write_example_inputs
+from si_curation.cli.options import PATH, example, reading_options
 from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError
 from si_curation.reading.templates import describe_unwhitening
@@ -20,7 +21,7 @@ _OUTPUT = "si_curation_demo"
 _EXPORT_LIMIT_BYTES = 2_000_000_000
 
 
-@click.command()
+@click.command(epilog=example("demo"))
 @click.option("--folder", type=PATH, help="Default: the packaged example.")
 @click.option("--output", type=PATH, help=f"New folder for what is made; default: {_OUTPUT}.")
 @reading_options
@@ -37,6 +38,7 @@ def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
     echo(_format_units(make_unit_table(analyzer)))
     echo(_amplitude_note(analyzer))
     target.mkdir(parents=True, exist_ok=True)
+    write_example_inputs(target)
     figures = _save_figures(analyzer, target)
     analyzer_folder = target / "analyzer"
     save(analyzer, analyzer_folder)
@@ -48,6 +50,7 @@ def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
         f"{figures[0]}{f' and {len(figures) - 1} more' if len(figures) > 1 else ''}.\n"
         "Next: look at the figure; try your own folder with\n"
         "    si-curation demo --folder PATH_TO_YOUR_KILOSORT_FOLDER\n"
+        f"each command with the example at the end of its --help, which uses {_OUTPUT};\n"
         "and go on in Python:\n"
         "    import spikeinterface as si, si_curation as sic\n"
         f"    analyzer = si.load_sorting_analyzer({str(analyzer_folder)!r})\n"

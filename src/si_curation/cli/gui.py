@@ -10,6 +10,7 @@ import click
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    example,
     label_model_option,
     sampling_frequency_option,
     source_argument,
@@ -18,7 +19,7 @@ from si_curation.cli.options import (
 from si_curation.cli.output import echo
 
 
-@click.command()
+@click.command(epilog=example("gui si_curation_demo/phy"))
 @source_argument
 @click.option(
     "--curation-json",

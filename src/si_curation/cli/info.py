@@ -11,12 +11,12 @@ from typing import Any
 import click
 import numpy as np
 
-from si_curation.cli.options import folder_argument, json_option, sampling_frequency_option
+from si_curation.cli.options import example, folder_argument, json_option, sampling_frequency_option
 from si_curation.cli.output import echo
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 
 
-@click.command()
+@click.command(epilog=example("info si_curation_demo/phy"))
 @folder_argument
 @sampling_frequency_option
 @json_option

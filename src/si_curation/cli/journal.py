@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from si_curation.cli.options import PATH, folder_argument, sampling_frequency_option
+from si_curation.cli.options import PATH, example, folder_argument, sampling_frequency_option
 from si_curation.cli.output import echo
 from si_curation.cli.tables import format_numbers
 from si_curation.errors import OutputExistsError
 
 
-@click.command()
+@click.command(epilog=example("journal si_curation_demo/phy --output journal.jsonl"))
 @folder_argument
 @click.option("--output", type=PATH, help="New .jsonl file of the journal.")
 @sampling_frequency_option

@@ -10,6 +10,7 @@ import click
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    example,
     periods_option,
     sampling_frequency_option,
     source_argument,
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "learn si_curation_demo/made_up_units.csv --metric-params default --output model.json"
+    )
+)
 @click.argument("sessions", nargs=-1, type=PATH, metavar="SESSION...")
 @click.option("--output", type=PATH, required=True, help="New .json file of the model.")
 @click.option(
@@ -126,7 +131,12 @@ def _read_units(path: Path) -> pd.DataFrame:
         raise ParameterError(f"{path} cannot be read as a table: {fault}") from None
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "learn si_curation_demo/made_up_units.csv --metric-params default --output labels.json",
+        "label si_curation_demo/phy --model labels.json",
+    )
+)
 @source_argument
 @click.option("--model", type=PATH, required=True, help="File that `learn` wrote.")
 @table_output_option

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from si_curation.cli.options import folder_argument, json_option, sampling_frequency_option
+from si_curation.cli.options import example, folder_argument, json_option, sampling_frequency_option
 from si_curation.cli.output import echo
 
 
-@click.command()
+@click.command(epilog=example("lineage si_curation_demo/phy"))
 @folder_argument
 @sampling_frequency_option
 @json_option

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from si_curation.cli.options import example
 from si_curation.cli.suggestions import Asked, suggestion_options
 
 
-@click.command()
+@click.command(epilog=example("merges si_curation_demo/phy"))
 @click.option("--threshold", type=float, help="Smallest score of a suggested merge.")
 @suggestion_options("the suggested merges", "merges")
 def merges(threshold: float | None, asked: Asked) -> None:
@@ -24,7 +25,7 @@ def merges(threshold: float | None, asked: Asked) -> None:
     asked.write(found)
 
 
-@click.command()
+@click.command(epilog=example("duplicates si_curation_demo/phy"))
 @click.option(
     "--min-share", type=float, help="Share of the smaller unit's spikes that are common (0.5)."
 )

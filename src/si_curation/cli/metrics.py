@@ -9,6 +9,7 @@ import pandas as pd
 
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
+    example,
     periods_option,
     sampling_frequency_option,
     source_argument,
@@ -47,7 +48,7 @@ _SHOWN_BY_PHY = (
 )
 
 
-@click.command()
+@click.command(epilog=example("metrics si_curation_demo/phy"))
 @source_argument
 @table_output_option
 @click.option(

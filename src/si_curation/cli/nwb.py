@@ -12,6 +12,7 @@ from si_curation._spikeinterface import spike_vector_of
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    example,
     gain_option,
     periods_option,
     sampling_frequency_option,
@@ -23,7 +24,12 @@ from si_curation.errors import ParameterError
 from si_curation.reading.loading import is_saved_analyzer
 
 
-@click.command("export-nwb")
+@click.command(
+    "export-nwb",
+    epilog=example(
+        "export-nwb si_curation_demo/phy units.nwb --metadata si_curation_demo/nwb.yaml --t-start 0"
+    ),
+)
 @source_argument
 @click.argument("output", metavar="OUT.nwb", type=PATH)
 @click.option(

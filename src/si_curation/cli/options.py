@@ -10,8 +10,23 @@ import click
 
 from si_curation.checks import local_path
 
+#: Above the example at the end of each ``--help``; the folder is the one that ``demo`` makes.
+EXAMPLE_HEADING = "Example (after `si-curation demo`):"
 #: Of the group; its commands inherit them.
 GROUP_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+def example(*calls: str) -> str:
+    r"""Return the end of a ``--help``: calls that run one after the other where ``demo`` was run.
+
+    Examples
+    --------
+    >>> print(example("info si_curation_demo/phy").replace("\b", "(no line breaks)"))
+    (no line breaks)
+    Example (after `si-curation demo`):
+      si-curation info si_curation_demo/phy
+    """
+    return "\n".join(["\b", EXAMPLE_HEADING, *(f"  si-curation {call}" for call in calls)])
 
 
 class _LocalPath(click.Path):

@@ -10,6 +10,7 @@ import click
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
+    example,
     folder_argument,
     sampling_frequency_option,
     source_argument,
@@ -18,7 +19,7 @@ from si_curation.cli.options import (
 from si_curation.cli.output import echo
 
 
-@click.command("export-phy")
+@click.command("export-phy", epilog=example("export-phy si_curation_demo/phy exported"))
 @source_argument
 @click.argument("output", type=PATH)
 @click.option(
@@ -63,7 +64,9 @@ def export_phy(
     echo(f"Wrote {written}; open it with: phy template-gui {written / 'params.py'}")
 
 
-@click.command()
+@click.command(
+    epilog=example("propose si_curation_demo/phy --overwrite", "restore si_curation_demo/phy")
+)
 @folder_argument
 @click.option("--backup", help="Name of a backup in .si_curation_backup; default: the last.")
 def restore(folder: Path, backup: str | None) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from si_curation.cli.options import PATH
+from si_curation.cli.options import PATH, example
 from si_curation.cli.output import echo
 from si_curation.cli.report import compute_for_page
 from si_curation.cli.suggestions import Asked, suggestion_options
 
 
-@click.command()
+@click.command(epilog=example("plan si_curation_demo/phy"))
 @click.option(
     "--report", "page", type=PATH, help="Write the page of the sorting, with the plan in it."
 )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
+    example,
     folder_argument,
     periods_option,
     sampling_frequency_option,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from si_curation.evidence.phy_proposals import Suggestions
 
 
-@click.command()
+@click.command(epilog=example("propose si_curation_demo/phy --overwrite"))
 @folder_argument
 @click.option("--threshold", type=float, help="Smallest score of a proposed merge.")
 @click.option(
@@ -82,7 +83,9 @@ def propose(
         echo(f"What was there is in {written.backup}")
 
 
-@click.command()
+@click.command(
+    epilog=example("propose si_curation_demo/phy --overwrite", "reviews si_curation_demo/phy")
+)
 @folder_argument
 @table_output_option
 def reviews(folder: Path, output: Path | None) -> None:

@@ -9,6 +9,7 @@ import click
 from si_curation.cli.analyzers import open_curation
 from si_curation.cli.options import (
     PATH,
+    example,
     sampling_frequency_option,
     table_output_option,
     trust_option,
@@ -18,7 +19,7 @@ from si_curation.cli.tables import check_table_output, write_or_print
 from si_curation.errors import ParameterError
 
 
-@click.command()
+@click.command(epilog=example("replay si_curation_demo/phy si_curation_demo/analyzer replayed"))
 @click.argument("old", type=PATH)
 @click.argument("new", type=PATH)
 @click.argument("output_folder", type=PATH, metavar="OUT")

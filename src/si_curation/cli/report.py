@@ -12,6 +12,7 @@ from si_curation.cli.options import (
     PATH,
     borders_option,
     calibrations_option,
+    example,
     label_model_option,
     periods_option,
     sampling_frequency_option,
@@ -35,7 +36,7 @@ MANY_UNITS = 1_000
 _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 
 
-@click.command()
+@click.command(epilog=example("report si_curation_demo/phy report.html"))
 @source_argument
 @click.argument("output", metavar="OUT.html", type=PATH)
 @click.option("--title", help="Default: the name of the folder.")

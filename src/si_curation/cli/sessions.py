@@ -11,6 +11,7 @@ from si_curation.cli.analyzers import open_source
 from si_curation.cli.options import (
     PATH,
     borders_option,
+    example,
     sampling_frequency_option,
     source_argument,
     trust_option,
@@ -18,7 +19,9 @@ from si_curation.cli.options import (
 from si_curation.cli.output import echo
 
 
-@click.command("split-sessions")
+@click.command(
+    "split-sessions", epilog=example("split-sessions si_curation_demo/phy sessions --borders 40s")
+)
 @source_argument
 @click.argument("output", metavar="OUT", type=PATH)
 @borders_option

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from si_curation.cli.options import example
 from si_curation.cli.suggestions import Asked, suggestion_options
 
 
-@click.command()
+@click.command(epilog=example("splits si_curation_demo/phy"))
 @click.option("--threshold", type=float, help="Smallest score of a suggested split.")
 @suggestion_options("the suggested splits", "splits")
 def splits(threshold: float | None, asked: Asked) -> None:

@@ -8,12 +8,20 @@ from typing import Any
 import click
 
 from si_curation.cli.analyzers import open_source
-from si_curation.cli.options import PATH, gain_option, sampling_frequency_option, trust_option
+from si_curation.cli.options import (
+    PATH,
+    example,
+    gain_option,
+    sampling_frequency_option,
+    trust_option,
+)
 from si_curation.cli.output import echo
 from si_curation.errors import ParameterError
 
 
-@click.command("export-unitmatch")
+@click.command(
+    "export-unitmatch", epilog=example("export-unitmatch unitmatch si_curation_demo/phy")
+)
 @click.argument("output", metavar="OUT", type=PATH)
 @click.argument("sources", metavar="ANALYZER_OR_FOLDER...", type=PATH, nargs=-1, required=True)
 @click.option(
