@@ -55,8 +55,6 @@ def words(text):
 def test_python_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, capsys):
     if page.stem == "nwb":
         need("pynwb")
-    if page.stem == "views_and_report":
-        need("jinja2")
     blocks = blocks_of(page)
     assert blocks or page.stem == "gui", "nothing runs on this page"
     monkeypatch.chdir(tmp_path)
@@ -134,7 +132,6 @@ def test_it_builds_without_a_warning(tmp_path):
 )
 def test_the_calls_in_tables_run(name, rows_at_least, tmp_path, monkeypatch):
     need("pynwb")
-    need("jinja2")
     from pynwb.testing.mock.file import mock_NWBFile
 
     text = (DOCS / f"{name}.md").read_text(encoding="utf-8")

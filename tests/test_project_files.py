@@ -1,5 +1,6 @@
 """Files that services read, and what stands in several files."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -84,3 +85,27 @@ def test_addresses_of_the_project_stand_in_one_place():
         if path.is_file() and owner in path.read_text("utf-8", "replace")
     }
     assert found == {"pyproject.toml"}
+
+
+def test_what_is_imported_is_declared():
+    """The base has what modules import from outside, and no more; extras have the rest."""
+    imported = set()
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {one.name.partition(".")[0] for one in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add(str(node.module).partition(".")[0])
+    imported -= set(sys.stdlib_module_names) | {"si_curation"}
+
+    def names(requirements):
+        return {re.match(r"[\w-]+", one)[0].lower().replace("-", "_") for one in requirements}
+
+    base = names(PROJECT["dependencies"])
+    extras = names(one for extra in PROJECT["optional-dependencies"].values() for one in extra)
+    called = {"sklearn": "scikit_learn", "yaml": "pyyaml"}
+    comes_with = {"probeinterface", "zarr", "packaging", "markupsafe"}  # with those of the base
+    comes_with |= {"h5py", "hdmf", "panel", "bokeh"}  # with those of extras
+    imported = {called.get(name, name) for name in imported} - comes_with - {"tomllib"}
+    assert imported <= base | extras
+    assert base - imported <= {"pyyaml"}, "pyyaml is imported by its name, as text"

@@ -20,9 +20,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache, partial
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import (
     Any,
     Literal,
@@ -36,7 +37,7 @@ from typing import (
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
 from si_curation.variables import ChannelIndex, UnitIndex, UnitIndices
 
 _MAX_SHOWN = 10
@@ -593,6 +594,40 @@ def channel_index_of(sorting_analyzer: Any, channel_id: Any) -> ChannelIndex:
         There is no such channel.
     """
     return ChannelIndex(_index_of("channel", sorting_analyzer.channel_ids, channel_id))
+
+
+def import_optional(package: str, extra: str, purpose: str) -> ModuleType:
+    """Return a package that comes with an extra of this one.
+
+    Parameters
+    ----------
+    package : str
+        As it is imported.
+    extra : str
+        The one that installs it.
+    purpose : str
+        What needs it, for the error: ``"learning labels"``.
+
+    Raises
+    ------
+    MissingDataError
+        It, or a package that it needs itself, is not installed.
+
+    Examples
+    --------
+    >>> import_optional("no_such_package", "nwb", "this")
+    Traceback (most recent call last):
+    ...
+    si_curation.errors.MissingDataError: this needs no_such_package: pip install "si_curation[nwb]"
+    (No module named 'no_such_package')
+    """
+    try:
+        return import_module(package)
+    except ImportError as fault:
+        why = " ".join(str(fault).split())
+        raise MissingDataError(
+            f'{purpose} needs {package}: pip install "si_curation[{extra}]" ({why})'
+        ) from None
 
 
 def indices_of(values: Any, count: int, name: str) -> NDArray[np.int64]:

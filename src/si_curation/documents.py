@@ -27,9 +27,7 @@ _MAX_SHOWN = 200
 _BY_HAND = (".yaml", ".yml", ".toml")
 
 
-def read_document(
-    path: Path, *, expected: str, extra: str = "batch", suffix: str | None = None
-) -> Any:
+def read_document(path: Path, *, expected: str, suffix: str | None = None) -> Any:
     """Read a JSON, YAML or TOML file, by the ending of its name.
 
     Parameters
@@ -37,8 +35,6 @@ def read_document(
     path : Path
     expected : str
         What the file should be, for the error: ``"a recipe"``.
-    extra : str
-        With which PyYAML is installed.
     suffix : str, optional
         Read it as a file that ends so.
 
@@ -55,7 +51,7 @@ def read_document(
         It cannot be read, or is too large, too deep, has aliases, or numbers or texts that no
         other program can hold.
     MissingDataError
-        PyYAML is needed, and not installed.
+        It is TOML, and there is nothing that reads it (Python 3.10 without tomli).
     """
     if not path.is_file():
         raise FolderNotFoundError(f"{path} does not exist, expected {expected}")
@@ -68,12 +64,10 @@ def read_document(
         raise ParameterError(f"{path} cannot be read: {fault}") from None
     if len(content) > limit:
         raise ParameterError(f"{path} has more than {limit:,} bytes, expected {expected}")
-    return parse_document(content, str(path), suffix=suffix, extra=extra)
+    return parse_document(content, str(path), suffix=suffix)
 
 
-def parse_document(
-    content: bytes | str, name: str, *, suffix: str = ".json", extra: str = "batch"
-) -> Any:
+def parse_document(content: bytes | str, name: str, *, suffix: str = ".json") -> Any:
     """Return what a JSON, YAML or TOML text holds.
 
     Parameters
@@ -84,8 +78,6 @@ def parse_document(
         For the error: the file, and the line if it is one of many.
     suffix : str
         ``".json"``, ``".yaml"``, ``".yml"`` or ``".toml"``.
-    extra : str
-        With which PyYAML is installed.
 
     Raises
     ------
@@ -111,10 +103,9 @@ def parse_document(
         value = parse.get(suffix, _parse_json)(text)
         _check(value)
     except ImportError as fault:
-        package = {"yaml": "PyYAML"}.get(str(fault.name), str(fault.name))
-        install = f'"si_curation[{extra}]"' if package == "PyYAML" else package
         raise MissingDataError(
-            f"{name}: {package} is needed to read it: pip install {install}, or write it as JSON"
+            f"{name}: {fault.name} is needed to read it: pip install {fault.name}, or write it as "
+            "JSON"
         ) from None
     except RecursionError:
         raise ParameterError(f"{name} cannot be read: it is nested too deep") from None

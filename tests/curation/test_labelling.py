@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import si_curation as sic
-from helpers.needs import need
 from si_curation.curation.label_rules import (
     COMPARISONS,
     LABEL_PRESETS,
@@ -122,8 +121,6 @@ def test_files(tmp_path, metrics, suffix):
             lines += ["[[rules]]", *(f"{key} = {json.dumps(v)}" for key, v in rule.items())]
         path.write_text("\n".join(lines))
     else:
-        if suffix != "json":
-            need("yaml")
         path.write_text(json.dumps({"otherwise": "good", "source": "us", "rules": RULES}))
     rules = read_label_rules(path)
     assert rules.name == path.name

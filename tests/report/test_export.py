@@ -478,13 +478,6 @@ def test_nothing_is_overwritten_unless_asked(example, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_without_jinja2_the_extra_is_named(example, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(sic.MissingDataError, match=r'pip install "si_curation\[report\]"'):
-        sic.export_report(example, tmp_path / "report.html")
-    assert not list(tmp_path.iterdir())
-
-
 def test_import_does_not_need_the_template_engine():
     code = "import sys, si_curation; sys.exit('jinja2' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

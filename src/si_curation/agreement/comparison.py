@@ -162,8 +162,6 @@ class CurationComparison:
         ------
         OutputExistsError, ParameterError
             The file exists, or cannot be written.
-        MissingDataError
-            jinja2 is not installed.
         """
         from si_curation.agreement.page import render_comparison
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from si_curation.agreement.compared import Compared, Tables
 from si_curation.agreement.parts import Parts
-from si_curation.report.page import check_installed, source_of
+from si_curation.report.page import source_of
 from si_curation.variables import AGREEMENT, COMPARED_UNITS
 
 #: Colours of labels, of Okabe and Ito's, which all can tell apart; others have the last one.
@@ -48,14 +48,7 @@ class _Column(NamedTuple):
 
 
 def render_comparison(compared: Compared, tables: Tables, title: str | None) -> Iterator[str]:
-    """Render the page of a comparison, piece by piece.
-
-    Raises
-    ------
-    MissingDataError
-        jinja2 is not installed.
-    """
-    check_installed()
+    """Render the page of a comparison, piece by piece."""
     import jinja2
 
     style = (files("si_curation.agreement") / "page.css").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from typing import Any
 
 from si_curation.batch.inputs import SessionInput
 from si_curation.batch.session import Options, run_session
-from si_curation.checks import short_repr
-from si_curation.errors import MissingDataError, ParameterError
+from si_curation.checks import import_optional, short_repr
+from si_curation.errors import ParameterError
 from si_curation.phy.arrays import one_line, shortened
 
 logger = logging.getLogger(__name__)
@@ -167,14 +167,8 @@ def import_dask() -> tuple[Any, Any]:
     ------
     MissingDataError
     """
-    try:
-        import dask
-        import distributed
-    except ImportError as fault:
-        raise MissingDataError(
-            f'{fault.name} is needed for workers: pip install "si_curation[batch]", or give '
-            "num_workers=0 to run in this process"
-        ) from None
+    purpose = "a batch on several workers (not with num_workers=0)"
+    dask, distributed = (import_optional(one, "batch", purpose) for one in ("dask", "distributed"))
     return dask, distributed
 
 

@@ -45,8 +45,6 @@ def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         All problems at once: unknown keys, values that cannot be used, extensions that do not
         exist or need the recording, parameters that an extension does not have, rules with faults,
         files that are not there.
-    MissingDataError
-        PyYAML is needed to read it, and is not installed.
 
     Examples
     --------

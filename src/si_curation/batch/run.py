@@ -21,8 +21,8 @@ from si_curation.batch.recipe_files import read_recipe
 from si_curation.batch.session import FAILED_STATUS, Options
 from si_curation.batch.state import BatchFolder, to_json, versions
 from si_curation.batch.summary import write_summary
-from si_curation.checks import Checks, local_path
-from si_curation.errors import MissingDataError, OutputExistsError, ParameterError
+from si_curation.checks import Checks, import_optional, local_path
+from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.files import (
     WriterLock,
     is_temporary,
@@ -148,7 +148,7 @@ def run_batch(
     InUseError
         Another batch works on the same output folder.
     MissingDataError
-        A package is missing: ``pip install "si_curation[batch]"``.
+        A package is missing: ``pip install "si_curation[batch]"``, or ``[nwb]``.
 
     Notes
     -----
@@ -259,18 +259,10 @@ def _row_of(
 
 
 def _check_installed(recipe: Recipe, client: Any, num_workers: int | None) -> None:
-    needed = {"jinja2": "batch"}
     if recipe.exports.nwb is not None:
-        needed["pynwb"] = "nwb"
+        import_optional("pynwb", "nwb", "exports.nwb of the recipe")
     if client is not None or num_workers != 0:
         engine.import_dask()
-    for package, extra in needed.items():
-        try:
-            __import__(package)
-        except ImportError:
-            raise MissingDataError(
-                f'{package} is needed: pip install "si_curation[{extra}]"'
-            ) from None
 
 
 @contextmanager

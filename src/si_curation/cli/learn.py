@@ -86,10 +86,7 @@ def learn(
         output, kind="a model", suffixes=(".json",), advice="give another --output"
     )
     if report is not None:
-        from si_curation.report.page import check_installed
-
         page = check_output_file(report, kind="an .html file", advice="give another --report")
-        check_installed()
     if not sessions:
         raise ParameterError("there are no sessions, expected two or more folders or a .csv table")
     model = learn_labels(

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import Checks, check_arguments, join_problems, short_repr
+from si_curation.checks import Checks, check_arguments, import_optional, join_problems, short_repr
 from si_curation.curation.label_rules import UNDECIDED
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.learning.crossvalidation import (
@@ -501,7 +501,8 @@ def learn_labels(
         There are too few sessions, labels or units, two sessions are the same, or metrics were made
         with other parameters in another session.
     FolderNotFoundError, MissingDataError
-        A folder is not there, or has no such column.
+        A folder is not there, or has no such column; or scikit-learn is not installed
+        (``pip install "si_curation[learn]"``).
     SiCurationError
         The version of scikit-learn has trees of another form.
 
@@ -538,6 +539,7 @@ def learn_labels(
         "prior_name is empty, expected whose labels prior is",
     )
     checks.finish()
+    import_optional("sklearn", "learn", "learning labels")
     given = gather(sessions, column, columns, session_column, metric_params)
     if prior is not None:
         given = given._replace(prior=prior_of(prior, prior_name.strip(), column, given))

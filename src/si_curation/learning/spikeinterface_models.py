@@ -13,7 +13,7 @@ import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import mend_old_imputers
-from si_curation.checks import Checks, join_problems, local_path, short_repr
+from si_curation.checks import Checks, import_optional, join_problems, local_path, short_repr
 from si_curation.curation.label_rules import UNDECIDED
 from si_curation.documents import read_document
 from si_curation.errors import (
@@ -161,6 +161,7 @@ class _Found:
 
 
 def _load(model: Any, trusted: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    import_optional("sklearn", "learn", "a model of SpikeInterface")
     from sklearn.pipeline import Pipeline
 
     info: Any = {}

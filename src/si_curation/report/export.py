@@ -29,7 +29,7 @@ from si_curation.report.merges import (
     merge_candidates,
     split_candidates,
 )
-from si_curation.report.page import check_installed, render_page
+from si_curation.report.page import render_page
 from si_curation.report.plan import planned
 from si_curation.report.probe_map import probe_map
 from si_curation.report.provenance import (
@@ -116,8 +116,6 @@ def export_report(
     ------
     OutputExistsError
         The file is there, and `overwrite` is False.
-    MissingDataError
-        jinja2 is not installed (``pip install "si_curation[report]"``).
     UnknownIdError, ParameterError
         A unit does not exist, there are none, the path cannot be written to, metrics are not those
         of the model of labels, or units are to be curated whose ids a file cannot hold.
@@ -145,7 +143,6 @@ def export_report(
     check_arguments(export_report, locals())
     target = check_output_file(path, overwrite, kind="an .html file")
     known = read_calibrations(calibrations)
-    check_installed()
     rows = np.unique(unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True))
     if rows.size == 0:
         raise ParameterError("there are no units to report on: give some in unit_ids")

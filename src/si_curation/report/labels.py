@@ -16,7 +16,7 @@ from si_curation.learning.report import NUM_MORE, LabelReport
 from si_curation.report.formatting import format_value
 from si_curation.report.line_chart import LineChart, line_chart
 from si_curation.report.merges import evidence_table
-from si_curation.report.page import check_installed, render_label_page
+from si_curation.report.page import render_label_page
 from si_curation.variables import (
     LEARNT_COVERAGE,
     LEARNT_CURVE,
@@ -62,8 +62,6 @@ def export_label_report(
     ------
     OutputExistsError
         The file is there, and `overwrite` is False.
-    MissingDataError
-        jinja2 is not installed (``pip install "si_curation[report]"``).
     ParameterError
         The path cannot be written to.
 
@@ -80,7 +78,6 @@ def export_label_report(
     """
     check_arguments(export_label_report, locals())
     target = check_output_file(path, overwrite, kind="an .html file")
-    check_installed()
     values = {"title": title, **_gather(model, model.report())}
     write_pieces(target, render_label_page(values), overwrite)
     return target

@@ -10,8 +10,6 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
-from si_curation.errors import MissingDataError
-
 STYLES = (
     "vendor/dataTables.dataTables.min.css",
     "vendor/columnControl.dataTables.min.css",
@@ -82,13 +80,7 @@ def source_of(text: str) -> str:
 
 
 def render_page(values: dict[str, Any]) -> Iterator[str]:
-    """Render the page piece by piece; iterators among the values are consumed on the way.
-
-    Raises
-    ------
-    MissingDataError
-        jinja2 is not installed.
-    """
+    """Render the page piece by piece; iterators among the values are consumed on the way."""
     environment = _environment()
     page = environment.get_template("page.html.j2")
     names = scripts_of(values["curation"] is not None)
@@ -101,13 +93,7 @@ def render_page(values: dict[str, Any]) -> Iterator[str]:
 
 
 def render_label_page(values: dict[str, Any]) -> Iterator[str]:
-    """Render the page of learnt labels, which has no scripts.
-
-    Raises
-    ------
-    MissingDataError
-        jinja2 is not installed.
-    """
+    """Render the page of learnt labels, which has no scripts."""
     page = _environment().get_template("labels.html.j2")
     styles = ("assets/report.css",)
     return page.generate(
@@ -117,18 +103,7 @@ def render_label_page(values: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def check_installed() -> None:
-    """Raise `MissingDataError` where the template engine is not installed."""
-    try:
-        import jinja2  # noqa: F401
-    except ImportError:
-        raise MissingDataError(
-            'a report needs jinja2; install it with: pip install "si_curation[report]"'
-        ) from None
-
-
 def _environment() -> Any:
-    check_installed()
     import jinja2
     from markupsafe import Markup, escape
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -556,18 +553,6 @@ def test_a_sink_goes_on_after_an_error_and_tells_it(tmp_path):
     with pytest.raises(OSError, match=os.strerror(28)):
         sink.check()
     assert path.read_bytes() == b"abcdef"
-
-
-@pytest.mark.slow
-def test_the_package_needs_no_nwb_library():
-    code = "import sys; sys.modules.update(dict.fromkeys(['pynwb', 'hdmf', 'h5py', 'yaml'])); "
-    code += "import si_curation as sic; a = sic.read_kilosort_as_analyzer(sic.example_folder()); "
-    code += "sic.export_to_nwb(a, 'x.nwb')"
-    environment = {**os.environ, "PYTHONPATH": str(Path(sic.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
-    assert 'pip install "si_curation[nwb]"' in done.stderr.splitlines()[-1]
 
 
 # --------------------------------------------------------------------------- command

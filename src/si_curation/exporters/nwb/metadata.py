@@ -107,7 +107,7 @@ def read_metadata(metadata: Mapping[str, Any] | str | Path | None) -> dict[str, 
 def _load(path: Path) -> Any:
     suffix = ".json" if path.suffix.lower() == ".json" else ".yaml"
     expected = "a YAML or JSON file"
-    return read_document(path, expected=expected, extra="nwb", suffix=suffix)
+    return read_document(path, expected=expected, suffix=suffix)
 
 
 def _fields(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from si_curation.errors import MissingDataError
+from si_curation.checks import import_optional
 
 MODULE = "ecephys"
 
@@ -18,13 +18,7 @@ def import_pynwb() -> ModuleType:
     MissingDataError
         It is not installed.
     """
-    try:
-        import pynwb
-    except ImportError as fault:
-        raise MissingDataError(
-            'NWB files need pynwb: pip install "si_curation[nwb]" (' + str(fault) + ")"
-        ) from None
-    return pynwb
+    return import_optional("pynwb", "nwb", "an NWB file")
 
 
 def ecephys_module(nwbfile: Any) -> Any:
