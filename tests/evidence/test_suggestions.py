@@ -35,8 +35,14 @@ def test_they_are_shown_and_written_alike(analyzer, tmp_path, name):
     assert [name for name in found.main_columns if name != "probability"] == shown
     assert set(shown) <= set(found.table)
     path = found.to_curation_json(tmp_path / "curation.json")
-    assert path.read_text() == found.to_curation_model().model_dump_json(indent=2)
     content = json.loads(path.read_text())
+    model = json.loads(found.to_curation_model().model_dump_json())
+    labels = {key: content[key] for key in ("label_definitions", "manual_labels")}
+    assert content == {**model, **labels, "labels_decided": False}
+    assert labels["label_definitions"]["quality"]["label_options"] == ["good", "noise", "MUA"]
+    known = {8: "noise", 10: "MUA", 13: "good"}
+    shown = [{"unit_id": i, "labels": {"quality": [one]}} for i, one in known.items()]
+    assert labels["manual_labels"] == shown
     assert content["format_version"] == "2"
     assert content["unit_ids"] == analyzer.unit_ids.tolist()
     with pytest.raises(sic.OutputExistsError):

@@ -9,7 +9,14 @@ from click.testing import CliRunner
 from spikeinterface.core import load_sorting_analyzer
 
 import si_curation as sic
-from helpers.gui_windows import gui, layout_of, opened, process_events, select  # noqa: F401
+from helpers.gui_windows import (
+    gui,  # noqa: F401
+    layout_of,
+    opened,
+    process_events,
+    select,
+    show,
+)
 from helpers.needs import need
 from si_curation.cli import cli
 from si_curation.gui.opening import OUR_VIEWS, compute_for_gui, gui_layout
@@ -187,14 +194,31 @@ def test_saved_analyzer_keeps_its_curation_where_the_gui_looks(analyzer, tmp_pat
         assert window.controller.curation_data["removed"] == [7]
 
 
-@pytest.mark.parametrize("format", ["memory", "zarr"])
-def test_no_button_to_save_where_there_is_no_place(analyzer, tmp_path, format):
-    opened_one = analyzer
-    if format == "zarr":
-        opened_one = analyzer.save_as(format="zarr", folder=tmp_path / "saved.zarr")
-    with opened(sic.open_gui, opened_one, layout=SMALL) as window:
-        assert window.controller.curation_callback is None
-        assert button_of(window, "Export JSON").isEnabled()
+def test_file_by_default_is_beside_the_folder_and_never_anothers(simulate):
+    folder = simulate(num_templates=6, num_spikes=600).folder
+    read = sic.read_kilosort_as_analyzer(folder)
+    inside = sorted(folder.iterdir())
+    path = folder.parent / f"{folder.name}_curation.json"
+    unit_id = read.unit_ids.tolist()[0]
+    with opened(sic.open_gui, read, layout=SMALL) as window:
+        assert str(path) in window.windowTitle()
+        window.controller.set_label_to_unit(unit_id, "quality", "good")
+        button_of(window, "Save curation").click()
+        saved = path.read_bytes()
+        path.write_text("{}")  # by another program, meanwhile
+        button_of(window, "Save curation").click()
+    assert path.read_bytes() == saved
+    (kept,) = folder.parent.glob("*.backup-*")
+    assert kept.read_text() == "{}"
+    assert sorted(folder.iterdir()) == inside
+    with opened(sic.open_gui, read, layout=SMALL) as window:  # goes on from it
+        assert window.controller.get_unit_label(unit_id, "quality") == "good"
+    fewer = read.select_units(read.unit_ids[1:])  # other units
+    with opened(sic.open_gui, fewer, layout=SMALL) as window:
+        button_of(window, "Save curation").click()
+    assert path.read_bytes() == saved
+    second = json.loads((folder.parent / f"{folder.name}_curation_2.json").read_text())
+    assert second["unit_ids"] == fewer.unit_ids.tolist()
 
 
 def test_session_opens_in_the_gui(analyzer):
@@ -313,20 +337,41 @@ def test_command(tmp_path, monkeypatch):
 
     def run(analyzer, **given):
         seen.update(given)
-        assert given.pop("start_app")
-        with opened(real, analyzer, **given) as window:
-            seen["views"] = set(window.views)
-            button_of(window, "Save curation").click()
+        seen["window"] = show(real(analyzer, **given))
+        return seen["window"]
+
+    def use(clicks):
+        window = seen["window"]
+        seen["views"] = set(window.views)
+        for text in clicks:
+            button_of(window, text).click()
+        window.controller.current_curation_saved = True
+        window.close()
 
     monkeypatch.setattr(spikeinterface_gui, "run_mainwindow", run)
+    monkeypatch.chdir(tmp_path)
+    folder = str(sic.example_folder())
+
+    def call(*arguments, clicks=("Save curation",)):
+        monkeypatch.setattr("PySide6.QtWidgets.QApplication.exec", lambda *_: use(clicks))
+        return CliRunner().invoke(cli, ["gui", folder, *arguments], catch_exceptions=False)
+
     path = tmp_path / "with space.json"
-    arguments = ["gui", str(sic.example_folder()), "--curation-json", str(path)]
-    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    result = call("--curation-json", str(path))
     assert result.exit_code == 0
     assert set(OUR_VIEWS) <= seen["views"]
     assert seen["mode"] == "desktop"
-    assert "apply_spikeinterface_curation" in result.output
+    first, *_, last = result.output.strip().splitlines()
+    assert first == f'The curation file {path} is new; "Save curation" writes it.'
+    assert last.split() == ["si-curation", "apply", folder, *f"'{path}'".split(), "OUT"]
     assert json.loads(path.read_text())["unit_ids"] == [4, 7, 8, 9, 10, 11, 12, 13]
+    # by default, of the example, which is inside the package: in the working directory
+    default = tmp_path / f"{sic.example_folder().name}_curation.json"
+    result = call(clicks=())
+    assert f"Nothing was saved into {default}" in result.output
+    assert not default.exists()
+    assert f"The curation is in {default}" in call().output
+    assert "is gone on from" in call(clicks=()).output
 
 
 @pytest.mark.parametrize("name", ["num_spikes", "template_id"])

@@ -16,7 +16,7 @@ from si_curation.cli.options import (
     source_argument,
     trust_option,
 )
-from si_curation.cli.output import echo
+from si_curation.cli.output import command_text, echo
 
 
 @click.command(epilog=example("gui si_curation_demo/phy"))
@@ -24,7 +24,8 @@ from si_curation.cli.output import echo
 @click.option(
     "--curation-json",
     type=PATH,
-    help="Go on from this curation file, and save into it.",
+    help="Go on from this curation file, and save into it. By default "
+    "<folder>_curation.json beside SOURCE (in an analyzer that is a folder: where the GUI looks).",
 )
 @click.option("--web", is_flag=True, help="In the browser instead of a window.")
 @label_model_option
@@ -40,14 +41,23 @@ def gui(
 ) -> None:
     """Look at units and curate them in spikeinterface-gui, also without a recording."""
     import si_curation as sic
+    from si_curation.gui.curation_file import default_curation_json
 
     mode: Any = "web" if web else "desktop"
     model = None if label_model is None else sic.LabelModel.load(label_model)
     analyzer = open_source(source, sampling_frequency, trust=trust)
-    sic.open_gui(analyzer, curation_json=curation_json, mode=mode, label_model=model)
-    if curation_json is not None and curation_json.is_file():
-        echo(
-            f"The curation is in {curation_json}; to do it in Python:\n"
-            "    session = si_curation.CurationSession(analyzer)\n"
-            f"    session.apply_spikeinterface_curation({str(curation_json)!r})"
-        )
+    path = default_curation_json(analyzer) if curation_json is None else curation_json
+    before = _written(path)
+    state = "is new" if before is None else "is gone on from"
+    echo(f'The curation file {path} {state}; "Save curation" writes it.')
+    sic.open_gui(analyzer, curation_json=path, mode=mode, label_model=model)
+    if _written(path) in (before, None):
+        echo(f"Nothing was saved into {path}.")
+        return
+    echo(f"The curation is in {path}; what is in it is done by\n")
+    echo(f"    {command_text('si-curation', 'apply', source, path, 'OUT')}")
+
+
+def _written(path: Path) -> int | None:
+    """Return when a file was written, in ns; None: there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else None

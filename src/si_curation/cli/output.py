@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +36,19 @@ def printable(text: str) -> str:
 def _is_harmless(character: str) -> bool:
     # isprintable is False for controls, surrogates, and marks that turn the direction of text
     return character.isprintable() or character in "\n\t"
+
+
+def command_text(*words: object) -> str:
+    """Return a command as one types it, with quotes where a word needs them.
+
+    Examples
+    --------
+    >>> command_text("si-curation", "check", "day 1") in (
+    ...     "si-curation check 'day 1'", 'si-curation check "day 1"')
+    True
+    """
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
 
 
 @contextmanager

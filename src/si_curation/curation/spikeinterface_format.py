@@ -36,6 +36,44 @@ _KEYS = frozenset(
 )
 
 
+#: phy's groups as spikeinterface-gui calls them, which has keys for exactly these.
+QUALITY_LABELS = {"good": "good", "noise": "noise", "mua": "MUA"}
+#: False: the labels of a curation are those that units had, and no decisions.
+DECIDED = "labels_decided"
+
+
+def quality_definition() -> dict[str, Any]:
+    """Return the definition of phy's groups, as spikeinterface-gui has it by default."""
+    options = list(QUALITY_LABELS.values())
+    return {"name": "quality", "label_options": options, "exclusive": True}
+
+
+def quality_labels(unit_ids: Sequence[Any], groups: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Return the entries of ``manual_labels`` of phy's groups; units without one have none.
+
+    Examples
+    --------
+    >>> quality_labels([5, 8], ["unsorted", "mua"])
+    [{'unit_id': 8, 'labels': {'quality': ['MUA']}}]
+    """
+    named = zip(unit_ids, groups or [], strict=groups is not None)
+    known = [(i, QUALITY_LABELS.get(str(group).lower())) for i, group in named]
+    return [{"unit_id": i, "labels": {"quality": [label]}} for i, label in known if label]
+
+
+def with_labels_found(curation: Mapping[str, Any], groups: Sequence[str] | None) -> dict[str, Any]:
+    """Return a curation with the groups that its units have, for programs that show them.
+
+    `read_curation` does not read them: labels that were not decided change none.
+    """
+    return {
+        **curation,
+        "label_definitions": {"quality": quality_definition()},
+        "manual_labels": quality_labels(curation["unit_ids"], groups),
+        DECIDED: False,
+    }
+
+
 class Curated(Protocol):
     """What a curation is applied to: the operations of `CurationSession`."""
 
@@ -317,6 +355,8 @@ def _plain_curation(given: Any, unit_ids: Sequence[Any]) -> Any:
         )
     if version == "0":
         one = _from_sortingview(one)
+    if one.get(DECIDED) is False:
+        one["manual_labels"] = []
     one.setdefault("unit_ids", list(unit_ids) or _units_named_in(one))
     one["format_version"] = "2"
     if one.get("merge_unit_groups") is not None:  # of version 1

@@ -6,7 +6,6 @@ puts all spikes of a unit to them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -21,7 +20,7 @@ from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indi
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.split_features import UnitFeatureReader
-from si_curation.evidence.suggestions import ScoredSuggestions, write_text
+from si_curation.evidence.suggestions import ScoredSuggestions, with_groups, write_text
 from si_curation.files import check_output_file
 from si_curation.kernels.feature_projections import mean_features
 from si_curation.kernels.foreign_spikes import (
@@ -456,6 +455,7 @@ class CleaningSuggestions(ScoredSuggestions):
         score_threshold: float,
     ) -> None:
         self.unit_ids = analyzer.unit_ids
+        with_groups(self, analyzer)
         self.score_threshold = score_threshold
         self.max_loss = max_loss
         self._analyzer, self._features, self._spikes = analyzer, features, spikes
@@ -598,7 +598,7 @@ class CleaningSuggestions(ScoredSuggestions):
             "label_definitions": {},
             "discard_spikes": [{"unit_id": i, "indices": own} for i, own in found.items()],
         }
-        return write_text(target, json.dumps(content, indent=2))
+        return write_text(target, self._curation_text(content))
 
     def _indices(self, threshold: float | None) -> dict[Any, list[int]]:
         masks = {i: self.foreign_spikes(i) for i in self.units(threshold)}

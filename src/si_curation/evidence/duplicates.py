@@ -20,7 +20,7 @@ from si_curation.evidence.common_spikes import (
     may_share_spikes,
     num_spikes_of_units,
 )
-from si_curation.evidence.suggestions import DecidedSuggestions
+from si_curation.evidence.suggestions import DecidedSuggestions, with_groups
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.quality.contamination import contamination_panel
 from si_curation.variables import DUPLICATES, Explanation
@@ -131,7 +131,7 @@ def find_duplicate_units(
         if _beyond_chance(common)[smaller] > min_share:
             found[a, b] = common
     table = with_probability(_tabulate(analyzer, found, num_spikes), calibrated)
-    return DuplicateUnits(table, analyzer.unit_ids)
+    return with_groups(DuplicateUnits(table, analyzer.unit_ids), analyzer)
 
 
 class DuplicateUnits(DecidedSuggestions):

@@ -50,7 +50,7 @@ from si_curation.evidence.merge_score import (
     probability_of_one_neuron,
     similarity_term,
 )
-from si_curation.evidence.suggestions import ScoredSuggestions
+from si_curation.evidence.suggestions import ScoredSuggestions, with_groups
 from si_curation.evidence.unit_locations import unit_distances
 from si_curation.extensions.unit_similarity import get_unit_similarity
 from si_curation.kernels.coincidences import count_coincident_spikes
@@ -261,7 +261,8 @@ def suggest_merges(
     )
     order = np.lexsort((np.arange(len(table)), -table["similarity"], -table["score"]))
     table = with_probability(table.iloc[order].reset_index(drop=True), known)
-    return MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
+    found = MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
+    return with_groups(found, analyzer)
 
 
 def _similar_and_near(

@@ -43,7 +43,7 @@ from si_curation.evidence.merges import (
     suggest_merges,
 )
 from si_curation.evidence.splits import SplitSuggestions, suggest_splits
-from si_curation.evidence.suggestions import DecidedSuggestions
+from si_curation.evidence.suggestions import DecidedSuggestions, with_groups
 from si_curation.kernels.parallel import one_thread_for_matrices
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.stability import fraction_missing, histogram_of_sorted
@@ -456,6 +456,7 @@ class CurationPlan(DecidedSuggestions):
         self.steps = steps
         self.missing = missing
         self.unit_ids = analyzer.unit_ids
+        with_groups(self, analyzer)
         self.table = _tabulate(analyzer, steps, spikes)
         self.postponed = _tabulate(analyzer, postponed, spikes)
         self.num_spikes = {unit_id: own.size for unit_id, own in spikes.items()}

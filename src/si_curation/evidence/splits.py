@@ -46,7 +46,7 @@ from si_curation.evidence.split_parts import (
     look_for_split,
     spikes_to_look_at,
 )
-from si_curation.evidence.suggestions import ScoredSuggestions
+from si_curation.evidence.suggestions import ScoredSuggestions, with_groups
 from si_curation.kernels.parallel import one_thread_for_matrices, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.variables import CALIBRATION, SPLITS, Explanation, explanations_text
@@ -569,6 +569,7 @@ class SplitSuggestions(ScoredSuggestions):
     ) -> None:
         self.table = table
         self.unit_ids = analyzer.unit_ids
+        with_groups(self, analyzer)
         self.score_threshold = score_threshold
         self.missing = missing
         self._analyzer = analyzer

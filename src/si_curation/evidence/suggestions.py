@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pandas as pd
 from numpy.typing import NDArray
+from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
+from si_curation.curation.spikeinterface_format import with_labels_found
 from si_curation.files import check_output_file, replace_file
 from si_curation.variables import CALIBRATION
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from spikeinterface.curation.curation_model import Curation
 
 ROWS_SHOWN = 10
+_Found = TypeVar("_Found", bound="Suggestions")
 
 
 class Suggestions:
@@ -35,6 +39,8 @@ class Suggestions:
     main_columns: ClassVar[tuple[str, ...]] = ()
     table: pd.DataFrame
     unit_ids: NDArray[Any]
+    #: phy's groups of the units when the suggestions were made.
+    _groups: Sequence[str] | None = None
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -56,6 +62,10 @@ class Suggestions:
             text += f"<p>The first {len(rows)} of {len(self.table)} rows; all are in .table.</p>"
         return text
 
+    def _curation_text(self, content: Mapping[str, Any]) -> str:
+        """Return the text of a curation file, with the labels that the units have."""
+        return json.dumps(with_labels_found(content, self._groups), indent=2)
+
     def _curation(self, **changes: Sequence[Any]) -> Curation:
         """Return SpikeInterface's curation model with some changes (format version 2)."""
         from spikeinterface.curation.curation_model import Curation
@@ -75,6 +85,9 @@ class DecidedSuggestions(Suggestions):
     def to_curation_json(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the suggestions as SpikeInterface's curation JSON (format version 2).
 
+        It has phy's groups of the units too, as a GUI shows them. Applying the file does not set
+        them: ``labels_decided`` is false in it.
+
         Parameters
         ----------
         path : str or Path
@@ -90,7 +103,7 @@ class DecidedSuggestions(Suggestions):
             The file exists, and `overwrite` is not True.
         """
         target = check_output_file(path, overwrite)
-        return write_text(target, self.to_curation_model().model_dump_json(indent=2))
+        return write_text(target, self._curation_text(self.to_curation_model().model_dump()))
 
 
 class ScoredSuggestions(Suggestions):
@@ -116,6 +129,9 @@ class ScoredSuggestions(Suggestions):
     ) -> Path:
         """Write the suggestions as SpikeInterface's curation JSON (format version 2).
 
+        It has phy's groups of the units too, as a GUI shows them. Applying the file does not set
+        them: ``labels_decided`` is false in it.
+
         Parameters
         ----------
         path : str or Path
@@ -133,7 +149,9 @@ class ScoredSuggestions(Suggestions):
             The file exists, and `overwrite` is not True.
         """
         target = check_output_file(path, overwrite)
-        return write_text(target, self.to_curation_model(threshold).model_dump_json(indent=2))
+        return write_text(
+            target, self._curation_text(self.to_curation_model(threshold).model_dump())
+        )
 
     def _threshold(self, threshold: float | None) -> float:
         checks = Checks()
@@ -144,6 +162,13 @@ class ScoredSuggestions(Suggestions):
     def _good(self, threshold: float | None) -> pd.DataFrame:
         """Return the rows with a score of at least the threshold."""
         return self.table[self.table["score"] >= self._threshold(threshold)]
+
+
+def with_groups(found: _Found, sorting_analyzer: SortingAnalyzer) -> _Found:
+    """Keep the groups of the units in suggestions, for the curation file; return them."""
+    groups = sorting_analyzer.get_sorting_property("quality")
+    found._groups = None if groups is None else [str(group) for group in groups]
+    return found
 
 
 def write_text(target: Path, text: str) -> Path:

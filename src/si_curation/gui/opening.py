@@ -13,12 +13,7 @@ from spikeinterface.core import BaseRecording, SortingAnalyzer
 from si_curation._spikeinterface import inject_extension, recording_of
 from si_curation.checks import check_arguments, local_path
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
-from si_curation.gui.curation_file import (
-    check_writable,
-    default_curation_json,
-    start_curation,
-    write_curation,
-)
+from si_curation.gui.curation_file import CurationFile, check_writable, default_curation_json
 from si_curation.learning.labels import LearntLabels
 from si_curation.learning.model import LabelModel
 
@@ -83,9 +78,12 @@ def open_gui(
     sorting_analyzer : SortingAnalyzer
         Of a session: ``session.apply()``.
     curation_json : str or Path, optional
-        Goes on from it where it exists, and saves into it. By default the place where the GUI
-        looks in a saved analyzer (``spikeinterface_gui/curation_data.json`` in its folder) for the
-        format "binary_folder"; no button for other formats, where the GUI's "Export JSON" remains.
+        Goes on from it where it exists, and saves into it. By default
+        ``spikeinterface_gui/curation_data.json`` in an analyzer of the format "binary_folder",
+        where the GUI looks; else ``<folder>_curation.json`` beside the folder of the sorter or
+        analyzer, where phy reads nothing. It is in the working directory where that place cannot
+        be written, or no folder is known. A file of other units is left as it is, and
+        ``<folder>_curation_2.json`` is taken. The title of the window names it.
     recording : BaseRecording, optional
         For the GUI's traces.
     mode : {"desktop", "web"}
@@ -130,7 +128,8 @@ def open_gui(
     else:
         path = local_path(curation_json, "curation_json")
         check_writable(path)
-    curation = start_curation(sorting_analyzer, path)
+    file = CurationFile(path)
+    curation = file.start(sorting_analyzer)
     _check_layout(layout)
     learnt = None if label_model is None else label_model.label(sorting_analyzer)
     if recording is not None:
@@ -139,7 +138,8 @@ def open_gui(
 
     from spikeinterface_gui import run_mainwindow
 
-    return run_mainwindow(
+    is_window = mode == "desktop"
+    window = run_mainwindow(
         sorting_analyzer,
         mode=mode,
         curation=True,
@@ -148,11 +148,21 @@ def open_gui(
         extra_unit_properties=_learnt_columns(learnt) | _unit_columns(sorting_analyzer),
         skip_extensions=[],
         layout=gui_layout() if layout is None else {k: list(v) for k, v in layout.items()},
-        curation_callback=None if path is None else write_curation,
-        curation_callback_kwargs=None if path is None else {"path": path},
-        start_app=start_app,
+        curation_callback=file.save,
+        start_app=start_app and not is_window,
         panel_window_servable=start_app,
     )
+    if is_window:
+        window.setWindowTitle(f"{window.windowTitle()}: saves into {file.path}")
+        if start_app:
+            _wait_until_closed()
+    return window
+
+
+def _wait_until_closed() -> None:
+    from PySide6.QtWidgets import QApplication
+
+    QApplication.exec()
 
 
 def compute_for_gui(sorting_analyzer: SortingAnalyzer) -> list[str]:
