@@ -30,7 +30,7 @@ from functools import partial
 from io import RawIOBase
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 #: What a file is to hold: bytes as they are, or an array in the ``.npy`` format.
 Content = bytes | NDArray
 
+T = TypeVar("T")
 #: What a text begins with that a spreadsheet runs.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _OWN_TEMPORARY = ".si_curation.tmp"
@@ -238,13 +239,14 @@ def format_csv(table: pd.DataFrame, separator: str = ",") -> bytes:
     for place in range(safe.shape[1]):
         column = safe.iloc[:, place]
         if column.dtype.kind not in "iufbMm":
-            safe.isetitem(place, column.astype(object).map(_without_formula))
-    safe.columns = [_without_formula(name) for name in table.columns]
+            safe.isetitem(place, column.astype(object).map(without_formula))
+    safe.columns = [without_formula(name) for name in table.columns]
     text = safe.to_csv(index=False, sep=separator, lineterminator="\n")
     return text.encode("utf-8", "backslashreplace")
 
 
-def _without_formula(value: object) -> object:
+def without_formula(value: T) -> T | str:
+    """Return a cell of a table such that no spreadsheet runs it; see `format_csv`."""
     if not isinstance(value, str) or value[:1] not in _FORMULA or not value.strip("-"):
         return value
     try:

@@ -28,6 +28,7 @@ from helpers.phy_folders import Faults
 from si_curation.batch.inputs import gather_sessions
 from si_curation.batch.recipe_files import read_recipe
 from si_curation.batch.state import make_fingerprint
+from si_curation.batch.summary import write_summary
 from si_curation.cli.batch import batch as batch_command
 from si_curation.errors import (
     FolderNotFoundError,
@@ -521,6 +522,28 @@ def test_summary(many, tmp_path):
     page = result.page.read_text(encoding="utf-8")
     assert 'href="sessions/s3/"' in page
     assert "data:image/png;base64" in page
+
+
+@pytest.mark.slow
+def test_a_summary_while_the_batch_runs(many, tmp_path, monkeypatch):
+    monkeypatch.setattr("si_curation.batch.run._SUMMARY_EVERY", 0.0)
+    monkeypatch.setattr("si_curation.batch.run._SUMMARY_SHARE", 0.0)
+    seen = []
+
+    def write_and_look(batch, recipe, rows, num_waiting=0):
+        found = write_summary(batch, recipe, rows, num_waiting)
+        text = (batch.folder / "summary.html").read_text(encoding="utf-8")
+        sessions = pd.read_csv(batch.folder / "sessions.csv")
+        seen.append((len(sessions), num_waiting, "The batch still runs" in text))
+        if num_waiting == 2:
+            raise OSError("the disk is full for a moment")
+        return found
+
+    monkeypatch.setattr("si_curation.batch.run.write_summary", write_and_look)
+    folders = [many / "in" / f"s{number}" for number in range(4)]
+    result = run(folders, SMALL, tmp_path / "out")
+    assert seen == [(1, 3, True), (2, 2, True), (3, 1, True), (4, 0, False)]
+    assert result.table["status"].tolist() == ["done"] * 4
 
 
 def test_an_effect_that_cannot_be_used_is_a_note(many, tmp_path):

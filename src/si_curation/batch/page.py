@@ -35,17 +35,19 @@ _SHOWN = (
 _MAX_METRICS = 6
 _UNUSUAL = 3.5  # robust standard deviations of the sessions' medians
 _MIN_SESSIONS = 5
+_SEARCH_FROM = 20  # sessions; with fewer they are seen at a glance
 _WIDTH = 96  # of a drawing, in pixels
 
 
 class Results(NamedTuple):
-    """What is on the page: the tables as in the files of these names."""
+    """What is on the page: the tables as in the files of these names, and what still waits."""
 
     sessions: pd.DataFrame
     units: pd.DataFrame
     quantiles: pd.DataFrame
     effect: EffectVsQuality | None
     benchmarks: pd.DataFrame | None
+    num_waiting: int = 0
 
 
 def make_page(
@@ -73,13 +75,16 @@ def make_page(
     """
     from jinja2 import Environment, PackageLoader
 
-    sessions, units, quantiles, effect, benchmarks = results
+    sessions, units, quantiles, effect, benchmarks, num_waiting = results
+    drawn = _metrics(quantiles)
     environment = Environment(loader=PackageLoader("si_curation.batch", ""), autoescape=True)
     groups = units.groupby("session")["group"].value_counts().unstack(fill_value=0)
     return environment.get_template("page.html.j2").render(
         title=batch.folder.name,
         counts=sessions["status"].value_counts().to_dict(),
         num_sessions=len(sessions),
+        num_waiting=num_waiting,
+        search_from=_SEARCH_FROM,
         num_units=int(sessions["num_units"].sum()),
         num_spikes=int(sessions["num_spikes"].sum()),
         rows=[
@@ -88,7 +93,8 @@ def make_page(
         ],
         labels=list(groups.columns),
         failed=sessions[sessions["status"] == FAILED_STATUS].to_dict("records"),
-        metrics=_metrics(quantiles),
+        metrics=drawn,
+        odd=_odd(sessions, drawn, warnings),
         effect=None if effect is None else _effect(effect),
         benchmarks=[] if benchmarks is None else _benchmarks(benchmarks),
         notes=notes,
@@ -113,6 +119,18 @@ def _row(
         }
     by_label = groups.loc[name].tolist() if name in groups.index else [""] * len(groups.columns)
     return {**row, "links": links, "by_label": by_label, "warned": list(warnings)}
+
+
+def _odd(
+    sessions: pd.DataFrame, drawn: Mapping[str, Any], warnings: Mapping[str, Sequence[str]]
+) -> set[str]:
+    """Return the sessions to look at first: failed, with warnings, or far from the others."""
+    odd = set(sessions.loc[sessions["status"] == FAILED_STATUS, "session"])
+    odd |= {session for session, texts in warnings.items() if texts}
+    for column in drawn["columns"]:
+        cells = zip(drawn["sessions"], column["cells"], strict=True)
+        odd |= {session for session, cell in cells if cell is not None and cell["unusual"]}
+    return odd
 
 
 def _metrics(quantiles: pd.DataFrame) -> dict[str, Any]:

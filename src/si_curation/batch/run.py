@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ from si_curation.files import (
 )
 
 logger = logging.getLogger(__name__)
+
+#: Seconds between two summaries of a batch that runs, and at least so many times their own time.
+_SUMMARY_EVERY = 60.0
+_SUMMARY_SHARE = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +98,9 @@ def run_batch(
     A session that fails does not stop the others. The outputs of a session appear as a whole or not
     at all. They are bitwise the same on any number of workers and threads (NWB files and reports as
     far as their exports are). Called again, also after it was killed, the batch goes on where it
-    stopped. Sessions are recognized by the content of their files, the recipe, and the versions of
-    this package and SpikeInterface, not by dates.
+    stopped. While it runs, the summary is written about once a minute with the sessions that have
+    ended so far. Sessions are recognized by the content of their files, the recipe, and the
+    versions of this package and SpikeInterface, not by dates.
 
     Parameters
     ----------
@@ -190,7 +196,7 @@ def run_batch(
             _running(sessions, batch, options, client, num_workers) as outcomes,
             tqdm(total=len(sessions), desc="sessions", disable=not progress_bar) as bar,
         ):
-            rows = _gather(outcomes, sessions, batch, bar)
+            rows = _gather(outcomes, sessions, batch, checked, bar)
         table, units, notes = write_summary(batch, checked, rows)
         page = batch.folder / "summary.html"
         return BatchResult(table, units, batch.folder, page, tuple(notes))
@@ -200,12 +206,14 @@ def _gather(
     outcomes: Iterable[engine.Outcome],
     sessions: Sequence[SessionInput],
     batch: BatchFolder,
+    recipe: Recipe,
     bar: Any,
 ) -> list[dict[str, Any]]:
-    """Return the rows of all sessions in their order, as they end."""
+    """Return the rows of all sessions in their order; write summaries while they end."""
     rows: list[dict[str, Any] | None] = [None] * len(sessions)
     failed = 0
-    for number, outcome in outcomes:
+    next_summary = time.monotonic() + _SUMMARY_EVERY
+    for ended, (number, outcome) in enumerate(outcomes, start=1):
         row = _row_of(outcome, sessions[number], batch)
         rows[number] = row
         if row["status"] == FAILED_STATUS:
@@ -213,6 +221,15 @@ def _gather(
             bar.set_postfix_str(f"{failed} failed")
             logger.info("%s failed: %s", row["session"], row["error"])
         bar.update()
+        start = time.monotonic()
+        if start >= next_summary and ended < len(sessions):
+            so_far = [found for found in rows if found is not None]
+            try:
+                write_summary(batch, recipe, so_far, num_waiting=len(sessions) - ended)
+            except OSError as fault:  # the next one, or the last, may be written
+                logger.warning("no summary so far: %s", fault)
+            now = time.monotonic()
+            next_summary = now + max(_SUMMARY_EVERY, _SUMMARY_SHARE * (now - start))
     return [row for row in rows if row is not None]
 
 

@@ -16,6 +16,7 @@ from si_curation.batch.recipe import Effect, Recipe
 from si_curation.batch.session import FAILED_STATUS
 from si_curation.batch.state import BatchFolder
 from si_curation.batch.trust import gather_benchmarks, write_calibrations
+from si_curation.batch.units_table import write_units
 from si_curation.errors import ParameterError
 from si_curation.files import format_csv, replace_file
 from si_curation.quality.effect.effect_vs_quality import EffectVsQuality, effect_vs_quality
@@ -23,17 +24,26 @@ from si_curation.quality.effect.effect_vs_quality import EffectVsQuality, effect
 logger = logging.getLogger(__name__)
 
 _QUANTILES = {"q10": 0.1, "q25": 0.25, "median": 0.5, "q75": 0.75, "q90": 0.9}
-_KEYS = ("session", "unit_id", "group")
 
 
 def write_summary(
-    batch: BatchFolder, recipe: Recipe, rows: Sequence[dict[str, Any]]
+    batch: BatchFolder, recipe: Recipe, rows: Sequence[dict[str, Any]], num_waiting: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Write ``sessions.csv``, ``units.csv``, ``metrics_by_session.csv`` and ``summary.html``.
 
     They describe the current outputs, and are replaced each time. With an effect in the recipe also
     ``effect_vs_quality.csv`` (verdicts) and ``effect_vs_quality_thresholds.csv``; with a benchmark
     ``benchmarks.csv``, and ``calibration_<kind>.json`` where there are enough sessions.
+
+    Parameters
+    ----------
+    batch : BatchFolder
+    recipe : Recipe
+    rows : sequence of dict
+        Of the sessions that have ended.
+    num_waiting : int
+        Sessions that have not. With any, what needs all sessions is left for the last summary: the
+        effect and the calibrations.
 
     Returns
     -------
@@ -43,13 +53,13 @@ def write_summary(
     """
     sessions = make_sessions(rows)
     notes: list[str] = []
-    units = gather_units(batch, sessions, notes)
+    done = sessions.loc[sessions["status"] != FAILED_STATUS, "session"].tolist()
+    units = write_units(batch, done, notes)
     quantiles = quantiles_by_session(units)
     effect = None
-    if recipe.effect is not None:
+    if recipe.effect is not None and not num_waiting:
         effect = _test_effect(recipe.effect, units, notes)
     _write(batch.folder / "sessions.csv", sessions)
-    _write(batch.folder / "units.csv", units)
     _write(batch.folder / "metrics_by_session.csv", quantiles)
     if effect is not None:
         _write(batch.folder / "effect_vs_quality.csv", effect.summary.reset_index())
@@ -57,13 +67,12 @@ def write_summary(
         notes += effect.notes
     warnings = {row["session"]: row["warnings"] for row in rows}
     tried = None
-    if recipe.benchmark is not None:
-        done = sessions.loc[sessions["status"] != FAILED_STATUS, "session"].tolist()
+    if recipe.benchmark is not None and not num_waiting:
         tried, files = gather_benchmarks(batch, done, notes)
         _write(batch.folder / "benchmarks.csv", tried)
         kinds = list(dict.fromkeys(tried["suggestion"]))
         write_calibrations(batch.folder, kinds, files, notes)
-    results = Results(sessions, units, quantiles, effect, tried)
+    results = Results(sessions, units, quantiles, effect, tried, num_waiting)
     page = make_page(batch, recipe, results, notes, warnings)
     replace_file(batch.folder / "summary.html", page.encode("utf-8"))
     return sessions, units, notes
@@ -90,43 +99,6 @@ def make_sessions(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def gather_units(
-    batch: BatchFolder, sessions: pd.DataFrame, notes: list[str] | None = None
-) -> pd.DataFrame:
-    """Return the units of all sessions that are done in one table; ids as text.
-
-    A table that cannot be read is left out, with a note.
-    """
-    parts = []
-    for name in sessions.loc[sessions["status"] != FAILED_STATUS, "session"]:
-        path = batch.outputs_of(name) / "units.csv"
-        try:
-            part = _read_units(path)
-        except (OSError, ValueError, RecursionError) as fault:
-            if notes is not None:
-                notes.append(f"{path} is left out: {' '.join(str(fault).split())}")
-            continue
-        part.insert(0, "session", name)
-        parts.append(part)
-    filled = [part for part in parts if len(part)]
-    if not filled:
-        return parts[0] if parts else pd.DataFrame(columns=[*_KEYS, "num_spikes"])
-    # columns that are empty in one session and numbers in another are numbers
-    return pd.concat(
-        [part.dropna(axis=1, how="all") for part in filled], ignore_index=True
-    ).reindex(columns=list(dict.fromkeys(c for part in parts for c in part.columns)))
-
-
-def _read_units(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(
-        path, dtype={"unit_id": str, "group": str}, keep_default_na=False, na_values=[""]
-    )
-    missing = [name for name in ("unit_id", "group", "num_spikes") if name not in table]
-    if missing or "session" in table:
-        raise ValueError(f"it has no column {missing[0]}" if missing else "it has a column session")
-    return table
-
-
 def quantiles_by_session(units: pd.DataFrame) -> pd.DataFrame:
     """Compute quantiles of each metric over the units of each session.
 
@@ -140,12 +112,20 @@ def quantiles_by_session(units: pd.DataFrame) -> pd.DataFrame:
     numeric = units.select_dtypes("number").columns
     if len(units) == 0 or len(numeric) == 0:
         return pd.DataFrame(columns=columns)
-    long = units.melt("session", numeric, "metric", "value").dropna(subset="value")
-    grouped = long.astype({"value": np.float64}).groupby(["session", "metric"], sort=False)["value"]
-    table = grouped.quantile(list(_QUANTILES.values())).unstack()
-    table.columns = list(_QUANTILES)
-    table.insert(0, "num_units", grouped.size())
-    return table.reset_index()[columns]
+    grouped = units[numeric].astype(np.float64).groupby(units["session"], sort=False)
+    quantiles = grouped.quantile(list(_QUANTILES.values()))
+    counts = grouped.count()
+    long = []
+    for name in numeric:
+        table = quantiles[name].unstack().reindex(counts.index)
+        table.columns = list(_QUANTILES)
+        table.insert(0, "metric", name)
+        table.insert(1, "num_units", counts[name])
+        long.append(table[table["num_units"] > 0])
+    order = {session: place for place, session in enumerate(counts.index)}
+    together = pd.concat(long).reset_index()
+    together = together.sort_values("session", key=lambda names: names.map(order), kind="stable")
+    return together.reset_index(drop=True)[columns]
 
 
 def _test_effect(effect: Effect, units: pd.DataFrame, notes: list[str]) -> EffectVsQuality | None:
