@@ -41,6 +41,7 @@ from spikeinterface.core.sortinganalyzer import (
     register_result_extension,
 )
 
+from si_curation.checks import check_arguments
 from si_curation.files import replace_file, scratch_array, temporary_name
 
 _BYTES_AT_ONCE = 64_000_000
@@ -62,6 +63,38 @@ def register_extension(
         _si_sortinganalyzer._builtin_extensions[extension_class.extension_name] = "si_curation"
     for parent in deleted_with:
         _si_sortinganalyzer._extension_children[parent].append(extension_class.extension_name)
+
+
+def _check_analyzer(sorting_analyzer: SortingAnalyzer) -> None:
+    """Raise what is wrong where something else is given."""
+    check_arguments(_check_analyzer, locals())
+
+
+def extension_function(extension_class: type[AnalyzerExtension]) -> Callable[..., Any]:
+    """Return the function that computes an extension and returns its data.
+
+    As those that SpikeInterface makes of its extensions, with a signature, and with a clear error
+    where no analyzer is given.
+    """
+    name = extension_class.extension_name
+
+    def compute(sorting_analyzer: SortingAnalyzer, **job_kwargs: Any) -> Any:
+        _check_analyzer(sorting_analyzer)
+        return sorting_analyzer.compute(name, **job_kwargs).get_data()
+
+    function: Any = compute
+    function.__name__ = function.__qualname__ = f"compute_{name}"
+    function.__module__ = extension_class.__module__
+    function.__doc__ = extension_class.__doc__
+    of_extension = inspect.signature(extension_class._set_params).parameters.values()
+    own = [
+        one.replace(kind=one.KEYWORD_ONLY)
+        for one in of_extension
+        if one.name != "self" and one.kind is one.POSITIONAL_OR_KEYWORD
+    ]
+    first, others = inspect.signature(compute).parameters.values()
+    function.__signature__ = inspect.Signature([first, *own, others])
+    return function
 
 
 def make_memory_analyzer(

@@ -192,7 +192,11 @@ class Checks:
             value = arguments[name]
             if not any(kind.holds(value) for kind in kinds):
                 texts = dict.fromkeys(kind.text for kind in kinds)
-                checks.add(f"{name} is {short_repr(value)}, expected {' or '.join(texts)}")
+                advice = [found for kind in kinds if (found := kind.advice(value))][:1]
+                checks.add(
+                    f"{name} is {short_repr(value)}, expected {' or '.join(texts)}"
+                    + "".join(f": {one}" for one in advice)
+                )
                 checks.wrong_kinds.add(name)
         return checks
 
@@ -363,11 +367,46 @@ def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) 
     Checks.of_call(function, arguments).finish()
 
 
+def analyzer_advice(value: Any) -> str:
+    """Return how to get a SortingAnalyzer from what was given in its place; "" if that is unknown.
+
+    Examples
+    --------
+    >>> analyzer_advice("data/kilosort4")
+    'open it with read_kilosort_as_analyzer("data/kilosort4")'
+    >>> analyzer_advice("data/analyzer.zarr")
+    'open it with spikeinterface.load("data/analyzer.zarr")'
+    """
+    folder = getattr(value, "folder", getattr(value, "path", value))  # as PhyFolder has one
+    if _is_path(folder):
+        path = Path(os.fspath(folder))
+        is_saved = path.suffix == ".zarr" or any(
+            os.path.exists(path / name) for name in _FILES_OF_ANALYZERS
+        )
+        text = short_repr(os.fspath(folder), most=_MAX_PATH).replace("'", '"')
+        how = "spikeinterface.load" if is_saved else "read_kilosort_as_analyzer"
+        return f"open it with {how}({text})"
+    if hasattr(value, "get_unit_spike_train"):
+        return (
+            "make one with spikeinterface.create_sorting_analyzer(sorting, recording), or read "
+            "the sorter's folder with read_kilosort_as_analyzer(folder)"
+        )
+    return ""
+
+
+_FILES_OF_ANALYZERS = ("spikeinterface_info.json", ".zattrs", "zarr.json")
+
+
+def _no_advice(value: Any) -> str:
+    return ""
+
+
 class _Kind(NamedTuple):
-    """What an argument may be: a test, and the text of what it tests."""
+    """What an argument may be: a test, the text of what it tests, and how to get it from others."""
 
     holds: Callable[[Any], bool]
     text: str
+    advice: Callable[[Any], str] = _no_advice
 
 
 @cache
@@ -416,12 +455,13 @@ def _kinds(annotation: Any) -> list[_Kind]:
         return [_Kind(is_array_like, "an array of numbers or texts")]
     if isinstance(annotation, type) and annotation not in (object, Any):
         if annotation.__name__ == "SortingAnalyzer":  # or what stands in for one
-            return [_Kind(lambda value: hasattr(value, "sorting"), "a SortingAnalyzer")]
+            return [_ANALYZER]
         article = "an" if annotation.__name__[0] in "AEIOUaeiou" else "a"
         return [_Kind(lambda v: isinstance(v, annotation), f"{article} {annotation.__name__}")]
     return []
 
 
+_ANALYZER = _Kind(lambda value: hasattr(value, "sorting"), "a SortingAnalyzer", analyzer_advice)
 _PLAIN_KINDS: dict[Any, _Kind] = {
     type(None): _Kind(lambda value: value is None, "None"),
     bool: _Kind(is_boolean, "True or False"),

@@ -250,6 +250,7 @@ def fault_of(call, what):
     return ""
 
 
+OF_ALL_FIGURES = {"figure", "ax", "axes", "figsize", "figtitle", "backend"}
 FUNCTIONS = sorted(
     name
     for name in sic.__all__
@@ -267,6 +268,8 @@ def arguments_of(function):
 def wrong_calls(function, right):
     """Yield (text, arguments) of calls with one wrong argument each; others as in `right`."""
     for wrong in arguments_of(function):
+        if wrong.name in OF_ALL_FIGURES and function is not sic.plot_isi:
+            continue
         for kind in WRONG:
             # what a function of the user raises is the user's
             if "Callable" in str(wrong.annotation) and kind in ("function", "class"):
@@ -303,6 +306,7 @@ NEEDED_BY_OTHERS = {"sorting_analyzer", "source", "folder_path", "folder", "metr
 JUDGED_LATER = {"frame_offset", "groups", "t_start", "timestamps", "spike_times", "client"}
 JUDGED_LATER |= {"electrical_series_path", "exclude_groups", "borders"}
 JUDGED_LATER |= {"shank", "spike_indices"}
+JUDGED_LATER |= OF_ALL_FIGURES  # before the numbers of the one
 OUT_OF_RANGE = (-1, 0, 2.5, float("nan"), 1e300, 10**30, "no such thing")
 
 
@@ -417,6 +421,41 @@ def test_any_arguments(name, data, analyzer, all_right, scratch):
         patch.chdir(scratch)
         fault = fault_of(lambda: function(**values), f"{name}, {values!r}")
     assert not fault
+
+
+def test_what_is_no_analyzer(analyzer, needed, tmp_path):
+    """A folder, or a sorting, in the place of an analyzer: one line with the call to make."""
+    folder = sic.example_folder()
+    opened = "open it with read_kilosort_as_analyzer("
+    checked = 0
+    with sic.read_phy_folder(folder) as read:
+        wrong = [
+            (folder, opened),
+            (str(folder), opened),
+            (read, opened),
+            (tmp_path / "analyzer.zarr", "open it with spikeinterface.load("),
+            (analyzer.sorting, "make one with spikeinterface.create_sorting_analyzer("),
+        ]
+        for name in sic.__all__:
+            function = getattr(sic, name)
+            is_called = name == "CurationSession" or not inspect.isclass(function)
+            if not callable(function) or not is_called or not arguments_of(function):
+                continue
+            first, *others = arguments_of(function)
+            annotation = str(first.annotation)
+            if "SortingAnalyzer" not in annotation or annotation.startswith("Sequence"):
+                continue
+            more = {p.name: needed[p.name] for p in others if p.default is p.empty}
+            takes_folders = "Path" in annotation
+            for value, advice in wrong[-1:] if takes_folders else wrong:
+                with pytest.raises(sic.ParameterError) as error:
+                    function(value, **more)
+                text = str(error.value)
+                assert re.match(rf"{first.name} is .*, expected .*a SortingAnalyzer", text), name
+                assert advice in text
+                assert "\n" not in text
+                checked += 1
+    assert checked > 200
 
 
 METHODS = sorted(

@@ -15,7 +15,12 @@ import spikeinterface.postprocessing  # noqa: F401  (before registering; see _sp
 from numpy.typing import NDArray
 from spikeinterface.core.core_tools import materialize_array
 
-from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
+from si_curation._spikeinterface import (
+    as_array,
+    extension_function,
+    register_extension,
+    spike_vector_of,
+)
 from si_curation.checks import Checks, check_arguments, unit_index_of
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.cross_correlograms_counts import (
@@ -524,4 +529,4 @@ class CrossCorrelograms(UnitsExtension):
 
 
 register_extension(CrossCorrelograms)
-compute_cross_correlograms = CrossCorrelograms.function_factory()
+compute_cross_correlograms = extension_function(CrossCorrelograms)

@@ -12,7 +12,12 @@ import spikeinterface.postprocessing  # noqa: F401  (before registering; see _sp
 from numpy.typing import NDArray
 from spikeinterface.core.sortinganalyzer import AnalyzerExtension
 
-from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
+from si_curation._spikeinterface import (
+    as_array,
+    extension_function,
+    register_extension,
+    spike_vector_of,
+)
 from si_curation.checks import Checks, check_arguments, short_repr, unit_index_of, unit_indices_of
 from si_curation.errors import SiCurationError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -427,4 +432,4 @@ _EMPTY: dict[str, Any] = {
 }
 
 register_extension(SpikeWaveforms)
-compute_spike_waveforms = SpikeWaveforms.function_factory()
+compute_spike_waveforms = extension_function(SpikeWaveforms)

@@ -21,6 +21,7 @@ from spikeinterface.core.core_tools import materialize_array, slice_rows
 
 from si_curation._spikeinterface import (
     as_array,
+    extension_function,
     register_extension,
     replace_extension,
     spike_vector_of,
@@ -1011,4 +1012,4 @@ def assignment_of_named_folder(analyzer: Any) -> TemplateAssignment | None:
 
 
 register_extension(TemplateAssignment)
-compute_template_assignment = TemplateAssignment.function_factory()
+compute_template_assignment = extension_function(TemplateAssignment)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.core_tools import slice_rows
 
-from si_curation._spikeinterface import as_array, register_extension
+from si_curation._spikeinterface import as_array, extension_function, register_extension
 from si_curation.checks import Checks, check_arguments, unit_index_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -445,4 +445,4 @@ def _templates_of(analyzer: SortingAnalyzer, source: Source) -> _Templates:
 
 
 register_extension(TemplateBestChannels, deleted_with=["templates"])
-compute_template_best_channels = TemplateBestChannels.function_factory()
+compute_template_best_channels = extension_function(TemplateBestChannels)

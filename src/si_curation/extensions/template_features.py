@@ -17,6 +17,7 @@ from spikeinterface.core.core_tools import materialize_array
 
 from si_curation._spikeinterface import (
     as_array,
+    extension_function,
     recording_of,
     register_extension,
     result_destination,
@@ -503,4 +504,4 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
 
 
 register_extension(TemplateFeatures)
-compute_template_features = TemplateFeatures.function_factory()
+compute_template_features = extension_function(TemplateFeatures)

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core.core_tools import materialize_array
 
-from si_curation._spikeinterface import as_array, register_extension, spike_vector_of
+from si_curation._spikeinterface import (
+    as_array,
+    extension_function,
+    register_extension,
+    spike_vector_of,
+)
 from si_curation.checks import Checks, check_arguments, unit_index_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -230,4 +235,4 @@ def get_unit_similarity(analyzer: Any) -> NDArray[np.float32]:
 
 
 register_extension(UnitSimilarity, deleted_with=["templates"])
-compute_unit_similarity = UnitSimilarity.function_factory()
+compute_unit_similarity = extension_function(UnitSimilarity)

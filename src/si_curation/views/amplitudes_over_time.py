@@ -39,7 +39,7 @@ from si_curation.views.style import (
     write_note,
 )
 from si_curation.views.units import resolve_units
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 _HISTOGRAM_BINS = 100
 _RAW_SPIKES = 1_000
@@ -128,7 +128,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
         seed: int = 0,
         max_points: int = MAX_POINTS,
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(AmplitudesOverTimeWidget.__init__, locals())
         check_sampling(checks, max_spikes, seed)
@@ -211,7 +211,7 @@ class AmplitudesOverTimeWidget(FigureWidget):
         _write_titles(panel, clouds[1:], [note for note in notes if note])
 
 
-plot_amplitudes_over_time = AmplitudesOverTimeWidget
+plot_amplitudes_over_time = figure_function(AmplitudesOverTimeWidget)
 
 
 def _label(analyzer: SortingAnalyzer, kind: str, channel: int, component: int, first: str) -> str:

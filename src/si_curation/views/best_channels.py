@@ -25,7 +25,13 @@ from si_curation.views.style import (
     write_note,
 )
 from si_curation.views.units import DrawnUnit, resolve_units
-from si_curation.views.widget import FigureWidget, require_extensions
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    require_extensions,
+)
 
 UNITS_PER_PAGE = 24
 _COLUMNS = 6
@@ -91,7 +97,7 @@ class BestChannelsWidget(FigureWidget):
         unit_colors: Mapping[Any, Any] | None = None,
         num_channels: int | None = None,
         show_probe: bool = True,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(BestChannelsWidget.__init__, locals())
         checks.whole_number("num_channels", num_channels, at_least=1, optional=True)
@@ -173,7 +179,7 @@ class BestChannelsWidget(FigureWidget):
             draw_template(place, panel.template, channels, positions, scale, colors, widths)
 
 
-plot_best_channels = BestChannelsWidget
+plot_best_channels = figure_function(BestChannelsWidget)
 
 
 def draw_best_channels_pages(

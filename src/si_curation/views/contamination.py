@@ -23,7 +23,7 @@ from si_curation.views.style import (
     unit_title,
 )
 from si_curation.views.units import resolve_units
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 ESTIMATES = {
     "isi_violations_ratio": "ISI violations (ratio)",
@@ -96,7 +96,7 @@ class ContaminationWidget(FigureWidget):
         refractory_period_ms: float | None = None,
         censored_period_ms: float = 0.0,
         confidence_level: float = 0.95,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(ContaminationWidget.__init__, locals())
         check_periods(
@@ -149,7 +149,7 @@ class ContaminationWidget(FigureWidget):
         label_axes(axes[0], "", "unit" if step == 1 else f"unit (each {step}th is named)")
 
 
-plot_contamination = ContaminationWidget
+plot_contamination = figure_function(ContaminationWidget)
 
 
 def _interval(table: pd.DataFrame, column: str) -> tuple[NDArray, NDArray, NDArray]:

@@ -14,7 +14,13 @@ from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.views.style import label_axes, spike_count, tidy, unit_title
 from si_curation.views.units import resolve_units
-from si_curation.views.widget import FigureWidget, require_extensions
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    require_extensions,
+)
 
 MAX_UNITS = 20
 SMALL, TINY = 7, 6  # points
@@ -86,7 +92,7 @@ class CrossCorrelogramsWidget(FigureWidget):
         convention: Literal["spikeinterface", "phy", "centered"] | None = None,
         refractory_period_ms: float | None = 2.0,
         baseline: bool = True,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(CrossCorrelogramsWidget.__init__, locals())
         checks.number("refractory_period_ms", refractory_period_ms, above=0, optional=True)
@@ -181,7 +187,7 @@ class CrossCorrelogramsWidget(FigureWidget):
             panel.set_title(_title(data, row, column), fontsize=SMALL, pad=3)
 
 
-plot_cross_correlograms = CrossCorrelogramsWidget
+plot_cross_correlograms = figure_function(CrossCorrelogramsWidget)
 
 
 def _title(data: dict[str, Any], row: int, column: int) -> str:

@@ -36,7 +36,7 @@ from si_curation.views.style import (
     title_panel,
     write_note,
 )
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 _NOTHING = MapSpikes(np.zeros(0), np.zeros(0), np.zeros(0))
 
@@ -95,7 +95,7 @@ class DriftWidget(FigureWidget):
         *,
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         sampling_frequency: float | None = None,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         check_arguments(DriftWidget.__init__, locals())
         marked = None
@@ -203,4 +203,4 @@ def _of_folder(folder: str | Path, sampling_frequency: float | None) -> _Drawn:
         return _Drawn(spikes, end, drift, why)
 
 
-plot_drift = DriftWidget
+plot_drift = figure_function(DriftWidget)

@@ -39,7 +39,7 @@ from si_curation.views.style import (
     title_panel,
     write_note,
 )
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 # as Kilosort's, without the palest, so that curves in colour are seen on it
 COLORMAP = ListedColormap(colormaps["Greys"](np.linspace(0.25, 1.0, 256)), name="amplitudes")
@@ -147,7 +147,7 @@ class DriftMapWidget(FigureWidget):
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
         max_points: int = MAX_POINTS,
         sampling_frequency: float | None = None,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(DriftMapWidget.__init__, locals())
         checks.whole_number("max_points", max_points, at_least=0)
@@ -409,4 +409,4 @@ def _write_title(panel: Axes, one: _Panel, data: dict[str, Any]) -> None:
     title_panel(panel, title, "\n".join(lines))
 
 
-plot_drift_map = DriftMapWidget
+plot_drift_map = figure_function(DriftMapWidget)

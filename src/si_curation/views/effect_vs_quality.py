@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from si_curation.checks import check_arguments
 from si_curation.errors import UnknownIdError
 from si_curation.quality.effect.effect_vs_quality import EffectVsQuality
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 _COLUMNS = 4
 _VERDICT_COLORS = {
@@ -62,7 +62,7 @@ class EffectVsQualityWidget(FigureWidget):
         self,
         result: EffectVsQuality,
         metrics: Sequence[str] | None = None,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         check_arguments(EffectVsQualityWidget.__init__, locals())
         names = list(result.summary.index) if metrics is None else list(metrics)
@@ -97,7 +97,7 @@ class EffectVsQualityWidget(FigureWidget):
             _draw_metric(panel, data["result"], name)
 
 
-plot_effect_vs_quality = EffectVsQualityWidget
+plot_effect_vs_quality = figure_function(EffectVsQualityWidget)
 
 
 def _label_grid(figure: Any, panels: list[Axes], result: EffectVsQuality) -> None:

@@ -37,7 +37,7 @@ from si_curation.views.style import (
     unit_title,
 )
 from si_curation.views.units import DrawnUnit, resolve_units
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 _BINS = (120, 120)
 _NUM_CHANNELS = 2
@@ -137,7 +137,7 @@ class FeaturesWidget(FigureWidget):
         seed: int = 0,
         max_points: int = MAX_POINTS,
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(FeaturesWidget.__init__, locals())
         check_sampling(checks, max_spikes, seed)
@@ -260,7 +260,7 @@ class FeaturesWidget(FigureWidget):
             title_panel(axes[0], "", "\n".join(filter(None, above)))
 
 
-plot_features = FeaturesWidget
+plot_features = figure_function(FeaturesWidget)
 
 
 def feature_channels(

@@ -28,7 +28,7 @@ from si_curation.views.style import (
     write_note,
 )
 from si_curation.views.units import resolve_units
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 _COLUMNS = 3
 _WIDTHS_S = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
@@ -93,7 +93,7 @@ class FiringRateWidget(FigureWidget):
         unit_colors: Mapping[Any, Any] | None = None,
         bin_s: float | None = None,
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(FiringRateWidget.__init__, locals())
         checks.number("bin_s", bin_s, above=0, at_most=1e9, optional=True)
@@ -178,4 +178,4 @@ class FiringRateWidget(FigureWidget):
                 write_note(place, "no spikes")
 
 
-plot_firing_rate = FiringRateWidget
+plot_firing_rate = figure_function(FiringRateWidget)

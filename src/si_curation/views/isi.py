@@ -26,7 +26,7 @@ from si_curation.views.style import (
     write_note,
 )
 from si_curation.views.units import DrawnUnit, resolve_units
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 _COLUMNS = 5
 _LOG_BINS_PER_DECADE = 20
@@ -95,7 +95,7 @@ class IsiWidget(FigureWidget):
         bin_ms: float = 0.5,
         refractory_period_ms: float = 2.0,
         log: bool = False,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(IsiWidget.__init__, locals())
         checks.number("window_ms", window_ms, above=0, at_most=3.6e6, optional=True)
@@ -164,7 +164,7 @@ class IsiWidget(FigureWidget):
                 write_note(place, "no intervals")
 
 
-plot_isi = IsiWidget
+plot_isi = figure_function(IsiWidget)
 
 
 def _spike_trains(analyzer: SortingAnalyzer, unit: DrawnUnit) -> list[NDArray[np.int64]]:

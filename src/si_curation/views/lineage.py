@@ -18,7 +18,7 @@ from si_curation.checks import check_arguments, is_hashable, short_repr
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import UnknownIdError
 from si_curation.views.style import write_note
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 EVENT_COLORS = {
     "unchanged": "0.65",
@@ -97,7 +97,7 @@ class LineageWidget(FigureWidget):
         *,
         show_unchanged: bool = False,
         sampling_frequency: float | None = None,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         check_arguments(LineageWidget.__init__, locals())
         table = reconstruct_lineage(source, sampling_frequency=sampling_frequency)
@@ -162,7 +162,7 @@ class LineageWidget(FigureWidget):
         )
 
 
-plot_lineage = LineageWidget
+plot_lineage = figure_function(LineageWidget)
 
 
 def find_families(lineage: pd.DataFrame) -> list[Family]:

@@ -43,6 +43,7 @@ class OverviewWidget(FigureWidget):
     """
 
     page_size = (11.7, 8.3)  # A4
+    figure_arguments = ("figure", "figsize", "figtitle", "backend")
     panels: dict[str, Any]
 
     def __init__(self, data: dict[str, Any], **figure_arguments: Any):

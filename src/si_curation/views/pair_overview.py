@@ -35,7 +35,7 @@ from si_curation.views.style import (
 )
 from si_curation.views.template_features import plot_template_features
 from si_curation.views.units import DrawnUnit, resolve_units
-from si_curation.views.widget import require_extensions
+from si_curation.views.widget import FigureArguments, Unpack, figure_function, require_extensions
 
 _FIRST, _SECOND, _TOGETHER = ACCENTS[0], ACCENTS[1], ACCENTS[3]
 _FEATURE_PLACES = [(8.25, 0.65, 0.8, 0.95), (6.65, 0.65, 1.0, 0.95), (9.6, 0.65, 0.8, 0.95)]
@@ -101,7 +101,7 @@ class PairOverviewWidget(OverviewWidget):
         *,
         refractory_period_ms: float = 2.0,
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(PairOverviewWidget.__init__, locals())
         checks.number("refractory_period_ms", refractory_period_ms, above=0)
@@ -176,7 +176,7 @@ class PairOverviewWidget(OverviewWidget):
         write_table(self._place(10.85, 0.4, 2.1, 3.55), rows, "merge evidence", below)
 
 
-plot_pair_overview = PairOverviewWidget
+plot_pair_overview = figure_function(PairOverviewWidget)
 
 
 def _evidence(analyzer: SortingAnalyzer, units: list[DrawnUnit]) -> pd.Series | str:

@@ -27,7 +27,13 @@ from si_curation.views.style import (
     write_note,
 )
 from si_curation.views.units import DrawnUnit, resolve_units
-from si_curation.views.widget import FigureWidget, require_extensions
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    require_extensions,
+)
 
 NUM_CHANNELS = 5
 _BAR_HEIGHT = 0.62
@@ -87,7 +93,7 @@ class SimilarityWidget(FigureWidget):
         num_units: int = 8,
         show_templates: bool = True,
         unit_colors: Mapping[Any, Any] | None = None,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(SimilarityWidget.__init__, locals())
         checks.whole_number("num_units", num_units, at_least=1)
@@ -134,7 +140,7 @@ class SimilarityWidget(FigureWidget):
             _draw_templates(axes[1], data)
 
 
-plot_similarity = SimilarityWidget
+plot_similarity = figure_function(SimilarityWidget)
 
 
 def similar_units(

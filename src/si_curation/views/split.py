@@ -33,6 +33,7 @@ from si_curation.views.style import (
     tidy,
     title_panel,
 )
+from si_curation.views.widget import FigureArguments, Unpack, figure_function
 
 MAX_SPIKES = 5000
 MAX_PARTS = 6
@@ -90,7 +91,7 @@ class SplitWidget(OverviewWidget):
         unit_id: Any,
         *,
         refractory_period_ms: float = 2.0,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(SplitWidget.__init__, locals())
         checks.number("refractory_period_ms", refractory_period_ms, above=0)
@@ -221,7 +222,7 @@ class SplitWidget(OverviewWidget):
         return axes
 
 
-plot_split = SplitWidget
+plot_split = figure_function(SplitWidget)
 
 
 def _name_parts(axes: Sequence[Axes], colors: list[Any], is_small: bool) -> None:

@@ -29,7 +29,13 @@ from si_curation.views.style import (
     unit_title,
 )
 from si_curation.views.units import resolve_units
-from si_curation.views.widget import FigureWidget, require_extensions
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    require_extensions,
+)
 
 _BINS = (150, 150)
 
@@ -93,7 +99,7 @@ class TemplateFeaturesWidget(FigureWidget):
         num_background_spikes: int | None = 10_000,
         seed: int = 0,
         max_points: int = MAX_POINTS,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         check_arguments(TemplateFeaturesWidget.__init__, locals())
         (extension, _) = require_extensions(
@@ -156,4 +162,4 @@ class TemplateFeaturesWidget(FigureWidget):
         title_panel(panel, "template features", "\n".join(note for note in notes if note))
 
 
-plot_template_features = TemplateFeaturesWidget
+plot_template_features = figure_function(TemplateFeaturesWidget)

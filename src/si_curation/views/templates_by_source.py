@@ -27,7 +27,13 @@ from si_curation.views.style import (
     write_note,
 )
 from si_curation.views.units import resolve_units
-from si_curation.views.widget import FigureWidget, require_extensions
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    require_extensions,
+)
 
 MEAN_COLOR = "0.1"
 _COLUMNS = 4
@@ -102,7 +108,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
         unit_colors: Mapping[Any, Any] | None = None,
         max_templates: int = 7,
         num_channels: int | None = None,
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(UnitTemplatesBySourceWidget.__init__, locals())
         checks.whole_number("max_templates", max_templates, at_least=1)
@@ -173,7 +179,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
             _draw_sources(place, panel, positions, scale, data["channel_ids"])
 
 
-plot_unit_templates_by_source = UnitTemplatesBySourceWidget
+plot_unit_templates_by_source = figure_function(UnitTemplatesBySourceWidget)
 
 
 def _draw_sources(

@@ -26,6 +26,7 @@ from si_curation.views.similarity import plot_similarity
 from si_curation.views.style import QUIET, spike_count, unit_title
 from si_curation.views.templates_by_source import plot_unit_templates_by_source
 from si_curation.views.units import DrawnUnit, resolve_units
+from si_curation.views.widget import FigureArguments, Unpack, figure_function
 
 # first channel over time, both against each other, second channel over time
 _FEATURE_PLACES = [(5.05, 1.95, 0.85, 0.85), (3.25, 0.75, 1.2, 2.05), (5.05, 0.75, 0.85, 0.85)]
@@ -96,7 +97,7 @@ class UnitOverviewWidget(OverviewWidget):
         refractory_period_ms: float = 2.0,
         color: Any = ACCENTS[0],
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(UnitOverviewWidget.__init__, locals())
         checks.number("refractory_period_ms", refractory_period_ms, above=0)
@@ -150,7 +151,7 @@ class UnitOverviewWidget(OverviewWidget):
         write_table(self._place(0.35, 0.5, 1.9, 2.3), self.numbers, "key numbers")
 
 
-plot_unit_overview = UnitOverviewWidget
+plot_unit_overview = figure_function(UnitOverviewWidget)
 
 
 def key_numbers(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> dict[str, str]:

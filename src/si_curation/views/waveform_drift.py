@@ -26,7 +26,7 @@ from si_curation.views.style import (
     unit_title,
 )
 from si_curation.views.units import resolve_units
-from si_curation.views.widget import FigureWidget
+from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 _MOST_WINDOWS = 1_000
 _MIN_SPIKES = 5
@@ -84,7 +84,7 @@ class WaveformDriftWidget(FigureWidget):
         edges_s: Sequence[float] | None = None,
         num_channels: int = 4,
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
-        **figure_arguments: Any,
+        **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(WaveformDriftWidget.__init__, locals())
         check_windows(checks, num_windows, window_s)
@@ -203,4 +203,4 @@ def _colors(count: int) -> NDArray[np.float64]:
     return colormaps["viridis"](np.linspace(0.0, 0.9, max(count, 1)))
 
 
-plot_waveform_drift = WaveformDriftWidget
+plot_waveform_drift = figure_function(WaveformDriftWidget)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments
+from si_curation.checks import analyzer_advice, check_arguments, short_repr
 from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
 from si_curation.exporters.nwb.added_electrodes import (
     AddedElectrodes,
@@ -286,8 +286,10 @@ class Faults:
 def check_analyzer(analyzer: Any) -> None:
     """Raise ParameterError unless it is an analyzer with units."""
     if not isinstance(analyzer, SortingAnalyzer):
+        advice = analyzer_advice(analyzer)
         raise ParameterError(
-            f"sorting_analyzer is a {type(analyzer).__name__}, expected a SortingAnalyzer"
+            f"sorting_analyzer is {short_repr(analyzer)}, expected a SortingAnalyzer"
+            + (f": {advice}" if advice else "")
         )
     if len(analyzer.unit_ids) == 0:
         raise ParameterError("the analyzer has no units")

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.analyzer_extension_core import BaseMetricExtension
 
-from si_curation._spikeinterface import loaded_extensions, register_extension, segment_samples_of
+from si_curation._spikeinterface import (
+    extension_function,
+    loaded_extensions,
+    register_extension,
+    segment_samples_of,
+)
 from si_curation.checks import Checks
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
@@ -414,4 +419,4 @@ def compute_metrics_in_windows(
 
 
 register_extension(CurationMetrics)
-compute_curation_metrics = CurationMetrics.function_factory()
+compute_curation_metrics = extension_function(CurationMetrics)
