@@ -105,7 +105,7 @@ def test_what_is_imported_is_declared():
     extras = names(one for extra in PROJECT["optional-dependencies"].values() for one in extra)
     called = {"sklearn": "scikit_learn", "yaml": "pyyaml"}
     comes_with = {"probeinterface", "zarr", "packaging", "markupsafe"}  # with those of the base
-    comes_with |= {"h5py", "hdmf", "panel", "bokeh"}  # with those of extras
+    comes_with |= {"h5py", "hdmf", "panel", "bokeh", "PySide6"}  # with those of extras
     imported = {called.get(name, name) for name in imported} - comes_with - {"tomllib"}
     assert imported <= base | extras
     assert base - imported <= {"pyyaml"}, "pyyaml is imported by its name, as text"
