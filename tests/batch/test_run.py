@@ -641,8 +641,8 @@ def test_nwb_and_report(tmp_path, folder):
     import pynwb
 
     table = pd.DataFrame({"session": ["one"], "folder": [str(folder)], "t_start": [2.5]})
-    metadata = {"NWBFile": {"session_start_time": "2024-01-01T10:00:00+00:00"}}
-    metadata["NWBFile"] |= {"session_description": "test", "identifier": "x"}
+    table["session_start_time"] = "2024-01-01T10:00:00+01:00"
+    metadata = {"NWBFile": {"session_description": "test", "identifier": "x"}}
     report = {"title": "{session}!"}
     recipe = {**SMALL, "exports": {"nwb": {"metadata": metadata}}, "report": report}
     first = run(table, recipe, tmp_path / "a")
@@ -652,7 +652,11 @@ def test_nwb_and_report(tmp_path, folder):
     assert 'href="sessions/one/report.html"' in first.page.read_text(encoding="utf-8")
     analyzer = sic.read_kilosort_as_analyzer(folder)
     with pynwb.NWBHDF5IO(out / "one.nwb", "r") as io:
-        units = io.read().units.to_dataframe()
+        found = io.read()
+        units = found.units.to_dataframe()
+        assert found.session_id == "one"
+        assert found.session_start_time.isoformat() == "2024-01-01T10:00:00+01:00"
+    assert "waveform_mean is left out" in first.table["warnings"][0]
     assert len(units) == len(analyzer.unit_ids)
     spikes = analyzer.sorting.get_unit_spike_train(analyzer.unit_ids[0])
     expected = 2.5 + spikes / analyzer.sampling_frequency

@@ -19,9 +19,14 @@ from si_curation.errors import FolderNotFoundError, ParameterError
 _TABLES = (".csv", ".tsv")
 _FORBIDDEN = set('\\/:*?"<>|')  # in file names, on one system or another
 _READING = tuple(Reading.model_fields)
-_NWB = {"t_start": "t_start", "nwb_metadata": "metadata", "source_nwb": "source_nwb"}
+_NWB = {
+    "t_start": "t_start",
+    "session_start_time": "session_start_time",
+    "nwb_metadata": "metadata",
+    "source_nwb": "source_nwb",
+}
 _COLUMNS = ("session", "folder", *_READING, *_NWB)
-_TEXTS = ("session", "folder", "nwb_metadata", "source_nwb")
+_TEXTS = ("session", "folder", "session_start_time", "nwb_metadata", "source_nwb")
 
 
 class _Given(NamedTuple):

@@ -154,9 +154,14 @@ class Phy(_Section):
 
 
 class Nwb(_Section):
-    """An NWB file. ``metadata`` is a file or what it would hold; see `export_to_nwb`."""
+    """An NWB file; see `export_to_nwb`.
+
+    ``metadata`` is a file or what it would hold. The ``session_id`` is the name of the session
+    where neither the metadata nor the source have one.
+    """
 
     metadata: str | dict[str, Any] | None = None
+    session_start_time: str | None = None
     t_start: float | list[float] | None = None
     source_nwb: str | None = None
 

@@ -109,9 +109,9 @@ def run_batch(
         ``"data/*/kilosort4"`` stand for all folders that match. A ``.csv`` or ``.tsv`` file, or a
         DataFrame: a row for each session with ``folder`` and optionally ``session`` (its name), any
         reading option of the recipe (``sampling_frequency``, ``gain_to_uV`` ...; lists in JSON),
-        ``t_start``, ``nwb_metadata`` and ``source_nwb``; an empty cell means what the recipe says,
-        and relative folders start at the table. A mapping: {name: folder}. Sessions without a name
-        are named after their folder.
+        ``t_start``, ``session_start_time``, ``nwb_metadata`` and ``source_nwb``; an empty cell
+        means what the recipe says, and relative folders start at the table. A mapping:
+        {name: folder}. Sessions without a name are named after their folder.
     recipe : str, Path, mapping or Recipe
         See `read_recipe`.
     output_folder : str or Path

@@ -25,6 +25,7 @@ from si_curation.batch.state import (
     why_outdated,
 )
 from si_curation.batch.steps import (
+    check_metadata,
     compute,
     label,
     read_session,
@@ -148,6 +149,9 @@ class _Run:
 
     def _compute(self, target: Path) -> dict[str, Any]:
         self.batch.remove_unfinished(self.session.name)
+        nwb = self.session.recipe.exports.nwb
+        if nwb is not None:
+            self._timed("nwb", lambda: check_metadata(nwb))
         with new_folder(target, self.options.overwrite) as part:
             analyzer = self._timed(
                 "read", lambda: read_session(self.session, self.options.trust_analyzers)
@@ -241,14 +245,16 @@ class _Run:
 
 @contextmanager
 def _collected_warnings(messages: list[str]) -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as caught:
+    """Add the text of each warning to a list, as it arises."""
+
+    def collect(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if not issubclass(category, DeprecationWarning | PendingDeprecationWarning):
+            messages.append(" ".join(str(message).split()))
+
+    with warnings.catch_warnings():
         warnings.simplefilter("default")
-        try:
-            yield
-        finally:
-            for one in caught:
-                if not issubclass(one.category, DeprecationWarning | PendingDeprecationWarning):
-                    messages.append(" ".join(str(one.message).split()))
+        warnings.showwarning = collect
+        yield
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import extension_parameters, forget_run_times
 from si_curation.batch.inputs import SessionInput
-from si_curation.batch.recipe import Benchmark, Labels, Merges, Reading
+from si_curation.batch.recipe import Benchmark, Labels, Merges, Nwb, Reading
 from si_curation.batch.tables import TABLES, make_units
 from si_curation.curation.labelling import METRIC_EXTENSIONS, UnitLabels, label_units
 from si_curation.curation.session import CurationSession
@@ -61,6 +61,13 @@ def _options(reading: Reading) -> dict[str, Any]:
 
 def _differs(reading: Reading, key: str) -> bool:
     return getattr(reading, key) != Reading.model_fields[key].default
+
+
+def check_metadata(nwb: Nwb) -> None:
+    """Raise where metadata of an NWB file cannot be used."""
+    from si_curation.exporters.nwb.export import check_mode, metadata_for
+
+    metadata_for(nwb.metadata, check_mode(None, nwb.source_nwb), nwb.session_start_time)
 
 
 def suggest_and_merge(analyzer: SortingAnalyzer, merges: Merges, part: Path) -> SortingAnalyzer:
@@ -123,7 +130,7 @@ def writing_steps(analyzer: SortingAnalyzer, session: SessionInput, part: Path) 
     if exports.phy is not None:
         yield "phy", partial(_write_phy, analyzer, exports.phy, part / "phy")
     if exports.nwb is not None:
-        yield "nwb", partial(_write_nwb, analyzer, exports.nwb, part / f"{session.name}.nwb")
+        yield "nwb", partial(_write_nwb, analyzer, exports.nwb, session.name, part)
     if session.recipe.report is not None:
         title = session.recipe.report.title.replace("{session}", session.name)
         yield "report", partial(_write_report, analyzer, title, part / "report.html")
@@ -154,13 +161,15 @@ def _write_phy(analyzer: SortingAnalyzer, phy: Any, path: Path) -> None:
     export_to_phy(analyzer, path, curation=phy.curation, columns=columns, link=phy.link)
 
 
-def _write_nwb(analyzer: SortingAnalyzer, nwb: Any, path: Path) -> None:
+def _write_nwb(analyzer: SortingAnalyzer, nwb: Nwb, name: str, part: Path) -> None:
     from si_curation.exporters.nwb.export import export_to_nwb
 
     export_to_nwb(
         analyzer,
-        path,
+        part / f"{name}.nwb",
         metadata=nwb.metadata,
+        session_start_time=nwb.session_start_time,
+        session_id=name,
         source_nwb=nwb.source_nwb,
         t_start=nwb.t_start,
         progress_bar=False,

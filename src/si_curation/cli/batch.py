@@ -50,7 +50,7 @@ def batch(
     files. The exit code is 1 if a session failed.
 
     A table of sessions has the columns folder and optionally session, reading options of the
-    recipe, t_start, nwb_metadata and source_nwb.
+    recipe, t_start, session_start_time, nwb_metadata and source_nwb.
     """
     from si_curation.batch.recipe_files import example_recipe as example_text
     from si_curation.batch.run import run_batch

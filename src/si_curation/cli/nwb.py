@@ -35,8 +35,14 @@ from si_curation.reading.loading import is_saved_analyzer
 @click.option(
     "--metadata",
     type=PATH,
-    help="YAML or JSON: NWBFile (session_start_time at least, in a new file), Subject, Ecephys.",
+    help="YAML or JSON: NWBFile, Subject, Ecephys, as neuroconv has them.",
 )
+@click.option(
+    "--session-start-time",
+    metavar="TIME",
+    help="When the session began, with its offset from UTC: 2024-05-01T12:00:00+02:00.",
+)
+@click.option("--session-id", help="Name of the session, where metadata and source have none.")
 @click.option(
     "--t-start",
     type=float,
@@ -76,6 +82,8 @@ def export_nwb(
     source: Path,
     output: Path,
     metadata: Path | None,
+    session_start_time: str | None,
+    session_id: str | None,
     t_start: tuple[float, ...],
     spike_times: Path | None,
     source_nwb: Path | None,
@@ -100,6 +108,8 @@ def export_nwb(
         analyzer,
         output,
         metadata=metadata,
+        session_start_time=session_start_time,
+        session_id=session_id,
         source_nwb=source_nwb,
         mode=mode,
         t_start=list(t_start) or None,

@@ -245,12 +245,37 @@ def test_units_without_spikes(frames, tmp_path):
         np.testing.assert_allclose(units["obs_intervals"][0][0][0], 0.0)
 
 
-def test_without_templates_there_are_no_electrodes_of_units(tmp_path, caplog):
+def test_without_templates_there_are_no_electrodes_of_units(tmp_path):
     analyzer = make_analyzer({0: [5], 1: [9]}, templates=False)
-    path = sic.export_to_nwb(analyzer, tmp_path / "a.nwb", metadata=METADATA, t_start=0.0)
-    assert "no templates" in caplog.text
+    with pytest.warns(sic.SiCurationWarning, match="no templates, so that") as caught:
+        path = sic.export_to_nwb(analyzer, tmp_path / "a.nwb", metadata=METADATA, t_start=0.0)
+    assert len(caught) == 1
     assert "electrodes" not in read_units(path)
     assert inspect(path) == []
+
+
+def test_waveforms_without_gain_are_left_out_with_a_warning(tmp_path, recwarn):
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    with pytest.warns(sic.SiCurationWarning, match=r"waveform_mean .* gain_to_uV= .*--no-wav"):
+        sic.export_to_nwb(analyzer, tmp_path / "a.nwb", metadata=METADATA, t_start=0.0)
+    recwarn.clear()
+    path = sic.export_to_nwb(
+        analyzer, tmp_path / "b.nwb", metadata=METADATA, t_start=0.0, write_waveforms=False
+    )
+    assert not [one for one in recwarn if "waveform_mean" in str(one.message)]
+    assert "waveform_mean" not in read_units(path)
+
+
+def test_copy_of_a_file_without_electrodes(tmp_path):
+    source = tmp_path / "s.nwb"
+    with pynwb.NWBHDF5IO(str(source), "w") as io:
+        io.write(pynwb.NWBFile("behaviour alone", "id", START))
+    analyzer = make_analyzer({0: [5], 1: [9]})
+    path = sic.export_to_nwb(
+        analyzer, tmp_path / "a.nwb", mode="export", source_nwb=source, t_start=0.0
+    )
+    assert_same_spikes(path, analyzer, 0.0)
+    assert "electrodes" in read_units(path)
 
 
 def test_two_probes_with_shanks(tmp_path):
@@ -559,10 +584,12 @@ def test_a_sink_goes_on_after_an_error_and_tells_it(tmp_path):
 
 
 def test_command_on_a_folder_and_an_analyzer(tmp_path):
-    (tmp_path / "m.json").write_text(json.dumps({"NWBFile": {"session_start_time": "2024-05-01"}}))
-    (tmp_path / "m.yaml").write_text("NWBFile:\n  session_start_time: 2024-05-01 12:00:00\n")
+    metadata = {"NWBFile": {"session_start_time": "2024-05-01T00:00:00Z"}}
+    (tmp_path / "m.json").write_text(json.dumps(metadata))
+    (tmp_path / "m.yaml").write_text("NWBFile:\n  session_start_time: 2024-05-01 12:00:00Z\n")
     out = tmp_path / "a.nwb"
     more = ["--metadata", str(tmp_path / "m.yaml"), "--t-start", "2", "--gain-to-uv", "0.5"]
+    more += ["--session-start-time", "2024-05-01T12:00:00+00:00", "--session-id", "day 1"]
     done = CliRunner().invoke(cli, ["export-nwb", str(sic.example_folder()), str(out), *more])
     assert done.exit_code == 0, done.output
     assert f"Wrote {out}: 8 units, 5299 spikes in units" in done.output

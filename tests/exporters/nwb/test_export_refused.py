@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import date, datetime
 
 import h5py
 import numpy as np
@@ -134,6 +135,12 @@ BAD_METADATA = {
     "empty": ({}, ["session_start_time"]),
     "no start": (without("NWBFile", "session_start_time"), ["session_start_time"]),
     "no time": (with_value("yesterday", "NWBFile", "session_start_time"), ["yesterday"]),
+    "no offset": (with_value("2024-05-01T12:00", "NWBFile", "session_start_time"), ["offset"]),
+    "a date": (with_value(date(2024, 5, 1), "NWBFile", "session_start_time"), ["offset"]),
+    "reference": (
+        with_value(datetime(2024, 5, 1), "NWBFile", "timestamps_reference_time"),
+        ["timestamps_reference_time", "+02:00"],
+    ),
     "number": (with_value(5, "NWBFile", "session_start_time"), ["session_start_time"]),
     "list": ([1, 2], ["metadata"]),
     "unknown field": (with_value("x", "NWBFile", "labb"), ["labb"]),
@@ -184,6 +191,43 @@ def test_file_of_metadata_that_is_not_there(refused, tmp_path, there):
             metadata=tmp_path / "nothing.yaml",
             overwrite=True,
         )
+
+
+def test_start_that_is_given_by_itself(refused, there, tmp_path):
+    given = {"t_start": 0.0, "overwrite": True}
+    for start in ("2024-05-01 12:00", datetime(2024, 5, 1, 12)):
+        with refused(sic.ParameterError, "session_start_time", "offset from UTC", "+02:00"):
+            export(small_analyzer(), there, metadata=None, session_start_time=start, **given)
+    with refused(sic.ParameterError, "session_start_time", "give one of them"):
+        export(small_analyzer(), there, session_start_time="2024-05-01T12:00:00-05:00", **given)
+    path = export(
+        small_analyzer(), tmp_path / "a.nwb", t_start=0.0, metadata=None,
+        session_start_time="2024-05-01T12:00:00-05:00", session_id="day 1",
+    )  # fmt: skip
+    with pynwb.NWBHDF5IO(str(path), "r") as io:
+        found = io.read()
+        assert found.session_start_time.isoformat() == "2024-05-01T12:00:00-05:00"
+        assert found.session_id == "day 1"
+
+
+def test_times_of_a_source_without_offset(refused, there, tmp_path):
+    """pynwb takes them to be of the time zone of this computer."""
+    source = tmp_path / "naive.nwb"
+    with pynwb.NWBHDF5IO(str(source), "w") as io:
+        io.write(pynwb.NWBFile("recorded", "id", START))
+    with h5py.File(source, "r+") as file:
+        for name in ("session_start_time", "timestamps_reference_time"):
+            del file[name]
+            file[name] = "2024-05-01T12:00:00"
+    given = {"source_nwb": source, "t_start": 0.0}
+    for mode in ("sidecar", "export"):
+        with refused(sic.ParameterError, "2024-05-01T12:00:00", "offset from UTC"):
+            export(small_analyzer(), there, mode=mode, overwrite=True, **given)
+    metadata = {"NWBFile": {"session_start_time": START, "timestamps_reference_time": START}}
+    export(small_analyzer(), tmp_path / "a.nwb", metadata=metadata, **given)
+    export(small_analyzer(), source, mode="append", t_start=0.0)
+    with h5py.File(source) as file:
+        assert file["session_start_time"][()] == b"2024-05-01T12:00:00"
 
 
 def test_all_problems_at_once(refused, there):

@@ -433,6 +433,6 @@ def test_yaml_that_parses_dates_itself(tmp_path):
     file.write_text("NWBFile:\n  session_start_time: 2024-03-05T10:30:00+00:00\n")
     content = Content(export(small_analyzer(), tmp_path / "a.nwb", t_start=0.0, metadata=file))
     assert content.session_start_time == START
-    file.write_text("NWBFile:\n  session_start_time: 2024-03-05 10:30:00\n")
+    file.write_text("NWBFile:\n  session_start_time: 2024-03-05 11:30:00+01:00\n")
     content = Content(export(small_analyzer(), tmp_path / "b.nwb", t_start=0.0, metadata=file))
     assert content.session_start_time == START

@@ -214,7 +214,7 @@ def test_a_folder_that_is_gone(folder, tmp_path):
 def test_command(folder, tmp_path):
     times = tprime(np.load(folder / "spike_times.npy").ravel().astype(np.int64))
     np.save(tmp_path / "tprime.npy", times)
-    (tmp_path / "m.yaml").write_text("NWBFile:\n  session_start_time: 2024-05-01 12:00:00\n")
+    (tmp_path / "m.yaml").write_text("NWBFile:\n  session_start_time: 2024-05-01 12:00:00Z\n")
     command = ["export-nwb", str(folder), str(tmp_path / "a.nwb"), "--metadata",
                str(tmp_path / "m.yaml"), "--spike-times"]  # fmt: skip
     done = CliRunner().invoke(cli, [*command, str(tmp_path / "tprime.npy")])

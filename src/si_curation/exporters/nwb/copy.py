@@ -8,11 +8,17 @@ from uuid import uuid4
 
 import numpy as np
 
+from si_curation.errors import ParameterError
 from si_curation.exporters.nwb.metadata import FILE_FIELDS, SUBJECT_FIELDS, make_nwbfile
 from si_curation.exporters.nwb.optional import import_pynwb
 
 
-def sidecar_of(source: Any, metadata: Mapping[str, Mapping[str, Any]]) -> Any:
+def sidecar_of(
+    source: Any,
+    metadata: Mapping[str, Mapping[str, Any]],
+    session_id: str | None = None,
+    without_offset: Mapping[str, str] | None = None,
+) -> Any:
     """Make a file in memory with what describes another one, without its data.
 
     Parameters
@@ -20,13 +26,32 @@ def sidecar_of(source: Any, metadata: Mapping[str, Mapping[str, Any]]) -> Any:
     source : pynwb.NWBFile
     metadata : dict
         Of `read_metadata`: goes before what the source has.
+    session_id : str, optional
+        Where neither has one.
+    without_offset : mapping of str to str, optional
+        Times of the source that have no offset from UTC, of `fields_without_offset`.
 
     Returns
     -------
     pynwb.NWBFile
         With another identifier.
+
+    Raises
+    ------
+    ParameterError
+        A time of the source has no offset from UTC, and the metadata do not have it.
     """
     fields = _fields_of(source, FILE_FIELDS)
+    unknown = {k: v for k, v in (without_offset or {}).items() if k not in metadata["NWBFile"]}
+    if unknown:
+        shown = " and ".join(f"{name} ({value})" for name, value in unknown.items())
+        raise ParameterError(
+            f"the file of source_nwb has {shown} without an offset from UTC, which is another "
+            f"moment in each time zone: give {', '.join(f'NWBFile.{name}' for name in unknown)} "
+            "in the metadata, with the offset"
+        )
+    if session_id is not None:
+        fields.setdefault("session_id", session_id)
     fields["identifier"] = str(uuid4())
     if source.was_generated_by is not None:
         fields["was_generated_by"] = np.asarray(source.was_generated_by[:]).tolist()

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -30,13 +31,14 @@ from si_curation.exporters.nwb.copy import sidecar_of
 from si_curation.exporters.nwb.file import (
     check_not_open,
     compress_columns,
+    fields_without_offset,
     opened,
     read_nwbfile,
     replaced,
     resolve_target,
     written,
 )
-from si_curation.exporters.nwb.metadata import check_start, make_nwbfile, read_metadata
+from si_curation.exporters.nwb.metadata import add_start, check_start, make_nwbfile, read_metadata
 from si_curation.exporters.nwb.optional import import_pynwb
 from si_curation.exporters.nwb.provenance import add_programs, programs, sorter_of
 from si_curation.exporters.nwb.series import Series, electrical_series_of
@@ -49,6 +51,7 @@ from si_curation.exporters.nwb.units import (
     check_name_is_free,
     check_options,
     place_on_electrodes,
+    warn_of_missing_waveforms,
 )
 
 logger = logging.getLogger(__name__)
@@ -63,6 +66,8 @@ def export_to_nwb(
     path: str | Path,
     *,
     metadata: Mapping[str, Any] | str | Path | None = None,
+    session_start_time: str | datetime | None = None,
+    session_id: str | None = None,
     source_nwb: str | Path | None = None,
     mode: Mode | None = None,
     t_start: float | Sequence[float] | None = None,
@@ -91,10 +96,16 @@ def export_to_nwb(
     metadata : mapping, str or Path, optional
         ``{"NWBFile": {...}, "Subject": {...}, "Ecephys": {...}}``, as neuroconv has it, or the path
         of a YAML or JSON file of it. A new file needs at least ``NWBFile.session_start_time``
-        (a datetime, or text in ISO 8601; without an offset it is in UTC). ``Ecephys`` may have
+        (a datetime, or text in ISO 8601, with its offset from UTC). ``Ecephys`` may have
         ``Device`` and ``ElectrodeGroup`` (lists of mappings with ``name``, ``description``,
         ``location``, ``device``, ``serial_number``...) and ``UnitProperties`` (mappings with
         ``name`` and ``description``). In a file that has electrodes they say which probe it is.
+    session_start_time : str or datetime, optional
+        When the session began, such as ``"2024-05-01T12:00:00+02:00"``; the same as
+        ``NWBFile.session_start_time`` of the metadata. A time without an offset from UTC is an
+        error: which time zone it is in is never assumed.
+    session_id : str, optional
+        Name of the session, for a file whose metadata, or whose `source_nwb`, have none.
     source_nwb : str or Path, optional
         The file of the recording that was sorted: its electrodes, clock and metadata are used.
     mode : {"new", "sidecar", "export", "append"}, optional
@@ -118,7 +129,8 @@ def export_to_nwb(
     electrode_map : mapping of channel id to int, optional
         Id of the row of the file's electrodes table for each channel, where names do not match.
     write_waveforms : bool
-        Write ``waveform_mean``; only where the templates are in µV.
+        Write ``waveform_mean``. Where the templates are not in µV, or there are none, it is left
+        out with a warning.
     per_spike : sequence of str
         What is written of each spike: "amplitudes" (``spike_amplitudes_uV`` where they are in µV,
         else ``ks_amplitudes``), "ks_amplitudes", "depths" (``spike_depths_um``), "template_ids"
@@ -227,7 +239,8 @@ def export_to_nwb(
         write_waveforms,
         per_spike,
         units_name,
-        faults.call(_metadata_for, metadata, mode),
+        faults.call(metadata_for, metadata, mode, session_start_time),
+        session_id,
     )
     check_options(sorting_analyzer, options, faults)
     faults.call(_check_series_path, electrical_series_path, mode)
@@ -246,6 +259,7 @@ def export_to_nwb(
             bar.update(2)
             check_written(part, target, sorting_analyzer, added, units_name)
         bar.update()
+    warn_of_missing_waveforms(added)
     logger.info(
         "wrote %d units, %d spikes to %s", len(sorting_analyzer.unit_ids), num_spikes, target
     )
@@ -305,8 +319,12 @@ def _check_series_path(path: Any, mode: Mode) -> None:
         raise ParameterError(f"electrical_series_path is {path!r}, expected text")
 
 
-def _metadata_for(metadata: Any, mode: Mode) -> dict[str, dict[str, Any]]:
+def metadata_for(
+    metadata: Any, mode: Mode, session_start_time: str | datetime | None
+) -> dict[str, dict[str, Any]]:
+    """Return the metadata of a file that is written in a mode, checked for it."""
     known = read_metadata(metadata)
+    add_start(known, session_start_time)
     if mode == "new":
         check_start(known["NWBFile"])
     given = [name for name in ("NWBFile", "Subject") if known[name]]
@@ -330,6 +348,7 @@ def _new(
     defaults = {
         "session_description": f"spike sorting by {sorter}" if sorter else "spike sorting",
         "identifier": str(uuid4()),
+        **({} if options.session_id is None else {"session_id": options.session_id}),
     }
     nwbfile = make_nwbfile(options.metadata, defaults)
     added = add_units(analyzer, nwbfile, options)
@@ -349,7 +368,8 @@ def _sidecar(
 ) -> Iterator[AddedUnits]:
     with opened(source) as io:
         original = read_nwbfile(io, source)
-        nwbfile = sidecar_of(original, options.metadata)
+        known = fields_without_offset(source)
+        nwbfile = sidecar_of(original, options.metadata, options.session_id, known)
         added = add_units(analyzer, nwbfile, options, electrical_series_of(original))
         _write(nwbfile, added, part)
         yield added
@@ -361,21 +381,35 @@ def _export(
 ) -> Iterator[AddedUnits]:
     with opened(source) as io:
         nwbfile = read_nwbfile(io, source)
+        _check_offsets(source)
         check_name_is_free(nwbfile, options.units_name)
         series = electrical_series_of(nwbfile)
         placed = place_on_electrodes(analyzer, nwbfile, options, series)
-        if placed.added is None:
+        has_all = placed.added is None and placed.rows is not None
+        if has_all:
             added = add_units(analyzer, nwbfile, options)
             compress_columns(added.table)
-        else:  # electrodes can be added to a file that is written
+        else:  # electrodes and devices can be added to a file that is written
             add_units(analyzer, sidecar_of(nwbfile, _NO_METADATA), options, series)
             add_programs(nwbfile, programs(analyzer))
         nwbfile.set_modified()
         with written(part, "w") as out:
             out.export(src_io=io, nwbfile=nwbfile)
-        if placed.added is not None:
+        if not has_all:
             added = _add_to_copy(analyzer, part, options, series, placed.added)
         yield added
+
+
+def _check_offsets(source: Path) -> None:
+    """Refuse times without an offset, which the copy would have with that of this computer."""
+    known = fields_without_offset(source)
+    if known:
+        shown = " and ".join(f"{name} ({value})" for name, value in known.items())
+        raise ParameterError(
+            f"{source} has {shown} without an offset from UTC, which the copy would have in the "
+            "time zone of this computer: use mode='sidecar' with the times in the metadata, or "
+            "'append', which leaves them as they are"
+        )
 
 
 @contextmanager

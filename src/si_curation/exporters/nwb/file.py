@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from si_curation.errors import (
     ParameterError,
     SiCurationError,
 )
+from si_curation.exporters.nwb.metadata import MOMENTS
 from si_curation.exporters.nwb.sink import Sink
 from si_curation.files import check_output_file, is_locked, replaced_file
 
@@ -101,6 +103,28 @@ def replaced(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise NwbExportError(
             f"{target} could not be written, nothing was changed: {text}"
         ) from fault
+
+
+def fields_without_offset(path: Path) -> dict[str, str]:
+    """Return the times of a file that have no offset from UTC, as their text.
+
+    pynwb takes such a time to be of the time zone of the computer that it runs on.
+    """
+    import h5py
+
+    found = {}
+    with h5py.File(path, "r") as file:
+        for name in MOMENTS:
+            stored = file.get(name)
+            value = stored[()] if isinstance(stored, h5py.Dataset) else None
+            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+            try:
+                moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+            except ValueError:  # none, or one that only pynwb can read
+                continue
+            if moment.tzinfo is None:
+                found[name] = text
+    return found
 
 
 @contextmanager

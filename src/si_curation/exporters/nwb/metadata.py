@@ -13,7 +13,9 @@ from si_curation.errors import MissingDataError, ParameterError
 from si_curation.exporters.nwb.optional import import_pynwb
 
 _SECTIONS = ("NWBFile", "Subject", "Ecephys", "Devices")
-_TIMES = ("session_start_time", "timestamps_reference_time", "date_of_birth")
+#: Times that are moments, and so need an offset from UTC.
+MOMENTS = ("session_start_time", "timestamps_reference_time")
+_TIMES = (*MOMENTS, "date_of_birth")
 _LISTS = ("experimenter", "keywords", "related_publications")
 #: Fields of a file that are text or lists of text, and so can be given or copied.
 FILE_FIELDS = (
@@ -137,7 +139,7 @@ def _fields(
 
 
 def _as_time(name: str, value: Any, problems: list[str]) -> datetime | None:
-    """Return a time with its offset; one without is in UTC."""
+    """Return a time with its offset; a moment without one is a problem, a birthday is in UTC."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
@@ -151,7 +153,16 @@ def _as_time(name: str, value: Any, problems: list[str]) -> datetime | None:
     if not isinstance(value, datetime):
         problems.append(f"{name} is {short_repr(value)}, expected a time")
         return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+    if value.tzinfo is not None:
+        return value
+    if name.rpartition(".")[2] in MOMENTS:
+        problems.append(
+            f"{name} is {value.isoformat()}, without an offset from UTC: it is another moment in "
+            f"each time zone. Add the offset where it was recorded, as in "
+            f"{value.isoformat()}+02:00, or Z where it is in UTC"
+        )
+        return None
+    return value.replace(tzinfo=timezone.utc)
 
 
 def _ecephys(
@@ -206,12 +217,38 @@ def _entries(name: str, value: Any, problems: list[str]) -> list[dict[str, Any]]
     return [dict(entry) for entry in value]
 
 
+def add_start(
+    metadata: Mapping[str, dict[str, Any]], session_start_time: str | datetime | None
+) -> None:
+    """Add the start of the session, given by itself, to metadata that were read.
+
+    Raises
+    ------
+    ParameterError
+        It is no time with an offset, or another one than the metadata have.
+    """
+    if session_start_time is None:
+        return
+    problems: list[str] = []
+    start = _as_time("session_start_time", session_start_time, problems)
+    known = metadata["NWBFile"].get("session_start_time")
+    if start is not None and known is not None and known != start:
+        problems.append(
+            f"session_start_time is {start.isoformat()}, and the metadata have "
+            f"{known.isoformat()}: give one of them"
+        )
+    if problems:
+        raise ParameterError(problems[0])
+    metadata["NWBFile"]["session_start_time"] = start
+
+
 def check_start(fields: Mapping[str, Any]) -> None:
     """Raise MissingDataError where the start of the session is not known."""
     if fields.get("session_start_time") is None:
         raise MissingDataError(
-            "a new NWB file needs the time at which the session began: "
-            'metadata={"NWBFile": {"session_start_time": "2024-05-01T12:00:00+02:00"}}'
+            "a new NWB file needs the time at which the session began, with its offset from UTC: "
+            'session_start_time="2024-05-01T12:00:00+02:00", or NWBFile.session_start_time of the '
+            "metadata"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import analyzer_advice, check_arguments, short_repr
-from si_curation.errors import OutputExistsError, ParameterError, SiCurationError
+from si_curation.errors import (
+    OutputExistsError,
+    ParameterError,
+    SiCurationError,
+    SiCurationWarning,
+)
 from si_curation.exporters.nwb.added_electrodes import (
     AddedElectrodes,
     append_in_memory,
@@ -116,7 +122,20 @@ def add_units_to_nwbfile(
         units_name,
         read_metadata(metadata),
     )
-    return add_units(sorting_analyzer, nwbfile, options).table
+    added = add_units(sorting_analyzer, nwbfile, options)
+    warn_of_missing_waveforms(added)
+    return added.table
+
+
+def warn_of_missing_waveforms(added: AddedUnits) -> None:
+    """Warn that waveforms were asked for, and why there are none."""
+    if added.no_waveforms:
+        warnings.warn(
+            f"waveform_mean is left out: {added.no_waveforms}, or write_waveforms=False (on the "
+            "command line --no-waveforms), which says that none are wanted",
+            SiCurationWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +151,7 @@ class UnitOptions:
     per_spike: Sequence[str]
     units_name: str
     metadata: dict[str, dict[str, Any]]
+    session_id: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +166,15 @@ class AddedUnits:
         Rows of the electrodes table, units one after the other.
     log_name : str
         Name of its curation log.
+    no_waveforms : str
+        Why there are no waveforms that were asked for, and what to do; "" where there are.
     """
 
     table: Any
     timed: TimedSpikes
     electrode_rows: NDArray[np.int64] | None
     log_name: str
+    no_waveforms: str
 
 
 def add_units(
@@ -194,7 +217,9 @@ def add_units(
     columns = unit_columns(analyzer, ecephys.get("UnitProperties", ()))
     lineage = lineage_columns(analyzer)
     values = per_spike_columns(analyzer, timed.spikes, options.per_spike)
-    waveforms = waveforms_in_volts(analyzer, channels) if options.write_waveforms else None
+    waveforms, no_waveforms = None, ""
+    if options.write_waveforms:
+        waveforms, no_waveforms = waveforms_in_volts(analyzer, channels)
     if placed.added is not None:
         append_in_memory(nwbfile, placed.added)
     rows = add_electrodes(analyzer, nwbfile, ecephys) if placed.rows is None else placed.rows
@@ -202,7 +227,7 @@ def add_units(
     table, region = make_table(analyzer, nwbfile, options.units_name, content)
     _attach(nwbfile, table, options.units_name)
     log_name = add_provenance(analyzer, nwbfile, options.units_name, generated_by)
-    return AddedUnits(table, timed, region, log_name)
+    return AddedUnits(table, timed, region, log_name, no_waveforms)
 
 
 class Placed(NamedTuple):

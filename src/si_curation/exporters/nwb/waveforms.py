@@ -34,10 +34,7 @@ def best_channels(analyzer: SortingAnalyzer) -> list[ChannelIndices] | None:
     names = ("template_assignment", "templates")
     assignment_of_named_folder(analyzer)
     if all(analyzer.get_extension(name) is None for name in names):
-        logger.warning(
-            "the analyzer has no templates: units are written without electrodes; compute "
-            "'random_spikes' and 'templates' first to have them"
-        )
+        logger.info("no templates: units are written without electrodes")
         return None
     ranking = phy_best_channels(analyzer)
     return [ranking.of_unit(unit) for unit in range(len(analyzer.unit_ids))]
@@ -59,8 +56,8 @@ class Waveforms(NamedTuple):
 
 def waveforms_in_volts(
     analyzer: SortingAnalyzer, channels: list[ChannelIndices] | None
-) -> Waveforms | None:
-    """Return the templates of the units on their best channels; None where they are not in µV.
+) -> tuple[Waveforms | None, str]:
+    """Return the templates of the units on their best channels, in volts; or why there are none.
 
     Parameters
     ----------
@@ -70,25 +67,32 @@ def waveforms_in_volts(
 
     Returns
     -------
-    Waveforms or None
+    waveforms : Waveforms or None
+    problem : str
+        Why there are none, and what to do; "" where there are.
     """
     extension = analyzer.get_extension("templates")
-    if channels is None or extension is None or max(map(len, channels), default=0) == 0:
-        logger.info("no waveform_mean: there are no templates")
-        return None
+    if channels is None or extension is None:
+        return None, (
+            "the analyzer has no templates, so that units have no electrodes either; compute "
+            "'random_spikes' and 'templates' first"
+        )
+    if max(map(len, channels), default=0) == 0:
+        return None, "the templates have no signal; give an analyzer with other templates"
     if not is_in_uv(analyzer):
-        logger.info("no waveform_mean: templates are not in µV, the gain of the data is not known")
-        return None
+        return None, (
+            "the templates are not in µV, as the gain of the raw data is not known; give "
+            "gain_to_uV= when the folder is read (on the command line --gain-to-uv)"
+        )
     templates = as_array(extension.get_data(operator="average"))
     longest = max(map(len, channels))
     mean = np.full((len(channels), templates.shape[1], longest), np.nan, dtype=np.float32)
     for unit, own in enumerate(channels):
         mean[unit, :, : own.size] = templates[unit][:, own] * _VOLTS_PER_UV
     if np.isnan(mean).all():
-        logger.info("no waveform_mean: templates have no values")
-        return None
+        return None, "the templates have no values; give an analyzer with other templates"
     assignment = analyzer.get_extension("template_assignment")
     before = int(extension.nbefore)
     if assignment is not None and assignment.source != "identity":
         before = int(assignment.info["num_samples_before"])
-    return Waveforms(mean, before / analyzer.sampling_frequency * 1000.0)
+    return Waveforms(mean, before / analyzer.sampling_frequency * 1000.0), ""
