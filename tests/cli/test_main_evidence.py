@@ -248,7 +248,8 @@ def test_propose_and_reviews(capsys, tmp_path):
     assert "What was there is in" in out
     code, _, err = run(capsys, "propose", folder, "--plan", "--threshold", 1)
     assert "without --plan" in err
-    code, _, err = run(capsys, "propose", tmp_path)
+    (tmp_path / "empty").mkdir()
+    code, _, err = run(capsys, "propose", tmp_path / "empty")
     assert (code, "no spike_times.npy" in err) == (2, True)
     sic.restore_phy_folder(folder)
     code, out, _ = run(capsys, "reviews", folder, "--output", tmp_path / "reviews.csv")

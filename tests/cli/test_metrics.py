@@ -93,8 +93,9 @@ def test_write_phy_of_some(folder):
 
 
 def test_errors(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ParameterError, match=r"--write-phy needs.*--output is"):
-        run(metrics, tmp_path, "--write-phy", "--output", tmp_path / "a.xls")
+        run(metrics, tmp_path / "empty", "--write-phy", "--output", tmp_path / "a.xls")
     with pytest.raises(ParameterError, match="leave out --window-s"):
         run(metrics, folder, "--write-phy", "--window-s", 10)
     with pytest.raises(ParameterError, match="no metric 'snr'"):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.output import echo
-from si_curation.errors import FolderNotFoundError, MissingDataError, SiCurationError
+from si_curation.errors import (
+    FolderNotFoundError,
+    MissingDataError,
+    ParameterError,
+    SiCurationError,
+)
 
 #: What ``demo`` and ``compute`` compute.
 DEFAULT_EXTENSIONS = (
@@ -21,36 +26,58 @@ DEFAULT_EXTENSIONS = (
 )
 
 
-def open_source(
-    source: Path,
-    sampling_frequency: float | None = None,
-    gain_to_uv: float | None = None,
-    periods: Sequence[tuple[float, float]] = (),
-    *,
-    trust: bool,
-) -> SortingAnalyzer:
-    """Read a Kilosort/phy folder, or load a saved analyzer; set the periods that are given."""
-    analyzer = _open(source, sampling_frequency, gain_to_uv, trust)
-    if periods:
+class Reading(NamedTuple):
+    """How a source is read, as `si_curation.cli.options.source_options` say."""
+
+    sampling_frequency: float | None = None
+    gain_to_uv: float | None = None
+    exclude_groups: Sequence[str] = ()
+    periods: Sequence[tuple[float, float]] = ()
+    trust: bool = False
+
+
+def open_source(source: Path, reading: Reading) -> SortingAnalyzer:
+    """Read a Kilosort/phy folder, or load a saved analyzer; set the periods that are given.
+
+    Raises
+    ------
+    FolderNotFoundError
+        There is no such folder.
+    ParameterError
+        An analyzer is to be read with options that are of folders.
+    """
+    analyzer = _open(source, reading)
+    if reading.periods:
         from si_curation.reading.observed import set_observed_periods
 
-        set_observed_periods(analyzer, periods, save=False)
+        set_observed_periods(analyzer, reading.periods, save=False)
     return analyzer
 
 
-def _open(
-    source: Path, sampling_frequency: float | None, gain_to_uv: float | None, trust: bool
-) -> SortingAnalyzer:
+def _open(source: Path, reading: Reading) -> SortingAnalyzer:
     if not source.is_dir():
         raise FolderNotFoundError(f"{source} does not exist, expected an analyzer or a folder")
     from si_curation.reading.loading import is_saved_analyzer
 
     if is_saved_analyzer(source):
-        return load_analyzer(source, trust)
+        given = {
+            "--gain-to-uv": reading.gain_to_uv,
+            "--exclude-group": reading.exclude_groups or None,
+        }
+        of_folders = [option for option, value in given.items() if value is not None]
+        if of_folders:
+            raise ParameterError(
+                f"{source} is a saved analyzer, which has its gain and units: leave out "
+                f"{' and '.join(of_folders)}"
+            )
+        return load_analyzer(source, reading.trust)
     from si_curation.reading.reader import read_kilosort_as_analyzer
 
     return read_kilosort_as_analyzer(
-        source, sampling_frequency=sampling_frequency, gain_to_uV=gain_to_uv
+        source,
+        sampling_frequency=reading.sampling_frequency,
+        gain_to_uV=reading.gain_to_uv,
+        exclude_groups=list(reading.exclude_groups) or None,
     )
 
 

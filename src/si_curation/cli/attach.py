@@ -9,7 +9,7 @@ import click
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.analyzers import load_analyzer, save
-from si_curation.cli.options import PATH, example, trust_option
+from si_curation.cli.options import FOLDER, PATH, SOURCE, example, trust_option
 from si_curation.cli.output import echo
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
@@ -17,8 +17,8 @@ _MOST_SHOWN = 10
 
 
 @click.command(epilog=example("attach si_curation_demo/analyzer si_curation_demo/phy"))
-@click.argument("analyzer", type=PATH)
-@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=PATH)
+@click.argument("analyzer", type=SOURCE)
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=FOLDER)
 @click.option("--output", type=PATH, help="New analyzer: a folder, or zarr where it ends in .zarr.")
 @click.option("--in-place", is_flag=True, help="Write into ANALYZER itself.")
 @click.option(

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     PATH,
     example,
-    periods_option,
-    sampling_frequency_option,
     source_argument,
+    source_options,
     table_output_option,
-    trust_option,
 )
 from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, write_table
@@ -38,18 +36,14 @@ from si_curation.errors import OutputExistsError
     help="Largest number of good units that are changed.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
-@periods_option
-@sampling_frequency_option
-@trust_option
+@source_options(periods=True)
 def benchmark(
     source: Path,
     output: Path | None,
     json_file: Path | None,
     max_units: int,
     seed: int,
-    periods: tuple[tuple[float, float], ...],
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Measure how often suggestions are right in a sorting, on its own good units.
 
@@ -60,7 +54,7 @@ def benchmark(
     check_table_output(output)
     if json_file is not None and json_file.exists():
         raise OutputExistsError(f"{json_file} exists; give another --json")
-    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    analyzer = open_source(source, reading)
     found = benchmark_suggestions(analyzer, max_units=max_units, seed=seed)
     if output is not None:
         write_table(found.table.reset_index(), output)

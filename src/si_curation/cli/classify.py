@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     example,
-    periods_option,
-    sampling_frequency_option,
     source_argument,
+    source_options,
     table_output_option,
-    trust_option,
 )
 from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, write_or_print
@@ -29,22 +27,18 @@ from si_curation.cli.tables import check_table_output, write_or_print
     show_default=True,
     help="Longest time from trough to peak of a narrow spike.",
 )
-@periods_option
-@sampling_frequency_option
-@trust_option
+@source_options(periods=True)
 def classify(
     source: Path,
     output: Path | None,
     narrow_below_ms: float,
-    periods: tuple[tuple[float, float], ...],
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Label units as bombcell does, and find narrow spikes and residuals of other units."""
     from si_curation.quality.unit_classes import classify_units
 
     check_table_output(output)
-    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    analyzer = open_source(source, reading)
     found = classify_units(analyzer, narrow_below_ms=narrow_below_ms)
     table = found.table.reset_index()
     write_or_print(table, output, list(table.columns))

@@ -9,7 +9,9 @@ import click
 
 from si_curation.cli.analyzers import open_curation
 from si_curation.cli.options import (
+    CURATION,
     PATH,
+    SOURCE,
     example,
     sampling_frequency_option,
     table_output_option,
@@ -21,10 +23,10 @@ from si_curation.errors import ParameterError
 
 
 @click.command(epilog=example("compare si_curation_demo/phy si_curation_demo/analyzer"))
-@click.argument("curations", nargs=-1, type=PATH, metavar="A B [C ...]")
+@click.argument("curations", nargs=-1, type=CURATION, metavar="A B [C ...]")
 @click.option(
     "--start",
-    type=PATH,
+    type=SOURCE,
     help="Folder or analyzer that the curations started from; journals and curation files need it.",
 )
 @click.option("--names", help="Names of the curations, separated by commas; default: a,b,...")

@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     example,
-    sampling_frequency_option,
     source_argument,
+    source_options,
     table_output_option,
-    trust_option,
 )
 from si_curation.cli.tables import check_table_output, write_or_print
 
@@ -28,21 +27,19 @@ from si_curation.cli.tables import check_table_output, write_or_print
     show_default=True,
 )
 @click.option("--inhibitory", is_flag=True, help="Look for inhibitory connections too.")
-@sampling_frequency_option
-@trust_option
+@source_options()
 def connections(
     source: Path,
     output: Path | None,
     method: Any,
     inhibitory: bool,
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Find monosynaptic connections, with what makes them doubtful."""
     from si_curation.quality.connections import find_monosynaptic_connections
 
     check_table_output(output)
-    analyzer = open_source(source, sampling_frequency, trust=trust)
+    analyzer = open_source(source, reading)
     table = find_monosynaptic_connections(analyzer, method=method, include_inhibitory=inhibitory)
     shown = ["pre_unit_id", "post_unit_id", "connection_type", "lag_ms", "transmission_probability"]
     write_or_print(table, output, [*shown, "verdict"])

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     example,
-    periods_option,
-    sampling_frequency_option,
     source_argument,
+    source_options,
     table_output_option,
-    trust_option,
 )
 from si_curation.cli.tables import check_table_output, write_or_print
 
@@ -22,22 +20,18 @@ from si_curation.cli.tables import check_table_output, write_or_print
 @source_argument
 @table_output_option
 @click.option("--refractory-period-ms", type=float, help="Default: from each autocorrelogram.")
-@periods_option
-@sampling_frequency_option
-@trust_option
+@source_options(periods=True)
 def contamination(
     source: Path,
     output: Path | None,
     refractory_period_ms: float | None,
-    periods: tuple[tuple[float, float], ...],
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Estimate how contaminated each unit is, by every common method."""
     from si_curation.quality.contamination import contamination_panel
 
     check_table_output(output)
-    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    analyzer = open_source(source, reading)
     table = contamination_panel(analyzer, refractory_period_ms=refractory_period_ms)
     shown = [
         "num_spikes",

@@ -12,7 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.cli.analyzers import compute_available, read_folder, save
 from si_curation.cli.example_inputs import write_example_inputs
-from si_curation.cli.options import PATH, example, reading_options
+from si_curation.cli.options import FOLDER, PATH, example, reading_options
 from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError
 from si_curation.reading.templates import describe_unwhitening
@@ -22,7 +22,7 @@ _EXPORT_LIMIT_BYTES = 2_000_000_000
 
 
 @click.command(epilog=example("demo"))
-@click.option("--folder", type=PATH, help="Default: the packaged example.")
+@click.option("--folder", type=FOLDER, help="Default: the packaged example.")
 @click.option("--output", type=PATH, help=f"New folder for what is made; default: {_OUTPUT}.")
 @reading_options
 def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:

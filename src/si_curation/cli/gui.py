@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     PATH,
     example,
     label_model_option,
-    sampling_frequency_option,
     source_argument,
-    trust_option,
+    source_options,
 )
 from si_curation.cli.output import command_text, echo
 
@@ -29,15 +28,13 @@ from si_curation.cli.output import command_text, echo
 )
 @click.option("--web", is_flag=True, help="In the browser instead of a window.")
 @label_model_option
-@sampling_frequency_option
-@trust_option
+@source_options()
 def gui(
     source: Path,
     curation_json: Path | None,
     web: bool,
     label_model: Path | None,
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Look at units and curate them in spikeinterface-gui, also without a recording."""
     import si_curation as sic
@@ -45,7 +42,7 @@ def gui(
 
     mode: Any = "web" if web else "desktop"
     model = None if label_model is None else sic.LabelModel.load(label_model)
-    analyzer = open_source(source, sampling_frequency, trust=trust)
+    analyzer = open_source(source, reading)
     path = default_curation_json(analyzer) if curation_json is None else curation_json
     before = _written(path)
     state = "is new" if before is None else "is gone on from"

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
+from si_curation.cli.folders import FolderPath
 from si_curation.cli.options import (
     PATH,
     example,
-    periods_option,
-    sampling_frequency_option,
     source_argument,
+    source_options,
     table_output_option,
-    trust_option,
 )
 from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, write_or_print
@@ -26,12 +25,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: Of which labels are learnt.
+SESSION = FolderPath(analyzers=True, files=(".csv", ".tsv"))
+
+
 @click.command(
     epilog=example(
         "learn si_curation_demo/made_up_units.csv --metric-params default --output model.json"
     )
 )
-@click.argument("sessions", nargs=-1, type=PATH, metavar="SESSION...")
+@click.argument("sessions", nargs=-1, type=SESSION, metavar="SESSION...")
 @click.option("--output", type=PATH, required=True, help="New .json file of the model.")
 @click.option(
     "--column", default="group", show_default=True, help="Column of the labels; group is phy's."
@@ -144,18 +147,14 @@ def _read_units(path: Path) -> pd.DataFrame:
     "backup. Close phy first.",
 )
 @click.option("--accuracy", type=float, help="Share of the labels that are to be right.")
-@periods_option
-@sampling_frequency_option
-@trust_option
+@source_options(periods=True)
 def label(
     source: Path,
     model: Path,
     output: Path | None,
     write_phy: bool,
     accuracy: float | None,
-    periods: tuple[tuple[float, float], ...],
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Label units by a model of curated sessions; units that it is not sure of are undecided."""
     from si_curation.learning.model import LabelModel
@@ -165,7 +164,7 @@ def label(
         problems.append(f"--write-phy needs a Kilosort/phy folder, which {source} is not")
     check_table_output(output, problems)
     learnt = LabelModel.load(model)
-    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    analyzer = open_source(source, reading)
     table = learnt.label(analyzer, accuracy=accuracy).table
     if write_phy:
         from si_curation.exporters.phy.inplace import write_phy_columns

@@ -7,14 +7,12 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     example,
-    periods_option,
-    sampling_frequency_option,
     source_argument,
+    source_options,
     table_output_option,
-    trust_option,
 )
 from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, format_numbers, write_table
@@ -62,24 +60,20 @@ _SHOWN_BY_PHY = (
 @click.option(
     "--window-s", type=float, help="Length of windows in seconds: a row for each unit and window."
 )
-@periods_option
-@sampling_frequency_option
-@trust_option
+@source_options(periods=True)
 def metrics(
     source: Path,
     output: Path | None,
     write_phy: bool,
     metric_names: tuple[str, ...],
     window_s: float | None,
-    periods: tuple[tuple[float, float], ...],
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Compute the quality metrics of each unit; no recording is needed."""
     from si_curation.quality.metrics.extension import compute_metrics_in_windows
 
     _check_arguments(source, output, write_phy, window_s)
-    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    analyzer = open_source(source, reading)
     names = list(metric_names) or None
     if window_s is not None:
         table = compute_metrics_in_windows(analyzer, window_s=window_s, metric_names=names)

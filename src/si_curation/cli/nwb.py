@@ -6,22 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     PATH,
     example,
-    gain_option,
-    periods_option,
-    sampling_frequency_option,
     source_argument,
-    trust_option,
+    source_options,
 )
 from si_curation.cli.output import echo
-from si_curation.errors import ParameterError
-from si_curation.reading.loading import is_saved_analyzer
 
 
 @click.command(
@@ -73,10 +67,7 @@ from si_curation.reading.loading import is_saved_analyzer
 )
 @click.option("--units-name", default="units", show_default=True, help="Name of the table.")
 @click.option("--no-waveforms", is_flag=True, help="Leave out waveform_mean.")
-@gain_option
-@periods_option
-@sampling_frequency_option
-@trust_option
+@source_options(periods=True)
 @click.option("--overwrite", is_flag=True, help="Replace OUT.nwb once the new file is complete.")
 def export_nwb(
     source: Path,
@@ -92,10 +83,7 @@ def export_nwb(
     per_spike: str,
     units_name: str,
     no_waveforms: bool,
-    gain_to_uv: float | None,
-    periods: tuple[tuple[float, float], ...],
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
     overwrite: bool,
 ) -> None:
     """Write the units of a Kilosort/phy folder or a SortingAnalyzer to an NWB file."""
@@ -103,7 +91,7 @@ def export_nwb(
     from si_curation.exporters.nwb.given_times import read_spike_times
 
     times = None if spike_times is None else read_spike_times(spike_times)
-    analyzer = _open(source, gain_to_uv, sampling_frequency, periods, trust)
+    analyzer = open_source(source, reading)
     written = export_to_nwb(
         analyzer,
         output,
@@ -125,15 +113,3 @@ def export_nwb(
         f"Wrote {written}: {len(analyzer.unit_ids)} units, "
         f"{spike_vector_of(analyzer.sorting).size} spikes in {place}"
     )
-
-
-def _open(
-    source: Path,
-    gain_to_uv: float | None,
-    sampling_frequency: float | None,
-    periods: tuple[tuple[float, float], ...],
-    trust: bool,
-) -> SortingAnalyzer:
-    if gain_to_uv is not None and is_saved_analyzer(source):
-        raise ParameterError(f"--gain-to-uv is for a folder, and {source} is an analyzer")
-    return open_source(source, sampling_frequency, gain_to_uv, periods, trust=trust)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from si_curation.checks import local_path
+from si_curation.cli.analyzers import Reading
+from si_curation.cli.folders import FolderPath, LocalPath
 
 #: Above the example at the end of each ``--help``; the folder is the one that ``demo`` makes.
 EXAMPLE_HEADING = "Example (after `si-curation demo`):"
@@ -29,15 +31,11 @@ def example(*calls: str) -> str:
     return "\n".join(["\b", EXAMPLE_HEADING, *(f"  si-curation {call}" for call in calls)])
 
 
-class _LocalPath(click.Path):
-    """A path on this computer; a URL is an error of one line, as in the functions."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        name = "path" if param is None else param.name.replace("_", "-")
-        return local_path(super().convert(value, param, ctx), name)
-
-
-PATH = _LocalPath(path_type=Path)
+PATH = LocalPath(path_type=Path)
+#: A Kilosort/phy folder; a folder or a saved analyzer; those or a file of a curation.
+FOLDER = FolderPath()
+SOURCE = FolderPath(analyzers=True)
+CURATION = FolderPath(analyzers=True, files=(".json", ".jsonl"))
 
 
 class _Borders(click.ParamType):
@@ -65,8 +63,8 @@ BORDERS = _Borders()
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-folder_argument = click.argument("folder", type=PATH)
-source_argument = click.argument("source", metavar="ANALYZER_OR_FOLDER", type=PATH)
+folder_argument = click.argument("folder", type=FOLDER)
+source_argument = click.argument("source", metavar="ANALYZER_OR_FOLDER", type=SOURCE)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 table_output_option = click.option(
     "--output", type=PATH, help="New .csv, .tsv or .json file; default: print the main columns."
@@ -120,7 +118,10 @@ _unwhiten_option = click.option(
     help="auto: the sorter's orientation; phy: as phy shows; none: as stored.",
 )
 _exclude_group_option = click.option(
-    "--exclude-group", "exclude_groups", multiple=True, help="Leave out a phy group."
+    "--exclude-group",
+    "exclude_groups",
+    multiple=True,
+    help="Of a folder: leave out a phy group, such as noise; can be given several times.",
 )
 
 
@@ -130,3 +131,32 @@ def reading_options(function: _Function) -> _Function:
     for option in (_exclude_group_option, gain_option, sampling_frequency_option, _unwhiten_option):
         function = option(function)
     return function
+
+
+def source_options(
+    *, periods: bool = False, trust: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds the options of `Reading`, and gives them as ``reading``.
+
+    Parameters
+    ----------
+    periods : bool
+        Whether the periods in which spikes were looked for make a difference.
+    trust : bool
+        Whether the command takes saved analyzers.
+    """
+    options = [_exclude_group_option, gain_option, sampling_frequency_option]
+    options = [*([trust_option] if trust else []), *options, *([periods_option] if periods else [])]
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**arguments: Any) -> None:
+            given = {name: arguments.pop(name) for name in Reading._fields if name in arguments}
+            function(reading=Reading(**given), **arguments)
+
+        decorated: Callable[..., None] = command
+        for option in options:  # the last that is added is listed first
+            decorated = option(decorated)
+        return decorated
+
+    return add

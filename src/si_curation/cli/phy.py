@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     PATH,
     example,
     folder_argument,
-    sampling_frequency_option,
     source_argument,
-    trust_option,
+    source_options,
 )
 from si_curation.cli.output import echo
 
@@ -35,8 +34,7 @@ from si_curation.cli.output import echo
 @click.option("--link", is_flag=True, help="Hard-link the files that nothing writes to.")
 @click.option("--copy-recording", is_flag=True, help="Write the recording into the folder too.")
 @click.option("--overwrite", is_flag=True, help="Move an existing output aside first.")
-@sampling_frequency_option
-@trust_option
+@source_options()
 def export_phy(
     source: Path,
     output: Path,
@@ -45,14 +43,13 @@ def export_phy(
     link: bool,
     copy_recording: bool,
     overwrite: bool,
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Write a folder that phy opens, from a SortingAnalyzer or a Kilosort/phy folder."""
     from si_curation.exporters.phy.export import export_to_phy
 
     written = export_to_phy(
-        open_source(source, sampling_frequency, trust=trust),
+        open_source(source, reading),
         output,
         curation=curation,
         complete=complete,

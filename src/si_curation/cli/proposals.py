@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import click
 import pandas as pd
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     example,
     folder_argument,
-    periods_option,
-    sampling_frequency_option,
+    source_options,
     table_output_option,
 )
 from si_curation.cli.output import echo
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
     "--rules", help="Label units too: a preset such as allen_default, or a file of rules."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a curation.json, after a backup.")
-@periods_option
-@sampling_frequency_option
+@source_options(periods=True, trust=False)
 def propose(
     folder: Path,
     threshold: float | None,
@@ -44,8 +42,7 @@ def propose(
     duplicates: bool,
     rules: str | None,
     overwrite: bool,
-    periods: tuple[tuple[float, float], ...],
-    sampling_frequency: float | None,
+    reading: Reading,
 ) -> None:
     """Write suggested merges into FOLDER as curation.json, where phy 2.2 proposes them.
 
@@ -65,7 +62,7 @@ def propose(
         raise click.UsageError("--threshold is of suggested merges: give it without --plan")
     if not overwrite:
         check_no_proposals(folder)
-    analyzer = open_source(folder, sampling_frequency, periods=periods, trust=False)
+    analyzer = open_source(folder, reading)
     least = DEFAULT_SCORE_THRESHOLD if threshold is None else threshold
     found: list[Suggestions] = []
     found.append(

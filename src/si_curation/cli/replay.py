@@ -8,7 +8,9 @@ import click
 
 from si_curation.cli.analyzers import open_curation
 from si_curation.cli.options import (
+    CURATION,
     PATH,
+    SOURCE,
     example,
     sampling_frequency_option,
     table_output_option,
@@ -20,12 +22,12 @@ from si_curation.errors import ParameterError
 
 
 @click.command(epilog=example("replay si_curation_demo/phy si_curation_demo/analyzer replayed"))
-@click.argument("old", type=PATH)
-@click.argument("new", type=PATH)
+@click.argument("old", type=CURATION)
+@click.argument("new", type=SOURCE)
 @click.argument("output_folder", type=PATH, metavar="OUT")
 @click.option(
     "--start",
-    type=PATH,
+    type=SOURCE,
     help="Folder or analyzer that the curation started from; a journal or curation file needs it.",
 )
 @table_output_option

@@ -7,17 +7,15 @@ from pathlib import Path
 import click
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.cli.analyzers import compute_available, open_source
+from si_curation.cli.analyzers import Reading, compute_available, open_source
 from si_curation.cli.options import (
     PATH,
     borders_option,
     calibrations_option,
     example,
     label_model_option,
-    periods_option,
-    sampling_frequency_option,
     source_argument,
-    trust_option,
+    source_options,
 )
 from si_curation.cli.output import echo
 from si_curation.cli.suggestions import read_calibration_files
@@ -45,9 +43,7 @@ _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 @borders_option
 @calibrations_option
 @label_model_option
-@periods_option
-@sampling_frequency_option
-@trust_option
+@source_options(periods=True)
 def report(
     source: Path,
     output: Path,
@@ -57,9 +53,7 @@ def report(
     borders: list[float] | None,
     calibrations: tuple[Path, ...],
     label_model: Path | None,
-    periods: tuple[tuple[float, float], ...],
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Write one HTML page of a sorting that opens offline, to look at and to send."""
     from si_curation.files import check_output_file
@@ -70,7 +64,7 @@ def report(
     check_output_file(output, overwrite, kind="an .html file")
     known = read_calibration_files(calibrations)
     model = None if label_model is None else LabelModel.load(label_model)
-    analyzer = open_source(source, sampling_frequency, periods=periods, trust=trust)
+    analyzer = open_source(source, reading)
     if borders is not None:  # a wrong one is told before anything is computed
         session_borders(analyzer, borders)
     compute_for_page(analyzer)

@@ -7,14 +7,13 @@ from typing import Any, Literal
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     PATH,
     borders_option,
     example,
-    sampling_frequency_option,
     source_argument,
-    trust_option,
+    source_options,
 )
 from si_curation.cli.output import echo
 
@@ -38,8 +37,7 @@ from si_curation.cli.output import echo
 @click.option(
     "--copy-recording", is_flag=True, help="Of phy: write the samples of each session too."
 )
-@sampling_frequency_option
-@trust_option
+@source_options()
 def split_sessions(
     source: Path,
     output: Path,
@@ -48,8 +46,7 @@ def split_sessions(
     kind: Literal["binary_folder", "zarr", "phy"],
     drop_empty: bool,
     copy_recording: bool,
-    sampling_frequency: float | None,
-    trust: bool,
+    reading: Reading,
 ) -> None:
     """Split sessions that were concatenated and sorted as one; OUT gets a folder for each.
 
@@ -63,7 +60,7 @@ def split_sessions(
     if copy_recording and kind != "phy":
         raise ParameterError("--copy-recording is of --format phy")
     target = check_output_folder(output.resolve(), False)
-    analyzer = open_source(source, sampling_frequency, trust=trust)
+    analyzer = open_source(source, reading)
     given: dict[str, Any] = {
         "borders": "auto" if borders is None else borders,
         "names": names or None,

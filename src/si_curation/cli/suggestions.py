@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     PATH,
     calibrations_option,
-    periods_option,
-    sampling_frequency_option,
     source_argument,
+    source_options,
     table_output_option,
-    trust_option,
 )
 from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, write_or_print
@@ -36,15 +34,11 @@ class Asked(NamedTuple):
     output: Path | None
     curation_json: Path | None
     calibrations: dict[str, Calibration]
-    periods: tuple[tuple[float, float], ...]
-    sampling_frequency: float | None
-    trust: bool
+    reading: Reading
 
     def open(self) -> SortingAnalyzer:
         """Return the analyzer of the source."""
-        return open_source(
-            self.source, self.sampling_frequency, periods=self.periods, trust=self.trust
-        )
+        return open_source(self.source, self.reading)
 
     def report(self, found: Suggestions, summary: str) -> None:
         """Print or write the table, say what is missing, and write the curation file."""
@@ -76,10 +70,8 @@ def suggestion_options(
         What a calibration is of; None: calibrations of several kinds.
     has_periods : bool
     """
-    options = [
-        trust_option,
-        sampling_frequency_option,
-        *([periods_option] if has_periods else []),
+    options: list[Callable[..., Any]] = [
+        source_options(periods=has_periods),
         calibrations_option,
         click.option(
             "--curation-json",
@@ -93,7 +85,7 @@ def suggestion_options(
     def add(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def command(**arguments: Any) -> None:
-            values = {name: arguments.pop(name, ()) for name in Asked._fields}
+            values = {name: arguments.pop(name) for name in Asked._fields}
             check_table_output(values["output"])
             target = values["curation_json"]
             if target is not None and target.exists():

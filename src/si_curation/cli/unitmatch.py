@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from si_curation.cli.analyzers import open_source
+from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
     PATH,
+    SOURCE,
     example,
-    gain_option,
-    sampling_frequency_option,
-    trust_option,
+    source_options,
 )
 from si_curation.cli.output import echo
 from si_curation.errors import ParameterError
@@ -23,7 +22,7 @@ from si_curation.errors import ParameterError
     "export-unitmatch", epilog=example("export-unitmatch unitmatch si_curation_demo/phy")
 )
 @click.argument("output", metavar="OUT", type=PATH)
-@click.argument("sources", metavar="ANALYZER_OR_FOLDER...", type=PATH, nargs=-1, required=True)
+@click.argument("sources", metavar="ANALYZER_OR_FOLDER...", type=SOURCE, nargs=-1, required=True)
 @click.option(
     "--name",
     "names",
@@ -56,12 +55,14 @@ from si_curation.errors import ParameterError
     show_default=True,
     help="Spikes of a unit that are averaged at most.",
 )
-@gain_option
-@sampling_frequency_option
-@trust_option
+@source_options()
 @click.option("--overwrite", is_flag=True, help="Replace OUT, which is kept as a backup.")
 def export_unitmatch(
-    output: Path, sources: tuple[Path, ...], names: tuple[str, ...], **options: Any
+    output: Path,
+    sources: tuple[Path, ...],
+    names: tuple[str, ...],
+    reading: Reading,
+    **options: Any,
 ) -> None:
     """Write sessions to OUT as UnitMatch reads them, to match their units across days.
 
@@ -73,15 +74,7 @@ def export_unitmatch(
         raise ParameterError(f"--name is given {len(names)} times for {len(sources)} sessions")
     if len(set(names)) < len(names):
         raise ParameterError(f"--name gives a name twice: {', '.join(names)}")
-    analyzers = [
-        open_source(
-            source,
-            options["sampling_frequency"],
-            options["gain_to_uv"],
-            trust=options["trust"],
-        )
-        for source in sources
-    ]
+    analyzers = [open_source(source, reading) for source in sources]
     written = export_to_unitmatch(
         dict(zip(names, analyzers, strict=True)) if names else analyzers,
         output,

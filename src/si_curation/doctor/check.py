@@ -29,14 +29,13 @@ from si_curation.doctor.facts import FolderFacts
 from si_curation.errors import Finding, ParameterError
 from si_curation.phy.arrays import Findings, one_line
 from si_curation.phy.folder import read_parts
+from si_curation.phy.locate import CORE_FILES, advice_on, folders_below, has_core_files
 from si_curation.phy.params import RATE, is_rate
 from si_curation.reading.loading import is_saved_analyzer
 
 logger = logging.getLogger(__name__)
 
 SEVERITIES = ("error", "warning", "info")
-_CORE = ("spike_times.npy", "spike_templates.npy", "spike_clusters.npy", "templates.npy")
-_MAX_SUBFOLDERS = 10_000
 
 Check = Callable[[FolderFacts, Findings], None]
 #: Every check by its name, which its findings have too, in the order in which they are run: a check
@@ -155,38 +154,26 @@ def _is_phy_folder(path: Path, findings: Findings) -> bool:
     where, advice = str(path), "give the folder that holds spike_times.npy"
     if not os.path.isdir(path):
         fault = "is a file" if os.path.exists(path) else "does not exist"
-        findings.error(where, f"{fault}, expected a Kilosort/phy folder", advice)
+        findings.error(where, f"{fault}, expected a Kilosort/phy folder", advice_on(path))
         return False
-    names = os.listdir(path)
-    if any(name in names for name in _CORE):
+    os.listdir(path)  # raises where it may not be read
+    if has_core_files(path):
         return True
     if is_saved_analyzer(path):
         findings.check = "saved_analyzer"
         safety.find_untrusted_parts(path, findings)
         findings.check = "folder"
         advice = "it is a saved SortingAnalyzer: only what is unsafe in it was looked for"
-    below = _folders_below(path)
+    below = folders_below(path)
     if below:
         advice = f"check what is below it: {', '.join(below)}"
     findings.error(
         where,
-        f"has none of {', '.join(_CORE)}: no Kilosort/phy folder",
+        f"has none of {', '.join(CORE_FILES)}: no Kilosort/phy folder",
         advice,
         folders_below=below,
     )
     return False
-
-
-def _folders_below(path: Path) -> list[str]:
-    found: list[str] = []
-    for number, (root, folders, files) in enumerate(os.walk(path)):
-        depth = len(Path(root).relative_to(path).parts)
-        folders[:] = sorted(f for f in folders if not f.startswith(".")) if depth < 3 else []
-        if "spike_times.npy" in files:
-            found.append(str(Path(root).relative_to(path)))
-        if len(found) >= 5 or number > _MAX_SUBFOLDERS:
-            break
-    return found
 
 
 def _check(path: Path, findings: Findings, sampling_frequency: float | None) -> None:

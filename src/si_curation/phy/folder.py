@@ -29,6 +29,7 @@ from si_curation.phy.file_groups import (
     read_templates,
     read_whitening,
 )
+from si_curation.phy.locate import advice_on, folders_below, has_core_files
 from si_curation.phy.ops import read_ops
 from si_curation.phy.params import RATE, data_paths_of, is_rate, read_params, sample_rate_of
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
@@ -455,9 +456,9 @@ def _existing_folder(folder_path: str | Path) -> Path:
     path = local_path(folder_path, "folder_path")
     if not os.path.isdir(path) and path.name:
         settle_replaced(path)  # an export that replaced it may have been killed
-    if os.path.isdir(path):
+    if os.path.isdir(path) and (has_core_files(path) or not folders_below(path)):
         return path.resolve()
-    fault = "is a file" if os.path.exists(path) else "does not exist"
-    raise FolderNotFoundError(
-        f"{path} {fault}, expected a Kilosort/phy folder (give the one that holds spike_times.npy)"
-    )
+    fault = "does not exist"
+    if os.path.exists(path):
+        fault = "holds no sorting itself" if os.path.isdir(path) else "is a file"
+    raise FolderNotFoundError(f"{path} {fault}, expected a Kilosort/phy folder ({advice_on(path)})")
