@@ -104,7 +104,13 @@ def test_what_is_imported_is_declared():
     base = names(PROJECT["dependencies"])
     extras = names(one for extra in PROJECT["optional-dependencies"].values() for one in extra)
     called = {"sklearn": "scikit_learn", "yaml": "pyyaml"}
-    comes_with = {"probeinterface", "zarr", "packaging", "markupsafe"}  # with those of the base
+    comes_with = {
+        "probeinterface",
+        "zarr",
+        "packaging",
+        "markupsafe",
+        "typing_extensions",
+    }  # with those of the base
     comes_with |= {"h5py", "hdmf", "panel", "bokeh", "PySide6"}  # with those of extras
     imported = {called.get(name, name) for name in imported} - comes_with - {"tomllib"}
     assert imported <= base | extras
