@@ -1,5 +1,6 @@
 """Configuration of the documentation: ``sphinx-build -W docs docs/_build``."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,20 +17,38 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "myst_parser",
+    "sphinx.ext.intersphinx",
+    "myst_nb",
     "sphinx_click",
     "pages_from_code",
+    "links_elsewhere",
+    "tutorial_pages",
 ]
-exclude_patterns = ["_build", "README.md"]
+exclude_patterns = ["_build", "_ext", "README.md"]
 templates_path: list[str] = []
 
 html_theme = "furo"
 html_title = f"si_curation {release}"
 html_static_path = ["_static"]
-html_css_files = ["wide_tables.css"]
+html_css_files = ["pages.css"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+
+# The tutorials are run when the pages are built. Quickly, without them: -D nb_execution_mode=off
+nb_execution_mode = "force"
+nb_execution_timeout = 600
+nb_execution_in_temp = True
+nb_execution_show_tb = True  # of a cell that fails, which is a warning
+nb_output_stderr = "remove"
+nb_merge_streams = True
+os.environ.pop("MPLBACKEND", None)  # that of notebooks
+os.environ["TQDM_DISABLE"] = "1"
+# the notebooks, which run elsewhere, find this package as it was found here
+found = [str(Path(si_curation.__file__).parents[1]), os.environ.get("PYTHONPATH")]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, found))
+
+intersphinx_timeout = 5  # the addresses are in _ext/links_elsewhere.py
 
 autosummary_generate = False
 autodoc_typehints = "none"  # the docstrings have the types

@@ -1,5 +1,6 @@
 """The documentation builds without a warning, runs as printed, and leaves no public name out."""
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from si_curation.variables import REASONS, TABLES
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+TUTORIALS = sorted((DOCS.parent / "tutorials").glob("[0-9]*_*.py"))
 PAGES = [DOCS / "quickstart.md", DOCS / "pipelines.md", *sorted((DOCS / "howto").glob("*.md"))]
 
 
@@ -103,27 +105,62 @@ def test_pages_of_numbers_hold_every_column(pages_from_code):
     assert all(f"\nnumbers/{key}\n" in listed for key in pages)
 
 
-@pytest.mark.slow
-def test_it_builds_without_a_warning(tmp_path):
-    """Links and references that lead nowhere, faulty docstrings and lost pages are warnings."""
-    need("sphinx", "myst_parser", "furo", "sphinx_click")
-    source = str(Path(sic.__file__).parents[1])
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of the pages, built once; the tutorials were run for them."""
+    need("sphinx", "myst_nb", "furo", "sphinx_click", "nwbinspector", "distributed")
+    folder = tmp_path_factory.mktemp("built")
     done = subprocess.run(
         [
             *[sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"],
-            *["-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html")],
+            *["-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")],
         ],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": source},
+        env={**os.environ, "PYTHONPATH": str(Path(sic.__file__).parents[1])},
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stderr.strip()
-    views = (tmp_path / "html" / "api" / "views.html").read_text(encoding="utf-8")
-    commands = (tmp_path / "html" / "commands.html").read_text(encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+def test_it_builds_without_a_warning(built):
+    """Links to nowhere, faulty docstrings, lost pages and tutorials that fail are warnings."""
+    views = (built / "html" / "api" / "views.html").read_text(encoding="utf-8")
+    commands = (built / "html" / "commands.html").read_text(encoding="utf-8")
     assert "plot_effect_vs_quality" in views
     for name in ("check", "export-phy", "metrics", "merges"):
         assert f"si-curation {name}" in re.sub(r"<[^>]+>", "", commands) or name in commands
+
+
+@pytest.mark.slow
+def test_types_link_to_the_documentation_of_others(built):
+    """Also without the network, with which the whole inventories of the others are read."""
+    curation = (built / "html" / "api" / "curation.html").read_text(encoding="utf-8")
+    assert "https://docs.python.org/3/library/functions.html#float" in curation
+    assert (
+        "https://spikeinterface.readthedocs.io/en/stable/api.html#spikeinterface.core." in curation
+    )
+    assert "https://pandas.pydata.org/docs/reference/api/pandas.DataFrame.html" in curation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorials_quote_what_is_printed(built, tutorial):
+    """Bold text in a tutorial is quoted from what it prints."""
+    notebook = built / "jupyter_execute" / "tutorials" / f"{tutorial.stem}.ipynb"
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(one["source"]) for one in cells if one["cell_type"] == "markdown")
+    outputs = [one for cell in cells for one in cell.get("outputs", ())]
+    printed = "".join("".join(one["text"]) for one in outputs if one.get("name") == "stdout")
+    printed = " ".join(printed.split())
+    quoted = re.findall(r"\*\*(.+?)\*\*", text, re.S)
+    words = [re.escape(" ".join(one.split())) for one in quoted]
+    missing = [one for one in words if not re.search(rf"(?<![\w.]){one}(?!\w|\.\d)", printed)]
+    assert not missing, f"bold is for what is printed; these are not:\n{missing}\nin\n{printed}"
+    page = (built / "html" / "tutorials" / f"{tutorial.stem}.html").read_text(encoding="utf-8")
+    if "savefig" in tutorial.read_text(encoding="utf-8"):
+        assert re.search(r'<img [^>]*src="\.\./_images/', page), "the page shows no figure"
 
 
 @pytest.mark.slow
