@@ -170,7 +170,15 @@ GROUPS: dict[str, Group] = {
     "batch": Group(
         "Many sessions",
         "One recipe for many sessions.",
-        ("run_batch", "BatchResult", "Recipe", "read_recipe", "example_recipe"),
+        (
+            "run_batch",
+            "BatchResult",
+            "check_batch",
+            "BatchCheck",
+            "Recipe",
+            "read_recipe",
+            "example_recipe",
+        ),
     ),
     "errors": Group(
         "Errors",
@@ -358,9 +366,15 @@ TABLE_PAGES: dict[str, TablePage] = {
     ),
     "batch": TablePage(
         "Tables of a batch",
-        "The columns of `sessions.csv`, `units.csv`, `metrics_by_session.csv` and "
-        "`benchmarks.csv`.",
-        ("sessions", "units of all sessions", "metrics by session", "benchmarks by session"),
+        "The columns of `sessions.csv`, `units.csv`, `metrics_by_session.csv`, "
+        "`benchmarks.csv`, and of the table of `check_batch`.",
+        (
+            "check of a batch",
+            "sessions",
+            "units of all sessions",
+            "metrics by session",
+            "benchmarks by session",
+        ),
     ),
     "nwb": TablePage(
         "NWB files",

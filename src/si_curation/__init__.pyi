@@ -4,6 +4,8 @@ from .agreement.comparison import CurationComparison as CurationComparison
 from .agreement.comparison import compare_curations as compare_curations
 from .agreement.replay import CurationReplay as CurationReplay
 from .agreement.replay import replay_curation as replay_curation
+from .batch.check import BatchCheck as BatchCheck
+from .batch.check import check_batch as check_batch
 from .batch.recipe import Recipe as Recipe
 from .batch.recipe_files import example_recipe as example_recipe
 from .batch.recipe_files import read_recipe as read_recipe

@@ -654,6 +654,13 @@ def extension_parameters(name: str) -> dict[str, inspect.Parameter]:
     return {key: value for key, value in signature.parameters.items() if key != "self"}
 
 
+def set_parameters(
+    sorting_analyzer: SortingAnalyzer, name: str, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the parameters with which an extension would be computed; raise what it would."""
+    return get_extension_class(name)(sorting_analyzer)._set_params(**params)
+
+
 def gui_background_color() -> str:
     """Return the background colour of spikeinterface-gui's pages in the browser."""
     from spikeinterface_gui.utils_panel import _bg_color

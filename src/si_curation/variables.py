@@ -2827,6 +2827,19 @@ BATCH_SESSIONS = Table(
     ],
 )
 
+BATCH_CHECK = Table(
+    "check of a batch",
+    "a session",
+    [
+        Variable("session", "name of the session", dtype="str"),
+        Variable("folder", "folder that would be read", dtype="str"),
+        Variable("num_units", "units", "count", "Int64", missing="it cannot be read"),
+        Variable("num_spikes", "spikes", "count", "Int64", missing="it cannot be read"),
+        Variable("warnings", 'warnings, separated by "; "', dtype="str"),
+        Variable("problems", 'what would fail, separated by "; "', dtype="str"),
+    ],
+)
+
 BATCH_UNITS = Table(
     "units of all sessions",
     "a unit; besides these the metrics",
@@ -3042,6 +3055,7 @@ TABLES: dict[str, Table] = {
         EFFECT_THRESHOLDS,
         EFFECT_SUMMARY,
         BATCH_SESSIONS,
+        BATCH_CHECK,
         BATCH_UNITS,
         BATCH_METRICS,
         BATCH_BENCHMARKS,

@@ -85,6 +85,7 @@ WRONG = {
 NOT_CALLED = {
     "open_gui",
     "BatchResult",
+    "BatchCheck",
     "CurationComparison",
     "CurationReplay",
     "Calibration",

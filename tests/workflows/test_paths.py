@@ -48,6 +48,7 @@ CALLS = {
     "simulate": lambda path, a: sic.simulate_kilosort_folder(path),
     "read_recipe": lambda path, a: sic.read_recipe(path),
     "run_batch": lambda path, a: sic.run_batch([path], RECIPE, "out", num_workers=0),
+    "check_batch": lambda path, a: sic.check_batch([path], RECIPE, progress_bar=False),
     "output of a batch": lambda path, a: sic.run_batch([FOLDER], RECIPE, path, num_workers=0),
     "rules": lambda path, a: sic.label_units(a, path),
     "model": lambda path, a: sic.LabelModel.load(path),

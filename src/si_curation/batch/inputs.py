@@ -62,6 +62,14 @@ def gather_sessions(folders: Any, recipe: Recipe) -> list[SessionInput]:
         All problems at once: patterns without folders, names that occur twice or cannot be file
         names, columns that are not known, values that cannot be used.
     """
+    sessions, problems = find_sessions(folders, recipe)
+    if problems:
+        raise ParameterError("; ".join(problems))
+    return sessions
+
+
+def find_sessions(folders: Any, recipe: Recipe) -> tuple[list[SessionInput], list[str]]:
+    """Return the sessions of a batch, in order, and what is wrong with their names and options."""
     problems: list[str] = []
     sessions = _named(_gather(folders, recipe, problems), recipe.session_name_parts)
     by_name = defaultdict(list)
@@ -79,9 +87,7 @@ def gather_sessions(folders: Any, recipe: Recipe) -> list[SessionInput]:
             )
     if not sessions and not problems:
         problems.append("there are no sessions")
-    if problems:
-        raise ParameterError("; ".join(problems))
-    return sessions
+    return sessions, problems
 
 
 def _named(given: list[_Given], num_parts: int | None) -> list[SessionInput]:

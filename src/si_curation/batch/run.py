@@ -23,7 +23,6 @@ from si_curation.batch.session import FAILED_STATUS, Options
 from si_curation.batch.state import BatchFolder, to_json, versions
 from si_curation.batch.summary import write_summary
 from si_curation.checks import Checks, import_optional, local_path
-from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.files import (
     WriterLock,
     is_temporary,
@@ -292,10 +291,7 @@ def _prepared(
     """Be the only batch of an output folder; leave nothing unfinished in it of its own workers."""
     folder = local_path(output_folder, "output_folder").resolve()
     batch = BatchFolder(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ParameterError(f"{folder} is a file, expected the name of a folder")
-    if not batch.is_of_a_batch():
-        raise OutputExistsError(f"{folder} has files that are not of a batch; give another folder")
+    batch.check()
     folder.mkdir(parents=True, exist_ok=True)
     os.close(os.open(batch.lock, os.O_RDWR | os.O_CREAT, 0o666))
     advice = "another batch works on this output: wait until it has ended, or give another folder"

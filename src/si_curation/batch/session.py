@@ -112,7 +112,7 @@ class _Run:
 
     def row(self) -> dict[str, Any]:
         try:
-            with _collected_warnings(self.messages), _limited_threads(self.options.num_threads):
+            with collected_warnings(self.messages), _limited_threads(self.options.num_threads):
                 return self._do()
         except Exception as fault:
             return self._failed(fault)
@@ -244,7 +244,7 @@ class _Run:
 
 
 @contextmanager
-def _collected_warnings(messages: list[str]) -> Iterator[None]:
+def collected_warnings(messages: list[str]) -> Iterator[None]:
     """Add the text of each warning to a list, as it arises."""
 
     def collect(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from si_curation.batch.inputs import SessionInput
 from si_curation.documents import parse_document
-from si_curation.errors import ParameterError
+from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.files import (
     is_temporary,
     remove_unfinished_folders,
@@ -170,6 +170,15 @@ class BatchFolder:
         self.lock = folder / ".lock"
         self.sessions = folder / "sessions"
         self.records = folder / "records"
+
+    def check(self) -> None:
+        """Raise where a batch cannot write to the folder."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ParameterError(f"{self.folder} is a file, expected the name of a folder")
+        if not self.is_of_a_batch():
+            raise OutputExistsError(
+                f"{self.folder} has files that are not of a batch; give another folder"
+            )
 
     def is_of_a_batch(self) -> bool:
         """Return whether there is no file in the folder but those of batches.

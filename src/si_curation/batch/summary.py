@@ -131,7 +131,7 @@ def quantiles_by_session(units: pd.DataFrame) -> pd.DataFrame:
 def _test_effect(effect: Effect, units: pd.DataFrame, notes: list[str]) -> EffectVsQuality | None:
     """Test the effect against quality, sessions being the groups; add a note if that fails."""
     try:
-        values = _read_effect(effect)
+        values = read_effect(effect)
         return effect_vs_quality(
             values,
             units.set_index(["session", "unit_id"]).drop(columns="group"),
@@ -147,7 +147,8 @@ def _test_effect(effect: Effect, units: pd.DataFrame, notes: list[str]) -> Effec
         return None
 
 
-def _read_effect(effect: Effect) -> pd.Series:
+def read_effect(effect: Effect) -> pd.Series:
+    """Return the values of an effect by session and unit."""
     try:
         table = pd.read_csv(effect.table, dtype={"session": str, "unit_id": str})
     except (OSError, ValueError) as fault:

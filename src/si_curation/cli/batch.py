@@ -28,6 +28,11 @@ from si_curation.cli.tables import format_numbers, shorten
 @click.option(
     "--overwrite", is_flag=True, help="Compute again what has changed; the old is kept beside it."
 )
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compute and write nothing: check recipe, folders and metadata, and list all problems.",
+)
 @trust_option
 @click.option("--example-recipe", is_flag=True, help="Print a recipe to begin with.")
 @click.pass_context
@@ -41,13 +46,14 @@ def batch(
     scheduler: str | None,
     retry_failed: bool,
     overwrite: bool,
+    check: bool,
     trust: bool,
     example_recipe: bool,
 ) -> None:
     """Run the steps of RECIPE on each of many sessions, with Dask.
 
     Called again, it goes on where it stopped: sessions are recognized by the content of their
-    files. The exit code is 1 if a session failed.
+    files. The exit code is 1 if a session failed, or, with --check, if there are problems.
 
     A table of sessions has the columns folder and optionally session, reading options of the
     recipe, t_start, session_start_time, nwb_metadata and source_nwb.
@@ -60,9 +66,11 @@ def batch(
         return
     missing = [
         name
-        for name, value in (("RECIPE", recipe), ("FOLDER", folders), ("--output", output))
+        for name, value in (("RECIPE", recipe), ("FOLDER", folders), ("--output", output or check))
         if not value
     ]
+    if check and not missing and recipe is not None:
+        context.exit(_check(folders, recipe, output, trust))
     if missing or recipe is None or output is None:
         raise click.UsageError(f"{', '.join(missing)} missing; --example-recipe prints a recipe")
     # Dask logs where its workers are, and sets its level itself, after ours was set
@@ -83,6 +91,24 @@ def batch(
         echo(f"Note: {note}", err=True)
     echo(f"\n{result}\nLook at {result.page}")
     context.exit(1 if len(result.failed) else 0)
+
+
+def _check(folders: tuple[str, ...], recipe: Path, output: Path | None, trust: bool) -> int:
+    """Print what would fail; return the exit code."""
+    from si_curation.batch.check import check_batch
+
+    found = check_batch(list(folders), recipe, output, trust_analyzers=trust)
+    shown = found.table[["session", "num_units", "num_spikes"]].copy()
+    shown["state"] = ["ready" if not text else "problems" for text in found.table["problems"]]
+    echo("\n".join(line.rstrip() for line in shown.to_string(index=False).splitlines()))
+    for name, texts in zip(found.table["session"], found.table["warnings"], strict=True):
+        if texts:
+            echo(f"Warning: {name}: {texts}", err=True)
+    for problem in found.problems:
+        echo(f"Problem: {problem}", err=True)
+    count = len(found.problems)
+    echo("No problems" if found.ok else f"{count} problem{'s' if count > 1 else ''}")
+    return 0 if found.ok else 1
 
 
 def _as_text(table: pd.DataFrame) -> str:

@@ -42,14 +42,7 @@ def sidecar_of(
         A time of the source has no offset from UTC, and the metadata do not have it.
     """
     fields = _fields_of(source, FILE_FIELDS)
-    unknown = {k: v for k, v in (without_offset or {}).items() if k not in metadata["NWBFile"]}
-    if unknown:
-        shown = " and ".join(f"{name} ({value})" for name, value in unknown.items())
-        raise ParameterError(
-            f"the file of source_nwb has {shown} without an offset from UTC, which is another "
-            f"moment in each time zone: give {', '.join(f'NWBFile.{name}' for name in unknown)} "
-            "in the metadata, with the offset"
-        )
+    check_offsets(metadata, without_offset or {})
     if session_id is not None:
         fields.setdefault("session_id", session_id)
     fields["identifier"] = str(uuid4())
@@ -60,6 +53,20 @@ def sidecar_of(
     nwbfile = make_nwbfile(together, fields)
     _copy_electrodes(source, nwbfile)
     return nwbfile
+
+
+def check_offsets(
+    metadata: Mapping[str, Mapping[str, Any]], without_offset: Mapping[str, str]
+) -> None:
+    """Raise where a time without an offset is not in the metadata with it."""
+    unknown = {k: v for k, v in without_offset.items() if k not in metadata["NWBFile"]}
+    if unknown:
+        shown = " and ".join(f"{name} ({value})" for name, value in unknown.items())
+        raise ParameterError(
+            f"the file of source_nwb has {shown} without an offset from UTC, which is another "
+            f"moment in each time zone: give {', '.join(f'NWBFile.{name}' for name in unknown)} "
+            "in the metadata, with the offset"
+        )
 
 
 def _fields_of(container: Any, names: tuple[str, ...]) -> dict[str, Any]:

@@ -23,11 +23,12 @@ from si_curation.errors import (
     FolderNotFoundError,
     NwbExportError,
     ParameterError,
+    SiCurationError,
     SiCurationWarning,
 )
 from si_curation.exporters.nwb.added_electrodes import AddedElectrodes, append_in_file
 from si_curation.exporters.nwb.checks import check_written
-from si_curation.exporters.nwb.copy import sidecar_of
+from si_curation.exporters.nwb.copy import check_offsets, sidecar_of
 from si_curation.exporters.nwb.file import (
     check_not_open,
     compress_columns,
@@ -48,6 +49,7 @@ from si_curation.exporters.nwb.units import (
     UnitOptions,
     add_units,
     check_analyzer,
+    check_clock,
     check_name_is_free,
     check_options,
     place_on_electrodes,
@@ -264,6 +266,42 @@ def export_to_nwb(
         "wrote %d units, %d spikes to %s", len(sorting_analyzer.unit_ids), num_spikes, target
     )
     return target
+
+
+def problems_of_export(
+    sorting_analyzer: SortingAnalyzer,
+    metadata: Any,
+    session_start_time: str | datetime | None,
+    source_nwb: str | Path | None,
+    t_start: Any,
+) -> list[SiCurationError]:
+    """Return the errors that `export_to_nwb` would raise in its default mode, nothing written."""
+    import_pynwb()
+    faults = Faults()
+    mode = check_mode(None, source_nwb)
+    known = faults.call(metadata_for, metadata, mode, session_start_time)
+    known = known or _NO_METADATA
+    faults.call(check_analyzer, sorting_analyzer)
+    options = UnitOptions(t_start, None, None, None, None, True, ("amplitudes",), "units", known)
+    faults.call(check_options, sorting_analyzer, options, faults)
+    faults.call(_check_source, sorting_analyzer, source_nwb, options)
+    return faults.found
+
+
+def _check_source(
+    analyzer: SortingAnalyzer, source_nwb: str | Path | None, options: UnitOptions
+) -> None:
+    """Check clock and electrodes, with those of the source if there is one."""
+    if source_nwb is None:
+        check_clock(analyzer, options, ())
+        return
+    source = local_path(source_nwb, "source_nwb").resolve()
+    with opened(source) as io:
+        original = read_nwbfile(io, source)
+        series = electrical_series_of(original)
+        check_offsets(options.metadata, fields_without_offset(source))
+        placed = place_on_electrodes(analyzer, original, options, series)
+        check_clock(analyzer, options, placed.series)
 
 
 def check_mode(mode: Any, source_nwb: Any) -> Mode:

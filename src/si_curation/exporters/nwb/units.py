@@ -25,6 +25,7 @@ from si_curation.exporters.nwb.added_electrodes import (
     check_in_memory,
     plan_added,
 )
+from si_curation.exporters.nwb.clock import Clock
 from si_curation.exporters.nwb.electrodes import match_electrodes
 from si_curation.exporters.nwb.file_electrodes import file_electrodes, in_coordinates_of
 from si_curation.exporters.nwb.given_times import check_spike_times
@@ -276,36 +277,42 @@ def _timed_spikes(
     """Return the spikes with their times: those that were given, or those of their samples."""
     if options.spike_times is not None:
         return timed_as_given(analyzer, check_spike_times(analyzer, options.spike_times))
-    clocks = resolve_clocks(
+    return timed_by_clocks(analyzer, check_clock(analyzer, options, series))
+
+
+def check_clock(
+    analyzer: SortingAnalyzer, options: UnitOptions, series: Sequence[Series]
+) -> list[Clock]:
+    """Return the clock of each segment; raise where the time of the samples is not known."""
+    return resolve_clocks(
         analyzer,
         t_start=options.t_start,
         timestamps=options.timestamps,
         series=series,
         electrical_series_path=options.electrical_series_path,
     )
-    return timed_by_clocks(analyzer, clocks)
 
 
 class Faults:
     """Collects the errors of several checks, so that users see all of them at once."""
 
     def __init__(self) -> None:
-        self._found: list[SiCurationError] = []
+        self.found: list[SiCurationError] = []
 
     def call(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a check; None where it raised, and `finish` will raise."""
         try:
             return check(*args, **kwargs)
         except SiCurationError as fault:
-            self._found.append(fault)
+            self.found.append(fault)
             return cast(T, None)
 
     def finish(self) -> None:
         """Raise the error that was found; of several, `ParameterError` with all of them."""
-        if len(self._found) == 1:
-            raise self._found[0]
-        if self._found:
-            raise ParameterError("; ".join(map(str, self._found)))
+        if len(self.found) == 1:
+            raise self.found[0]
+        if self.found:
+            raise ParameterError("; ".join(map(str, self.found)))
 
 
 def check_analyzer(analyzer: Any) -> None:
