@@ -98,7 +98,7 @@ def test_compute(run, tmp_path):
         (["compute", "nowhere", "--output", "x", "--extensions", "tempaltes"], "tempaltes"),
         (["demo", "--unwhiten", "sideways"], "sideways"),
         (["demo", "--sampling-frequency", "-3"], "-3"),
-        (["demo", "--gain-to-uv", "0"], "gain_to_uV"),
+        (["demo", "--gain-to-uv", "0"], "--gain-to-uv is 0"),
         (["dmeo"], "dmeo"),
     ],
 )
@@ -251,7 +251,7 @@ def test_split_sessions(run, tmp_path, kind):
     arguments = ["split-sessions", sic.example_folder(), tmp_path / "out", "--format", kind]
     code, _, err = run(*arguments)
     assert code == 2
-    assert "give borders=" in err
+    assert "give --borders, the sample" in err
     code, _, err = run(*arguments, "--borders", "900s")
     assert code == 2
     assert not (tmp_path / "out").exists()

@@ -16,6 +16,7 @@ import click
 
 from si_curation.cli.options import example, sampling_frequency_option
 from si_curation.cli.output import printable
+from si_curation.cli.wording import of_current_command
 from si_curation.errors import Finding
 
 _SEVERITIES = ("info", "warning", "error")
@@ -140,7 +141,7 @@ def _where(finding: Finding, folder: str) -> str:
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
-    text = printable(text) if text != "> " else ""
+    text = printable(of_current_command(text)) if text != "> " else ""
     later = "  " if text.startswith("> ") else ""
     return textwrap.wrap(text, _WIDTH - indent, subsequent_indent=later, break_on_hyphens=False)
 

@@ -44,6 +44,7 @@ from si_curation.cli.report import report
 from si_curation.cli.sessions import split_sessions
 from si_curation.cli.splits import splits
 from si_curation.cli.unitmatch import export_unitmatch
+from si_curation.cli.wording import in_options
 from si_curation.errors import FolderNotFoundError, SiCurationError
 
 
@@ -124,7 +125,25 @@ def _fail(message: str) -> int:
     return 2
 
 
-@click.group(context_settings=GROUP_SETTINGS)
+class _Told(click.ClickException):
+    """An error of the package in the words of the command line."""
+
+    exit_code = 2
+
+
+class _Commands(click.Group):
+    """Commands whose errors name their options, where functions name their arguments."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SiCurationError as fault:
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            text = str(fault) if command is None else in_options(str(fault), command, self)
+            raise _Told(text) from fault
+
+
+@click.group(cls=_Commands, context_settings=GROUP_SETTINGS)
 @click.option("--debug", is_flag=True, help="Log details; show tracebacks of unexpected errors.")
 @click.version_option(package_name="si_curation")
 def cli(debug: bool) -> None:

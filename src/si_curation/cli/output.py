@@ -11,10 +11,16 @@ from contextlib import contextmanager
 
 import click
 
+from si_curation.cli.wording import of_current_command
+
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a text in which `printable` replaced what terminals would obey."""
-    click.echo(printable(str(text)), err=err, nl=nl)
+    """Print a text in which `printable` replaced what terminals would obey.
+
+    On standard error are problems and notes, which name options in place of arguments.
+    """
+    text = of_current_command(str(text)) if err else str(text)
+    click.echo(printable(text), err=err, nl=nl)
 
 
 def printable(text: str) -> str:
@@ -56,6 +62,7 @@ def warnings_as_lines() -> Iterator[None]:
     """Print each warning of a command as one line, without where in the code it arose."""
 
     def formatted(message: Warning | str, category: type[Warning], *_: object) -> str:
+        message = of_current_command(str(message))
         return printable(" ".join(f"{category.__name__}: {message}".split())) + "\n"
 
     before = warnings.formatwarning

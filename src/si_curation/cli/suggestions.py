@@ -20,6 +20,7 @@ from si_curation.cli.options import (
 )
 from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.wording import of_current_command
 from si_curation.errors import OutputExistsError, ParameterError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Asked(NamedTuple):
         """Print or write the table, say what is missing, and write the curation file."""
         write_or_print(found.table, self.output, list(found.shown))
         for missing in getattr(found, "missing", ()):
-            echo(f"\nMissing evidence: {missing}")
+            echo(f"\nMissing evidence: {of_current_command(missing)}")
         echo(f"\n{summary}")
 
     def calibration(self, kind: str) -> Calibration | None:
