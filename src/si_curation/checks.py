@@ -13,6 +13,7 @@ Every message names the argument, what was found and what was expected.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 import os
@@ -278,7 +279,8 @@ class Checks:
             return None
         if _is_one_of(tuple(choices), value):
             return value
-        self._expect(name, value, _either(choices), optional=optional)
+        expected = _either(choices) + did_you_mean(value, choices)
+        self._expect(name, value, expected, optional=optional)
         return value
 
     def indices(self, name: str, values: Any, count: int) -> NDArray[np.int64]:
@@ -561,6 +563,18 @@ def short_repr(value: Any, most: int = _MAX_TEXT) -> str:
     return text if len(text) <= most else text[:most] + "..."
 
 
+def did_you_mean(value: Any, choices: Iterable[Any]) -> str:
+    """Return a question with the choice that was misspelt; empty where none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("nosie", ["good", "noise"]), did_you_mean("x", ["good", "noise"])
+    (" (did you mean 'noise'?)", '')
+    """
+    near = difflib.get_close_matches(str(value)[:_MAX_TEXT], [str(one) for one in choices], 1, 0.7)
+    return f" (did you mean {near[0]!r}?)" if near and near[0] != value else ""
+
+
 def join_problems(problems: Sequence[str]) -> str:
     """Return problems as one text; of very many, the first and the number of the others.
 
@@ -698,7 +712,10 @@ def _index_of(kind: str, ids: NDArray, one: Any) -> int:
     found = np.asarray(ids) == one if is_hashable(one) and np.ndim(one) == 0 else ()
     index = np.flatnonzero(found)
     if index.size != 1:
-        raise UnknownIdError(f"there is no {kind} {short_repr(one)}; {kind}s are {_shown(ids)}")
+        raise UnknownIdError(
+            f"there is no {kind} {short_repr(one)}; {kind}s are {_shown(ids)}"
+            f"{did_you_mean(one, ids) if isinstance(one, str) else ''}"
+        )
     return int(index[0])
 
 

@@ -103,6 +103,17 @@ def check_output_file(
     return target
 
 
+def check_page_file(
+    path: str | Path,
+    overwrite: bool = False,
+    *,
+    advice: str = "give another path or overwrite=True",
+) -> Path:
+    """Return the file of an HTML page that will be written; see `check_output_file`."""
+    suffixes = (".html", ".htm")
+    return check_output_file(path, overwrite, kind="a page", suffixes=suffixes, advice=advice)
+
+
 def check_output_folder(
     path: str | Path,
     overwrite: bool = False,
@@ -396,13 +407,15 @@ def stage_file(path: Path, content: Content) -> Path:
     return part
 
 
-def replace_file(path: Path, content: Content) -> None:
+def replace_file(path: Path, content: Content, *, make_folders: bool = False) -> None:
     r"""Replace a file, or make it, in one step.
 
     Parameters
     ----------
     path : Path
     content : bytes or array
+    make_folders : bool
+        Make the folders that are missing; they are removed again where it fails.
 
     Raises
     ------
@@ -418,11 +431,16 @@ def replace_file(path: Path, content: Content) -> None:
     (b'offset = 0\n', 1)
     """
     path = behind_links(path)
-    part = stage_file(path, content)
+    made = _make_folders(path.parent) if make_folders else []
     try:
-        os.replace(part, path)
+        part = stage_file(path, content)
+        try:
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     except BaseException:
-        part.unlink(missing_ok=True)
+        _remove_folders(made)
         raise
     sync_folder(path.parent)
 

@@ -75,7 +75,7 @@ def test_functions_say_which_folder_to_give(tree):
         assert advice in str(fault.value)
     (found,) = sic.check_phy_folder(tree / "one" / "sorter_output" / "spike_times.npy")
     assert "give its folder" in found.advice
-    with pytest.raises(sic.PhyFolderError):
+    with pytest.raises(sic.FolderNotFoundError, match=r"other has none of spike_times\.npy"):
         sic.read_phy_folder(tree / "other")
 
 

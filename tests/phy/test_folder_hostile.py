@@ -1006,7 +1006,7 @@ def test_unreadable_params(folder, kind):
 )
 def test_sample_rate_that_is_no_rate(folder, value):
     set_params(folder, f"sample_rate = {value}", without=["sample_rate"])
-    error = refused(folder, "params.py", "sample_rate is", "a number from 100")
+    error = refused(folder, "params.py", "sample_rate is", "a number from 1,000")
     assert len(str(error)) < 500
     assert accepted(folder, sampling_frequency=25000.0).sampling_frequency == 25000.0
 

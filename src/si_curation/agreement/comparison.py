@@ -23,7 +23,7 @@ from si_curation.agreement.sources import Reading, Source, check_kinds, read_sou
 from si_curation.checks import Checks, check_arguments, short_repr
 from si_curation.curation.checks import check_label
 from si_curation.curation.session import NOISE, CurationSession
-from si_curation.files import check_output_file, write_pieces
+from si_curation.files import check_page_file, write_pieces
 from si_curation.kernels.common_refinement import Refinement, common_refinement
 from si_curation.phy.tables import UNSORTED
 from si_curation.variables import COMPARED_UNITS, DISPUTED_UNITS
@@ -166,7 +166,7 @@ class CurationComparison:
         from si_curation.agreement.page import render_comparison
 
         check_arguments(CurationComparison.export_page, locals())
-        target = check_output_file(path, overwrite, kind="an .html file")
+        target = check_page_file(path, overwrite)
         tables = Tables(self.units, self.agreement, self.disputed)
         write_pieces(target, render_comparison(self.compared, tables, title), overwrite)
         return target

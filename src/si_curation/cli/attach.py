@@ -10,7 +10,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.cli.analyzers import load_analyzer, save
 from si_curation.cli.options import FOLDER, PATH, SOURCE, example, trust_option
-from si_curation.cli.output import echo
+from si_curation.cli.output import command_text, echo
 from si_curation.errors import FolderNotFoundError, OutputExistsError, ParameterError
 
 _MOST_SHOWN = 10
@@ -58,7 +58,11 @@ def attach(
     if output is not None and output.exists():
         raise OutputExistsError(f"{output} exists; give another --output")
     if not analyzer.is_dir() or not is_saved_analyzer(analyzer):
-        raise FolderNotFoundError(f"{analyzer} is not a saved SortingAnalyzer")
+        made = command_text("si-curation", "compute", analyzer, "--output", "NEW")
+        raise FolderNotFoundError(
+            f"ANALYZER is {analyzer}, expected a saved SortingAnalyzer; of a folder one is made by "
+            f"{made}"
+        )
     loaded = load_analyzer(analyzer, trust)
     if in_place and loaded.format == "memory":
         raise ParameterError(

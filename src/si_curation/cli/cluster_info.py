@@ -52,6 +52,6 @@ def cluster_info(
                 replace_file(target, content)
     else:
         content = make_cluster_info(folder, sampling_frequency=sampling_frequency)
-        replace_file(target, content)
+        replace_file(target, content, make_folders=True)
     num_clusters = content.count(b"\n") - 1
     echo(f"Wrote {target}: {num_clusters} clusters")

@@ -56,14 +56,14 @@ def compare(
     (.json). --output writes the disputed units.
     """
     from si_curation.agreement.comparison import compare_curations
-    from si_curation.files import check_output_file, check_output_folder
+    from si_curation.files import check_output_folder, check_page_file
 
     problems = []
     if len(curations) < 2:
         problems.append(f"{len(curations)} curations are given, expected two or more")
     check_table_output(output, problems)
     if page is not None:
-        check_output_file(page, kind="an .html file", advice="give another --page")
+        check_page_file(page, advice="give another --page")
     if consensus is not None:
         check_output_folder(consensus)
     found = compare_curations(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from si_curation._spikeinterface import spike_vector_of
+from si_curation.checks import did_you_mean
 from si_curation.cli.analyzers import DEFAULT_EXTENSIONS, compute_available, read_folder, save
 from si_curation.cli.options import PATH, example, folder_argument, reading_options
 from si_curation.cli.output import echo
@@ -53,6 +54,7 @@ def _known_extensions(text: str) -> list[str]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ParameterError(
-            f"unknown extensions: {', '.join(unknown)}; there are {', '.join(known)}"
+            f"--extensions has {', '.join(unknown)}{did_you_mean(unknown[0], known)}, expected "
+            f"some of {', '.join(known)}"
         )
     return names

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from si_curation.checks import local_path
-from si_curation.cli.output import echo
+from si_curation.cli.output import command_text, echo
 from si_curation.errors import FolderNotFoundError
 from si_curation.phy.locate import folders_below, has_core_files
 
@@ -22,8 +22,8 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the path."""
-        name = "path" if param is None else param.name.replace("_", "-")
-        return local_path(super().convert(value, param, ctx), name)
+        name = "path" if param is None else param.name
+        return local_path(value, name)
 
 
 class FolderPath(LocalPath):
@@ -59,11 +59,19 @@ def folder_of(path: Path, *, analyzers: bool = False, files: Collection[str] = (
     FolderNotFoundError
         There are several in it.
     """
+    from si_curation.reading.loading import is_saved_analyzer
+
     if path.is_file():
         stands = path.suffix.lower() not in files and _is_one(path.parent, analyzers)
         return path.parent if stands else path
     if not path.is_dir() or _is_one(path, analyzers):
         return path
+    if is_saved_analyzer(path):
+        raise FolderNotFoundError(
+            f"{path} is a saved SortingAnalyzer, and this is of Kilosort/phy folders: give the one "
+            "that it was read from, or make one with "
+            f"{command_text('si-curation', 'export-phy', path, 'OUT')}"
+        )
     below = folders_below(path, _OF_FOLDERS + (_OF_ANALYZERS if analyzers else ()))
     if len(below) > 1:
         found = ", ".join(str(path / one) for one in below)

@@ -19,7 +19,7 @@ from si_curation.cli.options import (
 from si_curation.cli.output import echo
 from si_curation.cli.tables import check_table_output, write_or_print
 from si_curation.errors import FolderNotFoundError, ParameterError
-from si_curation.files import check_output_file
+from si_curation.files import check_output_file, check_page_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def learn(
         output, kind="a model", suffixes=(".json",), advice="give another --output"
     )
     if report is not None:
-        page = check_output_file(report, kind="an .html file", advice="give another --report")
+        page = check_page_file(report, advice="give another --report")
     if not sessions:
         raise ParameterError("there are no sessions, expected two or more folders or a .csv table")
     model = learn_labels(

@@ -20,11 +20,11 @@ from si_curation.cli.suggestions import Asked, suggestion_options
 def plan(page: Path | None, asked: Asked) -> None:
     """Plan a curation: what to remove, split, merge and clean, best first; change nothing."""
     from si_curation.evidence.plan import plan_curation
-    from si_curation.files import check_output_file
+    from si_curation.files import check_page_file
     from si_curation.report.export import export_report
 
     if page is not None:
-        check_output_file(page, False, kind="an .html file")
+        check_page_file(page, False)
     analyzer = asked.open()
     found = plan_curation(analyzer, calibrations=asked.calibrations)
     asked.report(found, f"{found}")

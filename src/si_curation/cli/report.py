@@ -56,12 +56,12 @@ def report(
     reading: Reading,
 ) -> None:
     """Write one HTML page of a sorting that opens offline, to look at and to send."""
-    from si_curation.files import check_output_file
+    from si_curation.files import check_page_file
     from si_curation.learning.model import LabelModel
     from si_curation.reading.sessions import session_borders
     from si_curation.report.export import export_report
 
-    check_output_file(output, overwrite, kind="an .html file")
+    check_page_file(output, overwrite)
     known = read_calibration_files(calibrations)
     model = None if label_model is None else LabelModel.load(label_model)
     analyzer = open_source(source, reading)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from si_curation.cli.output import echo
-from si_curation.errors import OutputExistsError, ParameterError
-from si_curation.files import format_csv, replace_file
+from si_curation.errors import ParameterError
+from si_curation.files import check_output_file, format_csv, replaced_file
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _TEXT_WIDTH = 100  # of a column of text on the screen; files have all of it
@@ -34,8 +34,8 @@ def check_table_output(output: Path | None, problems: Sequence[str] = ()) -> Non
         found.append(f"--output is {output}, expected a .csv, .tsv or .json file")
     if found:
         raise ParameterError("; ".join(found))
-    if output is not None and output.exists():
-        raise OutputExistsError(f"{output} exists; give another --output")
+    if output is not None:
+        check_output_file(output, kind="a table", advice="give another --output")
 
 
 def write_table(table: pd.DataFrame, output: Path) -> None:
@@ -45,7 +45,8 @@ def write_table(table: pd.DataFrame, output: Path) -> None:
         content = text.encode("utf-8")
     else:
         content = format_csv(table, _SEPARATORS[output.suffix])
-    replace_file(output, content)
+    with replaced_file(output, make_folders=True) as part:
+        part.write_bytes(content)
     echo(f"Wrote {output}: {len(table)} rows")
 
 

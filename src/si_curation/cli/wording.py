@@ -49,7 +49,7 @@ PYTHON_ONLY = (
     "unit",
 )
 #: Values that are spelled in another way.
-_VALUES = {("unwhiten", "False"): "none"}
+_SPELLED = {("unwhiten", "False"): "--unwhiten none", ("good_labels", "'all'"): "--all-units"}
 _LITERAL = (
     r"""True|False|None|'[^']*'|"[^"]*"|-?\d+(?:\.\d+)?|\{[^{}]*\}|\[[^\[\]]*\]|\.\.\."""
     r"|\w+(?:\.\w+)+"
@@ -91,6 +91,7 @@ def in_options(text: str, command: click.Command, group: click.Group | None = No
         return f"{name}{'' if value is None else f' {value}'} (in Python)"
 
     text = KEYWORD.sub(keyword, text)
+    text = re.sub(r"(expected [^;]*?) or None\b", r"\1", text)  # None: the option is not given
     names = "|".join(sorted((re.escape(name) for name in options), key=len, reverse=True))
     if not names:
         return text
@@ -137,7 +138,9 @@ def _spelled(parameter: click.Parameter, name: str, value: str | None) -> str:
     label = _label(parameter)
     if value is None or value == "...":
         return label
+    if (name, value) in _SPELLED:
+        return _SPELLED[name, value]
     if isinstance(parameter, click.Option) and parameter.is_flag:
         turned_on = (value == "True") != (parameter.name in ("no_waveforms",))
         return label if turned_on else f"no {label}"
-    return f"{label} {_VALUES.get((name, value), value.strip(chr(39)))}"
+    return f"{label} {value.strip(chr(39))}"

@@ -15,7 +15,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from si_curation.checks import Checks, check_arguments, is_number, local_path, plain_id, short_repr
+from si_curation.checks import (
+    Checks,
+    check_arguments,
+    did_you_mean,
+    is_number,
+    local_path,
+    plain_id,
+    short_repr,
+)
 from si_curation.documents import read_document
 from si_curation.errors import ParameterError
 
@@ -234,6 +242,7 @@ def _named(rules: str | Path) -> Any:
         raise ParameterError(
             f"rules are {short_repr(str(rules))}, which is neither a preset "
             f"({', '.join(LABEL_PRESETS)}) nor a file that ends in {', '.join(suffixes)}"
+            f"{did_you_mean(rules, LABEL_PRESETS)}"
         )
     content = read_document(path, expected="a file with rules")
     if isinstance(content, list):

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import Checks, check_arguments, plain_id, short_repr
+from si_curation.checks import Checks, check_arguments, did_you_mean, plain_id, short_repr
 from si_curation.curation.checks import check_label
 from si_curation.curation.label_rules import UNDECIDED, LabelRule, RuleSet, read_label_rules
 from si_curation.curation.session import CurationSession
@@ -242,7 +242,8 @@ def _columns(
     missing = [name for name in names if name not in metrics.columns and name not in properties]
     if missing:
         raise ParameterError(
-            f"{rule_set.name}: metrics {missing} do not exist, expected some of "
+            f"{rule_set.name}: metrics {missing} do not exist"
+            f"{did_you_mean(missing[0], [*metrics.columns, *properties])}, expected some of "
             f"{[*metrics.columns, *properties]}; compute them or leave the rules out"
         )
     columns = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from si_curation.checks import check_arguments, local_path, short_repr
+from si_curation.checks import check_arguments, local_path
 from si_curation.doctor import (
     arrays,
     channels,
@@ -30,7 +30,7 @@ from si_curation.errors import Finding, ParameterError
 from si_curation.phy.arrays import Findings, one_line
 from si_curation.phy.folder import read_parts
 from si_curation.phy.locate import CORE_FILES, advice_on, folders_below, has_core_files
-from si_curation.phy.params import RATE, is_rate
+from si_curation.phy.params import is_rate, rate_problem
 from si_curation.reading.loading import is_saved_analyzer
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def check_phy_folder(
     Raises
     ------
     ParameterError
-        `sampling_frequency` is no number from 100 to 10,000,000.
+        `sampling_frequency` is no number from 1,000 to 10,000,000.
 
     Examples
     --------
@@ -132,9 +132,7 @@ def check_phy_folder(
     """
     check_arguments(check_phy_folder, locals())
     if sampling_frequency is not None and not is_rate(sampling_frequency):
-        raise ParameterError(
-            f"sampling_frequency is {short_repr(sampling_frequency)}, expected {RATE}"
-        )
+        raise ParameterError(rate_problem("sampling_frequency", sampling_frequency))
     findings = Findings()
     findings.check = "folder"
     try:

@@ -264,7 +264,9 @@ class Calibration:
         check_arguments(Calibration.to_json, locals())
         target = check_output_file(path, overwrite)
         content = {"what": _WHAT, "format_version": 1, **asdict(self)}
-        replace_file(target, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
+        replace_file(
+            target, (json.dumps(content, indent=1) + "\n").encode("utf-8"), make_folders=True
+        )
         return target
 
     @classmethod

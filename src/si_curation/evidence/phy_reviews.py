@@ -258,7 +258,7 @@ def read_phy_reviews(folder: str | Path, suggestions: MergeSuggestions | None = 
     if not curation_file.exists() and not review_file.exists():
         raise FolderNotFoundError(
             f"{path} has neither {PROPOSALS} nor {REVIEWS}, expected proposals of merges "
-            "(write_phy_proposals) or phy's decisions on them"
+            "(write_phy_proposals, si-curation propose) or phy's decisions on them"
         )
     curation = review = None
     if curation_file.exists():

@@ -173,5 +173,5 @@ def with_groups(found: _Found, sorting_analyzer: SortingAnalyzer) -> _Found:
 
 def write_text(target: Path, text: str) -> Path:
     """Write a text into a file, whole or not at all; return the file."""
-    replace_file(target, text.encode("utf-8"))
+    replace_file(target, text.encode("utf-8"), make_folders=True)
     return target

@@ -303,7 +303,7 @@ def _labels(
         raise ParameterError(
             f"session {name!r}: no unit has one of the labels {list(good_labels)} in "
             f"{label_property!r}, only {sorted(set(texts))}; UnitMatch takes good units. Give "
-            "good_labels, or good_labels='all'"
+            "other good_labels=, or good_labels='all'"
         )
     # a unit that is not to be taken must not be called good
     others = ["not good" if text == "good" else text for text in texts]

@@ -497,7 +497,7 @@ class CrossCorrelograms(UnitsExtension):
         target = check_output_file(path, overwrite)
         values, bins = self.get_data(convention=convention, normalization=normalization)
         table = make_table(values, bins, self.get_pairs())
-        replace_file(target, format_csv(table))
+        replace_file(target, format_csv(table), make_folders=True)
         return target
 
     def export_to_npz(
@@ -524,7 +524,7 @@ class CrossCorrelograms(UnitsExtension):
             unit_ids=self.sorting_analyzer.unit_ids,
             pairs=self.get_pairs(),
         )
-        replace_file(target, file.getvalue())
+        replace_file(target, file.getvalue(), make_folders=True)
         return target
 
 

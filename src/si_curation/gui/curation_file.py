@@ -178,7 +178,7 @@ class CurationFile:
         content = self._with_what_the_gui_drops(curation)
         text = json.dumps(content, indent=2, default=_as_plain).encode()
         self.path.parent.mkdir(exist_ok=True)
-        replace_file(self.path, text)
+        replace_file(self.path, text, make_folders=True)
         self._written = text
 
     def _with_what_the_gui_drops(self, curation: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def write_model(model: Mapping[str, Any], path: str | Path, overwrite: bool) -> 
         "sha256": hashlib.sha256(text.encode("ascii")).hexdigest(),
         "model": content,
     }
-    replace_file(target, (json.dumps(whole, indent=1) + "\n").encode("ascii"))
+    replace_file(target, (json.dumps(whole, indent=1) + "\n").encode("ascii"), make_folders=True)
     return target
 
 
@@ -121,7 +121,9 @@ def read_model(path: str | Path) -> dict[str, Any]:
     check_arguments(read_model, locals())
     file = local_path(path)
     if not file.is_file():
-        raise FolderNotFoundError(f"{file} does not exist, expected a model that `save` wrote")
+        raise FolderNotFoundError(
+            f"{file} does not exist, expected a model (LabelModel.save, si-curation learn)"
+        )
     try:
         size = file.stat().st_size
         content = b"" if size > MAX_BYTES else file.read_bytes()
@@ -131,7 +133,9 @@ def read_model(path: str | Path) -> dict[str, Any]:
         raise ParameterError(f"{file} has {size:,} bytes, expected {MAX_BYTES:,} or fewer")
     whole = parse_document(content, str(file))
     if not isinstance(whole, Mapping) or whole.get("format") != _FORMAT:
-        raise ParameterError(f"{file} is not a model that `LabelModel.save` wrote")
+        raise ParameterError(
+            f"{file} is not a model of labels (LabelModel.save, si-curation learn)"
+        )
     if whole.get("format_version") != _VERSION:
         found = short_repr(whole.get("format_version"))
         raise ParameterError(

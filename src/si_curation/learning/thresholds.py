@@ -72,7 +72,9 @@ class ThresholdSuggestions:
             "otherwise": self.rules.otherwise,
             "rules": [asdict(rule) for rule in self.rules.rules],
         }
-        replace_file(target, (json.dumps(content, indent=1) + "\n").encode("ascii"))
+        replace_file(
+            target, (json.dumps(content, indent=1) + "\n").encode("ascii"), make_folders=True
+        )
         return target
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.checks import check_arguments, local_path, short_repr
+from si_curation.checks import check_arguments, local_path
 from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
 from si_curation.files import settle_replaced
 from si_curation.kernels.spike_files import unique_ids
@@ -29,9 +29,9 @@ from si_curation.phy.file_groups import (
     read_templates,
     read_whitening,
 )
-from si_curation.phy.locate import advice_on, folders_below, has_core_files
+from si_curation.phy.locate import CORE_FILES, advice_on, has_core_files
 from si_curation.phy.ops import read_ops
-from si_curation.phy.params import RATE, data_paths_of, is_rate, read_params, sample_rate_of
+from si_curation.phy.params import data_paths_of, is_rate, rate_problem, read_params, sample_rate_of
 from si_curation.phy.raw import raw_num_samples, resolve_data_paths
 from si_curation.phy.session import read_session_samples, settings_of_session
 from si_curation.phy.settings import SorterSettings, read_settings
@@ -268,11 +268,12 @@ def read_phy_folder(
     Raises
     ------
     FolderNotFoundError
-        The folder does not exist or is a file.
+        The folder does not exist, is a file, or is none of Kilosort or phy; what lies below it is
+        named.
     PhyFolderError
         The folder cannot be read; ``.findings`` has every problem with file and advice.
     ParameterError
-        `sampling_frequency` is no number from 100 to 10,000,000.
+        `sampling_frequency` is no number from 1,000 to 10,000,000.
 
     Examples
     --------
@@ -286,9 +287,7 @@ def read_phy_folder(
     check_arguments(read_phy_folder, locals())
     path = _existing_folder(folder_path)
     if sampling_frequency is not None and not is_rate(sampling_frequency):
-        raise ParameterError(
-            f"sampling_frequency is {short_repr(sampling_frequency)}, expected {RATE}"
-        )
+        raise ParameterError(rate_problem("sampling_frequency", sampling_frequency))
     findings = Findings()
     half_done = half_done_change(path)
     if half_done is not None:
@@ -456,9 +455,9 @@ def _existing_folder(folder_path: str | Path) -> Path:
     path = local_path(folder_path, "folder_path")
     if not os.path.isdir(path) and path.name:
         settle_replaced(path)  # an export that replaced it may have been killed
-    if os.path.isdir(path) and (has_core_files(path) or not folders_below(path)):
+    if has_core_files(path):
         return path.resolve()
     fault = "does not exist"
     if os.path.exists(path):
-        fault = "holds no sorting itself" if os.path.isdir(path) else "is a file"
+        fault = f"has none of {', '.join(CORE_FILES)}" if os.path.isdir(path) else "is a file"
     raise FolderNotFoundError(f"{path} {fault}, expected a Kilosort/phy folder ({advice_on(path)})")

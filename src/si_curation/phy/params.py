@@ -12,9 +12,7 @@ from si_curation.checks import is_number
 from si_curation.phy.arrays import Findings, one_line, shortened
 
 NAME = "params.py"
-_LOWEST_HZ, _HIGHEST_HZ = 100.0, 1e7
-#: What `is_rate` admits, for errors.
-RATE = "a number from 100 to 10,000,000 in Hz"
+_LOWEST_HZ, _HIGHEST_HZ = 1000.0, 1e7
 
 
 def read_params(folder: Path, findings: Findings) -> dict[str, Any]:
@@ -106,8 +104,8 @@ def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
     if not is_rate(value):
         findings.error(
             NAME,
-            f"sample_rate is {_shown(value)}, expected {RATE}",
-            "look whether it is in kHz; correct it, or pass sampling_frequency=",
+            rate_problem("sample_rate", value),
+            "correct it, or pass sampling_frequency=",
         )
         return None
     return float(value)
@@ -116,7 +114,8 @@ def sample_rate_of(params: dict[str, Any], findings: Findings) -> float | None:
 def is_rate(value: Any) -> bool:
     """Return whether something is a number that can be a sampling frequency in Hz.
 
-    Others would make recordings of no or of endless duration of the same samples.
+    Others would make recordings of no or of endless duration of the same samples. No sorter finds
+    spikes at less than 1,000 Hz: such a number is in kHz.
 
     Examples
     --------
@@ -127,6 +126,20 @@ def is_rate(value: Any) -> bool:
         return is_number(value) and bool(_LOWEST_HZ <= value <= _HIGHEST_HZ)
     except OverflowError:
         return False
+
+
+def rate_problem(name: str, value: Any) -> str:
+    """Return what is wrong with a number that `is_rate` refuses; of kHz, what it is in Hz.
+
+    Examples
+    --------
+    >>> rate_problem("sampling_frequency", 30)
+    'sampling_frequency is 30, expected a number from 1,000 to 10,000,000 in Hz: 30 kHz are
+    30000 Hz'
+    """
+    text = f"{name} is {_shown(value)}, expected a number from 1,000 to 10,000,000 in Hz"
+    in_khz = is_number(value) and 1 <= value < _LOWEST_HZ
+    return f"{text}: {value:g} kHz are {value * 1000:.10g} Hz" if in_khz else text
 
 
 def _shown(value: Any) -> str:

@@ -277,7 +277,7 @@ def _checked(analyzer: SortingAnalyzer, periods: Any) -> NDArray[np.int64]:
         rows.append([int(segment), round(start * fs), min(round(stop), length)])
     if problems:
         shown = "; ".join(problems[:_SHOWN])
-        raise ParameterError(f"{len(problems)} of {len(given)} periods cannot be used: {shown}")
+        raise ParameterError(f"periods has {len(problems)} of {len(given)} of no use: {shown}")
     found = joined_periods(np.array(rows, dtype=np.int64))
     _refuse_spikes_outside(analyzer, found)
     return found

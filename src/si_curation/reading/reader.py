@@ -33,7 +33,7 @@ from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.arrays import LEFT_OUT
 from si_curation.phy.content import read_content
 from si_curation.phy.folder import PhyFolder, read_phy_folder
-from si_curation.phy.params import RATE, is_rate
+from si_curation.phy.params import is_rate, rate_problem
 from si_curation.phy.tables import SNAPSHOT
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.components import (
@@ -187,7 +187,7 @@ def read_kilosort_as_analyzer(
         sampling_frequency is None
         or "sampling_frequency" in checks.wrong_kinds
         or is_rate(sampling_frequency),
-        f"sampling_frequency is {short_repr(sampling_frequency)}, expected {RATE}",
+        rate_problem("sampling_frequency", sampling_frequency),
     )
     checks.finish()
     check_output(format, folder)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import BaseRecording
 
-from si_curation.checks import short_repr
+from si_curation.checks import did_you_mean, short_repr
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.folder import PhyFolder
 from si_curation.phy.tables import GROUPS
@@ -71,6 +71,7 @@ def select_spikes(
         raise ParameterError(
             f"exclude_groups has {short_repr(unknown)}, but the groups of this folder are "
             f"{', '.join(sorted(set(groups.values())))}"
+            f"{did_you_mean(unknown[0], [*groups.values(), *GROUPS])}"
         )
     kept = np.array([groups.get(int(i)) not in excluded for i in folder.cluster_ids], dtype=bool)
     unit_ids = folder.cluster_ids[kept] if excluded else folder.cluster_ids

@@ -16,7 +16,7 @@ from si_curation.checks import check_arguments, unit_indices_of
 from si_curation.errors import ParameterError
 from si_curation.evidence.calibration import Calibration, read_calibrations
 from si_curation.evidence.plan import CurationPlan
-from si_curation.files import check_output_file, write_pieces
+from si_curation.files import check_page_file, write_pieces
 from si_curation.learning.labels import LearntLabels
 from si_curation.learning.model import LabelModel
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
@@ -141,7 +141,7 @@ def export_report(
     '<!DOCTYPE html>'
     """
     check_arguments(export_report, locals())
-    target = check_output_file(path, overwrite, kind="an .html file")
+    target = check_page_file(path, overwrite)
     known = read_calibrations(calibrations)
     rows = np.unique(unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True))
     if rows.size == 0:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from si_curation.checks import check_arguments
-from si_curation.files import check_output_file, write_pieces
+from si_curation.files import check_page_file, write_pieces
 from si_curation.learning.model import LabelModel
 from si_curation.learning.report import NUM_MORE, LabelReport
 from si_curation.report.formatting import format_value
@@ -77,7 +77,7 @@ def export_label_report(
     '<!DOCTYPE html>'
     """
     check_arguments(export_label_report, locals())
-    target = check_output_file(path, overwrite, kind="an .html file")
+    target = check_page_file(path, overwrite)
     values = {"title": title, **_gather(model, model.report())}
     write_pieces(target, render_label_page(values), overwrite)
     return target

@@ -124,7 +124,7 @@ def check_fractions(
     checks: Checks, shared_fraction: float, sampling_frequency: float, duration_s: float | None
 ) -> None:
     """Check the numbers that are no counts."""
-    checks.number("sampling_frequency", sampling_frequency, above=0, at_most=1e7)
+    checks.number("sampling_frequency", sampling_frequency, at_least=1000, at_most=1e7)
     checks.number("duration_s", duration_s, above=0, at_most=1e7, optional=True)
     checks.number("shared_fraction", shared_fraction, at_least=0, at_most=1)
 

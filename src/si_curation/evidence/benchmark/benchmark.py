@@ -252,7 +252,9 @@ class SuggestionBenchmark(pd.DataFrame):
                 for (name, change), why in self.missing.items()
             ],
         }
-        replace_file(target, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
+        replace_file(
+            target, (json.dumps(content, indent=1) + "\n").encode("utf-8"), make_folders=True
+        )
         return target
 
 

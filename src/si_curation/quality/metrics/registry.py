@@ -11,6 +11,7 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.analyzer_extension_core import BaseMetric
 
 from si_curation import variables
+from si_curation.checks import did_you_mean
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -98,6 +99,14 @@ def spikeinterface_metrics() -> list[type[BaseMetric]]:
     ]
 
 
+def _nearest(name: Any) -> str:
+    """Return which metric was meant by a name that is misspelt, or is that of a column."""
+    of_columns = {column: metric for metric, one in METRICS.items() for column in one.columns}
+    if name in of_columns:
+        return f" (a column of that name is of the metric {of_columns[name]!r})"
+    return did_you_mean(name, [*METRICS, *of_columns])
+
+
 def columns_of(metric_names: Sequence[str]) -> list[str]:
     """Columns of some metrics, in the order of the table."""
     return [c for name, metric in METRICS.items() if name in metric_names for c in metric.columns]
@@ -115,7 +124,7 @@ def complete_params(
     """
     given = dict(given or {})
     problems = [
-        f"there is no metric {name!r}, expected some of {', '.join(METRICS)}"
+        f"there is no metric {name!r}{_nearest(name)}, expected some of {', '.join(METRICS)}"
         for name in dict.fromkeys([*metric_names, *given])
         if name not in METRICS
     ]
