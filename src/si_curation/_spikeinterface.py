@@ -519,6 +519,21 @@ def inject_extension(
     analyzer.extensions[name] = extension
 
 
+def compute_in_memory(analyzer: SortingAnalyzer, name: str, **params: Any) -> AnalyzerExtension:
+    """Compute an extension that is not there; nothing on disk changes, nothing is deleted.
+
+    ``compute(name, save=False)`` deletes the extensions that depend on it, from the disk too.
+    """
+    extension = get_extension_class(name)(analyzer)
+    extension.set_params(save=False, **params)
+    extension._run()
+    if isinstance(extension, KeptOnFailure):
+        extension._attempt = None
+    extension.run_info = dict(INJECTED_RUN_INFO)
+    analyzer.extensions[name] = extension
+    return extension
+
+
 def copy_extension(
     extension: AnalyzerExtension, analyzer: SortingAnalyzer, data: dict[str, Any]
 ) -> AnalyzerExtension:

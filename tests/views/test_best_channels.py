@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from spikeinterface.widgets import get_unit_colors
 
 import si_curation as sic
+from helpers.other_sorters import other_analyzer
 from helpers.read_figures import draw, overlapping_texts, texts, waveforms
 from si_curation.views.best_channels import UNITS_PER_PAGE, draw_best_channels_pages
 from si_curation.views.colors import ACCENTS
@@ -213,7 +214,12 @@ def test_pages(simulate, num_channels, num_templates):
     assert draw(figures[0]) > 1000
 
 
-def test_missing_extensions_are_said(analyzer):
+def test_missing_extensions_are_computed(analyzer):
     fresh = sic.read_kilosort_as_analyzer(sic.example_folder())
-    with pytest.raises(sic.MissingDataError, match="template_best_channels"):
-        sic.plot_best_channels(fresh)
+    drawn, expected = sic.plot_best_channels(fresh), sic.plot_best_channels(analyzer)
+    for one, other in zip(drawn.axes[1:], expected.axes[1:], strict=True):
+        np.testing.assert_array_equal(waveforms(one)[0], waveforms(other)[0])
+    other = other_analyzer()
+    other.delete_extension("templates")
+    with pytest.raises(sic.MissingDataError, match="the figure needs template_assignment"):
+        sic.plot_best_channels(other)

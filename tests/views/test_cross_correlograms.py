@@ -181,8 +181,6 @@ def test_texts_do_not_overlap(analyzer):
 
 
 def test_what_cannot_be_drawn_is_said(analyzer):
-    with pytest.raises(sic.MissingDataError, match="cross_correlograms"):
-        sic.plot_cross_correlograms(sic.read_kilosort_as_analyzer(sic.example_folder()))
     with pytest.raises(sic.ParameterError, match="refractory_period_ms"):
         sic.plot_cross_correlograms(analyzer, refractory_period_ms=0)
     with pytest.raises(sic.ParameterError, match="normalization"):

@@ -85,9 +85,6 @@ def test_an_analyzer_and_chosen_units():
 
 def test_nothing_changed_and_string_ids():
     analyzer = other_analyzer()
-    with pytest.raises(sic.MissingDataError, match="template_assignment"):
-        sic.plot_lineage(analyzer)
-    analyzer.compute("template_assignment")
     widget = sic.plot_lineage(analyzer)
     texts = [text.get_text() for text in widget.ax.texts]
     assert texts == [

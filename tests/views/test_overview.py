@@ -184,16 +184,34 @@ def test_both_templates_are_drawn_in_one_scale(analyzer):
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_said():
+def test_what_is_missing_is_computed():
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     widget = sic.plot_unit_overview(analyzer, 13)
-    missing = {name for name, panel in widget.panels.items() if isinstance(panel, str)}
-    assert missing == {"correlogram", "similarity"}
-    assert "compute(['unit_similarity'])" in all_texts(widget.figure).replace("\n", "")
     pair = sic.plot_pair_overview(analyzer, 11, 12)
-    missing = {name for name, panel in pair.panels.items() if isinstance(panel, str)}
-    assert missing == {"correlograms", "merged_correlogram", "template_features"}
+    for one in (widget, pair):
+        assert not [panel for panel in one.panels.values() if isinstance(panel, str)]
+        assert overlapping_texts(one.figure) == []
     assert not isinstance(pair.evidence, str)
+    assert all(analyzer.has_extension(name) for name in NAMES)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_computed_is_said():
+    analyzer = other_analyzer()
+    pair = sic.plot_pair_overview(analyzer, "a", "b")
+    assert (
+        "computed from the traces: analyzer.compute('template" in pair.panels["template_features"]
+    )
+    analyzer = other_analyzer()
+    analyzer.delete_extension("templates")
+    widget = sic.plot_unit_overview(analyzer, "a")
+    missing = {name for name, panel in widget.panels.items() if isinstance(panel, str)}
+    assert {"templates", "similarity"} <= missing
+    assert "unit_similarity cannot be computed" in all_texts(widget.figure).replace("\n", " ")
+    pair = sic.plot_pair_overview(analyzer, "a", "b")
+    missing = {name for name, panel in pair.panels.items() if isinstance(panel, str)}
+    assert {"templates", "template_features"} <= missing
+    assert not isinstance(pair.panels["correlograms"], str)
     for one in (widget, pair):
         assert draw(one.figure) > 10_000
         assert overlapping_texts(one.figure) == []
@@ -209,7 +227,7 @@ def test_another_sorter_string_ids_one_spike_and_none(units, extensions):
         analyzer.compute([name for name in extensions if name != "template_features"])
     widget = sic.plot_unit_overview(analyzer, units[0])
     assert isinstance(widget.panels["features"], str)
-    assert isinstance(widget.panels["similarity"], str) == (not extensions)
+    assert not isinstance(widget.panels["similarity"], str)
     assert draw(widget.figure) > 10_000
     pair = sic.plot_pair_overview(analyzer, *units)
     assert isinstance(pair.evidence, str) == ("none" in units)

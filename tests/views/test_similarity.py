@@ -98,7 +98,7 @@ def test_string_ids_one_spike_and_none():
     analyzer.compute("unit_similarity")
     widget = sic.plot_similarity(analyzer, "one")
     assert set(names(widget.ax)) == {"a", "b"}
-    assert "compute template_assignment and template_best_channels" in texts(widget.axes[1])
+    assert "grey: unit one" in texts(widget.axes[1])
     nothing = sic.plot_similarity(analyzer, "none")
     assert "no spikes" in texts(nothing.ax)
     assert "0 spikes" in texts(nothing.ax)
@@ -152,5 +152,3 @@ def test_given_axes_colours_and_errors(analyzer):
         sic.plot_similarity(analyzer, 4, num_units=0)
     with pytest.raises(sic.UnknownIdError):
         sic.plot_similarity(analyzer, 99)
-    with pytest.raises(sic.MissingDataError, match="unit_similarity"):
-        sic.plot_similarity(sic.read_kilosort_as_analyzer(sic.example_folder()), 4)

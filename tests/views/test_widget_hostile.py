@@ -145,27 +145,24 @@ def test_another_sorter_with_string_ids(plot):
     sorting = sorting.rename_units(["first <b>", "zwei", "3"])
     analyzer = sc.create_sorting_analyzer(sorting, recording, sparse=False)
     analyzer.compute(["random_spikes", "templates", "spike_amplitudes"], progress_bar=False)
-    if plot in (sic.plot_best_channels, sic.plot_unit_templates_by_source):
-        with pytest.raises(sic.MissingDataError, match="template_assignment"):
-            plot(analyzer)
     if plot is sic.plot_features:
         with pytest.raises(sic.MissingDataError, match="not read from a Kilosort folder"):
             plot(analyzer, ["zwei"])
         return
-    without = None
-    if plot not in (sic.plot_best_channels, sic.plot_unit_templates_by_source):
-        without = plot(analyzer, [("zwei", "3"), "first <b>"])
+    without = plot(analyzer, [("zwei", "3"), "first <b>"])
     analyzer.compute(["template_assignment", "template_best_channels"])
     widget = plot(analyzer, [("zwei", "3"), "first <b>"])
     written = "\n".join(texts(axes) for axes in widget.axes)
     assert "units zwei + 3" in written
     assert "unit first <b>" in written
-    if without is not None:  # the same with and without template_assignment
-        for one, other in zip(without.axes, widget.axes, strict=True):
-            for a, b in zip(points(one), points(other), strict=True):
-                np.testing.assert_array_equal(a, b)
-            for a, b in zip(steps(one), steps(other), strict=True):
-                np.testing.assert_array_equal(a.values, b.values)
+    # the same with and without template_assignment
+    for one, other in zip(without.axes, widget.axes, strict=True):
+        for a, b in zip(points(one), points(other), strict=True):
+            np.testing.assert_array_equal(a, b)
+        for a, b in zip(steps(one), steps(other), strict=True):
+            np.testing.assert_array_equal(a.values, b.values)
+        for a, b in zip(waveforms(one), waveforms(other), strict=True):
+            np.testing.assert_array_equal(a, b)
     assert draw(widget.figure) > 1000
 
 

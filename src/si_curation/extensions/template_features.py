@@ -204,6 +204,19 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
             "feature_info": dict(details),
         }
 
+    def reads_traces(self) -> bool:
+        """Return whether computing with the default parameters reads the traces.
+
+        Raises
+        ------
+        MissingDataError
+            There is nothing to compute from.
+        """
+        self.params = self._set_params()
+        with warnings.catch_warnings():  # they come when it is computed
+            warnings.simplefilter("ignore", SiCurationWarning)
+            return self._find_source(assignment_of(self.sorting_analyzer, compute=True)) is None
+
     def _find_source(self, assignment: TemplateAssignment) -> ProjectionSource | None:
         """Return the source in the folder; None for the recording."""
         wanted = self.params["source"]

@@ -59,7 +59,8 @@ class BestChannelsWidget(FigureWidget):
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        With "template_assignment" and "template_best_channels".
+        "template_assignment" and "template_best_channels" are computed in memory where they are
+        missing.
     unit_ids : sequence, optional
         All units by default; a tuple of unit ids is drawn as if merged: the most frequent template
         of all their spikes, or the mean of the traces of the largest unit.
@@ -76,14 +77,13 @@ class BestChannelsWidget(FigureWidget):
     Raises
     ------
     MissingDataError
-        An extension is missing.
+        There are no templates.
     UnknownIdError, ParameterError
 
     Examples
     --------
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    >>> _ = analyzer.compute("template_best_channels")
     >>> widget = sic.plot_best_channels(analyzer, [13, (11, 12)])
     >>> [axes.get_title(loc="left") for axes in widget.axes]
     ['best channels', 'unit 13 · good', 'units 11 + 12 · unsorted']
@@ -190,7 +190,7 @@ def draw_best_channels_pages(
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        With "template_assignment" and "template_best_channels".
+        As of `plot_best_channels`.
     unit_ids : sequence, optional
         All units by default.
 
@@ -202,7 +202,7 @@ def draw_best_channels_pages(
     Raises
     ------
     MissingDataError
-        An extension is missing.
+        There are no templates.
     """
     ids = list(sorting_analyzer.unit_ids if unit_ids is None else unit_ids)
     for start in range(0, max(len(ids), 1), UNITS_PER_PAGE):

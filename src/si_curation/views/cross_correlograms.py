@@ -45,7 +45,8 @@ class CrossCorrelogramsWidget(FigureWidget):
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        With the extension "cross_correlograms", of any convention and bins. Pairs that it does not
+        The extension "cross_correlograms", of any convention and bins, is computed in memory where
+        it is missing, with its defaults. Pairs that it does not
         store (``pairs="neighbours"`` or ``"auto"``) are counted now.
     unit_ids : sequence, optional
         All by default. Several ids in a tuple are drawn as if they were merged: exactly the counts
@@ -66,7 +67,7 @@ class CrossCorrelogramsWidget(FigureWidget):
     Raises
     ------
     MissingDataError
-        The extension is not computed.
+        The extension cannot be computed.
     ParameterError
         A parameter cannot be used, or all units are meant and there are more than 20.
     UnknownIdError
@@ -76,7 +77,6 @@ class CrossCorrelogramsWidget(FigureWidget):
     --------
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    >>> correlograms = analyzer.compute("cross_correlograms")
     >>> widget = sic.plot_cross_correlograms(analyzer, [4, 13, (11, 12)])
     >>> widget.axes.size
     9

@@ -36,7 +36,13 @@ from si_curation.views.style import (
     title_panel,
     write_note,
 )
-from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    prepare_extensions,
+)
 
 _NOTHING = MapSpikes(np.zeros(0), np.zeros(0), np.zeros(0))
 
@@ -100,6 +106,7 @@ class DriftWidget(FigureWidget):
         check_arguments(DriftWidget.__init__, locals())
         marked = None
         if isinstance(source, SortingAnalyzer):
+            prepare_extensions(source, "template_assignment")
             drawn = _of_analyzer(source)
             marked = borders_to_draw(source, borders)
         else:

@@ -39,7 +39,13 @@ from si_curation.views.style import (
     title_panel,
     write_note,
 )
-from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    prepare_extensions,
+)
 
 # as Kilosort's, without the palest, so that curves in colour are seen on it
 COLORMAP = ListedColormap(colormaps["Greys"](np.linspace(0.25, 1.0, 256)), name="amplitudes")
@@ -155,6 +161,7 @@ class DriftMapWidget(FigureWidget):
         analyzer = source
         if not isinstance(analyzer, SortingAnalyzer):
             analyzer = read_kilosort_as_analyzer(analyzer, sampling_frequency=sampling_frequency)
+        prepare_extensions(analyzer, "template_assignment")
         units = _chosen_units(analyzer, unit_ids, exclude_groups)
         depths = spike_depths(analyzer)
         panels, label = _panels(analyzer, depths.depths_um, units, shank)

@@ -37,7 +37,13 @@ from si_curation.views.style import (
     unit_title,
 )
 from si_curation.views.units import DrawnUnit, resolve_units
-from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    prepare_extensions,
+)
 
 _BINS = (120, 120)
 _NUM_CHANNELS = 2
@@ -144,6 +150,7 @@ class FeaturesWidget(FigureWidget):
         checks.whole_number("num_background_spikes", num_background_spikes, at_least=0)
         _check_components(checks, components)
         checks.finish()
+        prepare_extensions(sorting_analyzer, "template_assignment")
         self._corner: Axes | None = None
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         if not units:

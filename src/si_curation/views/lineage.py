@@ -18,7 +18,13 @@ from si_curation.checks import check_arguments, is_hashable, short_repr
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import UnknownIdError
 from si_curation.views.style import write_note
-from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    require_extensions,
+)
 
 EVENT_COLORS = {
     "unchanged": "0.65",
@@ -58,7 +64,8 @@ class LineageWidget(FigureWidget):
     Parameters
     ----------
     source : SortingAnalyzer, str or Path
-        An analyzer with the extension "template_assignment", or a Kilosort/phy folder.
+        An analyzer, or a Kilosort/phy folder. "template_assignment" is computed in memory where it
+        is missing.
     unit_ids : sequence, optional
         Only these, with the units that share templates with them; they are drawn even if they are
         unchanged. All units that changed by default; how many did not is written below.
@@ -72,7 +79,7 @@ class LineageWidget(FigureWidget):
     Raises
     ------
     MissingDataError
-        The analyzer has no "template_assignment".
+        The analyzer has no "template_assignment", and it cannot be computed.
     PhyFolderError, FolderNotFoundError
         The folder cannot be read.
     UnknownIdError
@@ -100,6 +107,8 @@ class LineageWidget(FigureWidget):
         **figure_arguments: Unpack[FigureArguments],
     ):
         check_arguments(LineageWidget.__init__, locals())
+        if isinstance(source, SortingAnalyzer):
+            require_extensions(source, "template_assignment")
         table = reconstruct_lineage(source, sampling_frequency=sampling_frequency)
         if unit_ids is None:
             shown = table if show_unchanged else table[table["event"] != "unchanged"]

@@ -35,7 +35,13 @@ from si_curation.views.style import (
 )
 from si_curation.views.template_features import plot_template_features
 from si_curation.views.units import DrawnUnit, resolve_units
-from si_curation.views.widget import FigureArguments, Unpack, figure_function, require_extensions
+from si_curation.views.widget import (
+    FigureArguments,
+    Unpack,
+    figure_function,
+    prepare_extensions,
+    require_extensions,
+)
 
 _FIRST, _SECOND, _TOGETHER = ACCENTS[0], ACCENTS[1], ACCENTS[3]
 _FEATURE_PLACES = [(8.25, 0.65, 0.8, 0.95), (6.65, 0.65, 1.0, 0.95), (9.6, 0.65, 0.8, 0.95)]
@@ -47,14 +53,16 @@ class PairOverviewWidget(OverviewWidget):
 
     Both templates on the channels of both, their correlograms and that of both together, intervals
     of both together, amplitudes and firing rates over time, template features, features,
-    contamination of both together, and the evidence of `suggest_merges`, in numbers and as text. A
-    panel whose extension is missing says what to compute.
+    contamination of both together, and the evidence of `suggest_merges`, in numbers and as text.
+    Extensions that are missing are computed and held in memory; a panel that cannot be drawn says
+    why.
 
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        Used where they are there: "template_assignment", "cross_correlograms", "template_features",
-        "unit_similarity", "spike_amplitudes", "spike_locations", and ``pc_features.npy``.
+        "template_assignment", "cross_correlograms" and "template_features" are computed where
+        they are missing; "unit_similarity", "spike_amplitudes", "spike_locations" and
+        ``pc_features.npy`` are used where they are there.
     unit_a, unit_b : int, str or tuple
         Several ids in a tuple are drawn as if they were merged; the evidence is of two units alone.
     refractory_period_ms : float, default: 2.0
@@ -110,6 +118,7 @@ class PairOverviewWidget(OverviewWidget):
         together = units[0].unit_ids + units[1].unit_ids
         if len(set(together)) < len(together):
             raise ParameterError(f"{unit_a!r} and {unit_b!r} have units in common")
+        prepare_extensions(sorting_analyzer, "template_assignment", "template_best_channels")
         self.evidence = _evidence(sorting_analyzer, units)
         colors = dict.fromkeys(units[0].unit_ids, _FIRST) | dict.fromkeys(
             units[1].unit_ids, _SECOND

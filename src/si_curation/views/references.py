@@ -19,6 +19,7 @@ from si_curation.spikes.background import background_spikes
 from si_curation.variables import ChannelIndices, UnitIndices
 from si_curation.views.style import template_units
 from si_curation.views.units import DrawnUnit
+from si_curation.views.widget import prepare_extensions
 
 
 def template_counts_of(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> NDArray[np.int64]:
@@ -31,6 +32,7 @@ def template_counts_of(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> ND
     array (n_templates,) int64
     """
     rows = unit.rows(sorting_analyzer)
+    prepare_extensions(sorting_analyzer, "template_assignment")
     assignment = sorting_analyzer.get_extension("template_assignment")
     if assignment is not None:
         return np.asarray(assignment.get_template_counts()[rows].toarray().sum(axis=0))
@@ -69,6 +71,7 @@ class ChannelRanking:
         same_shank: bool = True,
         source: Source = "auto",
     ):
+        prepare_extensions(sorting_analyzer, "template_assignment")
         self._analyzer = sorting_analyzer
         self._of_units = source == "analyzer"
         self._ranking = phy_best_channels(

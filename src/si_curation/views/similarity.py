@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks
+from si_curation.errors import MissingDataError
 from si_curation.evidence.unit_locations import unit_locations
 from si_curation.views.colors import ACCENTS
 from si_curation.views.references import ChannelRanking, template_counts_of
@@ -37,6 +39,7 @@ from si_curation.views.widget import (
 
 NUM_CHANNELS = 5
 _BAR_HEIGHT = 0.62
+_CHARACTERS = 50  # of a line in the panel of the templates
 
 
 class SimilarityWidget(FigureWidget):
@@ -50,8 +53,8 @@ class SimilarityWidget(FigureWidget):
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        With the extension "unit_similarity"; templates are drawn where there are
-        "template_assignment" and "template_best_channels".
+        "unit_similarity" and, for the templates, "template_assignment" and
+        "template_best_channels" are computed in memory where they are missing.
     unit_id : int, str or tuple
         Several ids in a tuple are drawn as if they were merged: the similarity of a merged unit is
         the largest of its parts, which is exact, since phy's is the largest of all templates.
@@ -68,7 +71,7 @@ class SimilarityWidget(FigureWidget):
     Raises
     ------
     MissingDataError
-        The extension is not computed.
+        The extension cannot be computed.
     UnknownIdError
         The unit does not exist.
     ParameterError
@@ -78,8 +81,6 @@ class SimilarityWidget(FigureWidget):
     --------
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    >>> names = ["unit_similarity", "template_assignment", "template_best_channels"]
-    >>> analyzer.compute(names)
     >>> widget = sic.plot_similarity(analyzer, 4, num_units=3)
     >>> [text.get_text() for text in widget.ax.get_yticklabels()]
     ['10', '7', '8']
@@ -183,10 +184,12 @@ def _templates(
     analyzer: SortingAnalyzer, unit: DrawnUnit, neighbours: pd.Index
 ) -> dict[str, Any] | str:
     """Return templates on the best channels of the unit, or which extensions are missing."""
-    assignment = analyzer.get_extension("template_assignment")
-    best = analyzer.get_extension("template_best_channels")
-    if assignment is None or best is None:
-        return "templates: compute template_assignment and template_best_channels"
+    try:
+        assignment, best = require_extensions(
+            analyzer, "template_assignment", "template_best_channels"
+        )
+    except MissingDataError as fault:
+        return "\n".join(textwrap.wrap(str(fault), _CHARACTERS))
     counts = template_counts_of(analyzer, unit)
     own = assignment.get_templates()[int(counts.argmax())] if counts.any() else None
     params = {**best.params, "source": "auto"}  # similarities are of the sorter's templates

@@ -33,7 +33,12 @@ from si_curation.views.style import (
     tidy,
     title_panel,
 )
-from si_curation.views.widget import FigureArguments, Unpack, figure_function
+from si_curation.views.widget import (
+    FigureArguments,
+    Unpack,
+    figure_function,
+    prepare_extensions,
+)
 
 MAX_SPIKES = 5000
 MAX_PARTS = 6
@@ -104,6 +109,7 @@ class SplitWidget(OverviewWidget):
         unit_id = sorting_analyzer.unit_ids[unit]
         spikes = spikes_of_unit(sorting_analyzer, unit_id)
         self.labels = _labels_of(split, unit_id, spikes.size)
+        prepare_extensions(sorting_analyzer, "template_assignment")
         alone = sorting_analyzer
         if not alone.is_read_only():  # one that is lazy cannot select units
             alone = alone.select_units([unit_id])

@@ -51,7 +51,7 @@ class TemplateFeaturesWidget(FigureWidget):
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        With "template_features".
+        "template_features" is computed in memory where it is missing, but not from traces.
     unit_a, unit_b : int, str, or tuple of unit ids
         A tuple is drawn as if merged.
     unit_colors : mapping of unit id to color, optional
@@ -72,7 +72,7 @@ class TemplateFeaturesWidget(FigureWidget):
     Raises
     ------
     MissingDataError
-        The extension is missing, or a unit has no spikes, and so no template.
+        The extension cannot be computed, or a unit has no spikes, and so no template.
     UnknownIdError, ParameterError
 
     Notes
@@ -83,7 +83,6 @@ class TemplateFeaturesWidget(FigureWidget):
     --------
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
-    >>> _ = analyzer.compute("template_features")
     >>> sic.plot_template_features(analyzer, 8, (11, 12)).ax.get_ylabel()
     'projection onto units 11 + 12 (arbitrary units)'
     """

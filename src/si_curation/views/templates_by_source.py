@@ -67,7 +67,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        With "template_assignment".
+        "template_assignment" is computed in memory where it is missing.
     unit_ids : sequence, optional
         All units by default; a tuple of unit ids is drawn as if merged.
     unit_colors : mapping of unit id to color, optional
@@ -84,7 +84,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
     Raises
     ------
     MissingDataError
-        The extension is missing.
+        The extension is missing and cannot be computed.
     UnknownIdError, ParameterError
 
     Examples

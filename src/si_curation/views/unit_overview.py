@@ -26,7 +26,12 @@ from si_curation.views.similarity import plot_similarity
 from si_curation.views.style import QUIET, spike_count, unit_title
 from si_curation.views.templates_by_source import plot_unit_templates_by_source
 from si_curation.views.units import DrawnUnit, resolve_units
-from si_curation.views.widget import FigureArguments, Unpack, figure_function
+from si_curation.views.widget import (
+    FigureArguments,
+    Unpack,
+    figure_function,
+    prepare_extensions,
+)
 
 # first channel over time, both against each other, second channel over time
 _FEATURE_PLACES = [(5.05, 1.95, 0.85, 0.85), (3.25, 0.75, 1.2, 2.05), (5.05, 0.75, 0.85, 0.85)]
@@ -44,14 +49,15 @@ class UnitOverviewWidget(OverviewWidget):
 
     Its templates, auto-correlogram, intervals, amplitudes and firing rate over time, features, the
     most similar units, contamination and the key numbers: the single figures, each as its function
-    draws it. A panel whose extension is missing says what to compute.
+    draws it. Extensions that are missing are computed and held in memory; a panel that cannot be
+    drawn says why.
 
     Parameters
     ----------
     sorting_analyzer : SortingAnalyzer
-        Used where they are there: "template_assignment", "template_best_channels",
-        "cross_correlograms", "unit_similarity", "spike_amplitudes", "curation_metrics", and
-        ``pc_features.npy``.
+        "template_assignment", "template_best_channels", "cross_correlograms" and
+        "unit_similarity" are computed where they are missing; "spike_amplitudes",
+        "curation_metrics" and ``pc_features.npy`` are used where they are there.
     unit_id : int, str or tuple
         Several ids in a tuple are drawn as if they were merged.
     refractory_period_ms : float, default: 2.0
@@ -83,8 +89,8 @@ class UnitOverviewWidget(OverviewWidget):
     >>> import si_curation as sic
     >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     >>> widget = sic.plot_unit_overview(analyzer, 13)
-    >>> widget.numbers["spikes"], widget.panels["correlogram"]
-    ('1,330', "the figure needs cross_correlograms: analyzer.compute(['cross_correlograms'])")
+    >>> widget.numbers["spikes"], sum(isinstance(one, str) for one in widget.panels.values())
+    ('1,330', 0)
     """
 
     numbers: dict[str, str]
@@ -107,6 +113,7 @@ class UnitOverviewWidget(OverviewWidget):
         checks.finish()
         (unit,) = resolve_units(sorting_analyzer, [unit_id], {})
         count = len(unit.spikes(sorting_analyzer))
+        prepare_extensions(sorting_analyzer, "template_assignment", "template_best_channels")
         self.numbers = key_numbers(sorting_analyzer, unit)
         data = {
             "analyzer": sorting_analyzer,

@@ -26,7 +26,13 @@ from si_curation.views.style import (
     unit_title,
 )
 from si_curation.views.units import resolve_units
-from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
+from si_curation.views.widget import (
+    FigureArguments,
+    FigureWidget,
+    Unpack,
+    figure_function,
+    require_extensions,
+)
 
 _MOST_WINDOWS = 1_000
 _MIN_SPIKES = 5
@@ -91,6 +97,7 @@ class WaveformDriftWidget(FigureWidget):
         checks.whole_number("num_channels", num_channels, at_least=1)
         checks.finish()
         (unit,) = resolve_units(sorting_analyzer, [unit_id])
+        (assignment,) = require_extensions(sorting_analyzer, "template_assignment")
         windows = spikes_in_windows(
             sorting_analyzer,
             unit_id,
@@ -117,7 +124,7 @@ class WaveformDriftWidget(FigureWidget):
                 f"unit {unit_id!r} has {int(found.num_spikes.max())} spikes with features in a "
                 f"window at most, at least {_MIN_SPIKES} are averaged; take longer windows"
             )
-        before = sorting_analyzer.get_extension("template_assignment").info["num_samples_before"]
+        before = assignment.info["num_samples_before"]
         samples = np.arange(found.waveforms.shape[1]) - before
         super().__init__(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import io
 import re
@@ -17,7 +18,13 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.widgets.base import BaseWidget
 
 from si_curation.checks import Checks, is_number, short_repr
-from si_curation.errors import MissingDataError, ParameterError
+from si_curation.errors import (
+    FolderNotFoundError,
+    MissingDataError,
+    ParameterError,
+    PhyFolderError,
+)
+from si_curation.extensions.in_memory import extensions_in_memory
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack
@@ -338,17 +345,21 @@ _WHAT = {
 
 
 def require_extensions(sorting_analyzer: SortingAnalyzer, *names: str) -> list[Any]:
-    """Return the extensions of these names.
+    """Return the extensions of these names; missing ones are computed in memory.
 
     Raises
     ------
     MissingDataError
-        Some are not computed; the message says how to compute them.
+        Some cannot be computed; the message says why.
     """
-    found = [sorting_analyzer.get_extension(name) for name in names]
-    missing = [name for name, one in zip(names, found, strict=True) if one is None]
-    if missing:
-        raise MissingDataError(
-            f"the figure needs {' and '.join(missing)}: analyzer.compute({missing!r})"
-        )
-    return found
+    try:
+        return extensions_in_memory(sorting_analyzer, *names)
+    except MissingDataError as fault:
+        raise MissingDataError(f"the figure needs {' and '.join(names)}: {fault}") from fault
+
+
+def prepare_extensions(sorting_analyzer: SortingAnalyzer, *names: str) -> None:
+    """Compute what is missing of what a figure uses where it is there."""
+    for name in names:
+        with contextlib.suppress(MissingDataError, PhyFolderError, FolderNotFoundError):
+            extensions_in_memory(sorting_analyzer, name)
