@@ -167,17 +167,18 @@ def test_all_problems_at_once():
     with pytest.raises(sic.ParameterError) as error:
         read_label_rules({"rules": rules, "otherwise": 3, "more": 1})
     for words in (
-        "rule 1: the label is False",
-        "rule 1: the comparison is '=<'",
-        "rule 1: the threshold is NaN",
-        "rule 2: the metric is ''",
-        "rule 2: the threshold is 'good': a text can only be compared",
-        "rule 3: comparison, label missing",
-        "rule 4: nan is 'pass'",
+        "rule 1: label is False, expected a text",
+        "rule 1: comparison is '=<', expected '>', '>='",
+        "rule 1: threshold is nan, expected a number",
+        "rule 2: metric is '', expected a text",
+        "rule 2: threshold is 'good': a text can only be compared",
+        "rule 3: comparison is missing",
+        "rule 3: label is missing",
+        "rule 4: nan is 'pass', expected 'undecided' or 'holds'",
         "rule 5: 'treshold' is not known",
-        "rule 6: it is 'snr < 5'",
-        "otherwise is 3",
-        "keys ['more']",
+        "rule 6: it is 'snr < 5', expected a mapping with metric",
+        "otherwise is 3, expected a text",
+        "'more' is not known, expected rules, otherwise, name, source",
     ):
         assert words in str(error.value)
 

@@ -11,9 +11,18 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from si_curation.checks import (
     Checks,
@@ -27,11 +36,11 @@ from si_curation.checks import (
 from si_curation.documents import read_document
 from si_curation.errors import ParameterError
 
-COMPARISONS = (">", ">=", "<", "<=", "==", "!=")
+_Comparison = Literal[">", ">=", "<", "<=", "==", "!="]
+COMPARISONS: tuple[str, ...] = get_args(_Comparison)
 UNDECIDED = "unsorted"
 _REQUIRED = ("metric", "comparison", "threshold", "label")
-_NAN = ("undecided", "holds")
-_UNITS = ("", "uV")
+_Text = Annotated[str, StringConstraints(pattern=r"\S")]
 
 
 @dataclass(frozen=True)
@@ -257,91 +266,101 @@ def _is_empty(key: Any, value: Any) -> bool:
     return key not in _REQUIRED and (value is None or (isinstance(value, float) and value != value))
 
 
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Rule(_Part):
+    """What a rule has to hold; each field is checked with those above it."""
+
+    metric: _Text
+    comparison: _Comparison
+    threshold: Any
+    label: _Text
+    absolute: bool = False
+    nan: Literal["undecided", "holds"] = "undecided"
+    unit: Literal["", "uV"] = ""
+
+    @field_validator("threshold")
+    @classmethod
+    def _is_comparable(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            if info.data.get("comparison") in COMPARISONS[:4]:
+                raise ValueError("a text can only be compared by == or !=")
+        elif not is_number(value):
+            raise ValueError("expected a number or a text")
+        elif math.isnan(value):
+            raise ValueError("expected a number")
+        return value
+
+    @field_validator("absolute", mode="before")
+    @classmethod
+    def _is_of_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        is_switch = isinstance(value, int | float) and value in (0, 1)  # as tables have them
+        if is_switch and value and isinstance(info.data.get("threshold"), str):
+            raise ValueError("expected False where the threshold is a text")
+        return bool(value) if is_switch else value
+
+
+class _Rules(_Part):
+    """What a file with rules has to hold."""
+
+    rules: Annotated[list[_Rule], Field(min_length=1)]
+    otherwise: Annotated[str, Field(min_length=1)] = UNDECIDED
+    name: str = "rules"
+    source: str = ""
+
+
 def _checked(content: Mapping[str, Any]) -> RuleSet:
-    checks = Checks(str(content.get("name", "rules")))
-    names = [field.name for field in fields(RuleSet)]
-    unknown = [key for key in content if key not in names]
-    checks.require(not unknown, f"keys {short_repr(unknown)} are not known, expected {names}")
-    for key in ("otherwise", "name", "source"):
-        value = content.get(key, "")
-        if not isinstance(value, str) or (key == "otherwise" and key in content and not value):
-            checks.add(f"{key} is {short_repr(value)}, expected a text")
     rows = content.get("rules", ())
-    if isinstance(rows, str) or not isinstance(rows, Iterable):
-        checks.add(f"rules are {short_repr(rows)}, expected a list")
-        rows = ()
-    rules = []
-    for number, row in enumerate(rows, 1):
-        rule, problems = _rule(row)
-        for problem in problems:
-            checks.add(f"rule {number}: {problem}")
-        if rule is not None:
-            rules.append(rule)
-    checks.require(rules or checks.problems, "there are no rules")
-    checks.finish()
-    return RuleSet(
-        tuple(rules),
-        content.get("otherwise", UNDECIDED),
-        content.get("name", "rules"),
-        content.get("source", ""),
-    )
+    if isinstance(rows, Iterable) and not isinstance(rows, str):
+        rows = [_as_mapping(row) for row in rows]
+    try:
+        found = _Rules.model_validate({**content, "rules": rows})
+    except ValidationError as fault:
+        checks = Checks(str(content.get("name", "rules")))
+        for error in fault.errors(include_url=False):
+            checks.add(_problem(error))
+        checks.finish()
+        raise
+    rules = tuple(LabelRule(**rule.model_dump()) for rule in found.rules)
+    return RuleSet(rules, found.otherwise, found.name, found.source)
 
 
-def _rule(row: Any) -> tuple[LabelRule | None, list[str]]:
-    """Return the rule of a row, or None with what is wrong with it."""
+def _as_mapping(row: Any) -> Any:
+    """Return a rule by the names of its fields, with plain values; what is no rule as it is."""
     names = [field.name for field in fields(LabelRule)]
     if isinstance(row, LabelRule):
-        given = {name: getattr(row, name) for name in names}
-    elif isinstance(row, Mapping):
-        given = dict(row)
+        row = {name: getattr(row, name) for name in names}
     elif isinstance(row, tuple | list) and len(row) <= len(names):
-        given = dict(zip(names, row, strict=False))
+        row = dict(zip(names, row, strict=False))
+    return {k: plain_id(v) for k, v in row.items()} if isinstance(row, Mapping) else row
+
+
+def _problem(error: Any) -> str:
+    """Return what pydantic found in one place, in the words of the package."""
+    place = [str(part) for part in error["loc"]]
+    in_a_rule = place[0] == "rules" and len(place) > 1
+    rule = f"rule {int(place[1]) + 1}: " if in_a_rule else ""
+    key = ".".join(place[2:] if in_a_rule else place)
+    given, kind = short_repr(error["input"]), error["type"]
+    if kind in ("extra_forbidden", "invalid_key"):  # a key that is no text
+        known = LabelRule if in_a_rule else RuleSet
+        names = ", ".join(field.name for field in fields(known))
+        shown = given if kind == "invalid_key" else short_repr(key)
+        return f"{rule}{shown} is not known, expected {names}"
+    if kind == "missing":
+        return f"{rule}{key} is missing"
+    if not key:
+        return f"{rule}it is {given}, expected a mapping with {', '.join(_REQUIRED)}"
+    if key == "rules":
+        return (
+            "there are no rules" if kind == "too_short" else f"rules are {given}, expected a list"
+        )
+    if kind == "value_error":
+        text = error["msg"].removeprefix("Value error, ")
+    elif kind == "literal_error":
+        text = f"expected {error['ctx']['expected']}"
     else:
-        return None, [f"it is {short_repr(row)}, expected a mapping with {', '.join(_REQUIRED)}"]
-    problems = [
-        f"{short_repr(key)} is not known, expected {', '.join(names)}"
-        for key in given
-        if key not in names
-    ]
-    missing = [name for name in _REQUIRED if name not in given]
-    if missing:
-        return None, [*problems, f"{', '.join(missing)} missing"]
-    given = {key: plain_id(value) for key, value in given.items()}
-    problems += _problems_of(given)
-    if problems:
-        return None, problems
-    rule = LabelRule(
-        given["metric"],
-        given["comparison"],
-        given["threshold"],
-        given["label"],
-        bool(given.get("absolute", False)),
-        given.get("nan", "undecided"),
-        given.get("unit", ""),
-    )
-    return rule, []
-
-
-def _problems_of(given: Mapping[str, Any]) -> list[str]:
-    checks = Checks()
-    for name in ("metric", "label"):
-        if not isinstance(given[name], str) or not given[name].strip():
-            checks.add(f"the {name} is {short_repr(given[name])}, expected a text")
-    comparison, threshold = given["comparison"], given["threshold"]
-    checks.choice("the comparison", comparison, COMPARISONS)
-    if isinstance(threshold, str):
-        if comparison in COMPARISONS[:4]:
-            checks.add(
-                f"the threshold is {short_repr(threshold)}: a text can only be compared by == or !="
-            )
-        if given.get("absolute"):
-            checks.add("absolute is True, expected False where the threshold is a text")
-    elif not is_number(threshold):
-        checks.add(f"the threshold is {short_repr(threshold)}, expected a number or a text")
-    elif math.isnan(threshold):
-        checks.add("the threshold is NaN, expected a number")
-    choices = {"absolute": (False, True), "nan": _NAN, "unit": _UNITS}
-    for name, allowed in choices.items():
-        if name in given and not any(given[name] is one or given[name] == one for one in allowed):
-            checks.add(f"{name} is {short_repr(given[name])}, expected one of {list(allowed)}")
-    return checks.problems
+        text = {"bool_type": "expected True or False"}.get(kind, "expected a text")
+    return f"{rule}{key} is {given}{': ' if text.startswith('a ') else ', '}{text}"

@@ -1,5 +1,9 @@
 """Statistics of effects at stricter and stricter thresholds: resampling, ranks, permutations.
 
+Ranks are scipy's. `scipy.stats.bootstrap` and `permutation_test` are not used: they draw anew for
+each subset, while here all subsets are taken of the same draw (they are nested, and the largest of
+them is what P values are adjusted by), and they know no groups. They take twice as long for that.
+
 Arrays in, arrays out. Axes: ``n`` units, ``J`` nested subsets of units, ``R`` resamples, ``K``
 covariates. Everything that is random takes a generator, so that a seed gives the same bits.
 
