@@ -373,6 +373,20 @@ def test_import_brings_no_more_than_the_extensions_need():
     assert not no_such_name
 
 
+def test_text_files_are_utf_8():
+    """What the system takes for the encoding of text differs, on Windows above all."""
+    wrong = []
+    for file, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called, words = ast.unparse(node.func), ast.unparse(node)
+            is_text = called == "open" or called.endswith((".read_text", ".write_text"))
+            if is_text and not re.search("utf-8|encoding=|'[rwx+]*b'", words):
+                wrong.append(f"{where(file, node)} {words}")
+    nothing(wrong)
+
+
 def test_every_kernel_has_its_test():
     kernels = {Path(file).stem for file in SOURCES if file.startswith("kernels/")} - {"__init__"}
     tested = {path.stem.removeprefix("test_") for path in (TESTS / "kernels").glob("test_*.py")}

@@ -371,12 +371,43 @@ def replaced_file(
             if check is not None:
                 check(target)
             shutil.copymode(target, part)
-        os.replace(part, target)
+        move_over(part, target)
     except BaseException:
         part.unlink(missing_ok=True)
         _remove_folders(made)
         raise
     sync_folder(target.parent)
+
+
+def move_over(part: Path, target: Path) -> None:
+    """Give a new file its name; what had it is gone.
+
+    Raises
+    ------
+    InUseError
+        Windows, where the file that had the name is open.
+    """
+    with _named_in_use(target):
+        os.replace(part, target)
+
+
+# access denied; in use, a part of it locked, mapped into memory
+_WINDOWS_IN_USE = (5, 32, 33, 1224)
+
+
+@contextmanager
+def _named_in_use(target: Path) -> Iterator[None]:
+    """Say what Windows means where it does not let go of a file or folder."""
+    try:
+        yield
+    except PermissionError as fault:
+        if getattr(fault, "winerror", None) not in _WINDOWS_IN_USE:
+            raise
+        raise InUseError(
+            f"{target} cannot be replaced: Windows keeps what is open in a program, or in this one "
+            f"({fault.strerror}). Close phy, and what read_phy_folder or an analyzer of that "
+            "place holds; then try again"
+        ) from None
 
 
 def stage_file(path: Path, content: Content) -> Path:
@@ -435,7 +466,7 @@ def replace_file(path: Path, content: Content, *, make_folders: bool = False) ->
     try:
         part = stage_file(path, content)
         try:
-            os.replace(part, path)
+            move_over(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -451,7 +482,7 @@ def replace_with_copy(path: Path, source: Path) -> None:
     part = temporary_name(path)
     try:
         copy_to_disk(source, part)
-        os.replace(part, path)
+        move_over(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -674,7 +705,8 @@ def _rename_folder(part: Path, target: Path, overwrite: bool) -> None:
         backup = backup_name(target)
         os.rename(part, aside)
         try:
-            _swap(aside, target, part)
+            with _named_in_use(target):
+                _swap(aside, target, part)
             try:
                 os.rename(aside, backup)
             except BaseException:

@@ -155,6 +155,9 @@ def test_names_of_sessions(tmp_path):
     with pytest.raises(ParameterError) as found:
         gather_sessions({"A": "a", "a": "b", "x/y": "c"}, recipe)
     assert all(text in str(found.value) for text in problems[:2])
+    for name in ("NUL", "con.1", "Com1 .x"):
+        with pytest.raises(ParameterError, match="a device of Windows"):
+            gather_sessions({name: tmp_path / "a"}, recipe)
     with pytest.raises(ParameterError, match=problems[2]):
         gather_sessions(str(tmp_path / "*" / "none"), recipe)
     with pytest.raises(ParameterError, match="no sessions"):

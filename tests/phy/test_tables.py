@@ -131,3 +131,7 @@ def test_tables_change_as_the_reader_sees_them(tmp_path):
     (tmp_path / "cluster_group.tsv").rename(tmp_path / "cluster_Group.tsv")
     with pytest.raises(sic.ParameterError, match="the same file on many systems"):
         ClusterTables(tmp_path).set_column("group", {1: "mua"})
+    tables = ClusterTables(tmp_path)
+    tables.set_column("snr", {1: "2"})
+    with pytest.raises(sic.ParameterError, match="the same file on many systems"):
+        tables.set_column("SNR", {1: "2"})

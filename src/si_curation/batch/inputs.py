@@ -227,10 +227,16 @@ def _changed(
         return section
 
 
+# Windows opens a device by them, in any folder and with any suffix
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
+
+
 def _problem_of_name(name: str) -> str | None:
     bad = [c for c in name if c in _FORBIDDEN or not c.isprintable()]
     if bad:
         return f"has {bad[0]!r}, which a file name cannot have"
     if not name.strip() or name != name.strip() or name.startswith(".") or name.endswith("."):
         return "is empty, or begins or ends with a dot or a space"
+    if name.partition(".")[0].strip().casefold() in _DEVICES:
+        return "is that of a device of Windows, which no file can have there"
     return "is very long" if len(name.encode("utf-8", "replace")) > 150 else None

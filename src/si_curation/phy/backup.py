@@ -30,6 +30,7 @@ from si_curation.files import (
     behind_links,
     copy_to_disk,
     is_temporary,
+    move_over,
     replace_with_copy,
     stage_file,
     sync_file,
@@ -149,7 +150,7 @@ def _exchange(
         _move_entries(folder, backup / "phy_cache")
     for name in files:
         if name in staged:
-            os.replace(staged[name], behind_links(folder / name))
+            move_over(staged[name], behind_links(folder / name))
         else:
             (folder / name).unlink()
     sync_folder(folder)

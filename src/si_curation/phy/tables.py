@@ -541,7 +541,8 @@ class ClusterTables:
                     for f in faults
                 ],
             )
-        others = [name for name in self._original_names if name.lower() == own.lower()]
+        names = sorted(self._original_names | set(self._files))
+        others = [name for name in names if name.lower() == own.lower()]
         if own not in others and others:
             raise ParameterError(
                 f"column {column!r} would be the file {own}, but there is {others[0]}: the same "

@@ -201,12 +201,12 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _with_absolute_paths(source: Path, folder: Path) -> Any:
     """Return the description of a recording with paths that hold from anywhere."""
-    with open(source) as file:
+    with open(source, encoding="utf-8") as file:
         content = json.load(file)
     if not content.get("relative_paths"):
         return content

@@ -199,7 +199,7 @@ def _json_of(path: Path) -> Any:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             return ValueError("is too large to be looked through")
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             return json.load(file)
     except (OSError, ValueError, RecursionError) as fault:
         return fault

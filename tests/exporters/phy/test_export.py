@@ -487,6 +487,8 @@ def test_problems_are_told_together(small, tmp_path):
     assert "a/b" in str(error.value)
     with pytest.raises(sic.ParameterError, match="neither a number nor text"):
         export_to_phy(analyzer, tmp_path / "o", columns={"a": {1: [2]}})
+    with pytest.raises(sic.ParameterError, match="column 'snr' is there twice"):
+        export_to_phy(analyzer, tmp_path / "o", columns={"snr": {1: 2}, "SNR": {1: 2}})
     with pytest.raises(sic.ParameterError, match=r"curation is 'x'.*link is 2"):
         export_to_phy(analyzer, tmp_path / "o", curation="x", link=2)
     with pytest.raises(sic.ParameterError, match="columns are of curated units"):

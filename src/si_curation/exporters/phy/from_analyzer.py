@@ -13,7 +13,7 @@ from spikeinterface.core import SortingAnalyzer, write_binary_recording
 
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.curation.history import labels_of_sessions
-from si_curation.errors import MissingDataError
+from si_curation.errors import MissingDataError, ParameterError
 from si_curation.exporters.phy.clusters import cluster_ids_of_units, whole_ids
 from si_curation.exporters.phy.features import padded_channels, write_features
 from si_curation.exporters.phy.prepare import amplitudes_of_spikes
@@ -237,8 +237,15 @@ def _write_tables(
         texts = {clusters[unit_id]: text for unit_id, text in given.items()}
         merged = {**known.get(name, {}), **texts}
         known[name] = {i: text for i, text in merged.items() if text}
+    written: dict[str, str] = {}
     for name, its in known.items():
         if its or name in columns:
+            other = written.setdefault(name.lower(), name)
+            if other != name:
+                raise ParameterError(
+                    f"columns {other!r} and {name!r} would be the same file on many systems, "
+                    "expected names that differ in more than capitals"
+                )
             _write_table(folder, name, its)
 
 
