@@ -1,6 +1,7 @@
 """What is curated in spikeinterface-gui comes back into a session, and the other way round."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -245,7 +246,31 @@ def test_session_opens_in_the_gui(analyzer):
         ]
 
 
-def test_whole_window_opens_without_a_recording():
+def test_settings_of_the_user_come_before_ours(analyzer, tmp_path, monkeypatch, caplog):
+    import spikeinterface_gui
+    from PySide6.QtGui import QColor
+
+    folder = tmp_path / "home" / ".config" / "spikeinterface_gui" / spikeinterface_gui.__version__
+    folder.mkdir(parents=True)
+    file = folder / "settings.json"
+    with opened(sic.open_gui, analyzer, layout=SMALL) as window:
+        assert window.controller.main_settings["color_mode"] == "color_by_visibility"
+        select(window, [10])
+        grey = QColor.fromRgbF(*window.controller.get_unit_color(4)).saturation()
+        shown = QColor.fromRgbF(*window.controller.get_unit_color(10)).saturation()
+        assert (grey, shown > 100) == (0, True)
+    file.write_text('{"mainsettings": {"color_mode": "color_by_unit", "max_visible_units": 3}}')
+    with opened(sic.open_gui, analyzer, layout=SMALL) as window:
+        assert window.controller.main_settings["color_mode"] == "color_by_unit"
+        assert window.controller.main_settings["max_visible_units"] == 3
+    file.write_text("[1")
+    with opened(sic.open_gui, analyzer, layout=SMALL) as window:
+        assert window.controller.main_settings["color_mode"] == "color_by_visibility"
+    assert "cannot be read" in caplog.text
+
+
+def test_whole_window_opens_without_a_recording(monkeypatch):
+    monkeypatch.setitem(sys.modules, "glasbey", None)  # compiles for half a minute where imported
     fresh = sic.read_kilosort_as_analyzer(sic.example_folder())
     labelled = pd.DataFrame({"firing_rate": np.arange(40.0), "session": np.arange(40) % 2})
     labelled["group"] = np.where(labelled["firing_rate"] > 15, "good", "mua")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from helpers.needs import need
+from si_curation.gui.display import keep_constants
 
 GROUP = "spikeinterface_gui.views"
 tab20 = colormaps["tab20"]
@@ -32,6 +35,7 @@ def entry_points_of_project():
 def gui(monkeypatch, tmp_path):
     """A machine on which the views are installed, and nobody has settings of the GUI."""
     need("spikeinterface_gui")
+    keep_constants()
     real = importlib.metadata.entry_points
     ours = entry_points_of_project()
 
@@ -45,7 +49,8 @@ def gui(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     # the GUI's colours take a second for each window, and half a minute for the first
     colors = [to_hex(tab20(i)) for i in range(20)]
-    monkeypatch.setattr("glasbey.create_palette", lambda count, **_: colors[:count])
+    palette = SimpleNamespace(create_palette=lambda count, **_: colors[:count])
+    monkeypatch.setitem(sys.modules, "glasbey", palette)
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
 

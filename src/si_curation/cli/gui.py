@@ -26,19 +26,28 @@ from si_curation.cli.output import command_text, echo
     help="Go on from this curation file, and save into it. By default "
     "<folder>_curation.json beside SOURCE (in an analyzer that is a folder: where the GUI looks).",
 )
-@click.option("--web", is_flag=True, help="In the browser instead of a window.")
+@click.option(
+    "--web", is_flag=True, help="In the browser instead of a window, until Ctrl-C; no internet."
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="With --web: the port; any free one by default."
+)
 @label_model_option
 @source_options()
 def gui(
     source: Path,
     curation_json: Path | None,
     web: bool,
+    port: int | None,
     label_model: Path | None,
     reading: Reading,
 ) -> None:
     """Look at units and curate them in spikeinterface-gui, also without a recording."""
     import si_curation as sic
     from si_curation.gui.curation_file import default_curation_json
+
+    if port is not None and not web:
+        raise click.UsageError("--port is of the page in the browser: give --web too")
 
     mode: Any = "web" if web else "desktop"
     model = None if label_model is None else sic.LabelModel.load(label_model)
@@ -47,7 +56,12 @@ def gui(
     before = _written(path)
     state = "is new" if before is None else "is gone on from"
     echo(f'The curation file {path} {state}; "Save curation" writes it.')
-    sic.open_gui(analyzer, curation_json=path, mode=mode, label_model=model)
+    try:
+        sic.open_gui(analyzer, curation_json=path, mode=mode, port=port or 0, label_model=model)
+    except KeyboardInterrupt:
+        if not web:
+            raise
+        echo()
     if _written(path) in (before, None):
         echo(f"Nothing was saved into {path}.")
         return

@@ -12,8 +12,11 @@ from spikeinterface.core import BaseRecording, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, recording_of
 from si_curation.checks import check_arguments, local_path
+from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
 from si_curation.gui.curation_file import CurationFile, check_writable, default_curation_json
+from si_curation.gui.display import check_display, keep_constants
+from si_curation.gui.web import check_port, serve, use_local_shortcuts
 from si_curation.learning.labels import LearntLabels
 from si_curation.learning.model import LabelModel
 
@@ -59,6 +62,7 @@ def open_gui(
     curation_json: str | Path | None = None,
     recording: BaseRecording | None = None,
     mode: Literal["desktop", "web"] = "desktop",
+    port: int = 0,
     layout: dict[str, list[str]] | None = None,
     label_model: LabelModel | None = None,
     start_app: bool = True,
@@ -87,7 +91,10 @@ def open_gui(
     recording : BaseRecording, optional
         For the GUI's traces.
     mode : {"desktop", "web"}
-        A window (Qt), or a page in the browser (Panel).
+        A window (Qt), or a page in the browser (Panel), which loads nothing from the internet.
+    port : int
+        Of the page, on this machine; 0: any that is free. On a remote machine, forward it
+        (``ssh -L 5006:localhost:5006 HOST``) and open ``http://localhost:5006`` here.
     layout : dict, optional
         Views by zone; `gui_layout` by default.
     label_model : LabelModel, optional
@@ -104,12 +111,13 @@ def open_gui(
     Raises
     ------
     MissingDataError
-        spikeinterface-gui or what the mode needs is not installed, the views of this package are
-        not registered (an old installation), or the analyzer has no templates.
+        spikeinterface-gui or what the mode needs is not installed, there is no display for a
+        window, the views of this package are not registered (an old installation), or the analyzer
+        has no templates.
     ParameterError
-        The mode or the layout is unknown, or the curation file cannot be used: it is of other
-        units, holds several steps, or cannot be written there. Metrics are not those of the model
-        of labels.
+        The mode or the layout is unknown, the port is in use or given without "web", or the
+        curation file cannot be used: it is of other units, holds several steps, or cannot be
+        written there. Metrics are not those of the model of labels.
 
     Examples
     --------
@@ -120,7 +128,7 @@ def open_gui(
     >>> session.apply_spikeinterface_curation("curation.json")  # doctest: +SKIP
     """
     check_arguments(open_gui, locals())
-    _check_installed(mode)
+    _check_mode(mode, port)
     if len(sorting_analyzer.unit_ids) == 0:
         raise ParameterError("the analyzer has no units to show")
     if curation_json is None:
@@ -138,7 +146,6 @@ def open_gui(
 
     from spikeinterface_gui import run_mainwindow
 
-    is_window = mode == "desktop"
     window = run_mainwindow(
         sorting_analyzer,
         mode=mode,
@@ -149,20 +156,44 @@ def open_gui(
         skip_extensions=[],
         layout=gui_layout() if layout is None else {k: list(v) for k, v in layout.items()},
         curation_callback=file.save,
-        start_app=start_app and not is_window,
+        start_app=False,
         panel_window_servable=start_app,
+        user_settings=_settings(),
     )
-    if is_window:
+    if mode == "desktop":
         window.setWindowTitle(f"{window.windowTitle()}: saves into {file.path}")
-        if start_app:
-            _wait_until_closed()
+    if start_app:
+        _show(window, mode, port)
     return window
 
 
-def _wait_until_closed() -> None:
+def _show(window: Any, mode: str, port: int) -> None:
+    """Wait until a window is closed, or the server of a page is ended."""
+    if mode == "web":
+        serve(window, port)
+        return
     from PySide6.QtWidgets import QApplication
 
     QApplication.exec()
+
+
+def _settings() -> dict[str, Any]:
+    """Return the user's settings of the GUI; by default only the units that are shown have colours.
+
+    Those of all units are made by a package that compiles for half a minute.
+    """
+    import spikeinterface_gui
+    from spikeinterface_gui.utils_global import get_config_folder
+
+    path = get_config_folder() / spikeinterface_gui.__version__ / "settings.json"
+    settings: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            settings = dict(read_document(path, expected="the settings of the GUI"))
+        except (SiCurationError, ValueError, TypeError) as fault:
+            logger.warning("the settings of the GUI in %s cannot be read (%s)", path, fault)
+    main = {"color_mode": "color_by_visibility", **settings.get("mainsettings", {})}
+    return {**settings, "mainsettings": main}
 
 
 def compute_for_gui(sorting_analyzer: SortingAnalyzer) -> list[str]:
@@ -256,16 +287,28 @@ def _learnt_columns(learnt: LearntLabels | None) -> dict[str, np.ndarray]:
     }
 
 
-def _check_installed(mode: str) -> None:
+def _check_mode(mode: str, port: int) -> None:
     if mode not in _PACKAGES:
         raise ParameterError(f"mode is {mode!r}, expected 'desktop' or 'web'")
+    if mode == "desktop" and port:
+        raise ParameterError(
+            f'port {port} is of a page in the browser: give mode="web" (--web) too'
+        )
     needed = ("spikeinterface_gui", *_PACKAGES[mode])
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        extra = 'pip install "si_curation[gui]"'
-        if mode == "web":
-            extra += ' "spikeinterface-gui[web]"'
-        raise MissingDataError(f"{', '.join(missing)} is not installed: {extra}")
+        extra = "web" if mode == "web" else "gui"
+        names = " and ".join(missing)
+        raise MissingDataError(
+            f"{names} {'is' if len(missing) == 1 else 'are'} not installed: "
+            f'pip install "si_curation[{extra}]"'
+        )
+    if mode == "desktop":
+        check_display()
+        keep_constants()
+    else:
+        check_port(port)
+        use_local_shortcuts()
 
 
 def _check_layout(layout: dict[str, list[str]] | None) -> None:
