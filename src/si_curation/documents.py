@@ -103,9 +103,9 @@ def parse_document(content: bytes | str, name: str, *, suffix: str = ".json") ->
         value = parse.get(suffix, _parse_json)(text)
         _check(value)
     except ImportError as fault:
+        package = "pyyaml" if fault.name == "yaml" else fault.name
         raise MissingDataError(
-            f"{name}: {fault.name} is needed to read it: pip install {fault.name}, or write it as "
-            "JSON"
+            f"{name}: {package} is needed to read it: pip install {package}, or write it as JSON"
         ) from None
     except RecursionError:
         raise ParameterError(f"{name} cannot be read: it is nested too deep") from None
