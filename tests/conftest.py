@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import warnings
@@ -56,6 +57,21 @@ def pytest_terminal_summary(terminalreporter, config):
         )
 
 
+def _keep_what_spikeinterface_compiles():
+    """Keep kernels of SpikeInterface that many tests call: it compiles them in each process."""
+    from spikeinterface.postprocessing import correlograms, template_similarity
+
+    for module, name in (
+        (correlograms, "_compute_correlograms_one_segment_numba"),
+        (template_similarity, "_compute_similarity_matrix_numba"),
+    ):
+        kernel = getattr(module, name, None)
+        if hasattr(kernel, "enable_caching"):
+            with contextlib.suppress(RuntimeError):  # nowhere to write to
+                kernel.enable_caching()
+
+
+_keep_what_spikeinterface_compiles()
 KERNEL_MODULES = (spike_files, spike_vector, template_counts, templates)
 
 

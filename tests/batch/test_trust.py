@@ -20,6 +20,7 @@ def run(folders, output, recipe=RECIPE, **more):
     return sic.run_batch(folders, recipe, output, num_workers=0, progress_bar=False, **more)
 
 
+@pytest.mark.slow
 def test_each_session_has_its_benchmark(tmp_path):
     folder = tmp_path / "kilosort4"
     shutil.copytree(sic.example_folder(), folder)

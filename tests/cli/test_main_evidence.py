@@ -299,6 +299,7 @@ def test_plan(capsys, tmp_path, analyzer):
     assert "exists" in err
 
 
+@pytest.mark.slow
 def test_calibrations_are_options_of_the_commands(capsys, tmp_path, analyzer):
     scores = np.linspace(0.02, 0.98, 90)
     files = {}

@@ -100,6 +100,7 @@ def test_names_that_are_not_utf8_on_an_ascii_terminal(tmp_path, command):
     assert done.stderr.isascii()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the working directory")
 def test_a_working_directory_that_is_gone(tmp_path):
     code = (

@@ -206,6 +206,7 @@ def check_resumed(analyzer, path, content, states, and_go_on=True):
     assert_state(again, (session.table, session.history))
 
 
+@pytest.mark.slow
 def test_torn_at_every_byte_of_the_last_line(analyzer, written, tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda _: None)
     path, states = written

@@ -623,6 +623,7 @@ def test_string_ids_that_are_numbers(make_recorded):
     assert_equals_applied(session)
 
 
+@pytest.mark.slow
 @given(
     ids=st.lists(st.integers(0, 10**6), min_size=1, unique=True) | st.lists(st.text(), unique=True),
     counts=st.lists(st.integers(1, 4), max_size=5),

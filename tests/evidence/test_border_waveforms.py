@@ -97,6 +97,7 @@ def test_without_features_it_says_so(simulate):
     assert np.isnan(found.separation).all()
 
 
+@pytest.mark.slow
 def test_spikeinterfaces_components_do_too():
     from spikeinterface.core import create_sorting_analyzer, generate_ground_truth_recording
 

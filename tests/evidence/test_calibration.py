@@ -237,6 +237,7 @@ def test_suggested_merges_have_probabilities_where_asked(tmp_path):
         sic.suggest_merges(analyzer, calibration=3)
 
 
+@pytest.mark.slow
 def test_other_suggestions_have_probabilities_only_where_they_are_calibrated(tmp_path):
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     calls = {

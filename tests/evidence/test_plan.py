@@ -45,6 +45,7 @@ def test_the_plan_of_the_example(plan):
     assert plan.table["probability"].isna().all()
 
 
+@pytest.mark.slow
 def test_what_is_read_together_is_as_if_it_was_read_alone(analyzer, plan, monkeypatch):
     # features of many units are read at once: here of one unit, of three, and of all
     cleaning, splits = sic.suggest_cleaning(analyzer), sic.suggest_splits(analyzer)

@@ -132,6 +132,7 @@ def test_without_features_the_templates_are_judged(tmp_path):
     assert np.unique(found.labels(13)).tolist() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_other_sorters_have_a_score_below_the_threshold(simulated):
     analyzer = simulated.copy()
     without = sic.suggest_splits(analyzer)

@@ -585,6 +585,7 @@ def test_merge_that_drops_spikes(folder, analyzer):
     assert_is_what_the_folder_says(merged, folder)
 
 
+@pytest.mark.slow
 def test_merge_then_compute_is_compute_then_merge(folder):
     before = sic.read_kilosort_as_analyzer(folder.folder)
     before.compute(BEST, num_channels=9)

@@ -188,6 +188,7 @@ def test_identity_names_units(computed):
     assert np.median(own) > np.median(other)
 
 
+@pytest.mark.slow
 def test_merged_and_split_units(parts, computed):
     """Templates stay those of the sorter; spikes at one sample, too, keep theirs."""
     once = make_analyzer(*parts)

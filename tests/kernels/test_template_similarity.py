@@ -34,6 +34,7 @@ def test_lagged_cosine_is_brute_force(templates, max_lag, silent):
     assert found.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_lagged_cosine_of_many_local_templates(threads):
     rng = np.random.default_rng(0)
     templates = np.zeros((90, 12, 40))

@@ -235,6 +235,7 @@ def test_as_phy_on_real_folders(shared_data, tmp_path, name):
     assert_bits_of_phylib(shared_data / name, tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_as_phy_on_a_large_probe(shared_data, tmp_path):
     folder = shared_data / "np1_without_params"
     params = "dat_path = 'x.dat'\nn_channels_dat = 385\ndtype = 'int16'\noffset = 0\n"

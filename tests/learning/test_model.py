@@ -105,6 +105,7 @@ def test_report(model):
     assert "20 more labels would raise" in text
 
 
+@pytest.mark.slow
 def test_few_labels_are_learnt_by_a_sum_and_sets_of_any_labels():
     few = sic.learn_labels(curated(80, noise=0.3))
     assert few.method == "logistic"
@@ -133,6 +134,7 @@ def binary(num_units, seed, flipped=False, num_sessions=3):
     return table.assign(group=labels)
 
 
+@pytest.mark.slow
 def test_labels_of_others_are_taken_where_they_help(tmp_path):
     few, new = binary(40, 0), binary(300, 1)
     alone = sic.learn_labels(few)

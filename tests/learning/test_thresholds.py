@@ -46,6 +46,7 @@ def test_rules_that_made_the_labels_are_found(tmp_path):
         found.save(path)
 
 
+@pytest.mark.slow
 def test_every_number_of_rules_is_better_than_one_fewer():
     found = sic.suggest_thresholds(curated(wrong=0.1), max_rules=8)
     assert found.table["balanced_accuracy"].is_monotonic_increasing

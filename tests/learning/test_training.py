@@ -24,6 +24,7 @@ def example(num_rows=200, num_columns=4, seed=0):
     return values, is_yes
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(
     st.integers(0, 10_000),

@@ -364,6 +364,7 @@ def test_shanks_of_the_folder_are_those_of_the_analyzer(simulate, tmp_path, from
         assert found[columns].astype(int).equals(expected[columns].astype(int))
 
 
+@pytest.mark.slow
 def test_shanks_that_the_probe_has_are_kept(simulate):
     folder = simulate(num_templates=4, num_channels=8, num_shanks=2, num_spikes=200, seed=6).folder
     recording = recording_of_folder(folder)
@@ -375,6 +376,7 @@ def test_shanks_that_the_probe_has_are_kept(simulate):
     assert analyzer.compute(BEST).get_data("dataframe")["shank"].isin([7, 9]).all()
 
 
+@pytest.mark.slow
 def test_the_part_that_was_sorted(simulate, tmp_path):
     part = {"tmin": 2.0, "tmax": 6.0}
     truth = simulate(
@@ -409,6 +411,7 @@ def test_the_part_that_was_sorted(simulate, tmp_path):
         assert observed.is_whole if given is None else observed.duration_s == 6.0
 
 
+@pytest.mark.slow
 def test_the_part_that_was_sorted_of_several_segments(simulate):
     truth = simulate(
         num_templates=4,

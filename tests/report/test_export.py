@@ -219,6 +219,7 @@ def test_summary(example, page):
     assert len(circles) >= len(example.unit_ids)
 
 
+@pytest.mark.slow
 def test_lineage_history_software_and_parameters(example, tmp_path):
     session = sic.CurationSession(example, decided_by="me & you")
     session.merge([11, 12], reason="one <b>neuron</b>")
@@ -562,6 +563,7 @@ def test_command_deletes_nothing_of_a_saved_analyzer(tmp_path, hash_files):
     assert [unit["template"]["template_ids"] for unit in page.units] == [["a"], ["b"], ["c"]]
 
 
+@pytest.mark.slow
 def test_real_folder_with_two_shanks(shared_data, tmp_path):
     analyzer = sic.read_kilosort_as_analyzer(shared_data / "ks1_phy_curated")
     analyzer.compute(EXTENSIONS)

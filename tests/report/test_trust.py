@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 
 import si_curation as sic
 from si_curation.report.context import ReportContext
 from si_curation.report.trust import how_far_to_trust
 
 
+@pytest.mark.slow
 def test_it_says_what_the_function_gives(tmp_path):
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
     found = sic.benchmark_suggestions(analyzer)

@@ -428,11 +428,13 @@ def test_duration_and_rates(tmp_path):
     assert len(Counter(truth.spike_templates.tolist())) == 20
 
 
+@pytest.mark.slow
 def test_every_active_template_fires(tmp_path):
     truth = fresh(tmp_path / "f", num_templates=300, num_spikes=300, write_features=False)
     assert len(np.unique(truth.spike_templates)) == 300
 
 
+@pytest.mark.slow
 def test_very_dense_spikes(tmp_path):
     truth = fresh(tmp_path / "f", num_spikes=999, duration_s=1, sampling_frequency=1000)
     assert truth.spike_samples.max() < 1000
@@ -530,6 +532,7 @@ def test_feature_rows(tmp_path, dialect, phylib_model):
     assert model.get_features(rows[:5], np.arange(4)).shape[:2] == (5, 4)
 
 
+@pytest.mark.slow
 def test_without_features_all_else_is_the_same(tmp_path):
     for dialect in ("kilosort2", "kilosort4"):
         kwargs = {"curation": 5, "num_nan_templates": 1}

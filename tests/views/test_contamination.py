@@ -99,6 +99,7 @@ def test_string_ids_one_spike_and_none():
         assert draw(alone.figure) > 1000
 
 
+@pytest.mark.slow
 def test_500_units(simulate):
     folder = simulate(
         "kilosort2", num_templates=500, num_channels=8, num_spikes=20_000, write_features=False

@@ -89,7 +89,9 @@ def test_merged_units_have_the_counts_that_they_would_have(shared_data, name):
         np.testing.assert_allclose(lines, baseline)
 
 
-@pytest.mark.parametrize("name", ["ks1_phy_curated", "ks4_phy_curated"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("ks1_phy_curated", marks=pytest.mark.slow), "ks4_phy_curated"]
+)
 def test_as_phy_draws_it(shared_data, name):
     expected = np.load(shared_data / name / "phy_ccg.npy")
     analyzer = sic.read_kilosort_as_analyzer(shared_data / name)
@@ -138,6 +140,7 @@ def test_log_bins_have_the_baseline_of_their_widths(analyzer):
     assert sic.plot_cross_correlograms(other, [13]).ax.get_xscale() == "symlog"
 
 
+@pytest.mark.slow
 def test_string_ids_one_spike_and_none():
     analyzer = other_analyzer()
     analyzer.compute(NAME)

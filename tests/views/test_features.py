@@ -42,6 +42,7 @@ def check_grid(widget, clouds):
     assert next(panels, None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [[13], [4, 10], [13, (11, 12), 8]])
 def test_features_in_the_grid_of_phy(analyzer, units):
     best = analyzer.get_extension("template_best_channels").get_data(outputs="ids")

@@ -51,7 +51,9 @@ def check(widget, lineage):
                 assert low == pytest.approx(high)
 
 
-@pytest.mark.parametrize("name", ["ks4_phy_curated", "ks1_phy_curated"])
+@pytest.mark.parametrize(
+    "name", ["ks4_phy_curated", pytest.param("ks1_phy_curated", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("all_units", [False, True])
 def test_bands_are_the_lineage(shared_data, name, all_units):
     lineage = sic.reconstruct_lineage(shared_data / name)
@@ -109,6 +111,7 @@ def test_families_are_ordered_so_that_bands_cross_little():
     assert families[1].units == [11, 12]
 
 
+@pytest.mark.slow
 def test_500_units(simulate):
     folder = simulate(
         "kilosort4", num_templates=500, num_channels=32, num_spikes=20_000, curation=60,

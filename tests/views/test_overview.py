@@ -264,6 +264,7 @@ def test_sizes_and_no_features(simulate, dialect, num_channels, with_features):
     assert draw(pair.figure) > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ks1_phy_curated", "ks4_phy_curated", "np1_without_params"])
 def test_texts_do_not_overlap_on_real_folders(shared_data, name):
     analyzer = sic.read_kilosort_as_analyzer(shared_data / name, sampling_frequency=30_000.0)

@@ -120,7 +120,7 @@ def test_places_of_merged_units_are_weighted_by_spikes(analyzer):
     assert table.num_spikes[7] == 344
 
 
-@pytest.mark.parametrize("num_channels", [1, 384])
+@pytest.mark.parametrize("num_channels", [1, pytest.param(384, marks=pytest.mark.slow)])
 def test_sizes(simulate, num_channels):
     folder = simulate(
         "kilosort2",

@@ -45,6 +45,7 @@ def test_sorted_curated_exported_and_read_back(tmp_path):
     assert lineage.event[good[0]] == "merged"
 
 
+@pytest.mark.slow
 def test_a_session_without_changes_keeps_the_models_of_components():
     recording, sorting = sc.generate_ground_truth_recording(
         durations=[5.0], num_channels=8, num_units=3, seed=0

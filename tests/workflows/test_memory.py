@@ -60,6 +60,7 @@ def test_a_session_holds_changes(analyzer):
     assert peak < 4
 
 
+@pytest.mark.slow
 def test_apply_makes_one_spike_vector(analyzer):
     session = curate(sic.CurationSession(analyzer))
     applied, peak, kept = measure(session.apply)

@@ -89,7 +89,11 @@ SPECIAL = {"journal", "consensus", "replay", "start", "save", "rules", "read_rec
 SPECIAL |= {"apply", "calibration of splits"}
 
 
-@pytest.mark.parametrize("name", CALLS)
+LONG = {"benchmark", "splits", "plan", "cleaning", "proposals", "reviews", "page of labels"}
+AS_CASES = [pytest.param(c, marks=[pytest.mark.slow] if c in LONG else []) for c in CALLS]
+
+
+@pytest.mark.parametrize("name", AS_CASES)
 def test_urls_are_refused(analyzer, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     for url in URLS:
@@ -98,7 +102,7 @@ def test_urls_are_refused(analyzer, tmp_path, monkeypatch, name):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", AS_CASES)
 def test_what_no_file_can_be_called_is_refused(analyzer, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     if name in SPECIAL:

@@ -128,6 +128,7 @@ def test_the_analyzer_stays_as_it_is():
     assert set(analyzer.sorting.get_property_keys()) == properties
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_result(analyzer, found):
     again = sic.benchmark_suggestions(analyzer)
     pd.testing.assert_frame_equal(again.table, found.table)

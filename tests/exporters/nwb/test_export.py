@@ -109,6 +109,7 @@ def test_real_folders(name, gain, shared_data, tmp_path):
             np.testing.assert_allclose(units["waveform_mean"][i][:, : len(best[unit])], mean)
 
 
+@pytest.mark.slow
 def test_after_a_session(tmp_path, hash_files):
     analyzer = sic.read_kilosort_as_analyzer(sic.example_folder(), gain_to_uV=1.0)
     before = hash_files(sic.example_folder())
@@ -156,6 +157,7 @@ def test_after_a_session(tmp_path, hash_files):
     assert set(again.unit_ids) == set(ids)
 
 
+@pytest.mark.slow
 def test_a_second_session_adds_to_the_history(tmp_path):
     first = sic.CurationSession(sic.read_kilosort_as_analyzer(sic.example_folder()))
     first.merge([11, 12])
@@ -232,7 +234,14 @@ def test_another_sorter_in_every_format(format, tmp_path):
         assert "snr" not in table["snr"].description.split()[:1]
 
 
-@pytest.mark.parametrize("frames", [{0: [], 1: []}, {"x": [5]}, {7: [], 3: [1, 2, 2, 9], 5: [2]}])
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param({0: [], 1: []}, marks=pytest.mark.slow),
+        pytest.param({"x": [5]}, marks=pytest.mark.slow),
+        {7: [], 3: [1, 2, 2, 9], 5: [2]},
+    ],
+)
 def test_units_without_spikes(frames, tmp_path):
     analyzer = make_analyzer(frames)
     path = sic.export_to_nwb(analyzer, tmp_path / "a.nwb", metadata=METADATA, t_start=0.0)
@@ -245,6 +254,7 @@ def test_units_without_spikes(frames, tmp_path):
         np.testing.assert_allclose(units["obs_intervals"][0][0][0], 0.0)
 
 
+@pytest.mark.slow
 def test_without_templates_there_are_no_electrodes_of_units(tmp_path):
     analyzer = make_analyzer({0: [5], 1: [9]}, templates=False)
     with pytest.warns(sic.SiCurationWarning, match="no templates, so that") as caught:
@@ -278,6 +288,7 @@ def test_copy_of_a_file_without_electrodes(tmp_path):
     assert "electrodes" in read_units(path)
 
 
+@pytest.mark.slow
 def test_two_probes_with_shanks(tmp_path):
     group = two_probes(per_probe=4, shanks=2)
     analyzer = make_analyzer({i: [10 * i] for i in range(8)}, probegroup=group)
@@ -346,6 +357,7 @@ def test_raw_columns_of_a_kilosort_folder(mode, tmp_path):
         assert own.tolist() == [rows[column] for column in best[unit]]
 
 
+@pytest.mark.slow
 def test_a_kilosort_folder_and_a_file_without_places(tmp_path):
     analyzer = kilosort_in_columns([0, 1, 2, 3], tmp_path)
     nwbfile = pynwb.NWBFile("d", "i", START)
@@ -363,6 +375,7 @@ def test_a_kilosort_folder_and_a_file_without_places(tmp_path):
     assert units["electrodes"].target.data[: len(best)].tolist() == (3 - best).tolist()
 
 
+@pytest.mark.slow
 def test_reversed_region_of_a_recording_from_nwb(tmp_path):
     source = write_source(tmp_path / "s.nwb", rows=[3, 2, 1, 0], num_samples=30_000)
     recording = read_nwb_recording(source, electrical_series_path="acquisition/ElectricalSeries")
@@ -521,6 +534,7 @@ def test_large_columns_are_compressed_in_chunks_of_a_mebibyte(tmp_path):
         assert file["units/waveform_mean"].dtype == np.float32
 
 
+@pytest.mark.slow
 def test_schemas_of_before_an_upgrade_are_removed(tmp_path):
     source = write_source(tmp_path / "s.nwb")
     with h5py.File(source, "r+") as file:

@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("shape", ["(n,)", "(n, 1)"])
+@pytest.mark.parametrize("shape", ["(n,)", pytest.param("(n, 1)", marks=pytest.mark.slow)])
 def test_rows_of_a_curated_folder_without_a_group(folder, shape, tmp_path):
     samples = np.load(folder / "spike_times.npy").ravel().astype(np.int64)
     clusters = np.load(folder / "spike_clusters.npy").ravel()
@@ -66,6 +66,7 @@ def test_rows_of_a_curated_folder_without_a_group(folder, shape, tmp_path):
     assert abs(observed[0, 1] - end) < 1e-5
 
 
+@pytest.mark.slow
 def test_rows_follow_a_session_of_curation(folder, tmp_path):
     session = sic.CurationSession(sic.read_kilosort_as_analyzer(folder))
     ids = list(session.unit_ids)
@@ -98,6 +99,7 @@ def test_times_are_those_of_the_rows(data):
         assert sorted(own) == list(units["spike_times"][unit])
 
 
+@pytest.mark.slow
 def test_values_of_spikes_go_along_when_times_change_places(tmp_path):
     from si_curation._spikeinterface import inject_extension
 
@@ -112,6 +114,7 @@ def test_values_of_spikes_go_along_when_times_change_places(tmp_path):
         np.testing.assert_array_equal(units["spike_amplitudes_uV"][0], [2.0, 1.0, 4.0])
 
 
+@pytest.mark.slow
 def test_two_segments_and_one_without_spikes(tmp_path):
     parts = [{0: [10, 20_000], 1: [7]}, {0: [], 1: []}, {0: [300], 1: [9000]}]
     analyzer = make_analyzer(parts, num_samples=[30_000, 600, 30_000])
@@ -211,6 +214,7 @@ def test_a_folder_that_is_gone(folder, tmp_path):
         check_spike_times(analyzer, times[:-1])
 
 
+@pytest.mark.slow
 def test_command(folder, tmp_path):
     times = tprime(np.load(folder / "spike_times.npy").ravel().astype(np.int64))
     np.save(tmp_path / "tprime.npy", times)

@@ -282,6 +282,7 @@ def test_the_clock_of_another_probe_is_never_taken():
         sic.add_units_to_nwbfile(analyzer_of(""), nwbfile, metadata=ecephys("C"))
 
 
+@pytest.mark.slow
 def test_a_recording_that_was_read_from_the_file(tmp_path):
     path = tmp_path / "s.nwb"
     with pynwb.NWBHDF5IO(str(path), "w") as io:
@@ -406,6 +407,7 @@ def test_a_table_of_an_open_file(first):
 # ------------------------------------------------------------------------------------- new files
 
 
+@pytest.mark.slow
 def test_devices_of_the_metadata_go_by_the_names_of_the_probes(tmp_path):
     metadata = {
         "NWBFile": {"session_start_time": START},

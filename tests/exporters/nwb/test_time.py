@@ -77,6 +77,7 @@ def test_a_recording_without_times_tells_nothing():
         resolve_clocks(make_recorded(), t_start=None, timestamps=None)
 
 
+@pytest.mark.slow
 def test_a_shifted_recording(tmp_path):
     analyzer = make_recorded(shift=123.25)
     path = sic.export_to_nwb(analyzer, tmp_path / "a.nwb", metadata=METADATA)
@@ -218,6 +219,7 @@ def test_timestamps_of_the_series(tmp_path):
     np.testing.assert_array_equal(back.get_unit_spike_train("0"), frames[0])
 
 
+@pytest.mark.slow
 def test_several_series(tmp_path):
     source = write_source(tmp_path / "s.nwb", series=2)
     analyzer = make_analyzer({0: [3]}, channel_ids=["AP0", "AP1", "AP2", "AP3"])

@@ -291,6 +291,7 @@ def test_names_that_are_no_ids(simulate, tmp_path):
     assert tables_of(out)["cluster_snr.tsv"] == {"3": {"snr": "1"}, "5": {"snr": "4.5"}}
 
 
+@pytest.mark.slow
 def test_wider_dtype_where_ids_do_not_fit(simulate, tmp_path):
     source = simulate(
         "kilosort4",

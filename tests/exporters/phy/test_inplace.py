@@ -318,6 +318,7 @@ def test_any_fault_can_be_undone(tiny, tmp_path, hash_files, what, kill):
     assert seen == ({"mixed", "half", "new"} if kill else set())
 
 
+@pytest.mark.slow
 def test_restoring_can_be_cut_short(tiny, hash_files):
     folder, old = tiny, state_of(tiny, hash_files)
     update_phy_folder(folder, tiny_merged(folder))

@@ -205,6 +205,7 @@ def test_what_cannot_be_had_is_not_written(without_recording, tmp_path):
         assert not errors
 
 
+@pytest.mark.slow
 def test_placeholders_of_others_are_not_amplitudes(complete, tmp_path):
     folder = export_to_phy(complete, tmp_path / "out")
     np.save(folder / "amplitudes.npy", np.ones(len(np.load(folder / "spike_times.npy"))))

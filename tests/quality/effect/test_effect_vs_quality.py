@@ -368,6 +368,7 @@ def test_an_artefact_of_contamination_vanishes():
     assert not found["explained"].any()
 
 
+@pytest.mark.slow
 def test_an_artefact_of_firing_rate_is_caught_by_the_partial_correlation():
     found = verdicts(lambda contamination, log_rate: log_rate, "presence_ratio")
     assert (found["p_rho"] < 0.05).mean() > 0.9
