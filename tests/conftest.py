@@ -46,6 +46,8 @@ def pytest_configure(config):
         suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("this run")
+    # whether a test compiles kernels, and says so, depends on those before it
+    parallel.compilations.is_told = True
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -180,6 +180,11 @@ GROUPS: dict[str, Group] = {
             "example_recipe",
         ),
     ),
+    "installation": Group(
+        "Installation",
+        "The kernels, compiled before they are needed.",
+        ("warmup", "Warmup"),
+    ),
     "errors": Group(
         "Errors",
         "Each is a `SiCurationError`, and also the builtin error of its kind.",

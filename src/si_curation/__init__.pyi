@@ -11,6 +11,8 @@ from .batch.recipe_files import example_recipe as example_recipe
 from .batch.recipe_files import read_recipe as read_recipe
 from .batch.run import BatchResult as BatchResult
 from .batch.run import run_batch as run_batch
+from .compilation.warmup import Warmup as Warmup
+from .compilation.warmup import warmup as warmup
 from .curation.history import cleaned_units as cleaned_units
 from .curation.history import label_sources as label_sources
 from .curation.label_rules import LABEL_PRESETS as LABEL_PRESETS

@@ -156,3 +156,21 @@ def test_blas_is_on_one_thread_until_the_last_user_is_done():
     with pytest.raises(ZeroDivisionError), parallel.one_thread_for_matrices():
         raise ZeroDivisionError
     assert num_blas_threads() == before
+
+
+def test_compiling_is_said_once_and_only_of_own_kernels(monkeypatch, caplog):
+    def refuse(self):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
+    monkeypatch.setattr(parallel, "KERNELS", [])
+    monkeypatch.setattr(parallel.compilations, "is_told", False)
+    before = parallel.compilations.number
+    assert numba.njit(lambda x: x - 1)(3) == 2
+    assert caplog.messages == []
+    doubled = parallel.njit(lambda x: 2 * x)
+    assert (doubled(21), doubled(2.0), doubled(3)) == (42, 4.0, 6)
+    (said,) = caplog.messages
+    assert "in every process" in said
+    assert "NUMBA_CACHE_DIR" in said
+    assert parallel.compilations.number == before + 2  # whole numbers, and others

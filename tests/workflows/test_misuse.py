@@ -84,6 +84,8 @@ WRONG = {
 # what may take seconds or open windows; or is a container that users do not build
 NOT_CALLED = {
     "open_gui",
+    "warmup",
+    "Warmup",
     "BatchResult",
     "BatchCheck",
     "CurationComparison",

@@ -34,8 +34,8 @@ from si_curation.cli.lineage import lineage
 from si_curation.cli.merges import duplicates, merges
 from si_curation.cli.metrics import metrics
 from si_curation.cli.nwb import export_nwb
-from si_curation.cli.options import GROUP_SETTINGS
-from si_curation.cli.output import echo, warnings_as_lines
+from si_curation.cli.options import GROUP_SETTINGS, add_quiet_option
+from si_curation.cli.output import LOG_LINES, echo, logs_as_lines, warnings_as_lines
 from si_curation.cli.phy import export_phy, restore
 from si_curation.cli.plan import plan
 from si_curation.cli.proposals import propose, reviews
@@ -44,6 +44,7 @@ from si_curation.cli.report import report
 from si_curation.cli.sessions import split_sessions
 from si_curation.cli.splits import splits
 from si_curation.cli.unitmatch import export_unitmatch
+from si_curation.cli.warmup import warmup
 from si_curation.cli.wording import in_options
 from si_curation.errors import FolderNotFoundError, SiCurationError
 
@@ -87,7 +88,7 @@ def _run(arguments: Sequence[str] | None, stopped: list[int]) -> Any:
             stream.reconfigure(errors="replace")  # consoles that cannot show every character
     try:
         _check_working_directory()
-        with warnings_as_lines():
+        with warnings_as_lines(), logs_as_lines():
             code = cli.main(args=arguments, prog_name="si-curation", standalone_mode=False)
     except click.exceptions.Exit as done:
         code = done.exit_code
@@ -150,6 +151,8 @@ def cli(debug: bool) -> None:
     """What phy shows of a Kilosort sorting, exact and in scripts."""
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING)
     logging.getLogger("si_curation").setLevel(logging.DEBUG if debug else logging.WARNING)
+    if debug:
+        LOG_LINES.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
     for noisy in ("numba", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -187,5 +190,7 @@ for command in (
     reviews,
     split_sessions,
     splits,
+    warmup,
 ):
-    cli.add_command(command)
+    cli.add_command(add_quiet_option(command))
+add_quiet_option(cli)

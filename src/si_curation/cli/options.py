@@ -11,6 +11,7 @@ import click
 
 from si_curation.cli.analyzers import Reading
 from si_curation.cli.folders import FolderPath, LocalPath
+from si_curation.cli.output import be_quiet
 
 #: Above the example at the end of each ``--help``; the folder is the one that ``demo`` makes.
 EXAMPLE_HEADING = "Example (after `si-curation demo`):"
@@ -160,3 +161,21 @@ def source_options(
         return decorated
 
     return add
+
+
+def _be_quiet(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        be_quiet()
+
+
+def add_quiet_option(command: click.Command) -> click.Command:
+    """Add ``-q`` to a command; it need not know of it."""
+    option = click.Option(
+        ["-q", "--quiet"],
+        is_flag=True,
+        expose_value=False,
+        callback=_be_quiet,
+        help="Say nothing on the way, such as that kernels are compiled.",
+    )
+    command.params.append(option)
+    return command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import subprocess
@@ -71,3 +72,39 @@ def warnings_as_lines() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = before
+
+
+#: Of the line that says that kernels are compiled.
+_COMPILATIONS = logging.getLogger("si_curation.kernels.parallel")
+
+
+class _Lines(logging.Handler):
+    """Prints what is logged as notes on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        echo(text if record.exc_info else " ".join(text.split()), err=True)
+
+
+LOG_LINES = _Lines()
+
+
+@contextmanager
+def logs_as_lines() -> Iterator[None]:
+    """Print what the package logs without the names of modules, for the time of a command."""
+    logger = logging.getLogger("si_curation")
+    propagated, level = logger.propagate, _COMPILATIONS.level
+    LOG_LINES.setFormatter(logging.Formatter("Note: %(message)s"))
+    logger.addHandler(LOG_LINES)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(LOG_LINES)
+        logger.propagate = propagated
+        _COMPILATIONS.setLevel(level)
+
+
+def be_quiet() -> None:
+    """Say nothing of what is on the way, until the command has ended; errors and notes stay."""
+    _COMPILATIONS.setLevel(logging.ERROR)

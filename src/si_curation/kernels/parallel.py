@@ -8,21 +8,31 @@ on many, and kernels may be called from any thread.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import event
 from threadpoolctl import ThreadpoolController
+
+logger = logging.getLogger(__name__)
 
 #: Threads that this process may use at most.
 MAX_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+#: ``NUMBA_CACHE_DIR`` when this process began; empty: not set.
+CACHE_FOLDER_ASKED_FOR: str = numba.config.CACHE_DIR  # type: ignore[attr-defined]
 
 B = TypeVar("B")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Every kernel of the modules that are imported.
+KERNELS: list[Any] = []
 
 
 def njit(function: F) -> F:
@@ -35,7 +45,51 @@ def njit(function: F) -> F:
         compiled = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba: "no locator available"
         compiled = numba.njit(nogil=True)(function)
+    KERNELS.append(compiled)
     return cast(F, compiled)
+
+
+def cache_folder(kernel: Any) -> Path | None:
+    """Return where what is compiled of a kernel is kept; None: nowhere."""
+    path = kernel.stats.cache_path
+    return None if path is None else Path(path)
+
+
+class _Compilations(event.Listener):
+    """Counts the kernels that this process compiles (not those that it loads), and says so once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.is_told = False
+
+    def on_start(self, event: event.Event) -> None:
+        kernel = event.data["dispatcher"]
+        if not any(kernel is one for one in KERNELS):
+            return
+        self.number += 1
+        if not self.is_told:
+            self.is_told = True
+            logger.warning(_told(cache_folder(kernel)))
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+def _told(folder: Path | None) -> str:
+    if folder is None:
+        return (
+            "Compiling kernels, which takes up to a minute in every process, since no folder was "
+            "found to keep them in: set NUMBA_CACHE_DIR to one that can be written and is kept"
+        )
+    return (
+        f"Compiling kernels, once for this environment; they are kept in {folder}. "
+        "`si-curation warmup` compiles all that are left"
+    )
+
+
+#: Of this process.
+compilations = _Compilations()
+event.register("numba:compile", compilations)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""All kernels compiled at once, before they are needed."""
