@@ -528,7 +528,8 @@ def test_large_columns_are_compressed_in_chunks_of_a_mebibyte(tmp_path):
     with h5py.File(path, "r") as file:
         times = file["units/spike_times"]
         assert times.chunks == (131_072,)
-        assert (times.compression, times.compression_opts, times.shuffle) == ("gzip", 4, True)
+        # without shuffle: the last bits of times repeat every 1/16 s
+        assert (times.compression, times.compression_opts, times.shuffle) == ("gzip", 4, False)
         assert file["units/spike_times_index"].compression is None
         assert times.dtype == np.float64
         assert file["units/waveform_mean"].dtype == np.float32

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.errors import NwbExportError
+from si_curation.exporters.nwb.clock import Clock, are_regular, starts_and_rates
+from si_curation.exporters.nwb.compressed import is_stored
 from si_curation.exporters.nwb.file import opened
 from si_curation.exporters.nwb.optional import MODULE
+from si_curation.exporters.nwb.spikes import TimedSpikes
 from si_curation.exporters.nwb.units import AddedUnits
+from si_curation.kernels.sample_times import count_elsewhere
 
 _BLOCK = 2**21
 
@@ -22,8 +28,8 @@ def check_written(
 ) -> None:
     """Read a file back with pynwb, and compare the units with those of the analyzer.
 
-    Ids, names of columns and electrodes have to be the same, and every spike has to be at its
-    sample again, or at the time that was given for it.
+    Ids, names of columns and electrodes have to be the same, values of large columns the same bits,
+    and every spike has to be at its sample again, or at the time that was given for it.
 
     Parameters
     ----------
@@ -71,28 +77,64 @@ def _problems(units: Any, analyzer: SortingAnalyzer, added: AddedUnits) -> list[
 
 def _spike_problems(units: Any, analyzer: SortingAnalyzer, added: AddedUnits) -> list[str]:
     index = units["spike_times"]
-    order, counts = added.timed.spikes
+    counts = added.timed.spikes.counts
     if not np.array_equal(np.asarray(index.data[:]), np.cumsum(counts)):
         return ["units have other numbers of spikes"]
     stored = index.target.data
     vector = spike_vector_of(analyzer.sorting)
     if stored.shape != vector.shape:
         return [f"there are {stored.shape[0]} spikes, expected {vector.size}"]
+    wrong = _columns_that_differ(units, added)
+    if wrong:
+        return [f"{', '.join(wrong)} of spikes or units have other values"]
+    if any(one.name == "spike_times" for one in added.large):
+        stored = added.timed.times  # the same bits
+    if not added.timed.clocks:
+        same = np.array_equal(np.asarray(stored[:]), added.timed.times)
+        return [] if same else ["spikes are at other times than those that were given"]
+    return _spikes_at_other_samples(stored, vector, added.timed)
+
+
+def _columns_that_differ(units: Any, added: AddedUnits) -> list[str]:
+    """Return the names of large columns that are not stored bit for bit."""
+    return [
+        one.name for one in added.large if not is_stored(_dataset_of(units, one.name), one.values)
+    ]
+
+
+def _dataset_of(units: Any, name: str) -> Any:
+    """Return the values of a column, or of the index of one, as HDF5 has them."""
+    if name.endswith("_index"):
+        return units[name.removesuffix("_index")].data
+    column = units.id if name == "id" else units[name]
+    return getattr(column, "target", column).data
+
+
+def _spikes_at_other_samples(stored: Any, vector: NDArray, timed: TimedSpikes) -> list[str]:
+    order, clocks = timed.spikes.order, timed.clocks
     for start in range(0, vector.size, _BLOCK):
         block = slice(start, min(start + _BLOCK, vector.size))
-        own = vector[order[block]]
         times = np.asarray(stored[block])
-        if not added.timed.clocks and not np.array_equal(times, added.timed.times[block]):
-            return ["spikes are at other times than those that were given"]
-        for i, clock in enumerate(added.timed.clocks):
-            of_segment = own["segment_index"] == i
-            frames = clock.frames_of(times[of_segment])
-            wrong = np.flatnonzero(frames != own["sample_index"][of_segment])
-            if wrong.size:
-                which = np.flatnonzero(of_segment)[wrong[0]]
-                return [
-                    f"{wrong.size} spikes are at other samples, the first at "
-                    f"{float(times[which])} s (sample {own['sample_index'][which]} of segment "
-                    f"{i}); is the clock fine enough for float64?"
-                ]
+        if are_regular(clocks):
+            count, first = count_elsewhere(vector, order[block], times, *starts_and_rates(clocks))
+        else:
+            count, first = _count_elsewhere(vector[order[block]], times, clocks)
+        if count:
+            spike = vector[order[start + first]]
+            return [
+                f"{count} spikes are at other samples, the first at {float(times[first])} s "
+                f"(sample {spike['sample_index']} of segment {spike['segment_index']}); is the "
+                "clock fine enough for float64?"
+            ]
     return []
+
+
+def _count_elsewhere(
+    spikes: NDArray, times: NDArray[np.float64], clocks: Sequence[Clock]
+) -> tuple[int, int]:
+    """Count the times that are not those of the samples of spikes; and return the first."""
+    wrong = np.zeros(spikes.size, dtype=bool)
+    for i, clock in enumerate(clocks):
+        own = np.flatnonzero(spikes["segment_index"] == i)
+        wrong[own] = clock.frames_of(times[own]) != spikes["sample_index"][own]
+    return int(wrong.sum()), int(np.argmax(wrong)) if wrong.any() else -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,27 @@ class Clock:
         if self.timestamps is None:
             return np.rint((times - self.start_s) * self.rate).astype(np.int64)
         return _search(self.timestamps, self.num_samples, times)
+
+
+def are_regular(clocks: Sequence[Clock]) -> bool:
+    """Return whether no clock has a time for every sample."""
+    return all(clock.timestamps is None for clock in clocks)
+
+
+def starts_and_rates(
+    clocks: Sequence[Clock],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ``start_s`` and ``rate`` of clocks, each (n_clocks,).
+
+    Examples
+    --------
+    >>> starts_and_rates([Clock(10.0, 4.0, 8, "t_start")])
+    (array([10.]), array([4.]))
+    """
+    return (
+        np.array([clock.start_s for clock in clocks], dtype=np.float64),
+        np.array([clock.rate for clock in clocks], dtype=np.float64),
+    )
 
 
 def _take(values: Any, frames: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -28,10 +28,10 @@ from si_curation.errors import (
 )
 from si_curation.exporters.nwb.added_electrodes import AddedElectrodes, append_in_file
 from si_curation.exporters.nwb.checks import check_written
+from si_curation.exporters.nwb.compressed import LargeColumn, fill, set_large_columns_aside
 from si_curation.exporters.nwb.copy import check_offsets, sidecar_of
 from si_curation.exporters.nwb.file import (
     check_not_open,
-    compress_columns,
     fields_without_offset,
     opened,
     read_nwbfile,
@@ -85,8 +85,8 @@ def export_to_nwb(
 ) -> Path:
     """Write the units of an analyzer to an NWB file (HDF5).
 
-    The file is written under a temporary name, read back, compared spike by spike, and only then
-    given its name: it appears as a whole or not at all.
+    The file is written under a temporary name, read back, compared spike by spike and bit for bit,
+    and only then given its name: it appears as a whole or not at all.
 
     Parameters
     ----------
@@ -210,6 +210,11 @@ def export_to_nwb(
     *Where it came from.* ``processing/ecephys/curation_log`` has each step;
     ``scratch/curation_json`` the steps of `CurationSession` in SpikeInterface's format;
     ``was_generated_by`` the programs and versions.
+
+    *Storage.* Columns of 2,048 numbers or more are compressed on all cores, in chunks of 1 MiB,
+    with HDF5's filter "gzip" and, where that is smaller, "shuffle": every reader has both. The
+    extra "nwb" brings a faster library for it (zlib-ng). Without it, the standard one does the
+    same.
 
     *Appending* works on a whole copy beside the file, which takes its place when it is right: it
     needs room for that copy.
@@ -390,14 +395,15 @@ def _new(
     }
     nwbfile = make_nwbfile(options.metadata, defaults)
     added = add_units(analyzer, nwbfile, options)
-    _write(nwbfile, added, part)
-    yield added
+    yield _write(nwbfile, added, part)
 
 
-def _write(nwbfile: Any, added: AddedUnits, part: Path) -> None:
-    compress_columns(added.table)
+def _write(nwbfile: Any, added: AddedUnits, part: Path) -> AddedUnits:
+    large = set_large_columns_aside(added.table)
     with written(part, "w") as io:
         io.write(nwbfile)
+        fill(large)
+    return replace(added, large=large)
 
 
 @contextmanager
@@ -409,8 +415,7 @@ def _sidecar(
         known = fields_without_offset(source)
         nwbfile = sidecar_of(original, options.metadata, options.session_id, known)
         added = add_units(analyzer, nwbfile, options, electrical_series_of(original))
-        _write(nwbfile, added, part)
-        yield added
+        yield _write(nwbfile, added, part)
 
 
 @contextmanager
@@ -424,15 +429,18 @@ def _export(
         series = electrical_series_of(nwbfile)
         placed = place_on_electrodes(analyzer, nwbfile, options, series)
         has_all = placed.added is None and placed.rows is not None
+        large: list[LargeColumn] = []
         if has_all:
             added = add_units(analyzer, nwbfile, options)
-            compress_columns(added.table)
+            large = set_large_columns_aside(added.table)
+            added = replace(added, large=large)
         else:  # electrodes and devices can be added to a file that is written
             add_units(analyzer, sidecar_of(nwbfile, _NO_METADATA), options, series)
             add_programs(nwbfile, programs(analyzer))
         nwbfile.set_modified()
         with written(part, "w") as out:
             out.export(src_io=io, nwbfile=nwbfile)
+            fill(large)
         if not has_all:
             added = _add_to_copy(analyzer, part, options, series, placed.added)
         yield added
@@ -491,9 +499,10 @@ def _add_to_copy(
     with written(part, "r+") as out:
         nwbfile = read_nwbfile(out, part)
         added = add_units(analyzer, nwbfile, options, series, generated_by=False)
-        compress_columns(added.table)
+        large = set_large_columns_aside(added.table)
         out.write(nwbfile)
-    return added
+        fill(large)
+    return replace(added, large=large)
 
 
 def _warn_of_upgrade(source: Path) -> None:

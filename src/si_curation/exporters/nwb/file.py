@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from packaging.version import Version
 
 from si_curation.checks import local_path
@@ -26,9 +25,6 @@ from si_curation.exporters.nwb.sink import Sink
 from si_curation.files import check_output_file, is_locked, replaced_file
 
 logger = logging.getLogger(__name__)
-
-_COMPRESSED_FROM = 2048  # elements
-_CHUNK_BYTES = 2**20
 
 
 def resolve_target(path: str | Path, *, must_be_there: bool, overwrite: bool) -> Path:
@@ -249,27 +245,3 @@ def read_nwbfile(io: Any, path: Path) -> Any:
             f"{path} cannot be read as an NWB file: {type(fault).__name__}: "
             f"{' '.join(str(fault).split())}"
         ) from fault
-
-
-def compress_columns(table: Any) -> None:
-    """Let the large columns of a table be stored in chunks, compressed.
-
-    gzip 4 with shuffle, in chunks of 1 MiB, from 2,048 elements on.
-    """
-    from hdmf.backends.hdf5 import H5DataIO
-
-    for column in table.columns:
-        data = column.data
-        if not isinstance(data, np.ndarray) or data.size < _COMPRESSED_FROM:
-            continue
-        row_bytes = data.itemsize * int(np.prod(data.shape[1:], dtype=np.int64))
-        rows = max(1, min(len(data), _CHUNK_BYTES // max(row_bytes, 1)))
-        column.set_data_io(
-            H5DataIO,
-            {
-                "compression": "gzip",
-                "compression_opts": 4,
-                "shuffle": True,
-                "chunks": (rows, *data.shape[1:]),
-            },
-        )

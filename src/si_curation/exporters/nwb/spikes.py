@@ -17,9 +17,10 @@ from si_curation.errors import (
     ParameterError,
     PhyFolderError,
 )
-from si_curation.exporters.nwb.clock import BLOCK, Clock
+from si_curation.exporters.nwb.clock import BLOCK, Clock, are_regular, starts_and_rates
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.exporters.nwb.given_times import GivenTimes
+from si_curation.kernels.sample_times import is_ascending, times_in_order
 from si_curation.kernels.spikes_by_unit import positions_by_group
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import locations_extension
@@ -50,14 +51,11 @@ def order_spikes(analyzer: SortingAnalyzer) -> SpikesOfUnits:
     """Sort the spikes by unit, then time."""
     spikes = spike_vector_of(analyzer.sorting)
     num_units = len(analyzer.unit_ids)
-    counts = np.bincount(spikes["unit_index"], minlength=num_units)
-    sample, segment = spikes["sample_index"], spikes["segment_index"]
-    later = segment[1:] > segment[:-1]
-    if np.all(later | ((segment[1:] == segment[:-1]) & (sample[1:] >= sample[:-1]))):
-        order, _ = positions_by_group(spikes["unit_index"], np.arange(num_units), num_units)
-    else:  # vectors that were made by hand
-        order = np.lexsort((sample, segment, spikes["unit_index"]))
-    return SpikesOfUnits(order, counts)
+    unit = spikes["unit_index"]
+    order, start = positions_by_group(unit, np.arange(num_units), num_units)
+    if not is_ascending(spikes):  # vectors that were made by hand
+        order = np.lexsort((spikes["sample_index"], spikes["segment_index"], unit))
+    return SpikesOfUnits(order, np.diff(start))
 
 
 class TimedSpikes(NamedTuple):
@@ -122,6 +120,8 @@ def spike_times(
     """
     vector = spike_vector_of(analyzer.sorting)
     order = spikes.order
+    if are_regular(clocks):
+        return times_in_order(vector, order, *starts_and_rates(clocks))
     times = np.empty(order.size, dtype=np.float64)
     in_memory = all(c.timestamps is None or isinstance(c.timestamps, np.ndarray) for c in clocks)
     # a file is read once, in the order of the spikes of all units

@@ -26,6 +26,7 @@ from si_curation.exporters.nwb.added_electrodes import (
     plan_added,
 )
 from si_curation.exporters.nwb.clock import Clock
+from si_curation.exporters.nwb.compressed import LargeColumn
 from si_curation.exporters.nwb.electrodes import match_electrodes
 from si_curation.exporters.nwb.file_electrodes import file_electrodes, in_coordinates_of
 from si_curation.exporters.nwb.given_times import check_spike_times
@@ -169,6 +170,8 @@ class AddedUnits:
         Name of its curation log.
     no_waveforms : str
         Why there are no waveforms that were asked for, and what to do; "" where there are.
+    large : sequence of LargeColumn
+        Columns that were written apart from the table.
     """
 
     table: Any
@@ -176,6 +179,7 @@ class AddedUnits:
     electrode_rows: NDArray[np.int64] | None
     log_name: str
     no_waveforms: str
+    large: Sequence[LargeColumn] = ()
 
 
 def add_units(
