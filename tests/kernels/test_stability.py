@@ -80,3 +80,33 @@ def test_amplitude_cutoff_finds_the_lost_share(cut):
     amplitudes = amplitudes[int(cut * amplitudes.size) :]
     histogram = np.histogram(amplitudes, 100)[0]
     assert kernel.fraction_missing(histogram, amplitudes.size, 3) == pytest.approx(cut, abs=0.03)
+
+
+def sometimes_equal(seed, size, dtype):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=size) if seed % 2 else rng.integers(0, 5, size) / 5.0
+    return values.astype(dtype)
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 300),
+    st.sampled_from(["f4", "f8"]),
+    st.floats(0, 1),
+)
+def test_order_statistics_have_the_bits_of_numpys(seed, size, dtype, share):
+    ordered = np.sort(sometimes_equal(seed, size, dtype))
+    assert kernel.median_of_sorted(ordered) == float(np.median(ordered))
+    assert kernel.quantile_of_sorted(ordered, share) == float(np.quantile(ordered, share))
+    values = sometimes_equal(seed, size, "f8")
+    low, high = np.percentile(values, (5, 100 * share))
+    found = kernel.spread_of_percentiles(values, (5, 100 * share))
+    assert found == (np.median(values), high - low)
+
+
+@given(spike_trains, st.lists(st.integers(-5, 210), min_size=1, max_size=9))
+def test_bins_in_any_order_are_found(train, edges):
+    samples, starts = np.array(train, dtype=np.int64), np.array(edges)
+    first, stop = kernel.rows_of_bins(samples, kernel.Bins(starts, starts + 20))
+    assert first.tolist() == np.searchsorted(samples, starts).tolist()
+    assert stop.tolist() == np.searchsorted(samples, starts + 20).tolist()

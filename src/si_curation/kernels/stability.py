@@ -100,6 +100,25 @@ def bins_of_segments(segment_samples: ArrayLike, size: int) -> list[Bins]:
     return out
 
 
+@njit
+def _bisect(samples: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
+    # as np.searchsorted; values ascend, so that each is looked for above the one before
+    out = np.empty(values.size, dtype=np.int64)
+    low = 0
+    for i in range(values.size):
+        if i > 0 and values[i] < values[i - 1]:
+            low = 0
+        high = samples.size
+        while low < high:
+            middle = (low + high) >> 1
+            if samples[middle] < values[i]:
+                low = middle + 1
+            else:
+                high = middle
+        out[i] = low
+    return out
+
+
 def rows_of_bins(samples: NDArray[np.int64], bins: Bins) -> tuple[NDArray, NDArray]:
     """Return the first spike of each bin, and the one after its last.
 
@@ -112,7 +131,14 @@ def rows_of_bins(samples: NDArray[np.int64], bins: Bins) -> tuple[NDArray, NDArr
     -------
     first, stop : array (n_bins,) int64
     """
-    return np.searchsorted(samples, bins.starts), np.searchsorted(samples, bins.stops)
+    return _bisect(samples, bins.starts), _bisect(samples, bins.stops)
+
+
+@njit
+def _counts(
+    samples: NDArray[np.int64], starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    return _bisect(samples, stops) - _bisect(samples, starts)
 
 
 def count_in_bins(samples: NDArray[np.int64], bins: Bins) -> NDArray[np.int64]:
@@ -123,8 +149,7 @@ def count_in_bins(samples: NDArray[np.int64], bins: Bins) -> NDArray[np.int64]:
     >>> count_in_bins(np.array([1, 2, 9]), Bins(np.array([0, 5]), np.array([5, 10])))
     array([2, 1])
     """
-    first, stop = rows_of_bins(samples, bins)
-    return stop - first
+    return _counts(samples, bins.starts, bins.stops)
 
 
 def presence_ratio(counts: NDArray[np.integer], threshold: float) -> float:
@@ -135,7 +160,51 @@ def presence_ratio(counts: NDArray[np.integer], threshold: float) -> float:
     >>> presence_ratio(np.array([3, 0, 1, 0]), 0)
     0.5
     """
-    return float(np.mean(counts > threshold)) if counts.size else np.nan
+    return float(np.count_nonzero(counts > threshold) / counts.size) if counts.size else np.nan
+
+
+@njit
+def _quantile_of_sorted(values: NDArray[np.floating], share: float) -> float:
+    # numpy's, linear, in the precision of the values: `share` is of their type
+    place = (values.size - 1) * share
+    low = int(np.floor(place))
+    if low >= values.size - 1:
+        return values[values.size - 1]
+    part = place - low
+    step = values[low + 1] - values[low]
+    if part >= 0.5:
+        return values[low + 1] - step * (1.0 - part)
+    return values[low] + step * part
+
+
+def spread_of_percentiles(
+    values: NDArray[np.float64], percentiles: Sequence[float]
+) -> tuple[float, float]:
+    """Return the median of values, and the difference of two percentiles, as numpy has them.
+
+    Parameters
+    ----------
+    values : array (n,) float64
+        At least one.
+    percentiles : sequence of two float
+
+    Examples
+    --------
+    >>> spread_of_percentiles(np.array([4.0, 0.0, 1.0]), (0, 50))
+    (1.0, 1.0)
+    """
+    low, high = percentiles
+    return _spread(values, low / 100, high / 100)
+
+
+@njit
+def _spread(values: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    ordered = np.sort(values)
+    between = _quantile_of_sorted(ordered, high) - _quantile_of_sorted(ordered, low)
+    half = ordered.size // 2
+    if ordered.size % 2:
+        return ordered[half], between
+    return (ordered[half - 1] + ordered[half]) / 2, between
 
 
 def firing_range(counts: NDArray[np.integer], size_s: float, percentiles: Sequence[float]) -> float:
@@ -148,8 +217,53 @@ def firing_range(counts: NDArray[np.integer], size_s: float, percentiles: Sequen
     """
     if counts.size == 0:
         return np.nan
-    low, high = np.percentile(counts / size_s, percentiles)
-    return float(high - low)
+    return spread_of_percentiles(counts / size_s, percentiles)[1]
+
+
+def median_of_sorted(values: NDArray[np.floating]) -> float:
+    """Return the median of sorted values, in their precision, as numpy has it.
+
+    Parameters
+    ----------
+    values : array (n,) floating
+        Ascending, at least one.
+
+    Examples
+    --------
+    >>> median_of_sorted(np.array([1.0, 2.0, 4.0, 8.0]))
+    3.0
+    """
+    half = values.size // 2
+    if values.size % 2:
+        return float(values[half])
+    return float((values[half - 1] + values[half]) / values.dtype.type(2))
+
+
+def quantile_of_sorted(values: NDArray[np.floating], share: float) -> float:
+    """Return a quantile of sorted values, in their precision, as numpy has it.
+
+    Parameters
+    ----------
+    values : array (n,) floating
+        Ascending, at least one.
+    share : float
+        0 to 1.
+
+    Examples
+    --------
+    >>> quantile_of_sorted(np.array([1.0, 2.0, 4.0]), 0.75)
+    3.0
+    """
+    if values.dtype.kind != "f":
+        return float(np.quantile(values, share))
+    place = (values.size - 1) * values.dtype.type(share)
+    low = int(place)
+    if low >= values.size - 1:
+        return float(values[-1])
+    part, below, above = place - low, values[low], values[low + 1]
+    if part >= 0.5:
+        return float(above - (above - below) * (1 - part))
+    return float(below + (above - below) * part)
 
 
 @njit
@@ -234,7 +348,11 @@ def histogram_of_sorted(
     >>> histogram_of_sorted(np.array([0.0, 1.0, 1.5, 4.0]), 2)
     (array([3, 1]), array([0., 2., 4.]))
     """
-    edges = np.histogram_bin_edges(values[[0, -1]], num_bins)
+    first, last = values[0], values[-1]
+    if first == last or values.dtype.kind != "f":
+        edges = np.histogram_bin_edges(values[[0, -1]], num_bins)
+    else:
+        edges = np.linspace(first, last, num_bins + 1, dtype=values.dtype)
     bounds = np.searchsorted(values, edges)
     bounds[-1] = values.size  # the last bin holds its right edge too
     return np.diff(bounds), edges
@@ -305,14 +423,16 @@ def noise_cutoff(
     >>> noise_cutoff(np.array([8, 9, 4, 2]), np.arange(5.0), 1.0, 2.0)
     (5.0, 0.8888888888888888)
     """
-    low = histogram[edges[1:] <= low_value]
-    high = histogram[edges[:-1] >= high_value]
+    low = histogram[: np.searchsorted(edges[1:], low_value, side="right")]
+    high = histogram[np.searchsorted(edges[:-1], high_value) :]
     if low.size == 0:
         return np.nan, np.nan
-    ratio = float(low.mean() / histogram.max())
-    if high.size < 2 or high.std() == 0:
+    mean = int(low.sum()) / low.size
+    ratio = mean / int(histogram.max())
+    deviation = float(high.std()) if high.size > 1 else 0.0
+    if deviation == 0:
         return np.nan, ratio
-    return float((low.mean() - high.mean()) / high.std()), ratio
+    return (mean - int(high.sum()) / high.size) / deviation, ratio
 
 
 def drift_of_positions(positions: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -326,5 +446,6 @@ def drift_of_positions(positions: NDArray[np.float64]) -> tuple[float, float, fl
     known = positions[~np.isnan(positions)]
     if known.size == 0:
         return np.nan, np.nan, np.nan
-    deviation = np.median(np.abs(known - np.median(known)))
-    return float(np.ptp(known)), float(known.std()), float(deviation)
+    ordered = np.sort(known)
+    deviation = median_of_sorted(np.sort(np.abs(known - median_of_sorted(ordered))))
+    return float(ordered[-1] - ordered[0]), float(known.std()), deviation

@@ -348,8 +348,13 @@ def make_panel(
     refractory_period_ms: float | None,
     censored_period_ms: float,
     confidence_level: float,
+    sliding: Mapping[str, NDArray[np.float64]] | None = None,
+    with_texts: bool = True,
 ) -> ContaminationPanel:
-    """Make the panel from counted violations."""
+    """Make the panel from counted violations.
+
+    Several panels can share what `sliding_columns` returns; the column "reason" is for people.
+    """
     fs = spikes.sampling_frequency
     t_c = samples_of(censored_period_ms, fs)
     if refractory_period_ms is None:
@@ -361,7 +366,11 @@ def make_panel(
         source = np.full(t_r.size, "given", dtype=object)
         exact = np.full(t_r.size, exact_samples_of(refractory_period_ms, fs))
     windows = _Windows(t_r, t_c, exact, exact_samples_of(censored_period_ms, fs))
-    return _tabulate(spikes, windows, source, confidence_level)
+    sliding = sliding_columns(spikes) if sliding is None else sliding
+    table, reasons = _tabulate(spikes, windows, source, confidence_level, sliding)
+    if with_texts:
+        table["reason"] = _reason_texts(reasons, len(table))
+    return ContaminationPanel(table, reasons)
 
 
 class _Windows(NamedTuple):
@@ -394,7 +403,8 @@ def _tabulate(
     windows: _Windows,
     source: NDArray[np.object_],
     confidence_level: float,
-) -> ContaminationPanel:
+    sliding: Mapping[str, NDArray[np.float64]],
+) -> tuple[pd.DataFrame, dict[str, NDArray[np.object_]]]:
     num_spikes, duration, fs, counts, _ = spikes
     units, t_r, t_c = np.arange(num_spikes.size), windows.refractory, windows.censored
     below = np.ceil(windows.exact_refractory).astype(np.int64) - 1  # the longest shorter interval
@@ -432,19 +442,19 @@ def _tabulate(
             f"{name}_lower": estimate.lower,
             f"{name}_upper": estimate.upper,
         }
-    columns |= _sliding(spikes, cumulative)
+    columns |= sliding
     kilosort = kilosort_refractoriness(counts.binned_pairs)
     too_few = kilosort.expected_where_zero < -np.log((1.0 - confidence_level) / 2.0)
     columns["kilosort_r12"] = np.where(too_few, np.nan, kilosort.r12)
     columns["kilosort_q12"] = kilosort.q12
     table = pd.DataFrame(columns)
-    reasons = _explain(table, estimates)
-    table["reason"] = _reason_texts(reasons, len(table))
-    return ContaminationPanel(table, reasons)
+    return table, _explain(table, estimates)
 
 
-def _sliding(spikes: SpikePairs, cumulative: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def sliding_columns(spikes: SpikePairs) -> dict[str, NDArray[np.float64]]:
+    """Return the columns that need no refractory period: they try many of them."""
     fs = spikes.sampling_frequency
+    cumulative = np.cumsum(spikes.counts.all_pairs, axis=1)
     step = max(samples_of(SLIDING_BIN_MS, fs), 1)
     ends = np.arange(step, int(SLIDING_MAX_MS * fs / 1000.0) + 1, step)
     ends = ends[ends - 0.5 * step > SLIDING_MIN_MS * fs / 1000.0]

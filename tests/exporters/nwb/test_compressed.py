@@ -10,6 +10,8 @@ import pytest
 
 import si_curation as sic
 from helpers.nwb_analyzers import make_analyzer
+from helpers.nwb_files import make_analyzer as analyzer_of_source
+from helpers.nwb_files import write_source
 from si_curation.exporters.nwb import compressed
 from si_curation.exporters.nwb.compressed import LargeColumn, deflate, fill, inflate, is_stored
 
@@ -117,3 +119,18 @@ def test_file_that_is_damaged_on_the_way_is_refused(tmp_path, monkeypatch, libra
     with pytest.raises(sic.NwbExportError, match=r"spike_times.* of spikes or units have other v"):
         sic.export_to_nwb(analyzer, tmp_path / "wrong.nwb", **arguments)
     assert not (tmp_path / "wrong.nwb").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["sidecar", "export", "append"])
+def test_large_columns_in_every_mode(tmp_path, mode):
+    rng = np.random.default_rng(0)
+    source = write_source(tmp_path / "source.nwb")
+    frames = {i: np.sort(rng.choice(60_000, 3000, replace=False)) for i in range(2)}
+    analyzer = analyzer_of_source(frames, channel_ids=["AP0", "AP1", "AP2", "AP3"])
+    target = source if mode == "append" else tmp_path / "out.nwb"
+    path = sic.export_to_nwb(analyzer, target, source_nwb=source, mode=mode, progress_bar=False)
+    with h5py.File(path, "r") as file:
+        assert file["units/spike_times"].id.get_num_chunks() == 1
+        expected = 5.0 + np.concatenate(list(frames.values())) / 30_000.0
+        np.testing.assert_allclose(file["units/spike_times"][()], expected, rtol=0, atol=1e-9)

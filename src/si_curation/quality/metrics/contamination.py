@@ -17,6 +17,7 @@ from si_curation.quality.contamination import (
     count_violations,
     make_panel,
     samples_of,
+    sliding_columns,
 )
 from si_curation.quality.metrics.result import MetricValues
 
@@ -117,6 +118,7 @@ def compute_contamination(
     periods = [of.get("refractory_period_ms") for of in given.values()]
     longest = max((samples_of(period, fs) for period in periods if period is not None), default=0)
     spikes = count_violations(sorting_analyzer, longest)
+    sliding = sliding_columns(spikes)
     panels: dict[tuple[tuple[str, Any], ...], ContaminationPanel] = {}
     values: dict[str, NDArray] = {}
     reasons: dict[str, NDArray] = {}
@@ -126,7 +128,8 @@ def compute_contamination(
         found = next((k for k in panels if set(key) <= set(k)), None)
         if found is None:
             found = key
-            panels[key] = make_panel(spikes, **{**_DEFAULTS, **given[name]})
+            its = {**_DEFAULTS, **given[name]}
+            panels[key] = make_panel(spikes, **its, sliding=sliding, with_texts=False)
         for column in asked[name]:
             if column in columns:
                 panel = panels[found]

@@ -20,10 +20,13 @@ from si_curation.kernels.stability import (
     firing_range,
     fraction_missing,
     histogram_of_sorted,
+    median_of_sorted,
     medians_in_bins,
     noise_cutoff,
     presence_ratio,
+    quantile_of_sorted,
     rows_of_bins,
+    spread_of_percentiles,
     variation_in_bins,
 )
 from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
@@ -382,7 +385,7 @@ def _firing_range(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
 
 def _amplitude_median(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     ordered = _ordered(unit, unit.series["amplitude_median"].values)
-    return [MetricResult(float(np.median(ordered)))]
+    return [MetricResult(median_of_sorted(ordered))]
 
 
 def _amplitude_cv(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
@@ -391,8 +394,8 @@ def _amplitude_cv(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     rate = unit.samples.size / unit.span.duration_s
     size = max(int(per_bin / rate * unit.span.sampling_frequency), 1)
     found = []
-    for periods in unit.span.periods_by_segment():
-        bounds = np.searchsorted(samples, periods)
+    for periods in unit.span.periods_by_segment:
+        bounds = np.searchsorted(samples, periods).tolist()
         pieces = [values[first:stop] for first, stop in bounds]
         inside = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
         mean = abs(float(inside.mean(dtype=np.float64))) if inside.size else 0.0
@@ -404,8 +407,7 @@ def _amplitude_cv(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     if spread.size < p["min_num_bins"]:
         least = p["min_num_bins"]
         return _missing(2, "too_few_time_bins", num_bins=least, spikes_per_bin=per_bin)
-    low, high = np.percentile(spread, p["percentiles"])
-    return [MetricResult(float(np.median(spread))), MetricResult(float(high - low))]
+    return [MetricResult(one) for one in spread_of_percentiles(spread, p["percentiles"])]
 
 
 def _ordered(unit: UnitSpikes, values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -421,7 +423,7 @@ def _histogram(unit: UnitSpikes, values: NDArray[np.floating], num_bins: int) ->
     key = ("histogram", id(values), num_bins)
     if key not in unit.known:
         ordered = _ordered(unit, values)
-        positive = -ordered[::-1] if np.median(ordered) < 0 else ordered
+        positive = -ordered[::-1] if median_of_sorted(ordered) < 0 else ordered
         unit.known[key] = (positive, *histogram_of_sorted(positive, num_bins))
     return unit.known[key]
 
@@ -438,8 +440,8 @@ def _amplitude_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResu
 
 def _noise_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     values, histogram, edges = _histogram(unit, unit.series["noise_cutoff"].values, p["n_bins"])
-    low = np.quantile(values, p["low_quantile"])
-    high = np.quantile(values, 1 - p["high_quantile"])
+    low = quantile_of_sorted(values, p["low_quantile"])
+    high = quantile_of_sorted(values, 1 - p["high_quantile"])
     cutoff, ratio = noise_cutoff(histogram, edges, low, high)
     if np.isnan(ratio):
         return _missing(2, "histogram_low_empty")

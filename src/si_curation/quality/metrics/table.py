@@ -168,10 +168,14 @@ def unpack(data: Mapping[str, Any]) -> tuple[MetricValues, Windows | None]:
 def _encode(columns: list[NDArray[np.object_]], known: dict[Explanation, int]) -> NDArray[np.int32]:
     """Return the number of each explanation, from 1 in the order of `known`; 0 for None."""
     out = []
+    seen: dict[int, int] = {}  # by identity: most units have the very same one
     for reasons in columns:
-        numbers = [
-            0 if one is None else known.setdefault(one, len(known) + 1) for one in reasons.flat
-        ]
+        numbers = []
+        for one in reasons.flat:
+            number = 0 if one is None else seen.get(id(one))
+            if number is None:
+                number = seen[id(one)] = known.setdefault(one, len(known) + 1)
+            numbers.append(number)
         out.append(np.array(numbers, dtype=np.int32).reshape(reasons.shape))
     return np.stack(out, axis=-1)
 

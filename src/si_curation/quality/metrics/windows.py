@@ -58,6 +58,7 @@ class Span:
             periods = np.stack([ends - segment_samples, ends], axis=1)
         self.periods = periods
         self._bins: dict[int, Bins] = {}
+        self._segment_bins: dict[int, list[Bins]] = {}
 
     @cached_property
     def num_samples(self) -> int:
@@ -85,10 +86,13 @@ class Span:
 
     def segment_bins(self, size: int) -> list[Bins]:
         """Return the bins of each segment of a whole recording; of periods, all in one."""
-        if self.is_whole:
-            return bins_of_segments(self.segment_samples, size)
-        return [self.bins(size)]
+        if size not in self._segment_bins:
+            self._segment_bins[size] = (
+                bins_of_segments(self.segment_samples, size) if self.is_whole else [self.bins(size)]
+            )
+        return self._segment_bins[size]
 
+    @cached_property
     def periods_by_segment(self) -> list[NDArray[np.int64]]:
         """Return the periods of each segment that has any."""
         segment = np.searchsorted(self._ends, self.periods[:, 0], side="right")
