@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +17,16 @@ from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import num_threads, run_blocks
 
-zlib: Any
-try:  # the same format, faster; a part of the extra "nwb"
-    from zlib_ng import zlib_ng as zlib
-except ImportError:
-    import zlib
 
+def _library() -> Any:
+    """Return zlib-ng, of the extra "nwb": the same format, faster; without it, what Python has."""
+    try:
+        return import_module("zlib_ng.zlib_ng")
+    except ImportError:
+        return import_module("zlib")
+
+
+zlib = _library()
 _LARGE_FROM = 2048  # elements
 _CHUNK_BYTES = 2**20
 _SAMPLE_BYTES = 2**13
