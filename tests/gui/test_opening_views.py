@@ -152,7 +152,7 @@ def check_pair(window, analyzer, pair, grey=()):
 def test_entry_points_name_the_views():
     need("PySide6", "pyqtgraph")
     found = {one.name: one.load() for one in entry_points_of_project()}
-    assert sorted(found) == ["lineage", "templatefeature"]
+    assert sorted(found) == ["lineage", "suggestions", "templatefeature"]
     for name, view in found.items():
         assert view.id == name
         assert view._supported_backend == ["qt", "panel"]

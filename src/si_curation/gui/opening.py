@@ -22,7 +22,7 @@ from si_curation.learning.model import LabelModel
 
 logger = logging.getLogger(__name__)
 
-OUR_VIEWS = ("templatefeature", "lineage")
+OUR_VIEWS = ("templatefeature", "lineage", "suggestions")
 _OURS = (
     "template_assignment",
     "template_best_channels",
@@ -43,7 +43,7 @@ def gui_layout() -> dict[str, list[str]]:
     """
     return {
         "zone1": ["curation", "spikelist"],
-        "zone2": ["unitlist", "merge"],
+        "zone2": ["unitlist", "suggestions", "merge"],
         "zone3": [
             *["trace", "tracemap", "spikeamplitude", "amplitudescalings", "spikedepth"],
             *["spikerate", "event"],
