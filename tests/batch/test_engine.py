@@ -48,7 +48,7 @@ def sessions(tmp_path_factory):
         )
     times = folder / "s04" / "spike_times.npy"
     times.write_bytes(times.read_bytes()[:-100])
-    (folder / "s13" / "templates.npy").unlink()
+    (folder / "s13" / "channel_map.npy").unlink()
     templates = np.load(folder / "s22" / "spike_templates.npy")
     np.save(folder / "s22" / "spike_templates.npy", templates[:-5])
     # zarr is compared in `test_batch`; it takes longer than all the rest

@@ -115,7 +115,7 @@ def test_broken_folder_is_one_line_and_nothing_is_written(run, tmp_path):
     folder = tmp_path / "broken"
     shutil.copytree(sic.example_folder(), folder)
     (folder / "spike_times.npy").write_bytes(b"")
-    (folder / "templates.npy").unlink()
+    (folder / "channel_map.npy").unlink()
     code, out, err = run("demo", "--folder", folder, "--output", "out")
     assert code == 2
     assert err.count("\n") == 1

@@ -2,9 +2,11 @@
 
 import contextlib
 import shutil
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import spikeinterface.core as sc
 from click.testing import CliRunner
@@ -170,6 +172,110 @@ def test_commands_end_with_a_result_or_one_line(tmp_path, kind, command):
     fault = done.exception
     assert fault is None or isinstance(fault, SystemExit | sic.SiCurationError), repr(fault)
     assert command != "check" or "' failed:" not in done.output
+
+
+OPTIONAL = {
+    "templates": ["templates.npy"],
+    "features": ["pc_feature*"],
+    "amplitudes": ["amplitudes.npy"],
+    "similarities": ["similar_templates.npy"],
+    "settings and whitening": ["ops.npy", "whitening*"],
+    "all that can be": [
+        "templates*", "pc_feature*", "amplitudes.npy", "similar_templates.npy", "ops.npy",
+        "whitening*", "spike_positions.npy", "cluster_*", "channel_shanks.npy", "kept_spikes.npy",
+        "spike_detection_templates.npy",
+    ],
+}  # fmt: skip
+OF_TIMES = (
+    "info {folder}", "metrics {folder}", "contamination {folder}", "connections {folder}",
+    "lineage {folder}", "splits {folder}", "cleaning {folder}", "duplicates {folder}",
+    "journal {folder} --output {out}/journal.jsonl", "compare {folder} {whole}",
+    "compute {folder} --output {out}/a.zarr", "attach {out}/a.zarr {folder}",
+    "export-nwb {folder} {out}/a.nwb --session-start-time 2024-05-01T12:00:00Z --t-start 0",
+    "export-phy {folder} {out}/phy", "report {folder} {out}/page.html",
+    "replay {whole} {folder} {out}/replayed", "split-sessions {folder} {out}/s --borders 40s",
+)  # fmt: skip
+OF_TEMPLATES = (
+    "merges {folder}", "cluster-info {folder} --output {out}/i.tsv", "demo --folder {folder}",
+)  # fmt: skip
+
+
+def without(folder, files):
+    for pattern in files:
+        for path in folder.glob(pattern):
+            path.unlink()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["templates", "all that can be"])
+def test_commands_without_files_that_they_can_do_without(tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = without(shutil.copytree(sic.example_folder(), tmp_path / "folder"), OPTIONAL[kind])
+    names, told = {"folder": folder, "whole": sic.example_folder(), "out": tmp_path}, set()
+    for command in OF_TIMES:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            done = CliRunner().invoke(cli, command.format(**names).split())
+        assert done.exit_code == 0, (command, done.output, done.exception)
+        said = [one for one in caught if "templates.npy: is missing" in str(one.message)]
+        assert len(said) <= 1, command  # none where nothing is missed
+        told |= {command.split()[0] for _ in said}
+    assert told >= {"metrics", "contamination", "compute", "attach", "export-nwb", "report"}
+    for command in OF_TEMPLATES:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            done = CliRunner().invoke(cli, command.format(**names).split())
+        assert isinstance(done.exception, sic.MissingDataError), command
+        assert "no templates.npy, which this needs: copy it" in str(done.exception)
+    assert not (tmp_path / "si_curation_demo").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[] if k == "templates" else pytest.mark.slow) for k in OPTIONAL]
+)
+def test_functions_without_files_that_they_can_do_without(tmp_path, kind):
+    whole = sic.read_kilosort_as_analyzer(sic.example_folder())
+    folder = without(shutil.copytree(sic.example_folder(), tmp_path / "folder"), OPTIONAL[kind])
+    has_templates = (folder / "templates.npy").exists()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", sic.SiCurationWarning)
+        analyzer = sic.read_kilosort_as_analyzer(folder)
+    said = [str(one.message) for one in caught if "read without" in str(one.message)]
+    assert len(said) == (0 if has_templates else 1)
+    panel = ["contamination", "contamination_low"]
+    panel = [name for name in panel if name in sic.contamination_panel(whole)]
+    pd.testing.assert_frame_equal(
+        sic.contamination_panel(analyzer)[panel], sic.contamination_panel(whole)[panel]
+    )
+    pd.testing.assert_frame_equal(sic.reconstruct_lineage(analyzer), sic.reconstruct_lineage(whole))
+    counts = [one.compute("cross_correlograms").get_data()[0] for one in (analyzer, whole)]
+    np.testing.assert_array_equal(*counts)
+    names = ["presence_ratio", "isi_violation", "rp_violation"]
+    own, its = (
+        one.compute("curation_metrics", metric_names=names).get_data() for one in (analyzer, whole)
+    )
+    pd.testing.assert_frame_equal(own, its)
+    session = sic.CurationSession(analyzer)
+    merged = session.merge([4, 7])
+    session.split(merged, np.arange(session.get_spikes(merged).size) % 2)
+    session.label([8], "good")
+    changed = session.apply()
+    sic.reconstruct_lineage(changed)
+    assert set(session.table.index) == set(changed.unit_ids)
+    if not has_templates:
+        assert sic.read_phy_folder(folder).templates is None
+        assert not analyzer.has_extension("templates")
+        assignment = analyzer.get_extension("template_assignment")
+        assert assignment.num_templates == 10
+        for ask in (
+            assignment.get_templates,
+            lambda: assignment.get_unit_template(4),
+            lambda: analyzer.compute("template_best_channels"),
+            lambda: sic.suggest_merges(analyzer),
+        ):
+            with pytest.raises(sic.MissingDataError, match=r"no templates\.npy"):
+                ask()
 
 
 def test_ids_at_phys_limit_are_merged(tmp_path):

@@ -33,6 +33,7 @@ def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
     source = folder or example_folder()
     target = _new_folder(output)
     analyzer = read_folder(source, **reading)
+    analyzer.get_extension("template_assignment").refuse_without_templates()
     compute_available(analyzer, progress_bar=False)
     echo(f"{source}\n{_describe(analyzer)}\n")
     echo(_format_units(make_unit_table(analyzer)))

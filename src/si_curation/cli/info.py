@@ -63,7 +63,9 @@ def _facts(folder: PhyFolder) -> dict[str, Any]:
         "groups": dict(Counter(folder.groups.values())),
         "templates": f"{folder.num_templates} {shape}, {folder.num_templates - used} without "
         f"spikes, {folder.templates.shape[1]} samples, {folder.num_samples_before} before the peak "
-        f"({folder.num_samples_before_evidence})",
+        f"({folder.num_samples_before_evidence})"
+        if folder.templates is not None
+        else f"{used} that spikes name; templates.npy is missing",
         "whitening": _whitening(folder),
         "channels": folder.num_channels,
         "shanks": int(np.unique(folder.channel_shanks).size),

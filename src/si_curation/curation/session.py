@@ -53,7 +53,7 @@ from si_curation.curation.spikeinterface_format import (
     read_given,
 )
 from si_curation.curation.units import IdSource, Unit, merge_units, split_unit
-from si_curation.errors import ParameterError
+from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.template_assignment import (
     TemplateAssignment,
     ensure_template_assignment,
@@ -166,7 +166,8 @@ class CurationSession:
 
         Columns ``group``, other labels that were set, ``num_spikes``, ``template_id``,
         ``template_spike_count``, ``template_purity``, ``num_templates`` and ``best_channel``, as
-        the extensions would give them; indexed by unit id.
+        the extensions would give them; indexed by unit id. ``best_channel`` is None for a unit
+        without spikes, and where there are no templates.
         """
         return self.get_table()
 
@@ -189,7 +190,6 @@ class CurationSession:
         rows = []
         for unit_id in ids:
             unit = self._units[unit_id]
-            channels = self.get_best_channels(unit_id)
             most = int(unit.template_counts.max(initial=0))
             rows.append(
                 {
@@ -200,10 +200,18 @@ class CurationSession:
                     "template_spike_count": most,
                     "template_purity": most / unit.spikes.size if unit.spikes.size else np.nan,
                     "num_templates": unit.template_ids.size,
-                    "best_channel": channels[0] if channels.size else None,
+                    "best_channel": self._best_channel(unit_id),
                 }
             )
         return pd.DataFrame(rows, columns=columns, index=pd.Index(ids, name="unit_id"))
+
+    def _best_channel(self, unit_id: Any) -> Any:
+        """Return the best channel of a unit; None without spikes, or without templates."""
+        try:
+            channels = self.get_best_channels(unit_id)
+        except MissingDataError:
+            return None
+        return channels[0] if channels.size else None
 
     def get_spikes(self, unit_id: Any) -> NDArray[np.int64]:
         """Positions of the spikes of a unit in ``spike_vector_of(sorting_analyzer.sorting)``.

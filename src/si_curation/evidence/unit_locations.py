@@ -70,7 +70,17 @@ def spike_depths(analyzer: SortingAnalyzer) -> SpikeDepths:
 
 
 def unit_distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
-    """Return the distances of all pairs of units in µm; NaN where a unit has no location."""
+    """Return the distances of all pairs of units in µm; NaN where a unit has no location.
+
+    Raises
+    ------
+    MissingDataError
+        The folder has no templates, so that no unit has one.
+    """
+    assignment = analyzer.get_extension("template_assignment")
+    has_others = analyzer.has_extension("templates") or analyzer.has_extension("unit_locations")
+    if assignment is not None and not has_others:
+        assignment.refuse_without_templates()
     locations = unit_locations(analyzer)
     return cdist(locations, locations)
 
@@ -78,7 +88,7 @@ def unit_distances(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
 def _centres_of_signal(analyzer: SortingAnalyzer) -> NDArray[np.float64]:
     positions = planar_locations(analyzer)
     assignment = analyzer.get_extension("template_assignment")
-    if assignment is not None:
+    if assignment is not None and assignment.has_templates:
         counts, amplitudes = assignment.get_template_counts(), assignment.get_template_amplitudes()
         return locations_of_units(counts, amplitudes, positions)
     extension = analyzer.get_extension("templates")

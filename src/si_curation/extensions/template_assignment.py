@@ -42,7 +42,7 @@ from si_curation.extensions.units_from_templates import (
 )
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 from si_curation.kernels.templates import peak_to_peak, signal_channels
-from si_curation.phy.folder import read_phy_folder
+from si_curation.phy.folder import missing_templates, read_phy_folder
 from si_curation.phy.tables import UNSORTED
 from si_curation.reading.attaching import attach_folder, gains_of
 from si_curation.reading.feature_model import feature_model
@@ -89,6 +89,17 @@ _TEMPLATE_DATA = (
     "channels_in_folders",
     "positions_in_folders",
 )
+
+
+_AXIS_OF_CHANNELS = {
+    "templates": 2,
+    "template_amplitudes": 1,
+    "template_support": 1,
+    "channel_positions": 0,
+    "folder_channels": 0,
+    "channels_in_folders": 1,
+    "positions_in_folders": 1,
+}
 
 
 class TemplatesOfFolder(NamedTuple):
@@ -305,7 +316,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         if change.span is not None:
             data["template_info"] = self._info_in(change.span)
         if change.is_new.any():
-            counts = _count(change.after, data["spike_template_ids"], len(data["templates"]))
+            counts = _count(change.after, data["spike_template_ids"], self.num_templates)
             update_units(change, self, counts)
         return data if change.span is None else self._of_one_folder(data, change.span)
 
@@ -371,22 +382,9 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         data = {name: self.data[name] for name in unchanged if name in self.data}
         return {
             **{name: materialize_array(values) for name, values in data.items()},
-            "templates": slice_rows(self.data["templates"], indices, axis=2),
-            "template_amplitudes": slice_rows(self.data["template_amplitudes"], indices, axis=1),
-            "template_support": slice_rows(self.data["template_support"], indices, axis=1),
-            **(
-                {"channel_positions": slice_rows(self.data["channel_positions"], indices)}
-                if "channel_positions" in self.data
-                else {}
-            ),
-            **(
-                {"folder_channels": slice_rows(self.data["folder_channels"], indices)}
-                if "folder_channels" in self.data
-                else {}
-            ),
             **{
-                name: slice_rows(self.data[name], indices, axis=1)
-                for name in ("channels_in_folders", "positions_in_folders")
+                name: slice_rows(self.data[name], indices, axis=axis)
+                for name, axis in _AXIS_OF_CHANNELS.items()
                 if name in self.data
             },
             **self._renumbered(indices),
@@ -422,7 +420,23 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     @property
     def template_ids(self) -> NDArray[np.int64]:
         """Ids of all templates, with and without spikes: 0 to n_templates - 1."""
-        return np.arange(len(self.data["templates"]), dtype=np.int64)
+        return np.arange(self.num_templates, dtype=np.int64)
+
+    @property
+    def num_templates(self) -> int:
+        """Number of templates, with and without spikes."""
+        known = self.data.get("templates")
+        return int(self.info["num_templates"]) if known is None else len(known)
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether the templates are there; False of a folder without ``templates.npy``."""
+        return "templates" in self.data
+
+    def refuse_without_templates(self) -> None:
+        """Raise `MissingDataError` where the folder has no ``templates.npy``."""
+        if not self.has_templates:
+            raise MissingDataError(missing_templates(self.info["phy_folder"]))
 
     @property
     def source(self) -> str:
@@ -511,10 +525,12 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
 
     def get_template_amplitudes(self) -> NDArray[np.floating]:
         """Peak-to-peak amplitude of every template on every channel (n_templates, n_channels)."""
+        self.refuse_without_templates()
         return as_array(self.data["template_amplitudes"])
 
     def get_template_support(self) -> NDArray[np.bool_]:
         """Whether a template has signal on a channel (n_templates, n_channels)."""
+        self.refuse_without_templates()
         return as_array(self.data["template_support"])
 
     def get_template_channels(self) -> NDArray[np.integer] | None:
@@ -624,6 +640,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     def _open_waveforms(
         self, files: FeatureFiles, feature_channels: FeatureChannels
     ) -> WaveformSource:
+        self.refuse_without_templates()
         analyzer = self.sorting_analyzer
         spikes = self.get_spikes_of_folder()
         files.check(spikes.rows, spikes.template_ids)
@@ -666,6 +683,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         if factors is None or of_files is not files:
             spikes, analyzer = self.get_spikes_of_folder(), self.sorting_analyzer
             files.check(spikes.rows, spikes.template_ids)
+            self.refuse_without_templates()
             fs = float(analyzer.sampling_frequency)
             with read_phy_folder(spikes.folder, sampling_frequency=fs) as folder:
                 gains = gains_of(analyzer, self.get_folder_channels(), folder)
@@ -708,7 +726,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         """
         if getattr(self, "_counts", None) is None:
             self._counts = _count(
-                self.sorting_analyzer, self.get_spike_template_ids(), len(self.data["templates"])
+                self.sorting_analyzer, self.get_spike_template_ids(), self.num_templates
             )
         return self._counts
 
@@ -728,6 +746,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         array (n_templates, n_samples, n_channels) float32
             In the units of ``info["units"]``; zero where the sorter has no (or a NaN) template.
         """
+        self.refuse_without_templates()
         return as_array(self.data["templates"])
 
     def get_template_similarity(self) -> NDArray[np.float32]:
@@ -834,6 +853,13 @@ def _matched(
             f"{folder} has changed since the sorting was read from it (phy has saved newer "
             f"clusters), {len(found.changed)} units differ: {shown}; their templates are known by "
             "spike, their labels stay as they were",
+            SiCurationWarning,
+            stacklevel=4,
+        )
+    if "templates" not in found.assignment:
+        warnings.warn(
+            f"{folder}: attached without templates: templates.npy: is missing (what needs the "
+            "sorter's templates says so; copy it from the sorter's output and attach it again)",
             SiCurationWarning,
             stacklevel=4,
         )

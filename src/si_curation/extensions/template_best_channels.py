@@ -401,7 +401,11 @@ def resolve_source(analyzer: SortingAnalyzer, source: Source) -> Literal["sorter
         return "analyzer"
     assignment = assignment_of_named_folder(analyzer)
     if assignment is not None and assignment.is_from_sorter:
-        return "sorter"
+        own = source == "auto" and analyzer.has_extension("templates")
+        if assignment.has_templates or not own:
+            assignment.refuse_without_templates()
+            return "sorter"
+        return "analyzer"
     if source == "sorter":
         raise MissingDataError(
             "source='sorter' needs the sorter's templates, and no Kilosort folder of this analyzer "
@@ -416,7 +420,7 @@ def _templates_of(analyzer: SortingAnalyzer, source: Source) -> _Templates:
     from_sorter = resolve_source(analyzer, source) == "sorter"
     assignment = analyzer.get_extension("template_assignment")
     # on an analyzer of another sorter the templates are those of the units when first asked for
-    if assignment is not None and (from_sorter or source == "auto"):
+    if assignment is not None and assignment.has_templates and (from_sorter or source == "auto"):
         sparse = assignment.info["sparse"]
         restricted = sparse or assignment.source == IDENTITY
         return _Templates(

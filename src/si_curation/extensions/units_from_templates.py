@@ -29,9 +29,11 @@ from si_curation._spikeinterface import (
     set_channels_of_units,
     set_extension_data,
     set_main_channels,
+    spike_vector_of,
 )
 from si_curation.errors import SiCurationError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
+from si_curation.kernels.template_counts import contingency_table, most_frequent_templates
 from si_curation.reading.components import (
     COMPONENTS_PARAMS,
     SorterComponents,
@@ -69,7 +71,7 @@ class WhatFollows(NamedTuple):
     templates : bool
         Templates of units, their similarities and locations. Not where there are waveforms, which
         SpikeInterface makes the templates of units from, nor where the templates of units were
-        averaged from traces before a folder was attached.
+        averaged from traces before a folder was attached, or has no templates.
     channels : bool
         The channels of units, and the features on them. Not where principal components were
         computed, or cannot be read again: these are only there on the channels of before.
@@ -96,7 +98,7 @@ def what_follows(
         Extensions that are not taken into account.
     """
     names = set(loaded_extensions(analyzer)) - set(left_out)
-    if "waveforms" in names or assignment.is_attached:
+    if "waveforms" in names or assignment.is_attached or not assignment.has_templates:
         return WhatFollows(False, False, None)
     if COMPONENTS not in names:
         return WhatFollows(True, True, None)
@@ -148,7 +150,10 @@ def update_units(change: UnitChange, assignment: Any, counts: sparse.csr_array) 
             _update_templates(change, counts, assignment)
             _update_locations(change, counts, assignment)
         return
-    main = main_channels(counts, assignment.get_template_amplitudes())
+    if assignment.has_templates:
+        main = main_channels(counts, assignment.get_template_amplitudes())
+    else:
+        main = _inherited_main_channels(change)
     main[change.same_after] = before.get_main_channels()[change.same_before]
     components = None
     if follows.channels and before.sparsity is not None:
@@ -166,6 +171,17 @@ def update_units(change: UnitChange, assignment: Any, counts: sparse.csr_array) 
         made = {"pca_projection": components.values}
         put_extension(after, loaded_extensions(before)[COMPONENTS], made)
     _update_metrics(change)
+
+
+def _inherited_main_channels(change: UnitChange) -> NDArray[np.int64]:
+    """Return for each unit the main channel of the unit of before that most spikes are from."""
+    before = spike_vector_of(change.before.sorting)["unit_index"]
+    after = change.units_after_of(np.arange(before.size))
+    there = after >= 0
+    shape = (len(change.after.unit_ids), len(change.before.unit_ids))
+    counts = contingency_table(after[there], before[there].astype(np.int32), *shape)
+    source = np.maximum(most_frequent_templates(counts).template_ids, 0)
+    return np.asarray(change.before.get_main_channels(), dtype=np.int64)[source]
 
 
 def _channels(

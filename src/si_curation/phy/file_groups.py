@@ -279,21 +279,29 @@ def _read_spike_positions(
 
 @dataclass(frozen=True, eq=False)
 class Templates:
-    """Template files; `count` is the number of templates."""
+    """Template files; `count` is the number of templates.
+
+    Without ``templates.npy`` (`are_missing`) it is not known before the spikes are.
+    """
 
     count: int | None
     templates: NDArray[np.floating] | None = None
     template_channels: NDArray[np.int64] | None = None
     similar_templates: NDArray[np.floating] | None = None
+    are_missing: bool = False
 
 
 def read_templates(folder: Path, num_channels: int | None, findings: Findings) -> Templates:
     """Read templates and their similarity."""
     if not (folder / "templates.npy").exists():
-        findings.error(
-            "templates.npy", "is missing", "it is needed; copy it from the sorter's output"
+        findings.left_out(
+            "templates.npy",
+            "is missing",
+            "read without templates: best channels, amplitudes, similarities and waveforms of "
+            "units are not there",
+            "copy it from the sorter's output",
         )
-        return Templates(None)
+        return Templates(None, are_missing=True)
     templates = open_array(folder, "templates.npy", findings)
     if templates is not None and (
         templates.ndim != 3 or templates.dtype.kind not in "iuf" or templates.shape[1] == 0
@@ -321,6 +329,26 @@ def read_templates(folder: Path, num_channels: int | None, findings: Findings) -
         similar = _square(folder, "similar_templates.npy", len(templates), findings, "templates")
     floats = as_floats(templates, "templates.npy", findings)
     return Templates(len(templates), floats, template_channels, similar)
+
+
+def templates_by_number(
+    folder: Path, spike_templates: NDArray[np.integer] | None, findings: Findings
+) -> Templates:
+    """Return what is known of templates without ``templates.npy``: how many, and how similar.
+
+    As many as other files have rows for, and at least as the spikes name.
+    """
+    if spike_templates is None:
+        return Templates(None, are_missing=True)
+    count = int(spike_templates.max(initial=-1)) + 1
+    for name in ("similar_templates.npy", "pc_feature_ind.npy", "template_feature_ind.npy"):
+        table = open_array(folder, name, Findings())
+        if table is not None and table.ndim == 2 and table.shape[0] >= count:
+            count = int(table.shape[0])
+            break
+    with findings.optional("similarities of templates are not there"):
+        similar = _square(folder, "similar_templates.npy", count, findings, "templates")
+    return Templates(count, None, None, similar, are_missing=True)
 
 
 def index_table(

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.checks import check_arguments, local_path
-from si_curation.errors import Finding, FolderNotFoundError, ParameterError, PhyFolderError
+from si_curation.errors import (
+    Finding,
+    FolderNotFoundError,
+    MissingDataError,
+    ParameterError,
+    PhyFolderError,
+)
 from si_curation.files import settle_replaced
 from si_curation.kernels.spike_files import unique_ids
 from si_curation.phy.arrays import LEFT_OUT, Findings
@@ -28,6 +34,7 @@ from si_curation.phy.file_groups import (
     read_spikes,
     read_templates,
     read_whitening,
+    templates_by_number,
 )
 from si_curation.phy.locate import CORE_FILES, advice_on, has_core_files
 from si_curation.phy.ops import read_ops
@@ -40,6 +47,14 @@ from si_curation.phy.tables import SORTER_COLUMNS, UNSORTED, ClusterColumn, read
 from si_curation.variables import FileRows
 
 T = TypeVar("T")
+
+
+def missing_templates(folder: str | Path) -> str:
+    """Return the message of what needs the templates of a folder that has none."""
+    return (
+        f"{folder} has no templates.npy, which this needs: copy it from the sorter's output and "
+        "read the folder again"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +84,14 @@ class PhyFolder:
         As in ``amplitudes.npy``, in the sorter's units.
     spike_positions : array (n_spikes, 2) floating or None
         In µm.
-    templates : array (n_templates, n_samples, n_loc) floating
+    templates : array (n_templates, n_samples, n_loc) floating or None
         Whitened, in the sorter's units.
+    num_templates : int
+        Number of templates, with and without spikes.
     template_channels : array (n_templates, n_loc) int64 or None
         Channel index of each column of sparse templates, -1 where there is none; None: dense.
     num_samples_before : int
-        Samples of a template before the spike time.
+        Samples of a template before the spike time; 0 without templates.
     similar_templates : array (n_templates, n_templates) floating or None
     whitening, whitening_inv : array (n_channels, n_channels) floating or None
         The matrices that phy reads.
@@ -126,7 +143,8 @@ class PhyFolder:
     first_sample: int
     amplitudes: NDArray[np.floating] | None
     spike_positions: NDArray[np.floating] | None
-    templates: NDArray[np.floating]
+    templates: NDArray[np.floating] | None
+    num_templates: int
     template_channels: NDArray[np.int64] | None
     num_samples_before: int
     num_samples_before_evidence: str
@@ -161,11 +179,6 @@ class PhyFolder:
     def num_channels(self) -> int:
         """Number of channels that were sorted."""
         return self.channel_map.size
-
-    @property
-    def num_templates(self) -> int:
-        """Number of templates, with and without spikes."""
-        return self.templates.shape[0]
 
     @property
     def groups(self) -> dict[int, str]:
@@ -208,6 +221,12 @@ class PhyFolder:
             for finding in self.findings
             if LEFT_OUT in finding.evidence and (not names or finding.where in names)
         ]
+
+    def needed_templates(self) -> NDArray[np.floating]:
+        """Return the templates; raise `MissingDataError` where the folder has none."""
+        if self.templates is None:
+            raise MissingDataError(missing_templates(self.folder))
+        return self.templates
 
     def require(self, *names: str) -> None:
         """Raise if one of some files is there and could not be used.
@@ -253,7 +272,8 @@ def read_phy_folder(
     Nothing in the folder is executed or changed. All problems are reported together. What the
     folder can be read without is left out where it has a fault, with a finding: labels and other
     tables (a row without a usable id, or a whole file), amplitudes, positions, features,
-    similarities, whitening, shanks and ``ops.npy``.
+    similarities, whitening, shanks and ``ops.npy``. ``templates.npy`` may be missing: what needs
+    times and clusters alone still works.
 
     Parameters
     ----------
@@ -307,9 +327,11 @@ def read_phy_folder(
 def _folder_of_parts(path: Path, parts: FolderParts, findings: Findings) -> PhyFolder:
     """Return the folder whose parts were read without errors."""
     spikes, channels, features = parts.spikes, parts.channels, parts.features
-    templates = _needed(parts.templates.templates)
+    templates = parts.templates.templates
     sorter = parts.identify_sorter(path)
-    before, before_evidence = samples_before_peak(sorter, parts.ops, templates)
+    before, before_evidence = 0, ""
+    if templates is not None:
+        before, before_evidence = samples_before_peak(sorter, parts.ops, templates)
     data_paths = resolve_data_paths(path, data_paths_of(parts.params))
     return PhyFolder(
         folder=path,
@@ -325,6 +347,7 @@ def _folder_of_parts(path: Path, parts: FolderParts, findings: Findings) -> PhyF
         amplitudes=spikes.amplitudes,
         spike_positions=spikes.spike_positions,
         templates=templates,
+        num_templates=_needed(parts.templates.count),
         template_channels=parts.templates.template_channels,
         num_samples_before=before,
         num_samples_before_evidence=before_evidence,
@@ -432,6 +455,8 @@ def read_parts(
     findings.check = "spikes"
     spikes = read_spikes(path, templates.count, findings)
     check_duration(spikes, rate, findings)
+    if templates.are_missing:
+        templates = templates_by_number(path, spikes.spike_templates, findings)
     findings.check = "whitening"
     whitening = read_whitening(path, channels.count, findings)
     findings.check = "features"

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.phy.folder import PhyFolder
-from si_curation.reading.templates import SorterTemplates
+from si_curation.reading.templates import SorterTemplates, info_without_templates
 from si_curation.variables import FileRows, TemplateIds
 
 
 def assignment_of_folder(
     folder: PhyFolder,
-    templates: SorterTemplates,
+    templates: SorterTemplates | None,
     rows: FileRows,
     template_ids: TemplateIds,
     folder_channels: NDArray[np.integer] | None = None,
@@ -24,8 +24,8 @@ def assignment_of_folder(
     Parameters
     ----------
     folder : PhyFolder
-    templates : SorterTemplates
-        Of the folder, on its channels.
+    templates : SorterTemplates, optional
+        Of the folder, on its channels; None where the folder has none.
     rows, template_ids : array (n_spikes,) integer
         Of the spikes of the analyzer.
     folder_channels : array (n_channels,) integer, optional
@@ -39,13 +39,16 @@ def assignment_of_folder(
     data: dict[str, Any] = {
         "spike_template_ids": template_ids,
         "spike_rows": rows,
-        "templates": templates.templates,
-        "template_amplitudes": templates.amplitudes,
-        "template_support": templates.support,
         "channel_positions": folder.channel_positions,
         "folder_channels": channels,
-        "template_info": templates.info(folder),
     }
+    if templates is None:
+        data["template_info"] = info_without_templates(folder)
+    else:
+        data["templates"] = templates.templates
+        data["template_amplitudes"] = templates.amplitudes
+        data["template_support"] = templates.support
+        data["template_info"] = templates.info(folder)
     if folder.template_channels is not None:
         data["template_channels"] = folder.template_channels.astype(np.int32)
     if folder.similar_templates is not None:
@@ -60,10 +63,11 @@ def _put_on_channels(
 ) -> None:
     """Put the templates on the channels of an analyzer; nothing on those the folder has not."""
     known = folder_channels >= 0
-    data["templates"] = data["templates"][:, :, folder_channels] * known.astype(np.float32)
-    amplitudes = data["template_amplitudes"]
-    data["template_amplitudes"] = amplitudes[:, folder_channels] * known.astype(amplitudes.dtype)
-    data["template_support"] = data["template_support"][:, folder_channels] & known
+    if "templates" in data:
+        data["templates"] = data["templates"][:, :, folder_channels] * known.astype(np.float32)
+        amplitudes = data["template_amplitudes"][:, folder_channels]
+        data["template_amplitudes"] = amplitudes * known.astype(amplitudes.dtype)
+        data["template_support"] = data["template_support"][:, folder_channels] & known
     positions = data["channel_positions"][folder_channels]
     # far from every channel: those of the folder only are next to each other
     positions[~known] = np.nan

@@ -37,7 +37,7 @@ from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.observed import observed_text_after
 from si_curation.reading.probe import match_channels_of_analyzer, shanks_of_folder
-from si_curation.reading.templates import Unwhiten, make_sorter_templates
+from si_curation.reading.templates import Unwhiten, templates_if_there
 from si_curation.variables import FileRows, TemplateIds
 
 _SHOWN = 10
@@ -101,7 +101,7 @@ def attach_folder(
         spikes = FileSpikes.of(folder)
         matched = _match(analyzer, spikes, frame_offset, folder)
         template_ids = take_rows(folder.spike_templates, FileRows(matched.rows), np.int32)
-        templates = make_sorter_templates(folder, unwhiten, gains_of(analyzer, channels, folder))
+        templates = templates_if_there(folder, unwhiten, gains_of(analyzer, channels, folder))
         data = assignment_of_folder(
             folder, templates, FileRows(matched.rows), TemplateIds(template_ids), channels
         )

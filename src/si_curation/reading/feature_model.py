@@ -25,6 +25,7 @@ from si_curation.kernels.spike_vector import choose_random_spikes
 from si_curation.kernels.templates import densify_templates
 from si_curation.phy.arrays import Findings
 from si_curation.phy.file_groups import read_templates
+from si_curation.phy.folder import missing_templates
 from si_curation.phy.ops import read_ops
 from si_curation.reading.features import (
     FeatureChannels,
@@ -122,6 +123,8 @@ def _model(files: FeatureFiles, sample: SpikesOfFolder) -> FeatureModel:
     part = read_templates(files.folder, sample.num_channels, findings)
     with findings.optional("the basis is recovered from the features"):
         ops = read_ops(files.folder, findings)
+    if part.are_missing:
+        raise MissingDataError(missing_templates(files.folder))
     if findings.with_severity("error") or part.templates is None:
         raise PhyFolderError(files.folder, findings.with_severity("error"))
     templates = densify_templates(part.templates, part.template_channels, sample.num_channels)

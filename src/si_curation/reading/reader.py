@@ -14,6 +14,7 @@ import numpy as np
 import spikeinterface.postprocessing  # noqa: F401  (registers what is injected)
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.spatial import cKDTree
 from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer, set_extension_data
@@ -47,7 +48,7 @@ from si_curation.reading.observed import OBSERVED_PROPERTY, observed_text
 from si_curation.reading.probe import make_rec_attributes, match_recording, planar_locations
 from si_curation.reading.saving import check_output, save_analyzer
 from si_curation.reading.spike_selection import SpikeSelection, select_spikes, warn_of_dropped
-from si_curation.reading.templates import SorterTemplates, Unwhiten, make_sorter_templates
+from si_curation.reading.templates import SorterTemplates, Unwhiten, templates_if_there
 from si_curation.reading.unit_templates import (
     check_num_units,
     locations_of_units,
@@ -214,7 +215,9 @@ def read_kilosort_as_analyzer(
             memory_array if format == "memory" else scratch_array,
         )
         if principal_components:
-            phy_folder.require("pc_features.npy", "pc_feature_ind.npy", "pc_feature_spike_ids.npy")
+            phy_folder.require(
+                "templates.npy", "pc_features.npy", "pc_feature_ind.npy", "pc_feature_spike_ids.npy"
+            )
         analyzer = _build(phy_folder, matched, options)
         _note_content(analyzer, content)
         _warn_of_left_out(phy_folder)
@@ -247,10 +250,20 @@ def _warn_of_left_out(folder: PhyFolder) -> None:
     if faults:
         shown = "; ".join(map(str, faults))
         warnings.warn(
-            f"{folder.folder}: read without what has a fault: {shown}",
+            f"{folder.folder}: read without what has a fault: {shown}{_guess_of(folder)}",
             SiCurationWarning,
             stacklevel=3,
         )
+
+
+def _guess_of(folder: PhyFolder) -> str:
+    """Say what was guessed in place of what is missing."""
+    if folder.templates is not None:
+        return ""
+    place = "the middle of the probe"
+    if folder.spike_positions is not None:
+        place = "the mean of spike_positions.npy"
+    return f"; the main channels that SpikeInterface needs are a guess, next to {place}"
 
 
 def _warn_of_unused_gains(folder: PhyFolder) -> None:
@@ -359,10 +372,13 @@ def _build(
     spikes = _take_spikes(folder, recording, options)
     unit_ids = spikes.selection.unit_ids
     check_num_units(unit_ids.size, str(folder.folder))
-    templates = make_sorter_templates(folder, options.unwhiten, options.gains)
-    if options.gains_are_given and options.unwhiten and templates.units == "whitened":
-        _warn_of_unused_gains(folder)
-    main = main_channels(spikes.counts, templates.amplitudes)
+    templates = templates_if_there(folder, options.unwhiten, options.gains)
+    if templates is None:
+        main = _guessed_main_channels(folder, spikes)
+    else:
+        if options.gains_are_given and options.unwhiten and templates.units == "whitened":
+            _warn_of_unused_gains(folder)
+        main = main_channels(spikes.counts, templates.amplitudes)
     rate = folder.sampling_frequency if recording is None else recording.get_sampling_frequency()
     sorting = NumpySorting(spikes.vector, rate, unit_ids)
     _set_properties(sorting, folder)
@@ -372,16 +388,20 @@ def _build(
         sorting.set_property(OBSERVED_PROPERTY, np.full(unit_ids.size, observed))
     _annotate(sorting, folder, templates, spikes.selection)
     chosen = _choose_spikes(folder, spikes, options)
-    mask, components = _channels_and_components(folder, spikes, templates, chosen, main, options)
+    mask, components = None, None
+    if templates is not None:
+        mask, components = _channels_and_components(
+            folder, spikes, templates, chosen, main, options
+        )
     if recording is None:
         num_samples = spikes.selection.num_samples
         attributes = make_rec_attributes(folder, num_samples, options.gains, options.offsets)
     else:
         attributes = _attributes_of(recording)
-    sparsity = ChannelSparsity(mask, unit_ids, np.asarray(attributes["channel_ids"]))
-    analyzer = make_memory_analyzer(
-        sorting, recording, attributes, sparsity, templates.units == "uV", main
-    )
+    channel_ids = np.asarray(attributes["channel_ids"])
+    sparsity = None if mask is None else ChannelSparsity(mask, unit_ids, channel_ids)
+    in_uv = templates is not None and templates.units == "uV"
+    analyzer = make_memory_analyzer(sorting, recording, attributes, sparsity, in_uv, main)
     inject_extension(
         analyzer,
         "random_spikes",
@@ -396,9 +416,32 @@ def _build(
     if components is not None:
         params = {"n_components": int(components.shape[1]), **COMPONENTS_PARAMS}
         inject_extension(analyzer, "principal_components", {"pca_projection": components}, params)
+    if templates is not None:
+        _inject_templates(analyzer, folder, templates, spikes, options.empty)
     _inject(analyzer, folder, templates, spikes, options.empty)
     warn_of_dropped(folder, spikes.selection)
     return analyzer
+
+
+def _guessed_main_channels(folder: PhyFolder, spikes: _FolderSpikes) -> NDArray[np.int64]:
+    """Return a channel for each unit of a folder without templates: SpikeInterface needs one.
+
+    The one next to the mean of its ``spike_positions.npy``; where there is none, the one in the
+    middle of the probe, as SpikeInterface takes it. Nothing of this package gives it as a result.
+    """
+    places = folder.channel_positions.astype(np.float64)
+    num_units = spikes.selection.unit_ids.size
+    wanted = np.tile(places.mean(axis=0), (num_units, 1))
+    if folder.spike_positions is not None:
+        unit_index = spikes.vector["unit_index"]
+        positions = take_rows(folder.spike_positions, spikes.selection.rows)[:, :2]
+        finite = np.isfinite(positions).all(axis=1)
+        unit_index, positions = unit_index[finite], positions[finite]
+        counts = np.bincount(unit_index, minlength=num_units)
+        for axis in range(2):
+            total = np.bincount(unit_index, positions[:, axis], minlength=num_units)
+            np.divide(total, counts, out=wanted[:, axis], where=counts > 0)
+    return np.asarray(cKDTree(places).query(wanted)[1], dtype=np.int64).reshape(num_units)
 
 
 def _channels_and_components(
@@ -458,14 +501,14 @@ def _attributes_of(recording: BaseRecording) -> dict[str, Any]:
     return attributes
 
 
-def _inject(
+def _inject_templates(
     analyzer: SortingAnalyzer,
     folder: PhyFolder,
     templates: SorterTemplates,
     spikes: _FolderSpikes,
     empty: Empty,
 ) -> None:
-    """Put in what the folder holds: templates, assignment, amplitudes, locations."""
+    """Put in the templates of the units, and the amplitudes that are scaled by them."""
     num_samples = templates.templates.shape[1]
     ms = 1000.0 / folder.sampling_frequency
     set_unit_templates(
@@ -478,11 +521,21 @@ def _inject(
         },
         locations_of_units(spikes.counts, templates.amplitudes, planar_locations(analyzer)),
     )
-    assignment = assignment_of_folder(folder, templates, spikes.rows, spikes.template_ids)
-    inject_extension(analyzer, "template_assignment", assignment, {})
     amplitudes = _spike_amplitudes(folder, templates, spikes, empty)
     if amplitudes is not None:
         inject_extension(analyzer, "spike_amplitudes", {"amplitudes": amplitudes}, {})
+
+
+def _inject(
+    analyzer: SortingAnalyzer,
+    folder: PhyFolder,
+    templates: SorterTemplates | None,
+    spikes: _FolderSpikes,
+    empty: Empty,
+) -> None:
+    """Put in the template of each spike, and its location."""
+    assignment = assignment_of_folder(folder, templates, spikes.rows, spikes.template_ids)
+    inject_extension(analyzer, "template_assignment", assignment, {})
     if folder.spike_positions is not None:
         positions = take_rows(folder.spike_positions, spikes.selection.rows, empty=empty)
         names = ["x", "y", "z"][: positions.shape[1]]
@@ -551,7 +604,7 @@ def _set_properties(sorting: NumpySorting, folder: PhyFolder) -> None:
 def _annotate(
     sorting: NumpySorting,
     folder: PhyFolder,
-    templates: SorterTemplates,
+    templates: SorterTemplates | None,
     selection: SpikeSelection,
 ) -> None:
     sorting.annotate(
@@ -560,7 +613,7 @@ def _annotate(
         sorter=folder.sorter.name,
         sorter_version=folder.sorter.version or "",
         sorter_evidence=folder.sorter.evidence,
-        unwhitening=templates.unwhitening,
+        unwhitening="" if templates is None else templates.unwhitening,
         num_dropped_spikes=int(selection.dropped_rows.size),
         dropped_spike_rows=selection.dropped_rows.tolist(),
     )

@@ -95,6 +95,7 @@ def attach_folders(
         unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
         for folder, its_channels, part in zip(folders, channels, parts, strict=True):
             template_ids = take_rows(folder.spike_templates, FileRows(part.rows), np.int32)
+            folder.needed_templates()
             gains = gains_of(analyzer, its_channels, folder)
             templates = make_sorter_templates(folder, unwhiten, gains)
             rows = FileRows(part.rows)

@@ -61,17 +61,29 @@ class SorterTemplates:
     def info(self, folder: PhyFolder) -> dict[str, Any]:
         """Return what is kept beside the templates, as plain data."""
         return {
-            "source": folder.sorter.name,
             "unwhitening": self.unwhitening,
             "units": self.units,
             **({} if self.sorted_scale == 1 else {"sorted_scale": self.sorted_scale}),
             "sparse": self.are_sparse,
             "num_samples_before": int(folder.num_samples_before),
             "num_samples_before_evidence": folder.num_samples_before_evidence,
-            "phy_folder": str(folder.folder),
-            "num_channels": folder.num_channels,
-            **_raw_files(folder),
+            **_info_of(folder),
         }
+
+
+def info_without_templates(folder: PhyFolder) -> dict[str, Any]:
+    """Return what is kept of a folder without templates, as of `SorterTemplates.info`."""
+    nothing = {"unwhitening": "none", "units": "", "sparse": False, "num_samples_before": 0}
+    return {**nothing, "num_templates": folder.num_templates, **_info_of(folder)}
+
+
+def _info_of(folder: PhyFolder) -> dict[str, Any]:
+    return {
+        "source": folder.sorter.name,
+        "phy_folder": str(folder.folder),
+        "num_channels": folder.num_channels,
+        **_raw_files(folder),
+    }
 
 
 def _raw_files(folder: PhyFolder) -> dict[str, Any]:
@@ -168,6 +180,13 @@ def unwhitening_of(
     return Unwhitening(inverse, name, units, scale, divides, gains, times_amplitudes)
 
 
+def templates_if_there(
+    folder: PhyFolder, mode: Unwhiten | Literal[False], gains: NDArray[np.float64] | None
+) -> SorterTemplates | None:
+    """Return what `make_sorter_templates` does; None where the folder has no templates."""
+    return None if folder.templates is None else make_sorter_templates(folder, mode, gains)
+
+
 def make_sorter_templates(
     folder: PhyFolder, mode: Unwhiten | Literal[False], gains: NDArray[np.float64] | None
 ) -> SorterTemplates:
@@ -195,7 +214,9 @@ def make_sorter_templates(
         What is needed for it is there and cannot be used: the whitening, and amplitudes where
         templates of Kilosort 1 to 3 are put into µV.
     """
-    whitened = densify_templates(folder.templates, folder.template_channels, folder.num_channels)
+    whitened = densify_templates(
+        folder.needed_templates(), folder.template_channels, folder.num_channels
+    )
     are_sparse = folder.template_channels is not None
     how = unwhitening_of(folder, mode, gains)
     inverse = how.inverse
@@ -262,7 +283,9 @@ def template_factors(
     ------
     PhyFolderError
     """
-    whitened = densify_templates(folder.templates, folder.template_channels, folder.num_channels)
+    whitened = densify_templates(
+        folder.needed_templates(), folder.template_channels, folder.num_channels
+    )
     return _factors_and_means(folder, unwhitening_of(folder, mode, gains), whitened)[0]
 
 

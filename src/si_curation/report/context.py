@@ -28,6 +28,7 @@ _UNITS = {
     "sorted": "units of the data as they were sorted, scaled",
     "sorter": "units of the sorter's templates",
     "whitened": "units of the whitened templates",
+    "": "",  # a folder without templates
 }
 
 

@@ -56,7 +56,10 @@ class UnitPanels:
             found["amplitude"] = "compute spike_amplitudes"
         if self._similarity is None:
             found["similar"] = "compute unit_similarity"
-        return {key: f"Not computed: {text} first." for key, text in found.items()}
+        texts = {key: f"Not computed: {text} first." for key, text in found.items()}
+        if self._has_no_file and "template" in texts:
+            texts["template"] = "The folder has no templates.npy."
+        return texts
 
     @property
     def bins_ms(self) -> list[float] | None:
@@ -100,7 +103,12 @@ class UnitPanels:
         """Whether each unit has one template: another sorter's, or the mean of the traces."""
         best = self._context.extension("template_best_channels")
         asked = None if best is None else best.params.get("source")
-        return self._assignment is None or asked == "analyzer"
+        return self._assignment is None or asked == "analyzer" or self._has_no_file
+
+    @property
+    def _has_no_file(self) -> bool:
+        """Whether the folder has no ``templates.npy``."""
+        return self._assignment is not None and not self._assignment.has_templates
 
     @cached_property
     def _templates(self) -> NDArray | None:

@@ -27,6 +27,7 @@ UNIT_NAMES = {
     "sorted": "raw units, scaled",
     "sorter": "sorter's units",
     "whitened": "whitened units",
+    "": "",  # of a folder without templates
 }
 # what SpikeInterface's export_to_phy wrote
 _EXPORTED = "spikeinterface"

@@ -31,13 +31,19 @@ def best_channels(analyzer: SortingAnalyzer) -> list[ChannelIndices] | None:
     extension = analyzer.get_extension("template_best_channels")
     if extension is not None:
         return list(extension.get_data(outputs="indices").values())
-    names = ("template_assignment", "templates")
     assignment_of_named_folder(analyzer)
-    if all(analyzer.get_extension(name) is None for name in names):
+    if not _has_templates(analyzer):
         logger.info("no templates: units are written without electrodes")
         return None
     ranking = phy_best_channels(analyzer)
     return [ranking.of_unit(unit) for unit in range(len(analyzer.unit_ids))]
+
+
+def _has_templates(analyzer: SortingAnalyzer) -> bool:
+    assignment = analyzer.get_extension("template_assignment")
+    return analyzer.has_extension("templates") or (
+        assignment is not None and assignment.has_templates
+    )
 
 
 class Waveforms(NamedTuple):
@@ -72,6 +78,12 @@ def waveforms_in_volts(
         Why there are none, and what to do; "" where there are.
     """
     extension = analyzer.get_extension("templates")
+    assignment = analyzer.get_extension("template_assignment")
+    if channels is None and assignment is not None and not assignment.has_templates:
+        return None, (
+            "the folder has no templates.npy, so that units have no electrodes either; copy it "
+            "from the sorter's output"
+        )
     if channels is None or extension is None:
         return None, (
             "the analyzer has no templates, so that units have no electrodes either; compute "
@@ -91,7 +103,6 @@ def waveforms_in_volts(
         mean[unit, :, : own.size] = templates[unit][:, own] * _VOLTS_PER_UV
     if np.isnan(mean).all():
         return None, "the templates have no values; give an analyzer with other templates"
-    assignment = analyzer.get_extension("template_assignment")
     before = int(extension.nbefore)
     if assignment is not None and assignment.source != "identity":
         before = int(assignment.info["num_samples_before"])
