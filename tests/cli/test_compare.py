@@ -61,7 +61,7 @@ def test_curation_files_need_a_start(capsys, copies, tmp_path):
     file.write_text(json.dumps(curation))
     code, _, err = run(capsys, "compare", file, copies[0])
     assert code == 2
-    assert "give start=" in err
+    assert "give --start" in err
     code, out, _ = run(capsys, "compare", file, copies[1], "--start", copies[0])
     assert code == 0
     assert "1 decisions disputed" in out  # the label

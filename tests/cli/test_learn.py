@@ -93,7 +93,7 @@ def test_what_cannot_be_learnt(capsys, tmp_path, table):
     for given, message in [
         ((), "there are no sessions"),
         ((tmp_path / "no.csv",), "does not exist"),
-        ((table,), "session_column is 'session'"),
+        ((table,), "--session-column is 'session'"),
         ((tmp_path / "a", tmp_path / "b"), "not there"),
     ]:
         code, _, err = run(capsys, "learn", *given, "--output", model)

@@ -15,7 +15,7 @@ from si_curation.cli.options import (
     table_output_option,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, write_table
+from si_curation.cli.tables import TableOutput, check_table_output, write_table
 from si_curation.errors import OutputExistsError
 
 
@@ -51,7 +51,7 @@ def benchmark(
     """
     from si_curation.evidence.benchmark.benchmark import benchmark_suggestions
 
-    check_table_output(output)
+    check_table_output(TableOutput(output))
     if json_file is not None and json_file.exists():
         raise OutputExistsError(f"{json_file} exists; give another --json")
     analyzer = open_source(source, reading)

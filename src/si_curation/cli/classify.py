@@ -11,15 +11,15 @@ from si_curation.cli.options import (
     example,
     source_argument,
     source_options,
-    table_output_option,
+    table_options,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
 
 
 @click.command(epilog=example("classify si_curation_demo/phy"))
 @source_argument
-@table_output_option
+@table_options
 @click.option(
     "--narrow-below-ms",
     type=float,
@@ -30,7 +30,7 @@ from si_curation.cli.tables import check_table_output, write_or_print
 @source_options(periods=True)
 def classify(
     source: Path,
-    output: Path | None,
+    output: TableOutput,
     narrow_below_ms: float,
     reading: Reading,
 ) -> None:

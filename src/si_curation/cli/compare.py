@@ -14,11 +14,11 @@ from si_curation.cli.options import (
     SOURCE,
     example,
     sampling_frequency_option,
-    table_output_option,
+    table_options,
     trust_option,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, format_numbers, write_or_print
+from si_curation.cli.tables import TableOutput, check_table_output, format_numbers, write_or_print
 from si_curation.errors import ParameterError
 
 
@@ -30,7 +30,7 @@ from si_curation.errors import ParameterError
     help="Folder or analyzer that the curations started from; journals and curation files need it.",
 )
 @click.option("--names", help="Names of the curations, separated by commas; default: a,b,...")
-@table_output_option
+@table_options
 @click.option("--page", type=PATH, help="Write a page with the curations side by side.")
 @click.option(
     "--consensus",
@@ -44,7 +44,7 @@ def compare(
     curations: tuple[Path, ...],
     start: Path | None,
     names: str | None,
-    output: Path | None,
+    output: TableOutput,
     page: Path | None,
     consensus: Path | None,
     sampling_frequency: float | None,

@@ -12,14 +12,14 @@ from si_curation.cli.options import (
     example,
     source_argument,
     source_options,
-    table_output_option,
+    table_options,
 )
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
 
 
 @click.command(epilog=example("connections si_curation_demo/phy"))
 @source_argument
-@table_output_option
+@table_options
 @click.option(
     "--method",
     type=click.Choice(["english2017", "stark2009"]),
@@ -30,7 +30,7 @@ from si_curation.cli.tables import check_table_output, write_or_print
 @source_options()
 def connections(
     source: Path,
-    output: Path | None,
+    output: TableOutput,
     method: Any,
     inhibitory: bool,
     reading: Reading,

@@ -11,19 +11,19 @@ from si_curation.cli.options import (
     example,
     source_argument,
     source_options,
-    table_output_option,
+    table_options,
 )
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
 
 
 @click.command(epilog=example("contamination si_curation_demo/phy"))
 @source_argument
-@table_output_option
+@table_options
 @click.option("--refractory-period-ms", type=float, help="Default: from each autocorrelogram.")
 @source_options(periods=True)
 def contamination(
     source: Path,
-    output: Path | None,
+    output: TableOutput,
     refractory_period_ms: float | None,
     reading: Reading,
 ) -> None:

@@ -14,10 +14,10 @@ from si_curation.cli.options import (
     example,
     source_argument,
     source_options,
-    table_output_option,
+    table_options,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
 from si_curation.errors import FolderNotFoundError, ParameterError
 from si_curation.files import check_output_file, check_page_file
 
@@ -139,7 +139,7 @@ def _read_units(path: Path) -> pd.DataFrame:
 )
 @source_argument
 @click.option("--model", type=PATH, required=True, help="File that `learn` wrote.")
-@table_output_option
+@table_options
 @click.option(
     "--write-phy",
     is_flag=True,
@@ -151,7 +151,7 @@ def _read_units(path: Path) -> pd.DataFrame:
 def label(
     source: Path,
     model: Path,
-    output: Path | None,
+    output: TableOutput,
     write_phy: bool,
     accuracy: float | None,
     reading: Reading,

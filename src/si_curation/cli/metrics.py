@@ -12,10 +12,16 @@ from si_curation.cli.options import (
     example,
     source_argument,
     source_options,
-    table_output_option,
+    table_options,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, format_numbers, write_table
+from si_curation.cli.tables import (
+    TableOutput,
+    check_table_output,
+    format_numbers,
+    print_top,
+    write_table,
+)
 from si_curation.errors import ParameterError
 
 _SHOWN = (
@@ -48,7 +54,7 @@ _SHOWN_BY_PHY = (
 
 @click.command(epilog=example("metrics si_curation_demo/phy"))
 @source_argument
-@table_output_option
+@table_options
 @click.option(
     "--write-phy",
     is_flag=True,
@@ -63,7 +69,7 @@ _SHOWN_BY_PHY = (
 @source_options(periods=True)
 def metrics(
     source: Path,
-    output: Path | None,
+    output: TableOutput,
     write_phy: bool,
     metric_names: tuple[str, ...],
     window_s: float | None,
@@ -85,16 +91,16 @@ def metrics(
         if write_phy:
             _write_columns(source, found)
         table = found.rename_axis("unit_id").reset_index()
-    if output is not None:
-        write_table(table, output)
+    if output.path is not None:
+        write_table(table, output.path)
     elif not write_phy:
         main = [c for c in ("unit_id", *_SHOWN) if c in table]
         shown = table if names or window_s is not None else table[main]
-        echo(format_numbers(shown))
+        print_top(shown, output.top, format_numbers)
 
 
 def _check_arguments(
-    source: Path, output: Path | None, write_phy: bool, window_s: float | None
+    source: Path, output: TableOutput, write_phy: bool, window_s: float | None
 ) -> None:
     problems = []
     if write_phy and not (source / "spike_times.npy").exists():

@@ -12,6 +12,7 @@ import click
 from si_curation.cli.analyzers import Reading
 from si_curation.cli.folders import FolderPath, LocalPath
 from si_curation.cli.output import be_quiet
+from si_curation.cli.tables import TableOutput
 
 #: Above the example at the end of each ``--help``; the folder is the one that ``demo`` makes.
 EXAMPLE_HEADING = "Example (after `si-curation demo`):"
@@ -111,6 +112,9 @@ borders_option = click.option(
     help="Where each session but the first begins, of sessions that were sorted as one: seconds "
     "such as 600s,1200s, or samples such as 18000000. Default: where they are known.",
 )
+top_option = click.option(
+    "--top", type=click.IntRange(min=1), help="Print so many rows, the first ones."
+)
 _unwhiten_option = click.option(
     "--unwhiten",
     type=click.Choice(["auto", "phy", "none"]),
@@ -132,6 +136,16 @@ def reading_options(function: _Function) -> _Function:
     for option in (_exclude_group_option, gain_option, sampling_frequency_option, _unwhiten_option):
         function = option(function)
     return function
+
+
+def table_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `TableOutput`, and give them as ``output``."""
+
+    @functools.wraps(function)
+    def command(*, output: Path | None, top: int | None, **arguments: Any) -> None:
+        function(output=TableOutput(output, top), **arguments)
+
+    return table_output_option(top_option(command))
 
 
 def source_options(

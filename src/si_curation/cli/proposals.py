@@ -13,10 +13,10 @@ from si_curation.cli.options import (
     example,
     folder_argument,
     source_options,
-    table_output_option,
+    table_options,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
 from si_curation.errors import FolderNotFoundError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def propose(
         analyzer.compute("curation_metrics")
         found.append(label_units(analyzer, rules))
     written = write_phy_proposals(folder, found, overwrite=overwrite)
-    write_or_print(_as_text(written.table), None, ["status", "score", "unit_ids"])
+    write_or_print(_as_text(written.table), TableOutput(), ["status", "score", "unit_ids"])
     echo(f"\n{written}")
     if written.backup is not None and written.replaced is not None:
         echo(f"What was there is in {written.backup}")
@@ -84,8 +84,8 @@ def propose(
     epilog=example("propose si_curation_demo/phy --overwrite", "reviews si_curation_demo/phy")
 )
 @folder_argument
-@table_output_option
-def reviews(folder: Path, output: Path | None) -> None:
+@table_options
+def reviews(folder: Path, output: TableOutput) -> None:
     """List the merges that were proposed to phy in FOLDER, and what was decided on each."""
     from si_curation.evidence.phy_reviews import read_phy_reviews
 

@@ -13,11 +13,11 @@ from si_curation.cli.options import (
     SOURCE,
     example,
     sampling_frequency_option,
-    table_output_option,
+    table_options,
     trust_option,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
 from si_curation.errors import ParameterError
 
 
@@ -30,7 +30,7 @@ from si_curation.errors import ParameterError
     type=SOURCE,
     help="Folder or analyzer that the curation started from; a journal or curation file needs it.",
 )
-@table_output_option
+@table_options
 @sampling_frequency_option
 @trust_option
 def replay(
@@ -38,7 +38,7 @@ def replay(
     new: Path,
     output_folder: Path,
     start: Path | None,
-    output: Path | None,
+    output: TableOutput,
     sampling_frequency: float | None,
     trust: bool,
 ) -> None:

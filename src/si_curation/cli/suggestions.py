@@ -16,10 +16,10 @@ from si_curation.cli.options import (
     calibrations_option,
     source_argument,
     source_options,
-    table_output_option,
+    table_options,
 )
 from si_curation.cli.output import echo
-from si_curation.cli.tables import check_table_output, write_or_print
+from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
 from si_curation.cli.wording import of_current_command
 from si_curation.errors import OutputExistsError, ParameterError
 
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     """The arguments that all commands of suggestions have, checked."""
 
     source: Path
-    output: Path | None
+    output: TableOutput
     curation_json: Path | None
     calibrations: dict[str, Calibration]
     reading: Reading
@@ -79,7 +79,7 @@ def suggestion_options(
             type=PATH,
             help=f"Write {written} as SpikeInterface's curation file.",
         ),
-        table_output_option,
+        table_options,
         source_argument,
     ]
 
