@@ -194,11 +194,12 @@ def test_what_cannot_be_drawn_is_said(analyzer):
         sic.plot_cross_correlograms(analyzer, [99])
 
 
-def test_many_units_must_be_chosen(simulate):
+@pytest.mark.slow
+def test_many_units_come_in_pages(simulate):
     analyzer = sic.read_kilosort_as_analyzer(
         simulate("kilosort2", num_templates=30, num_channels=8, num_spikes=900).folder
     )
     analyzer.compute(NAME, pairs="auto")
-    with pytest.raises(sic.ParameterError, match="give unit_ids"):
-        sic.plot_cross_correlograms(analyzer)
+    widget = sic.plot_cross_correlograms(analyzer, page=3)
+    assert widget.axes[0].get_title().startswith(f"{analyzer.unit_ids[24]} · ")
     assert plt.get_fignums() == []

@@ -14,6 +14,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
 from si_curation.reading.probe import planar_locations
+from si_curation.views.pages import UNITS_PER_PAGE, page_of
 from si_curation.views.probe import draw_probe, draw_template, frame_channels, probe_scale
 from si_curation.views.references import UnitTemplates, template_counts_of
 from si_curation.views.style import (
@@ -33,7 +34,6 @@ from si_curation.views.widget import (
     require_extensions,
 )
 
-UNITS_PER_PAGE = 24
 _COLUMNS = 6
 
 
@@ -70,6 +70,9 @@ class BestChannelsWidget(FigureWidget):
         At most so many of the ranked channels.
     show_probe : bool
         Draw the panel of the probe, the first.
+    page : int, default: 1
+        Of more than 24 units, the first 24 are drawn; 2: the next 24, and so on. The figure says
+        which and how many there are; ``num_pages`` of the widget is the number of pages.
     **figure_arguments
         ``figure``, ``axes`` (one for the probe and one for each unit), ``ax``, ``figsize``,
         ``figtitle``; see `FigureWidget`.
@@ -97,13 +100,16 @@ class BestChannelsWidget(FigureWidget):
         unit_colors: Mapping[Any, Any] | None = None,
         num_channels: int | None = None,
         show_probe: bool = True,
+        page: int = 1,
         **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(BestChannelsWidget.__init__, locals())
         checks.whole_number("num_channels", num_channels, at_least=1, optional=True)
+        checks.whole_number("page", page, at_least=1)
         checks.finish()
         require_extensions(sorting_analyzer, "template_assignment", "template_best_channels")
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
+        units, part = page_of(units, page, figure_arguments)
         templates = UnitTemplates(sorting_analyzer)
         panels = []
         for unit in units:
@@ -121,6 +127,7 @@ class BestChannelsWidget(FigureWidget):
         super().__init__(
             {
                 "panels": panels,
+                "page": part,
                 "positions": planar_locations(sorting_analyzer),
                 "name": templates.name,
                 "units": templates.units,

@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
 from si_curation.errors import ParameterError
+from si_curation.views.pages import page_of
 from si_curation.views.style import label_axes, spike_count, tidy, unit_title
 from si_curation.views.units import resolve_units
 from si_curation.views.widget import (
@@ -22,7 +23,8 @@ from si_curation.views.widget import (
     require_extensions,
 )
 
-MAX_UNITS = 20
+MAX_UNITS = 12
+_WIDEST = 18.8  # inches of the panels
 SMALL, TINY = 7, 6  # points
 _CROSS_COLOR = "0.55"
 _LINE = "0.25"
@@ -46,8 +48,8 @@ class CrossCorrelogramsWidget(FigureWidget):
     ----------
     sorting_analyzer : SortingAnalyzer
         The extension "cross_correlograms", of any convention and bins, is computed in memory where
-        it is missing, with its defaults. Pairs that it does not
-        store (``pairs="neighbours"`` or ``"auto"``) are counted now.
+        it is missing, with its defaults. Pairs that it does not store (``pairs="neighbours"`` or
+        ``"auto"``) are counted now.
     unit_ids : sequence, optional
         All by default. Several ids in a tuple are drawn as if they were merged: exactly the counts
         that they would have.
@@ -60,6 +62,9 @@ class CrossCorrelogramsWidget(FigureWidget):
     refractory_period_ms : float or None, default: 2.0
         Where the dashed lines are; None for none.
     baseline : bool, default: True
+    page : int, default: 1
+        Of more than 12 units, the matrix of the first 12 is drawn; 2: of the next 12, and so on.
+        Pairs of two pages are in none: name both units. The figure says which it shows.
     **figure_arguments
         ``figure``, ``axes`` (n_units**2 panels, row by row), ``figsize``, ``figtitle``; see
         `FigureWidget`.
@@ -69,7 +74,7 @@ class CrossCorrelogramsWidget(FigureWidget):
     MissingDataError
         The extension cannot be computed.
     ParameterError
-        A parameter cannot be used, or all units are meant and there are more than 20.
+        A parameter cannot be used.
     UnknownIdError
         A unit does not exist.
 
@@ -92,26 +97,26 @@ class CrossCorrelogramsWidget(FigureWidget):
         convention: Literal["spikeinterface", "phy", "centered"] | None = None,
         refractory_period_ms: float | None = 2.0,
         baseline: bool = True,
+        page: int = 1,
         **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(CrossCorrelogramsWidget.__init__, locals())
         checks.number("refractory_period_ms", refractory_period_ms, above=0, optional=True)
+        checks.whole_number("page", page, at_least=1)
         checks.finish()
         self._is_labelled = False  # for the whole matrix, once
         (extension,) = require_extensions(sorting_analyzer, "cross_correlograms")
-        if unit_ids is None and len(sorting_analyzer.unit_ids) > MAX_UNITS:
-            raise ParameterError(
-                f"a matrix of {len(sorting_analyzer.unit_ids)} units cannot be read; give unit_ids"
-            )
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
         if not units:
             raise ParameterError("unit_ids is empty, expected at least one unit")
+        units, part = page_of(units, page, figure_arguments, per_page=MAX_UNITS)
         groups = [unit.rows(sorting_analyzer) for unit in units]
         is_log = extension.params["bins"] == "log"
         name = convention or extension.params["convention"]
         is_second_less_first = name == "phy" and not is_log
         data = {
             "units": units,
+            "page": part,
             "titles": [unit_title(sorting_analyzer, unit) for unit in units],
             "found": extension.get_group_correlograms(groups, convention, normalization),
             "is_log": is_log,
@@ -127,7 +132,8 @@ class CrossCorrelogramsWidget(FigureWidget):
 
     def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
         n = len(data["units"])
-        return (0.8 + max(n * 1.45, 3.0), 0.7 + max(n * 1.2, 2.0))
+        width = min(1.45, _WIDEST / n)
+        return (0.8 + max(n * width, 3.0), 0.7 + max(n * 0.83 * width, 2.0))
 
     def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
         n = len(data["units"])
@@ -164,9 +170,11 @@ class CrossCorrelogramsWidget(FigureWidget):
         if period is not None:
             for lag in (-period, period):
                 panel.axvline(lag, color=_LINE, linewidth=0.6, linestyle="--", zorder=3)
-        if data["is_log"]:
+        if data["is_log"] and panel.get_xscale() != "symlog":
             panel.set_xscale("symlog", linthresh=float(bins[bins > 0][0]))
-        panel.set_xlim(float(bins[0]), float(bins[-1]))
+        limits = (float(bins[0]), float(bins[-1]))
+        if panel.get_xlim() != limits:  # panels that share them are told once
+            panel.set_xlim(*limits)
         if data["normalization"] == "counts":
             top = max(top, 1.0)
         panel.set_ylim(0, 1.08 * top if top > 0 else 1.0)

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from si_curation.checks import check_arguments
+from si_curation.checks import Checks
 from si_curation.errors import UnknownIdError
 from si_curation.quality.effect.effect_vs_quality import EffectVsQuality
+from si_curation.views.pages import page_of
 from si_curation.views.widget import FigureArguments, FigureWidget, Unpack, figure_function
 
 _COLUMNS = 4
@@ -40,6 +41,8 @@ class EffectVsQualityWidget(FigureWidget):
     result : EffectVsQuality
     metrics : sequence of str, optional
         All by default.
+    page : int, default: 1
+        Of more than 24 metrics, the first 24 are drawn; 2: the next 24, and so on.
     **figure_arguments
         ``figure``, ``axes`` (one for each metric), ``figsize``, ``figtitle``; see `FigureWidget`.
 
@@ -62,14 +65,19 @@ class EffectVsQualityWidget(FigureWidget):
         self,
         result: EffectVsQuality,
         metrics: Sequence[str] | None = None,
+        *,
+        page: int = 1,
         **figure_arguments: Unpack[FigureArguments],
     ):
-        check_arguments(EffectVsQualityWidget.__init__, locals())
+        checks = Checks.of_call(EffectVsQualityWidget.__init__, locals())
+        checks.whole_number("page", page, at_least=1)
+        checks.finish()
         names = list(result.summary.index) if metrics is None else list(metrics)
         unknown = [name for name in names if name not in result.summary.index]
         if unknown or not names:
             raise UnknownIdError(f"metrics {unknown} were not tested: {list(result.summary.index)}")
-        super().__init__({"result": result, "names": names}, **figure_arguments)
+        names, part = page_of(names, page, figure_arguments, what="metrics", chosen_by="metrics")
+        super().__init__({"result": result, "names": names, "page": part}, **figure_arguments)
 
     def _num_axes(self, data: dict[str, Any]) -> int:
         return len(data["names"])

@@ -15,6 +15,7 @@ from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
+from si_curation.views.pages import page_of
 from si_curation.views.style import (
     label_axes,
     make_grid,
@@ -66,6 +67,9 @@ class FiringRateWidget(FigureWidget):
     borders : "auto", SessionBorders, sequence of numbers or None, default: "auto"
         Where sessions begin that were sorted as one; a line and their names are drawn. As of
         `session_borders`; "auto": where they are known; None: none.
+    page : int, default: 1
+        Of more than 24 units, the first 24 are drawn; 2: the next 24, and so on. The figure says
+        which and how many there are; ``num_pages`` of the widget is the number of pages.
     **figure_arguments
         ``figure``, ``axes`` (one for each unit), ``ax``, ``figsize``, ``figtitle``; see
         `FigureWidget`.
@@ -93,10 +97,12 @@ class FiringRateWidget(FigureWidget):
         unit_colors: Mapping[Any, Any] | None = None,
         bin_s: float | None = None,
         borders: Literal["auto"] | SessionBorders | Sequence[float] | None = "auto",
+        page: int = 1,
         **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(FiringRateWidget.__init__, locals())
         checks.number("bin_s", bin_s, above=0, at_most=1e9, optional=True)
+        checks.whole_number("page", page, at_least=1)
         checks.finish()
         fs = sorting_analyzer.sampling_frequency
         starts_s = segment_starts_s(sorting_analyzer)
@@ -126,8 +132,10 @@ class FiringRateWidget(FigureWidget):
             seen = observed.samples_within(np.concatenate([*ends, offsets[-1:]])) / fs
             widths_s = np.where(seen > 0, seen, np.nan)
         vector = spike_vector_of(sorting_analyzer.sorting)
+        units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
+        units, part = page_of(units, page, figure_arguments)
         panels = []
-        for unit in resolve_units(sorting_analyzer, unit_ids, unit_colors):
+        for unit in units:
             spikes = unit.spikes(sorting_analyzer)
             which = first_bin[vector["segment_index"][spikes]]
             which += vector["sample_index"][spikes] // width
@@ -146,6 +154,7 @@ class FiringRateWidget(FigureWidget):
         super().__init__(
             {
                 "panels": panels,
+                "page": part,
                 "sorting_analyzer": sorting_analyzer,
                 "borders": borders_to_draw(sorting_analyzer, borders),
             },

@@ -15,6 +15,7 @@ from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks
 from si_curation.errors import ParameterError
 from si_curation.kernels.isi import isi_histogram
+from si_curation.views.pages import page_of
 from si_curation.views.style import (
     LIMIT_COLOR,
     label_axes,
@@ -66,6 +67,9 @@ class IsiWidget(FigureWidget):
     log : bool
         20 bins to the decade, whose edges are whole samples, from one sample on. Intervals of 0
         samples, if any, are not in a bin; the panel says how many there are.
+    page : int, default: 1
+        Of more than 24 units, the first 24 are drawn; 2: the next 24, and so on. The figure says
+        which and how many there are; ``num_pages`` of the widget is the number of pages.
     **figure_arguments
         ``figure``, ``axes`` (one for each unit), ``ax``, ``figsize``, ``figtitle``; see
         `FigureWidget`.
@@ -95,20 +99,24 @@ class IsiWidget(FigureWidget):
         bin_ms: float = 0.5,
         refractory_period_ms: float = 2.0,
         log: bool = False,
+        page: int = 1,
         **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(IsiWidget.__init__, locals())
         checks.number("window_ms", window_ms, above=0, at_most=3.6e6, optional=True)
         checks.number("bin_ms", bin_ms, above=0)
         checks.number("refractory_period_ms", refractory_period_ms, above=0)
+        checks.whole_number("page", page, at_least=1)
         checks.finish()
         fs = sorting_analyzer.sampling_frequency
         if window_ms is None:
             window_ms = _LOG_WINDOW_MS if log else _WINDOW_MS
         window, refractory = round(fs * window_ms * 1e-3), round(fs * refractory_period_ms * 1e-3)
         width = 1 if log else round(fs * bin_ms * 1e-3)
+        units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
+        units, part = page_of(units, page, figure_arguments)
         panels = []
-        for unit in resolve_units(sorting_analyzer, unit_ids, unit_colors):
+        for unit in units:
             trains = _spike_trains(sorting_analyzer, unit)
             counts = isi_histogram(trains, window, width)
             edges = np.arange(counts.size + 1) * width
@@ -134,7 +142,12 @@ class IsiWidget(FigureWidget):
                 )
             )
         super().__init__(
-            {"panels": panels, "refractory_period_ms": refractory * 1e3 / fs, "log": bool(log)},
+            {
+                "panels": panels,
+                "page": part,
+                "refractory_period_ms": refractory * 1e3 / fs,
+                "log": bool(log),
+            },
             **figure_arguments,
         )
 

@@ -14,9 +14,10 @@ from matplotlib.patches import Patch, PathPatch, Rectangle
 from matplotlib.path import Path
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import check_arguments, is_hashable, short_repr
+from si_curation.checks import Checks, is_hashable, short_repr
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import UnknownIdError
+from si_curation.views.pages import page_of
 from si_curation.views.style import write_note
 from si_curation.views.widget import (
     FigureArguments,
@@ -34,6 +35,7 @@ EVENT_COLORS = {
     "empty": "0.65",
 }
 ROWS_PER_COLUMN = 64.0
+COLUMNS_PER_PAGE = 4
 _NODE_WIDTH, _BAND_ALPHA = 0.05, 0.45
 _COLUMN_STEP = 2.0  # templates at x = 0, units at x = 1, the next column of families 1 further
 _GAP, _WIDEST = 0.6, 1.25
@@ -73,6 +75,9 @@ class LineageWidget(FigureWidget):
         Draw all.
     sampling_frequency : float, optional
         In Hz; for a folder without ``params.py``.
+    page : int, default: 1
+        Of more than four columns, the first four are drawn; 2: the next four, and so on. The figure
+        says which.
     **figure_arguments
         ``figure``, ``ax``, ``figsize``, ``figtitle``; see `FigureWidget`.
 
@@ -104,9 +109,12 @@ class LineageWidget(FigureWidget):
         *,
         show_unchanged: bool = False,
         sampling_frequency: float | None = None,
+        page: int = 1,
         **figure_arguments: Unpack[FigureArguments],
     ):
-        check_arguments(LineageWidget.__init__, locals())
+        checks = Checks.of_call(LineageWidget.__init__, locals())
+        checks.whole_number("page", page, at_least=1)
+        checks.finish()
         if isinstance(source, SortingAnalyzer):
             require_extensions(source, "template_assignment")
         table = reconstruct_lineage(source, sampling_frequency=sampling_frequency)
@@ -127,6 +135,15 @@ class LineageWidget(FigureWidget):
             "num_spikes": table["num_spikes"].to_dict(),
             "words": _words(left_out, shown, len(table)),
         }
+        data["scale"] = _layout(data).scale  # of all pages
+        columns, data["page"] = page_of(
+            _layout(data).arrange(data["families"]),
+            page,
+            {},
+            per_page=COLUMNS_PER_PAGE,
+            what="columns",
+        )
+        data["families"] = [family for column in columns for family, *_ in column]
         super().__init__(data, **figure_arguments)
 
     def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
@@ -277,9 +294,12 @@ def _spikes_of_templates(family: Family) -> dict[int, int]:
 
 
 def _layout(data: dict[str, Any]) -> _Layout:
-    counts = [count for family in data["families"] for *_, count in family.links]
-    # the widest band is somewhat higher than a row of text
-    return _Layout(_WIDEST / max(counts, default=1), data["num_spikes"])
+    scale = data.get("scale")
+    if scale is None:
+        counts = [count for family in data["families"] for *_, count in family.links]
+        # the widest band is somewhat higher than a row of text
+        scale = _WIDEST / max(counts, default=1)
+    return _Layout(scale, data["num_spikes"])
 
 
 def _draw_family(

@@ -16,6 +16,7 @@ from si_curation.checks import Checks
 from si_curation.reading.probe import planar_locations
 from si_curation.reading.unit_templates import weighted_mean_templates
 from si_curation.views.colors import ACCENTS
+from si_curation.views.pages import page_of
 from si_curation.views.probe import ProbeScale, draw_template, frame_channels, probe_scale
 from si_curation.views.references import ChannelRanking, template_counts_of
 from si_curation.views.style import (
@@ -36,7 +37,7 @@ from si_curation.views.widget import (
 )
 
 MEAN_COLOR = "0.1"
-_COLUMNS = 4
+_COLUMNS, _MOST_COLUMNS = 4, 6
 
 
 class _Panel(NamedTuple):
@@ -77,6 +78,9 @@ class UnitTemplatesBySourceWidget(FigureWidget):
         mean is always that of all.
     num_channels : int, optional
         At most so many of the best channels.
+    page : int, default: 1
+        Of more than 24 units, the first 24 are drawn; 2: the next 24, and so on. The figure says
+        which and how many there are; ``num_pages`` of the widget is the number of pages.
     **figure_arguments
         ``figure``, ``axes`` (one for each unit), ``ax``, ``figsize``, ``figtitle``; see
         `FigureWidget`.
@@ -108,14 +112,17 @@ class UnitTemplatesBySourceWidget(FigureWidget):
         unit_colors: Mapping[Any, Any] | None = None,
         max_templates: int = 7,
         num_channels: int | None = None,
+        page: int = 1,
         **figure_arguments: Unpack[FigureArguments],
     ):
         checks = Checks.of_call(UnitTemplatesBySourceWidget.__init__, locals())
         checks.whole_number("max_templates", max_templates, at_least=1)
         checks.whole_number("num_channels", num_channels, at_least=1, optional=True)
+        checks.whole_number("page", page, at_least=1)
         checks.finish()
         (assignment,) = require_extensions(sorting_analyzer, "template_assignment")
         units = resolve_units(sorting_analyzer, unit_ids, unit_colors)
+        units, part = page_of(units, page, figure_arguments)
         ranking = ChannelRanking(sorting_analyzer)
         templates = assignment.get_templates()
         panels = []
@@ -144,6 +151,7 @@ class UnitTemplatesBySourceWidget(FigureWidget):
         super().__init__(
             {
                 "panels": panels,
+                "page": part,
                 "channel_ids": sorting_analyzer.channel_ids,
                 "positions": planar_locations(sorting_analyzer),
                 "units": template_units(assignment.info),
@@ -157,11 +165,12 @@ class UnitTemplatesBySourceWidget(FigureWidget):
 
     def _default_figsize(self, data: dict[str, Any]) -> tuple[float, float]:
         count = max(len(data["panels"]), 1)
-        num_columns = min(count, _COLUMNS)
+        num_columns = min(count, _columns(count))
         return (0.3 + 2.9 * num_columns, 0.3 + 3.4 * -(-count // num_columns))
 
     def _make_axes(self, figure: Any, data: dict[str, Any]) -> list[Axes]:
-        return make_grid(figure, len(data["panels"]), _COLUMNS)
+        count = len(data["panels"])
+        return make_grid(figure, count, _columns(count))
 
     def _draw(self, axes: list[Axes], data: dict[str, Any]) -> None:
         positions = data["positions"]
@@ -177,6 +186,11 @@ class UnitTemplatesBySourceWidget(FigureWidget):
                 place, channels, positions, scale, data["sampling_frequency"], data["units"]
             )
             _draw_sources(place, panel, positions, scale, data["channel_ids"])
+
+
+def _columns(count: int) -> int:
+    """Return the columns of so many panels: more of a full page, which would be too tall."""
+    return _COLUMNS if count <= 4 * _COLUMNS else _MOST_COLUMNS
 
 
 plot_unit_templates_by_source = figure_function(UnitTemplatesBySourceWidget)

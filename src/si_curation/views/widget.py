@@ -25,6 +25,7 @@ from si_curation.errors import (
     PhyFolderError,
 )
 from si_curation.extensions.in_memory import extensions_in_memory
+from si_curation.views.pages import MAX_INCHES, write_page_note
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack
@@ -87,6 +88,8 @@ class FigureWidget(BaseWidget):
     axes : array of Axes (n_panels,)
     ax : Axes
         The first panel.
+    num_pages : int
+        Of a figure of many units, of which it shows one.
 
     Raises
     ------
@@ -97,6 +100,7 @@ class FigureWidget(BaseWidget):
     figure: Any
     axes: Any
     ax: Any
+    num_pages: int
 
     #: Of `FigureArguments`, those that this figure takes.
     figure_arguments: tuple[str, ...] = tuple(FigureArguments.__annotations__)
@@ -122,6 +126,7 @@ class FigureWidget(BaseWidget):
                 "figtitle": figtitle,
             }
         )
+        self.num_pages = data_plot["page"].num_pages if "page" in data_plot else 1
         self._is_own = figure is None and ax is None and axes is None
         super().__init__(
             data_plot,
@@ -168,13 +173,18 @@ class FigureWidget(BaseWidget):
         else:
             self.figure = given["figure"]
             if self.figure is None:
-                size = given["figsize"] or self._default_figsize(data_plot)
+                size = given["figsize"]
+                if size is None:
+                    width, height = self._default_figsize(data_plot)
+                    size = (min(width, MAX_INCHES), min(height, MAX_INCHES))
                 self.figure = Figure(figsize=size, layout="constrained")
             panels = self._make_axes(self.figure, data_plot)
         self.axes = np.empty(len(panels), dtype=object)
         self.axes[:] = panels
         self.ax = panels[0] if panels else None
         self._draw(panels, data_plot)
+        if "page" in data_plot:
+            write_page_note(self.figure, data_plot["page"])
         if given["figtitle"] is not None:
             self.figure.suptitle(given["figtitle"], fontsize=10)
 
