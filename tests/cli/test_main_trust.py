@@ -21,6 +21,7 @@ COMMANDS = {
     "duplicates": "duplicates {source} --output {out}/duplicates.csv",
     "merges": "merges {source} --output {out}/merges.csv",
     "splits": "splits {source} --output {out}/splits.csv",
+    "apply": "apply {source} {out}/curation.json {out}/applied",
     "journal": "journal {source}",
     "propose": "propose {source}",
     "reviews": "reviews {source}",
@@ -50,6 +51,7 @@ COMMANDS = {
     "attach-in-place": "attach {source} {example} --in-place",
 }
 LOADING = {
+    "apply",
     "report",
     "duplicates",
     "export-phy",
@@ -99,6 +101,7 @@ def run(capsys, monkeypatch, tmp_path, model):
     monkeypatch.setattr(sic, "open_gui", lambda *args, **kwargs: None)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     (tmp_path / "nwb.json").write_text(NWB)
+    (tmp_path / "curation.json").write_text('{"format_version": "2", "merges": []}')
     shutil.copy(model, tmp_path)
 
     def call(command, source, *more):

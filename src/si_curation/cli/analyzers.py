@@ -132,8 +132,9 @@ def compute_available(
             echo(f"No {name}: {fault}", err=True)
 
 
-def save(analyzer: SortingAnalyzer, target: Path) -> SortingAnalyzer:
+def save(analyzer: SortingAnalyzer, target: Path, overwrite: bool = False) -> SortingAnalyzer:
     """Save an analyzer as zarr where the target ends in .zarr, else as a folder."""
     from si_curation.reading.saving import save_analyzer
 
-    return save_analyzer(analyzer, "zarr" if target.suffix == ".zarr" else "binary_folder", target)
+    format = "zarr" if target.suffix == ".zarr" else "binary_folder"
+    return save_analyzer(analyzer, format, target, overwrite)

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from si_curation.cli.apply import apply
 from si_curation.cli.attach import attach
 from si_curation.cli.batch import batch
 from si_curation.cli.benchmark import benchmark
@@ -158,6 +159,7 @@ def cli(debug: bool) -> None:
 
 
 for command in (
+    apply,
     attach,
     batch,
     benchmark,

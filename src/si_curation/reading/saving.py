@@ -17,7 +17,7 @@ from si_curation.errors import OutputExistsError, ParameterError
 from si_curation.files import new_folder
 
 
-def check_output(format: str, folder: str | Path | None) -> Path | None:
+def check_output(format: str, folder: str | Path | None, overwrite: bool = False) -> Path | None:
     """Return the folder that an analyzer will be saved to, None for memory.
 
     Raises
@@ -37,12 +37,14 @@ def check_output(format: str, folder: str | Path | None) -> Path | None:
     target = local_path(folder, "folder")
     if format == "zarr" and target.suffix != ".zarr":
         target = target.with_name(target.name + ".zarr")
-    if target.exists():
+    if target.exists() and not overwrite:
         raise OutputExistsError(f"{target} exists; give another folder or remove it")
     return target
 
 
-def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) -> SortingAnalyzer:
+def save_analyzer(
+    analyzer: SortingAnalyzer, format: str, folder: str | Path, overwrite: bool = False
+) -> SortingAnalyzer:
     """Save under a temporary name beside the target, then rename: never half an analyzer.
 
     Parameters
@@ -50,7 +52,8 @@ def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) ->
     analyzer : SortingAnalyzer
     format : {"binary_folder", "zarr"}
     folder : str or Path
-        Must not exist.
+    overwrite : bool
+        False: the folder must not exist. True: it is moved aside, and kept as a backup.
 
     Returns
     -------
@@ -61,11 +64,11 @@ def save_analyzer(analyzer: SortingAnalyzer, format: str, folder: str | Path) ->
     ------
     OutputExistsError
     """
-    target = check_output(format, folder)
+    target = check_output(format, folder, overwrite)
     if target is None:
         raise ParameterError("an analyzer in memory is not saved")
     recording = analyzer.recording if analyzer.has_recording() else None
-    with new_folder(target, make=False) as part, without_provenance_warnings():
+    with new_folder(target, overwrite, make=False) as part, without_provenance_warnings():
         write_analyzer(analyzer, format, part)
     saved = load_written(target, analyzer) if analyzer.format == "memory" else None
     saved = load_sorting_analyzer(target) if saved is None else saved
