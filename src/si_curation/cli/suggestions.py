@@ -45,7 +45,7 @@ class Asked(NamedTuple):
         """Print or write the table, say what is missing, and write the curation file."""
         write_or_print(found.table, self.output, list(found.shown))
         for missing in getattr(found, "missing", ()):
-            echo(f"\nMissing evidence: {of_current_command(missing)}")
+            echo(f"\nMissing evidence: {of_current_command(str(missing))}")
         echo(f"\n{summary}")
 
     def calibration(self, kind: str) -> Calibration | None:
