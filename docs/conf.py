@@ -1,4 +1,4 @@
-"""Configuration of the documentation: ``sphinx-build -W docs docs/_build``."""
+"""Configuration of the documentation: ``sphinx-build -W docs docs/_build/html``."""
 
 import os
 import sys

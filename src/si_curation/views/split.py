@@ -71,6 +71,7 @@ class SplitWidget(OverviewWidget):
         "projections", "projections_over_time", "amplitudes", "waveforms", "correlograms": what was
         drawn, or a sentence on what is missing.
     labels : array (n_spikes of the unit,) int64
+        The part of each spike of the unit, in the order of time.
 
     Raises
     ------
