@@ -294,6 +294,8 @@ def test_only_our_errors(name, needed, tmp_path, monkeypatch):
     )
     if name == "simulate_kilosort_folder":  # small, and into the same folder again
         quiet |= {"num_spikes": 300, "num_templates": 5, "num_channels": 8, "overwrite": True}
+    if name in ("export_report", "export_label_report"):
+        needed["path"] = tmp_path / "page.html"
     if name in ("set_observed_periods", "set_session_borders", "attach_kilosort_folder"):
         needed["sorting_analyzer"] = needed["sorting_analyzer"].copy()
     faults = {

@@ -630,7 +630,8 @@ def test_command_appends(tmp_path):
     before = digest(source)
     command = ["export-nwb", str(tmp_path / "analyzer"), str(source), "--mode", "append"]
     done = CliRunner().invoke(cli, command)
-    assert isinstance(done.exception, sic.OutputExistsError)
+    assert done.exit_code == 2
+    assert "give --units-name for a table beside them" in done.output
     assert digest(source) == before
     done = CliRunner().invoke(cli, [*command, "--units-name", "mine"])
     assert "in processing/ecephys/mine" in done.output

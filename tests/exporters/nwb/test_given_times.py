@@ -228,14 +228,10 @@ def test_command(folder, tmp_path):
     before = digest(tmp_path / "a.nwb")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     (tmp_path / "text.npy").write_text("1.0\n2.0\n")
-    for name, error in (
-        ("gone.npy", sic.FolderNotFoundError),
-        ("objects.npy", sic.ParameterError),
-        ("text.npy", sic.ParameterError),
-    ):
+    for name in ("gone.npy", "objects.npy", "text.npy"):
         done = CliRunner().invoke(cli, [*command, str(tmp_path / name), "--overwrite"])
-        assert isinstance(done.exception, error), done.output
-        assert name in str(done.exception)
+        assert done.exit_code == 2
+        assert name in done.output
     assert digest(tmp_path / "a.nwb") == before
 
 
