@@ -14,7 +14,7 @@ import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from si_curation._spikeinterface import (
     keep_annotations,
     spike_vector_of,
 )
+from si_curation.checks import Checks
 from si_curation.kernels.spike_vector import Empty, count_units, take_rows
 from si_curation.variables import UnitIndices
 
@@ -209,7 +210,24 @@ class UnitsExtension(KeptOnFailure):
 
     A subclass implements `data_after`. SpikeInterface's methods for merges, splits and selections
     are made from it here, and in no other place.
+
+    What ``get_data(outputs=...)`` takes follows one rule (docs/spikeinterface.md): data of units
+    and pairs of units have "dataframe", with ids; arrays are "numpy"; data of single spikes are
+    "numpy" and "by_unit", as SpikeInterface's. The default is the first of `outputs`.
+
+    Attributes
+    ----------
+    outputs : tuple of str
+        The forms in which `get_data` returns the data.
     """
+
+    outputs: ClassVar[tuple[str, ...]] = ()
+
+    def check_outputs(self, outputs: Any) -> None:
+        """Raise `ParameterError` unless the data come in this form."""
+        checks = Checks()
+        checks.choice("outputs", outputs, self.outputs)
+        checks.finish()
 
     def data_after(self, change: UnitChange) -> dict[str, Any]:
         """Return the data of this extension for the analyzer after a change.

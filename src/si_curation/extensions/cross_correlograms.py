@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import spikeinterface.metrics
 import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
 from numpy.typing import NDArray
@@ -131,6 +132,7 @@ class CrossCorrelograms(UnitsExtension):
     """
 
     extension_name = "cross_correlograms"
+    outputs = ("numpy", "dataframe")
     depend_on: list[str] = []
     need_recording = False
     use_nodepipeline = False
@@ -212,8 +214,12 @@ class CrossCorrelograms(UnitsExtension):
         return bins.edges_samples * 1e3 / self.sorting_analyzer.sampling_frequency
 
     def _get_data(
-        self, convention: Convention | None = None, normalization: Normalization = "counts"
-    ) -> tuple[NDArray, NDArray[np.float64]]:
+        self,
+        convention: Convention | None = None,
+        normalization: Normalization = "counts",
+        outputs: Literal["numpy", "dataframe"] = "numpy",
+    ) -> tuple[NDArray, NDArray[np.float64]] | pd.DataFrame:
+        self.check_outputs(outputs)
         check_normalization(normalization)
         bins = self._bins(convention)
         cell_counts = as_array(self.data["cell_counts"])
@@ -223,7 +229,13 @@ class CrossCorrelograms(UnitsExtension):
         else:
             first = as_array(self.data["unit_pairs"])[:, 0]
             counts = assemble_pairs(cell_counts[:, 0], cell_counts[:, 1], bins)
-        return self._normalized(counts, first, bins, normalization), self._bins_ms(bins)
+        values = self._normalized(counts, first, bins, normalization)
+        edges_ms = self._bins_ms(bins)
+        if outputs == "numpy":
+            return values, edges_ms
+        pairs = pd.MultiIndex.from_arrays(self.get_pairs().T, names=["unit_id_a", "unit_id_b"])
+        lags = pd.Index(edges_ms[:-1], name="lag_ms")
+        return pd.DataFrame(values.reshape(-1, lags.size), index=pairs, columns=lags)
 
     def _normalized(
         self,

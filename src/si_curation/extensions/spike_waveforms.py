@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import spikeinterface.metrics
 import spikeinterface.postprocessing  # noqa: F401  (before registering; see _spikeinterface.py)
 from numpy.typing import NDArray
@@ -93,6 +94,7 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
     """
 
     extension_name = "spike_waveforms"
+    outputs = ("numpy", "dataframe")
     depend_on: list[str] = []
     need_recording = False
     use_nodepipeline = False
@@ -244,9 +246,23 @@ class SpikeWaveforms(UnitsExtension, AnalyzerExtension):
         return int(self.data["waveform_info"]["num_samples_before"])
 
     def _get_data(
-        self, operator: Literal["average", "std", "median"] = "average"
-    ) -> NDArray[np.float32]:
-        return self.get_templates(operator=operator)
+        self,
+        operator: Literal["average", "std", "median"] = "average",
+        outputs: Literal["numpy", "dataframe"] = "numpy",
+    ) -> NDArray[np.float32] | pd.DataFrame:
+        self.check_outputs(outputs)
+        templates = self.get_templates(operator=operator)
+        if outputs == "numpy":
+            return templates
+        units, channels = np.nonzero(self.get_stored_fraction() > 0)
+        analyzer = self.sorting_analyzer
+        rows = pd.MultiIndex.from_arrays(
+            [analyzer.unit_ids[units], analyzer.channel_ids[channels]],
+            names=["unit_id", "channel_id"],
+        )
+        samples = np.arange(templates.shape[1]) - self.nbefore
+        times = pd.Index(samples * (1000.0 / analyzer.sampling_frequency), name="time_ms")
+        return pd.DataFrame(templates[units, :, channels], index=rows, columns=times)
 
     def get_num_spikes(self) -> NDArray[np.int64]:
         """Return the number of spikes that the mean of each unit is of (n_units,)."""

@@ -197,6 +197,7 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
     """
 
     extension_name = "template_assignment"
+    outputs = ("dataframe",)
     # not "templates": SpikeInterface would delete this data, which cannot be computed again,
     # whenever templates are
     depend_on: list[str] = []
@@ -400,9 +401,8 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
 
     # what users ask for
 
-    def _get_data(self, outputs: str = "dataframe") -> pd.DataFrame:
-        if outputs != "dataframe":
-            raise ParameterError(f"outputs is {outputs!r}, expected 'dataframe'")
+    def _get_data(self, outputs: Literal["dataframe"] = "dataframe") -> pd.DataFrame:
+        self.check_outputs(outputs)
         found = most_frequent_templates(self.get_template_counts())
         with np.errstate(invalid="ignore"):
             purity = found.template_spike_counts / found.num_spikes

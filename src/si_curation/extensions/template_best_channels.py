@@ -15,7 +15,7 @@ from spikeinterface.core.core_tools import slice_rows
 
 from si_curation._spikeinterface import as_array, extension_function, register_extension
 from si_curation.checks import Checks, check_arguments, unit_index_of
-from si_curation.errors import MissingDataError, ParameterError
+from si_curation.errors import MissingDataError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.template_assignment import (
     IDENTITY,
@@ -96,6 +96,7 @@ class TemplateBestChannels(UnitsExtension):
     """
 
     extension_name = "template_best_channels"
+    outputs = ("ids", "indices", "dataframe")
     depend_on: list[str] = []  # "templates" or "template_assignment", which is checked here
     need_recording = False
     use_nodepipeline = False
@@ -159,10 +160,7 @@ class TemplateBestChannels(UnitsExtension):
         return as_array(self.data["amplitudes"])
 
     def _get_data(self, outputs: Literal["ids", "indices", "dataframe"] = "ids") -> Any:
-        if outputs not in ("ids", "indices", "dataframe"):
-            raise ParameterError(
-                f"outputs is {outputs!r}, expected 'ids', 'indices' or 'dataframe'"
-            )
+        self.check_outputs(outputs)
         if outputs == "dataframe":
             return self._table()
         analyzer = self.sorting_analyzer

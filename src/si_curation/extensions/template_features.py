@@ -151,6 +151,7 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
     """
 
     extension_name = "template_features"
+    outputs = ("numpy", "by_unit")
     # nothing, for the values belong to the immutable templates of template_assignment
     depend_on: list[str] = []
     need_recording = False
@@ -341,8 +342,7 @@ class TemplateFeatures(UnitsExtension, BaseSpikeVectorExtension):
     # what users ask for
 
     def _get_data(self, outputs: Literal["numpy", "by_unit"] = "numpy", **kwargs: Any) -> Any:
-        if outputs not in ("numpy", "by_unit"):
-            raise ParameterError(f"outputs is {outputs!r}, expected 'numpy' or 'by_unit'")
+        self.check_outputs(outputs)
         values = super()._get_data(outputs=outputs, **kwargs)
         return (values, self.template_index) if outputs == "numpy" else values
 

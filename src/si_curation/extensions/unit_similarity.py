@@ -80,6 +80,7 @@ class UnitSimilarity(UnitsExtension):
     """
 
     extension_name = "unit_similarity"
+    outputs = ("numpy", "dataframe")
     depend_on: list[str] = []  # "templates" or "template_assignment", which is checked here
     need_recording = False
     use_nodepipeline = False
@@ -154,8 +155,15 @@ class UnitSimilarity(UnitsExtension):
         arrays = {k: materialize_array(v) for k, v in self.data.items() if k != "similarity_info"}
         return {**arrays, "similarity_info": dict(self.data["similarity_info"])}
 
-    def _get_data(self) -> NDArray[np.float32]:
-        return as_array(self.data["similarity"])
+    def _get_data(
+        self, outputs: Literal["numpy", "dataframe"] = "numpy"
+    ) -> NDArray[np.float32] | pd.DataFrame:
+        self.check_outputs(outputs)
+        similarity = as_array(self.data["similarity"])
+        if outputs == "numpy":
+            return similarity
+        units = pd.Index(self.sorting_analyzer.unit_ids, name="unit_id")
+        return pd.DataFrame(np.array(similarity), index=units, columns=units)
 
     @property
     def source(self) -> str:
@@ -184,7 +192,7 @@ class UnitSimilarity(UnitsExtension):
         """
         check_arguments(UnitSimilarity.get_similar_units, locals())
         position = unit_index_of(self.sorting_analyzer, unit_id)
-        row = np.array(self._get_data()[position])
+        row = np.array(as_array(self.data["similarity"])[position])
         row[position] = np.nan
         order = np.argsort(-row, kind="stable")
         order = order[np.isfinite(row[order])][:num_units]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -110,6 +110,7 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
     """
 
     extension_name = "curation_metrics"
+    outputs = ("dataframe",)
     depend_on: ClassVar[list[str]] = []
     need_recording = False
     use_nodepipeline = False
@@ -287,7 +288,13 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
 
     # what users ask for
 
-    def _get_data(self, reasons: bool = False, windows: bool = False) -> pd.DataFrame:
+    def _get_data(
+        self,
+        reasons: bool = False,
+        windows: bool = False,
+        outputs: Literal["dataframe"] = "dataframe",
+    ) -> pd.DataFrame:
+        self.check_outputs(outputs)
         found, inside = unpack(self.data)
         analyzer = self.sorting_analyzer
         if not windows:
