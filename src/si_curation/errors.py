@@ -40,6 +40,9 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f" ({self.advice})" if self.advice else "")
 
+    def __repr__(self) -> str:
+        return f"Finding({self.severity}: {self})"
+
 
 class SiCurationError(Exception):
     """Base class of all errors that this package raises on purpose."""

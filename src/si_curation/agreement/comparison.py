@@ -26,6 +26,7 @@ from si_curation.curation.session import NOISE, CurationSession
 from si_curation.files import check_page_file, write_pieces
 from si_curation.kernels.common_refinement import Refinement, common_refinement
 from si_curation.phy.tables import UNSORTED
+from si_curation.shown import Shown
 from si_curation.variables import COMPARED_UNITS, DISPUTED_UNITS
 
 _MAX_COUNTERPARTS = 20
@@ -36,7 +37,7 @@ _SPIKE_KINDS = ("regrouped", "merged", "split", "not_merged", "not_split", "not_
 
 
 @dataclass(frozen=True, eq=False)
-class CurationComparison:
+class CurationComparison(Shown):
     """What `compare_curations` found.
 
     Attributes
@@ -57,6 +58,8 @@ class CurationComparison:
     agreement: pd.DataFrame
     disputed: pd.DataFrame
     compared: Compared = field(repr=False)
+
+    _table_shown = "disputed"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from si_curation.errors import ParameterError
 from si_curation.kernels.common_refinement import Refinement, common_refinement
 from si_curation.kernels.resorted_spikes import match_resorted_spikes
 from si_curation.phy.tables import GROUPS, UNSORTED
+from si_curation.shown import Shown
 from si_curation.variables import (
     REPLAYED_STEPS,
     REPLAYED_UNITS,
@@ -39,7 +40,7 @@ _NOT_NEURONS = ("noise", "mua")
 
 
 @dataclass(frozen=True, eq=False)
-class CurationReplay:
+class CurationReplay(Shown):
     """What `replay_curation` found.
 
     Attributes
@@ -57,6 +58,8 @@ class CurationReplay:
     lag : int
         Samples by which the spikes of the new sorting are later.
     """
+
+    _table_shown = "steps"
 
     session: CurationSession
     steps: pd.DataFrame

@@ -25,11 +25,12 @@ from si_curation.curation.labelling import METRIC_EXTENSIONS
 from si_curation.errors import SiCurationError
 from si_curation.exporters.phy.curated import check_apart
 from si_curation.quality.metrics.registry import columns_of
+from si_curation.shown import Shown, count_text
 from si_curation.variables import BATCH_CHECK
 
 
 @dataclass(frozen=True, eq=False)
-class BatchCheck:
+class BatchCheck(Shown):
     """What would fail in a batch.
 
     Attributes
@@ -51,16 +52,12 @@ class BatchCheck:
         return not self.problems
 
     def __repr__(self) -> str:
-        sessions = _count(len(self.table), "session")
+        sessions = count_text(len(self.table), "session")
         if self.ok:
             return f"BatchCheck: {sessions}, no problems"
         faulty = int((self.table["problems"] != "").sum())
-        found = f"{_count(len(self.problems), 'problem')}, in {faulty} of {sessions}"
+        found = f"{count_text(len(self.problems), 'problem')}, in {faulty} of {sessions}"
         return "\n".join([f"BatchCheck: {found}", *self.problems])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def check_batch(

@@ -30,6 +30,7 @@ from si_curation.files import (
     replace_file,
     uninterrupted,
 )
+from si_curation.shown import Shown
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ _SUMMARY_SHARE = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class BatchResult:
+class BatchResult(Shown):
     """The result of a batch.
 
     Attributes

@@ -35,6 +35,7 @@ from si_curation.checks import (
 )
 from si_curation.documents import read_document
 from si_curation.errors import ParameterError
+from si_curation.shown import Shown
 
 _Comparison = Literal[">", ">=", "<", "<=", "==", "!="]
 COMPARISONS: tuple[str, ...] = get_args(_Comparison)
@@ -87,7 +88,7 @@ class LabelRule:
 
 
 @dataclass(frozen=True)
-class RuleSet:
+class RuleSet(Shown):
     """Rules in the order in which they are applied, with a name and a source.
 
     Attributes

@@ -17,6 +17,7 @@ from si_curation.curation.checks import check_label
 from si_curation.curation.label_rules import UNDECIDED, LabelRule, RuleSet, read_label_rules
 from si_curation.curation.session import CurationSession
 from si_curation.errors import MissingDataError, ParameterError, UnknownIdError
+from si_curation.shown import Shown, count_text, counts_text
 from si_curation.variables import LABELS, Explanation, explanations_text
 
 METRIC_EXTENSIONS = ("curation_metrics", "quality_metrics")
@@ -30,8 +31,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class UnitLabels:
+@dataclass(frozen=True, eq=False, repr=False)
+class UnitLabels(Shown):
     """Labels of units, and what decided each.
 
     Attributes
@@ -51,6 +52,14 @@ class UnitLabels:
 
     table: pd.DataFrame
     rules: RuleSet
+
+    def __repr__(self) -> str:
+        decided = self.table[self.table["decided"]]
+        counts = counts_text(decided["label"].value_counts())
+        left = len(self.table) - len(decided)
+        more = ([counts] if counts else []) + ([f"{left} undecided"] if left else [])
+        units = count_text(len(self.table), "unit")
+        return f"{type(self).__name__}: {units} by {self.rules.name!r}: {', '.join(more)}"
 
     @property
     def labels(self) -> pd.Series:

@@ -35,6 +35,7 @@ from si_curation.phy.log import (
 )
 from si_curation.phy.tables import GROUPS, UNSORTED, cast_value
 from si_curation.reading.reader import read_kilosort_as_analyzer
+from si_curation.shown import Shown
 from si_curation.variables import RECONSTRUCTED
 
 #: Who decided the steps that the log tells, and those that it does not.
@@ -45,7 +46,7 @@ COMPLETE, PARTIAL, OTHER, NO_LOG = "complete", "partial", "other", "no log"
 
 
 @dataclass(frozen=True, eq=False)
-class ReconstructedJournal:
+class ReconstructedJournal(Shown):
     """The steps that lead from the sorter's templates to a curated folder.
 
     Made by `reconstruct_journal`.

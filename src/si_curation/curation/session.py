@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import getpass
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ from si_curation.extensions.template_best_channels import ChannelRanking, phy_be
 from si_curation.files import uninterrupted
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.tables import UNSORTED
+from si_curation.shown import Shown, count_text, counts_text
 
 GROUP = "group"
 #: Of the spikes that `CurationSession.clean` takes out of a unit.
@@ -79,7 +81,7 @@ class _Step:
     after: dict[Any, Unit]
 
 
-class CurationSession:
+class CurationSession(Shown):
     """Merge, split, clean, label and remove units as in phy, with undo, a history and a journal.
 
     Nothing is written to the analyzer: `apply` makes a new one. A session holds which spikes each
@@ -159,6 +161,12 @@ class CurationSession:
     def unit_ids(self) -> list[Any]:
         """Ids of the units now, in ascending order (strings: in the order they came)."""
         return sorted(self._units, key=None if self._ids.are_integers else self._ids.order)
+
+    def __repr__(self) -> str:
+        units, steps = count_text(len(self._units), "unit"), count_text(len(self._done), "step")
+        groups = counts_text(Counter(self.get_labels().values()))
+        undone = f", {len(self._undone)} undone" if self._undone else ""
+        return f"CurationSession: {units} ({groups or 'none'}), {steps}{undone}"
 
     @property
     def table(self) -> pd.DataFrame:

@@ -36,6 +36,7 @@ from si_curation.phy.arrays import Findings
 from si_curation.phy.backup import only_writer, replace_files
 from si_curation.phy.content import cluster_sizes
 from si_curation.phy.tables import GROUPS
+from si_curation.shown import Shown
 
 Suggestions: TypeAlias = MergeSuggestions | CurationPlan | DuplicateUnits | UnitLabels
 _PARTS = ("merges", "manual_labels", "splits", "removed")
@@ -45,7 +46,7 @@ _OTHER_NAMES = ("merge_unit_groups", "merge_new_unit_ids", "removed_units", "mer
 
 
 @dataclass(frozen=True, eq=False)
-class PhyProposals:
+class PhyProposals(Shown):
     """What `write_phy_proposals` wrote.
 
     Attributes

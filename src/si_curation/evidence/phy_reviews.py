@@ -25,6 +25,7 @@ from si_curation.errors import FolderNotFoundError, ParameterError, PhyFolderErr
 from si_curation.evidence.merges import MergeSuggestions
 from si_curation.phy.arrays import Findings
 from si_curation.phy.content import cluster_sizes
+from si_curation.shown import Shown
 from si_curation.variables import PHY_REVIEWS, Explanation
 
 PROPOSALS, REVIEWS = "curation.json", "curation_review.json"
@@ -65,7 +66,7 @@ class Review:
 
 
 @dataclass(frozen=True, eq=False)
-class PhyReviews:
+class PhyReviews(Shown):
     """Merges that were proposed to phy, and what was decided; made by `read_phy_reviews`.
 
     Attributes

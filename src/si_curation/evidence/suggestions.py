@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.checks import Checks
 from si_curation.curation.spikeinterface_format import with_labels_found
 from si_curation.files import check_output_file, replace_file
+from si_curation.shown import as_html
 from si_curation.variables import CALIBRATION
 
 if TYPE_CHECKING:
     from spikeinterface.curation.curation_model import Curation
 
-ROWS_SHOWN = 10
 _Found = TypeVar("_Found", bound="Suggestions")
 
 
@@ -54,13 +53,7 @@ class Suggestions:
 
     def _repr_html_(self) -> str:
         """Return the summary and the first rows, as notebooks show them."""
-        rows = self.shown.head(ROWS_SHOWN)
-        text = f"<p>{html.escape(repr(self))}</p>"
-        if len(rows):
-            text += rows.to_html(index=False, na_rep="", float_format="{:.3g}".format)
-        if len(self.table) > len(rows):
-            text += f"<p>The first {len(rows)} of {len(self.table)} rows; all are in .table.</p>"
-        return text
+        return as_html(repr(self), self.shown)
 
     def _curation_text(self, content: Mapping[str, Any]) -> str:
         """Return the text of a curation file, with the labels that the units have."""

@@ -31,6 +31,7 @@ from si_curation._spikeinterface import (
 )
 from si_curation.checks import Checks
 from si_curation.kernels.spike_vector import Empty, count_units, take_rows
+from si_curation.shown import count_text, short_params
 from si_curation.variables import UnitIndices
 
 
@@ -228,6 +229,10 @@ class UnitsExtension(KeptOnFailure):
         checks = Checks()
         checks.choice("outputs", outputs, self.outputs)
         checks.finish()
+
+    def __repr__(self) -> str:
+        units = count_text(len(self.sorting_analyzer.unit_ids), "unit")
+        return f"{type(self).__name__} of {units} ({short_params(self.params or {})})"
 
     def data_after(self, change: UnitChange) -> dict[str, Any]:
         """Return the data of this extension for the analyzer after a change.

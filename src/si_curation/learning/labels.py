@@ -11,7 +11,7 @@ from si_curation.curation.label_rules import RuleSet
 from si_curation.curation.labelling import UnitLabels
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LearntLabels(UnitLabels):
     """Labels that a model gives, with probabilities and what spoke for each.
 

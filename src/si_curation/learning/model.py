@@ -61,6 +61,7 @@ from si_curation.learning.steps import (
     path_to,
 )
 from si_curation.quality.metrics.registry import METRICS
+from si_curation.shown import Shown
 from si_curation.variables import LEARNT_LABELS, Explanation, explanations_text
 
 _NUM_SPOKEN = 3
@@ -73,7 +74,7 @@ _BATCH, _AMONG = 20, 100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LabelModel:
+class LabelModel(Shown):
     """Labels learnt from curated sessions. Made by `learn_labels` or `LabelModel.load`.
 
     Attributes
@@ -125,6 +126,8 @@ class LabelModel:
     most_strange: int
     learnt: Learnt
     learning_curve: NDArray[np.float64]
+
+    _table_shown = "cross_validation"
 
     def __repr__(self) -> str:
         return (

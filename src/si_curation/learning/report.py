@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 from si_curation.learning.crossvalidation import Learnt
 from si_curation.learning.steps import Question
+from si_curation.shown import Shown, count_text
 from si_curation.variables import (
     LEARNT_COVERAGE,
     LEARNT_CURVE,
@@ -44,8 +45,8 @@ class Unseen(NamedTuple):
     learning_curve: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class LabelReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelReport(Shown):
     """How right a model is, each session labelled by a model of the others. `print` shows it.
 
     Attributes
@@ -69,6 +70,8 @@ class LabelReport:
         none.
     """
 
+    _table_shown = "summary"
+
     summary: pd.DataFrame
     sessions: pd.DataFrame
     reliability: pd.DataFrame
@@ -76,6 +79,10 @@ class LabelReport:
     disagreements: pd.DataFrame
     learning_curve: pd.DataFrame
     gain_of_more: float
+
+    def __repr__(self) -> str:
+        sessions = count_text(len(self.sessions), "session")
+        return f"LabelReport: {sessions}, {count_text(len(self.disagreements), 'disagreement')}"
 
     def __str__(self) -> str:
         parts = []

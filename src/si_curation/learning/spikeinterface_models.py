@@ -36,7 +36,7 @@ _OLD_NAMES = {
 _EXTENSIONS = ("quality_metrics", "template_metrics")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpikeInterfaceLabels(LearntLabels):
     """Labels of a model of SpikeInterface, used as the `UnitLabels` of `label_units`.
 

@@ -24,6 +24,7 @@ from si_curation.learning.steps import (
     label_probabilities,
     make_questions,
 )
+from si_curation.shown import Shown, count_text
 from si_curation.variables import SUGGESTED_THRESHOLDS
 
 _NUM_STEPS = 64
@@ -33,8 +34,8 @@ _MIN_GAIN = 0.005
 _MIN_KNOWN = 0.9
 
 
-@dataclass(frozen=True, eq=False)
-class ThresholdSuggestions:
+@dataclass(frozen=True, eq=False, repr=False)
+class ThresholdSuggestions(Shown):
     """Rules that come closest to the labels of curators. Made by `suggest_thresholds`.
 
     Attributes
@@ -55,6 +56,10 @@ class ThresholdSuggestions:
     rules: RuleSet
     table: pd.DataFrame
     model_balanced_accuracy: float
+
+    def __repr__(self) -> str:
+        rules = count_text(len(self.rules.rules), "rule")
+        return f"ThresholdSuggestions: {rules}: {self.rules}"
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the rules as a JSON file that `label_units` reads.

@@ -22,6 +22,7 @@ from si_curation.quality.metrics.registry import METRICS, complete_params, compu
 from si_curation.quality.metrics.result import MetricValues
 from si_curation.quality.metrics.table import join_columns
 from si_curation.quality.residuals import find_residuals
+from si_curation.shown import as_html, count_text, counts_text
 from si_curation.variables import UNIT_CLASSES, Explanation, explanations_text
 
 NARROW_BELOW_MS = 0.425
@@ -56,6 +57,14 @@ class UnitClasses(NamedTuple):
     not_applied: dict[str, str]
     replaced: dict[str, str]
     metrics: pd.DataFrame
+
+    def __repr__(self) -> str:
+        counts = counts_text(self.table["bombcell_label"].value_counts())
+        return f"UnitClasses: {count_text(len(self.table), 'unit')}: {counts}"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show."""
+        return as_html(repr(self), self.table)
 
 
 def classify_units(

@@ -18,6 +18,7 @@ from si_curation.documents import parse_document
 from si_curation.errors import ParameterError
 from si_curation.phy.folder import PhyFolder
 from si_curation.reading.sessions import periods_in_span, segments_in_span
+from si_curation.shown import count_text
 
 #: Unit property, the same for all units: SpikeInterface keeps it through merges and splits.
 OBSERVED_PROPERTY = "observed_periods"
@@ -25,7 +26,7 @@ _SHOWN = 5
 _LAST_BATCH = 1_000  # samples: Kilosort leaves out a last batch that is shorter than a template
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObservedPeriods:
     """The parts of a recording in which spikes were looked for.
 
@@ -45,6 +46,11 @@ class ObservedPeriods:
     sampling_frequency: float
     periods: NDArray[np.int64]
     is_whole: bool
+
+    def __repr__(self) -> str:
+        periods = count_text(len(self.periods), "period")
+        what = "the whole recording" if self.is_whole else periods
+        return f"ObservedPeriods: {what}, {self.duration_s:.6g} s"
 
     @property
     def num_samples(self) -> int:

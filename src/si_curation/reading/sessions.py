@@ -17,6 +17,7 @@ from si_curation._spikeinterface import lengths_of_parts, segment_samples_of, se
 from si_curation.checks import Checks, check_arguments, is_number, is_whole_number
 from si_curation.documents import parse_document
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
+from si_curation.shown import count_text
 
 _ANNOTATION = "session_borders"  # of the sorting
 _SESSION = "session"  # of the sorting of one session
@@ -28,7 +29,7 @@ _NOT_IN_NAMES = frozenset('/\\:*?"<>|') | {chr(i) for i in range(32)}
 Unit = Literal["samples", "s"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SessionBorders:
     """Where the sessions begin of recordings that were sorted as one.
 
@@ -53,6 +54,13 @@ class SessionBorders:
     num_samples: int
     sampling_frequency: float
     source: str
+
+    def __repr__(self) -> str:
+        at = ", ".join(f"{time:.6g} s" for time in self.times_s[:5])
+        more = ", ..." if len(self.times_s) > 5 else ""
+        sessions = count_text(len(self.names), "session")
+        borders = f", borders at {at}{more}" if at else ""
+        return f"SessionBorders: {sessions}{borders} ({self.source})"
 
     @property
     def times_s(self) -> NDArray[np.float64]:

@@ -84,7 +84,7 @@ _SEEDS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SimulatedFolder:
     """A simulated folder and the truth about it.
 
@@ -141,6 +141,13 @@ class SimulatedFolder:
     sampling_frequency: float
     orientation: str
     sorted_scale: float = 1.0
+
+    def __repr__(self) -> str:
+        spikes, templates = len(self.spike_samples), len(self.templates_whitened)
+        return (
+            f"SimulatedFolder({str(self.folder)!r}: {self.dialect}, {spikes} spikes, "
+            f"{templates} templates)"
+        )
 
     @property
     def templates_raw(self) -> np.ndarray:

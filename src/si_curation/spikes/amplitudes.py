@@ -14,6 +14,7 @@ from si_curation.checks import Checks, channel_index_of, unit_index_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_best_channels import phy_best_channels
+from si_curation.shown import count_text
 from si_curation.spikes.amplitude_scale import projected_amplitudes, sorter_amplitudes
 from si_curation.spikes.background import background_spikes
 from si_curation.spikes.features import COMPONENTS, feature_source, get_spike_features
@@ -35,6 +36,9 @@ class SpikeAmplitudes(NamedTuple):
 
     spike_indices: NDArray[np.int64]
     amplitudes: NDArray[np.floating]
+
+    def __repr__(self) -> str:
+        return f"SpikeAmplitudes: of {count_text(len(self.amplitudes), 'spike')}"
 
 
 def get_spike_amplitudes(

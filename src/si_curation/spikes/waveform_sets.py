@@ -17,6 +17,7 @@ from si_curation.extensions.spike_waveforms import MAX_SPIKES_AT_ONCE, OPERATORS
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.reading.feature_waveforms import ChannelLists, spikes_of_sets
+from si_curation.shown import count_text
 from si_curation.spikes.waveforms import (
     channels_asked_for,
     refuse_without_features,
@@ -46,6 +47,13 @@ class WaveformSets(NamedTuple):
     num_spikes: NDArray[np.int64]
     channel_ids: NDArray
     units: str
+
+    def __repr__(self) -> str:
+        sets, channels = len(self.names), len(self.channel_ids)
+        return (
+            f"WaveformSets: {count_text(sets, 'set')} on {count_text(channels, 'channel')}, "
+            f"in {self.units}"
+        )
 
 
 def get_waveform_sets(

@@ -18,6 +18,7 @@ from si_curation.extensions.template_assignment import (
 )
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource
+from si_curation.shown import count_text
 
 
 class Waveforms(NamedTuple):
@@ -44,6 +45,13 @@ class Waveforms(NamedTuple):
     channel_ids: NDArray
     is_stored: NDArray[np.bool_]
     units: str
+
+    def __repr__(self) -> str:
+        spikes, channels = len(self.waveforms), len(self.channel_ids)
+        return (
+            f"Waveforms: of {count_text(spikes, 'spike')} on {count_text(channels, 'channel')}, "
+            f"in {self.units}"
+        )
 
 
 def get_spike_waveforms(

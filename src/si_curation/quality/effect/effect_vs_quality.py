@@ -22,14 +22,15 @@ from si_curation.quality.effect.directions import Direction
 from si_curation.quality.effect.inputs import EffectInputs, gather_inputs
 from si_curation.quality.effect.measures import make_measure
 from si_curation.quality.effect.verdict import Evidence, judge_effect, verdict_text
+from si_curation.shown import Shown, count_text, counts_text
 from si_curation.variables import EFFECT_THRESHOLDS, Explanation
 
 DEFAULT_KEEP = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 DEFAULT_COVARIATES = ("firing_rate", "amplitude_median")
 
 
-@dataclass(frozen=True, eq=False)
-class EffectVsQuality:
+@dataclass(frozen=True, eq=False, repr=False)
+class EffectVsQuality(Shown):
     """An effect at stricter and stricter thresholds of each metric.
 
     Attributes
@@ -59,12 +60,22 @@ class EffectVsQuality:
         What was left out, and what to be careful with.
     """
 
+    _table_shown = "summary"
+
     table: pd.DataFrame
     summary: pd.DataFrame
     effect: float
     values: pd.Series
     settings: dict[str, Any]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        units, metrics = len(self.values), len(self.summary)
+        verdicts = counts_text(self.summary["verdict"].value_counts())
+        return (
+            f"EffectVsQuality: {self.effect:.3g} of {count_text(units, 'unit')}, "
+            f"{count_text(metrics, 'metric')}: {verdicts}"
+        )
 
 
 class _Settings(NamedTuple):
