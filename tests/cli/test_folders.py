@@ -13,8 +13,9 @@ from si_curation.cli.folders import FolderPath, folder_of
 from si_curation.cli.main import cli
 from si_curation.errors import FolderNotFoundError
 
-#: Made, not read; or a kind of path of its own (check: patterns; batch: patterns and tables).
-NOT_READ = {"output", "paths", "folders", "recipe", "output_folder"}
+#: Made, not read; or a kind of path of its own (check: patterns; batch: patterns and tables; a
+#: curation file).
+NOT_READ = {"output", "paths", "folders", "recipe", "output_folder", "curation"}
 
 
 @pytest.fixture(scope="module")

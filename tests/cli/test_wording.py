@@ -41,6 +41,7 @@ NO_ERRORS = {"cli/demo.py", "views/style.py", "views/widget.py", "variables.py"}
         ("export-nwb", "or mode='sidecar'", "or --mode sidecar"),
         ("export-nwb", "write_waveforms=False leaves", "--no-waveforms leaves"),
         ("label", "metric_params=model.metric_params", "metric_params model.metric_params (in Py"),
+        ("batch", "pass sampling_frequency= (in Hz)", "sampling_frequency (in the recipe) (in Hz)"),
         ("batch", "a: num_workers is -1, expected", "a: --workers is -1"),
         ("info", "folder_path is 's3://x', a URL", "FOLDER is 's3://x'"),
         # of the user: names of files, lines of code, values

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from si_curation.cli.analyzers import Reading, open_source, save
-from si_curation.cli.options import PATH, example, source_argument, source_options
+from si_curation.cli.options import PATH, example, source_argument, source_options, top_option
 from si_curation.cli.output import echo
 from si_curation.cli.tables import TableOutput, write_or_print
 from si_curation.errors import FolderNotFoundError, ParameterError
@@ -41,6 +41,7 @@ _ADVICE = "give another OUT, or --overwrite (it is then kept as a backup)"
 @click.option("--journal", type=PATH, help="New file for the steps, which a session goes on with.")
 @click.option("--decided-by", help="Of a .json: who decided, for the history.")
 @click.option("--overwrite", is_flag=True, help="Move an existing OUT aside first.")
+@top_option
 @source_options()
 def apply(
     source: Path,
@@ -51,6 +52,7 @@ def apply(
     journal: Path | None,
     decided_by: str | None,
     overwrite: bool,
+    top: int | None,
     reading: Reading,
 ) -> None:
     """Apply a saved CURATION to the folder or analyzer that it is of; write OUT.
@@ -63,7 +65,7 @@ def apply(
     _check_paths(source, curation, output, kind, dry_run, journal, overwrite)
     session = _session_of(source, curation, decided_by, reading)
     steps = session.history.query("in_effect")
-    write_or_print(steps, TableOutput(), _SHOWN)
+    write_or_print(steps, TableOutput(top=top), _SHOWN)
     counts = Counter(steps["operation"])
     done = ", ".join(f"{count} {operation}" for operation, count in counts.items()) or "no steps"
     before, after = len(session.sorting_analyzer.unit_ids), len(session.unit_ids)

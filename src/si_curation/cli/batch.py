@@ -11,6 +11,7 @@ import pandas as pd
 from si_curation.cli.options import PATH, example, trust_option
 from si_curation.cli.output import echo
 from si_curation.cli.tables import format_numbers, shorten
+from si_curation.cli.wording import of_current_command
 
 
 @click.command(
@@ -113,7 +114,7 @@ def _check(folders: tuple[str, ...], recipe: Path, output: Path | None, trust: b
 
 def _as_text(table: pd.DataFrame) -> str:
     shown = table[["session", "status", "num_units", "num_spikes", "seconds", "error"]].copy()
-    shown["error"] = [shorten(error) for error in shown["error"]]
+    shown["error"] = [shorten(of_current_command(error)) for error in shown["error"]]
     if not shown["error"].any():
         shown = shown.drop(columns="error")
     lines = format_numbers(shown, "{:.1f}").splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ SESSION = FolderPath(analyzers=True, files=(".csv", ".tsv"))
 )
 @click.option("--prior-name", default="", help="Whose labels those are.")
 @click.option("--report", type=PATH, help="New .html page of how right the labels are.")
+@source_options(trust=False)
 def learn(
     sessions: tuple[Path, ...],
     output: Path,
@@ -77,6 +79,7 @@ def learn(
     prior: Path | None,
     prior_name: str,
     report: Path | None,
+    reading: Reading,
 ) -> None:
     """Learn labels from curated sessions: folders of phy, saved analyzers, or one table.
 
@@ -93,7 +96,7 @@ def learn(
     if not sessions:
         raise ParameterError("there are no sessions, expected two or more folders or a .csv table")
     model = learn_labels(
-        _read_table(sessions[0]) if len(sessions) == 1 else list(sessions),
+        _read_sessions(sessions, reading),
         column,
         session_column=session_column,
         metric_params=read_metric_params(metric_params),
@@ -114,8 +117,20 @@ def learn(
         echo(f"Wrote {export_label_report(model, page)}")
 
 
-def _read_table(path: Path) -> object:
-    return [path] if path.is_dir() else _read_units(path)
+def _read_sessions(paths: Sequence[Path], reading: Reading) -> object:
+    """Return what labels are learnt from: a table, paths, or analyzers where it is said how to."""
+    is_default = reading == Reading()
+    if len(paths) == 1 and not paths[0].is_dir():
+        table = _read_units(paths[0])
+        if not is_default:
+            raise ParameterError(
+                f"{paths[0]} is a table: leave out --sampling-frequency, --gain-to-uv and "
+                "--exclude-group, which say how folders are read"
+            )
+        return table
+    if is_default:
+        return list(paths)
+    return {str(path): open_source(path, reading) for path in paths}
 
 
 def _read_units(path: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from si_curation.cli.options import (
     folder_argument,
     source_options,
     table_options,
+    top_option,
 )
 from si_curation.cli.output import echo
 from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     "--rules", help="Label units too: a preset such as allen_default, or a file of rules."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a curation.json, after a backup.")
+@top_option
 @source_options(periods=True, trust=False)
 def propose(
     folder: Path,
@@ -42,6 +44,7 @@ def propose(
     duplicates: bool,
     rules: str | None,
     overwrite: bool,
+    top: int | None,
     reading: Reading,
 ) -> None:
     """Write suggested merges into FOLDER as curation.json, where phy 2.2 proposes them.
@@ -74,7 +77,7 @@ def propose(
         analyzer.compute("curation_metrics")
         found.append(label_units(analyzer, rules))
     written = write_phy_proposals(folder, found, overwrite=overwrite)
-    write_or_print(_as_text(written.table), TableOutput(), ["status", "score", "unit_ids"])
+    write_or_print(_as_text(written.table), TableOutput(top=top), ["status", "score", "unit_ids"])
     echo(f"\n{written}")
     if written.backup is not None and written.replaced is not None:
         echo(f"What was there is in {written.backup}")

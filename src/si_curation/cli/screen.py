@@ -81,9 +81,9 @@ def fit_table(
     --------
     >>> table = pd.DataFrame({"unit_id": [4], "amplitude_cutoff": [0.01], "reason": ["few spikes"]})
     >>> print(fit_table(table, 30))
-             amplitude_
-    unit_id      cutoff  reason
-          4        0.01  few spikes
+     unit_  amplitude_
+        id      cutoff  reason
+         4        0.01  few spikes
     """
     columns = [
         _Column(

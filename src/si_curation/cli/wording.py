@@ -69,7 +69,7 @@ def in_options(text: str, command: click.Command, group: click.Group | None = No
         The one that is run.
     group : click.Group, optional
         Of the commands. Options of others are named by ``check``, which advises how to read a
-        folder; else what the command has no option for is said to be of Python.
+        folder; else what the command has no option for is said to be of Python, or of the recipe.
 
     Examples
     --------
@@ -88,7 +88,8 @@ def in_options(text: str, command: click.Command, group: click.Group | None = No
             return _spelled(options[name.lower()], name, value)
         if name not in PYTHON_ONLY and name.lower() not in others:
             return found[0]  # not of this package: a name of a folder, a line of code
-        return f"{name}{'' if value is None else f' {value}'} (in Python)"
+        place = "in the recipe" if command.name == "batch" else "in Python"
+        return f"{name}{'' if value is None else f' {value}'} ({place})"
 
     text = KEYWORD.sub(keyword, text)
     text = re.sub(r"(expected [^;]*?) or None\b", r"\1", text)  # None: the option is not given

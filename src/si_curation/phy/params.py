@@ -12,7 +12,7 @@ from si_curation.checks import is_number
 from si_curation.phy.arrays import Findings, one_line, shortened
 
 NAME = "params.py"
-_LOWEST_HZ, _HIGHEST_HZ = 1000.0, 1e7
+_LOWEST_HZ, _HIGHEST_HZ, _HIGHEST_KHZ = 1000.0, 1e7, 200.0
 
 
 def read_params(folder: Path, findings: Findings) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def rate_problem(name: str, value: Any) -> str:
     30000 Hz'
     """
     text = f"{name} is {_shown(value)}, expected a number from 1,000 to 10,000,000 in Hz"
-    in_khz = is_number(value) and 1 <= value < _LOWEST_HZ
+    in_khz = is_number(value) and 1 <= value <= _HIGHEST_KHZ
     return f"{text}: {value:g} kHz are {value * 1000:.10g} Hz" if in_khz else text
 
 
