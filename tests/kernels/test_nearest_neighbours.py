@@ -37,3 +37,10 @@ def test_nearest_neighbours(data):
         if on_grid and spread < 1e4:  # exact: the lowest keys of equally near ones
             order = in_key_order[np.argsort(squared[in_key_order], kind="stable")]
             assert set(found[query]) == set(order[:k].tolist())
+    only = data.draw(st.integers(0, len(sizes) - 1))
+    of_one = nearest_neighbours(x, starts, k, keys, only=only)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    left = of_one[:, 0] < 0
+    assert not left[group == only].any()
+    assert np.array_equal(np.sort(of_one[~left]), np.sort(found[~left]))
+    assert not (group[found[left]] == only).any()

@@ -265,33 +265,62 @@ def _within_reach(
     return num
 
 
+class _Queries(NamedTuple):
+    """Spikes of one group whose neighbours are searched."""
+
+    first: int  # row of the first
+    rows: NDArray[np.floating]  # (n, n_features)
+    center: NDArray[np.floating]  # (n_features,)
+    centered: NDArray[np.floating]  # (n, n_features); products are exact enough next to the center
+    norms: NDArray[np.floating]  # (n,)
+    error: np.floating  # relative rounding of a dot product
+
+
+class _Nearest(NamedTuple):
+    """The nearest spikes of each query so far, more than are asked for."""
+
+    distances: NDArray[np.floating]  # (n, n_kept), ascending
+    spikes: NDArray[np.int64]  # (n, n_kept)
+    fallen: NDArray[np.floating]  # (n,): the smallest distance that was dropped
+    limits: NDArray[np.floating]  # (n,): all that can be nearer than the k-th is within
+
+
+class _Work(NamedTuple):
+    """Room for a centered tile, its norms, some queries, and two tables of products."""
+
+    tile: NDArray[np.floating]
+    norms: NDArray[np.floating]
+    block: NDArray[np.floating]
+    products: NDArray[np.floating]
+    some: NDArray[np.floating]
+
+
+class _Groups(NamedTuple):
+    """Groups of spikes."""
+
+    starts: NDArray[np.int64]  # (n_groups + 1,): first row of each
+    centers: NDArray[np.floating]  # (n_groups, n_features)
+    nearest: NDArray[np.int64]  # (n_groups, n_groups): the group itself, then others
+    lows: NDArray[np.floating]  # (n_groups, n_features)
+    highs: NDArray[np.floating]  # (n_groups, n_features)
+
+
 @njit
-def _work_arrays(
-    rows: NDArray[np.floating],
-) -> tuple[
-    NDArray[np.floating],
-    NDArray[np.floating],
-    NDArray[np.floating],
-    NDArray[np.floating],
-    NDArray[np.floating],
-]:
-    """Return room for a centered tile, its norms, some queries, and two tables of products."""
-    num_features = rows.shape[1]
-    return (
-        np.empty((num_features, _TILE), dtype=rows.dtype),
-        np.empty(_TILE, dtype=rows.dtype),
-        np.empty((_TILE, num_features), dtype=rows.dtype),
-        np.empty((_TILE, _TILE), dtype=rows.dtype),
-        np.empty((_TILE, _TILE), dtype=rows.dtype),
+def _room(num_features: int, zero: np.floating) -> _Work:
+    like = np.array([zero])
+    return _Work(
+        np.empty((num_features, _TILE), dtype=like.dtype),
+        np.empty(_TILE, dtype=like.dtype),
+        np.empty((_TILE, num_features), dtype=like.dtype),
+        np.empty((_TILE, _TILE), dtype=like.dtype),
+        np.empty((_TILE, _TILE), dtype=like.dtype),
     )
 
 
 @njit
-def _no_candidates(
-    rows: NDArray[np.floating], num_queries: int, num_kept: int
-) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.floating], NDArray[np.floating]]:
-    """Return distances, spikes, the smallest distance that was dropped, and the limit so far."""
-    return (
+def _nothing_found(rows: NDArray[np.floating], num_kept: int) -> _Nearest:
+    num_queries = rows.shape[0]
+    return _Nearest(
         np.full((num_queries, num_kept), np.inf, dtype=rows.dtype),
         np.full((num_queries, num_kept), -1),
         np.full(num_queries, np.inf, dtype=rows.dtype),
@@ -300,76 +329,145 @@ def _no_candidates(
 
 
 @njit
+def _compare(
+    t: int,
+    active: NDArray[np.int64],
+    queries: _Queries,
+    best: _Nearest,
+    tiles: _Tiles,
+    work: _Work,
+) -> None:
+    """Take the spikes of a tile into account for the active queries."""
+    distances, spikes, fallen, limits = best.distances, best.spikes, best.fallen, best.limits
+    norms, tile_norms, products = queries.norms, work.norms, work.products
+    error, k = queries.error, distances.shape[1] - _SPARE
+    two = tile_norms.dtype.type(2)
+    first, last = tiles.firsts[t], tiles.lasts[t]
+    _center_tile(tiles.values[t], queries.center, work.tile, tile_norms)
+    for start in range(0, active.size, _TILE):
+        num = min(_TILE, active.size - start)
+        for j in range(num):
+            work.block[j] = queries.centered[active[start + j]]
+        _products(work.block[:num], work.tile, work.some[:num], products[:num])
+        for j in range(num):
+            i = active[start + j]
+            limit = limits[i] - norms[i]
+            num_within = 0
+            for r in range(_TILE):
+                num_within += tile_norms[r] - two * products[j, r] <= limit
+            if num_within == 0:
+                continue
+            for r in range(last - first):
+                distance = tile_norms[r] - two * products[j, r] + norms[i]
+                spike = first + r
+                if distance <= limits[i] and spike != queries.first + i:
+                    out = _insert(distances[i], spikes[i], distance, spike)
+                    fallen[i] = min(fallen[i], out)
+                    # all that can be nearer than the k-th, whatever the rounding
+                    limits[i] = distances[i, k - 1] * (1 + 5 * error) + 8 * error * norms[i]
+
+
+@njit
+def _compare_with_group(
+    other: int,
+    among: NDArray[np.int64],
+    mixed: bool,
+    queries: _Queries,
+    best: _Nearest,
+    groups: _Groups,
+    tiles: _Tiles,
+    work: _Work,
+) -> None:
+    """Take the spikes of a group into account; mixed: tiles are not apart from the queries."""
+    low, high = groups.lows[other], groups.highs[other]
+    near, active = np.empty_like(among), np.empty_like(among)
+    num_near = _within_reach(queries.rows, among, low, high, best.limits, near)
+    for t in range(tiles.starts[other], tiles.starts[other + 1]):
+        num_active, active[:num_near] = num_near, near[:num_near]
+        if not mixed:
+            num_active = _within_reach(
+                queries.rows, near[:num_near], tiles.lows[t], tiles.highs[t], best.limits, active
+            )
+        if num_active == 0:
+            continue
+        mixed = 2 * num_active > num_near  # more boxes would not spare more
+        _compare(t, active[:num_active], queries, best, tiles, work)
+
+
+@njit
+def _leave_those_without(
+    only: int,
+    queries: _Queries,
+    best: _Nearest,
+    groups: _Groups,
+    tiles: _Tiles,
+    work: _Work,
+    among: NDArray[np.int64],
+) -> int:
+    """List and count the queries that may have spikes of another group among their neighbours.
+
+    The others have as many of their own tile that are nearer, which is quickly seen.
+    """
+    first, stop = groups.starts[only], groups.starts[only + 1]
+    distances, spikes, fallen, limits = best.distances, best.spikes, best.fallen, best.limits
+    for start in range(0, among.size, _TILE):  # tiles of a group begin with its first spike
+        t = np.searchsorted(tiles.firsts, queries.first + start)
+        _compare(t, np.arange(start, min(start + _TILE, among.size)), queries, best, tiles, work)
+    _compare_with_group(only, among, False, queries, best, groups, tiles, work)
+    num = 0
+    for i in range(among.size):
+        is_open = fallen[i] <= limits[i]
+        for j in range(distances.shape[1]):
+            is_open |= distances[i, j] <= limits[i] and first <= spikes[i, j] < stop
+        if is_open:
+            distances[i], spikes[i], fallen[i], limits[i] = np.inf, -1, np.inf, np.inf
+            among[num] = i
+            num += 1
+        else:
+            limits[i] = -1  # nothing is within
+    return num
+
+
+@njit
 def _search(
     rows: NDArray[np.floating],
     keys: NDArray[np.integer],
-    starts: NDArray[np.int64],
-    centers: NDArray[np.floating],
-    nearest: NDArray[np.int64],
+    groups: _Groups,
     tiles: _Tiles,
     error: np.floating,
+    only: int,
     found: NDArray[np.int64],
 ) -> None:
-    # keys (n,), starts (n_groups + 1,), centers (n_groups, n_features), nearest (n_groups,
-    # n_groups), found (n, k); error: relative rounding of a dot product
+    # keys (n,), found (n, k); only: the group whose spikes are asked for, or -1 for all
     k = found.shape[1]
-    two = rows.dtype.type(2)
-    tile, tile_norms, block, products, some = _work_arrays(rows)
-    firsts, lasts = tiles.firsts, tiles.lasts
-    group_low, group_high = _boxes_of_groups(tiles)
+    work = _room(rows.shape[1], error)
+    starts, nearest, lows, highs = groups.starts, groups.nearest, groups.lows, groups.highs
     for group in range(nearest.shape[0]):
-        first_query = starts[group]
-        num_queries = starts[group + 1] - first_query
-        own = rows[first_query : starts[group + 1]]
-        center = centers[group]
-        # products are exact enough next to the center only
-        queries, norms = np.empty_like(own), np.empty(num_queries, dtype=rows.dtype)
-        _center(own, center, queries, norms)
-        distances, candidates, fallen, limits = _no_candidates(rows, num_queries, k + _SPARE)
-        every = np.arange(num_queries)
-        near, active = np.empty_like(every), np.empty_like(every)
+        own = rows[starts[group] : starts[group + 1]]
+        queries = _Queries(
+            starts[group], own, groups.centers[group],
+            np.empty_like(own), np.empty(len(own), dtype=rows.dtype), error,
+        )  # fmt: skip
+        _center(own, queries.center, queries.centered, queries.norms)
+        best = _nothing_found(own, k + _SPARE)
+        among = np.arange(len(own))
+        num_open = among.size
+        if only >= 0 and group != only:
+            num_open = _leave_those_without(only, queries, best, groups, tiles, work, among)
+        if num_open == 0:
+            continue
         for other in nearest[group]:  # its own group first: then the limits are low
-            low, high = group_low[other], group_high[other]
-            if _outside(group_low[group], group_high[group], low, high, limits.max()):
-                continue
-            num_near = _within_reach(own, every, low, high, limits, near)
-            mixed = other == group
-            for t in range(tiles.starts[other], tiles.starts[other + 1]):
-                num_active, active[:num_near] = num_near, near[:num_near]
-                if not mixed:
-                    num_active = _within_reach(
-                        own, near[:num_near], tiles.lows[t], tiles.highs[t], limits, active
-                    )
-                if num_active == 0:
-                    continue
-                mixed = 2 * num_active > num_near  # more boxes would not spare more
-                _center_tile(tiles.values[t], center, tile, tile_norms)
-                for start in range(0, num_active, _TILE):
-                    num = min(_TILE, num_active - start)
-                    for j in range(num):
-                        block[j] = queries[active[start + j]]
-                    _products(block[:num], tile, some[:num], products[:num])
-                    for j in range(num):
-                        i = active[start + j]
-                        limit = limits[i] - norms[i]
-                        num_within = 0
-                        for r in range(_TILE):
-                            num_within += tile_norms[r] - two * products[j, r] <= limit
-                        if num_within == 0:
-                            continue
-                        for r in range(lasts[t] - firsts[t]):
-                            distance = tile_norms[r] - two * products[j, r] + norms[i]
-                            spike = firsts[t] + r
-                            if distance <= limits[i] and spike != first_query + i:
-                                out = _insert(distances[i], candidates[i], distance, spike)
-                                fallen[i] = min(fallen[i], out)
-                                # all that can be nearer than the k-th, whatever the rounding
-                                limits[i] = distances[i, k - 1] * (1 + 5 * error) + (
-                                    8 * error * norms[i]
-                                )
-        for i in range(num_queries):
-            q = first_query + i
-            _choose(rows, keys, q, distances[i], candidates[i], fallen[i], limits[i], found[q])
+            limit = best.limits.max()
+            if not _outside(lows[group], highs[group], lows[other], highs[other], limit):
+                _compare_with_group(
+                    other, among[:num_open], other == group, queries, best, groups, tiles, work
+                )
+        for i in among[:num_open]:
+            q = starts[group] + i
+            _choose(
+                rows, keys, q, best.distances[i], best.spikes[i], best.fallen[i], best.limits[i],
+                found[q],
+            )  # fmt: skip
 
 
 def nearest_neighbours(
@@ -377,6 +475,7 @@ def nearest_neighbours(
     starts: NDArray[np.integer],
     num_neighbours: int,
     keys: NDArray[np.integer],
+    only: int | None = None,
 ) -> NDArray[np.int64]:
     """Return the nearest neighbours of each spike, itself left out, by Euclidean distance.
 
@@ -394,17 +493,24 @@ def nearest_neighbours(
         Less than the number of spikes.
     keys : array (n_spikes,) int64
         Different ones. Of spikes at the same distance, those with the lowest keys are nearest.
+    only : int, optional
+        A group. Where a spike of another group has none of it among its neighbours, which is mostly
+        seen at once, the others are not searched.
 
     Returns
     -------
     array (n_spikes, num_neighbours) int64
-        Rows of the neighbours, in no order.
+        Rows of the neighbours, in no order. With `only`, -1 for spikes of other groups that can
+        have none of this group among their neighbours.
 
     Examples
     --------
     >>> rows = np.array([[0.0], [1.0], [1.5], [9.0]])
     >>> nearest_neighbours(rows, np.array([0, 4]), 1, np.arange(4)).ravel()
     array([1, 2, 1, 2])
+    >>> rows = np.array([[0.0], [1.0], [9.0], [9.5]])
+    >>> nearest_neighbours(rows, np.array([0, 2, 4]), 1, np.arange(4), only=0).ravel()
+    array([ 1,  0, -1, -1])
     """
     rows, num_features = np.ascontiguousarray(rows), rows.shape[1]
     first_rows = np.asarray(starts, dtype=np.int64)
@@ -414,7 +520,8 @@ def nearest_neighbours(
     apart = ((centers[:, None] - centers[None]) ** 2).sum(axis=2)
     np.fill_diagonal(apart, -1)
     nearest = np.argsort(apart, axis=1, kind="stable")
+    groups = _Groups(first_rows, centers.astype(rows.dtype), nearest, *_boxes_of_groups(tiles))
     error = rows.dtype.type((num_features + 16) * float(np.finfo(rows.dtype).eps))
-    found = np.empty((len(rows), num_neighbours), dtype=np.int64)
-    _search(rows, keys, first_rows, centers.astype(rows.dtype), nearest, tiles, error, found)
+    found = np.full((len(rows), num_neighbours), -1, dtype=np.int64)
+    _search(rows, keys, groups, tiles, error, -1 if only is None else only, found)
     return found

@@ -305,9 +305,10 @@ def nearest_neighbour(
         return _both("too_few_searched", num_spikes=rows.size, n_neighbors=n_neighbors)
     keys = np.argsort(rows, kind="stable")  # in the order of units; the unit's own keys are lowest
     values, starts = _matrix(features, unit, np.append(neighbours, unit), rows[keys])
-    found = nearest_neighbours(values, starts, n_neighbors, keys)
     own = keys < num_own
-    is_own = own[found]
+    group = int(np.searchsorted(starts, np.flatnonzero(own)[0], side="right")) - 1
+    found = nearest_neighbours(values, starts, n_neighbors, keys, only=group)
+    is_own = own[found] & (found >= 0)
     if own.all():
         nothing = _missing("no_neighbour_searched", max_spikes=max_spikes)
         return MetricResult(float(is_own.mean())), nothing
