@@ -411,7 +411,7 @@ def _leave_those_without(
     first, stop = groups.starts[only], groups.starts[only + 1]
     distances, spikes, fallen, limits = best.distances, best.spikes, best.fallen, best.limits
     for start in range(0, among.size, _TILE):  # tiles of a group begin with its first spike
-        t = np.searchsorted(tiles.firsts, queries.first + start)
+        t = int(np.searchsorted(tiles.firsts, queries.first + start))
         _compare(t, np.arange(start, min(start + _TILE, among.size)), queries, best, tiles, work)
     _compare_with_group(only, among, False, queries, best, groups, tiles, work)
     num = 0
