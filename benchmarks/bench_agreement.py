@@ -18,6 +18,7 @@ import time
 import numpy as np
 
 import si_curation as sic
+from _common import record
 from si_curation.agreement.comparison import compare_curations
 from si_curation.kernels.common_refinement import common_refinement
 from si_curation.kernels.resorted_spikes import match_resorted_spikes
@@ -95,6 +96,7 @@ def main():
     for name, function in rows.items():
         clock, processor = median_times(function)
         print(f"| {name} | {clock:.3f} | {processor:.3f} |", flush=True)
+        record(f"{args.spikes:,} spikes, {args.units} units", name, clock)
     if args.scikit_learn:
         from sklearn.metrics import adjusted_mutual_info_score
 

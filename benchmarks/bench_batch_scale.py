@@ -23,6 +23,7 @@ import psutil
 import yaml
 
 import si_curation as sic
+from _common import record
 from si_curation.batch.recipe import Recipe
 from si_curation.batch.state import BatchFolder
 from si_curation.batch.summary import write_summary
@@ -116,12 +117,20 @@ def main():
                 f"| {max(before.values()) / 1e6:.0f}, {max(after.values()) / 1e6:.0f} MB |",
                 flush=True,
             )
+            table = f"{count} sessions, {arguments.workers} workers"
+            record(table, "whole call", seconds)
+            record(table, "a session, first half", times[: count // 2].mean())
+            record(table, "a session, second half", times[count // 2 :].mean())
+            record(table, "scheduler and client, of the processor", own)
+            record(table, "largest memory of a worker", max(after.values()) / 1e6, "MB")
         seconds, page, units = summarize(
             folder / f"of{counts[-1]}" / "out",
             folder / "page",
             arguments.page,
             arguments.page_units,
         )
+        record(f"summary of {arguments.page:,} sessions", "time", seconds)
+        record(f"summary of {arguments.page:,} sessions", "page", page / 1e6, "MB")
         peak = psutil.Process().memory_info().rss
         print(
             f"\nSummary of {arguments.page:,} sessions with {arguments.page_units} units each: "

@@ -20,6 +20,7 @@ import warnings
 import numpy as np
 
 import si_curation as sic
+from _common import record
 from truth import SortedTruth
 
 MIN_SPIKES = 100
@@ -62,6 +63,7 @@ def measure(folder: str, by_unit: bool) -> list[dict]:
         rows.append(row)
         if by_unit and (row["suggested"] or row["contamination"] > 0.02):
             print(truth.name, unit_id, row, table.reason[unit_id])
+    record("suggest_cleaning", truth.name, seconds)
     print(
         f"{truth.name}: {len(rows)} units, {len(suggested)} suggested, {seconds:.2f} s", flush=True
     )

@@ -23,6 +23,7 @@ from spikeinterface.metrics.quality.misc_metrics import (
     compute_sliding_rp_violations,
 )
 
+from _common import record
 from si_curation.quality.contamination import contamination_panel
 
 FS = 30000.0
@@ -102,6 +103,8 @@ def report_speed(num_units, num_spikes):
     print("| --- | ---: | ---: |")
     for name, seconds in theirs.items():
         print(f"| SpikeInterface {name} | {seconds:.3f} | |")
+    table = f"{num_units} units, {num_spikes:,} spikes"
+    record(table, "SpikeInterface, the three together", total)
     print(f"| SpikeInterface, the three together | {total:.3f} | 1 |")
     most = numba.config.NUMBA_NUM_THREADS
     for threads in sorted({1, most}):
@@ -111,6 +114,7 @@ def report_speed(num_units, num_spikes):
                 lambda given=given: contamination_panel(analyzer, refractory_period_ms=given), RUNS
             )
             how = "1.5 ms" if given else "estimated period"
+            record(table, f"contamination_panel, {how}, threads: {threads}", ours)
             print(
                 f"| contamination_panel, {how}, threads: {threads} "
                 f"| {ours:.3f} | {total / ours:.1f} |"

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from _common import record_all
+
 RUNS = 7
 
 PHY_PROGRAM = """
@@ -177,6 +179,9 @@ def main():
         ours, merged, whole, sizes = bench_session(analyzer, Path(scratch))
         theirs = bench_phy(folder, merged, whole)
     print(", ".join(f"{number:,} {name}" for name, number in sizes.items()))
+    table = f"{args.spikes:,} spikes"
+    record_all(table, ours)
+    record_all(f"phy's Clustering, {table}", theirs or {})
     (reference, one_pass), *steps = ours.items()
     print(f"\n  {reference:<48}{one_pass:>11.5f} s")
     for name, seconds in steps:

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from _common import record, record_all
+
 
 def peak_mb():
     unit = 1e6 if sys.platform == "darwin" else 1e3
@@ -80,6 +82,8 @@ def main():
         print(f"{arguments.folders} folders: {many:.1f} s, {num_findings} findings")
         before = peak_mb()
         large, size = bench_large(Path(scratch), arguments.spikes)
+    record("doctor", f"{arguments.folders} folders", many)
+    record_all(f"{arguments.spikes:,} spikes", large)
     print(
         f"{arguments.spikes:,} spikes ({size:.0f} MB): check {large['check_phy_folder']:.2f} s, "
         f"read_phy_folder alone {large['read_phy_folder']:.2f} s, peak memory "

@@ -15,6 +15,8 @@ import time
 import warnings
 from pathlib import Path
 
+from _common import record_all
+
 
 def time_in_turn(contenders, before, runs=5):
     """Median seconds of each contender; they run in turn, `before` each run, which is not timed."""
@@ -98,6 +100,7 @@ def bench_columns(scratch):
 
 
 def show(title, values, unit="s", reference=None):
+    record_all(title, values, unit)
     print(f"\n{title}")
     for name, value in values.items():
         ratio = f"   {value / values[reference]:.2f} x {reference}" if reference else ""

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
+from _common import record_all
+
 
 def time_in_turn(contenders, runs):
     """Median seconds of each contender; they run in turn, so that drift hits all alike."""
@@ -138,7 +140,8 @@ else:
     analyzer = small
 before = bench_features.peak_so_far()
 if task == "get_spike_features":
-    sic.get_spike_features(analyzer, np.arange(20_000) * 7, np.arange(10))
+    num_spikes = len(analyzer.sorting.to_spike_vector())
+    sic.get_spike_features(analyzer, np.arange(0, min(num_spikes, 140_000), 7), np.arange(10))
 else:
     analyzer.compute("template_features", source="pc_features", progress_bar=False)
 after = bench_features.peak_so_far()
@@ -184,11 +187,15 @@ def main():
         print(f"{os.cpu_count()} processors, {numba.get_num_threads()} threads")
         if only in (None, "pc"):
             found = bench_pc_features(folder, arguments.runs)
+            record_all("template_features from pc_features.npy", found)
             ratio = found["ours"] / found["sum over the memory map"]
             print("template_features from pc_features:", found, f"ratio {ratio:.2f}")
         if only in (None, "spike"):
             for largest in (False, True):
                 found = bench_spike_features(folder, 3 * arguments.runs, largest)
+                unit = "largest unit" if largest else "median unit"
+                seconds = {name: found[name] for name in ("ours", "phylib")}
+                record_all(f"get_spike_features, {unit}", seconds)
                 print("get_spike_features:", found, f"ratio {found['phylib'] / found['ours']:.1f}")
         if only in (None, "file"):
             other = Path(scratch) / "kilosort2"
@@ -201,6 +208,7 @@ def main():
                 curation=200,
             )
             found = bench_file(other, arguments.runs)
+            record_all("template_features from the file, own projections of all units", found)
             print("file, all units:", found, f"ratio {found['phylib'] / found['ours']:.1f}")
         if only in (None, "memory"):
             for task in ("template_features", "get_spike_features"):

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
+from _common import record_all
+
 NEEDED = ["spike_times", "spike_clusters", "spike_templates", "amplitudes", "spike_positions"]
 
 
@@ -181,7 +183,11 @@ def returned_mb(folder):
     for name in ("template_assignment", "spike_amplitudes", "spike_locations"):
         extension = analyzer.get_extension(name)
         if extension is not None:
-            size += sum(extension.data[key].nbytes for key in extension.nodepipeline_variables)
+            size += sum(
+                extension.data[key].nbytes
+                for key in extension.nodepipeline_variables
+                if key in extension.data
+            )
     return size / 1e6
 
 
@@ -216,6 +222,7 @@ def bench_import(runs=5):
 
 
 def show(title, values, unit="s", reference=None):
+    record_all(title, values, unit)
     print(f"\n{title}")
     for name, value in values.items():
         ratio = f"   {value / values[reference]:.2f} x {reference}" if reference else ""

@@ -25,6 +25,7 @@ import spikeinterface.postprocessing  # noqa: F401
 from spikeinterface.core import ChannelSparsity, NumpySorting
 from spikeinterface.metrics import compute_quality_metrics
 
+from _common import record
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
 from si_curation.quality.metrics.isolation import compute_isolation
 
@@ -104,12 +105,16 @@ def timed(function, *args):
 
 
 def compare(analyzer, runs):
+    num_spikes = analyzer.sorting.to_spike_vector().size
+    table_name = f"{num_spikes:,} spikes, {len(analyzer.unit_ids)} units"
     seconds = {}
     compute_isolation(analyzer, analyzer.unit_ids[:2])  # compiled
     for name, columns in [*GROUPS.items(), ("all", None)]:
         ours = [timed(compute_isolation, analyzer, None, columns)[0] for _ in range(runs)]
         took, table = timed(theirs, analyzer, list(GROUPS) if columns is None else [name])
         seconds[name] = (statistics.median(ours), took)
+        record(table_name, f"{name}, ours", seconds[name][0])
+        record(table_name, f"{name}, SpikeInterface", took)
         print(
             f"{name:18} ours {seconds[name][0]:8.2f} s   SpikeInterface {took:8.1f} s   "
             f"{took / seconds[name][0]:6.1f} x   load {os.getloadavg()[0]:.1f}",
@@ -158,6 +163,7 @@ def main():
     if not args.no_memory:
         for what in ("ours", "theirs"):
             before, after = peak_memory(args, what)
+            record("memory beyond the data", what, (after - before) / 1e6, "MB")
             print(f"{what:8} peak {after / 1e9:.2f} GB, of which the data {before / 1e9:.2f} GB")
 
 

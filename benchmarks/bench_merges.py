@@ -37,6 +37,7 @@ from spikeinterface.core import (
 )
 
 import si_curation as sic
+from _common import record
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.merges import suggest_merges
@@ -335,7 +336,9 @@ def report_speed(num_units, num_spikes):
         print("| what | seconds |\n| --- | ---: |")
         for name, function in jobs.items():
             function()
-            print(f"| {name} | {median(function):.2f} |")
+            seconds = median(function)
+            record(f"{num_units} templates, {num_spikes:,} spikes", name, seconds)
+            print(f"| {name} | {seconds:.2f} |")
         print(f"\n{suggest_merges(analyzer)!r}")
 
 

@@ -29,6 +29,7 @@ from spikeinterface.core import (
 )
 
 import si_curation as sic  # noqa: F401  (registers the extensions)
+from _common import record
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer
 from si_curation.quality.metrics.extension import compute_metrics_in_windows
 from si_curation.quality.metrics.registry import METRICS
@@ -175,6 +176,9 @@ def bench_speed(num_spikes, num_units, runs):
             check=True,
         )
         seconds, before, peak = json.loads(done.stdout.splitlines()[-1])
+        record(f"{num_units} units, {count:,} spikes", contender, seconds)
+        more = f"{contender}, memory beyond the data"
+        record(f"{num_units} units, {count:,} spikes", more, peak - before, "MB")
         print(f"| {contender} | {count:,} | {seconds:.2f} | {before:.0f} | {peak:.0f} |")
 
 

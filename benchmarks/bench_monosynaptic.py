@@ -20,6 +20,7 @@ import numpy as np
 from spikeinterface.core import NumpySorting, create_sorting_analyzer
 from spikeinterface.generation import NoiseGeneratorRecording
 
+from _common import record
 from si_curation.quality.connections import find_monosynaptic_connections
 
 FS = 30000.0
@@ -195,6 +196,10 @@ def report_speed(rng, num_units, num_spikes, duration_s=1200.0):
                 start = time.perf_counter()
                 table = find_monosynaptic_connections(analyzer, **options)
                 seconds.append(time.perf_counter() - start)
+            what = f"{name}, threads: {threads}"
+            record(
+                f"{num_units} units, {num_spikes:,} spikes", what, statistics.median(seconds[1:])
+            )
             print(f"| {name} | {threads} | {statistics.median(seconds[1:]):.2f} | {len(table):,} |")
     numba.set_num_threads(most)
 

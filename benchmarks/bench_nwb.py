@@ -25,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
+from _common import record
+
 METADATA = {
     "NWBFile": {
         "session_start_time": "2024-05-01T12:00:00+00:00",
@@ -159,6 +161,11 @@ def main():
         f"\n{arguments.spikes} spikes ({times_mb:.0f} MB of spike times), {arguments.units} units"
     )
     for writer, found in results.items():
+        table = f"{arguments.spikes:,} spikes, {arguments.units} units"
+        record(table, writer, found["seconds"])
+        record(table, f"{writer}, size", found["size_mb"], "MB")
+        above = found["peak_mb_above_analyzer"]
+        record(table, f"{writer}, memory above the analyzer", above, "MB")
         print(
             f"  {writer:<26}{found['seconds']:>9.2f} s"
             f"{found['processor_seconds']:>9.2f} s of processors{found['size_mb']:>10.1f} MB"

@@ -24,6 +24,8 @@ import time
 import warnings
 from pathlib import Path
 
+from _common import record, record_all
+
 FS = 30_000.0
 OURS = (
     "template_best_channels",
@@ -121,6 +123,10 @@ def run_apart(name, folder, features):
 
 
 def print_table(num_spikes, results):
+    for name, found in results.items():
+        record_all(f"{num_spikes:,} spikes, {name}", found.get("seconds", {}))
+        if "peak_mb" in found:
+            record(f"{num_spikes:,} spikes, {name}", "peak memory", found["peak_mb"], "MB")
     print(f"\n{num_spikes:,} spikes\n\n| step | {' | '.join(results)} |")
     print("| --- " * (len(results) + 1) + "|")
     steps = dict.fromkeys(s for r in results.values() for s in r.get("seconds", {}))

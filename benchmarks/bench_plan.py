@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import si_curation as sic
+from _common import record
 from truth import SortedTruth, as_proportion
 
 LEAST_FOUND = 0.5
@@ -115,6 +116,10 @@ def report_speed(folder: Path) -> None:
     seconds, of_processor = time.perf_counter() - start, time.process_time() - of_processor
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     num_spikes, num_units = analyzer.sorting.to_spike_vector().size, len(analyzer.unit_ids)
+    table = f"{num_spikes:,} spikes, {num_units} units"
+    record(table, "plan_curation", seconds)
+    record(table, "plan_curation, of the processor", of_processor)
+    record(table, "peak memory beyond the analyzer", 1e3 * (after - before), "MB")
     # on a busy machine the processor time tells more
     print("| spikes | units | time | processor time | peak memory, of which before |")
     print("| --- | --- | --- | --- | --- |")

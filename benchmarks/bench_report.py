@@ -18,6 +18,8 @@ import time
 import warnings
 from pathlib import Path
 
+from _common import record
+
 
 def peak_memory_gb():
     scale = 1e9 if sys.platform == "darwin" else 1e6
@@ -29,6 +31,7 @@ def timed(what, function):
     result = function()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     used = f"{seconds:8.2f} s ({cpu:.2f} s of processor)"
+    record("page", what, seconds)
     print(f"{what:<52} {used}   peak memory {peak_memory_gb():.2f} GB", flush=True)
     return result, seconds
 

@@ -33,6 +33,7 @@ from spikeinterface.preprocessing import scale
 from spikeinterface.sorters import run_sorter
 
 import si_curation as sic
+from _common import record
 
 SORTERS = {  # name in the table: SpikeInterface's name, parameters
     "spykingcircus2": ("spykingcircus2", {}),
@@ -267,6 +268,11 @@ def print_tables(rows, num_units):
     print("| sorter | " + " | ".join(columns) + " | merged | sorting, s | the rest, s |")
     print("| --- " * (len(columns) + 4) + "|")
     for row in rows:
+        record(f"{num_units} units", f"{row['sorter']}, sorting", row["sorted_in_s"])
+        record(f"{num_units} units", f"{row['sorter']}, the rest", row["curated_in_s"])
+        for when in ("before", "after"):
+            what = f"{row['sorter']}, mean accuracy {when}"
+            record(f"{num_units} units", what, row[when]["mean accuracy"], "share")
         cells = [f"{row['before'][c]:.3g} -> {row['after'][c]:.3g}" for c in columns]
         print(
             f"| {row['sorter']} | {' | '.join(cells)} | {len(row['groups'])} groups "

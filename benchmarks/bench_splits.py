@@ -37,6 +37,7 @@ from pathlib import Path
 import numpy as np
 
 import si_curation as sic
+from _common import record
 from pure_units import KINDS as BUILT_KINDS
 from pure_units import false_alarms
 from si_curation.evidence.split_evidence import (
@@ -337,6 +338,7 @@ def report_speed(num_units, num_spikes):
             start = time.perf_counter()
             found = sic.suggest_splits(analyzer)
             seconds = time.perf_counter() - start
+            record(f"{num_units} units, {num_spikes:,} spikes", f"{run} run", seconds)
             print(
                 f"{num_units} units, {num_spikes:,} spikes, {run} run: {seconds:.1f} s; {found!r}"
             )

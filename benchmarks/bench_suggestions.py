@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 import si_curation as sic
+from _common import record
 from si_curation.evidence.benchmark.setting import LEAST_SCORE
 from truth import SortedTruth, as_proportion, interval
 
@@ -199,6 +200,8 @@ def report_speed(folder):
     print(
         f"\n{len(analyzer.unit_ids)} units, {spikes:,} spikes, {len(found.unit_ids)} units changed:"
     )
+    table = f"{len(analyzer.unit_ids)} units, {spikes:,} spikes"
+    record(table, "benchmark_suggestions", statistics.median(seconds))
     print(f"{statistics.median(seconds):.2f} s; {more:.2f} GB more at its peak")
 
 

@@ -25,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
+from _common import record_all
+
 
 def write_recording(path, num_samples, num_channels):
     """Write a recording of noise, int16, a second at a time."""
@@ -144,6 +146,7 @@ def main():
         for title, functions in contenders(folder, raw, args).items():
             print(f"\n{title}\n\n| | time | ours is |\n| --- | --- | --- |")
             found = {name: median_time(run, args.runs) for name, run in functions.items()}
+            record_all(title, found)
             first = next(iter(found.values()))
             for name, seconds in found.items():
                 ratio = "" if seconds == first else f"{seconds / first:.1f}x as fast"
