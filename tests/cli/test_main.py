@@ -62,8 +62,20 @@ def test_demo_refuses_an_output_that_exists(run, tmp_path):
 
 @pytest.mark.slow
 def test_demo_of_another_folder(run, tmp_path):
-    sic.simulate_kilosort_folder(tmp_path / "sim", num_templates=30, num_spikes=600, seed=1)
-    code, out, _ = run("demo", "--folder", "sim", "--output", "out", "--gain-to-uv", "2.0")
+    labels = {3: "good", 4: "noise"}
+    sic.simulate_kilosort_folder(
+        tmp_path / "sim", num_templates=30, num_spikes=600, seed=1, labels=labels
+    )
+    code, out, _ = run("demo", "--folder", "sim", "--output", "some")
+    assert code == 0
+    assert "6 units more are not listed" in out
+    first = next(i for i, line in enumerate(out.splitlines()) if "num_spikes" in line)
+    listed = [line.split()[0] for line in out.splitlines()[first + 1 : first + 25]]
+    assert len(set(listed)) == 24
+    assert listed[0] == "3"
+    assert "4" not in listed
+    assert not (tmp_path / "some" / "best_channels-2.png").exists()
+    code, out, _ = run("demo", "--folder", "sim", "--output", "out", "--gain-to-uv", "2.0", "--all")
     assert code == 0
     assert "in uV" in out
     assert (tmp_path / "out" / "best_channels-2.png").is_file()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
@@ -18,14 +19,23 @@ from si_curation.errors import OutputExistsError
 from si_curation.reading.templates import describe_unwhitening
 
 _OUTPUT = "si_curation_demo"
+#: Units that are listed and drawn without --all: those of one page of figures.
+_NUM_SHOWN = 24
+_GROUPS = ("good", "unsorted", "mua", "noise")
 _EXPORT_LIMIT_BYTES = 2_000_000_000
 
 
 @click.command(epilog=example("demo"))
 @click.option("--folder", type=FOLDER, help="Default: the packaged example.")
 @click.option("--output", type=PATH, help=f"New folder for what is made; default: {_OUTPUT}.")
+@click.option(
+    "--all",
+    "show_all",
+    is_flag=True,
+    help=f"List and draw all units; default: {_NUM_SHOWN}, good ones first.",
+)
 @reading_options
-def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
+def demo(folder: Path | None, output: Path | None, show_all: bool, **reading: Any) -> None:
     """Read a Kilosort/phy folder, show its units, save an analyzer and a figure."""
     from si_curation.quality.unit_table import make_unit_table
     from si_curation.simulation.example import example_folder
@@ -36,11 +46,18 @@ def demo(folder: Path | None, output: Path | None, **reading: Any) -> None:
     analyzer.get_extension("template_assignment").refuse_without_templates()
     compute_available(analyzer, progress_bar=False)
     echo(f"{source}\n{_describe(analyzer)}\n")
-    echo(_format_units(make_unit_table(analyzer)))
+    table = make_unit_table(analyzer)
+    shown = table if show_all else _most_useful(table)
+    echo(_format_units(shown))
+    if len(shown) < len(table):
+        echo(
+            f"\n{len(table) - len(shown)} units more are not listed and drawn: these are the good "
+            "ones first, then the unsorted, each by the number of spikes. --all shows all"
+        )
     echo(_amplitude_note(analyzer))
     target.mkdir(parents=True, exist_ok=True)
     write_example_inputs(target)
-    figures = _save_figures(analyzer, target)
+    figures = _save_figures(analyzer, list(shown.index), target)
     analyzer_folder = target / "analyzer"
     save(analyzer, analyzer_folder)
     curated = _curate_in_code(analyzer, Path(source), target / "phy")
@@ -68,6 +85,16 @@ def _new_folder(output: Path | None) -> Path:
     while (path := Path(_OUTPUT if number == 1 else f"{_OUTPUT}-{number}")).exists():
         number += 1
     return path
+
+
+def _most_useful(table: pd.DataFrame) -> pd.DataFrame:
+    """Return as many units as fit on one page of figures; all as they are where there are fewer."""
+    if len(table) <= _NUM_SHOWN:
+        return table
+    unsorted = _GROUPS.index("unsorted")
+    rank = [_GROUPS.index(group) if group in _GROUPS else unsorted for group in table["group"]]
+    order = np.lexsort((-table["num_spikes"].to_numpy(), rank))
+    return table.iloc[order[:_NUM_SHOWN]]
 
 
 def _describe(analyzer: SortingAnalyzer) -> str:
@@ -105,15 +132,19 @@ def _amplitude_note(analyzer: SortingAnalyzer) -> str:
     return f"\nAmplitudes are peak-to-peak, in {text}."
 
 
-def _save_figures(analyzer: SortingAnalyzer, target: Path) -> list[Path]:
+def _save_figures(analyzer: SortingAnalyzer, unit_ids: list[Any], target: Path) -> list[Path]:
     from tqdm import tqdm
 
     from si_curation.views.best_channels import UNITS_PER_PAGE, draw_best_channels_pages
 
-    pages = -(-len(analyzer.unit_ids) // UNITS_PER_PAGE)
+    pages = -(-len(unit_ids) // UNITS_PER_PAGE)
     paths = []
     bar = tqdm(
-        draw_best_channels_pages(analyzer), "figures", max(pages, 1), disable=pages < 3, leave=False
+        draw_best_channels_pages(analyzer, unit_ids),
+        "figures",
+        max(pages, 1),
+        disable=pages < 3,
+        leave=False,
     )
     for number, figure in enumerate(bar, 1):
         name = "best_channels.png" if number == 1 else f"best_channels-{number}.png"
