@@ -26,6 +26,7 @@ LOOSE = {
     "documents",
     "variables",
     "files",
+    "progress",
     "shown",
     "_spikeinterface",
 }

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.sortinganalyzer import get_extension_class
-from tqdm.auto import tqdm
 
 from si_curation._spikeinterface import set_parameters, spike_vector_of
 from si_curation.batch.inputs import SessionInput, find_sessions
@@ -24,6 +23,7 @@ from si_curation.checks import check_arguments, import_optional, local_path
 from si_curation.curation.labelling import METRIC_EXTENSIONS
 from si_curation.errors import SiCurationError
 from si_curation.exporters.phy.curated import check_apart
+from si_curation.progress import track
 from si_curation.quality.metrics.registry import columns_of
 from si_curation.shown import Shown, count_text
 from si_curation.variables import BATCH_CHECK
@@ -123,7 +123,7 @@ def check_batch(
     problems += found
     batch = None if output_folder is None else _try(problems, "", _output, output_folder)
     rows = []
-    for session in tqdm(sessions, desc="sessions", disable=not progress_bar):
+    for session in track(sessions, len(sessions), "sessions", hidden=not progress_bar):
         rows.append(_Session(session, batch, checked is not None, trust_analyzers).row())
     table = pd.DataFrame(rows, columns=list(BATCH_CHECK))
     for name in ("num_units", "num_spikes"):

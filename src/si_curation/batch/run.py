@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 import si_curation.batch.engine as engine
 from si_curation.batch.inputs import SessionInput, gather_sessions
@@ -30,6 +29,7 @@ from si_curation.files import (
     replace_file,
     uninterrupted,
 )
+from si_curation.progress import counted
 from si_curation.shown import Shown
 
 logger = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ def run_batch(
     with _prepared(output_folder, sessions, checked, client is None) as batch:
         with (
             _running(sessions, batch, options, client, num_workers) as outcomes,
-            tqdm(total=len(sessions), desc="sessions", disable=not progress_bar) as bar,
+            counted(len(sessions), "sessions", hidden=not progress_bar) as bar,
         ):
             rows = _gather(outcomes, sessions, batch, checked, bar)
         table, units, notes = write_summary(batch, checked, rows)

@@ -15,6 +15,7 @@ from si_curation.errors import (
     ParameterError,
     SiCurationError,
 )
+from si_curation.progress import stage
 
 #: What ``demo`` and ``compute`` compute.
 DEFAULT_EXTENSIONS = (
@@ -46,7 +47,8 @@ def open_source(source: Path, reading: Reading) -> SortingAnalyzer:
     ParameterError
         An analyzer is to be read with options that are of folders.
     """
-    analyzer = _open(source, reading)
+    with stage(f"reading {source}"):
+        analyzer = _open(source, reading)
     if reading.periods:
         from si_curation.reading.observed import set_observed_periods
 
@@ -109,13 +111,14 @@ def read_folder(
     """Read a Kilosort/phy folder as `si_curation.cli.options.reading_options` say."""
     from si_curation.reading.reader import read_kilosort_as_analyzer
 
-    return read_kilosort_as_analyzer(
-        folder,
-        unwhiten=False if unwhiten == "none" else unwhiten,
-        sampling_frequency=sampling_frequency,
-        gain_to_uV=gain_to_uv,
-        exclude_groups=list(exclude_groups) or None,
-    )
+    with stage(f"reading {folder}"):
+        return read_kilosort_as_analyzer(
+            folder,
+            unwhiten=False if unwhiten == "none" else unwhiten,
+            sampling_frequency=sampling_frequency,
+            gain_to_uV=gain_to_uv,
+            exclude_groups=list(exclude_groups) or None,
+        )
 
 
 def compute_available(
@@ -127,7 +130,8 @@ def compute_available(
     """Compute extensions; note on standard error those that raise `unavailable`."""
     for name in names:
         try:
-            analyzer.compute(name, **compute_kwargs)
+            with stage(f"computing {name}"):
+                analyzer.compute(name, **compute_kwargs)
         except unavailable as fault:
             echo(f"No {name}: {fault}", err=True)
 
@@ -137,4 +141,5 @@ def save(analyzer: SortingAnalyzer, target: Path, overwrite: bool = False) -> So
     from si_curation.reading.saving import save_analyzer
 
     format = "zarr" if target.suffix == ".zarr" else "binary_folder"
-    return save_analyzer(analyzer, format, target, overwrite)
+    with stage(f"saving {target}"):
+        return save_analyzer(analyzer, format, target, overwrite)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,8 +15,10 @@ import click
 
 from si_curation.cli.options import example, sampling_frequency_option
 from si_curation.cli.output import printable
+from si_curation.cli.terminal import line_cleared
 from si_curation.cli.wording import of_current_command
 from si_curation.errors import Finding
+from si_curation.progress import track
 
 _SEVERITIES = ("info", "warning", "error")
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
@@ -52,18 +53,15 @@ def check(
     Exit code: 0 nothing above info, 1 warnings, 2 errors (a folder that cannot be read, a path that
     is no folder).
     """
-    from tqdm import tqdm
-
     from si_curation.doctor.check import check_phy_folder
 
     folders = expand_paths(paths)
-    bar = tqdm(folders, "folders", disable=len(folders) < _MANY or not sys.stderr.isatty(), delay=1)
     results = []
-    for folder in bar:
+    for folder in track(folders, len(folders), "checking folders", hidden=True):
         found = check_phy_folder(folder, sampling_frequency=sampling_frequency)
         results.append((folder, found))
         if not as_json:
-            with tqdm.external_write_mode(sys.stdout):
+            with line_cleared():
                 click.echo(describe(folder, _at_least(found, min_severity), found))
     worst = max((_level(f) for _, found in results for f in found), default=0)
     if as_json:

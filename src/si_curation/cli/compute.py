@@ -13,6 +13,7 @@ from si_curation.cli.analyzers import DEFAULT_EXTENSIONS, compute_available, rea
 from si_curation.cli.options import PATH, example, folder_argument, reading_options
 from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError, ParameterError
+from si_curation.progress import stage
 
 
 @click.command(epilog=example("compute si_curation_demo/phy --output analyzer.zarr"))
@@ -38,7 +39,8 @@ def compute(folder: Path, output: Path, extensions: str | None, **reading: Any) 
         compute_available(analyzer, progress_bar=False)
     else:
         for name in names:
-            analyzer.compute(name)
+            with stage(f"computing {name}"):
+                analyzer.compute(name, progress_bar=False)
     saved = save(analyzer, output)
     echo(
         f"{saved.folder}: {len(saved.unit_ids)} units, {spike_vector_of(saved.sorting).size} "

@@ -16,6 +16,7 @@ from si_curation.cli.example_inputs import write_example_inputs
 from si_curation.cli.options import FOLDER, PATH, example, reading_options
 from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError
+from si_curation.progress import track
 from si_curation.reading.templates import describe_unwhitening
 
 _OUTPUT = "si_curation_demo"
@@ -133,19 +134,12 @@ def _amplitude_note(analyzer: SortingAnalyzer) -> str:
 
 
 def _save_figures(analyzer: SortingAnalyzer, unit_ids: list[Any], target: Path) -> list[Path]:
-    from tqdm import tqdm
-
     from si_curation.views.best_channels import UNITS_PER_PAGE, draw_best_channels_pages
 
     pages = -(-len(unit_ids) // UNITS_PER_PAGE)
     paths = []
-    bar = tqdm(
-        draw_best_channels_pages(analyzer, unit_ids),
-        "figures",
-        max(pages, 1),
-        disable=pages < 3,
-        leave=False,
-    )
+    figures = draw_best_channels_pages(analyzer, unit_ids)
+    bar = track(figures, max(pages, 1), "drawing figures", hidden=True)
     for number, figure in enumerate(bar, 1):
         name = "best_channels.png" if number == 1 else f"best_channels-{number}.png"
         figure.savefig(target / name, dpi=150)

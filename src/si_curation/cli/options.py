@@ -11,8 +11,10 @@ import click
 
 from si_curation.cli.analyzers import Reading
 from si_curation.cli.folders import FolderPath, LocalPath
-from si_curation.cli.output import be_quiet
+from si_curation.cli.output import be_quiet, is_quiet
 from si_curation.cli.tables import TableOutput
+from si_curation.cli.terminal import stages_shown
+from si_curation.progress import listening
 
 #: Above the example at the end of each ``--help``; the folder is the one that ``demo`` makes.
 EXAMPLE_HEADING = "Example (after `si-curation demo`):"
@@ -183,13 +185,41 @@ def _be_quiet(context: click.Context, option: click.Parameter, value: bool) -> N
 
 
 def add_quiet_option(command: click.Command) -> click.Command:
-    """Add ``-q`` to a command; it need not know of it."""
+    """Add ``-q`` to a command, whose stages are shown without it; it need not know of that."""
     option = click.Option(
         ["-q", "--quiet"],
         is_flag=True,
         expose_value=False,
         callback=_be_quiet,
-        help="Say nothing on the way, such as that kernels are compiled.",
+        help="Say nothing on the way: no stages, and not that kernels are compiled.",
     )
     command.params.append(option)
+    if command.callback is not None and not isinstance(command, click.Group):
+        command.callback = _with_stages(command.callback, command.name or "")
     return command
+
+
+def _with_stages(function: Callable[..., None], name: str) -> Callable[..., None]:
+    @functools.wraps(function)
+    def command(*args: Any, **arguments: Any) -> None:
+        if is_quiet() or name == "gui":  # which is open as long as its user looks at it
+            with listening(_Silent()):
+                function(*args, **arguments)
+            return
+        with stages_shown(name):
+            function(*args, **arguments)
+
+    return command
+
+
+class _Silent:
+    """Shows nothing, nor tqdm's bars."""
+
+    def begin(self, text: str, total: int | None) -> None:
+        pass
+
+    def advance(self, steps: int) -> None:
+        pass
+
+    def end(self) -> None:
+        pass

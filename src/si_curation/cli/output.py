@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import click
 
+from si_curation.cli.terminal import line_cleared
 from si_curation.cli.wording import of_current_command
 
 
@@ -21,7 +22,8 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     On standard error are problems and notes, which name options in place of arguments.
     """
     text = of_current_command(str(text)) if err else str(text)
-    click.echo(printable(text), err=err, nl=nl)
+    with line_cleared():
+        click.echo(printable(text), err=err, nl=nl)
 
 
 def printable(text: str) -> str:
@@ -64,7 +66,8 @@ def warnings_as_lines() -> Iterator[None]:
 
     def formatted(message: Warning | str, category: type[Warning], *_: object) -> str:
         message = of_current_command(str(message))
-        return printable(" ".join(f"{category.__name__}: {message}".split())) + "\n"
+        with line_cleared():
+            return printable(" ".join(f"{category.__name__}: {message}".split())) + "\n"
 
     before = warnings.formatwarning
     warnings.formatwarning = formatted  # type: ignore[assignment]
@@ -108,3 +111,8 @@ def logs_as_lines() -> Iterator[None]:
 def be_quiet() -> None:
     """Say nothing of what is on the way, until the command has ended; errors and notes stay."""
     _COMPILATIONS.setLevel(logging.ERROR)
+
+
+def is_quiet() -> bool:
+    """Return whether `be_quiet` was called for this command."""
+    return _COMPILATIONS.level == logging.ERROR

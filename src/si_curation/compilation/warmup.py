@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
-from tqdm import tqdm
 
 from si_curation import kernels
 from si_curation._spikeinterface import spike_vector_of
@@ -41,6 +40,7 @@ from si_curation.kernels.common_refinement import common_refinement
 from si_curation.kernels.resorted_spikes import match_resorted_spikes
 from si_curation.kernels.spike_matching import match_by_cluster, match_by_sample
 from si_curation.kernels.trees import Trees, contributions
+from si_curation.progress import track
 from si_curation.quality.connections import find_monosynaptic_connections
 from si_curation.quality.contamination import contamination_panel
 from si_curation.quality.metrics.cluster_info import make_cluster_info
@@ -127,8 +127,8 @@ def warmup(*, progress_bar: bool = True) -> Warmup:
     folder = _checked_cache_folder()
     start, before = time.perf_counter(), parallel.compilations.number
     with tempfile.TemporaryDirectory() as temporary, _quiet():
-        calls = _Calls(Path(temporary))
-        for call in tqdm(calls.all(), desc="warmup", unit="step", disable=not progress_bar):
+        calls = _Calls(Path(temporary)).all()
+        for call in track(calls, len(calls), "compiling", hidden=not progress_bar, unit="step"):
             call()
     return Warmup(
         cache_folder=folder,

@@ -47,6 +47,7 @@ from si_curation.evidence.suggestions import DecidedSuggestions, with_groups
 from si_curation.kernels.parallel import one_thread_for_matrices
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.stability import fraction_missing, histogram_of_sorted
+from si_curation.progress import stage
 from si_curation.quality.contamination import contamination_of_spikes
 from si_curation.variables import PLAN, Explanation, explanations_text
 
@@ -232,7 +233,8 @@ class _Planner:
     def _made(self, suggest: Callable[..., Any], **options: Any) -> Any:
         """Return suggestions; None, and a note, where data are missing."""
         try:
-            return suggest(self.analyzer, unit_ids=self.unit_ids, **options)
+            with stage(suggest.__name__.replace("_", " ")):
+                return suggest(self.analyzer, unit_ids=self.unit_ids, **options)
         except (MissingDataError, FolderNotFoundError, PhyFolderError) as fault:
             self.missing.append(Explanation("missing_data", error=str(fault)))
             return None

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core.node_pipeline import GatherToNpy, GatherToZarr
-from tqdm.auto import tqdm
 
 from si_curation.files import memory_array
 from si_curation.kernels.parallel import blocks, num_threads, run_blocks
+from si_curation.progress import counted
 
 ROWS_PER_BLOCK = 1 << 16
 
@@ -46,9 +46,7 @@ def collect_blocks(
     pieces = blocks(num_rows, ROWS_PER_BLOCK)
     lock = Lock()
     # shown only where it takes longer than a moment
-    with tqdm(
-        total=num_rows, desc=description, unit="spike", delay=2, disable=not progress_bar
-    ) as bar:
+    with counted(num_rows, description, hidden=not progress_bar, unit="spike", delay=2) as bar:
 
         def compute(piece: slice, out: NDArray[np.float32]) -> None:
             fill(piece, out)

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
-from tqdm.auto import tqdm
 
 from si_curation.checks import check_arguments, unit_indices_of
 from si_curation.errors import ParameterError
@@ -19,6 +18,7 @@ from si_curation.evidence.plan import CurationPlan
 from si_curation.files import check_page_file, write_pieces
 from si_curation.learning.labels import LearntLabels
 from si_curation.learning.model import LabelModel
+from si_curation.progress import stage, track
 from si_curation.reading.sessions import SessionBorders, borders_to_draw
 from si_curation.report.columns import Column, unit_columns
 from si_curation.report.context import ReportContext
@@ -162,15 +162,18 @@ def _gather(
     learnt: LearntLabels | None,
     curation: bool,
 ) -> dict[str, Any]:
-    columns, column_notes = unit_columns(context, learnt)
-    panels = UnitPanels(context, columns)
+    with stage("columns of the units"):
+        columns, column_notes = unit_columns(context, learnt)
+        panels = UnitPanels(context, columns)
     of_merges = calibrations.get("merges")
-    candidates, pairs = merge_candidates(context, panels, of_merges)
+    with stage("suggested merges"):
+        candidates, pairs = merge_candidates(context, panels, of_merges)
     lineage, lineage_note = lineage_rows(context)
     facts = session_facts(context)
     folder = dict(facts).get("Folder")
     title = title if title is not None else folder or "Spike sorting report"
-    splits, found_splits = split_candidates(context, calibrations.get("splits"))
+    with stage("suggested splits"):
+        splits, found_splits = split_candidates(context, calibrations.get("splits"))
     data = {
         "units": [str(unit_id) for unit_id in context.unit_ids],
         "columns": [column.to_page() for column in columns],
@@ -231,7 +234,8 @@ def _by_group(columns: list[Column]) -> list[tuple[str, list[tuple[int, Column]]
 def _panels(panels: UnitPanels, num_units: int, progress_bar: bool) -> Iterator[dict[str, Any]]:
     """Yield one panel at a time, as the page is written."""
     hidden = not progress_bar or num_units < _FEW_UNITS
-    for row in tqdm(range(num_units), desc="report", unit="unit", disable=hidden, leave=False):
+    rows = range(num_units)
+    for row in track(rows, num_units, "report", hidden=hidden, unit="unit", leave=False):
         yield panels.get(row)
 
 

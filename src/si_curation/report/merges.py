@@ -11,6 +11,7 @@ from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.calibration import Calibration
 from si_curation.evidence.merges import MergeSuggestions, suggest_merges
 from si_curation.evidence.splits import SplitSuggestions, suggest_splits
+from si_curation.progress import stage
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value
@@ -99,7 +100,8 @@ def evidence_of_pairs(calibration: Calibration | None) -> list[tuple[str, str]]:
 def bad_merges(context: ReportContext) -> EvidenceTable:
     """Return the table of merges that the refractory period refutes."""
     try:
-        table = find_bad_merges(context.analyzer, unit_ids=context.unit_ids)
+        with stage("bad merges"):
+            table = find_bad_merges(context.analyzer, unit_ids=context.unit_ids)
     except MissingDataError as fault:
         return EvidenceTable([], [], f"Bad merges cannot be computed: {fault}.")
     return evidence_table(table, BAD_MERGE_COLUMNS, BAD_MERGES, "")

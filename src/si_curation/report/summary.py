@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from si_curation.evidence.unit_locations import spike_depths
+from si_curation.progress import stage
 from si_curation.reading.probe import shanks_of
 from si_curation.reading.sessions import session_of_whole
 from si_curation.reading.templates import describe_unwhitening
@@ -139,11 +140,13 @@ def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, A
     """Return the numbers of the charts of the summary."""
     bins = context.time_bins
     counts = np.zeros(bins.seen_s.size, dtype=np.int64)
-    for block in context.blocks():
-        counts += bins.count(context.times_s(block))
+    with stage("the recording over time"):
+        for block in context.blocks():
+            counts += bins.count(context.times_s(block))
+        depth = depth_over_time(context)
     return {
         "counts": counts.tolist(),
-        "depth": depth_over_time(context),
+        "depth": depth,
         "distributions": _distributions(columns),
         "segment_starts_s": context.segment_starts_s[1:].tolist(),
         "sessions": _session_starts(context),

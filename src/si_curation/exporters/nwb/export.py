@@ -15,7 +15,6 @@ from uuid import uuid4
 
 from numpy.typing import ArrayLike
 from spikeinterface.core import SortingAnalyzer
-from tqdm import tqdm
 
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import check_arguments, local_path
@@ -55,6 +54,7 @@ from si_curation.exporters.nwb.units import (
     place_on_electrodes,
     warn_of_missing_waveforms,
 )
+from si_curation.progress import counted
 
 logger = logging.getLogger(__name__)
 
@@ -258,7 +258,7 @@ def export_to_nwb(
         check_not_open(target)
     num_spikes = spike_vector_of(sorting_analyzer.sorting).size
     hidden = not progress_bar or num_spikes < _LONG_FROM
-    with tqdm(total=3, desc=f"NWB, {mode}", disable=hidden, leave=False) as bar:
+    with counted(3, f"NWB, {mode}", hidden=hidden, leave=False) as bar:
         with (
             replaced(target, overwrite=overwrite or mode == "append") as part,
             _WRITERS[mode](sorting_analyzer, part, source, options) as added,

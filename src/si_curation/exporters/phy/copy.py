@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from si_curation.errors import (
     InUseError,
     MissingDataError,
@@ -27,6 +25,7 @@ from si_curation.phy.params import NAME as PARAMS
 from si_curation.phy.params import data_paths_of, read_params
 from si_curation.phy.raw import resolve_data_paths, resolved
 from si_curation.phy.writing import format_params
+from si_curation.progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +169,8 @@ def _copying(jobs: list[tuple[Path, Path]], link: bool, progress_bar: bool) -> I
         done = [pool.submit(copy_file, *job, link) for job in jobs]
         try:
             yield
-            for future in tqdm(done, desc="export_to_phy", unit="file", disable=not progress_bar):
+            hidden = not progress_bar
+            for future in track(done, len(done), "export_to_phy", hidden=hidden, unit="file"):
                 future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
