@@ -27,6 +27,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "max_spikes_per_unit": ("max_spikes",),
     "empty_units": ("drop_empty",),
     "format": ("kind",),
+    "mode": ("web",),
 }
 #: Arguments that no command has; such a text says that they are of Python.
 PYTHON_ONLY = (
@@ -49,7 +50,11 @@ PYTHON_ONLY = (
     "unit",
 )
 #: Values that are spelled in another way.
-_SPELLED = {("unwhiten", "False"): "--unwhiten none", ("good_labels", "'all'"): "--all-units"}
+_SPELLED = {
+    ("unwhiten", "False"): "--unwhiten none",
+    ("good_labels", "'all'"): "--all-units",
+    ("mode", '"web"'): "--web",
+}
 _LITERAL = (
     r"""True|False|None|'[^']*'|"[^"]*"|-?\d+(?:\.\d+)?|\{[^{}]*\}|\[[^\[\]]*\]|\.\.\."""
     r"|\w+(?:\.\w+)+"

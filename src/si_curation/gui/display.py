@@ -9,7 +9,7 @@ import sys
 
 from si_curation.errors import MissingDataError
 
-_INSTEAD = 'mode="web" (--web) shows the GUI in a browser'
+_INSTEAD = 'mode="web" shows the GUI in a browser'
 _TRY = "from PySide6.QtWidgets import QApplication; QApplication([])"
 _LONGEST_S = 120
 _MANY = 1 << 30

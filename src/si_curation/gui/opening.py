@@ -291,9 +291,7 @@ def _check_mode(mode: str, port: int) -> None:
     if mode not in _PACKAGES:
         raise ParameterError(f"mode is {mode!r}, expected 'desktop' or 'web'")
     if mode == "desktop" and port:
-        raise ParameterError(
-            f'port {port} is of a page in the browser: give mode="web" (--web) too'
-        )
+        raise ParameterError(f'port {port} is of a page in the browser: give mode="web" too')
     needed = ("spikeinterface_gui", *_PACKAGES[mode])
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:

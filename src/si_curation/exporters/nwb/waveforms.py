@@ -94,7 +94,7 @@ def waveforms_in_volts(
     if not is_in_uv(analyzer):
         return None, (
             "the templates are not in µV, as the gain of the raw data is not known; give "
-            "gain_to_uV= when the folder is read (on the command line --gain-to-uv)"
+            "gain_to_uV= when the folder is read"
         )
     templates = as_array(extension.get_data(operator="average"))
     longest = max(map(len, channels))
