@@ -36,7 +36,6 @@ PYTHON_ONLY = (
     "directions",
     "electrode_map",
     "impute",
-    "journal",
     "kilosort_folder",
     "metrics",
     "operator",
