@@ -203,3 +203,20 @@ def test_sortings_without_spikes_or_steps(simulate, tmp_path):
     curated.remove(curated.unit_ids)
     found = sic.replay_curation(curated, analyzer)
     assert found.session.unit_ids == []
+
+
+def test_what_fails_midway_leaves_no_journal(trial, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setattr(sic.CurationSession, "label", fail)
+    analyzer = trial.curated.sorting_analyzer
+    compared = sic.compare_curations(trial.curated, analyzer, num_bootstraps=10)
+    journal = tmp_path / "new" / "folder" / "journal"
+    for call in (
+        lambda: sic.replay_curation(trial.curated, trial.new_folder, journal=journal),
+        lambda: compared.consensus(journal=journal, mark="disputed"),
+    ):
+        with pytest.raises(RuntimeError, match="in the middle"):
+            call()
+        assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from si_curation.agreement.alignment import Place, place_spikes
 from si_curation.agreement.compared import Compared
 from si_curation.agreement.parts import Parts
 from si_curation.agreement.sources import Reading, Source, read_source
-from si_curation.curation.session import GROUP, CurationSession
+from si_curation.curation.session import GROUP, CurationSession, whole_session
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.phy.tables import GROUPS, UNSORTED
 
@@ -57,14 +57,10 @@ def make_consensus(
     if place.rows is not None:
         target = target[place.rows]
     decided_by = decided_by or f"consensus of {', '.join(compared.names)}"
-    session = CurationSession(base.open(), journal=journal, decided_by=decided_by)
-    try:
+    with whole_session(base.open(), journal, decided_by) as session:
         made = _make_units(session, target, len(compared.names))
         _label(session, made, targets, mark)
-    except BaseException:
-        session.close()
-        raise
-    return session
+        return session
 
 
 def _base(compared: Compared, analyzer: SortingAnalyzer | None) -> tuple[Source, Place]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from si_curation.agreement.alignment import align_sources
 from si_curation.agreement.sources import Reading, Source, check_kinds, check_sorting, read_source
 from si_curation.checks import Checks
-from si_curation.curation.session import GROUP, CurationSession
+from si_curation.curation.session import GROUP, CurationSession, whole_session
 from si_curation.errors import ParameterError
 from si_curation.kernels.common_refinement import Refinement, common_refinement
 from si_curation.kernels.resorted_spikes import match_resorted_spikes
@@ -174,17 +174,11 @@ def replay_curation(
     if isinstance(new, str | Path):
         resorted = replace(resorted, text=str(new))
     matches = _match(curated, begun, resorted, window_ms)
-    session = CurationSession(
-        analyzer, journal=journal, decided_by=decided_by or f"replay of {curated.text}"
-    )
-    try:
+    with whole_session(analyzer, journal, decided_by or f"replay of {curated.text}") as session:
         steps = _Replay(matches, session, min_purity, min_matched).do()
-    except BaseException:
-        session.close()
-        raise
-    return CurationReplay(
-        session, steps, _units_table(matches), int(matches.counts.sum()), matches.lag
-    )
+        return CurationReplay(
+            session, steps, _units_table(matches), int(matches.counts.sum()), matches.lag
+        )
 
 
 # ------------------------------------------------------------------------------- matched spikes

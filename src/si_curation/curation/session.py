@@ -7,7 +7,7 @@ import getpass
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
-from si_curation.checks import Checks, check_arguments, plain_id, short_repr
+from si_curation.checks import Checks, check_arguments, local_path, plain_id, short_repr
 from si_curation.curation.apply import apply_units
 from si_curation.curation.checks import (
     TABLE_COLUMNS,
@@ -1158,3 +1158,23 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # no such user on this system
         return ""
+
+
+@contextmanager
+def whole_session(
+    sorting_analyzer: SortingAnalyzer, journal: str | Path | None, decided_by: str
+) -> Iterator[CurationSession]:
+    """Yield a session for steps that belong together; where one fails, no journal is left."""
+    path = None if journal is None else local_path(journal, "journal")
+    made = [] if path is None else [one for one in path.parents if not one.exists()]
+    session = CurationSession(sorting_analyzer, journal=path, decided_by=decided_by)
+    try:
+        yield session
+    except BaseException:
+        session.close()
+        if path is not None:
+            path.unlink(missing_ok=True)
+            for folder in made:  # the innermost first
+                with suppress(OSError):
+                    folder.rmdir()
+        raise
