@@ -672,6 +672,28 @@ def test_nwb_and_report(tmp_path, folder):
     assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
+def test_pages_have_the_calibrations_of_the_recipe(tmp_path, folder):
+    known = sic.Calibration("merges", -2.0, 4.0, (0.1, 0.0, 0.1), 0.0, 1.0, 100, 60, 3)
+    for name in ("calibration_merges.json", "again.json"):
+        known.to_json(tmp_path / name)
+    recipe = {"report": {"calibrations": [str(tmp_path / "calibration_merges.json")]}}
+    result = run({"one": folder}, recipe, tmp_path / "out")
+    assert result.table["error"].tolist() == [""]
+    page = (tmp_path / "out/sessions/one/report.html").read_text(encoding="utf-8")
+    plain = run({"one": folder}, {"report": True}, tmp_path / "plain")
+    before = (plain.output_folder / "sessions/one/report.html").read_text(encoding="utf-8")
+    assert "robab" in page
+    assert page.count("robab") > before.count("robab")
+    known.to_json(tmp_path / "calibration_merges.json", overwrite=True)
+    assert run({"one": folder}, recipe, tmp_path / "out").table["status"][0].startswith("skipped")
+    files = [str(tmp_path / name) for name in ("calibration_merges.json", "again.json")]
+    with pytest.raises(ParameterError, match="two are of merges"):
+        sic.read_recipe({"report": {"calibrations": files}})
+    with pytest.raises(ParameterError, match=r"nothing\.json does not exist"):
+        sic.read_recipe({"report": {"calibrations": ["nothing.json"]}})
+
+
 def test_the_text_of_a_recipe_is_one():
     text = sic.example_recipe()
     assert sic.read_recipe(text) == sic.read_recipe(yaml.safe_load(text))

@@ -30,6 +30,7 @@ from si_curation.checks import join_problems, local_path
 from si_curation.curation.label_rules import read_label_rules
 from si_curation.documents import describe_problems
 from si_curation.errors import ParameterError
+from si_curation.evidence.calibration import Calibration
 from si_curation.learning.model import LabelModel
 
 #: Key of the validation context: the folder that relative paths of a recipe start from.
@@ -181,9 +182,25 @@ class Exports(_Section):
 
 
 class Report(_Section):
-    """A page for each session; ``{session}`` in the title is its name."""
+    """A page for each session; ``{session}`` in the title is its name.
+
+    ``calibrations`` are files of `run_batch` (``calibration_<kind>.json``), or of
+    `Calibration.to_json`, one of each kind: the page then says how probable it is that a
+    suggestion is right.
+    """
 
     title: str = "{session}"
+    calibrations: list[str] = []
+
+    @field_validator("calibrations")
+    @classmethod
+    def _find(cls, values: list[str], info: ValidationInfo) -> list[str]:
+        paths = [_resolve(value, info) for value in values]
+        kinds = [Calibration.from_json(path).kind for path in paths]
+        twice = [kind for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1]
+        if twice:
+            raise ValueError(f"two are of {', '.join(twice)}, expected one of each kind")
+        return paths
 
 
 class Effect(_Section):

@@ -83,6 +83,9 @@ def make_fingerprint(session: SessionInput) -> dict[str, Any]:
     labels = session.recipe.labels
     if labels is not None and labels.model is not None:
         recipe["labels"]["model"] = _digest_file(Path(labels.model))
+    if session.recipe.report is not None:
+        files = session.recipe.report.calibrations
+        recipe["report"]["calibrations"] = [_digest_file(Path(path)) for path in files]
     text = json.dumps([session.name, recipe], sort_keys=True)
     now = versions()
     return {

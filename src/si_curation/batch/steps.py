@@ -14,12 +14,13 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import extension_parameters, forget_run_times
 from si_curation.batch.inputs import SessionInput
-from si_curation.batch.recipe import Benchmark, Labels, Merges, Nwb, Reading
+from si_curation.batch.recipe import Benchmark, Labels, Merges, Nwb, Reading, Report
 from si_curation.batch.tables import TABLES, make_units
 from si_curation.curation.labelling import METRIC_EXTENSIONS, UnitLabels, label_units
 from si_curation.curation.session import CurationSession
 from si_curation.errors import FolderNotFoundError, MissingDataError, ParameterError
 from si_curation.evidence.benchmark.benchmark import benchmark_suggestions
+from si_curation.evidence.calibration import Calibration
 from si_curation.evidence.merges import suggest_merges
 from si_curation.exporters.phy.export import export_to_phy
 from si_curation.files import format_csv
@@ -131,9 +132,9 @@ def writing_steps(analyzer: SortingAnalyzer, session: SessionInput, part: Path) 
         yield "phy", partial(_write_phy, analyzer, exports.phy, part / "phy")
     if exports.nwb is not None:
         yield "nwb", partial(_write_nwb, analyzer, exports.nwb, session.name, part)
-    if session.recipe.report is not None:
-        title = session.recipe.report.title.replace("{session}", session.name)
-        yield "report", partial(_write_report, analyzer, title, part / "report.html")
+    report = session.recipe.report
+    if report is not None:
+        yield "report", partial(_write_report, analyzer, report, session.name, part)
     if exports.analyzer is not None:
         yield "analyzer", partial(_save, analyzer, exports.analyzer, part)
     yield "units", partial(_write_units, analyzer, part)
@@ -176,10 +177,17 @@ def _write_nwb(analyzer: SortingAnalyzer, nwb: Nwb, name: str, part: Path) -> No
     )
 
 
-def _write_report(analyzer: SortingAnalyzer, title: str, path: Path) -> None:
+def _write_report(analyzer: SortingAnalyzer, report: Report, name: str, part: Path) -> None:
     from si_curation.report.export import export_report
 
-    export_report(analyzer, path, title=title, progress_bar=False)
+    known = [Calibration.from_json(path) for path in report.calibrations]
+    export_report(
+        analyzer,
+        part / "report.html",
+        title=report.title.replace("{session}", name),
+        calibrations={one.kind: one for one in known} or None,
+        progress_bar=False,
+    )
 
 
 def _save(analyzer: SortingAnalyzer, format: str, part: Path) -> None:
