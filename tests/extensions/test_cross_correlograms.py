@@ -446,3 +446,24 @@ def test_unknown_names(segments):
         found.get_data(normalization="rate")
     with pytest.raises(sic.ParameterError, match="convention"):
         found.get_acg("a", convention="matlab")
+
+
+def test_bins_are_those_of_the_parameters_that_there_are_now():
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+    extension = sic.CrossCorrelograms(analyzer)
+    extension.set_params(save=False, window_ms=20.0, bin_ms=1.0)
+    extension.run(save=False)
+    unit_id = analyzer.unit_ids[0]
+    narrow = extension.get_acg(unit_id)
+    extension.set_params(save=False, window_ms=40.0, bin_ms=2.0)
+    extension.run(save=False)
+    wide = extension.get_acg(unit_id)
+    fresh = sic.CrossCorrelograms(analyzer)
+    fresh.set_params(save=False, window_ms=40.0, bin_ms=2.0)
+    fresh.run(save=False)
+    for one, other in zip(wide, fresh.get_acg(unit_id), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert narrow[1][-1] == pytest.approx(10.0)
+    assert wide[1][-1] == pytest.approx(20.0)
+    centred = extension.get_acg(unit_id, convention="centered")[0]
+    assert centred.size == wide[0].size + 1

@@ -71,3 +71,24 @@ def test_sizes_are_needed():
     analyzer.delete_extension("templates")
     with pytest.raises(sic.MissingDataError, match="sizes of units"):
         find_residuals(analyzer)
+
+
+def test_segments_are_compared_each_by_itself():
+    """The trains that are compared: samples, with the segments one after the other."""
+    import si_curation.quality.residuals as residuals
+
+    rng = np.random.default_rng(3)
+    fields = ("sample_index", "unit_index", "segment_index")
+    spikes = np.zeros(300, dtype=[(name, "i8") for name in fields])
+    spikes["segment_index"] = np.repeat([0, 1, 2], 100)
+    spikes["sample_index"] = np.sort(rng.integers(0, 900, (3, 100)), axis=1).ravel()
+    spikes["unit_index"] = rng.integers(0, 4, 300)
+    trains = [np.flatnonzero(spikes["unit_index"] == unit) for unit in range(4)]
+    for starts in (np.array([0, 1000, 2000]), np.array([0])):
+        given = spikes if starts.size > 1 else spikes[:100]
+        own = [train[train < given.size] for train in trains]
+        whole = given["sample_index"] + starts[given["segment_index"]]
+        found = residuals._times_of_units(given, starts, own)
+        for one, train in zip(found, own, strict=True):
+            np.testing.assert_array_equal(one, whole[train])
+            assert one.dtype == np.int64

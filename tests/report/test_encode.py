@@ -82,3 +82,12 @@ def test_what_the_page_cannot_read_is_refused():
     with pytest.raises(ValueError, match="complex64"):
         pack(np.zeros(2), "complex64")
     assert plain([np.int64(2**60), np.bool_(True), np.inf]) == [2**60, True, None]
+
+
+def test_lists_that_are_plain_are_copies_and_others_are_made_plain():
+    counts = [0, 3, True, None, "a"]
+    assert plain(counts) == counts
+    assert plain(counts) is not counts
+    mixed = [1, float("nan"), np.int64(4), [np.float32(0.5), float("inf")], (2, 3)]
+    assert plain(mixed) == [1, None, 4, [0.5, None], [2, 3]]
+    assert [type(one) for one in plain(np.array([1, 2], dtype=np.uint8))] == [int, int]

@@ -208,7 +208,12 @@ class CrossCorrelograms(UnitsExtension):
     # what users ask for
 
     def _bins(self, convention: str | None) -> BinCells:
-        return bins_of_convention(self.cells, convention or self.params["convention"])
+        """Return the bins of a convention, made once for the parameters that there are."""
+        name = convention or self.params["convention"]
+        known: dict[str, tuple[dict[str, Any], BinCells]] = self.__dict__.setdefault("_made", {})
+        if name not in known or known[name][0] != self.params:
+            known[name] = dict(self.params), bins_of_convention(self.cells, name)
+        return known[name][1]
 
     def _bins_ms(self, bins: BinCells) -> NDArray[np.float64]:
         return bins.edges_samples * 1e3 / self.sorting_analyzer.sampling_frequency

@@ -94,27 +94,37 @@ def find_residuals(
     starts = np.zeros(analyzer.get_num_segments(), dtype=np.int64)
     lengths = [analyzer.get_num_samples(i) + window + 1 for i in range(starts.size)]
     starts[1:] = np.cumsum(lengths)[:-1]
-    times = spikes["sample_index"].astype(np.int64) + starts[spikes["segment_index"]]
+    times = _times_of_units(spikes, starts, trains)
     observed = max(float(observed_periods(analyzer).num_samples), 1.0)
     share = np.zeros(num_units)
     partner = np.full(num_units, -1, dtype=np.int64)
     for unit in range(num_units):
-        own = times[trains[unit]]
+        own = times[unit]
         if own.size == 0 or not size[unit] > 0:
             share[unit] = np.nan
             continue
         distance = np.linalg.norm(places - places[unit], axis=1)
         larger = np.flatnonzero((size > size[unit]) & (distance <= near_um))
-        shares = np.array([share_with_partner(own, times[trains[one]], window) for one in larger])
+        shares = np.array([share_with_partner(own, times[one], window) for one in larger])
         partners = larger[shares >= _MIN_SHARE_OF_PARTNER]
         if partners.size == 0:
             continue
         partner[unit] = larger[int(np.argmax(shares))]
-        together = np.sort(np.concatenate([times[trains[one]] for one in partners]))
+        together = np.sort(np.concatenate([times[one] for one in partners]))
         chance = 1 - np.exp(-together.size / observed * (2 * window + 1))
         found = share_with_partner(own, together, window)
         share[unit] = max(0.0, (found - chance) / max(1 - chance, 1e-9))
     return Residuals(share, partner)
+
+
+def _times_of_units(
+    spikes: NDArray, starts: NDArray[np.int64], trains: list[NDArray[np.integer]]
+) -> list[NDArray[np.int64]]:
+    """Return the samples of the spikes of each unit, segments put one after the other."""
+    samples, segments = spikes["sample_index"], spikes["segment_index"]
+    if starts.size == 1:
+        return [samples[own].astype(np.int64, copy=False) for own in trains]
+    return [samples[own] + starts[segments[own]] for own in trains]
 
 
 def _sizes(analyzer: SortingAnalyzer, trains: list[NDArray[np.integer]]) -> NDArray[np.float64]:

@@ -121,11 +121,18 @@ class ReportContext:
 
     def times_s(self, which: NDArray[np.integer] | slice) -> NDArray[np.float64]:
         """Return the times of some spikes in s, segments put end to end."""
-        spikes = self.spikes[which]
-        times = spikes["sample_index"] / self.fs
+        times: NDArray[np.float64] = self.spikes["sample_index"][which] / self.fs
         if self.segment_starts_s.size > 1:
-            times += self.segment_starts_s[spikes["segment_index"]]
+            times += self.segment_starts_s[self.spikes["segment_index"][which]]
         return times
+
+    def trains(self, which: NDArray[np.integer]) -> list[NDArray[np.integer]]:
+        """Return the samples of some spikes, ascending positions, an array for each segment."""
+        samples = self.spikes["sample_index"][which]
+        if self.segment_starts_s.size == 1:
+            return [samples]
+        borders = np.flatnonzero(np.diff(self.spikes["segment_index"][which])) + 1
+        return np.split(samples, borders)
 
     @cached_property
     def time_bins(self) -> TimeBins:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 _DTYPES = {"int16", "float32", "float64", "uint8", "uint16", "uint32"}
 _LARGEST_EXACT = 2**53
+_AS_THEY_ARE = frozenset({int, str, bool, type(None)})
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set):
+        if _AS_THEY_ARE.issuperset(map(type, value)):  # most lists are of counts
+            return list(value)
         return [plain(one) for one in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None

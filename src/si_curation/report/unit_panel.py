@@ -195,11 +195,8 @@ class UnitPanels:
         return width, isi_histogram([], window, width).size
 
     def _isi(self, spikes: NDArray[np.int64]) -> list[int]:
-        vector = self._context.spikes[spikes]
-        borders = np.flatnonzero(np.diff(vector["segment_index"])) + 1
-        trains = np.split(vector["sample_index"], borders)
         width, num_bins = self._isi_bins
-        return isi_histogram(trains, width * num_bins, width).tolist()
+        return isi_histogram(self._context.trains(spikes), width * num_bins, width).tolist()
 
     @property
     def _amplitudes(self) -> NDArray | None:
