@@ -16,6 +16,7 @@ from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
 from si_curation.gui.curation_file import CurationFile, check_writable, default_curation_json
 from si_curation.gui.display import check_display, keep_constants
+from si_curation.gui.interrupts import wait_until_closed
 from si_curation.gui.web import check_port, serve, use_local_shortcuts
 from si_curation.learning.labels import LearntLabels
 from si_curation.learning.model import LabelModel
@@ -172,9 +173,7 @@ def _show(window: Any, mode: str, port: int) -> None:
     if mode == "web":
         serve(window, port)
         return
-    from PySide6.QtWidgets import QApplication
-
-    QApplication.exec()
+    wait_until_closed()
 
 
 def _settings() -> dict[str, Any]:
