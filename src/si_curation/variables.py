@@ -22,6 +22,8 @@ from typing import Any, NewType
 import numpy as np
 from numpy.typing import NDArray
 
+#: Id of a unit, as this package returns it; arguments may be numpy's too.
+UnitId = int | str
 #: Row of ``templates.npy``; -1 for none.
 TemplateId = NewType("TemplateId", int)
 TemplateIds = NewType("TemplateIds", NDArray[np.integer])

@@ -255,7 +255,7 @@ class _Replay:
         self.sizes = dict(zip(ids.tolist(), counts.tolist(), strict=True))
         self.begin = np.full(final.size, -1, dtype=np.int64)
         self.spikes: dict[int, NDArray[np.int64]] = {}  # of the clusters that are known
-        for unit_id in session.unit_ids:
+        for unit_id in map(int, session.unit_ids):
             self.spikes[unit_id] = session.get_spikes(unit_id)
             self.begin[self.spikes[unit_id]] = unit_id
         wrong = [i for i in self.spikes if i in self.sizes and not self._is_final(i)]

@@ -64,6 +64,7 @@ from si_curation.files import uninterrupted
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.phy.tables import UNSORTED
 from si_curation.shown import Shown, count_text, counts_text
+from si_curation.variables import UnitId
 
 GROUP = "group"
 #: Of the spikes that `CurationSession.clean` takes out of a unit.
@@ -158,7 +159,7 @@ class CurationSession(Shown):
     # what there is now
 
     @property
-    def unit_ids(self) -> list[Any]:
+    def unit_ids(self) -> list[UnitId]:
         """Ids of the units now, in ascending order (strings: in the order they came)."""
         return sorted(self._units, key=None if self._ids.are_integers else self._ids.order)
 
@@ -428,7 +429,7 @@ class CurationSession(Shown):
         new_unit_id: Any = None,
         reason: str = "",
         decided_by: str | None = None,
-    ) -> Any:
+    ) -> UnitId:
         """Merge units into a new one.
 
         Its label is that of the merged units; where they differ, that of the one with most spikes
@@ -470,7 +471,7 @@ class CurationSession(Shown):
         new_unit_ids: Sequence[Any] | None = None,
         reason: str = "",
         decided_by: str | None = None,
-    ) -> list[Any]:
+    ) -> list[UnitId]:
         """Split a unit; every part becomes a new unit (phy).
 
         Parameters
@@ -514,7 +515,7 @@ class CurationSession(Shown):
         new_unit_ids: Sequence[Any] | None = None,
         reason: str = "",
         decided_by: str | None = None,
-    ) -> list[Any]:
+    ) -> list[UnitId]:
         """Take spikes that do not belong out of a unit, into a new unit labelled noise.
 
         As who splits them off in phy and labels them: no spike vanishes, and `undo` brings them
@@ -568,7 +569,7 @@ class CurationSession(Shown):
 
     def split_by_template(
         self, unit_id: Any, *, reason: str = "by template", decided_by: str | None = None
-    ) -> list[Any]:
+    ) -> list[UnitId]:
         """Split a unit into the parts that came from each template (phy's action of that name).
 
         Returns
