@@ -51,6 +51,20 @@ def test_the_pythons_that_are_named_are_tested():
     assert f"| Python | {PYTHONS[0]} to {PYTHONS[-1]};" in support
 
 
+def test_extras_that_are_asked_for_are_there():
+    extras = set(PROJECT["optional-dependencies"])
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / ".ci/run"]
+    files += [*(ROOT / ".github").rglob("*.yml"), ROOT / ".readthedocs.yaml"]
+    named = {}
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(r"(?:si_curation|\"\.|'\.|\)|whl\))\[([a-z][\w,]*)\]", text)
+        found += re.findall(r"extra_requirements: \[([\w, ]+)\]", text)
+        named |= {one.strip(): path.name for names in found for one in names.split(",")}
+    assert {"nwb", "learn", "gui", "batch", "docs", "test"} <= set(named)
+    assert not {name: path for name, path in named.items() if name not in extras}
+
+
 def test_one_version():
     version = PROJECT["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
@@ -111,7 +125,7 @@ def test_what_is_imported_is_declared():
         "markupsafe",
         "typing_extensions",
     }  # with those of the base
-    comes_with |= {"h5py", "hdmf", "panel", "bokeh", "PySide6"}  # with those of extras
+    comes_with |= {"h5py", "hdmf", "panel", "param", "bokeh", "PySide6"}  # with those of extras
     imported = {called.get(name, name) for name in imported} - comes_with - {"tomllib"}
     assert imported <= base | extras
     assert base - imported <= {"pyyaml"}, "pyyaml is imported by its name, as text"
