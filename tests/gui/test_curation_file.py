@@ -387,7 +387,7 @@ def test_command(tmp_path, monkeypatch):
     assert set(OUR_VIEWS) <= seen["views"]
     assert seen["mode"] == "desktop"
     first, *_, last = result.output.strip().splitlines()
-    assert first == f'The curation file {path} is new; "Save curation" writes it.'
+    assert first == f'Curation file: {path} (new; "Save curation" writes it)'
     assert last.split() == ["si-curation", "apply", folder, *f"'{path}'".split(), "OUT"]
     assert json.loads(path.read_text())["unit_ids"] == [4, 7, 8, 9, 10, 11, 12, 13]
     # by default, of the example, which is inside the package: in the working directory
@@ -395,8 +395,8 @@ def test_command(tmp_path, monkeypatch):
     result = call(clicks=())
     assert f"Nothing was saved into {default}" in result.output
     assert not default.exists()
-    assert f"The curation is in {default}" in call().output
-    assert "is gone on from" in call(clicks=()).output
+    assert f"Saved {default}. To do what is in it:" in call().output
+    assert f"{default} (goes on from it;" in call(clicks=()).output
 
 
 @pytest.mark.parametrize("name", ["num_spikes", "template_id"])

@@ -115,6 +115,27 @@ def test_all_that_a_file_says_survives(analyzer, tmp_path):
     assert again.table.loc[13, "group"] == "unsorted"
 
 
+def test_labels_that_nobody_changed_are_no_steps(analyzer, tmp_path):
+    path = tmp_path / "new.json"
+
+    def relabel(curation):
+        (entry,) = [one for one in curation["manual_labels"] if one["unit_id"] == 10]
+        entry["labels"]["quality"] = ["good"]
+
+    through_the_gui(analyzer, path, relabel)
+    session = sic.CurationSession(analyzer)
+    session.apply_spikeinterface_curation(path)
+    assert session.history["operation"].tolist() == ["label"]
+    assert session.table["group"][10] == "good"
+
+
+def test_what_a_page_keeps_in_its_file_stays_there(analyzer, tmp_path):
+    own = {"rejected": [[4, 7]], "name": "a page"}
+    path = written(tmp_path / "page.json", si_curation=own, label_definitions=QUALITY)
+    through_the_gui(analyzer, path)
+    assert json.loads(path.read_text())["si_curation"] == own
+
+
 def test_group_that_is_taken_away_beside_another_label(analyzer, tmp_path):
     definitions = {**QUALITY, "cell": {"label_options": ["a", "b"], "exclusive": True}}
     labels = [{"unit_id": 13, "labels": {"cell": ["a"]}}]

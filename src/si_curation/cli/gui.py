@@ -54,8 +54,8 @@ def gui(
     analyzer = open_source(source, reading)
     path = default_curation_json(analyzer) if curation_json is None else curation_json
     before = _written(path)
-    state = "is new" if before is None else "is gone on from"
-    echo(f'The curation file {path} {state}; "Save curation" writes it.')
+    state = "new" if before is None else "goes on from it"
+    echo(f'Curation file: {path} ({state}; "Save curation" writes it)')
     try:
         sic.open_gui(analyzer, curation_json=path, mode=mode, port=port or 0, label_model=model)
     except KeyboardInterrupt:
@@ -63,9 +63,9 @@ def gui(
             raise
         echo()
     if _written(path) in (before, None):
-        echo(f"Nothing was saved into {path}.")
+        echo(f"Nothing was saved into {path}")
         return
-    echo(f"The curation is in {path}; what is in it is done by\n")
+    echo(f"Saved {path}. To do what is in it:\n")
     echo(f"    {command_text('si-curation', 'apply', source, path, 'OUT')}")
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.curation.content import PAGE_KEY, is_of_page
 from si_curation.curation.spikeinterface_format import (
     QUALITY_LABELS,
     quality_definition,
     quality_labels,
     read_curation,
+    read_given,
 )
 from si_curation.errors import FolderNotFoundError, ParameterError, SiCurationError
 from si_curation.files import backup_name, replace_file, replace_with_copy
@@ -113,6 +115,7 @@ class CurationFile:
         self._merged_ids: dict[frozenset[Any], Any] = {}
         self._discarded: list[dict[str, Any]] = []
         self._had_quality: set[Any] = set()
+        self._of_page: dict[str, Any] = {}
 
     def start(self, sorting_analyzer: SortingAnalyzer) -> dict[str, Any]:
         """Return the curation that the GUI starts from: of the file, and the labels of the units.
@@ -151,6 +154,8 @@ class CurationFile:
 
     def _continued(self, unit_ids: list[Any]) -> dict[str, Any]:
         found: dict[str, Any] = _step_of(self.path, unit_ids).model_dump()
+        document = read_given(self.path)
+        self._of_page = dict(document[PAGE_KEY]) if is_of_page(document) else {}
         for part in _PARTS:
             found[part] = found.get(part) or []
         self._discarded = found.pop("discard_spikes", [])
@@ -182,7 +187,8 @@ class CurationFile:
         self._written = text
 
     def _with_what_the_gui_drops(self, curation: Mapping[str, Any]) -> dict[str, Any]:
-        content = dict(curation)
+        # as in a file of the page: labels that units have already are no decisions
+        content = {**curation, PAGE_KEY: self._of_page}
         content["merges"] = [
             {**one, "new_unit_id": self._merged_ids.get(frozenset(one["unit_ids"]))}
             for one in content["merges"]
