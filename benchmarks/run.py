@@ -52,6 +52,7 @@ QUICK: dict[str, list[str]] = {
     "effect_vs_quality": ["--runs", "2", "--units", "60"],
     "export": _SMALL,
     "features": [*_SMALL, "--file-spikes", "20000", "--runs", "1"],
+    "first_hour": ["--spikes", "0", "--units", "0", "--runs", "1", "--no-cold"],
     "foundation": _SMALL,
     "isolation": [*_FEW, "--channels", "32", "--runs", "1", "--no-memory"],
     "labels": ["--speed"],
