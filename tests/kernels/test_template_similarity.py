@@ -14,6 +14,7 @@ from si_curation.errors import ParameterError
 from si_curation.kernels.template_similarity import (
     lagged_cosine_similarity,
     similarity_of_groups,
+    without_tiny_values,
 )
 
 small = arrays(
@@ -93,3 +94,15 @@ def test_similarity_of_groups_in_blocks(monkeypatch):
     np.testing.assert_array_equal(similarity_of_groups(similarity, counts), whole)
     similarity[3] = np.nan  # a NaN template does not hide the others
     assert np.isnan(similarity_of_groups(similarity, counts)).sum() < whole.size
+
+
+@given(st.integers(0, 1000), st.integers(0, 20), st.integers(0, 40))
+def test_tiny_values_are_dropped_as_by_comparison(seed, num_rows, num_values):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(num_rows, num_values)) * 10.0 ** rng.integers(-44, 38, num_values)
+    rows = rows.astype(np.float32)
+    rows[rng.random(rows.shape) < 0.05] = rng.choice([0.0, -0.0, np.nan, np.inf, -np.inf])
+    least = np.float32(1e-15) * np.abs(rows).max(axis=1, initial=0)[:, None]
+    expected = np.where(np.abs(rows) < least, np.float32(0), rows)
+    found = without_tiny_values(rows)
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))

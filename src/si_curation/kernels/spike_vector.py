@@ -271,7 +271,9 @@ def choose_random_spikes(
     for count in num_spikes_per_unit:
         if count > max_spikes_per_unit:
             chosen = np.sort(rng.choice(count, max_spikes_per_unit, replace=False, shuffle=False))
-            gaps.append(np.diff(chosen, prepend=-1) - 1)
+            skipped = chosen.copy()
+            skipped[1:] -= chosen[:-1] + 1
+            gaps.append(skipped)
         else:
             gaps.append(no_gaps[:count])
         gaps.append(np.array([never]))

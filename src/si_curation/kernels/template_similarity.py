@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import fft, sparse
 
 from si_curation.errors import ParameterError
-from si_curation.kernels.parallel import blocks
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 # channels that hold less than this share of a template's energy together are taken as silent:
 # no cosine changes by more than 2e-6, about the rounding of float32
@@ -22,6 +22,54 @@ NEGLIGIBLE_ENERGY = 1e-12
 _TINY = 1e-15
 _TEMPLATES_PER_BLOCK = 32
 _ROWS_PER_BLOCK = 1 << 12
+
+
+@njit
+def _largest_bits(bits: NDArray[np.uint32], out: NDArray[np.uint32]) -> None:
+    # bits (n, n_values) of floats: without the sign they have the order of the sizes, NaN on top
+    for i in range(bits.shape[0]):
+        largest = np.uint32(0)
+        for j in range(bits.shape[1]):
+            largest = max(largest, np.uint32(bits[i, j] & np.uint32(0x7FFFFFFF)))
+        out[i] = largest
+
+
+@njit
+def _drop_less(
+    rows: NDArray[np.float32], least: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:  # rows and out (n, n_values), least (n,)
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            value = rows[i, j]
+            out[i, j] = np.float32(0) if abs(value) < least[i] else value
+
+
+def without_tiny_values(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows with 0 for what is less than 1e-15 of the largest value of a row.
+
+    Products of tiny numbers are denormal, and a matrix product of those takes fifty times as long.
+
+    Parameters
+    ----------
+    rows : array (n, n_values) float32
+
+    Returns
+    -------
+    array (n, n_values) float32
+
+    Examples
+    --------
+    >>> without_tiny_values(np.array([[4.0, 1e-20], [1e-20, 0.0]], dtype=np.float32))
+    array([[4.e+00, 0.e+00],
+           [1.e-20, 0.e+00]], dtype=float32)
+    """
+    rows = np.ascontiguousarray(rows)
+    largest, out = np.zeros(len(rows), dtype=np.uint32), np.empty_like(rows)
+    bits, pieces = rows.view(np.uint32), blocks(len(rows), 16)
+    run_blocks(lambda b: _largest_bits(bits[b], largest[b]), pieces)
+    least = np.float32(1e-15) * largest.view(np.float32)
+    run_blocks(lambda b: _drop_less(rows[b], least[b], out[b]), pieces)
+    return out
 
 
 def lagged_cosine_similarity(

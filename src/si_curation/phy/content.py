@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from si_curation.kernels.spike_files import unique_ids
+from si_curation.kernels.spike_files import unique_ids, value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.tables import UNSORTED, ClusterTables
 
@@ -35,8 +37,14 @@ def read_content(folder: Path) -> dict[str, Any]:
         of the spike templates, which phy copies when it opens the folder. ``cluster_ids``.
         ``cells``: {column: {cluster id as text: text}} of all tables but phy's snapshot.
     """
-    digest, ids = _clusters_of(folder)
-    return {"clusters": digest, "cluster_ids": ids, "cells": cells_of(ClusterTables(folder))}
+    clusters = _clusters_of(folder)
+    if clusters is None:
+        return {"clusters": "", "cluster_ids": [], "cells": cells_of(ClusterTables(folder))}
+    with ThreadPoolExecutor(1) as pool:  # hashing leaves the other cores to the rest
+        digest = pool.submit(_digest, clusters)
+        ids = _ids_of(clusters)
+        cells = cells_of(ClusterTables(folder))
+        return {"clusters": digest.result(), "cluster_ids": ids, "cells": cells}
 
 
 def cells_of(tables: ClusterTables) -> dict[str, dict[str, str]]:
@@ -68,21 +76,28 @@ def changed_cells(
     return found
 
 
-def _clusters_of(folder: Path) -> tuple[str, list[int]]:
+def _clusters_of(folder: Path) -> NDArray[np.integer] | None:
     name = next((n for n in (CLUSTERS, "spike_templates.npy") if (folder / n).exists()), None)
-    findings = Findings()
     if name is None:
-        return "", []
+        return None
+    findings = Findings()
     opened = as_vector(open_array(folder, name, findings), name, findings)
-    clusters = as_integers(opened, name, findings)
-    if clusters is None:
-        return "", []
+    return as_integers(opened, name, findings)
+
+
+def _digest(clusters: NDArray[np.integer]) -> str:
     digest = hashlib.sha256()
     for start in range(0, clusters.size, _CHUNK):
         digest.update(np.ascontiguousarray(clusters[start : start + _CHUNK], dtype="<i8").data)
-    largest, smallest = int(clusters.max(initial=0)), int(clusters.min(initial=0))
-    ids = unique_ids(clusters, largest).tolist() if smallest >= 0 else []
-    return digest.hexdigest(), ids
+    return digest.hexdigest()
+
+
+def _ids_of(clusters: NDArray[np.integer]) -> list[int]:
+    """Return the ids that occur; none where some are negative."""
+    if clusters.size == 0:
+        return unique_ids(clusters, 0).tolist()
+    found = value_range(clusters)
+    return unique_ids(clusters, max(found.maximum, 0)).tolist() if found.minimum >= 0 else []
 
 
 def cluster_sizes(folder: Path, findings: Findings) -> dict[int, int] | None:

@@ -13,6 +13,7 @@ from si_curation._spikeinterface import inject_extension
 from si_curation.errors import ParameterError
 from si_curation.kernels.channels import centre_of_signal, neighbourhood
 from si_curation.kernels.template_counts import most_frequent_templates
+from si_curation.kernels.template_similarity import without_tiny_values
 
 SIMILARITY_PARAMS = {"method": "cosine", "max_lag_ms": 0, "support": "dense"}
 #: Of `locations_of_units`: the nearest that SpikeInterface has, by which it goes on without us.
@@ -170,10 +171,7 @@ def cosine_similarity(templates: NDArray[np.floating]) -> NDArray[np.float32]:
     >>> cosine_similarity(np.array([[[1.0, 0.0]], [[1.0, 1.0]]]))[0, 1].round(3)
     np.float32(0.707)
     """
-    flat = _flat(templates)
-    # products of tiny numbers are denormal, and a matrix product of those takes fifty times as long
-    tiny = np.float32(1e-15) * np.abs(flat).max(axis=1, initial=0)[:, None]
-    flat = np.where(np.abs(flat) < tiny, np.float32(0), flat)
+    flat = without_tiny_values(_flat(templates))
     dot = flat @ flat.T
     norm = np.sqrt(np.diag(dot).copy())
     norm[norm == 0] = 1
