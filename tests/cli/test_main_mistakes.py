@@ -162,6 +162,11 @@ def call(capfd, monkeypatch, place):
     return run
 
 
+def lines_of(err):
+    """Lines but those that slow commands say on the way."""
+    return [line for line in err.splitlines() if not line.endswith("...") and "ompil" not in line]
+
+
 def names_of_python(text):
     """Arguments that are spelled as in Python."""
     known = {*arguments_of(cli.commands.values()), *PYTHON_ONLY}
@@ -174,8 +179,7 @@ def test_a_mistake_is_one_line_with_the_way_out(call, place, mistake, words):
     code, out, err = call(mistake)
     assert code == 2
     assert out == ""
-    assert err.startswith("Error: ")
-    assert err.count("\n") == 1
+    assert [line.startswith("Error: ") for line in lines_of(err)] == [True]
     assert words in err
     assert "Traceback" not in err
     assert "--debug" not in err, "an error that nobody thought of"
@@ -193,7 +197,7 @@ def test_a_mistake_is_one_line_with_the_way_out(call, place, mistake, words):
 def test_a_missing_extra_is_named(call, monkeypatch, mistake, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
     code, out, err = call(mistake)
-    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert (code, out, len(lines_of(err))) == (2, "", 1)
     assert f'pip install "si_curation[{extra}]"' in err
 
 
@@ -219,5 +223,5 @@ def test_no_command_names_arguments_of_python(call, place, name):
         assert code in (1, 2), words
         assert "Traceback" not in out + err
         assert "--debug" not in err, words
-        assert len(err.splitlines()) <= 2, "a note and an error"
+        assert len(lines_of(err)) <= 2, "a note and an error"
         assert not names_of_python(out + err), words
