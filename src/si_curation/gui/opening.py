@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from spikeinterface.core import BaseRecording, SortingAnalyzer
 
-from si_curation._spikeinterface import inject_extension, recording_of
+from si_curation._spikeinterface import inject_extension, recording_of, spike_vector_of
 from si_curation.checks import check_arguments, local_path
 from si_curation.documents import read_document
 from si_curation.errors import MissingDataError, ParameterError, SiCurationError
@@ -18,6 +18,7 @@ from si_curation.gui.curation_file import CurationFile, check_writable, default_
 from si_curation.gui.display import check_display, keep_constants
 from si_curation.gui.interrupts import wait_until_closed
 from si_curation.gui.web import check_port, serve, use_local_shortcuts
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.learning.labels import LearntLabels
 from si_curation.learning.model import LabelModel
 
@@ -233,7 +234,7 @@ def compute_for_gui(sorting_analyzer: SortingAnalyzer) -> list[str]:
     if sorting_analyzer.get_extension("correlograms") is None:
         _make_correlograms(sorting_analyzer)
     if sorting_analyzer.get_extension("isi_histograms") is None:
-        sorting_analyzer.compute_one_extension("isi_histograms", save=False)
+        _make_isi_histograms(sorting_analyzer)
     for text in lost:
         logger.info("not for the GUI: %s", text)
     return lost
@@ -250,6 +251,23 @@ def _make_correlograms(analyzer: SortingAnalyzer) -> None:
     counts, bins = ours.get_data()
     params = {"window_ms": window_ms, "bin_ms": bin_ms, "method": "auto", "fast_mode": "never"}
     inject_extension(analyzer, "correlograms", {"ccgs": counts, "bins": bins}, params)
+
+
+def _make_isi_histograms(analyzer: SortingAnalyzer) -> None:
+    """Add SpikeInterface's histograms of intervals, without what it compiles at each start."""
+    window_ms, bin_ms = 50.0, 1.0
+    per_ms = float(analyzer.sampling_frequency) * 1e-3
+    width = max(round(bin_ms * per_ms), 1)
+    edges = np.arange(0, round(window_ms * per_ms) // width * width + width, width)
+    spikes = spike_vector_of(analyzer.sorting)
+    samples, segments = spikes["sample_index"], spikes["segment_index"]
+    counts = np.zeros((len(analyzer.unit_ids), edges.size - 1), dtype=np.int64)
+    for row, own in zip(counts, spikes_by_unit(spikes["unit_index"], len(counts)), strict=True):
+        is_inside = np.diff(segments[own]) == 0  # no interval goes across segments
+        row[:] = np.histogram(np.diff(samples[own])[is_inside], edges)[0]
+    params = {"window_ms": window_ms, "bin_ms": bin_ms, "method": "auto"}
+    data = {"isi_histograms": counts, "bins": edges / per_ms}
+    inject_extension(analyzer, "isi_histograms", data, params)
 
 
 def _unit_columns(analyzer: SortingAnalyzer) -> dict[str, np.ndarray]:

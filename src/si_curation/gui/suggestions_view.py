@@ -134,7 +134,8 @@ class SuggestionsView(ViewBase):
             return self._faults[self.kind]
         if self.suggestions is None:
             return _NOT_YET.format(self.kind)
-        return repr(self.suggestions)
+        least, shown = self.settings["min_score"], len(self.rows())
+        return f"{self.suggestions!r}. Listed: {shown} with {least:g} or more."
 
     # what is done
 
