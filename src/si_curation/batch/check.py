@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class BatchCheck(Shown):
 
 
 def check_batch(
-    folders: str | Path | Mapping[str, Any] | pd.DataFrame | Any,
+    folders: str | Path | Mapping[str, Any] | pd.DataFrame | Iterable[str | Path],
     recipe: str | Path | Mapping[str, Any] | Recipe,
     output_folder: str | Path | None = None,
     *,
