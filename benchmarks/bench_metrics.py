@@ -123,6 +123,11 @@ def compute(analyzer, contender):
 
     if contender == "ours":
         return analyzer.compute("curation_metrics", delete_existing_metrics=True).get_data()
+    if contender == "ours, SpikeInterface's without isolation":
+        names = SHARED[:9] + SHARED[13:]
+        return analyzer.compute(
+            "curation_metrics", metric_names=names, delete_existing_metrics=True
+        ).get_data()
     if contender.startswith("ours:"):
         names = [n for n, m in METRICS.items() if m.group == contender[5:]]
         return analyzer.compute(
@@ -163,6 +168,11 @@ def bench_speed(num_spikes, num_units, runs):
     rows += [("windows", num_spikes, 1), ("ours", num_spikes // 10, runs)]
     rows += [("SpikeInterface", num_spikes // 10, 1)]
     rows += [("SpikeInterface without isolation", num_spikes // 10, 1)]
+    rows += [
+        ("ours, SpikeInterface's without isolation", count, runs)
+        for count in (num_spikes // 10, num_spikes)
+    ]
+    rows += [("ours:isolation", num_spikes // 10, runs)]
     print(f"\n{num_units} units, {DURATION_S:g} s\n")
     print(
         "| contender | spikes | s | peak before, MB | peak, MB |\n| --- | --: | --: | --: | --: |"
