@@ -269,8 +269,9 @@ def test_documents_are_read_in_one_place():
 
 
 def test_data_of_extensions_are_read_by_their_own_methods():
-    """Others do not read ``x.data["name"]``; sparse arrays, NWB and bokeh have a ``data`` too."""
-    others = {"counts", "source", "self.source"}
+    """Others do not read ``x.data["name"]``; what other libraries give has a ``data`` too."""
+    others = {"counts", "source", "self.source"}  # sparse arrays, bokeh
+    others |= {"info", "event"}  # pydantic, numba
     wrong = []
     for file, tree in SOURCES.items():
         if file == FOREIGN_GATE:

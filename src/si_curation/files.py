@@ -380,7 +380,7 @@ def replaced_file(
 
 
 def move_over(part: Path, target: Path) -> None:
-    """Give a new file its name; what had it is gone.
+    """Replace a file by a new one; what had the name is gone.
 
     Raises
     ------

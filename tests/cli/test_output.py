@@ -10,7 +10,7 @@ import pytest
 
 import si_curation as sic
 from si_curation.cli import main
-from si_curation.cli.output import printable
+from si_curation.cli.printable import printable
 from si_curation.files import format_csv
 
 HOSTILE = "=HYPERLINK(1)\x1b[2J\x07\u202e"

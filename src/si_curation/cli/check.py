@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from si_curation.cli.options import example, sampling_frequency_option
-from si_curation.cli.output import printable
+from si_curation.cli.printable import printable
 from si_curation.cli.terminal import line_cleared
 from si_curation.cli.wording import of_current_command
 from si_curation.errors import Finding

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import click
 
+from si_curation.cli.printable import printable
 from si_curation.cli.terminal import line_cleared
 from si_curation.cli.wording import of_current_command
 
@@ -24,27 +25,6 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     text = of_current_command(str(text)) if err else str(text)
     with line_cleared():
         click.echo(printable(text), err=err, nl=nl)
-
-
-def printable(text: str) -> str:
-    r"""Return a text with control characters and what cannot be encoded written as escapes.
-
-    Line breaks and tabs are kept.
-
-    Examples
-    --------
-    >>> print(printable("\x1b[2Jgood\n\udce9"))
-    \x1b[2Jgood
-    \udce9
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(one if _is_harmless(one) else ascii(one)[1:-1] for one in text)
-
-
-def _is_harmless(character: str) -> bool:
-    # isprintable is False for controls, surrogates, and marks that turn the direction of text
-    return character.isprintable() or character in "\n\t"
 
 
 def command_text(*words: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from si_curation.cli.output import printable
+from si_curation.cli.printable import printable
 
 _GAP = 2
 _LEAST_WIDTH, _LEAST_TEXT = 30, 36

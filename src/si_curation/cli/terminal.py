@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import click
 
+from si_curation.cli.printable import printable
 from si_curation.progress import listening, stage
 
 #: A stage is shown when it has lasted so long; s.
@@ -118,8 +119,6 @@ class Stages:
 
 
 def _print(text: str) -> None:
-    from si_curation.cli.output import printable
-
     start = "\r" if text.startswith("\r") else ""
     end = "\r" if text.endswith("\r") and len(text) > 1 else ""
     click.echo(start + printable(text.strip("\r")) + end, err=True, nl=False)
