@@ -308,7 +308,15 @@ def test_only_our_errors(name, needed, tmp_path, monkeypatch):
 
 NEEDED_BY_OTHERS = {"sorting_analyzer", "source", "folder_path", "folder", "metrics", "effect"}
 # what is judged by the data: rows of a table, other sources of times, spikes of a folder
-JUDGED_LATER = {"frame_offset", "groups", "t_start", "timestamps", "spike_times", "client"}
+JUDGED_LATER = {
+    "frame_offset",
+    "groups",
+    "t_start",
+    "session_start_time",
+    "timestamps",
+    "spike_times",
+    "client",
+}
 JUDGED_LATER |= {"electrical_series_path", "exclude_groups", "borders"}
 JUDGED_LATER |= {"shank", "spike_indices"}
 JUDGED_LATER |= OF_ALL_FIGURES  # before the numbers of the one
