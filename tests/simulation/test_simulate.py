@@ -43,7 +43,13 @@ def load(truth, name, **kwargs):
     return np.load(truth.folder / f"{name}.npy", **kwargs)
 
 
-@pytest.fixture(scope="module", params=DIALECT_NAMES)
+def some_quick(names):
+    """The dialects as parameters; one of MATLAB and one of Python are quick."""
+    slow = pytest.mark.slow
+    return [n if n in ("kilosort1", "kilosort4") else pytest.param(n, marks=slow) for n in names]
+
+
+@pytest.fixture(scope="module", params=some_quick(DIALECT_NAMES))
 def curated(request, tmp_path_factory) -> SimulatedFolder:
     """A folder of each dialect with everything in it."""
     return simulate_kilosort_folder(
@@ -247,7 +253,7 @@ def test_templates_without_spikes(curated):
 
 
 @pytest.mark.parametrize("kind", ["symmetric", "local", "diagonal"])
-@pytest.mark.parametrize("dialect", ["kilosort1", "kilosort2.5", "kilosort4"])
+@pytest.mark.parametrize("dialect", some_quick(["kilosort1", "kilosort2.5", "kilosort4"]))
 def test_other_whitening(tmp_path, dialect, kind):
     truth = fresh(tmp_path / "f", dialect, whitening=kind)
     matrix = load(truth, "whitening_mat").astype(np.float64)
@@ -267,7 +273,7 @@ def test_given_whitening(tmp_path):
 # -------------------------------------------------------------------------- shapes and dtypes
 
 
-@pytest.mark.parametrize("dialect", MATLAB)
+@pytest.mark.parametrize("dialect", some_quick(MATLAB))
 def test_matlab_shapes_and_dtypes(tmp_path, dialect):
     truth = fresh(tmp_path / "f", dialect, num_shanks=2)
     index = "float64" if dialect in SPARSE else "uint32"
@@ -336,7 +342,7 @@ def test_ops(tmp_path):
     np.testing.assert_array_equal(finer // 2, truth.spike_templates)
 
 
-@pytest.mark.parametrize("dialect", DIALECT_NAMES)
+@pytest.mark.parametrize("dialect", some_quick(DIALECT_NAMES))
 def test_params(tmp_path, dialect):
     truth = fresh(tmp_path / "f", dialect, num_raw_channels=41, sampling_frequency=24414.0625)
     lines = (truth.folder / "params.py").read_text().splitlines()
@@ -483,7 +489,7 @@ def test_feature_noise(tmp_path):
         assert np.std(flat - fitted) == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize("dialect", WITH_TEMPLATE_FEATURES)
+@pytest.mark.parametrize("dialect", some_quick(WITH_TEMPLATE_FEATURES))
 def test_template_features(tmp_path, dialect):
     truth = fresh(tmp_path / "f", dialect, num_zero_templates=1)
     values, index = load(truth, "template_features"), load(truth, "template_feature_ind")
@@ -597,7 +603,7 @@ def tables_of(truth):
 
 
 @pytest.mark.parametrize("operations", [OPERATIONS, 40], ids=["given", "random"])
-@pytest.mark.parametrize("dialect", ["kilosort1", "kilosort2", "kilosort4"])
+@pytest.mark.parametrize("dialect", some_quick(["kilosort1", "kilosort2", "kilosort4"]))
 def test_curation_agrees_with_the_oracle(tmp_path, dialect, operations):
     labels = {0: "mua", 2: "good", 5: "noise", 7: "good"}
     kwargs = {"labels": labels, "num_spikes": 3000, "seed": 1, "shuffled": dialect == "kilosort2"}
@@ -748,7 +754,7 @@ def test_labels(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dialect", DIALECT_NAMES)
+@pytest.mark.parametrize("dialect", some_quick(DIALECT_NAMES))
 def test_deterministic(tmp_path, dialect):
     kwargs = {"curation": 5, "shuffled": True, "num_raw_channels": 40, "feature_rows": 100}
     a = fresh(tmp_path / "a", dialect, seed=5, **kwargs)
