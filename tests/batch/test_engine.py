@@ -21,7 +21,7 @@ from si_curation.simulation.simulate import DIALECT_NAMES
 NUM_SESSIONS = 30
 BROKEN = {  # session: what its error must tell
     "s04": "spike_times.npy: is truncated",
-    "s13": "templates.npy",
+    "s13": "channel_map.npy: is missing",
     "s22": "spike_templates.npy",
 }
 SMALL = {"extensions": {"curation_metrics": {"metric_names": ["num_spikes", "firing_rate"]}}}

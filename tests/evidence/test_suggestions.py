@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import si_curation as sic
-from si_curation.evidence.suggestions import ROWS_SHOWN, Suggestions
+from si_curation.evidence.suggestions import Suggestions
+from si_curation.shown import ROWS_SHOWN
 
 SUGGEST = {
     "merges": sic.suggest_merges,

@@ -10,7 +10,7 @@ import si_curation as sic
 from helpers.needs import need
 from si_curation.gui.display import check_display
 
-INSTEAD = r"mode=\"web\" \(--web\) shows the GUI in a browser"
+INSTEAD = r"mode=\"web\" shows the GUI in a browser"
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,7 @@ def check_error(error):
 def check_content(phy):
     assert str(phy.folder) in repr(phy)
     assert set(phy.groups) == set(np.unique(phy.spike_clusters).tolist())
-    assert phy.templates.ndim == 3
+    assert phy.templates is None or phy.templates.ndim == 3
     assert len(phy.spike_samples) == len(phy.spike_templates) == len(phy.spike_clusters)
     for column in phy.columns.values():
         assert len(column.to_array(phy.cluster_ids)) == len(phy.cluster_ids)

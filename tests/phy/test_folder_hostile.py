@@ -48,7 +48,6 @@ ARRAYS = PER_SPIKE + OTHER_ARRAYS
 NEEDED = (
     "spike_times.npy",
     "spike_templates.npy",
-    "templates.npy",
     "channel_map.npy",
     "channel_positions.npy",
     "params.py",
@@ -254,11 +253,16 @@ def test_folder_name_that_no_folder_can_have():
         sic.read_phy_folder("x" * 5000)
 
 
-def test_empty_folder_lists_all_that_is_needed_in_one_error(tmp_path):
+def test_a_folder_without_a_sorting_or_with_a_part_of_one(tmp_path):
     empty = tmp_path / "sorted" / "empty"
     empty.mkdir(parents=True)
-    error = refused(empty, *NEEDED, "sampling_frequency=")
-    assert {finding.where for finding in error.findings} == set(NEEDED)
+    one = "has none of spike_times.npy"
+    refused(empty, one, "spike_times.npy", error=sic.FolderNotFoundError)
+    # with the first file of a sorting it is a folder of one, which lacks the others
+    np.save(empty / "spike_times.npy", np.arange(5))
+    rest = [name for name in NEEDED if name != "spike_times.npy"]
+    error = refused(empty, *rest, "sampling_frequency=")
+    assert {finding.where for finding in error.findings} == set(rest)
 
 
 @pytest.mark.parametrize("name", [name for name in NEEDED if name != "params.py"])

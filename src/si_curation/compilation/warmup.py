@@ -32,12 +32,14 @@ from si_curation.evidence.cleaning import suggest_cleaning
 from si_curation.evidence.merges import suggest_merges
 from si_curation.evidence.plan import plan_curation
 from si_curation.evidence.splits import suggest_splits
+from si_curation.exporters.nwb.spikes import order_spikes
 from si_curation.exporters.phy.export import export_to_phy
 from si_curation.extensions.template_assignment import attach_kilosort_folder
 from si_curation.kernels import parallel
 from si_curation.kernels.chance_agreement import adjusted_mutual_information
 from si_curation.kernels.common_refinement import common_refinement
 from si_curation.kernels.resorted_spikes import match_resorted_spikes
+from si_curation.kernels.sample_times import count_elsewhere, times_in_order
 from si_curation.kernels.spike_matching import match_by_cluster, match_by_sample
 from si_curation.kernels.trees import Trees, contributions
 from si_curation.progress import track
@@ -261,6 +263,13 @@ class _Calls:
             export_to_phy(session.apply(), self.temporary / f"curated{number}")
             export_to_phy(analyzer, self.temporary / f"same{number}")
             split_by_session(analyzer, [1.0], unit="s")
+            self._give_times(analyzer)
+
+    def _give_times(self, analyzer: SortingAnalyzer) -> None:
+        """Do what an NWB file needs of kernels, which is also there without pynwb."""
+        vector, order = spike_vector_of(analyzer.sorting), order_spikes(analyzer).order
+        clocks = np.zeros(1), np.array([analyzer.sampling_frequency])
+        count_elsewhere(vector, order, times_in_order(vector, order, *clocks), *clocks)
 
     def attach(self) -> None:
         for folder, analyzer in zip(self.folders, self.analyzers, strict=True):

@@ -165,7 +165,7 @@ def presence_ratio(counts: NDArray[np.integer], threshold: float) -> float:
 
 @njit
 def _quantile_of_sorted(values: NDArray[np.floating], share: float) -> float:
-    # numpy's, linear, in the precision of the values: `share` is of their type
+    # numpy's, linear
     place = (values.size - 1) * share
     low = int(np.floor(place))
     if low >= values.size - 1:
@@ -240,7 +240,9 @@ def median_of_sorted(values: NDArray[np.floating]) -> float:
 
 
 def quantile_of_sorted(values: NDArray[np.floating], share: float) -> float:
-    """Return a quantile of sorted values, in their precision, as numpy has it.
+    """Return a quantile of sorted values, as numpy has it for them in float64.
+
+    (For float32 the last bits of numpy's depend on its version.)
 
     Parameters
     ----------
@@ -254,16 +256,14 @@ def quantile_of_sorted(values: NDArray[np.floating], share: float) -> float:
     >>> quantile_of_sorted(np.array([1.0, 2.0, 4.0]), 0.75)
     3.0
     """
-    if values.dtype.kind != "f":
-        return float(np.quantile(values, share))
-    place = (values.size - 1) * values.dtype.type(share)
+    place = (values.size - 1) * float(share)
     low = int(place)
     if low >= values.size - 1:
         return float(values[-1])
-    part, below, above = place - low, values[low], values[low + 1]
+    part, below, above = place - low, float(values[low]), float(values[low + 1])
     if part >= 0.5:
-        return float(above - (above - below) * (1 - part))
-    return float(below + (above - below) * part)
+        return above - (above - below) * (1 - part)
+    return below + (above - below) * part
 
 
 @njit
