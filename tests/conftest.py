@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,9 @@ def pytest_configure(config):
     settings.load_profile("this run")
     # whether a test compiles kernels, and says so, depends on those before it
     parallel.compilations.is_told = True
+    # shells start jobs in the background without what Ctrl-C does
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter, config):
