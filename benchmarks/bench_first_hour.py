@@ -6,7 +6,7 @@ Each command runs in a process of its own, as at a prompt: the time is from the 
 the GUI to its window. "cold": the kernels are not compiled yet (an empty NUMBA_CACHE_DIR for each
 command, one run); "warm": they are (the median). Beside it the time of ``import spikeinterface``
 and of ``import si_curation`` with it, which are in all of them. ``--install`` makes a virtual
-environment, installs this clone into it (of the extras: report) and draws a figure there; it needs
+environment, installs this clone into it and draws a figure there; it needs
 an index of packages, and the time is mostly that of the network.
 """
 
@@ -71,7 +71,7 @@ def bench_install(work):
     clean = {"PYTHONPATH": "", "NUMBA_CACHE_DIR": str(work / "kernels")}
     parts = {
         "python -m venv": seconds([sys.executable, "-m", "venv", work / "venv"], **clean),
-        "pip install": seconds([python, "-m", "pip", "install", f"{ROOT}[report]"], **clean),
+        "pip install": seconds([python, "-m", "pip", "install", f"{ROOT}"], **clean),
     }
     script = work / "first.py"
     script.write_text(FIGURE.replace("first.png", (work / "first.png").as_posix()))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import si_curation as sic
+from helpers import needs
 from helpers.nwb_analyzers import make_analyzer
 from helpers.nwb_files import make_analyzer as analyzer_of_source
 from helpers.nwb_files import write_source
@@ -31,7 +32,7 @@ def library(request, monkeypatch):
     if request.param == "stock":
         monkeypatch.setattr(compressed, "zlib", stock_zlib)
     elif compressed.zlib is stock_zlib:
-        pytest.skip("zlib-ng is not installed")
+        needs.skip("zlib-ng is not installed")
 
 
 def arrays():
