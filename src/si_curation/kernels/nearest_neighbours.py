@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,52 +12,59 @@ from si_curation.kernels.parallel import njit
 _TILE = 64  # spikes that are compared with one spike at a time
 _STEP = 8  # features that are added up between two looks at the sum
 _SPARE = 2  # neighbours that are kept beyond those asked for, in case rounding leaves them open
+_TINY = np.float32(1e-30)  # a squared distance that may have lost digits
 
 
 class _Tiles(NamedTuple):
     """Spikes cut into tiles, a few tiles for each group, and the boxes around them."""
 
+    rows: NDArray[np.floating]  # (n, n_features): all spikes
     starts: NDArray[np.int64]  # (n_groups + 1,): first tile of each group
     firsts: NDArray[np.int64]  # (n_tiles,): first spike of each tile
     lasts: NDArray[np.int64]  # (n_tiles,): the one after its last
+    are_filled: NDArray[np.bool_]  # (n_groups,): those of most groups are never asked for
     values: NDArray[np.floating]  # (n_tiles, n_features, 64)
     lows: NDArray[np.floating]  # (n_tiles, n_features)
     highs: NDArray[np.floating]  # (n_tiles, n_features)
 
 
 def _cut_into_tiles(rows: NDArray[np.floating], starts: NDArray[np.int64]) -> _Tiles:
-    firsts, lasts, tile_starts = [], [], [0]
-    for low, high in pairwise(starts.tolist()):
-        for first in range(low, high, _TILE):
-            firsts.append(first)
-            lasts.append(min(first + _TILE, high))
-        tile_starts.append(len(firsts))
-    num_features = rows.shape[1]
-    tiles = _Tiles(
-        np.array(tile_starts),
-        np.array(firsts),
-        np.array(lasts),
-        np.zeros((len(firsts), num_features, _TILE), dtype=rows.dtype),
-        np.empty((len(firsts), num_features), dtype=rows.dtype),
-        np.empty((len(firsts), num_features), dtype=rows.dtype),
+    sizes = np.diff(starts)
+    tile_starts = np.concatenate([[0], np.cumsum(-(-sizes // _TILE))])
+    num_tiles, num_features = int(tile_starts[-1]), rows.shape[1]
+    group = np.repeat(np.arange(sizes.size), np.diff(tile_starts))
+    firsts = starts[group] + _TILE * (np.arange(num_tiles) - tile_starts[group])
+    return _Tiles(
+        rows,
+        tile_starts,
+        firsts,
+        np.minimum(firsts + _TILE, starts[group + 1]),
+        np.zeros(sizes.size, dtype=np.bool_),
+        np.empty((num_tiles, num_features, _TILE), dtype=rows.dtype),
+        np.empty((num_tiles, num_features), dtype=rows.dtype),
+        np.empty((num_tiles, num_features), dtype=rows.dtype),
     )
-    _fill_tiles(rows, tiles)
-    return tiles
 
 
 @njit
-def _fill_tiles(rows: NDArray[np.floating], tiles: _Tiles) -> None:  # rows (n, n_features)
-    firsts, lasts, values = tiles.firsts, tiles.lasts, tiles.values
-    for t in range(firsts.size):
+def _fill_tiles(group: int, tiles: _Tiles) -> None:
+    """Put the spikes of a group into its tiles, once."""
+    rows = tiles.rows
+    if tiles.are_filled[group]:
+        return
+    tiles.are_filled[group] = True
+    for t in range(tiles.starts[group], tiles.starts[group + 1]):
+        first, last = tiles.firsts[t], tiles.lasts[t]
+        values, low, high = tiles.values[t], tiles.lows[t], tiles.highs[t]
         for f in range(rows.shape[1]):
-            low = high = rows[firsts[t], f]
-            for i in range(firsts[t], lasts[t]):
+            low[f] = high[f] = rows[first, f]
+        for i in range(first, last):
+            for f in range(rows.shape[1]):
                 value = rows[i, f]
-                values[t, f, i - firsts[t]] = value
-                low = min(low, value)
-                high = max(high, value)
-            tiles.lows[t, f] = low
-            tiles.highs[t, f] = high
+                values[f, i - first] = value
+                low[f] = min(low[f], value)
+                high[f] = max(high[f], value)
+        values[:, last - first :] = 0
 
 
 @njit
@@ -98,13 +104,19 @@ def _center(
     out: NDArray[np.floating],
     norms: NDArray[np.floating],
 ) -> None:  # rows and out (n, n_features), norms (n,)
+    whole = center.size - center.size % 4
     for i in range(out.shape[0]):
-        total = 0.0
         for f in range(center.size):
-            value = rows[i, f] - center[f]
-            out[i, f] = value
-            total += np.float64(value) * value
-        norms[i] = total
+            out[i, f] = rows[i, f] - center[f]
+        s0 = s1 = s2 = s3 = 0.0
+        for f in range(0, whole, 4):
+            s0 += np.float64(out[i, f]) * out[i, f]
+            s1 += np.float64(out[i, f + 1]) * out[i, f + 1]
+            s2 += np.float64(out[i, f + 2]) * out[i, f + 2]
+            s3 += np.float64(out[i, f + 3]) * out[i, f + 3]
+        for f in range(whole, center.size):
+            s0 += np.float64(out[i, f]) * out[i, f]
+        norms[i] = (s0 + s1) + (s2 + s3)
 
 
 @njit
@@ -235,16 +247,26 @@ def _choose(
 
 
 @njit
-def _boxes_of_groups(tiles: _Tiles) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    starts, lows, highs = tiles.starts, tiles.lows, tiles.highs
-    num_groups, num_features = starts.size - 1, lows.shape[1]
-    group_low = np.empty((num_groups, num_features), dtype=lows.dtype)
-    group_high = np.empty((num_groups, num_features), dtype=lows.dtype)
-    for g in range(num_groups):
-        for f in range(num_features):
-            group_low[g, f] = lows[starts[g] : starts[g + 1], f].min()
-            group_high[g, f] = highs[starts[g] : starts[g + 1], f].max()
-    return group_low, group_high
+def _describe_groups(
+    rows: NDArray[np.floating],
+    starts: NDArray[np.int64],
+    centers: NDArray[np.float64],
+    lows: NDArray[np.floating],
+    highs: NDArray[np.floating],
+) -> None:  # rows (n, n_features), starts (n_groups + 1,), the others (n_groups, n_features)
+    for g in range(starts.size - 1):
+        center, low, high = centers[g], lows[g], highs[g]
+        for f in range(rows.shape[1]):
+            center[f] = 0
+            low[f] = high[f] = rows[starts[g], f]
+        for i in range(starts[g], starts[g + 1]):
+            for f in range(rows.shape[1]):
+                value = rows[i, f]
+                center[f] += value
+                low[f] = min(low[f], value)
+                high[f] = max(high[f], value)
+        for f in range(rows.shape[1]):
+            center[f] /= starts[g + 1] - starts[g]
 
 
 @njit
@@ -274,6 +296,7 @@ class _Queries(NamedTuple):
     centered: NDArray[np.floating]  # (n, n_features); products are exact enough next to the center
     norms: NDArray[np.floating]  # (n,)
     error: np.floating  # relative rounding of a dot product
+    are_begun: bool  # compared with their own tile and with the only group that is asked for
 
 
 class _Nearest(NamedTuple):
@@ -368,6 +391,17 @@ def _compare(
 
 
 @njit
+def _without(queries: NDArray[np.int64], first: int, stop: int) -> int:
+    """List the queries that are not in a range at the front; return how many."""
+    num = 0
+    for i in queries:
+        if not first <= i < stop:
+            queries[num] = i
+            num += 1
+    return num
+
+
+@njit
 def _compare_with_group(
     other: int,
     among: NDArray[np.int64],
@@ -382,16 +416,81 @@ def _compare_with_group(
     low, high = groups.lows[other], groups.highs[other]
     near, active = np.empty_like(among), np.empty_like(among)
     num_near = _within_reach(queries.rows, among, low, high, best.limits, near)
+    if num_near == 0:
+        return
+    _fill_tiles(other, tiles)
     for t in range(tiles.starts[other], tiles.starts[other + 1]):
         num_active, active[:num_near] = num_near, near[:num_near]
         if not mixed:
             num_active = _within_reach(
                 queries.rows, near[:num_near], tiles.lows[t], tiles.highs[t], best.limits, active
             )
+        own_first = tiles.firsts[t] - queries.first
+        if queries.are_begun and 0 <= own_first < len(queries.rows):
+            num_active = _without(active[:num_active], own_first, own_first + _TILE)
         if num_active == 0:
             continue
         mixed = 2 * num_active > num_near  # more boxes would not spare more
         _compare(t, active[:num_active], queries, best, tiles, work)
+
+
+@njit
+def _leave_those_among_their_own(
+    queries: _Queries, k: int, low: NDArray[np.floating], high: NDArray[np.floating],
+    among: NDArray[np.int64],
+) -> int:  # fmt: skip
+    """List and count the queries that a box may hold a neighbour of, next to their own group.
+
+    The group has k others within a distance of its center, which is enough where the box is far.
+    """
+    near, whose = np.full(k + 1, np.inf, dtype=queries.norms.dtype), np.empty(k + 1, dtype=np.int64)
+    for i in range(queries.norms.size):
+        _insert(near, whose, queries.norms[i], i)
+    num = 0
+    for i in range(among.size):
+        reach = np.sqrt(queries.norms[i]) + np.sqrt(near[k])
+        limit = reach * reach * (1 + 4 * queries.error) + _TINY
+        row = queries.rows[i]
+        if not _outside(row, row, low, high, near.dtype.type(limit)):
+            among[num] = i
+            num += 1
+    return num
+
+
+@njit
+def _leave_those_in_their_tile(
+    t: int, queries: _Queries, k: int, low: NDArray[np.floating], high: NDArray[np.floating],
+    active: NDArray[np.int64], tiles: _Tiles, work: _Work,
+) -> int:  # fmt: skip
+    """Of the active queries, which are of one tile, list and count those like the above."""
+    norms, tile_norms, products = queries.norms, work.norms, work.products
+    error, two = queries.error, tile_norms.dtype.type(2)
+    _center_tile(tiles.values[t], queries.center, work.tile, tile_norms)
+    for r in range(tiles.lasts[t] - tiles.firsts[t], _TILE):
+        tile_norms[r] = np.inf  # not a spike
+    for j in range(active.size):
+        work.block[j] = queries.centered[active[j]]
+    _products(
+        work.block[: active.size], work.tile, work.some[: active.size], products[: active.size]
+    )
+    num = 0
+    for j in range(active.size):
+        i = active[j]
+        row, zero = queries.rows[i], error - error
+        gap = zero
+        for f in range(low.size):
+            apart = max(max(low[f] - row[f], row[f] - high[f]), zero)
+            gap += apart * apart
+        # what surely is nearer than the box, whatever the rounding
+        limit = (gap * (1 - 4 * error) - 8 * error * norms[i]) / (1 + 5 * error) - norms[i]
+        limit = tile_norms.dtype.type(limit)
+        num_within = 0
+        for r in range(_TILE):
+            num_within += tile_norms[r] - two * products[j, r] <= limit
+        if not _TINY < gap < np.inf or num_within <= k:  # it is one of them itself
+            active[num] = i
+            num += 1
+    return num
 
 
 @njit
@@ -410,21 +509,34 @@ def _leave_those_without(
     """
     first, stop = groups.starts[only], groups.starts[only + 1]
     distances, spikes, fallen, limits = best.distances, best.spikes, best.fallen, best.limits
-    for start in range(0, among.size, _TILE):  # tiles of a group begin with its first spike
-        t = int(np.searchsorted(tiles.firsts, queries.first + start))
-        _compare(t, np.arange(start, min(start + _TILE, among.size)), queries, best, tiles, work)
-    _compare_with_group(only, among, False, queries, best, groups, tiles, work)
-    num = 0
-    for i in range(among.size):
+    low, high, k = groups.lows[only], groups.highs[only], distances.shape[1] - _SPARE
+    num_near = _leave_those_among_their_own(queries, k, low, high, among)
+    if num_near == 0:
+        return 0
+    # tiles of a group begin with its first spike
+    group = int(np.searchsorted(groups.starts, queries.first, side="right")) - 1
+    _fill_tiles(group, tiles)
+    done, num = 0, 0
+    while done < num_near:
+        tile = among[done] // _TILE
+        stop_of_tile = done + int(np.searchsorted(among[done:num_near], (tile + 1) * _TILE))
+        active = among[done:stop_of_tile].copy()
+        t = tiles.starts[group] + tile
+        num_active = _leave_those_in_their_tile(t, queries, k, low, high, active, tiles, work)
+        if num_active > 0:
+            _compare(t, active[:num_active], queries, best, tiles, work)
+            among[num : num + num_active] = active[:num_active]
+            num += num_active
+        done = stop_of_tile
+    _compare_with_group(only, among[:num], False, queries, best, groups, tiles, work)
+    num_near, num = num, 0
+    for i in among[:num_near].copy():
         is_open = fallen[i] <= limits[i]
         for j in range(distances.shape[1]):
             is_open |= distances[i, j] <= limits[i] and first <= spikes[i, j] < stop
         if is_open:
-            distances[i], spikes[i], fallen[i], limits[i] = np.inf, -1, np.inf, np.inf
             among[num] = i
             num += 1
-        else:
-            limits[i] = -1  # nothing is within
     return num
 
 
@@ -447,17 +559,20 @@ def _search(
         queries = _Queries(
             starts[group], own, groups.centers[group],
             np.empty_like(own), np.empty(len(own), dtype=rows.dtype), error,
+            only >= 0 and group != only,
         )  # fmt: skip
         _center(own, queries.center, queries.centered, queries.norms)
         best = _nothing_found(own, k + _SPARE)
         among = np.arange(len(own))
         num_open = among.size
-        if only >= 0 and group != only:
+        if queries.are_begun:
             num_open = _leave_those_without(only, queries, best, groups, tiles, work, among)
         if num_open == 0:
             continue
         for other in nearest[group]:  # its own group first: then the limits are low
-            limit = best.limits.max()
+            if queries.are_begun and other == only:
+                continue
+            limit = best.limits[among[:num_open]].max()
             if not _outside(lows[group], highs[group], lows[other], highs[other], limit):
                 _compare_with_group(
                     other, among[:num_open], other == group, queries, best, groups, tiles, work
@@ -515,12 +630,13 @@ def nearest_neighbours(
     rows, num_features = np.ascontiguousarray(rows), rows.shape[1]
     first_rows = np.asarray(starts, dtype=np.int64)
     tiles = _cut_into_tiles(rows, first_rows)
-    centers = np.add.reduceat(rows, first_rows[:-1], axis=0, dtype=np.float64)
-    centers /= np.diff(first_rows)[:, None]
+    centers = np.empty((first_rows.size - 1, num_features))
+    lows, highs = np.empty((2, *centers.shape), dtype=rows.dtype)
+    _describe_groups(rows, first_rows, centers, lows, highs)
     apart = ((centers[:, None] - centers[None]) ** 2).sum(axis=2)
     np.fill_diagonal(apart, -1)
     nearest = np.argsort(apart, axis=1, kind="stable")
-    groups = _Groups(first_rows, centers.astype(rows.dtype), nearest, *_boxes_of_groups(tiles))
+    groups = _Groups(first_rows, centers.astype(rows.dtype), nearest, lows, highs)
     error = rows.dtype.type((num_features + 16) * float(np.finfo(rows.dtype).eps))
     found = np.full((len(rows), num_neighbours), -1, dtype=np.int64)
     _search(rows, keys, groups, tiles, error, -1 if only is None else only, found)
