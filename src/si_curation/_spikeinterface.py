@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import os
 import shutil
@@ -516,6 +517,45 @@ def inject_extension(
     extension.params = dict(params)
     extension.run_info = dict(INJECTED_RUN_INFO)
     extension.data = data
+    analyzer.extensions[name] = extension
+
+
+class _MadeLater:
+    """An extension whose data are made when something first asks for them."""
+
+    _made: dict[str, Any] | None
+    _make: Callable[[], dict[str, Any]]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the extension holds."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    @data.setter
+    def data(self, data: dict[str, Any]) -> None:
+        self._made = data
+
+
+@functools.cache
+def _made_later(extension_class: type[AnalyzerExtension]) -> Any:
+    """Return a class of the same name, under which it is saved, whose data are made later."""
+    same = {key: getattr(extension_class, key) for key in ("__module__", "__qualname__", "__doc__")}
+    return type(extension_class.__name__, (_MadeLater, extension_class), same)
+
+
+def inject_extension_for_later(
+    analyzer: SortingAnalyzer,
+    name: str,
+    make: Callable[[], dict[str, Any]],
+    params: Mapping[str, Any],
+) -> None:
+    """Add an extension to an in-memory analyzer whose data are made when they are asked for."""
+    extension = _made_later(get_extension_class(name))(analyzer)
+    extension.params = dict(params)
+    extension.run_info = dict(INJECTED_RUN_INFO)
+    extension._made, extension._make = None, make
     analyzer.extensions[name] = extension
 
 

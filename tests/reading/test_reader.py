@@ -18,6 +18,7 @@ from spikeinterface.core import NumpyRecording, load_sorting_analyzer
 import si_curation as sic
 from oracles import folders as naive
 from si_curation.reading import saving
+from si_curation.reading.unit_templates import cosine_similarity
 from si_curation.simulation.simulate import DIALECT_NAMES
 
 INJECTED = {
@@ -530,6 +531,28 @@ def test_similarity_is_spikeinterfaces(curated_folder, analyzer_of):
     params = theirs.get_extension("template_similarity").params
     ours = analyzer.get_extension("template_similarity").params
     assert {name: params[name] for name in ours} == ours
+
+
+def test_similarity_is_computed_when_it_is_asked_for(small_folder, monkeypatch, tmp_path):
+    calls = []
+
+    def counted(templates):
+        calls.append(len(templates))
+        return cosine_similarity(templates)
+
+    monkeypatch.setattr("si_curation.reading.unit_templates.cosine_similarity", counted)
+    analyzer = sic.read_kilosort_as_analyzer(small_folder.folder)
+    extension = analyzer.get_extension("template_similarity")
+    assert not calls
+    average = analyzer.get_extension("templates").get_data()
+    for _ in range(2):
+        np.testing.assert_array_equal(extension.get_data(), cosine_similarity(average))
+    assert calls == [len(average)]
+    saved = analyzer.save_as(format="binary_folder", folder=tmp_path / "saved")
+    known = json.loads((tmp_path / "saved/extensions/template_similarity/info.json").read_text())
+    name = "spikeinterface.postprocessing.template_similarity.ComputeTemplateSimilarity"
+    assert (known["module"], known["class"]) == ("spikeinterface", name)
+    np.testing.assert_array_equal(data_of(saved, "template_similarity"), extension.get_data())
 
 
 def test_random_spikes(simulate):

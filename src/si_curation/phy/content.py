@@ -7,20 +7,21 @@ every spike and the cells of the tables.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spike_files import unique_ids, value_range
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.tables import UNSORTED, ClusterTables
 
 CLUSTERS = "spike_clusters.npy"
 _CHUNK = 1 << 20
+_KIND = "blocks:"  # begins a hash of hashes of blocks
 
 
 def read_content(folder: Path) -> dict[str, Any]:
@@ -33,18 +34,56 @@ def read_content(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``clusters``: a hash of the cluster of every spike; where there is no file of clusters that
-        of the spike templates, which phy copies when it opens the folder. ``cluster_ids``.
-        ``cells``: {column: {cluster id as text: text}} of all tables but phy's snapshot.
+        As `content_of` gives it; where there is no file of clusters that can be read, "" and no
+        ids.
     """
-    clusters = _clusters_of(folder)
+    clusters, cells = _clusters_of(folder), cells_of(ClusterTables(folder))
     if clusters is None:
-        return {"clusters": "", "cluster_ids": [], "cells": cells_of(ClusterTables(folder))}
-    with ThreadPoolExecutor(1) as pool:  # hashing leaves the other cores to the rest
-        digest = pool.submit(_digest, clusters)
-        ids = _ids_of(clusters)
-        cells = cells_of(ClusterTables(folder))
-        return {"clusters": digest.result(), "cluster_ids": ids, "cells": cells}
+        return {"clusters": "", "cluster_ids": [], "cells": cells}
+    return content_of(clusters, _ids_of(clusters), cells)
+
+
+def content_of(
+    clusters: NDArray[np.integer], cluster_ids: Iterable[int], cells: dict[str, dict[str, str]]
+) -> dict[str, Any]:
+    """Return what a folder holds, of what was read of it.
+
+    Parameters
+    ----------
+    clusters : array (n_spikes,) integer
+        Of every spike; where there is no file of clusters the spike templates, which phy copies
+        when it opens the folder.
+    cluster_ids : iterable of int
+        Those that occur, ascending.
+    cells : dict
+        ``cells_of`` all tables but phy's snapshot.
+
+    Returns
+    -------
+    dict
+        ``clusters``: a hash of the cluster of every spike, for `same_clusters`. ``cluster_ids``.
+        ``cells``: {column: {cluster id as text: text}}.
+    """
+    ids = [int(i) for i in cluster_ids]
+    return {"clusters": _digest(clusters), "cluster_ids": ids, "cells": cells}
+
+
+def same_clusters(folder: Path, now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Return whether every spike of a folder has the cluster that it had.
+
+    Parameters
+    ----------
+    folder : Path
+    now, before : mapping
+        Of `read_content`. What earlier versions kept is a hash of another kind, which
+        is made anew of the folder as it is.
+    """
+    if now["clusters"] == before["clusters"]:
+        return True
+    if not before["clusters"] or before["clusters"].startswith(_KIND):
+        return False
+    clusters = _clusters_of(folder)
+    return clusters is not None and _digest_in_one_piece(clusters) == before["clusters"]
 
 
 def cells_of(tables: ClusterTables) -> dict[str, dict[str, str]]:
@@ -86,6 +125,22 @@ def _clusters_of(folder: Path) -> NDArray[np.integer] | None:
 
 
 def _digest(clusters: NDArray[np.integer]) -> str:
+    """Return a hash of values, whatever their dtype: that of the hashes of blocks."""
+
+    def of_block(piece: slice) -> bytes:
+        values = clusters[piece]
+        narrow = np.ascontiguousarray(values, dtype="<i4")
+        if values.dtype.itemsize > 4 or values.dtype.kind == "u":
+            exact = np.array_equal(narrow, values)
+            narrow = narrow if exact else np.ascontiguousarray(values, dtype="<i8")
+        return hashlib.sha256(narrow.data).digest()
+
+    of_blocks = run_blocks(of_block, blocks(clusters.size, _CHUNK))
+    return _KIND + hashlib.sha256(b"".join(of_blocks)).hexdigest()
+
+
+def _digest_in_one_piece(clusters: NDArray[np.integer]) -> str:
+    """Return the hash that earlier versions kept."""
     digest = hashlib.sha256()
     for start in range(0, clusters.size, _CHUNK):
         digest.update(np.ascontiguousarray(clusters[start : start + _CHUNK], dtype="<i8").data)

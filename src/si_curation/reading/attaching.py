@@ -32,8 +32,9 @@ from si_curation.kernels.spike_matching import (
 )
 from si_curation.kernels.spike_vector import take_rows
 from si_curation.kernels.template_counts import contingency_table
-from si_curation.phy.content import read_content
+from si_curation.phy.content import cells_of, content_of
 from si_curation.phy.folder import PhyFolder, read_phy_folder
+from si_curation.phy.tables import ClusterTables
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.observed import observed_text_after
 from si_curation.reading.probe import match_channels_of_analyzer, shanks_of_folder
@@ -94,7 +95,8 @@ def attach_folder(
     ParameterError
         Its spikes or channels are not those of the analyzer.
     """
-    content = read_content(local_path(folder_path, "folder_path"))  # first: it may change meanwhile
+    # first: they may change meanwhile
+    cells = cells_of(ClusterTables(local_path(folder_path, "folder_path")))
     with read_phy_folder(folder_path, sampling_frequency=analyzer.sampling_frequency) as folder:
         check_rate(analyzer, folder)
         channels = match_channels_of_analyzer(analyzer, folder)
@@ -105,6 +107,7 @@ def attach_folder(
         data = assignment_of_folder(
             folder, templates, FileRows(matched.rows), TemplateIds(template_ids), channels
         )
+        content = content_of(folder.spike_clusters, folder.cluster_ids, cells)
         data["template_info"]["read_content"] = content
         data["template_info"].update(attached=True, frame_offset=matched.offset)
         unit_index = spike_vector_of(analyzer.sorting)["unit_index"]

@@ -32,10 +32,10 @@ from si_curation.kernels.spike_vector import (
 from si_curation.kernels.template_counts import contingency_table
 from si_curation.kernels.templates import extremum_on_channel
 from si_curation.phy.arrays import LEFT_OUT
-from si_curation.phy.content import read_content
+from si_curation.phy.content import cells_of, content_of
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.phy.params import is_rate, rate_problem
-from si_curation.phy.tables import SNAPSHOT
+from si_curation.phy.tables import SNAPSHOT, ClusterTables
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.components import (
     COMPONENTS_PARAMS,
@@ -96,7 +96,8 @@ def read_kilosort_as_analyzer(
     sorter's templates weighted by spike counts, on the union of their channels),
     ``template_assignment``, ``spike_amplitudes``, ``spike_locations`` (where the folder has
     positions), ``principal_components`` (where it has features), ``unit_locations`` (centre of the
-    channels with signal) and ``template_similarity`` are there at once.
+    channels with signal) and ``template_similarity`` (computed when it is first asked for) are
+    there at once.
 
     Parameters
     ----------
@@ -193,8 +194,10 @@ def read_kilosort_as_analyzer(
     checks.finish()
     check_output(format, folder)
     mode: Unwhiten | Literal[False] = "auto" if unwhiten is True else unwhiten
-    content = read_content(local_path(folder_path, "folder_path"))  # first: it may change meanwhile
+    # first: they may change meanwhile
+    cells = cells_of(ClusterTables(local_path(folder_path, "folder_path")))
     with read_phy_folder(folder_path, sampling_frequency=sampling_frequency) as phy_folder:
+        content = content_of(phy_folder.spike_clusters, phy_folder.cluster_ids, cells)
         if curation == "discard":
             phy_folder = phy_folder.without_curation()
         for finding in phy_folder.findings:

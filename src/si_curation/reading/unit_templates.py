@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import inject_extension
+from si_curation._spikeinterface import inject_extension, inject_extension_for_later
 from si_curation.errors import ParameterError
 from si_curation.kernels.channels import centre_of_signal, neighbourhood
 from si_curation.kernels.template_counts import most_frequent_templates
@@ -207,13 +207,18 @@ def set_unit_templates(
 ) -> None:
     """Set the unit templates of an analyzer, their similarity, and where the units are.
 
-    The similarity of more than `MANY_UNITS` units is left to ``compute("template_similarity")``.
+    The similarity is computed when it is first asked for, and that of more than `MANY_UNITS` units
+    is left to ``compute("template_similarity")``.
     Standard deviations are NaN until `spike_waveforms` is computed.
     """
     unknown = np.broadcast_to(np.float32(np.nan), unit_templates.shape)  # of no size
     data = {"average": unit_templates, "std": unknown}
     inject_extension(analyzer, "templates", data, template_params)
     if len(unit_templates) <= MANY_UNITS:
-        similarity = {"similarity": cosine_similarity(unit_templates)}
-        inject_extension(analyzer, "template_similarity", similarity, SIMILARITY_PARAMS)
+        inject_extension_for_later(
+            analyzer,
+            "template_similarity",
+            lambda: {"similarity": cosine_similarity(unit_templates)},
+            SIMILARITY_PARAMS,
+        )
     inject_extension(analyzer, "unit_locations", {"unit_locations": locations}, LOCATION_PARAMS)

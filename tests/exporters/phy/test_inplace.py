@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -377,6 +378,19 @@ def test_clusters_that_phy_saved_since_are_not_put_back(folder, hash_files):
     assert sic.read_phy_folder(folder).cluster_ids.tolist() == merged.unit_ids.tolist()
     restore_phy_folder(folder, backup)
     assert state_of(folder, hash_files) == before
+
+
+def test_clusters_are_compared_with_the_hash_of_earlier_versions(folder):
+    merged = merged_analyzer(folder)
+    known = merged.get_extension("template_assignment").info["read_content"]
+    clusters = np.load(folder / "spike_clusters.npy").astype("<i8")
+    known["clusters"] = hashlib.sha256(clusters.tobytes()).hexdigest()
+    split_in_phy(folder, 13, [20, 21])
+    with pytest.raises(sic.OutputExistsError, match=r"spike_clusters\.npy"):
+        update_phy_folder(folder, merged)
+    save_as_phy(folder, clusters)  # as they were read, in another dtype
+    update_phy_folder(folder, merged)
+    assert sic.read_phy_folder(folder).cluster_ids.tolist() == merged.unit_ids.tolist()
 
 
 def test_steps_are_repeated_on_what_phy_saved(folder):

@@ -30,7 +30,7 @@ from si_curation.exporters.phy.curated import (
 from si_curation.kernels.spike_files import unique_ids
 from si_curation.phy.arrays import Findings, as_integers, as_vector, open_array
 from si_curation.phy.backup import only_writer, replace_files
-from si_curation.phy.content import read_content
+from si_curation.phy.content import read_content, same_clusters
 from si_curation.phy.tables import UNSORTED, ClusterTables, read_tables
 
 
@@ -208,7 +208,7 @@ def _check_as_read(analyzer: SortingAnalyzer, path: Path, plan: CuratedFiles) ->
         return
     now, known = plan.content_before, [read, *_WRITTEN.get(path, [])]
     changed = []
-    if plan.clusters_changed and all(now["clusters"] != one["clusters"] for one in known):
+    if plan.clusters_changed and not any(same_clusters(path, now, one) for one in known):
         before, after = set(read["cluster_ids"]), set(now["cluster_ids"])
         new, gone = _some(after - before), _some(before - after)
         changed.append(f"{CLUSTERS_FILE} (new clusters: {new}; gone: {gone})")
