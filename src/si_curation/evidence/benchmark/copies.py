@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import (
+    as_array,
     borrowed_data_of,
     copy_annotations,
     make_memory_analyzer,
@@ -20,12 +22,18 @@ from si_curation._spikeinterface import (
     spike_vector_of,
 )
 from si_curation.checks import plain_id
-from si_curation.curation.session import CurationSession
-from si_curation.errors import MissingDataError
+from si_curation.curation.apply import apply_units
+from si_curation.curation.units import IdSource, Unit
+from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.evidence.benchmark.parts import MIN_PART_SPIKES, WAYS
+from si_curation.extensions.changes import UnitChange, change_of_units
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.extensions.unit_similarity import get_unit_similarity
+from si_curation.extensions.units_from_templates import LOCATION_PARAMS, what_follows
+from si_curation.kernels.spike_vector import look_up, with_other_units
+from si_curation.reading.observed import OBSERVED_PROPERTY
+from si_curation.spikes.features import feature_source
 from si_curation.variables import UnitIndices
 
 #: What the suggestions use; everything else would only be carried over.
@@ -39,6 +47,8 @@ USED = (
     "principal_components",
     "unit_similarity",
 )
+#: What of these is of single spikes, whatever their units are.
+_OF_SPIKES = ("spike_amplitudes", "spike_locations")
 #: Neighbours of each unit that are kept beside it: the most similar ones.
 NUM_NEIGHBOURS = 3
 
@@ -70,6 +80,8 @@ def neighbourhood(analyzer: SortingAnalyzer, units: UnitIndices) -> SortingAnaly
     Data of single spikes are shared with the analyzer where all units are kept.
     """
     copy = _lean_copy(analyzer)
+    if copy.get_extension("unit_similarity") is None:
+        copy.compute("unit_similarity")  # once for all copies of it
     similarity = get_unit_similarity(copy)
     similarity = np.nan_to_num(np.fmax(similarity, similarity.T), nan=-1.0)
     np.fill_diagonal(similarity, -np.inf)
@@ -77,11 +89,9 @@ def neighbourhood(analyzer: SortingAnalyzer, units: UnitIndices) -> SortingAnaly
     kept = np.union1d(units, nearest.ravel())
     ids = analyzer.unit_ids.tolist()
     others = [ids[i] for i in np.setdiff1d(np.arange(len(ids)), kept)]
-    if not others:
-        return copy
-    session = CurationSession(copy, decided_by="benchmark")
-    session.remove(others)
-    return _applied(session)
+    steps = _Changes(copy)
+    steps.remove(others)
+    return steps.apply()
 
 
 def _lean_copy(analyzer: SortingAnalyzer) -> SortingAnalyzer:
@@ -110,10 +120,136 @@ def _lean_copy(analyzer: SortingAnalyzer) -> SortingAnalyzer:
     return copy
 
 
-def _applied(session: CurationSession) -> SortingAnalyzer:
-    with warnings.catch_warnings():  # what cannot be carried over is missing evidence
-        warnings.simplefilter("ignore")
-        return session.apply()
+class _Changes:
+    """Merges, splits and removals of units that are made at once on a copy of an analyzer.
+
+    As `CurationSession` makes them, without what a history needs.
+    """
+
+    def __init__(self, analyzer: SortingAnalyzer) -> None:
+        self._analyzer = analyzer
+        self._ids = IdSource([plain_id(i) for i in analyzer.unit_ids])
+        nothing = np.zeros(0, dtype=np.int64)
+        unchanged = Unit(nothing, nothing, nothing, {})
+        self._units = {plain_id(i): unchanged for i in analyzer.unit_ids}
+        self._steps: list[tuple[dict[Any, Unit], dict[Any, Unit]]] = []
+
+    def spikes_of(self, unit_id: Any) -> NDArray[np.integer]:
+        """Return the spikes of a unit now, ascending positions in those of the analyzer."""
+        spikes = self._units[unit_id].spikes
+        return spikes if spikes.size else spikes_of_unit(self._analyzer, unit_id)
+
+    def split(self, unit_id: Any, is_second: NDArray[np.bool_]) -> list[Any]:
+        """Split a unit in two; return the ids of the parts."""
+        spikes = self.spikes_of(unit_id)
+        return self._do([unit_id], [spikes[~is_second], spikes[is_second]])
+
+    def merge(self, unit_ids: list[Any]) -> Any:
+        """Merge units; return the id of the new one."""
+        spikes = np.concatenate([self.spikes_of(i) for i in unit_ids])
+        return self._do(unit_ids, [np.sort(spikes, kind="stable")])[0]
+
+    def remove(self, unit_ids: list[Any]) -> None:
+        """Remove units."""
+        if unit_ids:
+            self._do(unit_ids, [])
+
+    def _do(self, unit_ids: list[Any], spikes: list[NDArray[np.integer]]) -> list[Any]:
+        nothing = np.zeros(0, dtype=np.int64)
+        new = self._ids.take(len(spikes))
+        after = {i: Unit(own, nothing, nothing, {}) for i, own in zip(new, spikes, strict=True)}
+        self._steps.append(({i: self._units.pop(i) for i in unit_ids}, after))
+        self._units |= after
+        return new
+
+    def apply(self) -> SortingAnalyzer:
+        """Return the copy, or the analyzer itself where nothing is changed."""
+        if not self._steps:
+            return self._analyzer
+        old = [plain_id(i) for i in self._analyzer.unit_ids]
+        key = None if self._ids.are_integers else self._ids.order
+        ids = dict.fromkeys([i for i in old if i in self._units] + sorted(self._units, key=key))
+        units = {unit_id: self._units[unit_id] for unit_id in ids}
+        if _follows_from_spikes(self._analyzer):
+            return _regrouped(self._analyzer, units)
+        with warnings.catch_warnings():  # what cannot be carried over is missing evidence
+            warnings.simplefilter("ignore")
+            return apply_units(self._analyzer, self._steps, units, [], "memory", None)
+
+
+def _follows_from_spikes(analyzer: SortingAnalyzer) -> bool:
+    """Return whether all that suggestions use of a unit follows from its spikes' templates."""
+    assignment = analyzer.get_extension("template_assignment")
+    if not what_follows(analyzer, assignment).templates:
+        return False
+    places = analyzer.get_extension("unit_locations")
+    if places is not None and places.params != LOCATION_PARAMS:
+        return False
+    try:
+        source = feature_source(analyzer)
+    except (MissingDataError, FolderNotFoundError, PhyFolderError):
+        return True
+    return source.extension is None  # else they are on the channels of units
+
+
+def _regrouped(analyzer: SortingAnalyzer, units: Mapping[Any, Unit]) -> SortingAnalyzer:
+    """Return an analyzer of units of which all follows from the templates of their spikes."""
+    ids = list(units)
+    index_before = {plain_id(i): row for row, i in enumerate(analyzer.unit_ids)}
+    place = np.full(len(index_before), -1, dtype=np.int32)
+    for index, unit_id in enumerate(ids):
+        if unit_id in index_before:
+            place[index_before[unit_id]] = index
+    spikes = spike_vector_of(analyzer.sorting)
+    unit_index = look_up(place, spikes["unit_index"])
+    made_of: dict[Any, list[Any]] = {}
+    for index, unit_id in enumerate(ids):
+        if unit_id not in index_before:
+            unit_index[units[unit_id].spikes] = index
+            parents = np.unique(spikes["unit_index"][units[unit_id].spikes])
+            made_of[unit_id] = [plain_id(i) for i in analyzer.unit_ids[parents]]
+    kept = None if unit_index.min(initial=0) >= 0 else np.flatnonzero(unit_index >= 0)
+    sorting = NumpySorting(
+        with_other_units(spikes, unit_index, kept), analyzer.sampling_frequency, np.array(ids)
+    )
+    copy_annotations(analyzer.sorting, sorting)
+    for name in ("phy_folder", OBSERVED_PROPERTY):
+        values = analyzer.sorting.get_property(name)
+        if values is not None and values.size:
+            sorting.set_property(name, np.full(len(ids), values[0]))
+    first = [index_before[made_of.get(unit_id, [unit_id])[0]] for unit_id in ids]
+    copy = make_memory_analyzer(
+        sorting,
+        None,
+        rec_attributes_of(analyzer),
+        None,
+        analyzer.return_in_uV,
+        analyzer.get_main_channels()[first],
+    )
+    change = change_of_units(analyzer, copy, made_of, kept)
+    _carry_spikes_over(dataclasses.replace(change, shares=True))
+    return copy
+
+
+def _carry_spikes_over(change: UnitChange) -> None:
+    """Add what the analyzer before holds of spikes and templates; the rest follows from it."""
+    for name in (*_OF_SPIKES, "template_assignment"):
+        extension = change.before.get_extension(name)
+        if extension is not None:
+            per_spike = extension.nodepipeline_variables
+            data = {
+                key: change.rows_after(value) if key in per_spike else value
+                for key, value in borrowed_data_of(extension).items()
+                if value is not None
+            }
+            put_extension(change.after, extension, data)
+    similarity = change.before.get_extension("unit_similarity")
+    if similarity is not None:
+        put_extension(change.after, similarity, similarity.data_after(change))
+    places = change.before.get_extension("unit_locations")
+    if places is not None and not change.is_new.any():
+        kept = as_array(places.get_data())[change.same_before]
+        put_extension(change.after, places, {"unit_locations": kept})
 
 
 def mix_units(
@@ -139,7 +275,7 @@ def mix_units(
     ChangedCopy
         ``origins`` tells which unit most spikes of a new one are of.
     """
-    session = CurationSession(analyzer, decided_by="benchmark")
+    steps = _Changes(analyzer)
     origins: dict[Any, Any] = {}
     changes: dict[Any, str] = {}
     missing: dict[str, str] = {}
@@ -155,12 +291,12 @@ def mix_units(
         least, received = min(count, its.size - count), spikes_of_unit(analyzer, receiver).size
         if not MIN_PART_SPIKES <= least < received:
             continue
-        parts = session.split(giver, is_second.astype(int))
+        parts = steps.split(giver, is_second)
         smaller = int(count < its.size - count)
         origins[parts[1 - smaller]] = giver
-        origins[session.merge([receiver, parts[smaller]])] = receiver
+        origins[steps.merge([receiver, parts[smaller]])] = receiver
         changes[giver] = changes[receiver] = way
-    return ChangedCopy(_applied(session), origins, changes, missing)
+    return ChangedCopy(steps.apply(), origins, changes, missing)
 
 
 def add_foreign_spikes(
@@ -188,7 +324,7 @@ def add_foreign_spikes(
     ChangedCopy
         ``origins`` are of the units that got spikes.
     """
-    session = CurationSession(analyzer, decided_by="benchmark")
+    steps = _Changes(analyzer)
     origins: dict[Any, Any] = {}
     changes: dict[Any, str] = {}
     for one, other in pairs:
@@ -197,12 +333,12 @@ def add_foreign_spikes(
         count = round(share * spikes_of_unit(analyzer, receiver).size)
         if not 0 < count <= size // 2:
             continue
-        is_given = np.zeros(size, dtype=int)
-        is_given[rng.permutation(size)[:count]] = 1
-        _, given = session.split(giver, is_given)
-        origins[session.merge([receiver, given])] = receiver
+        is_given = np.zeros(size, dtype=bool)
+        is_given[rng.permutation(size)[:count]] = True
+        _, given = steps.split(giver, is_given)
+        origins[steps.merge([receiver, given])] = receiver
         changes[giver] = changes[receiver] = change
-    return ChangedCopy(_applied(session), origins, changes)
+    return ChangedCopy(steps.apply(), origins, changes)
 
 
 # of the spikes of a unit so many are found twice, at one lag and with little jitter (samples)
@@ -251,14 +387,14 @@ def repeat_units(
 
 def merge_units(analyzer: SortingAnalyzer, pairs: Sequence[tuple[int, int]]) -> ChangedCopy:
     """Return a copy in which pairs of units are merged; no unit is in two pairs."""
-    session = CurationSession(analyzer, decided_by="benchmark")
+    steps = _Changes(analyzer)
     origins: dict[Any, Any] = {}
     changes: dict[Any, str] = {}
     for pair in pairs:
         ids = [plain_id(analyzer.unit_ids[i]) for i in pair]
-        origins[session.merge(ids)] = ids[0]
+        origins[steps.merge(ids)] = ids[0]
         changes.update(dict.fromkeys(ids, "merged"))
-    return ChangedCopy(_applied(session), origins, changes)
+    return ChangedCopy(steps.apply(), origins, changes)
 
 
 def cut_units(
@@ -279,7 +415,7 @@ def cut_units(
         Name of the way to cut each of them.
     rng : numpy.random.Generator
     """
-    session = CurationSession(analyzer, decided_by="benchmark")
+    steps = _Changes(analyzer)
     origins: dict[Any, Any] = {}
     changes: dict[Any, str] = {}
     missing: dict[str, str] = {}
@@ -294,6 +430,6 @@ def cut_units(
         if min(count, is_second.size - count) < MIN_PART_SPIKES:
             continue
         unit_id = plain_id(analyzer.unit_ids[unit])
-        origins.update(dict.fromkeys(session.split(unit_id, is_second.astype(int)), unit_id))
+        origins.update(dict.fromkeys(steps.split(unit_id, is_second), unit_id))
         changes[unit_id] = way
-    return ChangedCopy(_applied(session), origins, changes, missing)
+    return ChangedCopy(steps.apply(), origins, changes, missing)
