@@ -111,6 +111,74 @@ def join_moments(
 
 
 @njit
+def gather_columns(
+    values: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    bounds: NDArray[np.integer],
+    columns: NDArray[np.integer],
+    out: NDArray[np.floating],
+) -> None:
+    """Gather rows of groups of spikes, each group from columns of its own.
+
+    Parameters
+    ----------
+    values : array (n_spikes, n_columns) floating
+    rows : array (n,) integer
+        Those of each group in one piece.
+    bounds : array (n_groups + 1,) integer
+        Where the rows of each group start.
+    columns : array (n_groups, n_features) integer
+        -1: the feature of this group is 0.
+    out : array (n, n_features)
+
+    Examples
+    --------
+    >>> out = np.empty((2, 1))
+    >>> rows, bounds = np.array([1, 0]), np.array([0, 1, 2])
+    >>> gather_columns(np.array([[1.0, 2.0], [3.0, 4.0]]), rows, bounds, np.array([[1], [-1]]), out)
+    >>> out
+    array([[4.],
+           [0.]])
+    """
+    for g in range(bounds.size - 1):
+        of_group = columns[g]
+        for i in range(bounds[g], bounds[g + 1]):
+            row = values[rows[i]]
+            for f in range(of_group.size):
+                out[i, f] = row[of_group[f]] if of_group[f] >= 0 else 0
+
+
+@njit
+def add_scatter(
+    scatter: NDArray[np.float64], features: NDArray[np.integer], total: NDArray[np.float64]
+) -> None:
+    """Add the scatter of a cloud that has some of the features.
+
+    Parameters
+    ----------
+    scatter : array (n_of_cloud, n_of_cloud)
+    features : array (n_features,) integer
+        Place of each feature in `scatter`; -1: the cloud does not have it.
+    total : array (n_features, n_features)
+        Is added to.
+
+    Examples
+    --------
+    >>> total = np.zeros((2, 2))
+    >>> add_scatter(np.array([[5.0]]), np.array([-1, 0]), total)
+    >>> total
+    array([[0., 0.],
+           [0., 5.]])
+    """
+    for i in range(features.size):
+        if features[i] >= 0:
+            row = scatter[features[i]]
+            for j in range(features.size):
+                if features[j] >= 0:
+                    total[i, j] += row[features[j]]
+
+
+@njit
 def _inverse_cholesky(
     matrix: NDArray[np.float64],
 ) -> tuple[

@@ -13,6 +13,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation.checks import Checks, is_whole_number, unit_indices_of
 from si_curation.kernels.isolation import (
     discriminability,
+    gather_columns,
     join_moments,
     mahalanobis_squared,
     silhouettes,
@@ -195,7 +196,7 @@ def mahalanobis(
     if count <= num_features:
         return _both("singular_covariance", **singular)
     channels, own = features.channels[unit], features.own_moments(unit)
-    means = np.array([features.mean_on(other, channels) for other in neighbours])
+    means = features.means_on(neighbours, channels)
     variances = np.diag(own.scatter)
     with np.errstate(divide="ignore", invalid="ignore"):
         apart = np.nan_to_num(((means - own.mean) ** 2).sum(axis=0) / variances)
@@ -205,10 +206,11 @@ def mahalanobis(
         return _both("singular_covariance", **singular)
     center = own.mean[order]
     away = (((means[:, order] - center) @ transform.T) ** 2).sum(axis=1)
+    neighbours = neighbours[np.argsort(away, kind="stable")]
+    columns = features.columns_on(neighbours, channels)[:, order]
     distance, survival = _nearest_and_survival(
-        features, neighbours[np.argsort(away, kind="stable")], channels, order, center, transform,
-        min(count, num_others), num_others,
-    )  # fmt: skip
+        features, neighbours, columns, center, transform, min(count, num_others), num_others
+    )
     return MetricResult(distance), MetricResult(survival / count)
 
 
@@ -224,8 +226,7 @@ def _both(code: str, **values: Any) -> tuple[MetricResult, MetricResult]:
 def _nearest_and_survival(
     features: UnitFeatures,
     neighbours: NDArray[np.int64],
-    channels: NDArray[np.int64],
-    order: NDArray[np.integer],
+    columns: NDArray[np.int64],
     center: NDArray[np.float64],
     transform: NDArray[np.float64],
     rank: int,
@@ -235,13 +236,12 @@ def _nearest_and_survival(
     half = center.size / 2
     survival = 0.0
     kept = np.zeros(0)
-    for other in neighbours:
+    for other, its_columns in zip(neighbours, columns, strict=True):
         farthest = kept.max() if kept.size == rank else np.inf
         smallest = max(_NEGLIGIBLE * survival / num_left, _SMALLEST)
         cutoff = max(farthest, 2 * gammainccinv(half, smallest))
-        columns = features.columns_on(other, channels)[order]
         squared = mahalanobis_squared(
-            features.features_of(other), columns, center, transform, cutoff
+            features.features_of(other), its_columns, center, transform, cutoff
         )
         near = squared[squared < np.inf]
         survival += float(gammaincc(half, near / 2).sum())
@@ -262,7 +262,7 @@ def d_prime(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64]) ->
     counts = np.array([features.count(other) for other in neighbours])
     if own.num_spikes + counts.sum() <= 2:
         return _missing("two_spikes_only")
-    means = np.array([features.mean_on(other, channels) for other in neighbours])
+    means = features.means_on(neighbours, channels)
     scatter = features.scatter_of_others(unit, neighbours, own)
     value = discriminability(own, join_moments(counts, means, scatter))
     if np.isnan(value):
@@ -277,12 +277,13 @@ def silhouette(features: UnitFeatures, unit: int, neighbours: NDArray[np.int64])
     if neighbours.size == 0:
         return _missing("no_neighbours")
     channels = features.channels[unit]
-    others = np.array([features.mean_on(other, channels) for other in neighbours])
+    others = features.means_on(neighbours, channels)
     values = features.features_of(unit)
-    columns = features.columns_on(unit, channels)
+    columns = features.columns_on(np.array([unit]), channels)[0]
     if not np.array_equal(columns, np.arange(values.shape[1])):
         values = values[:, columns]
-    return MetricResult(float(silhouettes(values, features.mean_on(unit, channels), others).mean()))
+    own = features.own_moments(unit).mean
+    return MetricResult(float(silhouettes(values, own, others).mean()))
 
 
 def nearest_neighbour(
@@ -298,14 +299,13 @@ def nearest_neighbour(
         return _both("no_spikes_with_features")
     if neighbours.size == 0:
         return MetricResult(1.0), MetricResult(0.0)  # the best, as SpikeInterface
-    rows, num_own = _rows_searched(features, unit, neighbours, max_spikes)
+    rows, keys, num_own = _rows_searched(features, unit, neighbours, max_spikes)
     if num_own == 0:
         return _both("none_searched", num_spikes=count, max_spikes=max_spikes)
     if rows.size <= n_neighbors:
         return _both("too_few_searched", num_spikes=rows.size, n_neighbors=n_neighbors)
-    keys = np.argsort(rows, kind="stable")  # in the order of units; the unit's own keys are lowest
-    values, starts = _matrix(features, unit, np.append(neighbours, unit), rows[keys])
-    own = keys < num_own
+    values, starts = _matrix(features, unit, np.append(neighbours, unit), rows)
+    own = keys < num_own  # the unit's own keys are lowest
     group = int(np.searchsorted(starts, np.flatnonzero(own)[0], side="right")) - 1
     found = nearest_neighbours(values, starts, n_neighbors, keys, only=group)
     is_own = own[found] & (found >= 0)
@@ -317,26 +317,32 @@ def nearest_neighbour(
 
 def _rows_searched(
     features: UnitFeatures, unit: int, neighbours: NDArray[np.int64], max_spikes: int | None
-) -> tuple[NDArray[np.int64], int]:
-    """Return the rows of the spikes that are searched, and how many of them count as own.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return the rows of the spikes that are searched, their keys, and how many count as own.
 
     Every n-th of the unit's spikes followed by those of all neighbours in order of time, without
-    the last spike, and the number of own ones rounded down, all as SpikeInterface. The unit's own
-    come first.
+    the last spike, and the number of own ones rounded down, all as SpikeInterface. Rows ascend;
+    keys are places in that order, so that the unit's own are lowest.
     """
     own = np.arange(features.starts[unit], features.stops[unit])
     others = np.concatenate(
         [np.arange(features.starts[other], features.stops[other]) for other in neighbours]
     )
-    total = own.size + others.size
-    if max_spikes is None or max_spikes >= total:
-        return np.concatenate([own, others]), own.size
-    ratio = max_spikes / total
-    picked = np.arange(0, total - 1, 1 / ratio).astype(np.int64)
-    in_time = others[np.argsort(features.order[others], kind="stable")]
-    num_own = np.searchsorted(picked, own.size)
-    rows = np.concatenate([own[picked[:num_own]], in_time[picked[num_own:] - own.size]])
-    return rows, int(own.size * ratio)
+    total, num_own = own.size + others.size, own.size
+    keys = np.arange(own.size, total)
+    if max_spikes is not None and max_spikes < total:
+        ratio = max_spikes / total
+        picked = np.arange(0, total - 1, 1 / ratio).astype(np.int64)
+        own = own[picked[: np.searchsorted(picked, own.size)]]
+        place = np.full(others.size, -1)
+        place[picked[own.size :] - num_own] = np.arange(own.size, picked.size)
+        keys = np.empty_like(place)
+        keys[np.argsort(features.order[others], kind="stable")] = place
+        others, keys = others[keys >= 0], keys[keys >= 0]
+        num_own = int(num_own * ratio)
+    before = np.searchsorted(others, features.starts[unit])
+    rows = np.concatenate([others[:before], own, others[before:]])
+    return rows, np.concatenate([keys[:before], np.arange(own.size), keys[before:]]), num_own
 
 
 def _matrix(
@@ -348,13 +354,8 @@ def _matrix(
     """
     channels, flat = features.channels[unit], features.flat
     units = np.sort(units)
-    means = np.array([features.mean_on(one, channels) for one in units])
-    order = np.argsort(-means.var(axis=0), kind="stable")
+    order = np.argsort(-features.means_on(units, channels).var(axis=0), kind="stable")
     bounds = np.append(np.searchsorted(rows, features.starts[units]), rows.size)
-    values = np.zeros((rows.size, order.size), dtype=flat.dtype)
-    for i, one in enumerate(units):
-        columns = features.columns_on(one, channels)[order]
-        here = np.flatnonzero(columns >= 0)
-        piece = slice(bounds[i], bounds[i + 1])
-        values[piece, here] = flat[rows[piece]][:, columns[here]]
+    values = np.empty((rows.size, order.size), dtype=flat.dtype)
+    gather_columns(flat, rows, bounds, features.columns_on(units, channels)[:, order], values)
     return values, np.unique(bounds)

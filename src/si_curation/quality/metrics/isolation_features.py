@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -16,7 +17,7 @@ from si_curation._spikeinterface import spike_vector_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.spikes_of_units import assignment_of
 from si_curation.kernels.feature_projections import gather_features
-from si_curation.kernels.isolation import Moments, moments_of
+from si_curation.kernels.isolation import Moments, add_scatter, moments_of
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.template_counts import contingency_table
@@ -57,8 +58,13 @@ class UnitFeatures:
     is_dense: bool
     _lock: Any = field(default_factory=Lock, repr=False)
     _moments: dict[int, Moments] = field(default_factory=dict, repr=False)
-    _means: dict[int, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    _means: NDArray[np.float64] = field(init=False, repr=False)  # (n_units, n_features)
+    _is_known: NDArray[np.bool_] = field(init=False, repr=False)
     _total: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._means = np.zeros((self.num_units, max(self.flat.shape[1], 1)))
+        self._is_known = np.zeros(self.num_units, dtype=bool)
 
     @property
     def num_units(self) -> int:
@@ -68,7 +74,7 @@ class UnitFeatures:
     @property
     def flat(self) -> NDArray[np.floating]:
         """The values, (n_rows, n_pcs * n_columns)."""
-        return self.values.reshape(len(self.values), -1)
+        return self.values.reshape(len(self.values), self.values.shape[1] * self.values.shape[2])
 
     def features_of(self, unit: int) -> NDArray[np.floating]:
         """Return the features of a unit, (n_spikes of the unit, n_pcs * n_columns)."""
@@ -80,41 +86,47 @@ class UnitFeatures:
 
     def neighbours(self, unit: int) -> NDArray[np.int64]:
         """Other units with spikes whose main channel is among the channels of a unit."""
-        near = np.ones(self.num_units, dtype=bool)
+        near = self.stops > self.starts
         if not self.is_dense:
-            near = np.isin(self.main_channels, self.channels[unit])
-        near &= self.stops > self.starts
+            near &= self._places[unit, self.main_channels] >= 0
         near[unit] = False
         return np.flatnonzero(near)
 
-    def columns_on(self, unit: int, channels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the columns of `features_of` on some channels, all components; -1: none."""
+    def columns_on(
+        self, units: NDArray[np.integer], channels: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the columns of `features_of` on some channels, all components, for each of units.
+
+        Returns
+        -------
+        array (n_units, n_channels * n_pcs) int64
+            -1: none.
+        """
         num_pcs, width = self.values.shape[1:]
-        own = self.channels[unit]
-        if own.size == 0:
-            return np.full(channels.size * num_pcs, -1)
-        place = np.minimum(np.searchsorted(own, channels), own.size - 1)
-        column = np.where(own[place] == channels, self.columns[unit][place], -1)
-        by_component = np.arange(num_pcs) * width + column[:, None]
-        return np.where(column[:, None] < 0, -1, by_component).ravel()
+        column = self._columns[units[:, None], channels]
+        by_component = np.arange(num_pcs) * width + column[:, :, None]
+        return np.where(column[:, :, None] < 0, -1, by_component).reshape(units.size, -1)
 
     def own_moments(self, unit: int) -> Moments:
         """Moments of the spikes of a unit on its channels; kept for sparse features."""
         known = self._moments.get(unit)
         if known is None:
-            known = moments_of(self.features_of(unit), self.columns_on(unit, self.channels[unit]))
-            self._means[unit] = known.mean
+            columns = self.columns_on(np.array([unit]), self.channels[unit])[0]
+            known = moments_of(self.features_of(unit), columns)
+            self._means[unit, : known.mean.size] = known.mean
+            self._is_known[unit] = True
             if not self.is_dense:
                 self._moments[unit] = known
         return known
 
-    def mean_on(self, unit: int, channels: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mean features of a unit on some channels; 0 where it has none."""
-        mean = self._means.get(unit)
-        if mean is None:
-            mean = self.own_moments(unit).mean
-        here = self._features_on(unit, channels)
-        return np.where(here >= 0, mean[here] if mean.size else 0.0, 0.0)
+    def means_on(
+        self, units: NDArray[np.integer], channels: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Mean features of units on some channels, (n_units, n_features); 0 where one has none."""
+        for unit in units[~self._is_known[units]]:
+            self.own_moments(int(unit))
+        here = self._features_on(units, channels)
+        return np.where(here >= 0, self._means[units[:, None], here], 0.0)
 
     def scatter_of_others(
         self, unit: int, neighbours: NDArray[np.int64], own: Moments
@@ -123,20 +135,36 @@ class UnitFeatures:
         if self.is_dense:
             return self._total_scatter() - own.scatter
         total = np.zeros_like(own.scatter)
-        for other in neighbours:
-            there = self._features_on(other, self.channels[unit])
-            here = np.flatnonzero(there >= 0)
-            scatter = self.own_moments(other).scatter
-            total[np.ix_(here, here)] += scatter[np.ix_(there[here], there[here])]
+        here = self._features_on(neighbours, self.channels[unit])
+        for other, features in zip(neighbours, here, strict=True):
+            add_scatter(self.own_moments(int(other)).scatter, features, total)
         return total
 
-    def _features_on(self, unit: int, channels: NDArray[np.int64]) -> NDArray[np.int64]:
-        num_pcs, own = self.values.shape[1], self.channels[unit]
-        if own.size == 0:
-            return np.full(channels.size * num_pcs, -1)
-        place = np.minimum(np.searchsorted(own, channels), own.size - 1)
-        first = np.where(own[place] == channels, place * num_pcs, -1)
-        return np.where(first[:, None] < 0, -1, first[:, None] + np.arange(num_pcs)).ravel()
+    def _features_on(
+        self, units: NDArray[np.integer], channels: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        num_pcs = self.values.shape[1]
+        first = self._places[units[:, None], channels] * num_pcs
+        features = first[:, :, None] + np.arange(num_pcs)
+        return np.where(first[:, :, None] < 0, -1, features).reshape(units.size, -1)
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Place of each channel among those of each unit, (n_units, n_channels + 1); -1: none."""
+        return self._by_channel([np.arange(own.size) for own in self.channels])
+
+    @cached_property
+    def _columns(self) -> NDArray[np.int64]:
+        """Column of each channel in the values of each unit, (n_units, n_channels + 1)."""
+        return self._by_channel(self.columns)
+
+    def _by_channel(self, values: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+        last = max((int(own.max(initial=-1)) for own in self.channels), default=-1)
+        last = max(last, int(self.main_channels.max(initial=-1)))
+        table = np.full((self.num_units, last + 2), -1, dtype=np.int64)
+        for row, own, value in zip(table, self.channels, values, strict=True):
+            row[own] = value
+        return table
 
     def _total_scatter(self) -> NDArray[np.float64]:
         with self._lock:
@@ -144,7 +172,7 @@ class UnitFeatures:
                 size = self.channels[0].size * self.values.shape[1]
                 self._total = np.zeros((size, size))
                 for unit in range(self.num_units):
-                    columns = self.columns_on(unit, self.channels[unit])
+                    columns = self.columns_on(np.array([unit]), self.channels[unit])[0]
                     self._total += moments_of(self.features_of(unit), columns).scatter
             return self._total
 
