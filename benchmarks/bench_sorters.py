@@ -128,7 +128,7 @@ def make_recording(folder, *, duration, num_units, num_channels=32, seed=0):
     counts.set_channel_gains(GAIN_UV)
     counts.set_channel_offsets(0.0)
     counts.annotate(is_filtered=True)
-    return counts.save(folder=folder, n_jobs=1, progress_bar=False), sorting
+    return counts.save(folder=folder, chunk_duration="10s", n_jobs=1, progress_bar=False), sorting
 
 
 def make_analyzer(name, recording, folder, sorting):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import signal
@@ -52,6 +53,15 @@ def pytest_configure(config):
     # shells start jobs in the background without what Ctrl-C does
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """Keep what is loaded by now, a million objects, out of what the garbage collector looks at.
+
+    SpikeInterface collects after each second of a recording that it writes: half a second each.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter, config):
