@@ -330,7 +330,7 @@ _METRIC_REASONS = (
     ),
     ("shape_whitened", "the template is whitened, which changes its amplitudes over distance"),
     ("shape_padded", "the sorter filled the first {duration_ms:.2g} ms of the template with 0"),
-    ("shape_failed", "SpikeInterface has no value"),
+    ("shape_failed", "the template or the places of its channels do not allow it"),
     ("no_channel_noise", "no template with {num_spikes} spikes has features on the main channel"),
     # in analyzers that version 0.1.0 saved, which had texts alone
     ("saved_text", "{text}"),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array
@@ -169,18 +170,33 @@ def _are_of_sorter(assignment: TemplateAssignment, averages: NDArray[np.floating
     counts, templates = assignment.get_template_counts(), assignment.get_templates()
     if averages.shape != (counts.shape[0], *templates.shape[1:]):
         return False
+    other = np.flatnonzero(~_are_templates(counts, templates, averages))
+    if other.size == 0:
+        return True
     blocks = [slice(i, i + _BLOCK) for i in range(0, len(averages), _BLOCK)]
     sizes = (np.abs(np.nan_to_num(averages[one])).max(initial=0.0) for one in blocks)
     tolerance = _SAME * max(float(max(sizes, default=0.0)), 1e-30)
     return all(
         np.allclose(
-            weighted_mean_templates(counts[one], templates),
-            np.nan_to_num(averages[one]),
+            weighted_mean_templates(counts[rows], templates),
+            np.nan_to_num(averages[rows]),
             rtol=_SAME,
             atol=tolerance,
         )
-        for one in blocks
+        for rows in (other[one] for one in blocks if one.start < other.size)
     )
+
+
+def _are_templates(
+    counts: sparse.csr_array, templates: NDArray[np.floating], averages: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Return which averages are the very template of a unit that has spikes of one alone."""
+    same = np.zeros(len(averages), dtype=bool)
+    for unit in np.flatnonzero(np.diff(counts.indptr) == 1):
+        first = counts.indptr[unit]
+        template = templates[counts.indices[first]]
+        same[unit] = counts.data[first] > 0 and np.array_equal(averages[unit], template)
+    return same
 
 
 def _row(

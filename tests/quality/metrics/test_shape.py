@@ -9,6 +9,7 @@ from spikeinterface.core import create_sorting_analyzer, generate_ground_truth_r
 from spikeinterface.metrics.template.template_metrics import ComputeTemplateMetrics
 
 import si_curation as sic
+from si_curation._spikeinterface import inject_extension
 from si_curation.quality.metrics.shape import DEFAULT_PARAMS, METRICS, compute_shape
 from si_curation.variables import SHAPE
 
@@ -17,12 +18,12 @@ SLOPES = ["repolarization_slope", "recovery_slope"]
 ABSENT = "shape_no_peak"
 
 
-def theirs(analyzer):
+def theirs(analyzer, **more):
     """SpikeInterface's own table of the same analyzer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         extension = analyzer.copy().compute(
-            "template_metrics", save=False, include_multi_channel_metrics=True
+            "template_metrics", save=False, include_multi_channel_metrics=True, **more
         )
     return extension.get_data()
 
@@ -31,7 +32,9 @@ def test_columns_are_spikeinterfaces():
     columns = {m.metric_name: set(m.metric_columns) for m in ComputeTemplateMetrics.metric_list}
     assert {name: set(its) for name, its in METRICS.items()} == columns
     assert [c for its in METRICS.values() for c in its] == list(SHAPE)
-    assert DEFAULT_PARAMS["recovery_slope"]["recovery_window_ms"] == 0.7
+    own = {name: {**its} for name, its in DEFAULT_PARAMS.items()}
+    assert {its.pop("waveforms") for its in own.values()} == {"templates"}
+    assert own == ComputeTemplateMetrics.get_default_metric_params()
 
 
 @pytest.mark.parametrize("gain", [pytest.param(None, marks=pytest.mark.slow), 0.2])
@@ -71,7 +74,8 @@ def test_means_of_traces_have_velocities():
     assert np.isfinite(found.values["velocity_above"]).any()
     for column in SHAPE:
         known = np.isfinite(found.values[column])
-        np.testing.assert_array_equal(found.values[column][known], expected[column][known])
+        rtol = 1e-4 if column == "exp_decay" else 1e-9
+        np.testing.assert_allclose(found.values[column][known], expected[column][known], rtol=rtol)
     for column in VELOCITY:
         codes = {one.code for one in found.reasons[column] if one is not None}
         assert codes <= {"shape_no_velocity_fit"}
@@ -137,6 +141,86 @@ def test_parameters_of_spikeinterface_are_taken():
     strict = extension.get_data()["spread"]
     usual = compute_shape(analyzer, metric_names=["spread"]).values["spread"]
     assert (strict.to_numpy() < usual).all()
+
+
+@pytest.fixture(scope="module")
+def of_traces():
+    """An analyzer whose templates are on all channels of each unit, and none of the sorter's."""
+    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder(), gain_to_uV=0.2)
+    rng = np.random.default_rng(3)
+    at, units = analyzer.get_channel_locations(), analyzer.unit_ids
+    main = np.asarray(analyzer.get_main_channels(outputs="index"))
+    apart = np.linalg.norm(at[main][:, None] - at, axis=2)[:, None]  # (units, 1, channels)
+    time = np.arange(61)[:, None] - 22 - apart * rng.uniform(0, 0.08, (len(units), 1, 1))
+    wave = 0.4 * np.exp(-(((time - 12) / 7) ** 2)) - np.exp(-((time / rng.uniform(2, 4)) ** 2))
+    values = 100 * wave * np.exp(-apart / rng.uniform(20, 60, (len(units), 1, 1)))
+    values += rng.normal(0, 0.4, values.shape)
+    window = {"operators": ["average"], "ms_before": 22 / 30, "ms_after": 39 / 30}
+    inject_extension(analyzer, "templates", {"average": values.astype(np.float32)}, window)
+    return analyzer
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {
+            "exp_decay": {"linear_fit": True, "peak_function": "min"},
+            "spread": {"column_range": 20, "spread_smooth_um": None},
+            "velocity_fits": {"column_range": 20, "min_channels": 4, "min_r2": 0.1},
+            "recovery_slope": {"recovery_window_ms": 0.3},
+            "waveform_baseline_flatness": {"baseline_window_ms": (0.1, 0.4)},
+        },
+        {
+            "exp_decay": {
+                "channel_tolerance": 33,
+                "min_channels_for_fit": 3,
+                "normalize_decay": True,
+                "min_r2": 0.9,
+            },
+            "waveform_baseline_flatness": {"baseline_window_ms": None},
+        },
+        {
+            "exp_decay": {
+                "channel_tolerance": 33,
+                "min_channels_for_fit": 4,
+                "num_channels_for_fit": 5,
+                "linear_fit": True,
+            }
+        },
+    ],
+)
+def test_parameters_do_what_they_do_in_spikeinterface(of_traces, given):
+    params = {name: dict(its) for name, its in DEFAULT_PARAMS.items()}
+    for name, its in params.items():
+        del its["waveforms"]
+        its |= given.get(name, {})
+    expected = theirs(of_traces, metric_params=params)
+    found = compute_shape(of_traces, metric_params=given).values
+    for column in SHAPE:
+        rtol = 1e-4 if column == "exp_decay" else 1e-9
+        values = expected[column].to_numpy(float)
+        np.testing.assert_allclose(found[column], values, rtol=rtol, err_msg=column)
+    assert np.isfinite(found["exp_decay"]).any()
+    assert given or np.isfinite(found["velocity_above"]).any()
+
+
+def test_one_template_does_not_take_the_values_of_the_others(of_traces):
+    before = compute_shape(of_traces, metric_names=["recovery_slope", "spread"])
+    analyzer = of_traces.copy()
+    values = analyzer.get_extension("templates").get_data().copy()
+    values[0] = 0
+    values[0, 58:60] = [[-1], [-0.3]]  # near the end: SpikeInterface then has no slope of any unit
+    inject_extension(
+        analyzer,
+        "templates",
+        {"average": values},
+        {"operators": ["average"], "ms_before": 22 / 30, "ms_after": 39 / 30},
+    )
+    found = compute_shape(analyzer, metric_names=["recovery_slope", "spread"])
+    for column, its in found.values.items():
+        np.testing.assert_array_equal(its[1:], before.values[column][1:])
+    assert str(found.reasons["recovery_slope"][0]) == "no peak after the trough"
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
 
     Six groups: *identity* (phy's columns, templates, the sorter's own label), *stability*
     (presence, firing range, amplitudes, drift), *isolation* (in the space of principal components),
-    *contamination* (refractory violations), *shape* (of the templates: SpikeInterface's
+    *contamination* (refractory violations), *shape* (of the templates: those of SpikeInterface's
     ``template_metrics``) and *noise* (of the main channel, from the sorter's features). Columns
     have SpikeInterface's names, and values (see `compute_stability`, `compute_isolation`,
     `compute_contamination`, `compute_shape` for the few differences), where it has the metric. No

@@ -1,29 +1,19 @@
-"""Metrics of the shape of templates: SpikeInterface's `template_metrics`, on any templates.
+"""Metrics of the shape of templates, as SpikeInterface's `template_metrics` defines them.
 
-Nothing is measured here. SpikeInterface's extension runs on an analyzer without spikes that holds
-the templates, so that it also runs where the gain is not known.
+They are measured here, for all templates at once, with SpikeInterface's definitions; also where the
+gain is not known.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from spikeinterface.core import ChannelSparsity, NumpySorting, SortingAnalyzer
-from spikeinterface.core.base import minimum_spike_dtype
-from spikeinterface.metrics.template.template_metrics import ComputeTemplateMetrics
+from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import (
-    as_array,
-    data_of,
-    inject_extension,
-    make_memory_analyzer,
-    rec_attributes_of,
-)
+from si_curation._spikeinterface import as_array, data_of
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -32,7 +22,21 @@ from si_curation.errors import (
 )
 from si_curation.extensions.spike_waveforms import SpikeWaveforms
 from si_curation.extensions.template_assignment import assignment_of_named_folder
+from si_curation.kernels.template_shape import (
+    UPSAMPLING,
+    MainExtrema,
+    amplitude_ratios,
+    baseline_flatness,
+    find_main_extrema,
+    half_widths,
+    main_to_next_extremum,
+    peak_half_widths,
+    repolarization_slopes,
+    slopes,
+    upsample,
+)
 from si_curation.quality.metrics.result import MetricValues, missing_values, no_reasons
+from si_curation.quality.metrics.shape_over_channels import CHANNEL_PARAMS, measure_over_channels
 from si_curation.quality.template_agreement import has_both_kinds
 from si_curation.variables import SHAPE, Explanation
 
@@ -56,24 +60,37 @@ METRICS: dict[str, tuple[str, ...]] = {
     "spread": ("spread",),
 }
 WAVEFORMS = ("templates", "spike_waveforms")
-#: SpikeInterface's parameters, and the waveforms that are measured.
-DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
-    name: {**ComputeTemplateMetrics.get_default_metric_params()[name], "waveforms": "templates"}
-    for name in METRICS
-}
-_MULTI_CHANNEL = ("velocity_fits", "exp_decay", "spread")
-_ALWAYS_MULTI_CHANNEL = 64  # SpikeInterface then adds these metrics by itself
+#: SpikeInterface's parameters and defaults, and the waveforms that are measured.
+DEFAULT_PARAMS: dict[str, dict[str, Any]] = {name: {"waveforms": "templates"} for name in METRICS}
+DEFAULT_PARAMS["recovery_slope"]["recovery_window_ms"] = 0.7
+DEFAULT_PARAMS["waveform_baseline_flatness"]["baseline_window_ms"] = (0.0, 0.5)
+for _name, _its in CHANNEL_PARAMS.items():
+    DEFAULT_PARAMS[_name].update(_its)
 _IN_UV = ("repolarization_slope", "recovery_slope")
 _SPATIAL = ("exp_decay", "spread")
 _VELOCITY = ("velocity_above", "velocity_below")
-# columns that hang on a peak, which SpikeInterface takes for the last sample where there is none
-_OF_PEAK = {
+# columns that hang on an extremum, by the extremum
+_OF_EXTREMUM = {
+    "trough": (
+        "peak_to_trough_duration",
+        "trough_half_width",
+        "repolarization_slope",
+        "peak_before_to_trough_ratio",
+        "peak_after_to_trough_ratio",
+        "main_peak_to_trough_ratio",
+        "trough_width",
+    ),
     "before": ("peak_before_to_trough_ratio", "peak_before_to_peak_after_ratio"),
     "after": (
         "peak_to_trough_duration",
         "peak_after_to_trough_ratio",
         "peak_before_to_peak_after_ratio",
         "recovery_slope",
+    ),
+    "before or after": (
+        "peak_half_width",
+        "main_peak_to_trough_ratio",
+        "main_to_next_extremum_duration",
     ),
 }
 _REASONS: dict[str, Explanation] = {
@@ -166,14 +183,18 @@ def compute_shape(
     *,
     metric_params: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> MetricValues:
-    """Measure the shape of the units' templates with SpikeInterface's `template_metrics`.
+    """Measure the shape of the units' templates, as SpikeInterface's `template_metrics` does.
 
-    Values are SpikeInterface's, except that a value is NaN, with its reason, where it
+    Definitions and values are SpikeInterface's, except that ``exp_decay`` is the least squares
+    optimum within its bounds (SpikeInterface's fit stops before it, or elsewhere), and that a value
+    is NaN, with its reason, where it
 
     - is in µV and the template is not (a gain that is not known, a whitened template);
     - is a velocity from a sorter's template or rebuilt waveforms, which has 36 to 75 % error;
     - tells of amplitudes over distance (``exp_decay``, ``spread``), of a whitened template;
-    - hangs on a peak that is not there, where SpikeInterface takes the last sample for it;
+    - hangs on a peak that is not there, where SpikeInterface takes the last sample for it (of two
+      peaks, that which is there is taken);
+    - is the rate of a decay over less than three distances, which do not determine it;
     - tells of a baseline that the sorter filled with 0 (Kilosort 1 to 3).
 
     Metrics over channels are always computed, on the channels of the unit (``analyzer.sparsity``).
@@ -249,18 +270,31 @@ def _of_kind(
     values = {c: np.full(len(units), np.nan) for c in columns}
     reasons = {c: no_reasons(len(units)) for c in columns}
     has_spikes = analyzer.sorting.count_num_spikes_per_unit(outputs="array")[units] > 0
-    known = np.isfinite(waveforms.values).all(axis=(1, 2)) & waveforms.values.any(axis=(1, 2))
+    # the largest value of each sample, on any channel; NaN passes through
+    sizes = np.maximum(waveforms.values.max(axis=2), -waveforms.values.min(axis=2))
+    known = np.isfinite(sizes).all(axis=1) & sizes.any(axis=1)
     for column in columns:
         reasons[column][~known] = Explanation("no_signal")
         reasons[column][~has_spikes] = Explanation("no_spikes")
     rows = np.flatnonzero(known & has_spikes)
     fs = float(analyzer.sampling_frequency)
     if rows.size:
-        table, peaks = _run(analyzer, units[rows], waveforms, rows, params)
+        of_rows = waveforms.values if len(rows) == len(known) else waveforms.values[rows]
+        chosen = waveforms._replace(values=of_rows.astype(np.float32, copy=False))
+        starts = _empty_starts_ms(sizes[rows], fs)
+        main = np.asarray(analyzer.get_main_channels(outputs="index"))[units[rows]]
+        found, extrema = _on_main_channel(chosen, main, fs, params)
+        names = [name for name in params if name in CHANNEL_PARAMS]
+        if waveforms.units == "whitened":
+            names = [name for name in names if METRICS[name][0] not in _SPATIAL]
+        if not waveforms.of_traces:
+            names = [name for name in names if METRICS[name] != _VELOCITY]
+        over_channels = {name: params[name] for name in names}
+        found |= measure_over_channels(analyzer, units[rows], chosen.values, over_channels)
         for column in columns:
-            values[column][rows] = table[column].to_numpy(dtype=np.float64)
-        for column in columns:
-            why = _reasons_of(column, waveforms, rows, params, peaks, fs)
+            if column in found:
+                values[column][rows] = found[column]
+            why = _reasons_of(column, chosen, params, extrema, starts)
             missing = np.array([one is not None for one in why], dtype=bool)
             values[column][rows[missing]] = np.nan
             other = _REASONS.get(column, Explanation("shape_failed"))
@@ -269,61 +303,61 @@ def _of_kind(
     return MetricValues(values, reasons, dict.fromkeys(columns, waveforms.source))
 
 
-def _run(
-    analyzer: SortingAnalyzer,
-    units: NDArray[np.integer],
+def _on_main_channel(
     waveforms: Waveforms,
-    rows: NDArray[np.integer],
+    main: NDArray[np.integer],
+    fs: float,
     params: Mapping[str, dict[str, Any]],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Run SpikeInterface's extension; return its table, and where it found peaks."""
-    unit_ids = analyzer.unit_ids[units]
-    fs = float(analyzer.sampling_frequency)
-    empty = np.zeros(0, dtype=minimum_spike_dtype)
-    sparsity = None
-    if analyzer.sparsity is not None:
-        mask = np.asarray(analyzer.sparsity.mask)[units]
-        sparsity = ChannelSparsity(mask, unit_ids, analyzer.channel_ids)
-    holder = make_memory_analyzer(
-        NumpySorting(empty, fs, unit_ids),
-        None,
-        rec_attributes_of(analyzer),
-        sparsity,
-        True,  # what SpikeInterface asks for; which unit it really is, it does not use
-        np.asarray(analyzer.get_main_channels(outputs="index"))[units],
-    )
-    values = np.ascontiguousarray(waveforms.values[rows], dtype=np.float32)
-    after = values.shape[1] - waveforms.num_before
-    window = {"ms_before": waveforms.num_before / fs * 1e3, "ms_after": after / fs * 1e3}
-    inject_extension(holder, "templates", {"average": values}, {"operators": ["average"], **window})
-    names = list(params)
-    if len(analyzer.channel_ids) >= _ALWAYS_MULTI_CHANNEL:
-        names = [name for name in names if name not in _MULTI_CHANNEL] or names
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        extension = holder.compute(
-            "template_metrics",
-            save=False,
-            metric_names=names,
-            metric_params={name: dict(of) for name, of in params.items()},
-        )
-    return extension.get_data(), data_of(extension)["peaks_data"]
+) -> tuple[dict[str, NDArray[np.float64]], MainExtrema]:
+    """Measure the templates on their main channels; also where the extrema are."""
+    waves = upsample(np.ascontiguousarray(waveforms.values[np.arange(len(main)), :, main]))
+    fs = UPSAMPLING * fs
+    extrema = find_main_extrema(waves, fs)
+    trough, before, after = extrema
+    ratios = amplitude_ratios(waves, extrema)
+    found = {
+        "peak_to_trough_duration": (after.place - trough.place) / fs,
+        "trough_half_width": half_widths(-waves, trough.place) / fs,
+        "peak_half_width": peak_half_widths(waves, extrema) / fs,
+        "repolarization_slope": repolarization_slopes(waves, trough.place) * fs,
+        "num_positive_peaks": (before.number + after.number).astype(np.float64),
+        "num_negative_peaks": trough.number.astype(np.float64),
+        "main_to_next_extremum_duration": main_to_next_extremum(waves, extrema) / fs,
+        "peak_before_to_trough_ratio": ratios["before_to_trough"],
+        "peak_after_to_trough_ratio": ratios["after_to_trough"],
+        "peak_before_to_peak_after_ratio": ratios["before_to_after"],
+        "main_peak_to_trough_ratio": ratios["main_to_trough"],
+        "trough_width": trough.width * (1.0 / fs),
+        "peak_before_width": before.width * (1.0 / fs),
+        "peak_after_width": after.width * (1.0 / fs),
+    }
+    if "recovery_slope" in params:
+        samples = params["recovery_slope"]["recovery_window_ms"] / 1000 * fs
+        stop = np.minimum((after.place + samples).astype(np.int64), waves.shape[1])
+        found["recovery_slope"] = slopes(waves, np.maximum(after.place, 0), stop) * fs
+    window = params.get("waveform_baseline_flatness", {}).get("baseline_window_ms")
+    if window is not None:
+        first, stop = (int(one / 1000 * fs) for one in window)
+        found["waveform_baseline_flatness"] = baseline_flatness(waves, first, stop)
+    return found, extrema
 
 
 def _reasons_of(
     column: str,
     waveforms: Waveforms,
-    rows: NDArray[np.integer],
     params: Mapping[str, dict[str, Any]],
-    peaks: pd.DataFrame,
-    fs: float,
+    extrema: MainExtrema,
+    empty_starts_ms: NDArray[np.float64],
 ) -> NDArray[np.object_]:
-    """Return why values of SpikeInterface are not taken; None where they are."""
-    why = no_reasons(len(rows))
-    for where, columns in _OF_PEAK.items():
+    """Return why values are not taken; None where they are."""
+    why = no_reasons(len(waveforms.values))
+    is_there = {name: one.place >= 0 for name, one in extrema._asdict().items()}
+    is_there["before or after"] = is_there["before"] | is_there["after"]
+    for where, columns in reversed(_OF_EXTREMUM.items()):
         if column in columns:
-            index = peaks[f"peak_{where}_index"].to_numpy()
-            why[index < 0] = Explanation("shape_no_peak", where=where)
+            code = "shape_no_trough" if where == "trough" else "shape_no_peak"
+            about = {} if where == "trough" else {"where": where}
+            why[~is_there[where]] = Explanation(code, **about)
     if column in _IN_UV and waveforms.units != "uV":
         why[:] = Explanation("shape_not_in_uv")
     elif waveforms.of_traces:
@@ -334,13 +368,12 @@ def _reasons_of(
         why[:] = Explanation("shape_whitened")
     elif column == "waveform_baseline_flatness":
         window = params["waveform_baseline_flatness"]["baseline_window_ms"]
-        for row, empty_ms in enumerate(_empty_starts_ms(waveforms.values[rows], fs)):
+        for row, empty_ms in enumerate(empty_starts_ms.tolist()):
             if window is not None and empty_ms >= 0.9 * window[1]:
-                why[row] = Explanation("shape_padded", duration_ms=float(empty_ms))
+                why[row] = Explanation("shape_padded", duration_ms=empty_ms)
     return why
 
 
-def _empty_starts_ms(values: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
-    """Return how much of the start of each template has no signal."""
-    size = np.abs(values).max(axis=2)  # (n_units, n_samples)
-    return np.argmax(size > 1e-4 * size.max(axis=1, keepdims=True), axis=1) / fs * 1e3
+def _empty_starts_ms(sizes: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
+    """Return how much of the start of each template has no signal, given (n_units, n_samples)."""
+    return np.argmax(sizes > 1e-4 * sizes.max(axis=1, keepdims=True), axis=1) / fs * 1e3
