@@ -19,7 +19,10 @@ UNITS = {"s": -1, "ms": -1, "MB": -1, "GB/s": 1, "Gop/s": 1, "share": 0, "slope"
 
 
 def record(table: str, what: str, value: float, unit: str = "s") -> None:
-    """Give one number to `run.py`: the table it belongs to, its row, and its unit."""
+    """Give one number to `run.py`: the table it belongs to, "row" or "row | column", and its unit.
+
+    Where a table has columns, what is not of a column "ours..." is also shown as a multiple of it.
+    """
     if unit not in UNITS:
         raise ValueError(f"unit is {unit!r}, expected one of {', '.join(UNITS)}")
     path = os.environ.get(RECORDS)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from _common import record, record_all
+from _common import record
 from bench_foundation import time_in_turn
 
 RUNS = 3
@@ -129,7 +129,8 @@ def run(folder, num_spikes):
     print(f"\n{num_spikes:,} spikes\n\n| what | time |\n| --- | --- |")
     for name, value in seconds.items():
         print(f"| {name} | {value:.3f} s |")
-    record_all(f"{num_spikes:,} spikes", seconds)
+    for name, value in seconds.items():
+        record("attaching", f"{name} | {num_spikes:,} spikes", value)
     ratio = seconds["matching by sample and cluster"] / seconds["np.sort of one int64 array"]
     print(f"\nmatching: {ratio:.2f}x the sort")
     for what in ("attach", "match"):
@@ -140,7 +141,7 @@ def run(folder, num_spikes):
             check=True,
         )
         grown = json.loads(done.stdout.splitlines()[-1])
-        record(f"{num_spikes:,} spikes", f"peak memory of {what}", grown, "MB")
+        record("attaching", f"peak memory of {what} | {num_spikes:,} spikes", grown, "MB")
         arrays = grown / (num_spikes * 8 / 2**20)
         print(
             f"peak memory of {what}: {grown:.0f} MB more, {arrays:.1f} int64 arrays of the spikes"

@@ -74,14 +74,14 @@ def main():
                 f"| {spikes / seconds:,.0f} | {busy:.1f} |",
                 flush=True,
             )
-            record("batch", f"{workers or 'no'} workers, whole call", seconds)
+            record("workers", f"{workers or 'none, in this process'} | whole call", seconds)
             digests.add(digest(output / "sessions"))
         if len(digests) != 1:
             raise RuntimeError("outputs differ")
         start = time.perf_counter()
         sic.run_batch(pattern, recipe, folder / "out0", num_workers=0, progress_bar=False)
         seconds = time.perf_counter() - start
-        record("batch", "called again with nothing to do", seconds)
+        record("workers", "called again with nothing to do | whole call", seconds)
         size = sum(path.stat().st_size for path in (folder / "in").rglob("*") if path.is_file())
         print(f"\nResume with nothing to do: {seconds:.2f} s for {size / 1e6:.0f} MB of input.")
         steps = [c for c in result.table.columns if c.startswith("seconds_")]

@@ -117,12 +117,15 @@ def main():
                 f"| {max(before.values()) / 1e6:.0f}, {max(after.values()) / 1e6:.0f} MB |",
                 flush=True,
             )
-            table = f"{count} sessions, {arguments.workers} workers"
-            record(table, "whole call", seconds)
-            record(table, "a session, first half", times[: count // 2].mean())
-            record(table, "a session, second half", times[count // 2 :].mean())
-            record(table, "scheduler and client, of the processor", own)
-            record(table, "largest memory of a worker", max(after.values()) / 1e6, "MB")
+            table = f"sessions, {arguments.workers} workers"
+            record(table, f"{count} | whole call", seconds)
+            record(table, f"{count} | a session, first half", times[: count // 2].mean())
+            record(table, f"{count} | second half", times[count // 2 :].mean())
+            busy = 1000 * own / count
+            record(
+                table, f"{count} | scheduler and client, of the processor, a session", busy, "ms"
+            )
+            record(table, f"{count} | a worker's memory", max(after.values()) / 1e6, "MB")
         seconds, page, units = summarize(
             folder / f"of{counts[-1]}" / "out",
             folder / "page",

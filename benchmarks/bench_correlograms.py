@@ -203,9 +203,9 @@ def bench_case(num_spikes, num_units, window_ms, bin_ms, ns_per_pair, args):
         rows.append((name, taken, cpu_taken, ratio, cpu_ratio, counts))
         del theirs
     for name, taken, *_ in rows:
-        record(case, name, taken)
+        record("all pairs of units", f"{case} | {name}", taken)
     if memory is not None:
-        record(case, "memory beyond the spikes", memory, "MB")
+        record("all pairs of units", f"{case} | memory beyond the spikes", memory, "MB")
     print(f"\n{case}: {pairs / 1e6:.0f} M pairs", end="")
     print("" if memory is None else f"; ours takes {memory:.0f} MB more than the spikes", end="")
     load = getattr(os, "getloadavg", lambda: [float("nan")])()[0]

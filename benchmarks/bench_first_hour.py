@@ -112,9 +112,9 @@ def bench_folder(title, folder, work, runs, cold):
 
         if cold:
             with tempfile.TemporaryDirectory() as cache:
-                show(title, f"{name}, cold", call(cache))
+                show(title, f"{name} | cold", call(cache))
         call(warm_cache)
-        show(title, f"{name}, warm", statistics.median(call(warm_cache) for _ in range(runs)))
+        show(title, f"{name} | warm", statistics.median(call(warm_cache) for _ in range(runs)))
 
 
 def show(table, what, value):

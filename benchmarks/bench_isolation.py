@@ -113,8 +113,8 @@ def compare(analyzer, runs):
         ours = [timed(compute_isolation, analyzer, None, columns)[0] for _ in range(runs)]
         took, table = timed(theirs, analyzer, list(GROUPS) if columns is None else [name])
         seconds[name] = (statistics.median(ours), took)
-        record(table_name, f"{name}, ours", seconds[name][0])
-        record(table_name, f"{name}, SpikeInterface", took)
+        record(table_name, f"{name} | ours", seconds[name][0])
+        record(table_name, f"{name} | SpikeInterface", took)
         print(
             f"{name:18} ours {seconds[name][0]:8.2f} s   SpikeInterface {took:8.1f} s   "
             f"{took / seconds[name][0]:6.1f} x   load {os.getloadavg()[0]:.1f}",

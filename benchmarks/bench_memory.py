@@ -208,8 +208,8 @@ def show(found, title):
     print("| step | anonymous, peak | in all, peak | anonymous, at its end | time |")
     print("| --- | --- | --- | --- | --- |")
     for step, its in found.items():
-        record(title, f"{step}, anonymous at its peak", its["peak"][0] / 1e6, "MB")
-        record(title, step, its["seconds"])
+        record(title, f"{step} | anonymous at its peak", its["peak"][0] / 1e6, "MB")
+        record(title, f"{step} | time", its["seconds"])
         anonymous, whole, end = (b / 1e9 for b in (*its["peak"], its["end"][0]))
         print(f"| {step} | {anonymous:.2f} GB | {whole:.2f} GB | {end:.2f} GB ", end="")
         print(f"| {its['seconds']:.1f} s |", flush=True)

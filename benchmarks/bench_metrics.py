@@ -186,9 +186,9 @@ def bench_speed(num_spikes, num_units, runs):
             check=True,
         )
         seconds, before, peak = json.loads(done.stdout.splitlines()[-1])
-        record(f"{num_units} units, {count:,} spikes", contender, seconds)
-        more = f"{contender}, memory beyond the data"
-        record(f"{num_units} units, {count:,} spikes", more, peak - before, "MB")
+        row = f"{contender}, {count:,} spikes"
+        record(f"{num_units} units", f"{row} | time", seconds)
+        record(f"{num_units} units", f"{row} | memory beyond the data", peak - before, "MB")
         print(f"| {contender} | {count:,} | {seconds:.2f} | {before:.0f} | {peak:.0f} |")
 
 

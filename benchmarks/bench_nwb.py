@@ -162,10 +162,11 @@ def main():
     )
     for writer, found in results.items():
         table = f"{arguments.spikes:,} spikes, {arguments.units} units"
-        record(table, writer, found["seconds"])
-        record(table, f"{writer}, size", found["size_mb"], "MB")
+        record(table, f"{writer} | time", found["seconds"])
+        record(table, f"{writer} | processor time", found["processor_seconds"])
+        record(table, f"{writer} | size", found["size_mb"], "MB")
         above = found["peak_mb_above_analyzer"]
-        record(table, f"{writer}, memory above the analyzer", above, "MB")
+        record(table, f"{writer} | memory above the analyzer", above, "MB")
         print(
             f"  {writer:<26}{found['seconds']:>9.2f} s"
             f"{found['processor_seconds']:>9.2f} s of processors{found['size_mb']:>10.1f} MB"

@@ -201,9 +201,9 @@ def table_of(title, kernels, roofs, runs):
                 f"| {operations / seconds / 1e9:.3g} | {bound} | {share:.1%} |",
                 flush=True,
             )
-            what = f"{name}, threads: {threads}"
-            record(title, what, seconds)
-            record(f"{title}: share of the roof", f"{what} ({bound})", share, "share")
+            record(title, f"{name} | threads: {threads}", seconds)
+            roof = f"{name} | share of the roof of {bound}, threads: {threads}"
+            record(title, roof, share, "share")
 
 
 def peak_mb():
@@ -252,11 +252,11 @@ def growth(sizes, num_units, runs):
         cells = [f"{times[n]:.4g} s, +{found[n][0][name][1]:.0f} MB" for n in times]
         print(f"| {name} | {' | '.join(cells)} | {', '.join(f'{s:.2f}' for s in slopes)} |")
         for size, seconds in times.items():
-            record(title, f"{name}, {size:,} spikes", seconds)
+            record(title, f"{name} | {size:,} spikes", seconds)
             more = found[size][0][name][1]
-            record(f"{title}: memory", f"{name}, {size:,} spikes", more, "MB")
+            record(f"{title}: memory above the spikes", f"{name} | {size:,} spikes", more, "MB")
         for (a, b), slope in zip(pairs, slopes, strict=True):
-            record(f"{title}: slopes", f"{name}, {a:,} to {b:,} spikes", slope, "slope")
+            record(f"{title}: slopes", f"{name} | {a:,} to {b:,} spikes", slope, "slope")
 
 
 @functools.cache
@@ -293,9 +293,9 @@ def main():
             f"| copy, multiply-adds | {threads} | {found['copy']:.3g} | {found['float32']:.4g} "
             f"| {found['float64']:.4g} |"
         )
-        record("peaks of the machine", f"copy, threads: {threads}", found["copy"], "GB/s")
+        record("peaks of the machine", f"copy | threads: {threads}", found["copy"], "GB/s")
         for dtype in ("float32", "float64"):
-            what = f"multiply-adds of {dtype}, threads: {threads}"
+            what = f"multiply-adds of {dtype} | threads: {threads}"
             record("peaks of the machine", what, found[dtype], "Gop/s")
     size = sorted(args.spikes)[min(2, len(args.spikes) - 1)]
     spikes = Spikes(size, args.units)

@@ -212,7 +212,54 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def shown(number: dict[str, Any], which: str = "median") -> str:
-    return f"{number[which]:,.3g} {number['unit']}".removesuffix(" slope")
+    if number["unit"] == "share":
+        return f"{number[which]:.0%}"
+    digits = f"{number[which]:,.0f}" if abs(number[which]) >= 1000 else f"{number[which]:.3g}"
+    return f"{digits} {number['unit']}".removesuffix(" slope")
+
+
+def range_of(number: dict[str, Any]) -> str:
+    low, high = (
+        shown(number, which).removesuffix(f" {number['unit']}") for which in ("low", "high")
+    )
+    return f"{low} to {high}"
+
+
+def table_of_rows(title: str, numbers: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a table with one number in each row."""
+    lines = [f"| {title} | median | range | runs |", "| --- | ---: | ---: | ---: |"]
+    for one in numbers:
+        ends = range_of(one) if one["runs"] > 1 else ""
+        lines.append(f"| {one['what']} | {shown(one)} | {ends} | {one['runs']} |")
+    return lines
+
+
+def table_of_columns(title: str, numbers: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a table of numbers whose names are "row | column"."""
+    cells = {}
+    for one in numbers:
+        row, _, column = one["what"].partition(" | ")
+        cells[row, column] = one
+    rows, columns = dict.fromkeys(row for row, _ in cells), dict.fromkeys(c for _, c in cells)
+    ours = [column for column in columns if column.startswith("ours")]
+    lines = [f"| {title} | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
+    for row in rows:
+        of_ours = cells.get((row, ours[-1])) if ours else None
+        texts = [cell_of(cells.get((row, c)), None if c in ours else of_ours) for c in columns]
+        lines.append(f"| {row} | {' | '.join(texts)} |")
+    return lines
+
+
+def cell_of(number: dict[str, Any] | None, ours: dict[str, Any] | None) -> str:
+    """Return a median, its range where there were several runs, and how many times ours it is."""
+    if number is None:
+        return ""
+    text = shown(number)
+    if number["runs"] > 1:
+        text += f" ({range_of(number)})"
+    if ours is not None and ours["unit"] == number["unit"] and ours["median"] > 0:
+        text += f", **{number['median'] / ours['median']:.2g}x**"
+    return text
 
 
 def tables_of(results: dict[str, Any], name: str) -> str:
@@ -225,25 +272,24 @@ def tables_of(results: dict[str, Any], name: str) -> str:
         f"{versions_of}; load before {script['load_before']}; {results['made'][:10]}.",
     ]
     for table in dict.fromkeys(one["table"] for one in script["numbers"]):
-        lines += ["", f"| {table} | median | range | runs |", "| --- | ---: | ---: | ---: |"]
-        for one in script["numbers"]:
-            if one["table"] == table:
-                ends = f"{one['low']:,.3g} to {one['high']:,.3g}" if one["runs"] > 1 else ""
-                lines.append(f"| {one['what']} | {shown(one)} | {ends} | {one['runs']} |")
+        numbers = [one for one in script["numbers"] if one["table"] == table]
+        has_columns = all(" | " in one["what"] for one in numbers)
+        lines += ["", *(table_of_columns if has_columns else table_of_rows)(table, numbers)]
     return "\n".join(lines)
 
 
 def with_tables(readme: str, results: dict[str, Any]) -> str:
     """Return the README with the tables of all scripts that ran, between marks.
 
-    Where a script has no marks yet, they are put at the end of the section whose heading or first
+    What is between the marks goes: numbers that were written by hand too. Where a script has no
+    marks yet, they are put at the end of the section whose heading or first
     lines name it, else at the end of the README.
     """
     for name, script in results["scripts"].items():
         if script["failed"] or not script["numbers"]:
             continue
         begin, end = f"<!-- made by run.py: {name} -->", f"<!-- end of {name} -->"
-        block = f"{begin}\n{tables_of(results, name)}\n{end}"
+        block = f"{begin}\n\n{tables_of(results, name)}\n\n{end}"
         marked = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         if marked.search(readme):
             readme = marked.sub(lambda _, block=block: block, readme)

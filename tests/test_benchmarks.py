@@ -119,6 +119,35 @@ def test_tables_of_the_readme_are_made_from_the_file(run):
     assert run.with_tables(again, results(run, nwb=rows(7.0))) == again
 
 
+def test_rows_and_columns(run):
+    """Others are shown as multiples of the last column that is ours, whatever the order of rows."""
+    numbers = [
+        *rows(2.0, what="1 M | ours, 1 thread")[0],
+        *rows(1.0, what="1 M | ours, 2 threads")[0],
+        *rows(64.0, what="1 M | others")[0],
+        *rows(3.0, what="10 M | ours, 2 threads")[0],
+        *rows(1234.5, what="10 M | memory", unit="MB")[0],
+        *rows(0.25, what="10 M | part", unit="share")[0],
+    ]
+    made = run.tables_of(results(run, some=[numbers, numbers]), "some")
+    assert made.splitlines()[-4:] == [
+        "| t | ours, 1 thread | ours, 2 threads | others | memory | part |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| 1 M | 2 s (2 to 2) | 1 s (1 to 1) | 64 s (64 to 64), **64x** |  |  |",
+        "| 10 M |  | 3 s (3 to 3) |  | 1,234 MB (1,234 to 1,234) | 25% (25% to 25%) |",
+    ]
+
+
+def test_tables_of_times_in_the_readme_have_marks(run):
+    text = run.README.read_text(encoding="utf-8")
+    begun = re.findall(r"^<!-- made by run\.py: (\w+) -->$", text, re.MULTILINE)
+    ended = re.findall(r"^<!-- end of (\w+) -->$", text, re.MULTILINE)
+    assert begun == ended
+    assert len(set(begun)) == len(begun)
+    assert set(begun) <= set(run.names())
+    assert len(begun) >= 18
+
+
 @pytest.mark.slow
 def test_one_command_runs_a_script(tmp_path):
     command = [sys.executable, str(FOLDER / "run.py"), str(tmp_path / "new.json"), "--quick"]
