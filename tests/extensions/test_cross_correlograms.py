@@ -201,11 +201,17 @@ def test_neighbours(folder):
         index = analyzer.sorting.ids_to_indices
         for (a, b), values in zip(expected, counts, strict=True):
             np.testing.assert_array_equal(values, all_counts[index([a])[0], index([b])[0]])
-        for a in analyzer.unit_ids[:5]:  # stored or not, in both orders
-            for b in analyzer.unit_ids:
-                np.testing.assert_array_equal(
-                    found.get_ccg(a, b, convention)[0], dense.get_ccg(a, b, convention)[0]
-                )
+        pairs = [(a, b) for a in range(5) for b in range(num_units)]  # stored or not, both orders
+        of_pairs = found.get_counts_of_pairs(np.array(pairs), convention)
+        np.testing.assert_array_equal(
+            of_pairs, dense.get_counts_of_pairs(np.array(pairs), convention)
+        )
+        for pair, counts in zip(pairs, of_pairs, strict=True):
+            a, b = analyzer.unit_ids[list(pair)]
+            np.testing.assert_array_equal(found.get_ccg(a, b, convention)[0], counts)
+            np.testing.assert_array_equal(dense.get_ccg(a, b, convention)[0], counts)
+    none = found.get_counts_of_pairs(np.zeros((0, 2), dtype=int), convention)
+    assert none.shape == (0, counts.size)
 
 
 def test_neighbours_need_best_channels(segments):

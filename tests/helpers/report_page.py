@@ -32,7 +32,7 @@ class ReportPage(HTMLParser):
         self.close()
         self.data = decode(self.blocks["report-data"])
         count = sum(name.startswith("unit-data-") for name in self.blocks)
-        self.units = [decode(self.blocks[f"unit-data-{row}"]) for row in range(count)]
+        self.units = [unit_of(decode(self.blocks[f"unit-data-{row}"])) for row in range(count)]
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
@@ -92,6 +92,21 @@ class ReportPage(HTMLParser):
         return np.divide(counts, seen, out=np.full(seen.size, np.nan), where=seen > 0)
 
 
+def unit_of(value: dict) -> dict:
+    """The numbers of a unit as `Report.unit` has them in the page."""
+
+    def correlogram(at):
+        if at is None:
+            return None
+        return {"counts": value["correlograms"][at].tolist(), "baseline": value["baselines"][at]}
+
+    value |= {"rate": value["rate"].tolist(), "isi": value["isi"].tolist()}
+    value["acg"] = correlogram(value["acg"])
+    for other in value["similar"] or ():
+        other["ccg"] = correlogram(other["ccg"])
+    return value
+
+
 def decode(text: str):
     """The value of a block, as the page decodes it."""
     content = zlib.decompress(base64.b64decode(text), -zlib.MAX_WBITS)
@@ -100,9 +115,10 @@ def decode(text: str):
     def array(value):
         if "at" not in value:
             return value
+        first = (start if value["at"] >= 0 else len(content)) + value["at"]
         dtype = np.dtype(value["dtype"]).newbyteorder("<")
         count = int(np.prod(value["shape"]))
-        planes = np.frombuffer(content, np.uint8, count * dtype.itemsize, start + value["at"])
+        planes = np.frombuffer(content, np.uint8, count * dtype.itemsize, first)
         stored = np.ascontiguousarray(planes.reshape(dtype.itemsize, count).T).view(dtype)
         stored = stored.reshape(value["shape"])
         if "step" not in value:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oracles.coincidences import close_pairs, with_partner
+from si_curation.kernels import coincidences
 from si_curation.kernels.coincidences import (
     count_close_pairs,
     count_coincident_spikes,
     count_partners,
+    count_spikes_with_partner,
     share_with_partner,
 )
 
@@ -24,6 +27,15 @@ def test_spikes_with_a_partner(seed, window):
     units = rng.integers(0, 3, n)
     pairs = np.array([[0, 1], [2, 1], [0, 2]])
     found = count_coincident_spikes(samples, units, segments, 3, pairs, window)
+    of_spikes = (samples, units, segments, 3)
+    for at_once in (1 << 20, 1):  # counts of all units in memory, and of one
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(coincidences, "_COUNTS_AT_ONCE", at_once)
+            in_one_pass = [
+                count_spikes_with_partner(*of_spikes, both, window)
+                for both in (pairs, pairs[:, ::-1])
+            ]
+        np.testing.assert_array_equal(np.stack(in_one_pass, axis=1), found)
 
     def trains(unit):
         return [samples[(units == unit) & (segments == s)] for s in (0, 1)]

@@ -11,8 +11,10 @@ from scipy import sparse
 
 from oracles import template_similarity as naive
 from si_curation.errors import ParameterError
+from si_curation.kernels import template_similarity
 from si_curation.kernels.template_similarity import (
     lagged_cosine_similarity,
+    most_similar,
     similarity_of_groups,
     without_tiny_values,
 )
@@ -106,3 +108,21 @@ def test_tiny_values_are_dropped_as_by_comparison(seed, num_rows, num_values):
     expected = np.where(np.abs(rows) < least, np.float32(0), rows)
     found = without_tiny_values(rows)
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+@given(seed=st.integers(0, 2**32 - 1), num_units=st.integers(1, 9), num_others=st.integers(0, 10))
+def test_most_similar_units_are_those_of_a_sort(seed, num_units, num_others):
+    rng = np.random.default_rng(seed)
+    table = rng.integers(-3, 4, (num_units, num_units)) / 4.0  # many are equal
+    table[rng.random(table.shape) < 0.2] = rng.choice([np.nan, np.inf, -np.inf])
+    units = rng.permutation(num_units)[: rng.integers(1, num_units + 1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(template_similarity, "_ROWS_OF_UNITS", int(rng.integers(1, 4)))
+        others, values, start = most_similar(table, units, num_others)
+    for place, unit in enumerate(units):
+        row = table[unit].copy()
+        row[unit] = np.nan
+        order = np.argsort(-row, kind="stable")
+        order = order[np.isfinite(row[order])][:num_others]
+        np.testing.assert_array_equal(others[start[place] : start[place + 1]], order)
+        np.testing.assert_array_equal(values[start[place] : start[place + 1]], row[order])

@@ -78,6 +78,25 @@ def test_blocks_are_json_and_arrays_deflated():
     assert found["a"].tolist() == [0, 1, 2]
 
 
+def test_arrays_of_bytes_are_last():
+    """Whatever order they have in the value, and where they are empty."""
+    arrays = [
+        np.arange(600, dtype="uint16"),
+        np.arange(7, dtype="uint8"),
+        np.zeros((0, 3), dtype="uint8"),
+        np.array([[-5, 4]], dtype="int16"),
+        np.full((2, 40), 3, dtype="uint8"),
+    ]
+    value = {"arrays": [pack(one, one.dtype.name) for one in arrays], "count": np.int64(4)}
+    block = encode_block(value)
+    assert block.size == len(zlib.decompress(base64.b64decode(block.text), -zlib.MAX_WBITS))
+    found = decode(block.text)
+    assert found["count"] == 4
+    for one, expected in zip(found["arrays"], arrays, strict=True):
+        np.testing.assert_array_equal(one, expected)
+        assert one.shape == expected.shape
+
+
 def test_what_the_page_cannot_read_is_refused():
     with pytest.raises(ValueError, match="complex64"):
         pack(np.zeros(2), "complex64")

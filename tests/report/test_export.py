@@ -462,7 +462,7 @@ def test_errors_change_nothing(example, tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("si_curation.report.unit_panel.UnitPanels._isi", fail)
+    monkeypatch.setattr("si_curation.report.unit_panel.UnitPanels._template", fail)
     with pytest.raises(KeyboardInterrupt):
         sic.export_report(example, target)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file"]

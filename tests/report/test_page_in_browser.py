@@ -158,15 +158,15 @@ def test_arrays_and_numbers_are_read_as_they_were_written(opened, example_page):
     page = ReportPage(example_page)
     for row, unit in enumerate(page.units):
         its = opened.run(
-            "const { template, amplitude, rate } = Report.unit(arguments[0]);"
+            "const { template, amplitude, rate, isi, acg, similar } = Report.unit(arguments[0]);"
             "return [[...template.waveforms.values], [...amplitude.times_s.values],"
-            " [...amplitude.values.values], rate]",
+            " [...amplitude.values.values], rate, isi, acg, similar]",
             row,
         )
         np.testing.assert_allclose(its[0], unit["template"]["waveforms"].ravel(), rtol=1e-12)
         np.testing.assert_allclose(its[1], unit["amplitude"]["times_s"], rtol=1e-12)
         np.testing.assert_allclose(its[2], unit["amplitude"]["values"], rtol=1e-12)
-        assert its[3] == unit["rate"]
+        assert its[3:] == [unit["rate"], unit["isi"], unit["acg"], unit["similar"]]
 
 
 def test_numbers_are_text_as_in_python(opened):

@@ -41,6 +41,7 @@ from si_curation.kernels.common_refinement import common_refinement
 from si_curation.kernels.resorted_spikes import match_resorted_spikes
 from si_curation.kernels.sample_times import count_elsewhere, times_in_order
 from si_curation.kernels.spike_matching import match_by_cluster, match_by_sample
+from si_curation.kernels.spikes_over_time import Clock, count_over_time, images_over_time
 from si_curation.kernels.trees import Trees, contributions
 from si_curation.progress import track
 from si_curation.quality.connections import find_monosynaptic_connections
@@ -190,6 +191,7 @@ class _Calls:
             self.take_spikes,
             self.estimate_quality,
             self.suggest,
+            self.draw,
             self.export,
             self.attach,
             self.compare,
@@ -255,6 +257,19 @@ class _Calls:
             for unit_id in units_to_clean.units()[:1]:
                 units_to_clean.mask(unit_id)
             find_bad_merges(analyzer)
+
+    def draw(self) -> None:
+        for analyzer in self.analyzers:
+            vector, size = spike_vector_of(analyzer.sorting), len(analyzer.unit_ids)
+            of_spikes = vector["sample_index"], vector["unit_index"], vector["segment_index"]
+            clock = Clock(float(analyzer.sampling_frequency), np.zeros(1))
+            count_over_time(*of_spikes, size, clock, (1.0, 2), (15, 100))
+            values, image_of_unit = (
+                np.ones(vector.size, dtype=np.float32),
+                np.zeros(size, dtype=int),
+            )
+            ranges = np.array([[[0.0, 1.0], [0.0, 1.0]]])
+            images_over_time(*of_spikes, clock, values, image_of_unit, ranges, (2, 2))
 
     def export(self) -> None:
         for number, analyzer in enumerate(self.analyzers):

@@ -319,6 +319,57 @@ class CrossCorrelograms(UnitsExtension):
         counts = assemble_pairs(ab[None], ba[None], bins)
         return self._normalized(counts, np.array([a]), bins, normalization)[0], self._bins_ms(bins)
 
+    def get_counts_of_pairs(
+        self, pairs: NDArray[np.integer], convention: Convention | None = None
+    ) -> NDArray[np.int64]:
+        """Return the counts of several pairs of units, which are those of `get_ccg`.
+
+        Parameters
+        ----------
+        pairs : array (n_pairs, 2) integer
+            Unit indices, in any order. A pair that is not stored is counted now.
+        convention : {"spikeinterface", "phy", "centered"}, optional
+            That of the parameters by default.
+
+        Returns
+        -------
+        array (n_pairs, n_bins) int64
+
+        Raises
+        ------
+        ParameterError
+            There is no such convention.
+
+        Examples
+        --------
+        >>> import si_curation as sic
+        >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+        >>> extension = analyzer.compute("cross_correlograms")
+        >>> extension.get_counts_of_pairs(np.array([[5, 6], [6, 5], [5, 5]])).shape
+        (3, 50)
+        """
+        check_arguments(CrossCorrelograms.get_counts_of_pairs, locals())
+        bins = self._bins(convention)
+        pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        stored = as_array(self.data["cell_counts"])
+        a, b = pairs.T
+        if self.params["pairs"] == "all":
+            return assemble_pairs(stored[a, b], stored[b, a], bins)
+        num_units = len(self.sorting_analyzer.unit_ids)
+        known = as_array(self.data["unit_pairs"]) @ np.array([num_units, 1])  # ascending
+        wanted = np.minimum(a, b) * num_units + np.maximum(a, b)
+        row = np.searchsorted(known, wanted)
+        is_known = np.zeros(len(pairs), dtype=bool)
+        inside = row < known.size
+        is_known[inside] = known[row[inside]] == wanted[inside]
+        counted = count_some(self.sorting_analyzer, pairs[~is_known], self.cells)
+        dtype = np.result_type(stored, counted) if len(counted) else stored.dtype
+        cells = np.empty((2, len(pairs), stored.shape[-1]), dtype=dtype)
+        cells[:, is_known] = np.swapaxes(stored[row[is_known]], 0, 1)
+        cells[:, a > b] = cells[::-1, a > b]
+        cells[:, ~is_known] = np.swapaxes(counted, 0, 1)
+        return assemble_pairs(cells[0], cells[1], bins)
+
     def _cells_of_pair(self, a: int, b: int) -> tuple[NDArray, NDArray]:
         stored = self.data["cell_counts"]
         if self.params["pairs"] == "all":

@@ -9,6 +9,8 @@ from si_curation.kernels.parallel import blocks, njit, num_threads, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 
 _PAIRS_PER_BLOCK = 16
+# of pairs of units: 32 MB
+_COUNTS_AT_ONCE = 1 << 23
 
 
 @njit
@@ -200,6 +202,92 @@ def count_close_pairs(
         for counts in run_blocks(count, pieces[start : start + num_threads()]):
             total += counts
     return total
+
+
+@njit
+def _spikes_with_partner(
+    samples: NDArray[np.integer],  # (n,) ascending within each segment
+    units: NDArray[np.integer],  # (n,)
+    segments: NDArray[np.integer],  # (n,) ascending
+    start: int,
+    stop: int,
+    window: int,
+    first: int,  # the unit of the first row
+    counts: NDArray[np.int32],  # (some units, n_units)
+) -> None:
+    last = np.full(counts.shape[1], -1, dtype=np.int64)  # the spike that each unit counted for
+    for i in range(start, stop):
+        row = units[i] - first
+        if not 0 <= row < counts.shape[0]:
+            continue
+        sample, segment = samples[i], segments[i]
+        j = i - 1
+        while j >= 0 and sample - samples[j] <= window and segments[j] == segment:
+            if last[units[j]] != i:
+                last[units[j]] = i
+                counts[row, units[j]] += 1
+            j -= 1
+        j = i + 1
+        while j < samples.size and samples[j] - sample <= window and segments[j] == segment:
+            if last[units[j]] != i:
+                last[units[j]] = i
+                counts[row, units[j]] += 1
+            j += 1
+
+
+def count_spikes_with_partner(
+    sample_index: NDArray[np.integer],
+    unit_index: NDArray[np.integer],
+    segment_index: NDArray[np.integer],
+    num_units: int,
+    pairs: NDArray[np.integer],
+    window: int,
+) -> NDArray[np.int64]:
+    """Count the spikes of one unit that have a spike of another close by, for many pairs at once.
+
+    As `count_coincident_spikes`, in one pass over the spikes in place of one for each pair.
+
+    Parameters
+    ----------
+    sample_index : array (n_spikes,) integer
+        Ascending within each segment.
+    unit_index : array (n_spikes,) integer, values in [0, num_units)
+    segment_index : array (n_spikes,) integer
+        Ascending.
+    num_units : int
+    pairs : array (n_pairs, 2) integer
+        Two different units each.
+    window : int
+        Largest distance in samples, in both directions, inclusive.
+
+    Returns
+    -------
+    array (n_pairs,) int64
+        Spikes of the first unit that have at least one partner in the second.
+
+    Examples
+    --------
+    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
+    >>> pairs = np.array([[0, 1], [1, 0]])
+    >>> count_spikes_with_partner(samples, units, np.zeros(4, int), 2, pairs, window=5)
+    array([1, 2])
+    """
+    out = np.zeros(len(pairs), dtype=np.int64)
+    pieces = blocks(sample_index.size, max(1 << 20, sample_index.size // 8))
+    for rows in blocks(num_units, max(1, _COUNTS_AT_ONCE // max(num_units, 1))):
+        here = (pairs[:, 0] >= rows.start) & (pairs[:, 0] < rows.stop)
+        first, second = pairs[here, 0] - rows.start, pairs[here, 1]
+
+        def count(piece: slice, rows: slice = rows) -> NDArray[np.int32]:
+            counts = np.zeros((rows.stop - rows.start, num_units), dtype=np.int32)
+            of_spikes = (sample_index, unit_index, segment_index)
+            _spikes_with_partner(*of_spikes, piece.start, piece.stop, window, rows.start, counts)
+            return counts
+
+        for start in range(0, len(pieces), num_threads()):
+            for counts in run_blocks(count, pieces[start : start + num_threads()]):
+                out[here] += counts[first, second]
+    return out
 
 
 def share_with_partner(

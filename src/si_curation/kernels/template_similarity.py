@@ -22,6 +22,7 @@ NEGLIGIBLE_ENERGY = 1e-12
 _TINY = 1e-15
 _TEMPLATES_PER_BLOCK = 32
 _ROWS_PER_BLOCK = 1 << 12
+_ROWS_OF_UNITS = 1 << 10
 
 
 @njit
@@ -222,3 +223,58 @@ def similarity_of_groups(
         by_unit = np.fmax.reduceat(rows, starts[some] - first, axis=0)  # (units, templates)
         out[np.ix_(used[some], used)] = np.fmax.reduceat(by_unit[:, templates], starts, axis=1)
     return out
+
+
+def most_similar(
+    similarity: NDArray[np.floating], units: NDArray[np.integer], num_others: int
+) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.int64]]:
+    """Return for each of some units the units that are most similar to it, the best first.
+
+    Parameters
+    ----------
+    similarity : array (n_units, n_units)
+        Where it is not finite a unit is no other one's.
+    units : array (n,) integer
+        Rows of it.
+    num_others : int
+        At most so many for each.
+
+    Returns
+    -------
+    others : array (n_found,) int64
+        Those of one unit after those of the other. Of equal ones the first units are first.
+    values : array (n_found,)
+    start : array (n + 1,) int64
+        Where those of each unit begin.
+
+    Examples
+    --------
+    >>> table = np.array([[1, 0.5, 0.9], [0.5, 1, np.nan], [0.9, np.nan, 1]])
+    >>> most_similar(table, np.array([0, 1]), 2)
+    (array([2, 1, 0]), array([0.9, 0.5, 0.5]), array([0, 2, 3]))
+    """
+    num_units = similarity.shape[1]
+    most = min(num_others, num_units)
+    last = num_units - max(most, 1)  # the place of the least of them in ascending order
+    others, values, counts = [], [], [np.zeros(1, dtype=np.int64)]
+    for piece in blocks(len(units), _ROWS_OF_UNITS):
+        rows = similarity[units[piece]]  # a copy
+        rows[np.arange(len(rows)), units[piece]] = np.nan
+        rows[~np.isfinite(rows)] = -np.inf
+        least = np.partition(rows, last, axis=1)[:, last]
+        row, other = np.nonzero((rows >= least[:, None]) & (rows > -np.inf))
+        value = rows[row, other]
+        order = np.lexsort((other, -value, row))
+        row, other, value = row[order], other[order], value[order]
+        count = np.bincount(row, minlength=len(rows))
+        rank = np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
+        keep = rank < most
+        others.append(other[keep])
+        values.append(value[keep])
+        counts.append(np.minimum(count, most))
+    nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=similarity.dtype)
+    return (
+        np.concatenate([nothing[0], *others]),
+        np.concatenate([nothing[1], *values]),
+        np.cumsum(np.concatenate(counts)),
+    )

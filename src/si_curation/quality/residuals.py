@@ -10,7 +10,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.errors import MissingDataError
-from si_curation.kernels.coincidences import share_with_partner
+from si_curation.kernels.coincidences import count_spikes_with_partner, share_with_partner
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.templates import peak_to_peak
 from si_curation.reading.observed import observed_periods
@@ -90,41 +90,53 @@ def find_residuals(
     trains = spikes_by_unit(spikes["unit_index"], num_units)
     size = _sizes(analyzer, trains)
     window = round(window_ms * 1e-3 * analyzer.sampling_frequency)
+    larger = [_larger_nearby(unit, size, places, near_um) for unit in range(num_units)]
+    first = np.repeat(np.arange(num_units), [others.size for others in larger])
+    pairs = np.stack([first, np.concatenate([np.zeros(0, dtype=np.int64), *larger])], axis=1)
+    of_spikes = (spikes["sample_index"], spikes["unit_index"], spikes["segment_index"])
+    counts = count_spikes_with_partner(*of_spikes, num_units, pairs, window)
+    row = np.searchsorted(first, np.arange(num_units + 1))
     # segments one after the other, further apart than the window
-    starts = np.zeros(analyzer.get_num_segments(), dtype=np.int64)
-    lengths = [analyzer.get_num_samples(i) + window + 1 for i in range(starts.size)]
-    starts[1:] = np.cumsum(lengths)[:-1]
-    times = _times_of_units(spikes, starts, trains)
+    lengths = [analyzer.get_num_samples(i) + window + 1 for i in range(analyzer.get_num_segments())]
+    starts = np.cumsum([0, *lengths[:-1]])
     observed = max(float(observed_periods(analyzer).num_samples), 1.0)
     share = np.zeros(num_units)
     partner = np.full(num_units, -1, dtype=np.int64)
     for unit in range(num_units):
-        own = times[unit]
-        if own.size == 0 or not size[unit] > 0:
+        num_spikes = trains[unit].size
+        if num_spikes == 0 or not size[unit] > 0:
             share[unit] = np.nan
             continue
-        distance = np.linalg.norm(places - places[unit], axis=1)
-        larger = np.flatnonzero((size > size[unit]) & (distance <= near_um))
-        shares = np.array([share_with_partner(own, times[one], window) for one in larger])
-        partners = larger[shares >= _MIN_SHARE_OF_PARTNER]
+        shares = counts[row[unit] : row[unit + 1]] / num_spikes
+        partners = larger[unit][shares >= _MIN_SHARE_OF_PARTNER]
         if partners.size == 0:
             continue
-        partner[unit] = larger[int(np.argmax(shares))]
-        together = np.sort(np.concatenate([times[one] for one in partners]))
+        partner[unit] = larger[unit][int(np.argmax(shares))]
+        together = np.sort(
+            np.concatenate([_times_of(spikes, starts, trains[one]) for one in partners])
+        )
         chance = 1 - np.exp(-together.size / observed * (2 * window + 1))
-        found = share_with_partner(own, together, window)
+        found = share_with_partner(_times_of(spikes, starts, trains[unit]), together, window)
         share[unit] = max(0.0, (found - chance) / max(1 - chance, 1e-9))
     return Residuals(share, partner)
 
 
-def _times_of_units(
-    spikes: NDArray, starts: NDArray[np.int64], trains: list[NDArray[np.integer]]
-) -> list[NDArray[np.int64]]:
-    """Return the samples of the spikes of each unit, segments put one after the other."""
-    samples, segments = spikes["sample_index"], spikes["segment_index"]
-    if starts.size == 1:
-        return [samples[own].astype(np.int64, copy=False) for own in trains]
-    return [samples[own] + starts[segments[own]] for own in trains]
+def _larger_nearby(
+    unit: int, size: NDArray[np.float64], places: NDArray[np.float64], near_um: float
+) -> NDArray[np.int64]:
+    """Return the units that are larger than one and near it; none where its size is not known."""
+    if not size[unit] > 0:
+        return np.zeros(0, dtype=np.int64)
+    distance = np.linalg.norm(places - places[unit], axis=1)
+    return np.flatnonzero((size > size[unit]) & (distance <= near_um))
+
+
+def _times_of(
+    spikes: NDArray, starts: NDArray[np.int64], own: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return the samples of the spikes of a unit, segments put one after the other."""
+    samples = spikes["sample_index"][own].astype(np.int64, copy=False)
+    return samples if starts.size == 1 else samples + starts[spikes["segment_index"][own]]
 
 
 def _sizes(analyzer: SortingAnalyzer, trains: list[NDArray[np.integer]]) -> NDArray[np.float64]:

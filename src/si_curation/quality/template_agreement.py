@@ -174,15 +174,10 @@ def _are_of_sorter(assignment: TemplateAssignment, averages: NDArray[np.floating
     if other.size == 0:
         return True
     blocks = [slice(i, i + _BLOCK) for i in range(0, len(averages), _BLOCK)]
-    sizes = (np.abs(np.nan_to_num(averages[one])).max(initial=0.0) for one in blocks)
-    tolerance = _SAME * max(float(max(sizes, default=0.0)), 1e-30)
+    largest = max((_largest(averages[one]) for one in blocks), default=0.0)
+    tolerance = _SAME * max(largest, 1e-30)
     return all(
-        np.allclose(
-            weighted_mean_templates(counts[rows], templates),
-            np.nan_to_num(averages[rows]),
-            rtol=_SAME,
-            atol=tolerance,
-        )
+        _are_close(weighted_mean_templates(counts[rows], templates), averages[rows], tolerance)
         for rows in (other[one] for one in blocks if one.start < other.size)
     )
 
@@ -197,6 +192,28 @@ def _are_templates(
         template = templates[counts.indices[first]]
         same[unit] = counts.data[first] > 0 and np.array_equal(averages[unit], template)
     return same
+
+
+def _largest(values: NDArray[np.floating]) -> float:
+    """Return the largest magnitude; what is not finite as of `numpy.nan_to_num`."""
+    found = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+    if not np.isfinite(found):
+        return float(np.abs(np.nan_to_num(values)).max(initial=0.0))
+    return found
+
+
+def _are_close(
+    values: NDArray[np.floating], others: NDArray[np.floating], tolerance: float
+) -> bool:
+    """Return what `numpy.allclose` does of finite values, without its copies."""
+    difference = np.subtract(values, others)
+    np.abs(difference, out=difference)
+    if not np.isfinite(difference).all():
+        return np.allclose(values, np.nan_to_num(others), rtol=_SAME, atol=tolerance)
+    limits = np.abs(others)
+    limits *= _SAME
+    limits += tolerance
+    return bool((difference <= limits).all())
 
 
 def _row(

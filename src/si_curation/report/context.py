@@ -126,13 +126,11 @@ class ReportContext:
             times += self.segment_starts_s[self.spikes["segment_index"][which]]
         return times
 
-    def trains(self, which: NDArray[np.integer]) -> list[NDArray[np.integer]]:
-        """Return the samples of some spikes, ascending positions, an array for each segment."""
-        samples = self.spikes["sample_index"][which]
-        if self.segment_starts_s.size == 1:
-            return [samples]
-        borders = np.flatnonzero(np.diff(self.spikes["segment_index"][which])) + 1
-        return np.split(samples, borders)
+    def span_s(self, which: NDArray[np.integer]) -> tuple[float, float]:
+        """Return from when to when the recording and some spikes, in their order, are in s."""
+        # of one segment the spikes are in order
+        times = self.times_s(which if self.segment_starts_s.size > 1 else which[[0, -1]])
+        return min(0.0, float(times.min())), max(self.duration_s, float(times.max()))
 
     @cached_property
     def time_bins(self) -> TimeBins:

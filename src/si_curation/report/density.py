@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,9 +116,24 @@ def limits(values: NDArray[np.floating]) -> tuple[float, float] | None:
     finite = some[np.isfinite(some)]
     if finite.size == 0:
         return None
-    low, high = np.quantile(finite, [0.001, 0.999])
+    low, high = _quantiles(finite, (0.001, 0.999))
     margin = 0.08 * (high - low) or max(abs(high) * 0.1, 1.0)
     return float(low - margin), float(high + margin)
+
+
+def _quantiles(values: NDArray[np.floating], shares: Sequence[float]) -> list[float]:
+    """Return quantiles as `numpy.quantile` does, without what it does for arrays of any shape."""
+    last = values.size - 1
+    places = [share * last for share in shares]
+    wanted = {at for place in places for at in (int(place), min(int(place) + 1, last))}
+    values.partition(sorted(wanted))
+    found = []
+    for place in places:
+        share = place - int(place)
+        low, high = float(values[int(place)]), float(values[min(int(place) + 1, last)])
+        step = float(values.dtype.type(high) - values.dtype.type(low))
+        found.append(low + step * share if share < 0.5 else high - step * (1 - share))
+    return found
 
 
 def density(

@@ -141,8 +141,11 @@ def encode_block(value: Any) -> Block:
 
     The bytes are the length of a JSON text (uint32, little-endian), the JSON text in UTF-8, and
     the arrays one after another. In the JSON an array is an object with ``dtype``, ``shape``,
-    ``at`` (its first byte after the JSON text), ``step``, ``start`` and ``cumulative``. Of each
-    array all first bytes come first, then all second ones: alike bytes together deflate better.
+    ``at`` (its first byte after the JSON text, or counted from the end where it is negative),
+    ``step``, ``start`` and ``cumulative``. Of each array all first bytes come first, then all
+    second ones: alike bytes together deflate better. Those of single bytes, mostly counts of an
+    image, are last. They are deflated as runs of one value: better so, and in an eighth of the time
+    that looking for strings takes.
 
     Parameters
     ----------
@@ -153,33 +156,59 @@ def encode_block(value: Any) -> Block:
     -------
     Block
     """
-    arrays: list[bytes] = []
-    size = 0
-
-    def described(packed: Packed) -> dict[str, Any]:
-        nonlocal size
-        stored = packed.stored
-        content = stored.reshape(-1, 1).view(np.uint8).T.tobytes()
-        found = {"dtype": stored.dtype.name, "shape": list(stored.shape), "at": size}
-        if (packed.step, packed.start, packed.is_cumulative) != (1.0, 0.0, False):
-            found |= {"step": packed.step, "start": packed.start}
-            found["cumulative"] = packed.is_cumulative
-        arrays.append(content)
-        size += len(content)
-        return found
-
-    text = json.dumps(
-        plain(value),
-        allow_nan=False,
-        ensure_ascii=False,
-        separators=(",", ":"),
-        default=described,
-    )
+    arrays = _Arrays()
+    try:
+        text = arrays.encode(value)
+    except ValueError:  # a number that is not finite
+        arrays = _Arrays()
+        text = arrays.encode(plain(value))
     head = text.encode("utf-8", "replace")
+    pieces = [len(head).to_bytes(4, "little"), head, *arrays.wide]
     deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
-    pieces = [len(head).to_bytes(4, "little"), head, *arrays]
-    deflated = b"".join([*map(deflate.compress, pieces), deflate.flush()])
-    return Block(base64.b64encode(deflated).decode("ascii"), sum(map(len, pieces)))
+    deflated = [deflate.compress(b"".join(pieces))]
+    if arrays.single:
+        # what follows does not look back
+        deflated.append(deflate.flush(zlib.Z_FULL_FLUSH))
+        deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS, 8, zlib.Z_RLE)
+        deflated.append(deflate.compress(b"".join(arrays.single[::-1])))
+    deflated.append(deflate.flush())
+    return Block(
+        base64.b64encode(b"".join(deflated)).decode("ascii"), 4 + len(head) + sum(arrays.sizes)
+    )
+
+
+class _Arrays:
+    """The arrays of a block: those of several bytes a value, and of one byte, the last first."""
+
+    def __init__(self) -> None:
+        self.wide: list[bytes] = []
+        self.single: list[bytes] = []
+        self.sizes = [0, 0]
+
+    def encode(self, value: Any) -> str:
+        """Return the JSON text, and keep the arrays that it names."""
+        return json.JSONEncoder(
+            allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=self._described
+        ).encode(value)
+
+    def _described(self, value: Any) -> Any:
+        if not isinstance(value, Packed):
+            return plain(value)
+        stored = value.stored
+        if stored.dtype.itemsize == 1:
+            content, kept, kind = stored.tobytes(), self.single, 1
+        else:
+            # of each array all first bytes come first
+            content = stored.reshape(-1, 1).view(np.uint8).T.tobytes()
+            kept, kind = self.wide, 0
+        kept.append(content)
+        self.sizes[kind] += len(content)
+        at = -self.sizes[1] if kind else self.sizes[0] - len(content)
+        found = {"dtype": stored.dtype.name, "shape": list(stored.shape), "at": at}
+        if (value.step, value.start, value.is_cumulative) != (1.0, 0.0, False):
+            found |= {"step": value.step, "start": value.start}
+            found["cumulative"] = value.is_cumulative
+        return found
 
 
 def is_exact_number(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from si_curation.errors import MissingDataError
@@ -72,21 +73,24 @@ def merge_candidates(
     note = f"Pairs with a score of {found.score_threshold:g} or more are suggested."
     if len(found.table) > MAX_CANDIDATES:
         note += f" The best {MAX_CANDIDATES} of {len(found.table)} pairs are shown."
-    positions = {i: row for row, i in enumerate(context.analyzer.unit_ids.tolist())}
+    units = context.analyzer.sorting.ids_to_indices
+    at, counts, baselines = panels.correlograms(
+        np.stack([units(table[f"unit_id_{side}"].to_numpy()) for side in "ab"], axis=1)
+    )
     pairs = [
         {
             "a": context.row_of[values["unit_id_a"]],
             "b": context.row_of[values["unit_id_b"]],
-            "ccg": panels.correlogram(
-                positions[values["unit_id_a"]], positions[values["unit_id_b"]]
-            ),
+            "ccg": None
+            if place < 0
+            else {"counts": counts[place].tolist(), "baseline": baselines[place]},
             "refractory_ms": values["refractory_period_ms"],
             "is_suggested": values["score"] >= found.score_threshold,
             "evidence": [
                 format_value(plain(values[name])) for name, _ in evidence_of_pairs(calibration)
             ],
         }
-        for values in table.to_dict(orient="records")
+        for values, place in zip(table.to_dict(orient="records"), at.tolist(), strict=True)
     ]
     return evidence_table(table, CANDIDATE_COLUMNS, MERGES, note), pairs
 

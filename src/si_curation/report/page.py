@@ -103,6 +103,7 @@ def render_label_page(values: dict[str, Any]) -> Iterator[str]:
     )
 
 
+@cache
 def _environment() -> Any:
     import jinja2
     from markupsafe import Markup, escape

@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 
 from si_curation._spikeinterface import as_array
 from si_curation.kernels.isi import isi_histogram
+from si_curation.kernels.template_similarity import most_similar
 from si_curation.report.columns import Column
 from si_curation.report.context import ReportContext
 from si_curation.report.density import density, limits
-from si_curation.report.encode import pack_ascending, pack_levels, pack_signed
+from si_curation.report.encode import (
+    pack_ascending,
+    pack_counts,
+    pack_levels,
+    pack_signed,
+)
+from si_curation.report.unit_charts import AMPLITUDE_CELLS, UnitCharts
 
 NUM_SIMILAR = 5
 MAX_CONSTITUENTS = 12
@@ -22,7 +29,6 @@ MAX_POINTS = 2000
 AMPLITUDE_LEVELS, TIME_LEVELS, WAVEFORM_LEVELS = 1024, 4096, 2047
 # channels of each further template of a merged unit
 PEAKS = 4
-_AMPLITUDE_CELLS = (160, 80)
 _ISI_WINDOW_MS, _ISI_BIN_MS = 50.0, 0.5
 
 
@@ -73,18 +79,17 @@ class UnitPanels:
         context = self._context
         index = int(context.rows[row])
         spikes = context.spikes_of(index)
-        times = context.times_s(spikes)
+        image = self._charts.image(row)
         return {
             "id": context.unit_ids[row],
             "group": context.groups[index],
             "num_spikes": int(spikes.size),
             "refractory_ms": self._periods_ms[row],
             "template": self._template(index),
-            "acg": self.correlogram(index, index),
-            "isi": self._isi(spikes),
-            "rate": context.time_bins.count(times).tolist(),
-            "amplitude": self._amplitude(spikes, times),
-            "similar": self._similar(index),
+            "isi": self._charts.intervals(index),
+            "rate": self._charts.rate(index),
+            "amplitude": self._amplitude(spikes) if image is None else {"density": image},
+            **self._pairs(row),
         }
 
     def some(self, spikes: NDArray[np.int64]) -> dict[str, Any]:
@@ -93,7 +98,7 @@ class UnitPanels:
         return {
             "num_spikes": int(spikes.size),
             "rate": self._context.time_bins.count(times).tolist(),
-            "amplitude": self._amplitude(spikes, times),
+            "amplitude": self._amplitude(spikes),
         }
 
     # templates
@@ -135,18 +140,20 @@ class UnitPanels:
         num_samples = templates.shape[1]
         channels = list(dict.fromkeys([*ranked.tolist(), *_peaks(templates, ids[1:])]))
         # (n_channels, n_samples) each
-        waveforms = [np.nan_to_num(templates[i][:, channels].T) for i in ids]
+        waveforms = np.stack([templates[i][:, channels].T for i in ids])
+        if not np.isfinite(waveforms).all():
+            waveforms = np.nan_to_num(waveforms)
         return {
             "channels": channels,
             "num_ranked": ranked.size,
-            "amplitude": float(np.ptp(waveforms[0][0])),
+            "amplitude": float(np.ptp(waveforms[0, 0])),
             "step_ms": 1e3 / self._context.fs,
             "num_samples": num_samples,
             "name": self._name(int(ids[0])),
             "template_ids": [self._name_of_template(int(i)) for i in ids],
             "counts": numbers.tolist(),
             "num_templates": self._num_templates(index),
-            "waveforms": pack_signed(np.stack(waveforms), WAVEFORM_LEVELS),
+            "waveforms": pack_signed(waveforms, WAVEFORM_LEVELS),
         }
 
     def _constituents(self, index: int) -> tuple[NDArray, NDArray[np.int64]]:
@@ -194,27 +201,29 @@ class UnitPanels:
         window = max(round(self._context.fs * _ISI_WINDOW_MS * 1e-3), width)
         return width, isi_histogram([], window, width).size
 
-    def _isi(self, spikes: NDArray[np.int64]) -> list[int]:
-        width, num_bins = self._isi_bins
-        return isi_histogram(self._context.trains(spikes), width * num_bins, width).tolist()
+    @cached_property
+    def _charts(self) -> UnitCharts:
+        return UnitCharts(self._context, self._isi_bins, MAX_POINTS + 1)
 
     @property
     def _amplitudes(self) -> NDArray | None:
         known = self._context.spike_amplitudes
         return None if known is None else known[1]
 
-    def _amplitude(self, spikes: NDArray, times: NDArray) -> dict[str, Any] | None:
+    def _amplitude(self, spikes: NDArray[np.int64]) -> dict[str, Any] | None:
         if self._amplitudes is None or spikes.size == 0:
             return None
         values = self._amplitudes[spikes]
         is_known = np.isfinite(values)
-        values, times = values[is_known], times[is_known]
-        its_limits = limits(values)
-        if its_limits is None:
+        if not is_known.all():
+            spikes, values = spikes[is_known], values[is_known]
+        if values.size == 0:
             return None
-        span = (min(0.0, float(times.min())), max(self._context.duration_s, float(times.max())))
+        times, span = self._context.times_s(spikes), self._context.span_s(spikes)
         if values.size > MAX_POINTS:
-            return {"density": density([(times, values)], span, its_limits, _AMPLITUDE_CELLS)}
+            its_limits = limits(values)
+            assert its_limits is not None
+            return {"density": density([(times, values)], span, its_limits, AMPLITUDE_CELLS)}
         order = np.argsort(times, kind="stable")
         low, high = float(values.min()), float(values.max())
         return {
@@ -224,48 +233,91 @@ class UnitPanels:
 
     # pairs
 
-    @cached_property
-    def _stored_pairs(self) -> set[tuple[int, int]] | None:
-        """Pairs of unit indices that are counted; None: all."""
+    def correlograms(
+        self, pairs: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[float | None]]:
+        """Return the counts of pairs of units, by their unit indices.
+
+        Returns
+        -------
+        at : array (n_pairs,)
+            Which of the following are those of a pair; -1 where it is not counted.
+        counts : array (n, n_bins)
+        baselines : list of n float or None
+            Counts of independent spikes in a bin; None where it is not the same in all bins.
+        """
         extension = self._correlograms
-        if extension is None or extension.params["pairs"] == "all":
-            return None
-        return {(int(a), int(b)) for a, b in extension.get_pair_indices()}
+        at = np.full(len(pairs), -1, dtype=np.int64)
+        if extension is None:
+            return at, np.zeros((0, 0), dtype=np.int64), []
+        is_counted = self._is_counted(pairs)
+        at[is_counted] = np.arange(int(is_counted.sum()))
+        pairs = pairs[is_counted]
+        counts = extension.get_counts_of_pairs(pairs)
+        if extension.params["bins"] != "linear" or not self._context.duration_s > 0:
+            return at, counts, [None] * len(pairs)
+        return at, counts, self._baseline[pairs[:, 0], pairs[:, 1]].tolist()
+
+    def _is_counted(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        extension = self._correlograms
+        if extension.params["pairs"] == "all":
+            return np.ones(len(pairs), dtype=bool)
+        factors = np.array([len(self._context.analyzer.unit_ids), 1])
+        return np.isin(np.sort(pairs, axis=1) @ factors, extension.get_pair_indices() @ factors)
 
     @cached_property
     def _baseline(self) -> NDArray[np.float64]:
         return self._correlograms.get_baseline()
 
-    def correlogram(self, a: int, b: int) -> dict[str, Any] | None:
-        """Return the counts of two units, by their unit indices; None where not counted."""
-        if self._correlograms is None:
-            return None
-        pairs = self._stored_pairs
-        if pairs is not None and (min(a, b), max(a, b)) not in pairs:
-            return None
-        unit_ids = self._context.analyzer.unit_ids
-        counts, _ = self._correlograms.get_ccg(unit_ids[a], unit_ids[b])
-        linear = self._correlograms.params["bins"] == "linear" and self._context.duration_s > 0
-        baseline = float(self._baseline[a, b]) if linear else None
-        return {"counts": counts.tolist(), "baseline": baseline}
-
-    def _similar(self, index: int) -> list[dict[str, Any]] | None:
+    @cached_property
+    def _similar(self) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.int64]]:
+        """Other units, similarities, and where those of each row of the report begin."""
+        rows = self._context.rows
         if self._similarity is None:
-            return None
-        analyzer = self._context.analyzer
-        found = self._similarity.get_similar_units(analyzer.unit_ids[index], NUM_SIMILAR)
-        others = analyzer.sorting.ids_to_indices(found.index.to_numpy())
-        return [
-            {
-                "id": unit_id,
-                "row": self._context.row_of.get(unit_id),
-                "similarity": value,
-                "ccg": self.correlogram(index, int(other)),
-            }
-            for unit_id, value, other in zip(
-                found.index.tolist(), found["similarity"].tolist(), others, strict=True
+            return np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(rows.size + 1, dtype=np.int64)
+        return most_similar(self._similarity.get_data(), rows, NUM_SIMILAR)
+
+    @cached_property
+    def _correlograms_of_rows(
+        self,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[float | None]]:
+        """As `correlograms`: of each unit with itself, then with those most similar to it."""
+        others, _, start = self._similar
+        first, rows = np.repeat(self._context.rows, np.diff(start)), self._context.rows
+        pairs = np.stack([np.concatenate([rows, first]), np.concatenate([rows, others])], axis=1)
+        # of one unit after the other
+        order = np.argsort(
+            np.concatenate([np.arange(rows.size), np.repeat(np.arange(rows.size), np.diff(start))]),
+            kind="stable",
+        )
+        return self.correlograms(pairs[order].astype(np.int64))
+
+    def _pairs(self, row: int) -> dict[str, Any]:
+        """Return the autocorrelogram, the most similar units, and correlograms with them.
+
+        ``acg`` and the ``ccg`` of similar units are rows of ``correlograms``; None: not counted.
+        """
+        others, similarity, start = self._similar
+        first, stop = int(start[row]), int(start[row + 1])
+        at, counts, baselines = self._correlograms_of_rows
+        own = at[first + row : stop + row + 1]
+        used = own[own >= 0]
+        begin, end = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
+        places = [None if place < 0 else place - begin for place in own.tolist()]
+        context = self._context
+        ids = context.analyzer.unit_ids[others[first:stop]].tolist()
+        similar = [
+            {"id": unit_id, "row": context.row_of.get(unit_id), "similarity": value, "ccg": place}
+            for unit_id, value, place in zip(
+                ids, similarity[first:stop].tolist(), places[1:], strict=True
             )
         ]
+        return {
+            "acg": places[0],
+            "similar": None if self._similarity is None else similar,
+            "correlograms": None if self._correlograms is None else pack_counts(counts[begin:end]),
+            "baselines": baselines[begin:end],
+        }
 
 
 def _peaks(templates: NDArray[np.floating], template_ids: NDArray) -> list[int]:

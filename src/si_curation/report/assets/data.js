@@ -20,8 +20,10 @@ const Report = {
     const bytes = inflate(packed, Number(element.dataset.size));
     const start = 4 + new DataView(bytes.buffer).getUint32(0, true);
     const text = new TextDecoder().decode(bytes.subarray(4, start));
+    // those whose place is negative are counted from the end
+    const from = (at) => bytes.subarray(at < 0 ? bytes.length + at : start + at);
     return JSON.parse(text, (_, value) =>
-      value?.dtype ? { shape: value.shape, values: Report.unpack(value, bytes.subarray(start + value.at)) } : value,
+      value?.dtype ? { shape: value.shape, values: Report.unpack(value, from(value.at)) } : value,
     );
   },
 
@@ -47,6 +49,16 @@ const Report = {
 
   unit(row) {
     const unit = Report.read(`unit-data-${row}`);
+    unit.rate = [...unit.rate.values];
+    unit.isi = [...unit.isi.values];
+    // the counts of a row of all correlograms of the unit; null where a pair was not counted
+    const correlogram = (at) => {
+      if (at === null) return null;
+      const { shape, values } = unit.correlograms;
+      return { counts: [...values.subarray(at * shape[1], (at + 1) * shape[1])], baseline: unit.baselines[at] };
+    };
+    unit.acg = correlogram(unit.acg);
+    for (const other of unit.similar || []) other.ccg = correlogram(other.ccg);
     if (unit.template) {
       const { ids, x_um: x, y_um: y } = Report.data.channels;
       const { channels } = unit.template;
