@@ -129,6 +129,23 @@ def take_rows(
     return out
 
 
+def every_row(num_rows: int, dtype: np.typing.DTypeLike) -> NDArray[np.integer]:
+    """Return ``np.arange`` of a long file, block by block.
+
+    Examples
+    --------
+    >>> every_row(3, "int32")
+    array([0, 1, 2], dtype=int32)
+    """
+    out = np.empty(num_rows, dtype=dtype)
+
+    def count(piece: slice) -> None:
+        out[piece] = np.arange(piece.start, piece.stop, dtype=dtype)
+
+    run_blocks(count, blocks(num_rows))
+    return out
+
+
 def evenly_spaced(count: int, limit: int | None) -> NDArray[np.int64]:
     """Return positions of at most `limit` of `count` things, evenly spaced; all without a limit.
 

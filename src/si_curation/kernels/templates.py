@@ -175,6 +175,11 @@ def signal_channels(templates: NDArray[np.floating]) -> NDArray[np.bool_]:
     return support
 
 
+def _sum_is_finite(values: NDArray[np.floating]) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):  # set for each thread
+        return bool(np.isfinite(values.sum()))
+
+
 def densify_templates(
     templates: NDArray[np.floating],
     template_channels: NDArray[np.integer] | None,
@@ -201,8 +206,10 @@ def densify_templates(
     """
     if template_channels is None:
         dense = np.ascontiguousarray(templates)
-        if dense.size == 0 or np.isfinite(dense.sum()):  # no NaN, no infinity
-            return dense
+        if all(
+            run_blocks(lambda b: _sum_is_finite(dense[b]), blocks(len(dense), _TEMPLATES_PER_BLOCK))
+        ):
+            return dense  # no NaN, no infinity
         dense = dense.copy()
     else:
         num_templates, num_samples, _ = templates.shape

@@ -25,6 +25,7 @@ from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
     Empty,
     choose_random_spikes,
+    every_row,
     make_spike_vector,
     scale_by_template,
     take_rows,
@@ -356,7 +357,7 @@ def _take_spikes(
         clusters = take_rows(clusters, selection.rows)
     counts_by_id = contingency_table(clusters, template_ids, unit_of_id.size, folder.num_templates)
     dtype = np.int32 if folder.num_spikes < 2**31 else np.int64
-    rows = np.arange(folder.num_spikes, dtype=dtype) if selection.rows is None else selection.rows
+    rows = every_row(folder.num_spikes, dtype) if selection.rows is None else selection.rows
     return _FolderSpikes(
         selection,
         vector,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.errors import Finding, PhyFolderError
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.templates import (
     densify_templates,
     unwhiten_templates,
@@ -230,7 +231,7 @@ def make_sorter_templates(
     templates, amplitudes = found.templates, found.amplitudes
     factors, mean = _factors_and_means(folder, how, whitened)
     if how.divides and how.scale is not None:
-        templates = templates / np.float32(how.scale)
+        templates /= np.float32(how.scale)  # made here, as all of them are
         amplitudes = amplitudes / np.abs(np.asarray(how.scale, dtype=amplitudes.dtype))
     if how.gains is not None:
         templates *= how.gains.astype(np.float32)
@@ -301,7 +302,10 @@ def _factors_and_means(
             factor = np.divide(1.0, mean, out=np.zeros_like(mean), where=mean != 0)
             return TemplateFactors(factor, factor), mean
     if folder.sorter.amplitudes_are_norms:
-        norm = np.linalg.norm(whitened, axis=(1, 2)).astype(np.float64)
+        norms = run_blocks(
+            lambda piece: np.linalg.norm(whitened[piece], axis=(1, 2)), blocks(len(whitened), 16)
+        )
+        norm = np.concatenate([np.zeros(0), *norms]).astype(np.float64)
         factor = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
         return TemplateFactors(factor, ones), None
     return TemplateFactors(ones, ones), None
