@@ -275,6 +275,32 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path, name, exists):
     assert names(tmp_path) == ["home", "home/file", "link"]
 
 
+def test_arrays_have_the_bytes_that_numpy_writes(tmp_path):
+    numbers = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    arrays = {
+        "whole": numbers,
+        "fortran": np.asfortranarray(numbers),
+        "part": numbers[:, ::2],
+        "repeated": np.broadcast_to(np.float32(np.nan), (3, 4)),
+        "none": numbers[:0],
+        "number": np.array(3),
+        "text": np.array(["a", "bcd"]),
+        "nothing": np.array(["", ""], dtype="U0"),
+        "foreign": numbers.astype(">f8"),
+        "spikes": np.zeros(3, dtype=[("sample_index", "i8"), ("unit_index", "i4")]),
+        "names": np.zeros(2, dtype=[("größe", "f4")]),
+        "long": np.zeros(1, dtype=[(f"{i:0100}", "f4") for i in range(700)]),
+    }
+    with files.arrays_beside() as write:
+        for name, array in arrays.items():
+            write(tmp_path / f"{name}.npy", array)
+    for name, array in arrays.items():
+        np.save(tmp_path / "numpy.npy", array)
+        assert (tmp_path / f"{name}.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+    with pytest.raises(FileExistsError), files.arrays_beside() as write:
+        write(tmp_path / "none.npy", numbers)
+
+
 def test_content_and_copies(tmp_path):
     files.write_file(tmp_path / "bytes", b"a\r\n")
     files.write_file(tmp_path / "array.npy", np.arange(4, dtype=np.uint16), sync=True)

@@ -30,7 +30,6 @@ from spikeinterface.core import (
     concatenate_recordings,
     load_sorting_analyzer,
 )
-from spikeinterface.core.analyzer_extension_core import BaseSpikeVectorExtension
 from spikeinterface.core.base import minimum_spike_dtype
 from spikeinterface.core.core_tools import check_json, save_annotations_to_folder
 from spikeinterface.core.node_pipeline import PipelineNode
@@ -43,9 +42,11 @@ from spikeinterface.core.sortinganalyzer import (
 )
 
 from si_curation.checks import check_arguments
-from si_curation.files import replace_file, scratch_array, temporary_name
+from si_curation.files import arrays_beside, replace_file, scratch_array, temporary_name
 
 _BYTES_AT_ONCE = 64_000_000
+#: Arrays of more bytes are written by this package, side by side, and not by SpikeInterface.
+_LARGE = 1_000_000
 INJECTED_RUN_INFO = {"run_completed": True, "runtime_s": 0.0}
 
 
@@ -199,9 +200,15 @@ def write_analyzer(analyzer: SortingAnalyzer, format: str, folder: Path) -> None
     """
     if analyzer.format != "memory":
         analyzer.load_all_saved_extension()
+    sorting = analyzer.sorting.select_units(None)
+    spikes = sorting.to_spike_vector()
+    # a vector of a zarr folder that was loaded lazily is no array
+    apart = format == "binary_folder" and isinstance(spikes, np.ndarray)
+    if apart:
+        sorting._cached_spike_vector = spikes[:0]  # SpikeInterface would read it back twice
     arguments = (
         folder,
-        analyzer.sorting.select_units(None),
+        sorting,
         recording_of(analyzer),
         analyzer.sparsity,
         analyzer.return_in_uV,
@@ -214,15 +221,37 @@ def write_analyzer(analyzer: SortingAnalyzer, format: str, folder: Path) -> None
     )
     # lazy: what was written is not read back; of a folder, SpikeInterface would write that down
     made = create(*arguments, backend_options={}, lazy=format == "zarr")
-    params = {name: one.params for name, one in analyzer.extensions.items()}
-    for name in _si_sortinganalyzer._sort_extensions_by_dependency(params):
-        extension = analyzer.extensions[name]
-        held = extension.data
-        extension.data = {key: _read_lazy(value) for key, value in held.items()}
-        try:
-            extension.copy(made)
-        finally:
-            extension.data = held
+    with arrays_beside() as write:
+        if apart:
+            spikes_file = folder / "sorting" / "spikes.npy"
+            spikes_file.unlink()  # the one without spikes
+            write(spikes_file, spikes)
+        params = {name: one.params for name, one in analyzer.extensions.items()}
+        for name in _si_sortinganalyzer._sort_extensions_by_dependency(params):
+            extension = analyzer.extensions[name]
+            held = extension.data
+            extension.data, large = _without_large(held, format)
+            try:
+                extension.copy(made)
+            finally:
+                extension.data = held
+            for key, array in large.items():
+                write(folder / "extensions" / name / f"{key}.npy", array)
+
+
+def _without_large(
+    data: Mapping[str, Any], format: str
+) -> tuple[dict[str, Any], dict[str, NDArray]]:
+    """Return what SpikeInterface writes of the data of an extension, and what it does not."""
+    read = {key: _read_lazy(value) for key, value in data.items()}
+    if format != "binary_folder":
+        return read, {}
+    large = {
+        key: one
+        for key, one in read.items()
+        if isinstance(one, np.ndarray) and one.nbytes > _LARGE and not one.dtype.hasobject
+    }
+    return {key: one for key, one in read.items() if key not in large}, large
 
 
 def _read_lazy(value: Any) -> Any:
@@ -230,11 +259,11 @@ def _read_lazy(value: Any) -> Any:
 
 
 def load_written(folder: Path, written: SortingAnalyzer) -> SortingAnalyzer | None:
-    """Load an analyzer that `write_analyzer` has just written, with the arrays of all spikes.
+    """Load an analyzer that `write_analyzer` has just written, with the arrays that it had.
 
-    As ``load_sorting_analyzer``; but what is held of each spike is not read into memory a second
-    time: the arrays are those of the analyzer that was written. None for spike vectors of another
-    kind than SpikeInterface reads.
+    As ``load_sorting_analyzer``; but the arrays of spikes, and others that are large, are not read
+    into memory a second time: they are those of the analyzer that was written. None for spike
+    vectors of another kind than SpikeInterface reads.
     """
     spikes = written.sorting.to_spike_vector()
     if not isinstance(spikes, np.ndarray) or spikes.dtype != np.dtype(minimum_spike_dtype):
@@ -245,28 +274,37 @@ def load_written(folder: Path, written: SortingAnalyzer) -> SortingAnalyzer | No
     stored.copy_metadata(sorting)
     analyzer.sorting, analyzer._lazy = sorting, False
     for name in analyzer.get_saved_extension_names():
-        if issubclass(get_extension_class(name), BaseSpikeVectorExtension):
-            analyzer.extensions[name] = _load_shared(analyzer, written.extensions[name])
-        else:
-            analyzer.load_extension(name)
+        analyzer.extensions[name] = _load_shared(analyzer, name, written.extensions[name])
     return analyzer
 
 
-def _load_shared(analyzer: SortingAnalyzer, like: AnalyzerExtension) -> AnalyzerExtension | None:
-    """Load an extension, and take the arrays of all spikes from one that has the same."""
-    extension = type(like).load(analyzer, lazy=True)
+def _load_shared(
+    analyzer: SortingAnalyzer, name: str, like: AnalyzerExtension
+) -> AnalyzerExtension | None:
+    """Load an extension, and take the large arrays and those of spikes from one that has them."""
+    extension_class = get_extension_class(name)
+    extension = extension_class.load(analyzer, lazy=True)
     if extension is None or extension.data.keys() != like.data.keys():  # some are not read lazily
-        return type(like).load(analyzer, lazy=False)
+        return extension_class.load(analyzer, lazy=False)
+    of_spikes = like.nodepipeline_variables or ()
     for key, values in extension.data.items():
-        known = like.data[key] if key in like.nodepipeline_variables else None
-        if isinstance(known, np.ndarray) and (known.shape, known.dtype) == (
-            values.shape,
-            values.dtype,
+        known = like.data[key]
+        if (
+            isinstance(known, np.ndarray)
+            and (key in of_spikes or _is_large_and_whole(known))
+            and (known.shape, known.dtype) == (values.shape, values.dtype)
         ):
             extension.data[key] = known
         elif isinstance(values, np.memmap | zarr.Array):
             extension.data[key] = np.array(values)
     return extension
+
+
+def _is_large_and_whole(array: NDArray) -> bool:
+    """Return whether an array is large, in memory, and not a part of a larger one."""
+    owner = array if array.base is None else array.base
+    is_whole = isinstance(owner, np.ndarray) and owner.base is None and owner.nbytes == array.nbytes
+    return array.nbytes > _LARGE and array.flags.c_contiguous and array.flags.writeable and is_whole
 
 
 def segment_samples_of(analyzer: SortingAnalyzer) -> NDArray[np.int64]:

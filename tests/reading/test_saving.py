@@ -9,7 +9,7 @@ import spikeinterface.core as si
 from spikeinterface.core import load_sorting_analyzer
 
 import si_curation as sic
-from si_curation import files
+from si_curation import _spikeinterface, files
 from si_curation._spikeinterface import data_of, loaded_extensions
 from si_curation.reading.saving import save_analyzer
 
@@ -78,7 +78,8 @@ def assert_as_loaded(found, expected):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_saved_as_spikeinterface_saves(analyzer, tmp_path, format):
+def test_saved_as_spikeinterface_saves(analyzer, tmp_path, format, monkeypatch):
+    monkeypatch.setattr(_spikeinterface, "_LARGE", 1000)
     found = save_analyzer(analyzer, format, target_of(tmp_path, format))
     theirs = target_of(tmp_path, format, "theirs")
     analyzer.save_as(format=format, folder=theirs)
