@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from si_curation.kernels import spikes_by_unit as kernel
-from si_curation.kernels.spikes_by_unit import positions_by_group, spikes_by_unit
+from si_curation.kernels.spikes_by_unit import (
+    order_of_units,
+    positions_by_group,
+    spikes_by_unit,
+    values_by_unit,
+)
 
 
 @given(
@@ -26,6 +31,9 @@ def test_positions(seed, size, num_units, num_groups, block):
         patch.setattr(kernel, "_SPIKES_PER_BLOCK", block)
         positions, start = positions_by_group(units, groups, num_groups)
         by_unit = spikes_by_unit(units, num_units)
+        order = order_of_units(units, num_units)
+        values = rng.normal(size=size)
+        ordered = values_by_unit(order, units, values)
     assert positions.dtype == np.int32
     for group in range(num_groups):
         found = positions[start[group] : start[group + 1]]
@@ -34,6 +42,8 @@ def test_positions(seed, size, num_units, num_groups, block):
     for unit, found in enumerate(by_unit):
         assert found.dtype == np.int32
         np.testing.assert_array_equal(found, np.flatnonzero(units == unit))
+        own = ordered[order.start[unit] : order.start[unit + 1]]
+        np.testing.assert_array_equal(own, values[units == unit])
 
 
 def test_no_units():

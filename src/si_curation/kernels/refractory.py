@@ -15,6 +15,7 @@ from scipy import special
 
 from si_curation.kernels.parallel import blocks, njit, run_blocks
 from si_curation.kernels.poisson import poisson_at_most, poisson_interval
+from si_curation.kernels.spikes_by_unit import order_of_units, values_by_unit
 
 _UNITS_PER_BLOCK = 8
 
@@ -47,28 +48,13 @@ class ShortLagCounts(NamedTuple):
 
 
 @njit
-def _is_ascending(sample_index: NDArray[np.integer], segment_index: NDArray[np.integer]) -> bool:
+def is_ascending(sample_index: NDArray[np.integer], segment_index: NDArray[np.integer]) -> bool:
+    """Return whether spikes are in the order of segments, and of time within each."""
     for i in range(1, sample_index.size):
         segment, before = segment_index[i], segment_index[i - 1]
         if segment < before or (segment == before and sample_index[i] < sample_index[i - 1]):
             return False
     return True
-
-
-@njit
-def _place(
-    sample_index: NDArray[np.integer],
-    unit_index: NDArray[np.integer],
-    segment_index: NDArray[np.integer],
-    shift: NDArray[np.int64],
-    next_place: NDArray[np.int64],
-    times: NDArray[np.int64],
-) -> None:
-    # shift (n_segments,): segments one after the other; next_place (n_units,); times (n,)
-    for i in range(sample_index.size):
-        unit = unit_index[i]
-        times[next_place[unit]] = sample_index[i] + shift[segment_index[i]]
-        next_place[unit] += 1
 
 
 @njit
@@ -103,6 +89,7 @@ def count_short_lags(
     num_units: int,
     max_lag: int,
     bin_of_lag: NDArray[np.integer] | None = None,
+    trains: Trains | None = None,
 ) -> ShortLagCounts:
     """Count the pairs of spikes of each unit at each short lag.
 
@@ -117,6 +104,8 @@ def count_short_lags(
         Longest lag in samples, inclusive, that is counted sample by sample.
     bin_of_lag : array (num_lags,) integer, optional
         Coarse bin, >= 0, of each lag in samples, starting with lag 0.
+    trains : Trains, optional
+        What `trains_of_units` returns for these spikes and the longest lag.
 
     Returns
     -------
@@ -141,54 +130,102 @@ def count_short_lags(
     if sample_index.size == 0:
         return counts
     longest = max(max_lag, table.size - 1)
-    times, starts, ends = _times_by_unit(
-        sample_index, unit_index, segment_index, num_units, longest
-    )
+    of_spikes = sample_index, unit_index, segment_index, num_units
+    known = trains_of_units(*of_spikes, longest) if trains is None else trains
 
     def count(piece: slice) -> None:
         for unit in range(piece.start, piece.stop):
             rows = [array[unit] for array in counts]
-            _count(times[starts[unit] : ends[unit]], table, *rows)
+            _count(known.of_unit(unit), table, *rows)
 
     run_blocks(count, blocks(num_units, _UNITS_PER_BLOCK))
     return counts
 
 
-def _times_by_unit(
+class Trains(NamedTuple):
+    """The spikes of each unit, one unit after the other.
+
+    Attributes
+    ----------
+    times : array (n_spikes,) int64
+        In samples, ascending within each unit.
+    start : array (n_units + 1,) int64
+        Where each unit starts.
+    """
+
+    times: NDArray[np.int64]
+    start: NDArray[np.int64]
+
+    def of_unit(self, unit: int) -> NDArray[np.int64]:
+        """Return the times of one unit."""
+        return self.times[self.start[unit] : self.start[unit + 1]]
+
+
+def trains_of_units(
     sample_index: NDArray[np.integer],
     unit_index: NDArray[np.integer],
     segment_index: NDArray[np.integer],
     num_units: int,
     longest: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the spikes unit by unit, ascending, and where each unit starts and ends.
+) -> Trains:
+    """Return the spikes of each unit; segments lie further apart than the longest lag.
 
-    Segments lie one after the other, further apart than `longest` samples.
+    Parameters
+    ----------
+    sample_index, unit_index, segment_index, num_units
+        As of `count_short_lags`.
+    longest : int
+        In samples.
+
+    Returns
+    -------
+    Trains
+
+    Examples
+    --------
+    >>> times, units, segments = np.array([3, 0, 1]), np.array([1, 0, 1]), np.array([0, 0, 1])
+    >>> trains_of_units(times, units, segments, 2, longest=5).times
+    array([ 0,  3, 10])
     """
-    if not _is_ascending(sample_index, segment_index):
+    if not is_ascending(sample_index, segment_index):
         order = np.lexsort((sample_index, segment_index))
         sample_index, unit_index = sample_index[order], unit_index[order]
         segment_index = segment_index[order]
-    length = int(sample_index.max()) - int(sample_index.min()) + longest + 1
-    shift = np.arange(int(segment_index.max()) + 1, dtype=np.int64) * length
-    ends = np.cumsum(np.bincount(unit_index, minlength=num_units)).astype(np.int64)
-    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-    times = np.empty(sample_index.size, dtype=np.int64)
-    _place(sample_index, unit_index, segment_index, shift, starts.copy(), times)
-    return times, starts, ends
+    times = sample_index.astype(np.int64, copy=False)
+    if segment_index.size and segment_index[-1] > 0:
+        length = int(sample_index.max()) - int(sample_index.min()) + longest + 1
+        times = times + segment_index.astype(np.int64) * length
+    places = order_of_units(unit_index, num_units)
+    return Trains(values_by_unit(places, unit_index, times), places.start)
 
 
 @njit
 def _count_between(times: NDArray[np.int64], first: int, stop: int) -> int:
-    # times (n,) of one unit, ascending
-    total, low, high = 0, 0, 0
-    for i in range(times.size):
-        while low < times.size and times[low] - times[i] < first:
-            low += 1
-        while high < times.size and times[high] - times[i] < stop:
-            high += 1
-        total += high - low
-    return total
+    # times (n,) of one unit, ascending: pairs closer than stop, less those closer than first. Each
+    # walk moves either end by one, without a branch that the processor would have to guess
+    n = times.size
+    near_a, near_b = 0, 0
+    low_a, low_b, high_a, high_b = 0, 0, 0, 0
+    while high_a < n and high_b < n:
+        is_near = np.int64(times[high_a] - times[low_a] < first)
+        near_a += (high_a - low_a) * is_near
+        high_a += is_near
+        low_a += 1 - is_near
+        is_near = np.int64(times[high_b] - times[low_b] < stop)
+        near_b += (high_b - low_b) * is_near
+        high_b += is_near
+        low_b += 1 - is_near
+    while high_a < n:
+        is_near = np.int64(times[high_a] - times[low_a] < first)
+        near_a += (high_a - low_a) * is_near
+        high_a += is_near
+        low_a += 1 - is_near
+    while high_b < n:
+        is_near = np.int64(times[high_b] - times[low_b] < stop)
+        near_b += (high_b - low_b) * is_near
+        high_b += is_near
+        low_b += 1 - is_near
+    return near_b - near_a
 
 
 def count_pairs_between(
@@ -198,6 +235,7 @@ def count_pairs_between(
     num_units: int,
     first: int,
     stop: int,
+    trains: Trains | None = None,
 ) -> NDArray[np.int64]:
     """Count the pairs of spikes of each unit at lags from `first` to just below `stop` samples.
 
@@ -207,6 +245,8 @@ def count_pairs_between(
         As of `count_short_lags`.
     first, stop : int
         At least 1, ascending.
+    trains : Trains, optional
+        What `trains_of_units` returns for these spikes and the longest lag.
 
     Returns
     -------
@@ -221,11 +261,12 @@ def count_pairs_between(
     found = np.zeros(num_units, dtype=np.int64)
     if sample_index.size == 0:
         return found
-    times, starts, ends = _times_by_unit(sample_index, unit_index, segment_index, num_units, stop)
+    of_spikes = sample_index, unit_index, segment_index, num_units
+    known = trains_of_units(*of_spikes, stop) if trains is None else trains
 
     def count(piece: slice) -> None:
         for unit in range(piece.start, piece.stop):
-            found[unit] = _count_between(times[starts[unit] : ends[unit]], first, stop)
+            found[unit] = _count_between(known.of_unit(unit), first, stop)
 
     run_blocks(count, blocks(num_units, _UNITS_PER_BLOCK))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,94 @@ def _place(
         next_place[group] += 1
 
 
+@njit
+def _place_values(
+    unit: NDArray[np.integer],  # (n,)
+    values: NDArray,  # (n,)
+    next_place: NDArray[np.int64],  # (num_units,)
+    out: NDArray,
+) -> None:
+    for i in range(unit.size):
+        one = unit[i]
+        out[next_place[one]] = values[i]
+        next_place[one] += 1
+
+
+class UnitOrder(NamedTuple):
+    """Where the spikes of each unit go when they are put one unit after the other.
+
+    Attributes
+    ----------
+    start : array (num_units + 1,) int64
+        Where each unit starts.
+    next_place : array (num_blocks, num_units) int64
+        Where the first spike of each unit of each block goes.
+    """
+
+    start: NDArray[np.int64]
+    next_place: NDArray[np.int64]
+
+
+def order_of_units(unit_index: NDArray[np.integer], num_units: int) -> UnitOrder:
+    """Return where spikes go when they are put one unit after the other; equal ones in order.
+
+    Parameters
+    ----------
+    unit_index : array (n_spikes,) integer, values in [0, num_units)
+    num_units : int
+
+    Returns
+    -------
+    UnitOrder
+
+    Examples
+    --------
+    >>> order_of_units(np.array([1, 0, 1]), 2).start
+    array([0, 1, 3])
+    """
+    return _order_of_groups(unit_index, np.arange(num_units), num_units)
+
+
+def _order_of_groups(
+    unit_index: NDArray[np.integer], group_of_unit: NDArray[np.int64], num_groups: int
+) -> UnitOrder:
+    pieces = list(enumerate(blocks(unit_index.size, _SPIKES_PER_BLOCK)))
+    counts = np.zeros((len(pieces), num_groups), dtype=np.int64)
+    run_blocks(lambda p: _histogram(unit_index[p[1]], group_of_unit, counts[p[0]]), pieces)
+    start = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
+    return UnitOrder(start, start[:-1] + np.cumsum(counts, axis=0) - counts)
+
+
+def values_by_unit(order: UnitOrder, unit_index: NDArray[np.integer], values: NDArray) -> NDArray:
+    """Return values of spikes, one unit after the other.
+
+    Parameters
+    ----------
+    order : UnitOrder
+        Of these spikes.
+    unit_index : array (n_spikes,) integer
+    values : array (n_spikes,)
+
+    Returns
+    -------
+    array (n_spikes,)
+        Those of unit ``i`` are ``order.start[i]`` to ``order.start[i + 1]``.
+
+    Examples
+    --------
+    >>> units = np.array([1, 0, 1])
+    >>> values_by_unit(order_of_units(units, 2), units, np.array([5.0, 6.0, 7.0]))
+    array([6., 5., 7.])
+    """
+    out = np.empty(values.size, dtype=values.dtype)
+    next_place = order.next_place.copy()
+    run_blocks(
+        lambda p: _place_values(unit_index[p[1]], values[p[1]], next_place[p[0]], out),
+        list(enumerate(blocks(unit_index.size, _SPIKES_PER_BLOCK))),
+    )
+    return out
+
+
 def positions_by_group(
     unit_index: NDArray[np.integer], group_of_unit: NDArray[np.int64], num_groups: int
 ) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
@@ -60,14 +150,11 @@ def positions_by_group(
     dtype = np.int32 if unit_index.size < 1 << 31 else np.int64
     if num_groups == 1:
         return np.arange(unit_index.size, dtype=dtype), np.array([0, unit_index.size])
-    pieces = list(enumerate(blocks(unit_index.size, _SPIKES_PER_BLOCK)))
-    counts = np.zeros((len(pieces), num_groups), dtype=np.int64)
-    run_blocks(lambda p: _histogram(unit_index[p[1]], group_of_unit, counts[p[0]]), pieces)
-    start = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
-    next_place = start[:-1] + np.cumsum(counts, axis=0) - counts
+    start, next_place = _order_of_groups(unit_index, group_of_unit, num_groups)
     out = np.empty(unit_index.size, dtype=dtype)
     run_blocks(
-        lambda p: _place(unit_index[p[1]], group_of_unit, p[1].start, next_place[p[0]], out), pieces
+        lambda p: _place(unit_index[p[1]], group_of_unit, p[1].start, next_place[p[0]], out),
+        list(enumerate(blocks(unit_index.size, _SPIKES_PER_BLOCK))),
     )
     return out, start
 

@@ -29,11 +29,13 @@ from si_curation.kernels.refractory import (
     DEFAULT_REFRACTORY_PERIOD_MS,
     MAX_CANDIDATE_MS,
     ShortLagCounts,
+    Trains,
     count_pairs_between,
     count_short_lags,
     estimate_refractory_periods,
     kilosort_bin_of_lag,
     kilosort_refractoriness,
+    trains_of_units,
 )
 from si_curation.reading.observed import observed_periods
 from si_curation.variables import CONTAMINATION, Explanation
@@ -321,8 +323,12 @@ def count_violations(
     analyzer: SortingAnalyzer,
     longest: int | None,
     groups: Sequence[NDArray[np.integer]] | None = None,
+    trains: Trains | None = None,
 ) -> SpikePairs:
-    """Count the pairs of each unit, or of each of some groups of positions in the spike vector."""
+    """Count the pairs of each unit, or of each of some groups of positions in the spike vector.
+
+    What is known of the trains of all units is not made again.
+    """
     fs = analyzer.sampling_frequency
     spikes = spike_vector_of(analyzer.sorting)
     if groups is None:
@@ -333,13 +339,14 @@ def count_violations(
         units = np.repeat(np.arange(num_units, dtype=np.int64), [len(group) for group in groups])
     longest_ms = max(SLIDING_MAX_MS, MAX_CANDIDATE_MS)
     of_spikes = (spikes["sample_index"], units, spikes["segment_index"], num_units)
-    counts = count_short_lags(
-        *of_spikes,
-        max(int(np.ceil(longest_ms * fs / 1000.0)), longest or 0),
-        kilosort_bin_of_lag(fs),
-    )
-    num_spikes = np.bincount(units, minlength=num_units).astype(np.int64)
-    far = count_pairs_between(*of_spikes, max(round(fs), 1), max(round(2 * fs), 2))
+    max_lag = max(int(np.ceil(longest_ms * fs / 1000.0)), longest or 0)
+    bins = kilosort_bin_of_lag(fs)
+    first, stop = max(round(fs), 1), max(round(2 * fs), 2)
+    if trains is None:
+        trains = trains_of_units(*of_spikes, max(max_lag, bins.size, stop))
+    counts = count_short_lags(*of_spikes, max_lag, bins, trains)
+    num_spikes = np.diff(trains.start)
+    far = count_pairs_between(*of_spikes, first, stop, trains)
     return SpikePairs(num_spikes, float(observed_periods(analyzer).num_samples), fs, counts, far)
 
 

@@ -20,6 +20,7 @@ from si_curation.quality.contamination import (
     sliding_columns,
 )
 from si_curation.quality.metrics.result import MetricValues
+from si_curation.quality.metrics.trains import TrainsOfUnits
 
 _DEFAULTS: dict[str, Any] = {
     "refractory_period_ms": None,
@@ -66,6 +67,7 @@ def compute_contamination(
     metric_names: Sequence[str] | None = None,
     *,
     metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+    trains: TrainsOfUnits | None = None,
 ) -> MetricValues:
     """Estimate the contamination of units (see `contamination_panel`).
 
@@ -82,6 +84,8 @@ def compute_contamination(
         Columns, of `COLUMNS`; all by default.
     metric_params : mapping, optional
         {metric: {parameter: value}}, see `DEFAULT_PARAMS`.
+    trains : TrainsOfUnits, optional
+        Of the analyzer, where several groups of metrics share them.
 
     Returns
     -------
@@ -117,7 +121,8 @@ def compute_contamination(
     checks.finish()
     periods = [of.get("refractory_period_ms") for of in given.values()]
     longest = max((samples_of(period, fs) for period in periods if period is not None), default=0)
-    spikes = count_violations(sorting_analyzer, longest)
+    known = None if trains is None else trains.of_one_segment()
+    spikes = count_violations(sorting_analyzer, longest, trains=known)
     sliding = sliding_columns(spikes)
     panels: dict[tuple[tuple[str, Any], ...], ContaminationPanel] = {}
     values: dict[str, NDArray] = {}

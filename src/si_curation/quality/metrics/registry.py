@@ -21,6 +21,7 @@ from si_curation.errors import (
 from si_curation.quality.metrics import contamination, identity, isolation, noise, shape, stability
 from si_curation.quality.metrics.result import MetricDescription, MetricValues, missing_values
 from si_curation.quality.metrics.table import join_columns, order_columns
+from si_curation.quality.metrics.trains import TrainsOfUnits
 from si_curation.quality.metrics.windows import PeriodsByUnit
 from si_curation.variables import Explanation
 
@@ -164,6 +165,9 @@ def compute_metrics(
         A group whose data are not there is NaN, and its reason says what is missing.
     """
     parts = []
+    # for some units their spikes are looked up
+    is_most = 2 * len(unit_ids) >= len(sorting_analyzer.unit_ids)
+    trains = TrainsOfUnits(sorting_analyzer) if is_most else None
     for group in dict.fromkeys(METRICS[name].group for name in metric_params):
         params = {n: p for n, p in metric_params.items() if METRICS[n].group == group}
         columns = columns_of(list(params))
@@ -172,7 +176,12 @@ def compute_metrics(
         elif group == "stability":
             parts.append(
                 stability.compute_stability(
-                    sorting_analyzer, unit_ids, columns, metric_params=params, periods=periods
+                    sorting_analyzer,
+                    unit_ids,
+                    columns,
+                    metric_params=params,
+                    periods=periods,
+                    trains=trains,
                 )
             )
         elif group == "shape":
@@ -184,7 +193,7 @@ def compute_metrics(
         elif group == "contamination":
             parts.append(
                 contamination.compute_contamination(
-                    sorting_analyzer, unit_ids, columns, metric_params=params
+                    sorting_analyzer, unit_ids, columns, metric_params=params, trains=trains
                 )
             )
         else:

@@ -31,6 +31,7 @@ from si_curation.kernels.stability import (
 )
 from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
 from si_curation.quality.metrics.spike_values import SpikeValues, amplitudes_of, positions_of
+from si_curation.quality.metrics.trains import TrainsOfUnits
 from si_curation.quality.metrics.windows import PeriodsByUnit, Span, spans_of
 from si_curation.variables import STABILITY, Explanation
 
@@ -71,6 +72,7 @@ def compute_stability(
     metric_params: Mapping[str, Mapping[str, Any]] | None = None,
     periods: PeriodsByUnit | None = None,
     windows: NDArray[np.int64] | None = None,
+    trains: TrainsOfUnits | None = None,
 ) -> MetricValues:
     """Measure how steady units are over the recording.
 
@@ -97,6 +99,8 @@ def compute_stability(
         As `normalise_periods` returns them.
     windows : array (n_windows, 3) int64, optional
         As `windows_of` returns them: values and reasons are then (n_units, n_windows).
+    trains : TrainsOfUnits, optional
+        Of the analyzer, where several groups of metrics share them.
 
     Returns
     -------
@@ -119,15 +123,14 @@ def compute_stability(
     params = complete_params(metric_params)
     metrics = [name for name, its in METRICS.items() if set(its) & set(columns)]
     units = analyzer.sorting.ids_to_indices(wanted)
-    samples_of, rows = _spikes_of(analyzer, units)
     found = {name: _values_for(analyzer, name, params[name]) for name in metrics}
     missing = {name: text for name, text in found.items() if isinstance(text, Explanation)}
     spans = spans_of(analyzer, wanted, periods)
     parts = _absolute(analyzer, windows)
+    series_of = _series_of(analyzer, units, found, trains)
 
     def measure(i: int) -> list[dict[str, MetricResult]]:
-        samples = samples_of(rows[i])
-        series = _series(samples, rows[i], found)
+        samples, series = series_of(i)
         out = []
         for start, stop in parts:
             span = spans[i] if start is None else spans[i].within(start, stop)
@@ -190,22 +193,6 @@ def complete_params(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, 
     return params
 
 
-def _spikes_of(
-    analyzer: SortingAnalyzer, units: NDArray[np.int64]
-) -> tuple[Callable[[NDArray[np.integer]], NDArray[np.int64]], list[NDArray[np.integer]]]:
-    """Return a function that gives samples (on one clock) of rows, and the rows of each unit."""
-    vector = spike_vector_of(analyzer.sorting)
-    by_unit = spikes_by_unit(vector["unit_index"], len(analyzer.unit_ids))
-    lengths = segment_samples_of(analyzer)
-    offsets = np.cumsum(lengths) - lengths
-
-    def samples_of(rows: NDArray[np.integer]) -> NDArray[np.int64]:
-        samples = vector["sample_index"][rows]
-        return samples if lengths.size == 1 else samples + offsets[vector["segment_index"][rows]]
-
-    return samples_of, [by_unit[i] for i in units]
-
-
 def _values_for(
     analyzer: SortingAnalyzer, name: str, params: Mapping[str, Any]
 ) -> SpikeValues | Explanation | None:
@@ -234,27 +221,69 @@ def _absolute(
     return [(int(offsets[s] + start), int(offsets[s] + stop)) for s, start, stop in windows]
 
 
-def _series(
-    samples: NDArray[np.int64],
-    rows: NDArray[np.integer],
+def _series_of(
+    analyzer: SortingAnalyzer,
+    units: NDArray[np.int64],
     found: Mapping[str, SpikeValues | Explanation | None],
-) -> dict[str, Series]:
-    known: dict[int, Series] = {}
-    series = {}
-    for name, values in found.items():
-        if not isinstance(values, SpikeValues):
-            continue
-        key = id(values.values)
-        if key not in known:
-            of_unit = values.values[rows]
-            finite = np.isfinite(of_unit)
-            known[key] = (
-                Series(samples, of_unit)
-                if finite.all()
-                else Series(samples[finite], of_unit[finite])
-            )
-        series[name] = known[key]
+    trains: TrainsOfUnits | None,
+) -> Callable[[int], tuple[NDArray[np.int64], dict[str, Series]]]:
+    """Return a function that gives the samples of a unit, and the values that each metric needs."""
+    arrays = {id(one.values): one.values for one in found.values() if isinstance(one, SpikeValues)}
+    of_metric = {n: id(one.values) for n, one in found.items() if isinstance(one, SpikeValues)}
+    pick = _all_in_order if 2 * len(units) >= len(analyzer.unit_ids) else _few
+    samples_of, values_of = pick(analyzer, units, arrays, trains)
+
+    def series(i: int) -> tuple[NDArray[np.int64], dict[str, Series]]:
+        samples = samples_of(i)
+        known = {key: _finite(samples, values_of(key, i)) for key in arrays}
+        return samples, {name: known[key] for name, key in of_metric.items()}
+
     return series
+
+
+_OfUnit = tuple[Callable[[int], NDArray[np.int64]], Callable[[int, int], NDArray[np.floating]]]
+
+
+def _all_in_order(
+    analyzer: SortingAnalyzer,
+    units: NDArray[np.int64],
+    arrays: Mapping[int, NDArray[np.floating]],
+    trains: TrainsOfUnits | None,
+) -> _OfUnit:
+    """Put all spikes in the order of units at once, which reads and writes in order."""
+    trains = TrainsOfUnits(analyzer) if trains is None else trains
+    samples = trains.samples
+    by_unit = {key: trains.values(values) for key, values in arrays.items()}
+    rows = [trains.rows_of(unit) for unit in units.tolist()]
+    return (lambda i: samples[rows[i]]), (lambda key, i: by_unit[key][rows[i]])
+
+
+def _few(
+    analyzer: SortingAnalyzer,
+    units: NDArray[np.int64],
+    arrays: Mapping[int, NDArray[np.floating]],
+    trains: TrainsOfUnits | None,
+) -> _OfUnit:
+    """Look up the spikes of some units."""
+    vector = spike_vector_of(analyzer.sorting)
+    by_unit = spikes_by_unit(vector["unit_index"], len(analyzer.unit_ids))
+    lengths = segment_samples_of(analyzer)
+    offsets = np.cumsum(lengths) - lengths
+
+    def samples_of(i: int) -> NDArray[np.int64]:
+        rows = by_unit[units[i]]
+        samples = vector["sample_index"][rows]
+        return samples if lengths.size == 1 else samples + offsets[vector["segment_index"][rows]]
+
+    return samples_of, (lambda key, i: arrays[key][by_unit[units[i]]])
+
+
+def _finite(samples: NDArray[np.int64], values: NDArray[np.floating]) -> Series:
+    """Return the spikes whose value is a number."""
+    if values.size == 0 or (np.isfinite(values.max()) and np.isfinite(values.min())):
+        return Series(samples, values)
+    finite = np.isfinite(values)
+    return Series(samples[finite], values[finite])
 
 
 # ---------------------------------------------------------------------------------------- one unit
