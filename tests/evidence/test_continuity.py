@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from oracles import merges as naive
+from si_curation.evidence import continuity
 from si_curation.evidence.continuity import continuity_of_pairs, time_overlap, time_profile
 
 
@@ -30,3 +31,29 @@ def test_continuity_takes_the_nearest_bins():
     np.testing.assert_allclose(found.difference, [2.0, -2.0, np.nan])
     np.testing.assert_allclose(found.distance, [2.0, 2.0, np.nan])
     np.testing.assert_allclose(found.gap, [3, 3, np.nan])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_profiles_are_brute_force_in_whatever_pieces(monkeypatch, dtype):
+    rng = np.random.default_rng(1)
+    units, bins = rng.integers(0, 3, 400), rng.integers(0, 5, 400).astype("uint8")
+    values = (10 * rng.normal(size=400)).astype(dtype)
+    if dtype == "float32":
+        values[::9] = np.nan
+    whole = time_profile(units, bins, 4, values, num_bins=5, absolute=True)
+    for unit in range(4):
+        for k in range(5):
+            own = np.abs(values[(units == unit) & (bins == k)].astype(np.float64))
+            own = own[np.isfinite(own)]
+            assert whole.counts[unit, k] == own.size
+            if own.size:
+                assert whole.means[unit, k] == pytest.approx(own.mean())
+                assert whole.variances[unit, k] == pytest.approx(own.var())
+    monkeypatch.setattr(continuity, "_SPIKES_AT_ONCE", 7)
+    for one, other in zip(
+        whole, time_profile(units, bins, 4, values, num_bins=5, absolute=True), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr(continuity, "_SPIKES_PER_SUM", 50)
+    parts = time_profile(units, bins, 4, values, num_bins=5, absolute=True)
+    np.testing.assert_allclose(np.stack(parts), np.stack(whole), rtol=1e-12, atol=1e-12)

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import blocks
+from si_curation.kernels.time_profile import add_by_bin, add_squares_by_bin
 
 NUM_TIME_BINS = 40
 MIN_SPIKES = 10
 ACTIVE_SHARE = 0.2
-_SPIKES_AT_ONCE = 1 << 22  # of which copies are made
+# spikes whose sums are added up before those of the next ones, and of which copies are made
+_SPIKES_PER_SUM, _SPIKES_AT_ONCE = 1 << 22, 1 << 16
 
 
 class TimeProfile(NamedTuple):
@@ -54,6 +56,7 @@ def time_profile(
     num_units: int,
     values: NDArray[np.floating] | None = None,
     num_bins: int = NUM_TIME_BINS,
+    absolute: bool = False,
 ) -> TimeProfile:
     """Compute the spike count of each unit in each time bin, and mean and variance of a value.
 
@@ -64,6 +67,8 @@ def time_profile(
     values : array (n_spikes,) floating, optional
         Spikes whose value is not finite are left out. None: counts only; means and variances are 0.
     num_bins : int
+    absolute : bool, default: False
+        Take the absolute values.
 
     Returns
     -------
@@ -76,30 +81,36 @@ def time_profile(
     >>> profile.counts, profile.means
     (array([[2., 1.]]), array([[2., 5.]]))
     """
-    size, shape = num_units * num_bins, (num_units, num_bins)
-    pieces = blocks(unit_index.size, _SPIKES_AT_ONCE)
+    shape = (num_units, num_bins)
 
-    def keys_and_values(piece: slice) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
-        key = unit_index[piece].astype(np.int64) * num_bins + time_bin[piece]
+    def values_of(piece: slice) -> NDArray[np.float64]:
         if values is None:
-            return key, None
-        some = np.asarray(values[piece], dtype=np.float64)
-        is_finite = np.isfinite(some)
-        return (key, some) if is_finite.all() else (key[is_finite], some[is_finite])
+            return np.zeros(0)
+        some = values[piece]
+        return np.ascontiguousarray(np.abs(some) if absolute else some, dtype=np.float64)
 
-    counts, sums, squares = np.zeros((3, size))
-    for piece in pieces:
-        key, some = keys_and_values(piece)
-        counts += np.bincount(key, minlength=size)
-        if some is not None:
-            sums += np.bincount(key, some, minlength=size)
+    counts, sums, squares = np.zeros((3, *shape))
+    for part in blocks(unit_index.size, _SPIKES_PER_SUM):
+        its_counts, its_sums = np.zeros((2, *shape))
+        for piece in _pieces(part):
+            add_by_bin(unit_index[piece], time_bin[piece], values_of(piece), its_counts, its_sums)
+        counts += its_counts
+        sums += its_sums
     means = sums / np.maximum(counts, 1.0)
-    for piece in pieces:
-        key, some = keys_and_values(piece)
-        if some is not None:  # about the mean of its bin: no large numbers cancel
-            squares += np.bincount(key, (some - means[key]) ** 2, minlength=size)
-    variances = squares / np.maximum(counts, 1.0)
-    return TimeProfile(counts.reshape(shape), means.reshape(shape), variances.reshape(shape))
+    for part in blocks(unit_index.size, _SPIKES_PER_SUM) if values is not None else []:
+        its_squares = np.zeros(shape)
+        for piece in _pieces(part):  # about the mean of its bin: no large numbers cancel
+            add_squares_by_bin(
+                unit_index[piece], time_bin[piece], values_of(piece), means, its_squares
+            )
+        squares += its_squares
+    return TimeProfile(counts, means, squares / np.maximum(counts, 1.0))
+
+
+def _pieces(part: slice) -> list[slice]:
+    """Return parts of a part of the spikes that are small enough for a cache."""
+    starts = range(part.start, part.stop, _SPIKES_AT_ONCE)
+    return [slice(start, min(start + _SPIKES_AT_ONCE, part.stop)) for start in starts]
 
 
 def time_overlap(counts: NDArray[np.float64], pairs: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,7 @@ from si_curation.evidence.common_spikes import may_share_spikes, num_spikes_of_u
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
     Continuity,
+    TimeProfile,
     continuity_of_pairs,
     time_overlap,
     time_profile,
@@ -233,15 +236,157 @@ def suggest_merges(
     fs = analyzer.sampling_frequency
     allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)
     allowed[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
+    duplicate = round(duplicate_window_ms * fs * 1e-3)
+    spikes = _Spikes(analyzer)
+    candidates = _find_candidates(
+        spikes, allowed[:, None] & allowed, (min_similarity, max_distance_um, duplicate), max_pairs
+    )
+    given = None if refractory_period_ms is None else round(refractory_period_ms * fs * 1e-3)
+    table = tabulate_pairs(spikes, candidates, given, duplicate)
+    table["reason"] = [explanations_text(found) for found in explain_merges(table)]
+    table = with_probability(_best_first(table[list(MERGES)]), known)
+    found = MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
+    return with_groups(found, analyzer)
+
+
+def scores_of_merges(
+    analyzer: SortingAnalyzer, unit_ids: Sequence[Any], least_score: float
+) -> pd.DataFrame:
+    """Return the pairs with one of some units that `suggest_merges` gives at least a score.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    unit_ids : sequence of unit ids
+        The other unit of a pair may be any.
+    least_score : float
+        What is worked out of pairs that cannot reach it is no more than tells that.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Best first, as in the table of `suggest_merges` with its defaults: ``unit_id_a``,
+        ``unit_id_b``, ``score``.
+    """
+    spikes, duplicate, candidates = _default_candidates(analyzer, unit_ids)
+    table = tabulate_pairs(spikes, candidates, None, duplicate, least_score)
+    table = _best_first(table[table["score"] >= least_score])
+    return table[["unit_id_a", "unit_id_b", "score"]]
+
+
+def one_neuron_probabilities(
+    analyzer: SortingAnalyzer, unit_ids: Sequence[Any]
+) -> dict[frozenset[Any], float]:
+    """Return ``one_neuron_probability`` of the candidates of `suggest_merges` with some units.
+
+    Returns
+    -------
+    dict
+        {both units: probability}.
+    """
+    spikes, duplicate, candidates = _default_candidates(analyzer, unit_ids)
+    known, _, _ = _spike_time_columns(spikes, candidates, None, duplicate)
+    both = zip(known["unit_id_a"].tolist(), known["unit_id_b"].tolist(), strict=True)
+    probabilities = known["one_neuron_probability"].tolist()
+    return {frozenset(pair): one for pair, one in zip(both, probabilities, strict=True)}
+
+
+def _default_candidates(
+    analyzer: SortingAnalyzer, unit_ids: Sequence[Any]
+) -> tuple[_Spikes, int, _Candidates]:
+    """Return the spikes, the duplicate window, and the candidates of which one is of some units."""
+    is_asked = np.zeros(len(analyzer.unit_ids), dtype=bool)
+    is_asked[analyzer.sorting.ids_to_indices(list(unit_ids))] = True
+    duplicate = round(DEFAULT_DUPLICATE_WINDOW_MS * analyzer.sampling_frequency * 1e-3)
+    spikes = _Spikes(analyzer)
+    limits = DEFAULT_MIN_SIMILARITY, DEFAULT_MAX_DISTANCE_UM, duplicate
+    return spikes, duplicate, _find_candidates(spikes, is_asked[:, None] | is_asked, limits)
+
+
+def _best_first(table: pd.DataFrame) -> pd.DataFrame:
+    order = np.lexsort((np.arange(len(table)), -table["similarity"], -table["score"]))
+    return table.iloc[order].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class _Spikes:
+    """The spikes of an analyzer, and what is made of all of them once."""
+
+    analyzer: SortingAnalyzer
+
+    @cached_property
+    def vector(self) -> NDArray[np.void]:
+        return spike_vector_of(self.analyzer.sorting)
+
+    @cached_property
+    def columns(self) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
+        """Sample, unit and segment of each spike."""
+        return self.vector["sample_index"], self.vector["unit_index"], self.vector["segment_index"]
+
+    @property
+    def num_units(self) -> int:
+        return len(self.analyzer.unit_ids)
+
+    @cached_property
+    def num_spikes(self) -> NDArray[np.int64]:
+        """Of each unit."""
+        return num_spikes_of_units(self.analyzer)
+
+    @cached_property
+    def of_units(self) -> list[NDArray[np.integer]]:
+        """Positions of the spikes of each unit, ascending."""
+        return spikes_by_unit(self.vector["unit_index"], self.num_units)
+
+    @cached_property
+    def time_bin(self) -> NDArray[np.uint8]:
+        """Of each spike."""
+        return _time_bins(self.analyzer, self.vector)
+
+    @cached_property
+    def is_in_order(self) -> bool:
+        """Whether time bins ascend, as where no spike is outside of its segment."""
+        return bool((self.time_bin[1:] >= self.time_bin[:-1]).all())
+
+    @cached_property
+    def counts(self) -> NDArray[np.float64]:
+        """Spikes of each unit in each time bin."""
+        return self.profile(None).counts
+
+    def profile(self, values: NDArray[np.floating] | None, absolute: bool = False) -> TimeProfile:
+        """Return the counts of each unit in each time bin, and means and variances of a value."""
+        units = self.vector["unit_index"]
+        return time_profile(units, self.time_bin, self.num_units, values, absolute=absolute)
+
+
+class _Candidates(NamedTuple):
+    """Pairs of units (n_pairs, 2) int64, the one with more spikes first; similarity, distance."""
+
+    pairs: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    distance: NDArray[np.float64]
+
+    def only(self, rows: NDArray[np.int64]) -> _Candidates:
+        """Return some of the pairs."""
+        return _Candidates(self.pairs[rows], self.similarity[rows], self.distance[rows])
+
+
+def _find_candidates(
+    spikes: _Spikes,
+    allowed: NDArray[np.bool_],
+    limits: tuple[float, float, int],
+    max_pairs: int | None = None,
+) -> _Candidates:
+    """Return the pairs to look at; limits: smallest similarity, largest distance, duplicates."""
+    analyzer = spikes.analyzer
+    min_similarity, max_distance_um, duplicate = limits
     similarity = get_unit_similarity(analyzer)
     similarity = np.fmax(similarity, similarity.T)
     distance = unit_distances(analyzer)
-    duplicate = round(duplicate_window_ms * fs * 1e-3)
     is_candidate = _similar_and_near(similarity, distance, min_similarity, max_distance_um)
-    num_spikes = num_spikes_of_units(analyzer)
+    num_spikes = spikes.num_spikes
     has_same_spikes = may_share_spikes(analyzer, num_spikes, duplicate, DUPLICATE_SHARE)
     is_candidate |= has_same_spikes
-    is_candidate &= allowed[:, None] & allowed[None, :]
+    is_candidate &= allowed
     candidates = np.argwhere(np.triu(is_candidate, 1)).astype(np.int64)
     pairs = _ordered(candidates, num_spikes, analyzer.unit_ids)
     rows, columns = pairs.T
@@ -250,19 +395,8 @@ def suggest_merges(
         (columns, rows, -similarity[rows, columns], ~has_same_spikes[rows, columns])
     )
     pairs = pairs[most_similar[:max_pairs]]
-    table = tabulate_pairs(
-        analyzer,
-        pairs,
-        similarity[pairs[:, 0], pairs[:, 1]].astype(np.float64),
-        distance[pairs[:, 0], pairs[:, 1]],
-        num_spikes,
-        None if refractory_period_ms is None else round(refractory_period_ms * fs * 1e-3),
-        duplicate,
-    )
-    order = np.lexsort((np.arange(len(table)), -table["similarity"], -table["score"]))
-    table = with_probability(table.iloc[order].reset_index(drop=True), known)
-    found = MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
-    return with_groups(found, analyzer)
+    rows, columns = pairs.T
+    return _Candidates(pairs, similarity[rows, columns].astype(np.float64), distance[rows, columns])
 
 
 def _similar_and_near(
@@ -400,99 +534,100 @@ class MergeSuggestions(ScoredSuggestions):
 
 
 def tabulate_pairs(
-    analyzer: SortingAnalyzer,
-    pairs: NDArray[np.int64],
-    similarity: NDArray[np.float64],
-    distance: NDArray[np.float64],
-    num_spikes: NDArray[np.int64],
+    spikes: _Spikes,
+    candidates: _Candidates,
     given: int | None,
     duplicate: int,
+    least_score: float = 0.0,
 ) -> pd.DataFrame:
     """Tabulate the evidence of pairs of units.
 
     Parameters
     ----------
-    analyzer : SortingAnalyzer
-    pairs : array (n_pairs, 2) int64
-        Unit indices.
-    similarity, distance : array (n_pairs,) float64
-    num_spikes : array (n_units,) int64
+    spikes : _Spikes
+    candidates : _Candidates
     given : int, optional
         Refractory period in samples; estimated by default.
     duplicate : int
         Duplicate window in samples.
+    least_score : float
+        Pairs whose times of spikes and similarity alone make the score smaller are left out.
 
     Returns
     -------
     pandas.DataFrame
-        With the columns of `si_curation.variables.MERGES`, in the order of `pairs`.
+        With the columns of `si_curation.variables.MERGES`, in the order of the candidates;
+        ``reason`` is empty.
     """
+    known, counts, period = _spike_time_columns(spikes, candidates, given, duplicate)
+    if least_score > 0:
+        most = similarity_term(candidates.similarity, np.ones(len(candidates.pairs), dtype=bool))
+        most = merge_score(most, known["one_neuron_probability"])
+        rows = np.flatnonzero(np.maximum(most, known["duplicate_term"]) >= least_score)
+        known = {name: values[rows] for name, values in known.items()}
+        candidates, period = candidates.only(rows), period[rows]
+        counts = counts._replace(ab=counts.ab[rows], ba=counts.ba[rows])
+    known |= _continuity_columns(spikes, candidates.pairs, known, counts, period)
+    table = pd.DataFrame({**known, "score": np.zeros(len(period)), "reason": ""})
+    product = merge_score(*(table[name].to_numpy(dtype=np.float64) for name in TERMS))
+    table["score"] = np.maximum(product, table["duplicate_term"])
+    return table[list(MERGES)]
+
+
+def _spike_time_columns(
+    spikes: _Spikes, candidates: _Candidates, given: int | None, duplicate: int
+) -> tuple[dict[str, NDArray[Any]], LagCounts, NDArray[np.int64]]:
+    """Return what the times of the spikes tell, the counts by lag and the refractory periods."""
+    analyzer, pairs = spikes.analyzer, candidates.pairs
     fs = analyzer.sampling_frequency
-    spikes = spike_vector_of(analyzer.sorting)
-    samples, units = spikes["sample_index"], spikes["unit_index"]
-    segments, num_units = spikes["segment_index"], len(analyzer.unit_ids)
     longest = max(MAX_CANDIDATE_MS, 0.0 if given is None else given * 1e3 / fs)
-    counts = count_lags(samples, units, segments, num_units, pairs, fs, longest)
+    counts = count_lags(*spikes.columns, spikes.num_units, pairs, fs, longest)
     if given is None:
         period, is_estimated = choose_refractory_periods(counts, pairs, duplicate, fs)
     else:
         period, is_estimated = np.full(len(pairs), given), np.zeros(len(pairs), dtype=bool)
     found = cross_refractoriness(counts, pairs, period, duplicate, fs)
-    time_bin = _time_bins(analyzer, spikes)
-    rates = time_profile(units, time_bin, num_units)
-    overlap = time_overlap(rates.counts, pairs)
-    spikes_of_pair = num_spikes[pairs]  # (n_pairs, 2)
-    columns: dict[str, Any] = {
+    overlap = time_overlap(spikes.counts, pairs)
+    num_spikes = spikes.num_spikes[pairs]  # (n_pairs, 2)
+    columns: dict[str, NDArray[Any]] = {
         "unit_id_a": analyzer.unit_ids[pairs[:, 0]],
         "unit_id_b": analyzer.unit_ids[pairs[:, 1]],
-        "score": np.zeros(len(pairs)),
-        "reason": "",
-        "similarity": similarity,
-        "similarity_term": np.nan,
-        "waveform_term": np.nan,
+        "similarity": candidates.similarity,
         "one_neuron_probability": probability_of_one_neuron(
-            found.log_odds, overlap, spikes_of_pair.min(axis=1, initial=1 << 62)
+            found.log_odds, overlap, num_spikes.min(axis=1, initial=1 << 62)
         ),
-        "amplitude_term": np.nan,
-        "depth_term": np.nan,
-        "num_spikes_a": spikes_of_pair[:, 0],
-        "num_spikes_b": spikes_of_pair[:, 1],
-        "distance_um": distance,
+        "num_spikes_a": num_spikes[:, 0],
+        "num_spikes_b": num_spikes[:, 1],
+        "distance_um": candidates.distance,
         **_refractory_columns(found, period * 1e3 / fs, is_estimated, given is not None),
         "time_overlap": overlap,
         "shared_templates": _shared_templates(analyzer, pairs),
+        **_duplicate_columns(
+            count_coincident_spikes(*spikes.columns, spikes.num_units, pairs, duplicate),
+            num_spikes,
+            counts.baseline_rate(counts.ab + counts.ba, fs) * (duplicate + 1),
+        ),
+        **_contamination_columns(
+            found, num_spikes, period - duplicate, float(observed_periods(analyzer).num_samples)
+        ),
     }
-    columns |= _continuity_columns(analyzer, spikes, time_bin, pairs, columns, counts, period)
-    columns |= _duplicate_columns(
-        count_coincident_spikes(samples, units, segments, num_units, pairs, duplicate),
-        spikes_of_pair,
-        counts.baseline_rate(counts.ab + counts.ba, fs) * (duplicate + 1),
-    )
-    columns |= _contamination_columns(
-        found, spikes_of_pair, period - duplicate, float(observed_periods(analyzer).num_samples)
-    )
-    table = pd.DataFrame(columns)
-    product = merge_score(*(table[name].to_numpy(dtype=np.float64) for name in TERMS))
-    table["score"] = np.maximum(product, table["duplicate_term"])
-    table["reason"] = [explanations_text(found) for found in explain_merges(table)]
-    return table[list(MERGES)]
+    return columns, counts, period
 
 
 def _continuity_columns(
-    analyzer: SortingAnalyzer,
-    spikes: NDArray[np.void],
-    time_bin: NDArray[np.uint8],
+    spikes: _Spikes,
     pairs: NDArray[np.int64],
     known: dict[str, Any],
     counts: LagCounts,
     period: NDArray[np.int64],
 ) -> dict[str, NDArray[Any]]:
     """Compare amplitudes, depths and waveforms of each pair, and make the terms."""
-    amplitudes, mean_amplitude = _compare_amplitudes(analyzer, spikes, time_bin, pairs)
-    depths = _compare_depths(analyzer, spikes, time_bin, pairs)
+    analyzer = spikes.analyzer
+    amplitudes, mean_amplitude = _compare_amplitudes(spikes, pairs)
+    depths = _compare_depths(spikes, pairs)
     fs = analyzer.sampling_frequency
     bursts = _burst_asymmetry(counts, pairs, period, mean_amplitude, fs)
-    cut = _amplitude_cut(analyzer, spikes, time_bin, pairs, known["similarity"])
+    cut = _amplitude_cut(spikes, pairs, known["similarity"])
     bin_s = observed_periods(analyzer).duration_s / NUM_TIME_BINS
     return {
         "amplitude_difference": amplitudes.difference,
@@ -559,31 +694,19 @@ def _terms(
 
 
 def _amplitude_cut(
-    analyzer: SortingAnalyzer,
-    spikes: NDArray[np.void],
-    time_bin: NDArray[np.uint8],
-    pairs: NDArray[np.int64],
-    similarity: NDArray[np.float64],
+    spikes: _Spikes, pairs: NDArray[np.int64], similarity: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the probability that two similar units are one that was cut at an amplitude."""
     found = np.full(len(pairs), np.nan)
-    extension = analyzer.get_extension("spike_amplitudes")
+    extension = spikes.analyzer.get_extension("spike_amplitudes")
     rows = np.flatnonzero(similarity >= CUT_MIN_SIMILARITY)
     if extension is None or rows.size == 0:
         return found
     amplitudes = as_array(extension.get_data(copy=False))
-    by_unit = spikes_by_unit(spikes["unit_index"], len(analyzer.unit_ids))
     for row in rows.tolist():
-        own, other = (by_unit[unit] for unit in pairs[row])
-        # the times at which both fire, as many of each as there are
-        bins = [time_bin[of_unit] for of_unit in (own, other)]
-        counts = [np.bincount(own_bins, minlength=NUM_TIME_BINS) for own_bins in bins]
-        is_common = (counts[0] > 0) & (counts[1] > 0)
-        kept = [x[is_common[y]] for x, y in zip((own, other), bins, strict=True)]
-        if min(x.size for x in kept) < CUT_MIN_SPIKES:
+        few = _few_at_common_times(spikes, pairs[row])
+        if few is None:
             continue
-        share = min(1.0, CUT_MAX_SPIKES / sum(x.size for x in kept))
-        few = [x[evenly_spaced(x.size, round(x.size * share))] for x in kept]
         first, second = (np.abs(amplitudes[x].astype(np.float64)) for x in few)
         first, second = first[np.isfinite(first)], second[np.isfinite(second)]
         if min(first.size, second.size) < CUT_MIN_SPIKES:
@@ -591,6 +714,28 @@ def _amplitude_cut(
         resolution = AMPLITUDE_RESOLUTION * 0.5 * float(first.mean() + second.mean())
         found[row] = probability_of_cut(first, second, resolution)
     return found
+
+
+def _few_at_common_times(
+    spikes: _Spikes, pair: NDArray[np.int64]
+) -> list[NDArray[np.integer]] | None:
+    """Return spikes of two units at the times at which both fire, in proportion; None: too few."""
+    counts = spikes.counts[pair].astype(np.int64)  # (2, n_bins)
+    is_common: NDArray[np.bool_] = np.all(counts > 0, axis=0)
+    sizes = counts[:, is_common].sum(axis=1)
+    if sizes.min() < CUT_MIN_SPIKES:
+        return None
+    share = min(1.0, CUT_MAX_SPIKES / sizes.sum())
+    few = []
+    for unit, size, of_unit in zip(pair, sizes.tolist(), counts, strict=True):
+        own, chosen = spikes.of_units[unit], evenly_spaced(size, round(size * share))
+        if spikes.is_in_order:  # those of a bin follow each other
+            end, its = np.cumsum(of_unit)[is_common], of_unit[is_common]
+            bins = np.searchsorted(np.cumsum(its), chosen, side="right")
+            few.append(own[chosen + (end - np.cumsum(its))[bins]])
+        else:
+            few.append(own[np.flatnonzero(is_common[spikes.time_bin[own]])[chosen]])
+    return few
 
 
 def _shared_templates(analyzer: SortingAnalyzer, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -630,7 +775,8 @@ def _time_bins(analyzer: SortingAnalyzer, spikes: NDArray[np.void]) -> NDArray[n
     lengths = observed.segment_samples
     starts = np.concatenate([[0], np.cumsum(lengths)])
     out = np.empty(spikes.size, dtype=np.uint8)
-    for piece in blocks(spikes.size, 1 << 22):
+
+    for piece in blocks(spikes.size, 1 << 16):  # as much as a cache holds
         time = spikes["sample_index"][piece] + starts[:-1][spikes["segment_index"][piece]]
         if not observed.is_whole:
             time = observed.time_within(time)
@@ -640,36 +786,25 @@ def _time_bins(analyzer: SortingAnalyzer, spikes: NDArray[np.void]) -> NDArray[n
 
 
 def _compare_amplitudes(
-    analyzer: SortingAnalyzer,
-    spikes: NDArray[np.void],
-    time_bin: NDArray[np.uint8],
-    pairs: NDArray[np.int64],
+    spikes: _Spikes, pairs: NDArray[np.int64]
 ) -> tuple[Continuity, NDArray[np.float64]]:
     """Compare the amplitudes of the units of each pair; also return each unit's mean amplitude."""
-    num_units = len(analyzer.unit_ids)
-    mean = np.full(num_units, np.nan)
-    extension = analyzer.get_extension("spike_amplitudes")
+    mean = np.full(spikes.num_units, np.nan)
+    extension = spikes.analyzer.get_extension("spike_amplitudes")
     if extension is None:
         return _no_continuity(len(pairs)), mean
-    amplitudes = np.abs(as_array(extension.get_data(copy=False)))
-    profile = time_profile(spikes["unit_index"], time_bin, num_units, amplitudes)
+    profile = spikes.profile(as_array(extension.get_data(copy=False)), absolute=True)
     total = profile.counts.sum(axis=1)
     np.divide((profile.counts * profile.means).sum(axis=1), total, out=mean, where=total > 0)
     resolution = AMPLITUDE_RESOLUTION * np.nan_to_num(mean[pairs].mean(axis=1)) + 1e-12
     return continuity_of_pairs(profile, pairs, resolution), mean
 
 
-def _compare_depths(
-    analyzer: SortingAnalyzer,
-    spikes: NDArray[np.void],
-    time_bin: NDArray[np.uint8],
-    pairs: NDArray[np.int64],
-) -> Continuity:
-    extension = locations_extension(analyzer, "spike_locations")
+def _compare_depths(spikes: _Spikes, pairs: NDArray[np.int64]) -> Continuity:
+    extension = locations_extension(spikes.analyzer, "spike_locations")
     if extension is None:
         return _no_continuity(len(pairs))
-    depths = as_array(extension.get_data(copy=False))["y"]
-    profile = time_profile(spikes["unit_index"], time_bin, len(analyzer.unit_ids), depths)
+    profile = spikes.profile(as_array(extension.get_data(copy=False))["y"])
     return continuity_of_pairs(profile, pairs, DEPTH_RESOLUTION_UM)
 
 

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import blocks, njit, num_threads, run_blocks
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
 
-_PAIRS_PER_BLOCK = 16
 # of pairs of units: 32 MB
 _COUNTS_AT_ONCE = 1 << 23
 
@@ -46,6 +44,7 @@ def count_coincident_spikes(
         Ascending.
     num_units : int
     pairs : array (n_pairs, 2) integer
+        Two different units each.
     window : int
         Largest distance in samples, in both directions, inclusive.
 
@@ -60,21 +59,11 @@ def count_coincident_spikes(
     >>> count_coincident_spikes(samples, units, np.zeros(4, int), 2, np.array([[0, 1]]), window=5)
     array([[1, 2]])
     """
-    out = np.zeros((len(pairs), 2), dtype=np.int64)
-    if sample_index.size == 0 or len(pairs) == 0:
-        return out
-    # segments one after the other, further apart than the window
-    length = int(sample_index.max()) - int(sample_index.min()) + window + 1
-    times = sample_index.astype(np.int64) + segment_index.astype(np.int64) * length
-    trains = [times[rows] for rows in spikes_by_unit(unit_index, num_units)]
-
-    def count(piece: slice) -> None:
-        for p in range(piece.start, piece.stop):
-            a, b = trains[pairs[p, 0]], trains[pairs[p, 1]]
-            out[p] = _with_partner(a, b, window), _with_partner(b, a, window)
-
-    run_blocks(count, blocks(len(pairs), _PAIRS_PER_BLOCK))
-    return out
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    found = count_spikes_with_partner(
+        sample_index, unit_index, segment_index, num_units, both, window
+    )
+    return found.reshape(2, len(pairs)).T
 
 
 @njit

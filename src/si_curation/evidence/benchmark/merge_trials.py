@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from si_curation.evidence.benchmark.copies import ChangedCopy, cut_units, mix_units
 from si_curation.evidence.benchmark.parts import WAYS
 from si_curation.evidence.benchmark.setting import LEAST_SCORE, Setting, Trials
-from si_curation.evidence.merges import DEFAULT_SCORE_THRESHOLD, suggest_merges
+from si_curation.evidence.merges import DEFAULT_SCORE_THRESHOLD, scores_of_merges
 
 # how sorters give spikes of a neuron to the unit of its neighbour: when it moves, or by their size
 MIXED_WAYS = ("in time", "by amplitude")
@@ -31,7 +30,7 @@ def try_merges(setting: Setting) -> Trials:
         trials.missing |= copy.missing
         trials.made.update(copy.changes.values())
         if copy.changes:
-            _judge_pairs(suggest_merges(copy.analyzer).table, copy, setting, trials)
+            _judge_pairs(copy, setting, trials)
     _try_mixed(setting, trials)
     return trials
 
@@ -44,14 +43,12 @@ def _try_mixed(setting: Setting, trials: Trials) -> None:
         turned = [pair if turn % 2 else pair[::-1] for pair in pairs]
         copy = mix_units(setting.analyzer, turned, [way] * len(pairs), rng)
         if copy.changes:
-            _judge_pairs(suggest_merges(copy.analyzer).table, copy, setting, trials)
+            _judge_pairs(copy, setting, trials)
 
 
-def _judge_pairs(table: pd.DataFrame, copy: ChangedCopy, setting: Setting, trials: Trials) -> None:
-    columns = table[["unit_id_a", "unit_id_b", "score"]]
-    for a, b, score in columns.itertuples(index=False):
-        if (a not in copy.origins and b not in copy.origins) or score < LEAST_SCORE:
-            continue
+def _judge_pairs(copy: ChangedCopy, setting: Setting, trials: Trials) -> None:
+    table = scores_of_merges(copy.analyzer, list(copy.origins), LEAST_SCORE)
+    for a, b, score in table.itertuples(index=False):
         about = frozenset((copy.origins.get(a, a), copy.origins.get(b, b)))
         is_right, is_suggested = len(about) == 1, score >= DEFAULT_SCORE_THRESHOLD
         if not is_right and not setting.are_two_neurons(about):

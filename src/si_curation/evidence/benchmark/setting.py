@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import plain_id
-from si_curation.evidence.merges import suggest_merges
+from si_curation.evidence.merges import one_neuron_probabilities
 from si_curation.extensions.unit_similarity import get_unit_similarity
 
 #: Suggestions with a lower score are not kept. Parts of one unit seldom have one, but those of real
@@ -43,9 +43,7 @@ class Setting:
 
     @cached_property
     def _one_neuron(self) -> dict[frozenset[Any], float]:
-        table = suggest_merges(self.analyzer).table
-        columns = table[["unit_id_a", "unit_id_b", "one_neuron_probability"]]
-        return {frozenset((a, b)): p for a, b, p in columns.itertuples(index=False)}
+        return one_neuron_probabilities(self.analyzer, self.analyzer.unit_ids[self.good])
 
     def are_two_neurons(self, unit_ids: frozenset[Any]) -> bool:
         """Return whether all spikes of two units refute that they are one neuron.
