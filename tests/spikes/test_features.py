@@ -16,6 +16,7 @@ from spikeinterface.core import (
 
 import si_curation as sic
 from oracles import features as naive_features
+from si_curation.reading import features
 from si_curation.spikes.features import feature_source, read_stored_features
 
 DIALECTS = ["kilosort1", "kilosort2", "kilosort4"]
@@ -95,6 +96,28 @@ def test_features_of_some_spikes(make, tmp_path, shuffled):
     if not shuffled:
         model = load_model(copied(truth, tmp_path / "phylib") / "params.py")
         np.testing.assert_array_equal(found, model.get_features(rows, channels))
+
+
+def test_a_map_that_stays_open_gives_the_same(make, monkeypatch):
+    """Whether pages are kept from one call to the next, or a part of them, or none."""
+    truth = make(feature_rows=500)
+    analyzer = sic.read_kilosort_as_analyzer(truth.folder)
+    spikes, channels = np.arange(800)[::-1], np.arange(40)
+    expected = naive_features.features(truth.folder, rows_of(analyzer)[spikes], channels)
+    files = analyzer.get_extension("template_assignment").get_feature_files()
+    monkeypatch.setattr(features, "_BYTES_AT_ONCE", 4096)
+    for most, is_kept in [(10**9, True), (0, False), (4096 * 3, False), (10**9, True)]:
+        monkeypatch.setattr(features, "MAX_BYTES_KEPT_OPEN", most)
+        for some in (slice(None), slice(0, 0), slice(5, 6), slice(700, 701)):
+            found = sic.get_spike_features(analyzer, spikes[some], channels)
+            np.testing.assert_array_equal(found, expected[some])
+        stored = np.array([-1, 0, 499])
+        kept = files.kept_components
+        assert (kept.holding(np.arange(-1, 500)) is not None) == is_kept
+        if is_kept:
+            assert kept.holding(stored) is kept.holding(stored[:1])
+            monkeypatch.setattr(features, "MAX_BYTES_KEPT_OPEN", 4096)
+            assert kept.holding(stored[:2]) is not kept.holding(stored[2:])
 
 
 CHANGES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,9 @@ from si_curation.phy.session import SESSION_CHANNELS_FILE
 from si_curation.variables import FileRows, TemplateIds
 
 FeatureChannels = Literal["file", "repaired"]
+#: Pages of a feature file that stay mapped from one question to the next.
+MAX_BYTES_KEPT_OPEN = 1_000_000_000
+_BYTES_AT_ONCE = 1 << 16  # that Linux maps when one of them is asked for
 _FILES = (
     "spike_times.npy",
     "spike_templates.npy",
@@ -59,6 +63,40 @@ class SpikesOfFolder(NamedTuple):
     ) -> SpikesOfFolder:
         """Return other spikes of the same folder."""
         return self._replace(rows=FileRows(rows), template_ids=TemplateIds(template_ids))
+
+
+class KeptMap:
+    """A map of a whole feature file that stays open while few of its pages were in use.
+
+    Opening a page again costs ten times as much as the features on it. The pages of an open map
+    count as memory of the process, although the system takes them back where it needs them.
+    """
+
+    def __init__(self, values: NDArray[np.floating]) -> None:
+        self._values = values
+        self._open: tuple[NDArray, NDArray[np.bool_]] | None = None
+
+    def holding(self, rows: NDArray[np.int64]) -> NDArray[np.floating] | None:
+        """Return the file; None where these rows (-1 counts for none) are on too much of it."""
+        values = self._values
+        if values.dtype != float_dtype(values.dtype) or not values.flags.c_contiguous:
+            return None
+        bytes_of_row = values.nbytes // max(len(values), 1)
+        if bytes_of_row == 0:
+            return None
+        touched = np.zeros(len(values) * bytes_of_row // _BYTES_AT_ONCE + 1, dtype=np.bool_)
+        touched[rows[rows >= 0] * bytes_of_row // _BYTES_AT_ONCE] = True
+        most = MAX_BYTES_KEPT_OPEN // _BYTES_AT_ONCE
+        if np.count_nonzero(touched) > most:
+            return None
+        known = self._open  # of another thread at the worst: then a page may count as not touched
+        if known is not None and np.count_nonzero(known[1] | touched) <= most:
+            window, before = known
+            self._open = window, before | touched
+        else:
+            window = window_of_rows(values, 0, len(values))
+            self._open = window, touched
+        return window
 
 
 class FeatureRows:
@@ -137,7 +175,7 @@ class FeatureFiles:
         found: list[tuple[int, ...]] = []
         for name in _FILES:
             try:
-                status = (folder / name).stat()
+                status = os.stat(os.path.join(folder, name))
             except OSError:
                 found.append(())
             else:
@@ -207,6 +245,11 @@ class FeatureFiles:
             self.check_faults("pc_feature")
             raise MissingDataError(f"{self.folder} has no pc_features.npy")
         return self.features.pc_features
+
+    @cached_property
+    def kept_components(self) -> KeptMap:
+        """The content of ``pc_features.npy``, in a map that stays open."""
+        return KeptMap(self.components)
 
     def check_faults(self, stem: str) -> None:
         """Raise if features are there and cannot be used.

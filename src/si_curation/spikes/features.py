@@ -22,6 +22,7 @@ from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.reading.features import FeatureChannels, open_window, read_rows
 
 _SPIKES_PER_BLOCK = 1 << 12
+_SPIKES_PER_BLOCK_OF_KEPT = 1 << 11
 COMPONENTS: Final = "principal_components"
 
 
@@ -259,7 +260,7 @@ def get_spike_features(
     channels = checks.indices("channel_indices", channel_indices, num_channels)
     if "channel_indices" not in checks.wrong_kinds:
         checks.require(
-            np.unique(channels).size == channels.size,
+            bool(np.diff(np.sort(channels)).all()),
             "channel_indices has a channel more than once",
         )
     checks.finish()
@@ -324,13 +325,23 @@ def _read(
     num_pcs = features.values.shape[1]
     out = np.zeros((asked.size, channels.size, num_pcs), dtype=np.float32)
 
-    def fill(piece: slice) -> None:
-        # a map for each piece: the pages of one map stay in memory until it is closed
-        values, rows = open_window(features.values, features.rows.rows_of_spikes(piece))
-        one_list = np.zeros(rows.size, dtype=np.int64)
-        groups = features.groups[piece]
-        target = out[piece].transpose(0, 2, 1)
-        gather_features(values, rows, groups, features.channels, places, one_list, target)
+    all_rows = features.rows.rows_of_spikes(slice(None))
+    kept = files.kept_components.holding(all_rows)
+    one_list = np.zeros(asked.size, dtype=np.int64)
+    target = out.transpose(0, 2, 1)
 
-    run_blocks(fill, blocks(asked.size, _SPIKES_PER_BLOCK))
+    def fill(piece: slice) -> None:
+        values, rows = kept, all_rows[piece]
+        if values is None:  # a map for each piece: its pages stay in memory until it is closed
+            values, rows = open_window(features.values, rows)
+        elif rows.size:
+            # whole rows, which are far apart in a large file, are fetched several at a time
+            values = np.take(values, rows, axis=0, mode="clip")
+            values.flags.writeable = False  # as a map
+            rows = np.where(rows >= 0, np.arange(rows.size), -1)
+        groups, of_one = features.groups[piece], one_list[piece]
+        gather_features(values, rows, groups, features.channels, places, of_one, target[piece])
+
+    per_block = _SPIKES_PER_BLOCK if kept is None else _SPIKES_PER_BLOCK_OF_KEPT
+    run_blocks(fill, blocks(asked.size, per_block))
     return out
