@@ -34,15 +34,13 @@ import numpy as np
 from _common import record
 
 FS = 30_000.0
+SPIKE_DTYPE = [("sample_index", "int64"), ("unit_index", "int64"), ("segment_index", "int64")]
 
 
 def draw_spikes(num_spikes, num_units, rate_hz, seed=0):
     rng = np.random.default_rng(seed)
     num_samples = int(num_spikes / num_units / rate_hz * FS)
-    spikes = np.zeros(
-        num_spikes,
-        dtype=[("sample_index", "int64"), ("unit_index", "int64"), ("segment_index", "int64")],
-    )
+    spikes = np.zeros(num_spikes, dtype=SPIKE_DTYPE)
     spikes["sample_index"] = np.sort(rng.integers(0, num_samples, num_spikes))
     spikes["unit_index"] = rng.integers(0, num_units, num_spikes)
     return spikes

@@ -104,13 +104,17 @@ def timed(function, *args):
     return time.perf_counter() - start, result
 
 
-def compare(analyzer, runs):
+def compare(analyzer, runs, ours_only=False):
     num_spikes = analyzer.sorting.to_spike_vector().size
     table_name = f"{num_spikes:,} spikes, {len(analyzer.unit_ids)} units"
     seconds = {}
     compute_isolation(analyzer, analyzer.unit_ids[:2])  # compiled
     for name, columns in [*GROUPS.items(), ("all", None)]:
         ours = [timed(compute_isolation, analyzer, None, columns)[0] for _ in range(runs)]
+        if ours_only:
+            record(table_name, f"{name} | ours", statistics.median(ours))
+            print(f"{name:18} ours {statistics.median(ours):8.2f} s")
+            continue
         took, table = timed(theirs, analyzer, list(GROUPS) if columns is None else [name])
         seconds[name] = (statistics.median(ours), took)
         record(table_name, f"{name} | ours", seconds[name][0])
@@ -120,6 +124,8 @@ def compare(analyzer, runs):
             f"{took / seconds[name][0]:6.1f} x   load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
+    if ours_only:
+        return
     found = compute_isolation(analyzer).values
     for name, values in found.items():
         expected = table[name].to_numpy(dtype=float)
@@ -145,6 +151,7 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--memory", choices=["ours", "theirs"])
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--ours-only", action="store_true", help="without SpikeInterface's minutes")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     numba.set_num_threads(min(2, numba.config.NUMBA_NUM_THREADS))
@@ -158,9 +165,9 @@ def main():
         return
     print(f"{args.spikes} spikes, {args.units} units, {args.channels} channels, {NUM_PCS} PCs x "
           f"{NUM_LOCAL} channels, separation {args.separation}")  # fmt: skip
-    compare(analyzer, args.runs)
+    compare(analyzer, args.runs, ours_only=args.ours_only)
     del analyzer
-    if not args.no_memory:
+    if not (args.no_memory or args.ours_only):
         for what in ("ours", "theirs"):
             before, after = peak_memory(args, what)
             record("memory beyond the data", what, (after - before) / 1e6, "MB")

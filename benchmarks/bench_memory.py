@@ -84,18 +84,20 @@ class Pipeline:
 
         self.session = session = sic.CurationSession(self.analyzer, decided_by="benchmark")
         ids = session.unit_ids
-        for i in range(0, 40, 4):
+        few = min(10, len(ids) // 6)
+        for i in range(0, 4 * few, 4):
             session.merge(ids[i : i + 2])
-        for unit_id in ids[-10:]:
+        for unit_id in ids[-few:]:
             halves = [k % 2 for k in range(session.get_spikes(unit_id).size)]
             session.split(unit_id, halves)
-        session.label(ids[50:100], "good")
+        session.label(ids[4 * few : -few][:50], "good")
 
     def do_apply(self):
         self.curated = self.session.apply(**self._output("applied"))
 
     def do_apply_with_removal(self):
-        self.session.remove(self.session.unit_ids[:20])
+        ids = self.session.unit_ids
+        self.session.remove(ids[: min(20, len(ids) // 4)])
         self.session.apply(**self._output("removed"))
         self.session.undo()
 
@@ -239,7 +241,7 @@ def main():
             make = (
                 "import sys, si_curation as sic; sic.simulate_kilosort_folder(sys.argv[1], "
                 "dialect='kilosort4', num_spikes=int(sys.argv[2]), num_templates=int(sys.argv[3]), "
-                "num_channels=int(sys.argv[4]), write_features=True, curation=200)"
+                "num_channels=int(sys.argv[4]), curation=int(sys.argv[3]) // 4)"
             )
             sizes = map(str, (args.spikes, args.units, args.channels))
             subprocess.run([sys.executable, "-c", make, str(folder), *sizes], check=True)

@@ -161,23 +161,21 @@ def measure(contender, num_spikes, num_units, runs):
     print(json.dumps([statistics.median(seconds), before, peak_mb()]))
 
 
-def bench_speed(num_spikes, num_units, runs):
+def bench_speed(num_spikes, num_units, runs, left_out):
     rows = [("ours", num_spikes, runs)]
     groups = dict.fromkeys(m.group for m in METRICS.values())
     rows += [(f"ours:{group}", num_spikes, runs) for group in groups]
     rows += [("windows", num_spikes, 1), ("ours", num_spikes // 10, runs)]
     rows += [("SpikeInterface", num_spikes // 10, 1)]
-    rows += [("SpikeInterface without isolation", num_spikes // 10, 1)]
-    rows += [
-        ("ours, SpikeInterface's without isolation", count, runs)
-        for count in (num_spikes // 10, num_spikes)
-    ]
+    for count in (num_spikes // 10, num_spikes):
+        rows += [("SpikeInterface without isolation", count, 1)]
+        rows += [("ours, SpikeInterface's without isolation", count, runs)]
     rows += [("ours:isolation", num_spikes // 10, runs)]
     print(f"\n{num_units} units, {DURATION_S:g} s\n")
     print(
         "| contender | spikes | s | peak before, MB | peak, MB |\n| --- | --: | --: | --: | --: |"
     )
-    for contender, count, times in rows:
+    for contender, count, times in [row for row in rows if row[0] not in left_out]:
         arguments = ["--measure", contender, "--spikes", count, "--units", num_units]
         done = subprocess.run(
             [sys.executable, __file__, *map(str, arguments), "--runs", str(times)],
@@ -339,13 +337,16 @@ def main():
     parser.add_argument("--units", type=int, default=500)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", choices=["speed", "truth"])
+    parser.add_argument(
+        "--leave-out", nargs="*", default=[], help="contenders, as they are printed"
+    )
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         measure(arguments.measure, arguments.spikes, arguments.units, arguments.runs)
         return
     if arguments.only != "truth":
-        bench_speed(arguments.spikes, arguments.units, arguments.runs)
+        bench_speed(arguments.spikes, arguments.units, arguments.runs, arguments.leave_out)
     if arguments.only != "speed":
         warnings.simplefilter("ignore")
         set_global_job_kwargs(n_jobs=1, progress_bar=False)

@@ -209,9 +209,12 @@ def main():
     parser.add_argument("--units", type=int, default=500)
     parser.add_argument("--spikes", type=int, default=1_200_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--speed", action="store_true", help="only how long it takes")
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     report_speed(rng, arguments.units, arguments.spikes)
+    if arguments.speed:
+        return
     report_null(rng)
     report_strength(rng)
     report_inhibition(rng)

@@ -1,6 +1,7 @@
 """How near the kernels are to what the machine can do, and how they grow with the spikes.
 
     python benchmarks/bench_roofline.py [--spikes 100000 1000000 10000000 100000000] [--units 500]
+    python benchmarks/bench_roofline.py --only growth --spikes 100000000 --runs 1
 
 The peaks are measured first: a copy of a large array (bytes read and written; STREAM's "copy"), and
 chains of multiply-adds on values that stay in the registers (two operations each). A kernel has to
@@ -10,8 +11,8 @@ larger of the two, over the time taken is the share. Random access, integers and
 lower roofs of their own, so that less than the rest can be gained; data that stay in the cache can
 be above 100 %.
 
-100 M spikes take 12 GB; what has no room is left out and named. The slope is that of log(time)
-over log(spikes): 1 is linear.
+100 M spikes take 6 GB; what has no room is left out and named. The slope is that of log(time)
+over log(spikes): 1 is linear. More threads than cores (1, 2 and 4 are tried) gain nothing.
 """
 
 from __future__ import annotations
@@ -27,15 +28,19 @@ import time
 import warnings
 from pathlib import Path
 
-import numba
-import numpy as np
+_CORES = os.cpu_count() or 1
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(4, _CORES)))  # the most that can be asked for
 
-from _common import record
+import numba  # noqa: E402
+import numpy as np  # noqa: E402
+
+from _common import record  # noqa: E402
 
 FS = 30_000.0
 RATE_HZ = 6.0
 WINDOW_MS, BIN_MS = 50.0, 1.0
-_BYTES_PER_SPIKE = 120  # of memory, at most, with what the kernels need
+_BYTES_PER_SPIKE = 60  # of memory, at most, with what the kernels need
+_DRAWN_AT_ONCE = 1 << 20
 
 
 @numba.njit(nogil=True)
@@ -108,15 +113,22 @@ class Spikes:
     """Uniform spikes, with what the kernels take."""
 
     def __init__(self, num_spikes, num_units):
-        from bench_correlograms import draw_spikes
+        from bench_correlograms import SPIKE_DTYPE
 
-        self.vector = draw_spikes(num_spikes, num_units, RATE_HZ)
-        self.samples = np.ascontiguousarray(self.vector["sample_index"])
-        self.units = self.vector["unit_index"].astype(np.int32)
-        rng = np.random.default_rng(1)
-        self.templates = np.where(
-            rng.random(num_spikes) < 0.9, self.units, rng.integers(0, num_units, num_spikes)
-        ).astype(np.int32)
+        rng = np.random.default_rng(0)
+        num_samples = int(num_spikes / num_units / RATE_HZ * FS)
+        self.samples = rng.integers(0, num_samples, num_spikes)
+        self.samples.sort()
+        self.units = rng.integers(0, num_units, num_spikes, dtype=np.int32)
+        # one in ten spikes is of another template than its unit's
+        self.templates = self.units.copy()
+        for start in range(0, num_spikes, _DRAWN_AT_ONCE):
+            some = self.templates[start : start + _DRAWN_AT_ONCE]
+            others = rng.random(some.size, dtype=np.float32) < 0.1
+            some[others] = rng.integers(0, num_units, np.count_nonzero(others), dtype=np.int32)
+        self.vector = np.zeros(num_spikes, dtype=SPIKE_DTYPE)
+        self.vector["sample_index"] = self.samples
+        self.vector["unit_index"] = self.units
         self.num_units = num_units
 
 
@@ -201,9 +213,9 @@ def table_of(title, kernels, roofs, runs):
                 f"| {operations / seconds / 1e9:.3g} | {bound} | {share:.1%} |",
                 flush=True,
             )
-            record(title, f"{name} | threads: {threads}", seconds)
-            roof = f"{name} | share of the roof of {bound}, threads: {threads}"
-            record(title, roof, share, "share")
+            row = f"{name}; {num_bytes / 1e9:.2g} GB, {operations / 1e9:.3g} Gop"
+            record(title, f"{row} | threads: {threads}", seconds)
+            record(title, f"{row} | share of the roof, {threads}", share, "share")
 
 
 def peak_mb():
@@ -216,12 +228,14 @@ def peak_mb():
 
 def measure_here(num_spikes, num_units, runs):
     """Print, for the process that asked, times and memory of each kernel at one size."""
+    numba.set_num_threads(_CORES)
     few = kernels_of_spikes(Spikes(2000, 10))
     for function, *_ in few.values():
         function()
     spikes = Spikes(num_spikes, num_units)
     found = {}
     for name, (function, *_) in kernels_of_spikes(spikes).items():
+        numba.set_num_threads(_CORES)
         before = peak_mb()
         seconds = least_seconds(function, runs)
         found[name] = [seconds, peak_mb() - before]
@@ -230,7 +244,7 @@ def measure_here(num_spikes, num_units, runs):
 
 def growth(sizes, num_units, runs):
     """Print and record the times and the memory at each size, and the slopes between them."""
-    title = f"growth, {num_units} units, threads: {numba.config.NUMBA_NUM_THREADS}"
+    title = f"growth, {num_units} units, threads: {_CORES}"
     found = {}
     for size in sizes:
         if free_bytes() is not None and size * _BYTES_PER_SPIKE > free_bytes():
@@ -276,17 +290,26 @@ def main():
     parser.add_argument("--channels", type=int, default=384)
     parser.add_argument("--array-mb", type=float, default=400.0, help="copied for the peak")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--only", choices=["kernels", "growth"])
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     if args.measure:
         measure_here(args.measure, args.units, args.runs)
         return
-    most = min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)
+    if args.only != "growth":
+        measure_kernels(args)
+    if args.only != "kernels":
+        growth(sorted(args.spikes), args.units, args.runs)
+
+
+def measure_kernels(args):
+    """Print and record the peaks of the machine, and how near to them the kernels are."""
     roofs = {}
     print("| peak | threads | GB/s | Gop/s float32 | Gop/s float64 |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for threads in sorted({1, min(2, most), min(4, most)}):
+    for threads in sorted({min(one, numba.config.NUMBA_NUM_THREADS) for one in args.threads}):
         numba.set_num_threads(threads)
         roofs[threads] = found = peaks(threads, args.array_mb)
         print(
@@ -305,7 +328,6 @@ def main():
     channels = min(args.channels, 4 * args.units)
     title = f"{args.units} templates, {channels} channels"
     table_of(title, kernels_of_templates(args.units, channels), roofs, args.runs)
-    growth(sorted(args.spikes), args.units, args.runs)
 
 
 if __name__ == "__main__":

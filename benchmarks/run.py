@@ -2,13 +2,14 @@
 
     python benchmarks/run.py new.json                    # all of them; a quiet machine, hours
     python benchmarks/run.py new.json --only nwb metrics --repeat 3
+    python benchmarks/run.py new.json --short --repeat 1 # those of time, within half an hour
     python benchmarks/run.py new.json --quick            # whether they run: small data, once
     python benchmarks/run.py --write new.json            # the tables of benchmarks/README.md
     python benchmarks/run.py --compare old.json new.json # what got slower; ends with 1 if anything
 
 Every script runs in a process of its own, ``--repeat`` times, one after the other. A number is the
 median of what it was in each; the range is from the smallest to the largest. The file has the
-machine, the load before each script, the versions and the arguments.
+machine, the load before each script, the versions and the arguments. It is written after each.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ README = HERE / "README.md"
 FORM = 1  # of the file; another number is refused
 PACKAGES = ("si_curation", "spikeinterface", "numpy", "numba", "scipy", "pandas", "h5py", "pynwb")
 PACKAGES += ("neuroconv", "phylib", "scikit-learn", "dask")
+SORTERS_PYTHON = "SI_CURATION_SORTERS_PYTHON"  # an interpreter that has sorters, as in the tests
 _SMALL = ["--spikes", "20000", "--templates", "20", "--channels", "32"]
 _FEW = ["--spikes", "20000", "--units", "20"]
 # what makes each small, and what it needs that is not on every machine
@@ -44,7 +46,7 @@ QUICK: dict[str, list[str]] = {
     "attach": _SMALL,
     "batch": ["--sessions", "2", *_FEW],
     "batch_scale": ["--sessions", "4", "--workers", "2", "--page", "10", "--page-units", "5"],
-    "comparison": [],
+    "comparison": ["--speed", "--spikes", "20000"],
     "contamination": [*_FEW, "--repeats", "2"],
     "correlograms": [*_FEW, "--runs", "1"],
     "curation": ["--spikes", "20000", "--templates", "200", "--channels", "32"],
@@ -56,10 +58,10 @@ QUICK: dict[str, list[str]] = {
     "foundation": _SMALL,
     "isolation": [*_FEW, "--channels", "32", "--runs", "1", "--no-memory"],
     "labels": ["--speed"],
-    "memory": [*_FEW, "--channels", "32"],
+    "memory": ["--spikes", "20000", "--units", "60", "--channels", "32"],
     "merges": ["--seeds", "1", "--units", "10", "--duration", "60", "--templates", "20"],
     "metrics": [*_FEW, "--runs", "1", "--only", "speed"],
-    "monosynaptic": _FEW,
+    "monosynaptic": ["--speed", *_FEW],
     "nwb": [*_FEW, "--channels", "32"],
     "pipeline": _SMALL,
     "plan": ["--speed", *_FEW],
@@ -69,8 +71,34 @@ QUICK: dict[str, list[str]] = {
     "splits": _FEW,
     "waveforms": ["--units", "8", "--spikes", "50", "--channels", "32", "--duration-s", "20"],
 }
-FULL = {"labels": ["--speed"], "plan": ["--speed"], "splits": ["--spikes", "1000000"]}
-# with the folders of --truth: what is not measured without them
+_CASES = ["--spikes", "1000000", "10000000", "--units", "100", "500"]
+# what is timed of the others, whose other results are not of time
+FULL = {
+    "batch_scale": ["--workers", "2"],
+    "correlograms": [*_CASES, "--other-runs", "1"],
+    "isolation": ["--no-memory"],
+    "labels": ["--speed"],
+    "metrics": ["--only", "speed"],
+    "monosynaptic": ["--speed"],
+    "plan": ["--speed"],
+    "splits": ["--spikes", "1000000"],
+}
+# other programs only where they take seconds, and in the order of what matters most
+SHORT: dict[str, list[str]] = {
+    "roofline": ["--runs", "1"],
+    "nwb": [],
+    "metrics": ["--only", "speed", "--leave-out", "SpikeInterface"],
+    "isolation": ["--units", "500", "--ours-only"],
+    "pipeline": ["--spikes", "1000000", "10000000"],
+    "report": [],
+    "correlograms": [*_CASES, "--other-runs", "1", "--skip", "numpy"],
+    "batch_scale": ["--workers", "2"],
+    "foundation": [],
+    "attach": [],
+    "features": ["--runs", "1"],
+    "first_hour": ["--units", "0", "--runs", "1"],
+}
+# with the folders of --truth: what is not measured without them, nor quickly where above has none
 OF_TRUTH = ("cleaning", "plan", "splits", "suggestions")
 
 
@@ -118,8 +146,11 @@ def run_once(name: str, arguments: Sequence[str]) -> tuple[list[dict[str, Any]],
     with tempfile.TemporaryDirectory() as folder:
         records = Path(folder) / "records.jsonl"
         source = os.pathsep.join(filter(None, [str(HERE.parent / "src"), *_python_path()]))
+        python = (
+            os.environ.get(SORTERS_PYTHON, sys.executable) if name == "sorters" else sys.executable
+        )
         done = subprocess.run(
-            [sys.executable, str(HERE / f"bench_{name}.py"), *arguments],
+            [python, str(HERE / f"bench_{name}.py"), *arguments],
             env={**os.environ, RECORDS: str(records), "PYTHONPATH": source},
             stderr=subprocess.PIPE,
             text=True,
@@ -171,30 +202,42 @@ def spread(runs: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     ]
 
 
+def arguments_of(name: str, options: argparse.Namespace) -> list[str] | None:
+    """Return the arguments of a script; None where it has to be left out."""
+    kind = QUICK if options.quick else SHORT if options.short else FULL
+    arguments = list(kind.get(name, []))
+    if name in OF_TRUTH and not (options.quick and arguments):
+        arguments = [*map(str, options.truth), *arguments]
+    needs_more = (name in OF_TRUTH and not arguments) or name == "projections"
+    return None if needs_more else arguments
+
+
 def run_all(options: argparse.Namespace) -> dict[str, Any]:
-    wanted = options.only or names()
+    """Run the scripts; the file is written anew after each of them."""
+    wanted = options.only or (list(SHORT) if options.short else names())
     unknown = sorted(set(wanted) - set(names()))
     if unknown:
         raise SystemExit(f"--only {' '.join(unknown)}: expected some of {' '.join(names())}")
-    scripts, left_out = {}, []
-    for name in wanted:
-        arguments = list(QUICK.get(name, []) if options.quick else FULL.get(name, []))
-        if name in OF_TRUTH and not options.quick:
-            arguments = [*map(str, options.truth), *arguments]
-        if (name in OF_TRUTH and not arguments) or name == "projections":
-            left_out.append(name)  # they need recordings with known truth
-            continue
-        scripts[name] = run_script(name, arguments, 1 if options.quick else options.repeat)
-    if left_out:
-        print(f"\n# left out, as they need folders with known truth: {', '.join(left_out)}")
-    return {
+    results: dict[str, Any] = {
         "form": FORM,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "quick": options.quick,
         "machine": machine(),
         "versions": versions(),
-        "scripts": scripts,
+        "scripts": {},
     }
+    left_out = []
+    for name in wanted:
+        arguments = arguments_of(name, options)
+        if arguments is None:
+            left_out.append(name)
+            continue
+        repeat = 1 if options.quick else options.repeat
+        results["scripts"][name] = run_script(name, arguments, repeat)
+        options.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    if left_out:
+        print(f"\n# left out, as they need folders with known truth: {', '.join(left_out)}")
+    return results
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -211,26 +254,28 @@ def read_results(path: Path) -> dict[str, Any]:
 # the tables of the README
 
 
-def shown(number: dict[str, Any], which: str = "median") -> str:
-    if number["unit"] == "share":
-        return f"{number[which]:.0%}"
-    digits = f"{number[which]:,.0f}" if abs(number[which]) >= 1000 else f"{number[which]:.3g}"
-    return f"{digits} {number['unit']}".removesuffix(" slope")
+def shown(number: dict[str, Any], *which: str) -> str:
+    """Return the median with its unit, or others of the numbers, in the unit of the median."""
+    unit, factor = number["unit"], 1.0
+    if unit == "s" and number["median"] < 0.1:
+        unit, factor = "ms", 1000.0
+    if unit == "share":
+        unit, factor = "%", 100.0
+    values = [number[one] * factor for one in which or ("median",)]
+    texts = [f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" for value in values]
+    return f"{' to '.join(texts)} {'' if unit == 'slope' else unit}".rstrip()
 
 
 def range_of(number: dict[str, Any]) -> str:
-    low, high = (
-        shown(number, which).removesuffix(f" {number['unit']}") for which in ("low", "high")
-    )
-    return f"{low} to {high}"
+    """Return the smallest and the largest of several runs; "" of one."""
+    return shown(number, "low", "high") if number["runs"] > 1 else ""
 
 
 def table_of_rows(title: str, numbers: list[dict[str, Any]]) -> list[str]:
     """Return the lines of a table with one number in each row."""
     lines = [f"| {title} | median | range | runs |", "| --- | ---: | ---: | ---: |"]
     for one in numbers:
-        ends = range_of(one) if one["runs"] > 1 else ""
-        lines.append(f"| {one['what']} | {shown(one)} | {ends} | {one['runs']} |")
+        lines.append(f"| {one['what']} | {shown(one)} | {range_of(one)} | {one['runs']} |")
     return lines
 
 
@@ -256,7 +301,7 @@ def cell_of(number: dict[str, Any] | None, ours: dict[str, Any] | None) -> str:
         return ""
     text = shown(number)
     if number["runs"] > 1:
-        text += f" ({range_of(number)})"
+        text = f"{text} ({shown(number, 'low', 'high')})"
     if ours is not None and ours["unit"] == number["unit"] and ours["median"] > 0:
         text += f", **{number['median'] / ours['median']:.2g}x**"
     return text
@@ -377,6 +422,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"some of {', '.join(names())}")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each script")
     parser.add_argument("--quick", action="store_true", help="small data, once: whether they run")
+    parser.add_argument("--short", action="store_true", help="those of time, within half an hour")
     parser.add_argument("--truth", nargs="+", type=Path, default=[], metavar="FOLDER")
     parser.add_argument("--write", type=Path, metavar="FILE", help="tables of the README from it")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"))
@@ -393,7 +439,6 @@ def main() -> int:
     if options.output is None or options.output.exists():
         raise SystemExit(f"output is {options.output}, expected the name of a new .json file")
     results = run_all(options)
-    options.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
     failed = [name for name, one in results["scripts"].items() if one["failed"]]
     print(f"\n# {options.output}: {len(results['scripts'])} scripts, failed: {failed or 'none'}")
     return int(bool(failed))
