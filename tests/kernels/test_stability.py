@@ -41,7 +41,7 @@ def test_values_in_bins_by_hand(train, size, least, seed):
         atol=1e-9,
     )
     expected = naive.medians(train, values, naive.whole_bins(PERIODS, size), least)
-    medians = kernel.medians_in_bins(values, first, stop, least)
+    medians, _ = kernel.medians_in_bins(values, first, stop, least)
     np.testing.assert_allclose(medians, expected, rtol=1e-6)
     if np.isfinite(expected).any():
         np.testing.assert_allclose(
@@ -82,6 +82,14 @@ def test_amplitude_cutoff_finds_the_lost_share(cut):
     assert kernel.fraction_missing(histogram, amplitudes.size, 3) == pytest.approx(cut, abs=0.03)
 
 
+def median(values):
+    """Return the median of all values, and that of a bin that has all of them."""
+    first, stop = np.zeros(1, dtype=np.int64), np.full(1, values.size)
+    (in_bin,), of_all = kernel.medians_in_bins(values, first, stop, 1)
+    assert in_bin == of_all
+    return of_all
+
+
 def sometimes_equal(seed, size, dtype):
     rng = np.random.default_rng(seed)
     values = rng.normal(size=size) if seed % 2 else rng.integers(0, 5, size) / 5.0
@@ -104,6 +112,26 @@ def test_order_statistics_have_the_bits_of_numpys(seed, size, dtype, share):
     low, high = np.percentile(values, (5, 100 * share))
     found = kernel.spread_of_percentiles(values, (5, 100 * share))
     assert found == (np.median(values), high - low)
+    shuffled = sometimes_equal(seed, size, dtype)
+    assert median(shuffled) == float(np.median(shuffled))
+    away = np.median(np.abs(values - np.median(values)))
+    assert kernel.drift_of_positions(values) == (np.ptp(values), values.std(), away)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_medians_of_any_numbers(dtype):
+    largest = float(np.finfo(dtype).max)
+    tiny = np.random.default_rng(0).random(60) * float(np.finfo(dtype).tiny)
+    for values in (
+        [-largest, largest, 1.0, 2.0] * 9,
+        [0.0] * 40 + [1.0],
+        2.0 ** np.arange(-60, 60),
+        -(2.0 ** np.arange(-60, 61)),
+        tiny,
+        [-0.0, 0.0] * 20,
+    ):
+        values = np.array(values, dtype=dtype)
+        assert median(values) == float(np.median(values))
 
 
 @given(spike_trains, st.lists(st.integers(-5, 210), min_size=1, max_size=9))

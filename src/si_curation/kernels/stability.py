@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from si_curation.kernels.parallel import njit
 
+# of a search for a median
+_NUM_BUCKETS = 256
+
 
 class Bins(NamedTuple):
     """Time bins ``[start, stop)``, arrays (n_bins,) int64 of samples."""
@@ -201,10 +204,105 @@ def spread_of_percentiles(
 def _spread(values: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
     ordered = np.sort(values)
     between = _quantile_of_sorted(ordered, high) - _quantile_of_sorted(ordered, low)
+    return _middle(ordered), between
+
+
+@njit
+def _middle(ordered: NDArray[np.float64]) -> float:
     half = ordered.size // 2
     if ordered.size % 2:
-        return ordered[half], between
-    return (ordered[half - 1] + ordered[half]) / 2, between
+        return ordered[half]
+    return (ordered[half - 1] + ordered[half]) / 2
+
+
+@njit
+def _pairwise_sum(values: NDArray[np.float64]) -> float:
+    # in the order of numpy's, so that the last bits are the same
+    n = values.size
+    if n < 8:
+        total = 0.0
+        for i in range(n):
+            total += values[i]
+        return total
+    if n <= 128:
+        part = values[:8].copy()
+        whole = n - n % 8
+        for i in range(8, whole):
+            part[i % 8] += values[i]
+        total = ((part[0] + part[1]) + (part[2] + part[3])) + (
+            (part[4] + part[5]) + (part[6] + part[7])
+        )
+        for i in range(whole, n):
+            total += values[i]
+        return total
+    half = n // 2
+    half -= half % 8
+    return _pairwise_sum(values[:half]) + _pairwise_sum(values[half:])
+
+
+@njit
+def _deviation(values: NDArray[np.float64]) -> float:
+    # the standard deviation, as numpy has it
+    mean = _pairwise_sum(values) / values.size
+    return np.sqrt(_pairwise_sum((values - mean) ** 2) / values.size)
+
+
+@njit
+def _buckets(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    # buckets of equal width between the smallest and the largest value, ascending with them
+    out = np.zeros(values.size, dtype=np.uint8)
+    if values.size == 0:
+        return out
+    low, high = values[0], values[0]
+    for i in range(values.size):
+        if values[i] < low:
+            low = values[i]
+        if values[i] > high:
+            high = values[i]
+    span = high - low
+    if 1e-30 < span < 1e30:  # others are in one bucket
+        scale = type(low)(_NUM_BUCKETS - 1) / span
+        for i in range(values.size):
+            out[i] = np.uint8(np.int32((values[i] - low) * scale))
+    return out
+
+
+@njit
+def _median(
+    values: NDArray[np.floating],
+    bucket: NDArray[np.uint8],
+    counts: NDArray[np.int64],
+    kept: NDArray[np.floating],
+) -> float:
+    # as numpy's, in their precision: only the bucket of the median is put in order
+    n = values.size
+    counts[:] = 0
+    for i in range(n):
+        counts[bucket[i]] += 1
+    rank = (n - 1) // 2
+    its, before = 0, 0
+    while before + counts[its] <= rank:
+        before += counts[its]
+        its += 1
+    used, above = 0, np.inf
+    for i in range(n):
+        if bucket[i] == its:
+            kept[used] = values[i]
+            used += 1
+    ordered = np.sort(kept[:used])
+    rank -= before
+    if n % 2 == 1:
+        return np.float64(ordered[rank])
+    if rank + 1 < used:
+        kept[0] = ordered[rank + 1]
+    else:
+        for i in range(n):
+            if bucket[i] > its and values[i] < above:
+                above = np.float64(values[i])
+        kept[0] = above
+    kept[0] += ordered[rank]
+    kept[0] /= 2
+    return np.float64(kept[0])
 
 
 def firing_range(counts: NDArray[np.integer], size_s: float, percentiles: Sequence[float]) -> float:
@@ -305,26 +403,33 @@ def variation_in_bins(
 @njit
 def medians_in_bins(
     values: NDArray[np.floating], first: NDArray[np.int64], stop: NDArray[np.int64], min_spikes: int
-) -> NDArray[np.float64]:
-    """Return the median of the values in each bin; NaN where a bin has too few spikes.
+) -> tuple[NDArray[np.float64], float]:
+    """Return the median of the values in each bin, and that of all values.
 
     Parameters
     ----------
     values : array (n_spikes,) floating
+        Numbers.
     first, stop : array (n_bins,) int64
         Rows of each bin.
     min_spikes : int
 
     Returns
     -------
-    array (n_bins,) float64
+    medians : array (n_bins,) float64
+        NaN where a bin has too few spikes.
+    of_all : float
+        In the precision of the values, as numpy has it; NaN without values.
     """
     out = np.full(first.size, np.nan)
+    bucket, kept = _buckets(values), np.empty_like(values)
+    counts = np.empty(_NUM_BUCKETS, dtype=np.int64)
     for b in range(first.size):
+        one = slice(first[b], stop[b])
         n = stop[b] - first[b]
         if n > 0 and n >= min_spikes:
-            out[b] = np.median(values[first[b] : stop[b]])
-    return out
+            out[b] = _median(values[one], bucket[one], counts, kept)
+    return out, _median(values, bucket, counts, kept) if values.size else np.nan
 
 
 def histogram_of_sorted(
@@ -348,14 +453,43 @@ def histogram_of_sorted(
     >>> histogram_of_sorted(np.array([0.0, 1.0, 1.5, 4.0]), 2)
     (array([3, 1]), array([0., 2., 4.]))
     """
-    first, last = values[0], values[-1]
-    if first == last or values.dtype.kind != "f":
+    if values[0] == values[-1] or values.dtype.kind != "f":
         edges = np.histogram_bin_edges(values[[0, -1]], num_bins)
-    else:
-        edges = np.linspace(first, last, num_bins + 1, dtype=values.dtype)
-    bounds = np.searchsorted(values, edges)
-    bounds[-1] = values.size  # the last bin holds its right edge too
-    return np.diff(bounds), edges
+        bounds = np.searchsorted(values, edges)
+        bounds[-1] = values.size
+        return np.diff(bounds), edges
+    return _histogram_of_sorted(values, num_bins)
+
+
+@njit
+def _histogram_of_sorted(
+    values: NDArray[np.floating], num_bins: int
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    # edges in the precision of the values, as numpy.linspace makes them
+    edges = np.empty(num_bins + 1, dtype=values.dtype)
+    first, last = values[0], values[-1]
+    edges[0] = num_bins
+    step = (last - first) / edges[0]
+    for i in range(num_bins + 1):
+        edges[i] = i
+        edges[i] = edges[i] * step
+        edges[i] = edges[i] + first
+    edges[num_bins] = last
+    heights = np.empty(num_bins, dtype=np.int64)
+    low = 0
+    for i in range(num_bins):
+        above, high = low, values.size
+        while above < high and i < num_bins - 1:
+            middle = (above + high) >> 1
+            if values[middle] < edges[i + 1]:
+                above = middle + 1
+            else:
+                high = middle
+        if i == num_bins - 1:  # the last bin holds its right edge too
+            above = values.size
+        heights[i] = above - low
+        low = above
+    return heights, edges
 
 
 def fraction_missing(
@@ -443,9 +577,14 @@ def drift_of_positions(positions: NDArray[np.float64]) -> tuple[float, float, fl
     >>> drift_of_positions(np.array([0.0, 2.0, np.nan, 4.0]))[0]
     4.0
     """
+    return _drift(positions)
+
+
+@njit
+def _drift(positions: NDArray[np.float64]) -> tuple[float, float, float]:
     known = positions[~np.isnan(positions)]
     if known.size == 0:
         return np.nan, np.nan, np.nan
     ordered = np.sort(known)
-    deviation = median_of_sorted(np.sort(np.abs(known - median_of_sorted(ordered))))
-    return float(ordered[-1] - ordered[0]), float(known.std()), deviation
+    away = np.sort(np.abs(known - _middle(ordered)))
+    return ordered[-1] - ordered[0], _deviation(known), _middle(away)

@@ -480,14 +480,17 @@ def _noise_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
 
 def _drift(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
     samples, values = unit.series["drift"]
-    found, least = [], p["min_num_bins"]
-    for bins in unit.span.segment_bins(unit.span.size_of(p["interval_s"])):
-        if bins.starts.size < least:
-            interval_s = p["interval_s"]
-            return _missing(3, "too_few_intervals", num_intervals=least, interval_s=interval_s)
-        first, stop = rows_of_bins(samples, bins)
-        found.append(medians_in_bins(values, first, stop, p["min_spikes_per_interval"]))
-    positions = np.concatenate(found) - float(np.median(values))
+    of_segments, least = (
+        unit.span.segment_bins(unit.span.size_of(p["interval_s"])),
+        p["min_num_bins"],
+    )
+    if any(bins.starts.size < least for bins in of_segments):
+        interval_s = p["interval_s"]
+        return _missing(3, "too_few_intervals", num_intervals=least, interval_s=interval_s)
+    rows = [rows_of_bins(samples, bins) for bins in of_segments]
+    first, stop = rows[0] if len(rows) == 1 else map(np.concatenate, zip(*rows, strict=True))
+    medians, of_all = medians_in_bins(values, first, stop, p["min_spikes_per_interval"])
+    positions = medians - of_all
     unknown = int(np.isnan(positions).sum())
     share = p["min_fraction_valid_intervals"]
     if unknown > share * positions.size or unknown == positions.size:
