@@ -400,19 +400,13 @@ def mahalanobis_squared(
     >>> mahalanobis_squared(values, np.array([0, 1]), np.zeros(2), np.eye(2))
     array([25.,  1.])
     """
-    present = np.flatnonzero(columns >= 0)
-    absent = np.flatnonzero(columns < 0)
-    out = np.empty(len(values))
-    _squared(
-        values,
-        columns[present],
-        center[present],
-        np.ascontiguousarray(transform[:, present]),
-        np.searchsorted(present, np.arange(center.size), side="right"),
-        -(transform[:, absent] @ center[absent]),
-        cutoff,
-        out,
-    )
+    is_there = columns >= 0
+    out, num_used, base = np.empty(len(values)), is_there.cumsum(), np.zeros(center.size)
+    if num_used[-1] < center.size:
+        base = -(transform[:, ~is_there] @ center[~is_there])
+        columns, center = columns[is_there], center[is_there]
+        transform = np.ascontiguousarray(transform[:, is_there])
+    _squared(values, columns, center, transform, num_used, base, cutoff, out)
     return out
 
 

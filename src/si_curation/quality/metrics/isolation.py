@@ -172,6 +172,7 @@ def _measure(
 # what all spikes that are left out may add to an L-ratio, relative to it
 _NEGLIGIBLE = 1e-13
 _SMALLEST = 1e-300
+_ROUNDING = 1e-9  # of a distance, more than there is
 
 
 def mahalanobis(
@@ -208,8 +209,16 @@ def mahalanobis(
     away = (((means[:, order] - center) @ transform.T) ** 2).sum(axis=1)
     neighbours = neighbours[np.argsort(away, kind="stable")]
     columns = features.columns_on(neighbours, channels)[:, order]
+    # at least as far away as in the first feature
+    gaps = features.gaps_from(neighbours, columns[:, 0], center[0])
+    at_least = (transform[0, 0] * gaps) ** 2 * (1 - _ROUNDING)
     distance, survival = _nearest_and_survival(
-        features, neighbours, columns, center, transform, min(count, num_others), num_others
+        features,
+        list(zip(neighbours, columns, at_least, strict=True)),
+        center,
+        transform,
+        min(count, num_others),
+        num_others,
     )
     return MetricResult(distance), MetricResult(survival / count)
 
@@ -225,30 +234,38 @@ def _both(code: str, **values: Any) -> tuple[MetricResult, MetricResult]:
 
 def _nearest_and_survival(
     features: UnitFeatures,
-    neighbours: NDArray[np.int64],
-    columns: NDArray[np.int64],
+    neighbours: list[tuple[int, NDArray[np.int64], float]],
     center: NDArray[np.float64],
     transform: NDArray[np.float64],
     rank: int,
     num_left: int,
 ) -> tuple[float, float]:
-    """Return the squared distance at a rank, and the sum of the chi-squared survivals."""
+    """Return the squared distance at a rank, and the sum of the chi-squared survivals.
+
+    Of each neighbour: the unit, the columns of its features, and a distance that no spike of it is
+    below, squared.
+    """
     half = center.size / 2
     survival = 0.0
     kept = np.zeros(0)
-    for other, its_columns in zip(neighbours, columns, strict=True):
-        farthest = kept.max() if kept.size == rank else np.inf
-        smallest = max(_NEGLIGIBLE * survival / num_left, _SMALLEST)
-        cutoff = max(farthest, 2 * gammainccinv(half, smallest))
-        squared = mahalanobis_squared(
-            features.features_of(other), its_columns, center, transform, cutoff
-        )
-        near = squared[squared < np.inf]
-        survival += float(gammaincc(half, near / 2).sum())
-        kept = np.concatenate([kept, near])
-        if kept.size > rank:
-            kept = np.partition(kept, rank - 1)[:rank]
-        num_left -= squared.size
+    farthest, most = np.inf, 2 * gammainccinv(half, _SMALLEST)
+    for other, columns, at_least in neighbours:
+        count = features.count(other)
+        if at_least <= max(farthest, most):
+            smallest = max(_NEGLIGIBLE * survival / num_left, _SMALLEST)
+            cutoff = max(farthest, 2 * gammainccinv(half, smallest))
+            if at_least <= cutoff:
+                squared = mahalanobis_squared(
+                    features.features_of(other), columns, center, transform, cutoff
+                )
+                near = squared[squared < np.inf]
+                if near.size:
+                    survival += float(gammaincc(half, near / 2).sum())
+                    kept = np.concatenate([kept, near])
+                    if kept.size > rank:
+                        kept = np.partition(kept, rank - 1)[:rank]
+                    farthest = kept.max() if kept.size == rank else np.inf
+        num_left -= count
     return float(kept.max()), survival
 
 
@@ -308,11 +325,13 @@ def nearest_neighbour(
     own = keys < num_own  # the unit's own keys are lowest
     group = int(np.searchsorted(starts, np.flatnonzero(own)[0], side="right")) - 1
     found = nearest_neighbours(values, starts, n_neighbors, keys, only=group)
-    is_own = own[found] & (found >= 0)
+    searched = found[:, 0] >= 0  # all of the unit; the others have none of it
+    is_own, of_unit = own[found[searched]], own[searched]
+    hit_rate = MetricResult(float(is_own[of_unit].mean()))
     if own.all():
-        nothing = _missing("no_neighbour_searched", max_spikes=max_spikes)
-        return MetricResult(float(is_own.mean())), nothing
-    return MetricResult(float(is_own[own].mean())), MetricResult(float(is_own[~own].mean()))
+        return hit_rate, _missing("no_neighbour_searched", max_spikes=max_spikes)
+    num_pairs = np.count_nonzero(~own) * n_neighbors
+    return hit_rate, MetricResult(float(is_own[~of_unit].sum() / num_pairs))
 
 
 def _rows_searched(

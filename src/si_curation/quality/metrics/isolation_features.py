@@ -60,11 +60,15 @@ class UnitFeatures:
     _moments: dict[int, Moments] = field(default_factory=dict, repr=False)
     _means: NDArray[np.float64] = field(init=False, repr=False)  # (n_units, n_features)
     _is_known: NDArray[np.bool_] = field(init=False, repr=False)
+    _lows: NDArray[np.float64] = field(init=False, repr=False)  # (n_units, n_columns)
+    _highs: NDArray[np.float64] = field(init=False, repr=False)
+    _has_range: NDArray[np.bool_] = field(init=False, repr=False)
     _total: NDArray[np.float64] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        self._means = np.zeros((self.num_units, max(self.flat.shape[1], 1)))
-        self._is_known = np.zeros(self.num_units, dtype=bool)
+        shape = (self.num_units, max(self.flat.shape[1], 1))
+        self._means, self._lows, self._highs = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self._is_known, self._has_range = np.zeros((2, self.num_units), dtype=bool)
 
     @property
     def num_units(self) -> int:
@@ -127,6 +131,18 @@ class UnitFeatures:
             self.own_moments(int(unit))
         here = self._features_on(units, channels)
         return np.where(here >= 0, self._means[units[:, None], here], 0.0)
+
+    def gaps_from(
+        self, units: NDArray[np.integer], columns: NDArray[np.integer], value: float
+    ) -> NDArray[np.float64]:
+        """Return how far all spikes of units are from a value, in a column of each; -1: it is 0."""
+        for unit in units[~self._has_range[units]]:
+            values = self.features_of(unit)
+            self._lows[unit], self._highs[unit] = values.min(axis=0), values.max(axis=0)
+            self._has_range[unit] = True
+        low = np.where(columns >= 0, self._lows[units, columns], 0)
+        high = np.where(columns >= 0, self._highs[units, columns], 0)
+        return np.maximum(np.maximum(low - value, value - high), 0)
 
     def scatter_of_others(
         self, unit: int, neighbours: NDArray[np.int64], own: Moments
