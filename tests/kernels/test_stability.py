@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter1d
 
 from oracles import stability as naive
 from si_curation.kernels import stability as kernel
@@ -116,6 +117,33 @@ def test_order_statistics_have_the_bits_of_numpys(seed, size, dtype, share):
     assert median(shuffled) == float(np.median(shuffled))
     away = np.median(np.abs(values - np.median(values)))
     assert kernel.drift_of_positions(values) == (np.ptp(values), values.std(), away)
+
+
+@given(
+    st.lists(st.integers(0, 5000), min_size=1, max_size=150),
+    st.sampled_from([0.1, 1, 2.5, 3, 40]),
+    st.integers(0, 100),
+    st.integers(0, 100),
+)
+def test_histograms_have_the_bits_of_numpy_and_scipy(heights, smoothing, low, high):
+    heights = np.array(heights)
+    heights[0] += 1
+    total = int(heights.sum())
+    smooth = gaussian_filter1d(heights, smoothing, mode="nearest")
+    missing = smooth[np.flatnonzero(smooth >= smooth[0])[-1] + 1 :].sum()
+    expected = min(missing / (total + missing), 0.5)
+    assert kernel.fraction_missing(heights, total, smoothing) == expected
+    edges = np.arange(heights.size + 1.0)
+    cutoff, ratio = kernel.noise_cutoff(heights, edges, float(low), float(high))
+    rare, often = heights[:low], heights[high:]
+    if low == 0:
+        assert np.isnan(ratio)
+        return
+    assert ratio == rare.mean() / heights.max()
+    if often.size > 1 and often.std() > 0:
+        assert cutoff == (rare.mean() - often.mean()) / often.std()
+    else:
+        assert np.isnan(cutoff)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

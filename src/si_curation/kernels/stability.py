@@ -9,10 +9,10 @@ segment; periods are ascending and do not overlap. The definitions are those of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from si_curation.kernels.parallel import njit
@@ -43,6 +43,8 @@ def bins_in_periods(periods: NDArray[np.int64], size: int) -> Bins:
     Bins(starts=array([ 0,  3, 10]), stops=array([ 3,  6, 13]))
     """
     starts = [np.arange(start, stop - size + 1, size) for start, stop in periods.tolist()]
+    if len(starts) == 1:
+        return Bins(starts[0], starts[0] + size)
     all_starts = np.concatenate([np.zeros(0, dtype=np.int64), *starts]).astype(np.int64)
     return Bins(all_starts, all_starts + size)
 
@@ -518,10 +520,36 @@ def fraction_missing(
     >>> round(fraction_missing(np.array([50, 40, 30, 20, 10, 5, 0, 0]), 155, 0.1), 3)
     0.404
     """
-    smooth = scipy.ndimage.gaussian_filter1d(histogram, smoothing, mode="nearest")
-    last = int(np.flatnonzero(smooth >= smooth[0])[-1])
+    weights = _gaussian(float(smoothing))
+    return _fraction_missing(np.asarray(histogram, dtype=np.int64), num_amplitudes, weights)
+
+
+@lru_cache(maxsize=8)
+def _gaussian(deviation: float) -> NDArray[np.float64]:
+    # as scipy.ndimage.gaussian_filter1d has it, to 4 standard deviations
+    radius = int(4.0 * deviation + 0.5)
+    weights = np.exp(-0.5 / (deviation * deviation) * np.arange(-radius, radius + 1) ** 2)
+    return weights / weights.sum()
+
+
+@njit
+def _fraction_missing(
+    histogram: NDArray[np.int64], num_amplitudes: int, weights: NDArray[np.float64]
+) -> float:
+    n, radius = histogram.size, weights.size // 2
+    smooth = np.empty(n, dtype=np.int64)  # whole numbers, as scipy's of whole numbers are
+    for i in range(n):
+        total = histogram[i] * weights[radius]
+        for away in range(radius, 0, -1):
+            pair = np.float64(histogram[max(i - away, 0)] + histogram[min(i + away, n - 1)])
+            total += pair * weights[radius - away]
+        smooth[i] = np.int64(total)
+    last = 0
+    for i in range(n):
+        if smooth[i] >= smooth[0]:
+            last = i
     missing = smooth[last + 1 :].sum()
-    return min(float(missing / (num_amplitudes + missing)), 0.5)
+    return min(missing / (num_amplitudes + missing), 0.5)
 
 
 def noise_cutoff(
@@ -557,16 +585,23 @@ def noise_cutoff(
     >>> noise_cutoff(np.array([8, 9, 4, 2]), np.arange(5.0), 1.0, 2.0)
     (5.0, 0.8888888888888888)
     """
-    low = histogram[: np.searchsorted(edges[1:], low_value, side="right")]
-    high = histogram[np.searchsorted(edges[:-1], high_value) :]
-    if low.size == 0:
+    low = int(np.searchsorted(edges[1:], low_value, side="right"))
+    high = int(np.searchsorted(edges[:-1], high_value))
+    return _noise_cutoff(np.asarray(histogram, dtype=np.int64), low, high)
+
+
+@njit
+def _noise_cutoff(histogram: NDArray[np.int64], low: int, high: int) -> tuple[float, float]:
+    # the bins below `low`, and those from `high` on
+    if low == 0:
         return np.nan, np.nan
-    mean = int(low.sum()) / low.size
-    ratio = mean / int(histogram.max())
-    deviation = float(high.std()) if high.size > 1 else 0.0
+    mean = histogram[:low].sum() / low
+    ratio = mean / histogram.max()
+    heights = histogram[high:].astype(np.float64)
+    deviation = _deviation(heights) if heights.size > 1 else 0.0
     if deviation == 0:
         return np.nan, ratio
-    return (mean - int(high.sum()) / high.size) / deviation, ratio
+    return (mean - histogram[high:].sum() / heights.size) / deviation, ratio
 
 
 def drift_of_positions(positions: NDArray[np.float64]) -> tuple[float, float, float]:
