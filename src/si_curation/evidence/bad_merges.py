@@ -25,6 +25,9 @@ from si_curation.kernels.poisson import poisson_at_least
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
 from si_curation.variables import BAD_MERGES, UnitIndices
 
+# of the keys of units and templates: 32 MB
+_LARGEST_TABLE = 1 << 23
+
 
 def find_bad_merges(
     sorting_analyzer: SortingAnalyzer,
@@ -191,9 +194,8 @@ def _parts(
     key = spikes["unit_index"][chosen].astype(np.int64) * num_templates
     key += assignment.get_spike_template_ids()[chosen]
     known = unit.astype(np.int64) * num_templates + template
-    part = np.searchsorted(known, key)
-    is_known = known[np.minimum(part, known.size - 1)] == key if known.size else key < 0
-    chosen, part = chosen[is_known], part[is_known].astype(np.int64)
+    part, is_known = _places(known, key, counts.shape[0] * num_templates)
+    chosen, part = chosen[is_known], part[is_known]
     return _Parts(
         unit,
         template,
@@ -202,6 +204,20 @@ def _parts(
         spikes["segment_index"][chosen],
         part,
     )
+
+
+def _places(
+    known: NDArray[np.int64], keys: NDArray[np.int64], num_keys: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the place of each key among ascending known ones, and which are among them."""
+    if num_keys <= _LARGEST_TABLE:
+        table = np.full(num_keys, -1, dtype=np.int32)
+        table[known] = np.arange(known.size)
+        found = table[keys]
+        return found.astype(np.int64), found >= 0
+    place = np.searchsorted(known, keys)
+    is_known = known[np.minimum(place, known.size - 1)] == keys if known.size else keys < 0
+    return place.astype(np.int64), is_known
 
 
 def _pairs(parts: _Parts) -> NDArray[np.int64]:

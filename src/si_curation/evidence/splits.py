@@ -66,7 +66,6 @@ R = TypeVar("R")
 SCORE_WITHOUT_BASIS = 0.45
 
 
-@one_thread_for_matrices()
 def suggest_splits(
     sorting_analyzer: SortingAnalyzer,
     *,
@@ -163,26 +162,52 @@ def suggest_splits(
     checks.number("score_threshold", score_threshold, at_least=0, at_most=1)
     checks.number("duplicate_window_ms", duplicate_window_ms, at_least=0, at_most=1)
     checks.finish()
-    calibrated = read_calibration(calibration, "splits")
-    analyzer = sorting_analyzer
-    asked = np.asarray(unit_indices_of(analyzer, unit_ids, may_repeat=True))
-    units: NDArray[np.int64] = np.unique(asked.astype(np.int64))
+    return splits_of_units(
+        sorting_analyzer,
+        unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True),
+        score_threshold,
+        duplicate_window_ms,
+        read_calibration(calibration, "splits"),
+    )
+
+
+@one_thread_for_matrices()
+def splits_of_units(
+    analyzer: SortingAnalyzer,
+    unit_indices: NDArray[np.integer],
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+    duplicate_window_ms: float = 0.4,
+    calibration: Calibration | None = None,
+    bad_merges: pd.DataFrame | None = None,
+) -> SplitSuggestions:
+    """Return what `suggest_splits` does, of some units.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    unit_indices : array (n,) integer
+    score_threshold, duplicate_window_ms, calibration
+        As of `suggest_splits`, checked and read.
+    bad_merges : pandas.DataFrame, optional
+        What `find_bad_merges` returns for these units, where it is known.
+    """
+    units: NDArray[np.int64] = np.unique(unit_indices.astype(np.int64))
     window = round(duplicate_window_ms * analyzer.sampling_frequency * 1e-3)
     try:
         reader = UnitFeatureReader.of(analyzer)
     except (MissingDataError, FolderNotFoundError, PhyFolderError) as fault:
-        rows = _by_templates(analyzer, units)
+        rows = _by_templates(analyzer, units, bad_merges)
         missing = [Explanation("missing_data", error=str(fault))]
     else:
         search = _Search(analyzer, reader, window, float(score_threshold))
         rows, missing = search.rows(units), []
         seen = {row.values["unit_index"] for row in rows}
         apart = [unit for unit in search.without_channels if unit not in seen]
-        rows += _by_templates(analyzer, np.array(apart, dtype=np.int64))
+        rows += _by_templates(analyzer, np.array(apart, dtype=np.int64), bad_merges)
         if reader.basis is None:
             missing = [Explanation("split_no_basis")]
-    table = with_probability(_table(analyzer, rows), calibrated)
-    if calibrated is not None and missing:  # scores without the basis are others
+    table = with_probability(_table(analyzer, rows), calibration)
+    if calibration is not None and missing:  # scores without the basis are others
         table[list(CALIBRATION)] = np.nan
     return SplitSuggestions(table, analyzer, float(score_threshold), rows, missing)
 
@@ -481,20 +506,27 @@ def _first_score(look: PossibleSplit) -> float:
     )
 
 
-def _by_templates(analyzer: SortingAnalyzer, units: NDArray[np.int64]) -> list[_Row]:
+def _by_templates(
+    analyzer: SortingAnalyzer, units: NDArray[np.int64], bad: pd.DataFrame | None
+) -> list[_Row]:
     """Return the units of several templates that their refractory period contradicts."""
     assignment = analyzer.get_extension("template_assignment")
     if assignment is None or units.size == 0:
         return []
-    bad = find_bad_merges(analyzer, unit_ids=analyzer.unit_ids[units].tolist())
+    unit_ids = analyzer.unit_ids[units].tolist()
+    if bad is None:
+        bad = find_bad_merges(analyzer, unit_ids=unit_ids)
+    bad = bad[bad["unit_id"].isin(unit_ids)]
+    if bad.empty:
+        return []
     spikes = spikes_by_unit(spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids))
     rows = []
     for unit_id in pd.unique(bad["unit_id"]):
         worst = bad[bad["unit_id"] == unit_id].iloc[0]
         unit = int(unit_index_of(analyzer, unit_id))
-        own = spikes[unit].astype(np.int64)
+        own = spikes[unit]
         templates = np.asarray(assignment.get_spike_template_ids())[own]
-        counts = np.unique(templates, return_counts=True)[1]
+        counts = assignment.get_template_counts()[[unit]].data
         values = {
             "unit_index": unit,
             "score": 1.0 - float(worst["p_value"]),

@@ -50,6 +50,7 @@ from si_curation.files import check_output_file, format_csv, replace_file
 from si_curation.kernels.correlogram_bins import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlograms import assemble, assemble_pairs
 from si_curation.kernels.isi import isi_histogram
+from si_curation.kernels.spikes_by_unit import order_of_units
 from si_curation.reading.observed import observed_periods
 
 Convention = Literal["spikeinterface", "phy", "centered"]
@@ -255,7 +256,7 @@ class CrossCorrelograms(UnitsExtension):
 
     def _num_spikes(self) -> NDArray[np.int64]:
         unit_index = spike_vector_of(self.sorting_analyzer.sorting)["unit_index"]
-        return np.bincount(unit_index, minlength=len(self.sorting_analyzer.unit_ids))
+        return np.diff(order_of_units(unit_index, len(self.sorting_analyzer.unit_ids)).start)
 
     def _index(self, unit_id: Any) -> int:
         return unit_index_of(self.sorting_analyzer, unit_id)

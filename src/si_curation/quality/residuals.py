@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.errors import MissingDataError
 from si_curation.kernels.coincidences import count_spikes_with_partner, share_with_partner
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.kernels.spikes_by_unit import order_of_units, spikes_by_unit
 from si_curation.kernels.templates import peak_to_peak
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import planar_locations
@@ -87,48 +88,46 @@ def find_residuals(
     main = np.asarray(analyzer.get_main_channels(outputs="index"))
     places = planar_locations(analyzer)[main]
     spikes = spike_vector_of(analyzer.sorting)
-    trains = spikes_by_unit(spikes["unit_index"], num_units)
-    size = _sizes(analyzer, trains)
     window = round(window_ms * 1e-3 * analyzer.sampling_frequency)
-    larger = [_larger_nearby(unit, size, places, near_um) for unit in range(num_units)]
-    first = np.repeat(np.arange(num_units), [others.size for others in larger])
-    pairs = np.stack([first, np.concatenate([np.zeros(0, dtype=np.int64), *larger])], axis=1)
+    # which units share spikes is counted first: of few of them it then matters how large they are
+    pairs = _pairs_nearby(places, near_um)
     of_spikes = (spikes["sample_index"], spikes["unit_index"], spikes["segment_index"])
     counts = count_spikes_with_partner(*of_spikes, num_units, pairs, window)
-    row = np.searchsorted(first, np.arange(num_units + 1))
+    num_spikes = np.diff(order_of_units(spikes["unit_index"], num_units).start)
+    shares = counts / np.maximum(num_spikes[pairs[:, 0]], 1)
+    is_partner = shares >= _MIN_SHARE_OF_PARTNER
+    pairs, shares = pairs[is_partner], shares[is_partner]
+    trains = _Trains(analyzer)
+    size, is_sized = _sizes(analyzer, trains, num_spikes, np.isin(np.arange(num_units), pairs))
+    is_larger = size[pairs[:, 1]] > size[pairs[:, 0]]
+    pairs, shares = pairs[is_larger], shares[is_larger]
     # segments one after the other, further apart than the window
     lengths = [analyzer.get_num_samples(i) + window + 1 for i in range(analyzer.get_num_segments())]
     starts = np.cumsum([0, *lengths[:-1]])
     observed = max(float(observed_periods(analyzer).num_samples), 1.0)
-    share = np.zeros(num_units)
+    share = np.where(is_sized & (num_spikes > 0), 0.0, np.nan)
     partner = np.full(num_units, -1, dtype=np.int64)
-    for unit in range(num_units):
-        num_spikes = trains[unit].size
-        if num_spikes == 0 or not size[unit] > 0:
-            share[unit] = np.nan
-            continue
-        shares = counts[row[unit] : row[unit + 1]] / num_spikes
-        partners = larger[unit][shares >= _MIN_SHARE_OF_PARTNER]
-        if partners.size == 0:
-            continue
-        partner[unit] = larger[unit][int(np.argmax(shares))]
+    for unit in np.unique(pairs[:, 0]).tolist():
+        own = pairs[:, 0] == unit
+        partners = pairs[own, 1]
+        partner[unit] = partners[int(np.argmax(shares[own]))]
         together = np.sort(
-            np.concatenate([_times_of(spikes, starts, trains[one]) for one in partners])
+            np.concatenate([_times_of(spikes, starts, trains.of(one)) for one in partners])
         )
         chance = 1 - np.exp(-together.size / observed * (2 * window + 1))
-        found = share_with_partner(_times_of(spikes, starts, trains[unit]), together, window)
+        found = share_with_partner(_times_of(spikes, starts, trains.of(unit)), together, window)
         share[unit] = max(0.0, (found - chance) / max(1 - chance, 1e-9))
     return Residuals(share, partner)
 
 
-def _larger_nearby(
-    unit: int, size: NDArray[np.float64], places: NDArray[np.float64], near_um: float
-) -> NDArray[np.int64]:
-    """Return the units that are larger than one and near it; none where its size is not known."""
-    if not size[unit] > 0:
-        return np.zeros(0, dtype=np.int64)
-    distance = np.linalg.norm(places - places[unit], axis=1)
-    return np.flatnonzero((size > size[unit]) & (distance <= near_um))
+def _pairs_nearby(places: NDArray[np.float64], near_um: float) -> NDArray[np.int64]:
+    """Return the pairs of different units (n_pairs, 2) that are near each other, in both orders."""
+    found = []
+    for unit, place in enumerate(places):
+        others = np.flatnonzero(np.linalg.norm(places - place, axis=1) <= near_um)
+        others = others[others != unit]
+        found.append(np.stack([np.full(others.size, unit), others], axis=1))
+    return np.concatenate([np.zeros((0, 2), dtype=np.int64), *found])
 
 
 def _times_of(
@@ -139,8 +138,32 @@ def _times_of(
     return samples if starts.size == 1 else samples + starts[spikes["segment_index"][own]]
 
 
-def _sizes(analyzer: SortingAnalyzer, trains: list[NDArray[np.integer]]) -> NDArray[np.float64]:
-    """Return how large each unit is, in one scale for all; NaN where it is not known."""
+class _Trains:
+    """The spikes of each unit, looked for when those of one are asked for."""
+
+    def __init__(self, analyzer: SortingAnalyzer) -> None:
+        self._analyzer = analyzer
+
+    @cached_property
+    def _of_units(self) -> list[NDArray[np.integer]]:
+        units = spike_vector_of(self._analyzer.sorting)["unit_index"]
+        return spikes_by_unit(units, len(self._analyzer.unit_ids))
+
+    def of(self, unit: int) -> NDArray[np.integer]:
+        """Return the positions in the spike vector."""
+        return self._of_units[unit]
+
+
+def _sizes(
+    analyzer: SortingAnalyzer,
+    trains: _Trains,
+    num_spikes: NDArray[np.int64],
+    wanted: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return how large the wanted units are, in one scale for all, and which of all have a size.
+
+    The sizes of others may be NaN.
+    """
     extension = analyzer.get_extension("spike_amplitudes")
     if extension is None:
         extension = analyzer.get_extension("templates")
@@ -149,7 +172,13 @@ def _sizes(analyzer: SortingAnalyzer, trains: list[NDArray[np.integer]]) -> NDAr
                 "the sizes of units are not known: there is neither an extension spike_amplitudes "
                 "nor templates; compute one of them"
             )
-        return peak_to_peak(np.nan_to_num(as_array(extension.get_data()))).max(axis=1, initial=0)
+        templates = np.nan_to_num(as_array(extension.get_data()))
+        size = peak_to_peak(templates).max(axis=1, initial=0)
+        return size, size > 0
     amplitudes = as_array(extension.get_data(copy=False))
-    found = [np.median(np.abs(amplitudes[own])) if own.size else np.nan for own in trains]
-    return np.array(found, dtype=np.float64)
+    # then every unit with spikes has a size
+    are_known = bool(np.isfinite(amplitudes).all() and amplitudes.all())
+    size = np.full(num_spikes.size, np.nan)
+    for unit in np.flatnonzero((wanted | (not are_known)) & (num_spikes > 0)).tolist():
+        size[unit] = np.median(np.abs(amplitudes[trains.of(unit)]))
+    return size, num_spikes > 0 if are_known else size > 0

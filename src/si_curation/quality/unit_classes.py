@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,6 +145,7 @@ def classify_units(
     residuals = find_residuals(analyzer)
     failing = _failing(metrics, applied)
     durations_ms = found.values[_DURATION] * 1e3
+    values = {name: metrics[name].to_numpy(dtype=np.float64).tolist() for name in metrics}
     rows = []
     for unit, label in enumerate(labels.tolist()):
         width = _width_class(durations_ms[unit], narrow_below_ms, label)
@@ -152,7 +153,7 @@ def classify_units(
         if residuals.is_residual[unit]:
             of = analyzer.unit_ids[residuals.largest_partner[unit]]
             why.append(Explanation("class_residual", share=share, unit_id=plain_id(of)))
-        why += _of_label(metrics, failing, unit, label)
+        why += _of_label(values, failing, unit, label)
         if width and abs(durations_ms[unit] - narrow_below_ms) <= _NEAR_BORDER_MS:
             why.append(Explanation("class_width_near", duration_ms=float(durations_ms[unit])))
         rows.append((label, width, of, share, explanations_text(why)))
@@ -264,7 +265,7 @@ def _failing(
 
 
 def _of_label(
-    metrics: pd.DataFrame,
+    metrics: Mapping[str, Sequence[float]],
     failing: Mapping[str, Mapping[str, NDArray[np.bool_]]],
     unit: int,
     label: str,
@@ -275,9 +276,11 @@ def _of_label(
     if section is None:
         return why
     for name, fails in failing[section].items():
-        value = float(metrics[name].iloc[unit])
-        if fails[unit] and np.isnan(value):
+        if not fails[unit]:
+            continue
+        value = metrics[name][unit]
+        if np.isnan(value):
             why.append(Explanation("class_metric_missing", metric=name, label=section))
-        elif fails[unit]:
+        else:
             why.append(Explanation("class_threshold", metric=name, value=value, label=section))
     return why

@@ -83,6 +83,9 @@ class Column:
     @cached_property
     def is_number(self) -> bool:
         """Whether its values are numbers that a browser can hold, or missing."""
+        kinds = set(map(type, self.values))
+        if kinds <= {float, type(None)}:  # most columns
+            return True
         return all(
             value is None or (is_number(value) and is_exact_number(value)) for value in self.values
         )

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.kernels.isi import isi_histogram
+from si_curation.kernels.spikes_by_unit import order_of_units, spikes_by_unit
+from si_curation.kernels.spikes_over_time import Clock, count_over_time
 from si_curation.phy.sorter_run import SorterRun
 from si_curation.reading.observed import ObservedPeriods, observed_periods
 from si_curation.reading.probe import planar_locations
@@ -22,6 +24,7 @@ from si_curation.spikes.amplitude_scale import UNIT_NAMES, AmplitudeScale, scale
 
 GROUP_PROPERTY = "quality"
 _BLOCK = 1_000_000
+_ISI_WINDOW_MS, _ISI_BIN_MS = 50.0, 0.5
 _UNITS = {
     "uV": "µV",
     "raw": "units of the raw data",
@@ -49,6 +52,10 @@ class ReportContext:
         Of the report, as plain numbers or strings.
     row_of : dict
         {unit id: position in the report}
+    order : UnitOrder
+        Of the spikes of all units.
+    num_spikes : array (n_units,) int64
+        Of each unit of the analyzer.
     """
 
     def __init__(
@@ -63,7 +70,8 @@ class ReportContext:
         self.fs = float(analyzer.sampling_frequency)
         self.unit_ids = analyzer.unit_ids[rows].tolist()
         self.row_of = {unit_id: row for row, unit_id in enumerate(self.unit_ids)}
-        self.num_spikes = np.bincount(self.spikes["unit_index"], minlength=len(analyzer.unit_ids))
+        self.order = order_of_units(self.spikes["unit_index"], len(analyzer.unit_ids))
+        self.num_spikes = np.diff(self.order.start)
 
     def extension(self, name: str) -> Any:
         """Return an extension, loaded if it is saved; None if it was not computed."""
@@ -137,6 +145,32 @@ class ReportContext:
         """The bins of firing rates over time."""
         return time_bins(self.duration_s, self.observed_s)
 
+    @cached_property
+    def isi_bins(self) -> tuple[int, int]:
+        """Width of a bin of intervals in samples, and how many there are."""
+        width = max(round(self.fs * _ISI_BIN_MS * 1e-3), 1)
+        window = max(round(self.fs * _ISI_WINDOW_MS * 1e-3), width)
+        return width, isi_histogram([], window, width).size
+
+    @property
+    def clock(self) -> Clock:
+        """How samples become times in s, segments put end to end."""
+        return Clock(self.fs, self.segment_starts_s)
+
+    @property
+    def of_spikes(self) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
+        """Sample, unit and segment of each spike."""
+        spikes = self.spikes
+        return spikes["sample_index"], spikes["unit_index"], spikes["segment_index"]
+
+    @cached_property
+    def counts_over_time(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Spikes of each unit of the analyzer in `time_bins`, and its intervals in `isi_bins`."""
+        bins = self.time_bins
+        time_bins = bins.bin_s, bins.seen_s.size
+        size = self.num_spikes.size
+        return count_over_time(*self.of_spikes, size, self.clock, time_bins, self.isi_bins)
+
     def blocks(self) -> Iterator[slice]:
         """Yield the positions of all spikes, block by block."""
         for start in range(0, self.spikes.size, _BLOCK):
@@ -166,7 +200,7 @@ class ReportContext:
     @cached_property
     def spike_amplitudes(self) -> tuple[AmplitudeScale, NDArray[np.floating]] | None:
         """What the amplitudes of spikes are, and those of all spikes; None where not known."""
-        return scale_and_amplitudes(self.analyzer, np.arange(self.spikes.size))
+        return scale_and_amplitudes(self.analyzer)
 
     @property
     def amplitude_unit_short(self) -> str:

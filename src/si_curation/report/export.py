@@ -172,8 +172,9 @@ def _gather(
     facts = session_facts(context)
     folder = dict(facts).get("Folder")
     title = title if title is not None else folder or "Spike sorting report"
+    of_bad_merges, bad = bad_merges(context)
     with stage("suggested splits"):
-        splits, found_splits = split_candidates(context, calibrations.get("splits"))
+        splits, found_splits = split_candidates(context, calibrations.get("splits"), bad)
     data = {
         "units": [str(unit_id) for unit_id in context.unit_ids],
         "columns": [column.to_page() for column in columns],
@@ -205,7 +206,7 @@ def _gather(
         "column_notes": column_notes,
         "unit_ids": context.unit_ids,
         "candidates": candidates,
-        "bad_merges": bad_merges(context),
+        "bad_merges": of_bad_merges,
         "splits": splits,
         "curation": curation_values(context, panels, pairs, found_splits, title)
         if curation

@@ -11,7 +11,7 @@ from si_curation.errors import MissingDataError
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.calibration import Calibration
 from si_curation.evidence.merges import MergeSuggestions, suggest_merges
-from si_curation.evidence.splits import SplitSuggestions, suggest_splits
+from si_curation.evidence.splits import SplitSuggestions, splits_of_units
 from si_curation.progress import stage
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
@@ -101,21 +101,23 @@ def evidence_of_pairs(calibration: Calibration | None) -> list[tuple[str, str]]:
     return [*MERGES.descriptions().items(), *known]
 
 
-def bad_merges(context: ReportContext) -> EvidenceTable:
-    """Return the table of merges that the refractory period refutes."""
+def bad_merges(context: ReportContext) -> tuple[EvidenceTable, pd.DataFrame | None]:
+    """Return the table of merges that the refractory period refutes, and what it is of."""
     try:
         with stage("bad merges"):
             table = find_bad_merges(context.analyzer, unit_ids=context.unit_ids)
     except MissingDataError as fault:
-        return EvidenceTable([], [], f"Bad merges cannot be computed: {fault}.")
-    return evidence_table(table, BAD_MERGE_COLUMNS, BAD_MERGES, "")
+        return EvidenceTable([], [], f"Bad merges cannot be computed: {fault}."), None
+    return evidence_table(table, BAD_MERGE_COLUMNS, BAD_MERGES, ""), table
 
 
 def split_candidates(
-    context: ReportContext, calibration: Calibration | None = None
+    context: ReportContext,
+    calibration: Calibration | None = None,
+    bad: pd.DataFrame | None = None,
 ) -> tuple[EvidenceTable, SplitSuggestions]:
     """Return the table of units that may be more than one neuron, and what it is of."""
-    found = suggest_splits(context.analyzer, unit_ids=context.unit_ids, calibration=calibration)
+    found = splits_of_units(context.analyzer, context.rows, calibration=calibration, bad_merges=bad)
     table = found.table[found.table["score"] >= found.score_threshold / 2]
     note = f"Units with a score of {found.score_threshold:g} or more are suggested."
     for missing in found.missing:

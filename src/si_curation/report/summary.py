@@ -138,14 +138,11 @@ def depth_over_time(context: ReportContext) -> dict[str, Any] | None:
 
 def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, Any]:
     """Return the numbers of the charts of the summary."""
-    bins = context.time_bins
-    counts = np.zeros(bins.seen_s.size, dtype=np.int64)
     with stage("the recording over time"):
-        for block in context.blocks():
-            counts += bins.count(context.times_s(block))
+        counts, _ = context.counts_over_time
         depth = depth_over_time(context)
     return {
-        "counts": counts.tolist(),
+        "counts": counts.sum(axis=0).tolist(),
         "depth": depth,
         "distributions": _distributions(columns),
         "segment_starts_s": context.segment_starts_s[1:].tolist(),

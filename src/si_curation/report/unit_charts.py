@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.spikes_over_time import Clock, count_over_time, images_over_time
+from si_curation.kernels.spikes_by_unit import values_by_unit
+from si_curation.kernels.spikes_over_time import images_over_time
 from si_curation.report.context import ReportContext
 from si_curation.report.density import limits
 from si_curation.report.encode import Packed, pack_counts
@@ -24,47 +25,29 @@ class UnitCharts:
     Parameters
     ----------
     context : ReportContext
-    isi_bins : (int, int)
-        Width of the bins of intervals in samples, and their number.
     min_spikes : int
         Of a unit that has an image of its amplitudes.
     """
 
-    def __init__(self, context: ReportContext, isi_bins: tuple[int, int], min_spikes: int):
+    def __init__(self, context: ReportContext, min_spikes: int):
         self._context = context
-        self._isi_bins = isi_bins
         self._min_spikes = min_spikes
         self._first = self._stop = 0  # the rows whose images are in memory
         self._images: dict[int, dict[str, Any]] = {}
 
     @cached_property
-    def _counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        context = self._context
-        bins = context.time_bins
-        return count_over_time(
-            *self._spikes,
-            context.num_spikes.size,
-            self._clock,
-            (bins.bin_s, bins.seen_s.size),
-            self._isi_bins,
-        )
-
-    @property
-    def _spikes(self) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-        spikes = self._context.spikes
-        return spikes["sample_index"], spikes["unit_index"], spikes["segment_index"]
-
-    @property
-    def _clock(self) -> Clock:
-        return Clock(self._context.fs, self._context.segment_starts_s)
+    def _amplitudes(self) -> NDArray[np.floating] | None:
+        """Those of one unit after those of the other."""
+        known, units = self._context.spike_amplitudes, self._context.spikes["unit_index"]
+        return None if known is None else values_by_unit(self._context.order, units, known[1])
 
     def rate(self, index: int) -> Packed:
         """Return the spikes of a unit in each bin of time, by its unit index."""
-        return pack_counts(self._counts[0][index])
+        return pack_counts(self._context.counts_over_time[0][index])
 
     def intervals(self, index: int) -> Packed:
         """Return the intervals of a unit in each bin."""
-        return pack_counts(self._counts[1][index])
+        return pack_counts(self._context.counts_over_time[1][index])
 
     def image(self, row: int) -> dict[str, Any] | None:
         """Return the image of the amplitudes of a unit over time, as `density` does.
@@ -89,7 +72,7 @@ class UnitCharts:
                 self._stop = one
                 break
             index = int(context.rows[one])
-            found = self._ranges(index, known[1])
+            found = self._ranges(index)
             if found is None:
                 continue
             image_of_unit[index] = len(rows)
@@ -97,8 +80,8 @@ class UnitCharts:
             sizes.append(found[0])
             ranges.append(found[1])
         images = images_over_time(
-            *self._spikes,
-            self._clock,
+            *context.of_spikes,
+            context.clock,
             known[1],
             image_of_unit,
             np.array(ranges, dtype=np.float64).reshape(-1, 2, 2),
@@ -115,14 +98,14 @@ class UnitCharts:
             }
 
     def _ranges(
-        self, index: int, amplitudes: NDArray[np.floating]
+        self, index: int
     ) -> tuple[int, tuple[tuple[float, float], tuple[float, float]]] | None:
         """Return how many spikes an image has, and its ranges of time and amplitude."""
-        context = self._context
-        if context.num_spikes[index] < self._min_spikes:
+        context, amplitudes = self._context, self._amplitudes
+        if amplitudes is None or context.num_spikes[index] < self._min_spikes:
             return None
-        spikes = context.spikes_of(index)
-        values = amplitudes[spikes]
+        start = context.order.start
+        values, spikes = amplitudes[start[index] : start[index + 1]], context.spikes_of(index)
         is_known = np.isfinite(values)
         if not is_known.all():
             spikes, values = spikes[is_known], values[is_known]

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from si_curation._spikeinterface import as_array
-from si_curation.kernels.isi import isi_histogram
 from si_curation.kernels.template_similarity import most_similar
 from si_curation.report.columns import Column
 from si_curation.report.context import ReportContext
@@ -29,7 +28,6 @@ MAX_POINTS = 2000
 AMPLITUDE_LEVELS, TIME_LEVELS, WAVEFORM_LEVELS = 1024, 4096, 2047
 # channels of each further template of a merged unit
 PEAKS = 4
-_ISI_WINDOW_MS, _ISI_BIN_MS = 50.0, 0.5
 
 
 class UnitPanels:
@@ -191,19 +189,12 @@ class UnitPanels:
     @property
     def isi_edges_ms(self) -> list[float]:
         """Edges of the bins of intervals."""
-        width, num_bins = self._isi_bins
+        width, num_bins = self._context.isi_bins
         return (np.arange(num_bins + 1) * width * 1e3 / self._context.fs).tolist()
 
     @cached_property
-    def _isi_bins(self) -> tuple[int, int]:
-        """Width of a bin of intervals in samples, and how many there are."""
-        width = max(round(self._context.fs * _ISI_BIN_MS * 1e-3), 1)
-        window = max(round(self._context.fs * _ISI_WINDOW_MS * 1e-3), width)
-        return width, isi_histogram([], window, width).size
-
-    @cached_property
     def _charts(self) -> UnitCharts:
-        return UnitCharts(self._context, self._isi_bins, MAX_POINTS + 1)
+        return UnitCharts(self._context, MAX_POINTS + 1)
 
     @property
     def _amplitudes(self) -> NDArray | None:

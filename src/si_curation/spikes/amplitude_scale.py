@@ -31,7 +31,8 @@ UNIT_NAMES = {
 }
 # what SpikeInterface's export_to_phy wrote
 _EXPORTED = "spikeinterface"
-_Amplitudes = Callable[[NDArray[np.int64]], NDArray[np.floating]]
+# of some spikes, or of all
+_Amplitudes = Callable[[NDArray[np.int64] | None], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,9 @@ def projected_amplitudes(
 
 
 def scale_and_amplitudes(
-    sorting_analyzer: SortingAnalyzer, spike_indices: NDArray[np.int64]
+    sorting_analyzer: SortingAnalyzer, spike_indices: NDArray[np.int64] | None = None
 ) -> tuple[AmplitudeScale, NDArray[np.floating]] | None:
-    """Return the scale, and the amplitudes of any spikes; None where nothing is known.
+    """Return the scale, and the amplitudes of any spikes, or of all; None where nothing is known.
 
     Where the folder cannot be read any more, the extension "spike_amplitudes" is taken.
     """
@@ -184,7 +185,8 @@ def _of_features(
     scale = AmplitudeScale("peak_to_peak", "pc_features", source.units)
     per_factor = _largest(assignment) * assignment.get_template_factors().of_projections
 
-    def amplitudes(spikes: NDArray[np.int64]) -> NDArray[np.floating]:
+    def amplitudes(spikes: NDArray[np.int64] | None) -> NDArray[np.floating]:
+        spikes = np.arange(source.template_ids.size) if spikes is None else spikes
         values = source.factors(spikes)
         values *= per_factor[source.template_ids[spikes]].astype(np.float32)
         return values
@@ -203,8 +205,9 @@ def _of_sorter(
     per_amplitude = _largest(assignment) * assignment.get_template_factors().of_amplitudes
     template_ids = assignment.get_spike_template_ids()
 
-    def amplitudes(spikes: NDArray[np.int64]) -> NDArray[np.floating]:
-        values = sorter_amplitudes(analyzer, spikes) * per_amplitude[template_ids[spikes]]
+    def amplitudes(spikes: NDArray[np.int64] | None) -> NDArray[np.floating]:
+        ids = template_ids if spikes is None else template_ids[spikes]
+        values = sorter_amplitudes(analyzer, spikes) * per_amplitude[ids]
         return values.astype(np.float32)
 
     return scale, amplitudes
@@ -217,7 +220,9 @@ def _of_extension(analyzer: SortingAnalyzer) -> tuple[AmplitudeScale, _Amplitude
             "amplitudes of spikes need the extension 'spike_amplitudes'; compute it first"
         )
     values = as_array(extension.get_data(copy=False))
-    return scale_of_extension(analyzer), lambda spikes: np.abs(values[spikes])
+    return scale_of_extension(analyzer), lambda spikes: np.abs(
+        values if spikes is None else values[spikes]
+    )
 
 
 def scale_of_extension(analyzer: SortingAnalyzer) -> AmplitudeScale:
@@ -236,14 +241,16 @@ def _largest(assignment: TemplateAssignment) -> NDArray[np.floating]:
     return np.where(largest > 0, largest, np.nan)
 
 
-def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> NDArray[np.floating]:
+def sorter_amplitudes(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64] | None
+) -> NDArray[np.floating]:
     """Read ``amplitudes.npy`` of some spikes, in the sorter's units.
 
     Parameters
     ----------
     analyzer : SortingAnalyzer
-    spikes : array (n,) int64
-        Positions in the spike vector.
+    spikes : array (n,) int64 or None
+        Positions in the spike vector; None: all.
 
     Returns
     -------
@@ -260,7 +267,7 @@ def sorter_amplitudes(analyzer: SortingAnalyzer, spikes: NDArray[np.int64]) -> N
     if assignment is None or not assignment.is_from_folder:
         raise MissingDataError("the analyzer was not read from a Kilosort folder")
     whole = assignment.get_spikes_of_folder()
-    chosen = whole.select(spikes)
+    chosen = whole if spikes is None else whole.select(spikes)
     rows = chosen.rows
     assignment.get_feature_files().check(rows, chosen.template_ids)
     findings = Findings()
