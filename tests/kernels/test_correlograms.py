@@ -29,6 +29,7 @@ from si_curation.kernels.correlograms import (
     dtype_of_counts,
     prepare_spikes,
 )
+from si_curation.kernels.pair_counts import cell_steps
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -263,6 +264,26 @@ def test_a_unit_with_most_spikes_is_several_tasks():
         assert start[group] <= first < stop <= start[group + 1]
 
 
+@given(
+    width=st.integers(1, 400),
+    half=st.integers(1, 40),
+    conventions=st.sets(st.sampled_from(CONVENTIONS), min_size=1),
+)
+def test_steps_are_the_cells(width, half, conventions):
+    cells = linear_cells(half * width, width, tuple(sorted(conventions)))
+    steps = cell_steps(cells)
+    assert steps is not None
+    lag = np.float32(np.arange(cells.cell_of_lag.size))[:, None]
+    found = np.floor(lag * np.array(steps.slopes) + np.array(steps.offsets)).sum(axis=1)
+    found += np.minimum(lag[:, 0], steps.first)
+    np.testing.assert_array_equal(found, cells.cell_of_lag)
+
+
+def test_no_steps_for_log_bins_nor_for_long_windows():
+    assert cell_steps(log_cells(1000, 10)) is None
+    assert cell_steps(linear_cells(1 << 21, 1 << 19)) is None
+
+
 def test_many_spikes_at_once(small_tables):
     # more spikes within a window than are handled at a time
     num_spikes, num_units = 5000, 30
@@ -417,7 +438,7 @@ def test_chosen_pairs_of_a_recording_longer_than_32_bits(num_spikes):
     units = np.arange(num_spikes) % 3
     cells = linear_cells(2**20, 2**19)
     spikes = prepare_spikes(samples, units, None, 3, cells.max_lag)
-    time = spikes.time[:-1]
+    time = spikes.time[: spikes.num_spikes]
     assert bool((time[1:] < time[:-1]).any()) is (num_spikes == 5000)
     pairs = np.array([[0, 1], [0, 2], [1, 2]])
     some = count_chosen_pairs(samples, units, None, 3, pairs, cells)
@@ -425,3 +446,16 @@ def test_chosen_pairs_of_a_recording_longer_than_32_bits(num_spikes):
     np.testing.assert_array_equal(some[:, 0], counts[pairs[:, 0], pairs[:, 1]])
     np.testing.assert_array_equal(some[:, 1], counts[pairs[:, 1], pairs[:, 0]])
     assert some.sum() > num_spikes / 2
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_counts_that_run_over_a_byte_twice(small_tables, is_log):
+    # more than 65,536 pairs in one cell, in tables that are used again
+    samples = np.sort(np.concatenate([np.repeat([10, 5000], 400), np.arange(0, 9000, 300)]))
+    units = np.where(np.isin(samples, [10, 5000]), samples == 5000, 2 + samples % 7)
+    cells = log_cells(60, 3) if is_log else linear_cells(60, 6)
+    convention = "centered" if is_log else "spikeinterface"
+    found = cross_correlograms(samples, units, 61, cells, convention)
+    some = correlograms_of_pairs(samples, units, 61, all_pairs(61), cells, convention)
+    np.testing.assert_array_equal(found, some.reshape(found.shape))
+    assert found.max() == 400 * 399

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import pickle
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -174,3 +178,21 @@ def test_compiling_is_said_once_and_only_of_own_kernels(monkeypatch, caplog):
     assert "in every process" in said
     assert "NUMBA_CACHE_DIR" in said
     assert parallel.compilations.number == before + 2  # whole numbers, and others
+
+
+def test_a_list_of_kernels_that_another_version_left_is_no_failure(monkeypatch, tmp_path):
+    module = tmp_path / "kept_kernels.py"
+    module.write_text(
+        "from si_curation.kernels.parallel import KERNELS, njit\n"
+        "@njit\ndef twice(x):\n    return 2 * x\n"
+        "KERNELS.remove(twice)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(2):
+        kernel = importlib.import_module("kept_kernels").twice
+        assert kernel(21) == 42
+        (index,) = tmp_path.rglob("*.nbi")
+        # what follows the version names a class of a module that is gone
+        index.write_bytes(pickle.dumps(numba.__version__) + b"csi_curation.kernels.gone\nSpikes\n.")
+        del sys.modules["kept_kernels"]
+    index.unlink()

@@ -7,8 +7,9 @@ convention.
 
 `count_pairs` visits each pair of spikes once, the earlier spike first. A task counts the pairs of
 some earlier units (of some of their spikes, where these are many) and all later ones, in a table of
-bytes that stays in the cache of a core; a byte that runs over adds to a second table, which is
-hardly ever touched. Whole numbers are added up, so the order in which tasks end does not matter.
+bytes that stays in the cache of a core (`pair_counts`); bins of equal width are counted sixteen
+pairs at a time, others one by one. Whole numbers are added up, so the order in which tasks end does
+not matter.
 Sources of what is counted: SpikeInterface 0.105 ``correlogram_for_one_segment`` and phylib 2.7
 ``correlograms``, from both of which these counts are the same; the way of counting is new.
 """
@@ -24,6 +25,15 @@ from numpy.typing import NDArray
 
 from si_curation.errors import ParameterError
 from si_curation.kernels.correlogram_bins import BinCells, LagCells
+from si_curation.kernels.pair_counts import (
+    LANES,
+    Counts,
+    add_one,
+    add_up,
+    cell_steps,
+    count_lanes,
+    no_counts,
+)
 from si_curation.kernels.parallel import blocks, njit, run_blocks
 from si_curation.kernels.spike_files import value_range
 from si_curation.kernels.spike_vector import look_up
@@ -32,7 +42,7 @@ from si_curation.kernels.spikes_by_unit import positions_by_group
 # of chosen pairs; each takes 16 bytes
 _SPIKES_AT_ONCE = 1 << 23
 _SPIKES_PER_BLOCK = 1 << 17
-_TABLE_BYTES = 1 << 19  # counts of one task: they stay in the second-level cache of a core
+_TABLE_BYTES = 1 << 20  # counts of one task: they stay in the second-level cache of a core
 _SPIKES_PER_TASK = 1 << 17
 _MAX_PIECES = 16  # about as many tasks at most have earlier spikes of the same units
 
@@ -47,11 +57,12 @@ class Spikes(NamedTuple):
 
     Attributes
     ----------
-    time : array (n_spikes + 1,) uint32
+    time : array (n_spikes + 16,) uint32
         Samples, modulo 2^32. Gaps longer than the largest lag, and those between segments, are one
         sample longer than the largest lag, so that segments follow each other and differences up
-        to the largest lag are exact. The last one is behind all spikes.
-    unit : array (n_spikes,) int32
+        to the largest lag are exact. The last 16 are behind all spikes.
+    unit : array (n_spikes + 16,) int32
+        The last 16 are 0.
     max_lag : int
         In samples.
     """
@@ -61,11 +72,18 @@ class Spikes(NamedTuple):
     max_lag: int
 
     @property
+    def num_spikes(self) -> int:
+        """Return the number of spikes."""
+        return self.unit.size - LANES
+
+    @property
     def num_pairs(self) -> int:
         """Return the number of pairs within the largest lag."""
-        pieces = blocks(self.unit.size, _SPIKES_PER_BLOCK)
-        limit = np.uint32(self.max_lag)
-        return sum(run_blocks(lambda b: _num_pairs(self.time, limit, b.start, b.stop), pieces))
+        limit, count = np.uint32(self.max_lag), self.num_spikes
+        pieces = blocks(count, _SPIKES_PER_BLOCK)
+        return sum(
+            run_blocks(lambda b: _num_pairs(self.time, count, limit, b.start, b.stop), pieces)
+        )
 
     def most_later(self) -> NDArray[np.int64]:
         """Return a bound of the number of later spikes within the largest lag of a spike.
@@ -75,7 +93,7 @@ class Spikes(NamedTuple):
         array (n_spikes / 64, rounded up,) int64
             A bound for each 64 spikes.
         """
-        return _most_later(self.time, np.uint32(self.max_lag))
+        return _most_later(self.time, self.num_spikes, np.uint32(self.max_lag))
 
 
 @njit
@@ -109,20 +127,22 @@ def _flatten(
 
 
 @njit
-def _num_pairs(time: NDArray[np.uint32], limit: np.uint32, start: int, stop: int) -> int:
+def _num_pairs(
+    time: NDArray[np.uint32], num_spikes: int, limit: np.uint32, start: int, stop: int
+) -> int:
     total = 0
     j = start
     for i in range(start, stop):
         j = max(j, i + 1)
-        while j < time.size - 1 and np.uint32(time[j] - time[i]) <= limit:
+        while j < num_spikes and np.uint32(time[j] - time[i]) <= limit:
             j += 1
         total += j - i - 1
     return total
 
 
 @njit
-def _most_later(time: NDArray[np.uint32], limit: np.uint32) -> NDArray[np.int64]:
-    n = time.size - 1
+def _most_later(time: NDArray[np.uint32], num_spikes: int, limit: np.uint32) -> NDArray[np.int64]:
+    n = num_spikes
     out = np.zeros((n + 63) // 64, dtype=np.int64)
     j = 0
     for block in range(out.size):
@@ -136,11 +156,12 @@ def _most_later(time: NDArray[np.uint32], limit: np.uint32) -> NDArray[np.int64]
 
 @njit
 def _most_of_unit(
-    unit: NDArray[np.int32],  # (n,)
+    unit: NDArray[np.int32],  # (n + 16,)
+    num_spikes: int,
     most_later: NDArray[np.int64],  # (n / 64,)
     bounds: NDArray[np.int64],  # (num_units,), zeros
 ) -> int:
-    for i in range(unit.size):
+    for i in range(num_spikes):
         bounds[unit[i]] += most_later[i // 64]
     return bounds.max()
 
@@ -151,7 +172,9 @@ def dtype_of_counts(spikes: Spikes, num_units: int) -> np.dtype[np.integer]:
     most = spikes.most_later()
     if most.sum() * 64 < 1 << 32:
         return np.dtype(np.uint32)
-    largest = _most_of_unit(spikes.unit, most, np.zeros(num_units, dtype=np.int64))
+    largest = _most_of_unit(
+        spikes.unit, spikes.num_spikes, most, np.zeros(num_units, dtype=np.int64)
+    )
     return np.dtype(np.uint32) if largest < 1 << 32 else np.dtype(np.int64)
 
 
@@ -187,7 +210,7 @@ def prepare_spikes(
     Examples
     --------
     >>> spikes = prepare_spikes(np.array([0, 3, 90]), np.array([0, 1, 0]), None, 2, max_lag=5)
-    >>> spikes.time
+    >>> spikes.time[:4]
     array([ 0,  3,  9, 15], dtype=uint32)
     >>> spikes.num_pairs
     1
@@ -203,8 +226,9 @@ def prepare_spikes(
     if sample_index.dtype != np.int64:
         sample_index = sample_index.astype(np.int64)
     n = sample_index.size
-    time = np.empty(n + 1, dtype=np.uint32)
-    spikes = Spikes(time, np.empty(n, dtype=np.int32), int(max_lag))
+    time = np.empty(n + LANES, dtype=np.uint32)
+    unit = np.empty(n + LANES, dtype=np.int32)
+    spikes = Spikes(time, unit, int(max_lag))
     pieces = blocks(n, _SPIKES_PER_BLOCK)
     found = run_blocks(
         lambda b: _flatten(
@@ -217,7 +241,8 @@ def prepare_spikes(
     for piece, (_, _, length) in zip(pieces, found, strict=True):
         time[piece] += np.uint32(start % (1 << 32))
         start += int(length)
-    time[n] = (start + max_lag + 1) % (1 << 32)
+    time[n:] = (start + max_lag + 1) % (1 << 32)
+    unit[n:] = 0
     return spikes
 
 
@@ -241,18 +266,16 @@ def _refuse_bad_spikes(found: _Problems, unit_index: NDArray[np.integer], num_un
 def _count(
     earlier: NDArray[np.integer],  # (n_earlier,): positions of the earlier spikes
     spikes: Spikes,
-    offset: NDArray[np.uint32],  # (n,): where the cells of the unit of each spike start in a row
     cell_of_lag: NDArray[np.uint32],
+    num_cells: np.uint32,
     first_unit: int,
     width: int,
-    counts: NDArray[np.uint8],  # (n_rows * width,): a row for each earlier unit
-    overruns: NDArray[np.int64],  # (n_rows * width,)
-) -> bool:
+    counts: Counts,
+) -> None:
     # unsigned: an index that may be negative would cost a test for each pair
     time, unit = spikes.time, spikes.unit
     limit = np.uint32(cell_of_lag.size - 1)
     one = np.uint64(1)
-    any_overruns = False
     for e in range(earlier.size):
         i = np.uint64(earlier[e])
         now = time[i]
@@ -262,77 +285,38 @@ def _count(
             lag = np.uint32(time[j] - now)
             if lag > limit:
                 break
-            at = np.uint64(np.uint32(row + np.uint32(offset[j] + cell_of_lag[np.uint64(lag)])))
-            count = np.uint8(counts[at] + np.uint8(1))
-            counts[at] = count
-            if count == 0:
-                overruns[at] += 256
-                any_overruns = True
+            cell = np.uint32(np.uint32(unit[j]) * num_cells + cell_of_lag[np.uint64(lag)])
+            add_one(np.uint64(np.uint32(row + cell)), counts)
             j += one
-    return any_overruns
-
-
-@njit
-def _add(
-    counts: NDArray[np.uint8],  # (n,)
-    overruns: NDArray[np.int64],  # (n,)
-    any_overruns: bool,
-    out: NDArray[np.integer],  # (n,)
-) -> None:
-    for i in range(out.size):
-        out[i] += counts[i]
-    if any_overruns:
-        for i in range(out.size):
-            out[i] += overruns[i]
-
-
-class _Table:
-    """Counts of one group of earlier units."""
-
-    def __init__(self, size: int) -> None:
-        self.counts = np.zeros(size, dtype=np.uint8)
-        self.overruns = np.zeros(size, dtype=np.int64)
-        self.any_overruns = False
-
-    def add_to(self, out: NDArray[np.integer]) -> None:
-        """Add the counts to those of the units of the group."""
-        _add(self.counts, self.overruns, self.any_overruns, out.reshape(-1))
-
-    def clear(self) -> None:
-        self.counts[:] = 0
-        if self.any_overruns:
-            self.overruns[:] = 0
-        self.any_overruns = False
 
 
 class _Tables:
     """As many tables as there are threads: tasks of one group go on with those of the group."""
 
-    def __init__(self, size: int, num_left: NDArray[np.int64]) -> None:
-        self._size = size
+    def __init__(self, size: int, most_pairs: int, num_left: NDArray[np.int64]) -> None:
+        self._size = size, most_pairs
         self._num_left = num_left  # tasks of each group
         self._lock = Lock()
-        self._of_group: dict[int, list[_Table]] = {}
-        self._free: list[_Table] = []
+        self._of_group: dict[int, list[Counts]] = {}
+        self._free: list[Counts] = []
 
-    def take(self, group: int) -> _Table:
+    def take(self, group: int) -> Counts:
         """Return a table of a group that no task uses now, or a clear one."""
         with self._lock:
             for some in (self._of_group.get(group), self._free):
                 if some:
                     return some.pop()
-        return _Table(self._size)
+        return no_counts(*self._size)
 
-    def put_back(self, group: int, table: _Table) -> list[_Table]:
+    def put_back(self, group: int, table: Counts) -> list[Counts]:
         """Put a table back; return all tables of the group when its last task ends."""
         with self._lock:
             self._of_group.setdefault(group, []).append(table)
             self._num_left[group] -= 1
             return self._of_group.pop(group) if self._num_left[group] == 0 else []
 
-    def free(self, table: _Table) -> None:
-        """Put a table back for other groups."""
-        table.clear()
+    def free(self, table: Counts) -> None:
+        """Put a clear table back for other groups."""
         with self._lock:
             self._free.append(table)
 
@@ -374,34 +358,30 @@ def count_pairs(spikes: Spikes, num_units: int, cells: LagCells) -> NDArray[np.i
     """
     dtype = dtype_of_counts(spikes, num_units)
     out = np.zeros((num_units, num_units, cells.num_cells), dtype=dtype)
-    if spikes.unit.size == 0:
+    if spikes.num_spikes == 0:
         return out
     width = num_units * cells.num_cells
     per_group = int(np.clip(_TABLE_BYTES // width, 1, num_units))
     groups = np.arange(num_units, dtype=np.int64) // per_group
-    earlier, start = positions_by_group(spikes.unit, groups, int(groups[-1]) + 1)
-    offset = np.multiply(spikes.unit, np.uint32(cells.num_cells), dtype=np.uint32, casting="unsafe")
-    cell_of_lag = cells.cell_of_lag.astype(np.uint32)
+    unit = spikes.unit[: spikes.num_spikes]
+    earlier, start = positions_by_group(unit, groups, int(groups[-1]) + 1)
     tasks = _tasks(start)
+    steps = cell_steps(cells)
+    limit, num_cells = np.uint32(cells.max_lag), np.uint32(cells.num_cells)
+    cell_of_lag = cells.cell_of_lag.astype(np.uint32)
     num_left = np.bincount([group for group, _ in tasks], minlength=start.size - 1)
-    tables = _Tables(per_group * width, num_left)
+    tables = _Tables(per_group * width, 64 * int(spikes.most_later().sum()), num_left)
 
     def count(task: tuple[int, slice]) -> None:
         group, piece = task
-        first_unit = group * per_group
         table = tables.take(group)
-        table.any_overruns |= _count(
-            earlier[piece],
-            spikes,
-            offset,
-            cell_of_lag,
-            first_unit,
-            width,
-            table.counts,
-            table.overruns,
-        )
+        where = num_cells, group * per_group, width, table
+        if steps is None:
+            _count(earlier[piece], spikes, cell_of_lag, *where)
+        else:
+            count_lanes(earlier[piece], spikes.time, spikes.unit, limit, steps, *where)
         for full in tables.put_back(group, table):
-            full.add_to(out[first_unit : first_unit + per_group])
+            add_up(full, out[group * per_group : (group + 1) * per_group].reshape(-1))
             tables.free(full)
 
     run_blocks(count, tasks)
@@ -593,9 +573,11 @@ def _count_chosen(
 ) -> NDArray[np.integer]:
     """Count chosen pairs at once: `count_chosen_pairs`."""
     spikes = prepare_spikes(sample_index, unit_index, segment_index, num_units, cells.max_lag)
-    places, start = positions_by_group(spikes.unit, np.arange(num_units), num_units)
+    places, start = positions_by_group(
+        spikes.unit[: spikes.num_spikes], np.arange(num_units), num_units
+    )
     dtype = dtype_of_counts(spikes, num_units) if narrow else np.dtype(np.int64)
-    time = spikes.time[:-1]
+    time = spikes.time[: spikes.num_spikes]
     del spikes  # what is of all spikes is let go as soon as can be
     times = _times_in_order(time, places)
     del time

@@ -45,8 +45,29 @@ def njit(function: F) -> F:
         compiled = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba: "no locator available"
         compiled = numba.njit(nogil=True)(function)
+    _skip_unreadable_cache(compiled)
     KERNELS.append(compiled)
     return cast(F, compiled)
+
+
+def _skip_unreadable_cache(kernel: Any) -> None:
+    """Let a kernel be compiled anew where the list of what is kept of it cannot be read.
+
+    Another version of this package may have left one that names classes by where they were then;
+    numba would fail with it, before it looks whether the list is out of date.
+    """
+    file = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
+    if file is None:  # nothing is kept
+        return
+    read = file._load_index
+
+    def read_what_can_be_read() -> dict[Any, str]:
+        try:
+            return cast(dict[Any, str], read())
+        except (ImportError, AttributeError):
+            return {}
+
+    file._load_index = read_what_can_be_read
 
 
 def cache_folder(kernel: Any) -> Path | None:
