@@ -104,7 +104,8 @@ def test_a_map_that_stays_open_gives_the_same(make, monkeypatch):
     analyzer = sic.read_kilosort_as_analyzer(truth.folder)
     spikes, channels = np.arange(800)[::-1], np.arange(40)
     expected = naive_features.features(truth.folder, rows_of(analyzer)[spikes], channels)
-    files = analyzer.get_extension("template_assignment").get_feature_files()
+    assignment = analyzer.get_extension("template_assignment")
+    files = assignment.get_feature_files()
     monkeypatch.setattr(features, "_BYTES_AT_ONCE", 4096)
     for most, is_kept in [(10**9, True), (0, False), (4096 * 3, False), (10**9, True)]:
         monkeypatch.setattr(features, "MAX_BYTES_KEPT_OPEN", most)
@@ -112,7 +113,7 @@ def test_a_map_that_stays_open_gives_the_same(make, monkeypatch):
             found = sic.get_spike_features(analyzer, spikes[some], channels)
             np.testing.assert_array_equal(found, expected[some])
         stored = np.array([-1, 0, 499])
-        kept = files.kept_components
+        kept = files.features_of_spikes(assignment.get_spikes_of_folder(), "file").kept
         assert (kept.holding(np.arange(-1, 500)) is not None) == is_kept
         if is_kept:
             assert kept.holding(stored) is kept.holding(stored[:1])

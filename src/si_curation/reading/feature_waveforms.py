@@ -185,7 +185,7 @@ class WaveformSource:
         return (counts @ self.stored_channels().astype(np.float64)) / np.maximum(total, 1)
 
     def coefficients(
-        self, spikes: NDArray[np.integer], channels: ChannelLists
+        self, spikes: NDArray[np.integer], channels: ChannelLists, keep_open: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the unwhitened waveforms of some spikes in the basis of the features.
 
@@ -194,6 +194,8 @@ class WaveformSource:
         spikes : array (n,) integer
         channels : ChannelLists
             Of these spikes.
+        keep_open : bool
+            Whether pages of the file stay in memory, for spikes that are asked for again.
 
         Returns
         -------
@@ -206,10 +208,12 @@ class WaveformSource:
         kinds, how = self._rebuilding(spikes, channels)
         out = np.empty((spikes.size, self.num_pcs, channels.lists.shape[1]), dtype=np.float32)
         factors = np.empty(spikes.size, dtype=np.float32)
+        kept = self.features.kept_map_of(spikes) if keep_open else None
 
         def fill(piece: slice) -> None:
-            rows = self.features.rows.rows_of_spikes(spikes[piece])
-            window, found = open_window(self.features.values, rows)
+            window, found = kept, self.features.rows.rows_of_spikes(spikes[piece])
+            if window is None:
+                window, found = open_window(self.features.values, found)
             coefficients_of_spikes(window, found, kinds[piece], how, out[piece], factors[piece])
 
         run_blocks(fill, blocks(spikes.size, _SPIKES_PER_BLOCK))
@@ -223,7 +227,7 @@ class WaveformSource:
         array (n, n_samples, n_out) float32
             NaN for spikes whose features are not stored.
         """
-        coefficients, _ = self.coefficients(spikes, channels)
+        coefficients, _ = self.coefficients(spikes, channels, keep_open=True)
         return self.samples_of(coefficients)
 
     def samples_of(self, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:

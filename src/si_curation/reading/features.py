@@ -29,6 +29,7 @@ from si_curation.variables import FileRows, TemplateIds
 FeatureChannels = Literal["file", "repaired"]
 #: Pages of a feature file that stay mapped from one question to the next.
 MAX_BYTES_KEPT_OPEN = 1_000_000_000
+_MOST_ROWS_KEPT_OPEN = 1 << 18  # of one question
 _BYTES_AT_ONCE = 1 << 16  # that Linux maps when one of them is asked for
 _FILES = (
     "spike_times.npy",
@@ -79,6 +80,8 @@ class KeptMap:
     def holding(self, rows: NDArray[np.int64]) -> NDArray[np.floating] | None:
         """Return the file; None where these rows (-1 counts for none) are on too much of it."""
         values = self._values
+        if rows.size > _MOST_ROWS_KEPT_OPEN:
+            return None
         if values.dtype != float_dtype(values.dtype) or not values.flags.c_contiguous:
             return None
         bytes_of_row = values.nbytes // max(len(values), 1)
@@ -138,6 +141,8 @@ class SorterFeatures:
     channels : array (n_groups, n_loc) int64
         Channel of each column; -1 for none.
     channels_from : {"file", "repaired"}
+    kept : KeptMap, optional
+        The same values, for those who read some spikes again and again.
     """
 
     values: NDArray[np.floating]
@@ -145,6 +150,14 @@ class SorterFeatures:
     groups: NDArray[np.integer]
     channels: NDArray[np.int64]
     channels_from: FeatureChannels
+    kept: KeptMap | None = None
+
+    def kept_map_of(self, spikes: slice | NDArray[np.integer]) -> NDArray[np.floating] | None:
+        """Return the whole file in a map that stays open; None where the spikes are too many."""
+        are_many = not isinstance(spikes, slice) and spikes.size > _MOST_ROWS_KEPT_OPEN
+        if self.kept is None or are_many:
+            return None
+        return self.kept.holding(self.rows.rows_of_spikes(spikes))
 
 
 class FeatureFiles:
@@ -223,12 +236,12 @@ class FeatureFiles:
         MissingDataError
             There is no ``pc_features.npy``.
         """
-        values = self.components
+        values, kept = self.components, self._kept
         rows = FeatureRows(spikes.rows, self.features.pc_feature_rows)
         if channels_from == "repaired" and self._repaired is not None:
             detection, channels = self._repaired
-            return SorterFeatures(values, rows, detection[spikes.rows], channels, "repaired")
-        return SorterFeatures(values, rows, spikes.template_ids, self._listed, "file")
+            return SorterFeatures(values, rows, detection[spikes.rows], channels, "repaired", kept)
+        return SorterFeatures(values, rows, spikes.template_ids, self._listed, "file", kept)
 
     @property
     def components(self) -> NDArray[np.floating]:
@@ -247,8 +260,7 @@ class FeatureFiles:
         return self.features.pc_features
 
     @cached_property
-    def kept_components(self) -> KeptMap:
-        """The content of ``pc_features.npy``, in a map that stays open."""
+    def _kept(self) -> KeptMap:
         return KeptMap(self.components)
 
     def check_faults(self, stem: str) -> None:

@@ -326,7 +326,7 @@ def _read(
     out = np.zeros((asked.size, channels.size, num_pcs), dtype=np.float32)
 
     all_rows = features.rows.rows_of_spikes(slice(None))
-    kept = files.kept_components.holding(all_rows)
+    kept = features.kept_map_of(slice(None))
     one_list = np.zeros(asked.size, dtype=np.int64)
     target = out.transpose(0, 2, 1)
 
