@@ -8,14 +8,18 @@ that is not there.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
+
+from si_curation.kernels.parallel import njit
 
 #: How many samples stand for one.
 UPSAMPLING = 10
+# samples on each side that the filter of upsampling reaches
+_REACH = 10
 # of the largest amplitude: what an extremum must stand out by
 _PROMINENCE = 0.3
 _EDGE_MS = 0.09
@@ -66,7 +70,43 @@ def upsample(templates: NDArray[np.float32]) -> NDArray[np.float32]:
     >>> upsample(np.ones((2, 61), dtype=np.float32)).shape
     (2, 610)
     """
-    return scipy.signal.resample_poly(templates, UPSAMPLING, 1, axis=1)
+    out = np.empty((len(templates), UPSAMPLING * templates.shape[1]), dtype=np.float32)
+    _filter(np.ascontiguousarray(templates, dtype=np.float32), _taps(), out)
+    return out
+
+
+@lru_cache(maxsize=1)
+def _taps() -> NDArray[np.float32]:
+    """Return the low-pass filter of `scipy.signal.resample_poly`, by phase and sample."""
+    away = np.arange(-_REACH * UPSAMPLING, _REACH * UPSAMPLING + 1)
+    window = np.sinc(away / UPSAMPLING) * np.kaiser(away.size, 5.0)
+    whole = np.zeros((2 * _REACH + 1) * UPSAMPLING, dtype=np.float32)
+    whole[: away.size] = (window / window.sum()).astype(np.float32) * np.float32(UPSAMPLING)
+    # the first sample has the last taps
+    return np.ascontiguousarray(whole.reshape(-1, UPSAMPLING)[::-1].T)
+
+
+@njit
+def _filter(
+    templates: NDArray[np.float32],  # (n, n_samples)
+    taps: NDArray[np.float32],  # (phases, 2 * reach + 1)
+    out: NDArray[np.float32],  # (n, phases * n_samples)
+) -> None:
+    n, size = templates.shape
+    phases, width = taps.shape
+    padded = np.zeros(size + width - 1, dtype=np.float32)
+    total = np.empty(size, dtype=np.float32)
+    for row in range(n):
+        padded[width // 2 : width // 2 + size] = templates[row]
+        for phase in range(phases):
+            total[:] = 0
+            # sample after sample, in the order in which scipy adds them
+            for k in range(width):
+                tap = taps[phase, k]
+                for i in range(size):
+                    total[i] += padded[i + k] * tap
+            for i in range(size):
+                out[row, i * phases + phase] = total[i]
 
 
 def find_extrema(
@@ -97,52 +137,91 @@ def find_extrema(
     >>> found.place, found.width, found.number
     (array([2]), array([1.25]), array([2]))
     """
-    n, size = templates.shape
-    columns = np.arange(size)
-    used = (stop > start) & (start > 0)
-    inside = used[:, None] & (columns >= start[:, None]) & (columns < stop[:, None])
-    # one row after the other; walls between them, so that no peak is seen across
-    walled = np.full((n, size + 1), np.inf)
-    np.copyto(walled[:, :size], templates, where=inside)
-    flat = walled.ravel()
-    peaks = scipy.signal.find_peaks(flat)[0]
-    peaks = peaks[np.isfinite(flat[peaks])]
-    prominences = scipy.signal.peak_prominences(flat, peaks)[0]
-    row = peaks // (size + 1)
-    count = np.bincount(row[prominences >= prominence[row]], minlength=n)
-    largest = np.lexsort((peaks, -prominences, row))
-    rows, first = np.unique(row[largest], return_index=True)
-    chosen = largest[first]
-    half = np.float32(0.5) * prominence[rows]
-    stands_out = prominences[chosen] >= half
-    rows, chosen = rows[stands_out], chosen[stands_out]
-    index = np.where(used, np.argmax(np.where(inside, templates, -np.inf), axis=1), -1)
-    index[rows] = peaks[chosen] - rows * (size + 1)
+    n = len(templates)
+    place, number = np.empty(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     width = np.full(n, np.nan)
-    height = flat[peaks[chosen]] - prominences[chosen] * 0.5
-    width[rows] = _widths(walled[rows], index[rows], height, start[rows])
-    return Extrema(index, width, count)
+    _find_extrema(
+        np.ascontiguousarray(templates, dtype=np.float32),
+        start,
+        stop,
+        np.asarray(prominence, dtype=np.float32),
+        place,
+        width,
+        number,
+    )
+    return Extrema(place, width, number)
 
 
-def _widths(
-    walled: NDArray[np.float64],
-    index: NDArray[np.int64],
-    height: NDArray[np.float64],
-    start: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Return how far apart a peak's flanks cross a height, with linear interpolation."""
-    rows = np.arange(len(walled))
-    columns = np.arange(walled.shape[1])
-    low = walled <= height[:, None]
-    left = _last(low & (columns <= index[:, None]))
-    right = np.argmax(low & (columns >= index[:, None]), axis=1)
-    at_left, at_right = walled[rows, left], walled[rows, right]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        up = (height - at_left) / (walled[rows, left + 1] - at_left)
-        down = (height - at_right) / (walled[rows, right - 1] - at_right)
-    # counted from the window, as the search is
-    first = (left - start) + np.where(at_left < height, up, 0.0)
-    return (right - start) - np.where(at_right < height, down, 0.0) - first
+@njit
+def _find_extrema(
+    templates: NDArray[np.float32],  # (n, n_samples)
+    start: NDArray[np.int64],  # (n,), as all that follow
+    stop: NDArray[np.int64],
+    prominence: NDArray[np.float32],
+    place: NDArray[np.int64],
+    width: NDArray[np.float64],
+    number: NDArray[np.int64],
+) -> None:
+    for row in range(len(templates)):
+        first, last = start[row], stop[row]
+        if last <= first or first <= 0:
+            place[row] = -1
+            continue
+        wave = templates[row, first:last]
+        best, most = -1, -1.0
+        i = 1
+        while i < wave.size - 1:
+            if wave[i - 1] < wave[i]:
+                ahead = i + 1
+                while ahead < wave.size - 1 and wave[ahead] == wave[i]:
+                    ahead += 1
+                if wave[ahead] < wave[i]:
+                    peak = (i + ahead - 1) // 2
+                    its = _prominence(wave, peak)
+                    if its >= prominence[row]:
+                        number[row] += 1
+                    if its > most:
+                        best, most = peak, its
+                    i = ahead
+            i += 1
+        if best >= 0 and most >= np.float32(0.5) * prominence[row]:
+            place[row] = first + best
+            width[row] = _width(wave, best, np.float64(wave[best]) - most * 0.5)
+        else:
+            place[row] = first + np.argmax(wave)
+
+
+@njit
+def _prominence(wave: NDArray[np.float32], peak: int) -> float:
+    # above the higher of the lowest values on both sides, up to a higher peak
+    left, right = wave[peak], wave[peak]
+    i = peak
+    while i >= 0 and wave[i] <= wave[peak]:
+        left = min(left, wave[i])
+        i -= 1
+    i = peak
+    while i < wave.size and wave[i] <= wave[peak]:
+        right = min(right, wave[i])
+        i += 1
+    return np.float64(wave[peak]) - np.float64(max(left, right))
+
+
+@njit
+def _width(wave: NDArray[np.float32], peak: int, height: float) -> float:
+    # between where the flanks cross a height, with linear interpolation
+    i = peak
+    while i > 0 and height < wave[i]:
+        i -= 1
+    left = np.float64(i)
+    if wave[i] < height:
+        left += (height - wave[i]) / (np.float64(wave[i + 1]) - wave[i])
+    i = peak
+    while i < wave.size - 1 and height < wave[i]:
+        i += 1
+    right = np.float64(i)
+    if wave[i] < height:
+        right -= (height - wave[i]) / (np.float64(wave[i - 1]) - wave[i])
+    return right - left
 
 
 def _last(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
