@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from si_curation.kernels import spikes_by_unit as kernel
 from si_curation.kernels.spikes_by_unit import (
+    count_spikes,
     order_of_units,
     positions_by_group,
     spikes_by_unit,
@@ -32,6 +33,7 @@ def test_positions(seed, size, num_units, num_groups, block):
         positions, start = positions_by_group(units, groups, num_groups)
         by_unit = spikes_by_unit(units, num_units)
         order = order_of_units(units, num_units)
+        counts = count_spikes(units, num_units)
         values = rng.normal(size=size)
         ordered = values_by_unit(order, units, values)
     assert positions.dtype == np.int32
@@ -39,6 +41,7 @@ def test_positions(seed, size, num_units, num_groups, block):
         found = positions[start[group] : start[group + 1]]
         np.testing.assert_array_equal(found, np.flatnonzero(groups[units] == group))
     assert len(by_unit) == num_units
+    np.testing.assert_array_equal(counts, np.bincount(units, minlength=num_units))
     for unit, found in enumerate(by_unit):
         assert found.dtype == np.int32
         np.testing.assert_array_equal(found, np.flatnonzero(units == unit))

@@ -8,8 +8,10 @@ from typing import Any
 import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.extensions.template_best_channels import compute_template_best_channels
+from si_curation.kernels.spikes_by_unit import count_spikes
 from si_curation.quality.connections import find_monosynaptic_connections
 from si_curation.quality.contamination import contamination_panel
 
@@ -28,7 +30,7 @@ def make_units(analyzer: SortingAnalyzer) -> pd.DataFrame:
     sorting = analyzer.sorting
     quality = sorting.get_property("quality")
     groups = ["unsorted"] * len(analyzer.unit_ids) if quality is None else quality.tolist()
-    counts = sorting.count_num_spikes_per_unit(outputs="array")
+    counts = count_spikes(spike_vector_of(sorting)["unit_index"], len(analyzer.unit_ids))
     table = pd.DataFrame(
         {"group": [str(g) or "unsorted" for g in groups], "num_spikes": counts},
         index=pd.Index(analyzer.unit_ids, name="unit_id"),

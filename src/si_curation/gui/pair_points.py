@@ -11,10 +11,11 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
+from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.errors import MissingDataError, SiCurationError
 from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.kernels.spike_vector import evenly_spaced
+from si_curation.kernels.spikes_by_unit import count_spikes
 
 MAX_SPIKES_PER_UNIT = 5000
 
@@ -105,7 +106,7 @@ def most_similar_unit(sorting_analyzer: SortingAnalyzer, unit_id: Any) -> Any:
     unit_ids = sorting_analyzer.unit_ids
     position = int(np.flatnonzero(unit_ids == unit_id)[0])
     row = np.array(as_array(known.get_data())[position], dtype=np.float64)
-    counts = sorting_analyzer.sorting.count_num_spikes_per_unit(outputs="array")
+    counts = count_spikes(spike_vector_of(sorting_analyzer.sorting)["unit_index"], len(unit_ids))
     row[counts == 0] = np.nan
     row[position] = np.nan
     if np.isnan(row).all():

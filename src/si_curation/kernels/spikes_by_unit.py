@@ -94,6 +94,28 @@ def _order_of_groups(
     return UnitOrder(start, start[:-1] + np.cumsum(counts, axis=0) - counts)
 
 
+def count_spikes(unit_index: NDArray[np.integer], num_units: int) -> NDArray[np.int64]:
+    """Return the number of spikes of each unit.
+
+    SpikeInterface's ``count_num_spikes_per_unit`` sorts all spikes for it.
+
+    Parameters
+    ----------
+    unit_index : array (n_spikes,) integer, values in [0, num_units)
+    num_units : int
+
+    Returns
+    -------
+    array (num_units,) int64
+
+    Examples
+    --------
+    >>> count_spikes(np.array([1, 0, 1]), 3)
+    array([1, 2, 0])
+    """
+    return np.diff(order_of_units(unit_index, num_units).start)
+
+
 def values_by_unit(order: UnitOrder, unit_index: NDArray[np.integer], values: NDArray) -> NDArray:
     """Return values of spikes, one unit after the other.
 

@@ -19,6 +19,7 @@ from si_curation._spikeinterface import lengths_of_parts, spike_vector_of, start
 from si_curation.errors import ParameterError
 from si_curation.kernels.spike_matching import find_offsets, find_starts, match_by_cluster
 from si_curation.kernels.spike_vector import take_rows
+from si_curation.kernels.spikes_by_unit import count_spikes
 from si_curation.phy.folder import PhyFolder, read_phy_folder
 from si_curation.reading.assignment import assignment_of_folder
 from si_curation.reading.attaching import (
@@ -278,7 +279,7 @@ def _folder_by_order(
     As `aggregate_units` orders them, which gives new ids where two are the same; and the clusters,
     which are those of the folders where no property tells them.
     """
-    counts = analyzer.sorting.count_num_spikes_per_unit(outputs="array")
+    counts = count_spikes(spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids))
     with_spikes = np.flatnonzero(counts)
     sizes = [folder.cluster_ids.size for folder in folders]
     if sum(sizes) != with_spikes.size:

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array
+from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.extensions.template_best_channels import (
     PHY_NUM_CHANNELS,
     Source,
     phy_best_channels,
     resolve_source,
 )
+from si_curation.kernels.spikes_by_unit import count_spikes
 from si_curation.spikes.background import background_spikes
 from si_curation.variables import ChannelIndices, UnitIndices
 from si_curation.views.style import template_units
@@ -37,7 +38,8 @@ def template_counts_of(sorting_analyzer: SortingAnalyzer, unit: DrawnUnit) -> ND
     if assignment is not None:
         return np.asarray(assignment.get_template_counts()[rows].toarray().sum(axis=0))
     counts = np.zeros(len(sorting_analyzer.unit_ids), dtype=np.int64)
-    spikes = sorting_analyzer.sorting.count_num_spikes_per_unit(outputs="array")
+    of_spike = spike_vector_of(sorting_analyzer.sorting)["unit_index"]
+    spikes = count_spikes(of_spike, len(sorting_analyzer.unit_ids))
     counts[rows] = spikes[rows]
     return counts
 
@@ -163,4 +165,5 @@ class UnitTemplates:
 def _largest_of(analyzer: SortingAnalyzer, unit: DrawnUnit) -> int:
     """Return the index of the unit with most spikes of those that are drawn as one."""
     rows = unit.rows(analyzer)
-    return int(rows[analyzer.sorting.count_num_spikes_per_unit(outputs="array")[rows].argmax()])
+    counts = count_spikes(spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids))
+    return int(rows[counts[rows].argmax()])

@@ -21,6 +21,7 @@ from si_curation.exporters.phy.raw_recording import RawFile, raw_file_of
 from si_curation.exporters.phy.template_features import write_template_features
 from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.files import write_file
+from si_curation.kernels.spikes_by_unit import count_spikes
 from si_curation.phy.tables import NAME_COLUMN, UNSORTED
 from si_curation.phy.writing import format_params, format_table, format_value
 from si_curation.reading.probe import locations_extension, planar_locations, shanks_of
@@ -229,7 +230,7 @@ def _write_tables(
     for name, labels in labels_of_sessions(analyzer).items():
         texts = {clusters[i]: format_value(value) for i, value in labels.values.items()}
         known[name] = {i: text for i, text in texts.items() if text}
-    counts = analyzer.sorting.count_num_spikes_per_unit(outputs="array")
+    counts = count_spikes(spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids))
     with_row = {c for c, n in zip(clusters.values(), counts, strict=True) if n > 0}
     with_row |= {i for its in known.values() for i in its}
     known[NAME_COLUMN] = {c: str(unit) for unit, c in clusters.items() if c in with_row}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation._spikeinterface import spike_vector_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.extensions.spike_waveforms import MAX_SPIKES_PER_UNIT
 from si_curation.extensions.spikes_of_units import spikes_of_unit
@@ -25,6 +26,7 @@ from si_curation.kernels.feature_noise import (
     robust_deviation,
 )
 from si_curation.kernels.spike_vector import evenly_spaced
+from si_curation.kernels.spikes_by_unit import count_spikes
 from si_curation.quality.metrics.result import MetricValues, missing_values, no_reasons
 from si_curation.reading.feature_model import sample_of_spikes
 from si_curation.reading.feature_waveforms import ChannelLists, WaveformSource, spikes_of_sets
@@ -95,7 +97,8 @@ def compute_noise(
     amplitude = np.abs(mean).max(axis=1)
     reasons = {name: no_reasons(len(units)) for name in NOISE}
     reasons["snr_from_features"][~(amplitude > 0)] = Explanation("no_spikes_with_features")
-    has_spikes = analyzer.sorting.count_num_spikes_per_unit(outputs="array")[units] > 0
+    of_spike = spike_vector_of(analyzer.sorting)["unit_index"]
+    has_spikes = count_spikes(of_spike, len(analyzer.unit_ids))[units] > 0
     for of in reasons.values():
         of[~(noise > 0)] = Explanation("no_channel_noise", num_spikes=MIN_SPIKES)
         of[~has_spikes] = Explanation("no_spikes")

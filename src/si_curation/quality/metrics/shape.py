@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array, data_of
+from si_curation._spikeinterface import as_array, data_of, spike_vector_of
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -22,6 +22,7 @@ from si_curation.errors import (
 )
 from si_curation.extensions.spike_waveforms import SpikeWaveforms
 from si_curation.extensions.template_assignment import assignment_of_named_folder
+from si_curation.kernels.spikes_by_unit import count_spikes
 from si_curation.kernels.template_shape import (
     UPSAMPLING,
     MainExtrema,
@@ -269,7 +270,8 @@ def _of_kind(
         return missing_values(columns, len(units), Explanation("missing_data", error=str(fault)))
     values = {c: np.full(len(units), np.nan) for c in columns}
     reasons = {c: no_reasons(len(units)) for c in columns}
-    has_spikes = analyzer.sorting.count_num_spikes_per_unit(outputs="array")[units] > 0
+    of_spike = spike_vector_of(analyzer.sorting)["unit_index"]
+    has_spikes = count_spikes(of_spike, len(analyzer.unit_ids))[units] > 0
     # the largest value of each sample, on any channel; NaN passes through
     sizes = np.maximum(waveforms.values.max(axis=2), -waveforms.values.min(axis=2))
     known = np.isfinite(sizes).all(axis=1) & sizes.any(axis=1)
