@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import inspect
 import os
 import shutil
@@ -50,21 +51,35 @@ _LARGE = 1_000_000
 INJECTED_RUN_INFO = {"run_completed": True, "runtime_s": 0.0}
 
 
-def register_extension(
-    extension_class: type[AnalyzerExtension], deleted_with: Sequence[str] = ()
-) -> None:
-    """Register an extension, so that SpikeInterface imports the package when it meets the name.
-
-    It is deleted when one of `deleted_with` is computed, which it may use and does not need.
+def announce_extension(name: str, module: str, deleted_with: Sequence[str] = ()) -> None:
+    """Register an extension by its name; its module is imported when SpikeInterface meets that.
 
     SpikeInterface has no plug-in hook: its list of built-in extensions is what makes
-    ``get_computable_extensions`` and the automatic import of saved extensions work.
+    ``compute(name)``, ``get_computable_extensions`` and the loading of saved extensions work.
+
+    Parameters
+    ----------
+    name : str
+    module : str
+        It calls `register_extension`.
+    deleted_with : sequence of str
+        Extensions of SpikeInterface's core. This one is deleted when one of them is computed,
+        which it may use and does not need.
     """
-    register_result_extension(extension_class)
-    if hasattr(_si_sortinganalyzer, "_builtin_extensions"):
-        _si_sortinganalyzer._builtin_extensions[extension_class.extension_name] = "si_curation"
+    _si_sortinganalyzer._extension_children.setdefault(name, [])
     for parent in deleted_with:
-        _si_sortinganalyzer._extension_children[parent].append(extension_class.extension_name)
+        children = _si_sortinganalyzer._extension_children[parent]
+        if name not in children:
+            children.append(name)
+    if hasattr(_si_sortinganalyzer, "_builtin_extensions"):
+        _si_sortinganalyzer._builtin_extensions[name] = module
+    else:
+        importlib.import_module(module)
+
+
+def register_extension(extension_class: type[AnalyzerExtension]) -> None:
+    """Register an extension; see `announce_extension`."""
+    register_result_extension(extension_class)
 
 
 def _check_analyzer(sorting_analyzer: SortingAnalyzer) -> None:

@@ -13,9 +13,9 @@ from helpers.other_sorters import other_analyzer
 from si_curation.extensions.changes import UnitsExtension
 
 OURS = sorted(
-    one.extension_name
-    for one in si_sortinganalyzer._possible_extensions
-    if one.__module__.startswith("si_curation.")
+    name
+    for name, module in si_sortinganalyzer._builtin_extensions.items()
+    if module.startswith("si_curation.")
 )
 OF_UNITS = [name for name in OURS if name not in ("template_features",)]
 

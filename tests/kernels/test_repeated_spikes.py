@@ -6,6 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.few_values import numpy_for_few
+from si_curation.kernels.parallel import kernels_for_few
 from si_curation.kernels.repeated_spikes import find_repeated_spikes
 
 
@@ -35,7 +37,9 @@ def naive(samples, units, templates, num_units, window):
 def test_against_the_naive_count(spikes, window, dtype):
     samples, units, templates = np.array(spikes, dtype=np.int64).reshape(-1, 3).T
     units, templates = units.astype(dtype), templates.astype(dtype)
-    found = find_repeated_spikes(samples, units, templates, 4, window)
     same, near = naive(samples, units, templates, 4, window)
-    np.testing.assert_array_equal([found.same_count, found.same_first], same)
-    np.testing.assert_array_equal([found.near_count, found.near_first], near)
+    for use in (kernels_for_few, numpy_for_few):
+        with use():
+            found = find_repeated_spikes(samples, units, templates, 4, window)
+        np.testing.assert_array_equal([found.same_count, found.same_first], same)
+        np.testing.assert_array_equal([found.near_count, found.near_first], near)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
+from helpers.few_values import numpy_for_few
+from si_curation.kernels.parallel import kernels_for_few
 from si_curation.kernels.spike_files import (
     has_nan,
     positions_of_ids,
@@ -40,8 +42,10 @@ def integers(draw, min_size=0, maximum=None):
 
 @given(values=integers(min_size=1), rows=st.integers(1, 50))
 def test_value_range(small_blocks, values, rows):
-    with small_blocks(rows):
+    with small_blocks(rows), kernels_for_few():
         found = value_range(values)
+    with numpy_for_few():
+        assert value_range(values) == found
     assert found.minimum == int(values.min())
     assert found.maximum == int(values.max())
     assert found.is_sorted == bool(np.all(values[:-1] <= values[1:]))
@@ -49,13 +53,21 @@ def test_value_range(small_blocks, values, rows):
 
 @pytest.mark.parametrize("fall_at", [1, 2, (1 << 18) - 1, 1 << 18, (1 << 18) + 1, (1 << 19) - 1])
 def test_value_range_sees_one_fall_anywhere(fall_at):
-    values = np.arange(1 << 19)
-    assert value_range(values) == (0, values.size - 1, True)
-    values[fall_at] -= 2
-    assert value_range(values) == (min(0, fall_at - 2), values[-2:].max(), False)
+    for use in (numpy_for_few, kernels_for_few):
+        values = np.arange(1 << 19)
+        with use():
+            assert value_range(values) == (0, values.size - 1, True)
+            values[fall_at] -= 2
+            assert value_range(values) == (min(0, fall_at - 2), values[-2:].max(), False)
 
 
-def test_value_range_does_not_wrap_unsigned():
+@pytest.mark.parametrize("use", [numpy_for_few, kernels_for_few])
+def test_value_range_does_not_wrap_unsigned(use):
+    with use():
+        check_extremes()
+
+
+def check_extremes():
     largest = np.iinfo(np.uint64).max
     assert value_range(np.array([0, largest], dtype=np.uint64)) == (0, largest, True)
     assert value_range(np.array([largest, 0], dtype=np.uint64)) == (0, largest, False)
@@ -65,9 +77,13 @@ def test_value_range_does_not_wrap_unsigned():
 
 @given(values=integers(maximum=300), more=st.integers(0, 3), rows=st.integers(1, 50))
 def test_unique_ids(small_blocks, values, more, rows):
-    with small_blocks(rows, num_threads=3):
-        found = unique_ids(values, int(values.max(initial=0)) + more)
-    assert found.dtype == np.int64
+    maximum = int(values.max(initial=0)) + more
+    with small_blocks(rows, num_threads=3), kernels_for_few():
+        found = unique_ids(values, maximum)
+    with numpy_for_few():
+        by_numpy = unique_ids(values, maximum)
+    assert by_numpy.dtype == found.dtype == np.int64
+    np.testing.assert_array_equal(by_numpy, found)
     np.testing.assert_array_equal(found, np.unique(values))
 
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from helpers.few_values import numpy_for_few
 from oracles import folders as naive
+from si_curation.kernels.parallel import kernels_for_few
 from si_curation.kernels.template_counts import count_templates, most_frequent_templates
 
 seeds = st.integers(0, 2**32 - 1)
@@ -42,13 +44,14 @@ def test_count_templates(
     if is_strided:
         unit_index = np.repeat(unit_index, 2)[::2]
         template_ids = np.stack([template_ids, template_ids])[:, ::-1].T[::-1, 0]
-    with small_blocks(block, num_threads=2):
-        counts = count_templates(unit_index, template_ids, num_units, num_templates)
-    assert_canonical(counts, num_units, num_templates)
     expected = naive.template_counts_matrix(
         template_ids, unit_index, np.arange(num_units), num_templates
     )
-    np.testing.assert_array_equal(counts.toarray(), expected)
+    for use in (kernels_for_few, numpy_for_few):
+        with small_blocks(block, num_threads=2), use():
+            counts = count_templates(unit_index, template_ids, num_units, num_templates)
+        assert_canonical(counts, num_units, num_templates)
+        np.testing.assert_array_equal(counts.toarray(), expected)
 
 
 def test_field_of_a_spike_vector_is_taken():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import pandas as pd
 
 from si_curation.cli.options import PATH, example, trust_option
 from si_curation.cli.output import echo
 from si_curation.cli.tables import format_numbers, shorten
 from si_curation.cli.wording import of_current_command
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-import pandas as pd
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
@@ -17,7 +16,9 @@ from si_curation.cli.options import FOLDER, PATH, example, reading_options
 from si_curation.cli.output import echo
 from si_curation.errors import OutputExistsError
 from si_curation.progress import track
-from si_curation.reading.templates import describe_unwhitening
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _OUTPUT = "si_curation_demo"
 #: Units that are listed and drawn without --all: those of one page of figures.
@@ -99,6 +100,8 @@ def _most_useful(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _describe(analyzer: SortingAnalyzer) -> str:
+    from si_curation.reading.templates import describe_unwhitening
+
     annotation = analyzer.sorting.get_annotation
     sorter = " ".join(filter(None, [annotation("sorter"), annotation("sorter_version")]))
     info = analyzer.get_extension("template_assignment").info

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from si_curation.files import format_csv, replace_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # the recording of the example is simulated, and began when its simulation says
 _NWB = """\
@@ -43,6 +46,8 @@ def made_up_units() -> pd.DataFrame:
     >>> made_up_units().groupby("group").size().to_dict()
     {'good': 40, 'mua': 40, 'noise': 40}
     """
+    import pandas as pd
+
     random = np.random.default_rng(0)
     # medians of rate (Hz), contamination and presence
     kinds = {"good": (5.0, 0.01, 0.95), "mua": (12.0, 0.4, 0.9), "noise": (0.3, 0.8, 0.3)}

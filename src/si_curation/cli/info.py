@@ -6,14 +6,16 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from si_curation.cli.options import example, folder_argument, json_option, sampling_frequency_option
 from si_curation.cli.output import echo
-from si_curation.phy.folder import PhyFolder, read_phy_folder
+
+if TYPE_CHECKING:
+    from si_curation.phy.folder import PhyFolder
 
 
 @click.command(epilog=example("info si_curation_demo/phy"))
@@ -22,6 +24,8 @@ from si_curation.phy.folder import PhyFolder, read_phy_folder
 @json_option
 def info(folder: Path, sampling_frequency: float | None, as_json: bool) -> None:
     """List what a Kilosort/phy folder holds."""
+    from si_curation.phy.folder import read_phy_folder
+
     with read_phy_folder(folder, sampling_frequency=sampling_frequency) as phy_folder:
         facts = _facts(phy_folder)
     if as_json:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import pandas as pd
 
 from si_curation.cli.options import (
     example,
@@ -19,6 +19,9 @@ from si_curation.cli.output import echo
 from si_curation.cli.screen import fit_table, screen_width
 from si_curation.cli.tables import print_top
 from si_curation.errors import ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command(epilog=example("lineage si_curation_demo/phy"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import pandas as pd
 
 from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
@@ -23,6 +23,9 @@ from si_curation.cli.tables import (
     write_table,
 )
 from si_curation.errors import ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SHOWN = (
     "num_spikes",
@@ -111,6 +114,8 @@ def _check_arguments(
 
 
 def _write_columns(folder: Path, table: pd.DataFrame) -> None:
+    import pandas as pd
+
     from si_curation.exporters.phy.inplace import write_phy_columns
 
     columns = [c for c in table.columns if c not in _SHOWN_BY_PHY]

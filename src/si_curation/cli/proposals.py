@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import pandas as pd
 
 from si_curation.cli.analyzers import Reading, open_source
 from si_curation.cli.options import (
@@ -19,6 +18,9 @@ from si_curation.cli.options import (
 from si_curation.cli.output import echo
 from si_curation.cli.tables import TableOutput, check_table_output, write_or_print
 from si_curation.errors import FolderNotFoundError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 if TYPE_CHECKING:
     from si_curation.evidence.phy_proposals import Suggestions

@@ -7,11 +7,12 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from si_curation.cli.printable import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _GAP = 2
 _LEAST_WIDTH, _LEAST_TEXT = 30, 36
@@ -79,17 +80,20 @@ def fit_table(
 
     Examples
     --------
+    >>> import pandas as pd
     >>> table = pd.DataFrame({"unit_id": [4], "amplitude_cutoff": [0.01], "reason": ["few spikes"]})
     >>> print(fit_table(table, 30))
      unit_  amplitude_
         id      cutoff  reason
          4        0.01  few spikes
     """
+    from pandas.api.types import is_numeric_dtype
+
     columns = [
         _Column(
             str(name),
             [_cell(value, float_format) for value in table[name]],
-            not pd.api.types.is_numeric_dtype(table[name]),
+            not is_numeric_dtype(table[name]),
         )
         for name in table.columns
     ]
@@ -100,6 +104,8 @@ def fit_table(
 
 
 def _cell(value: Any, float_format: Callable[[float], str]) -> str:
+    import pandas as pd
+
     if not isinstance(value, list | tuple) and pd.isna(value):
         return "-"
     text = float_format(value) if isinstance(value, float) else str(value)

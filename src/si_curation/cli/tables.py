@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from si_curation.cli.output import echo
 from si_curation.cli.screen import fit_table, screen_width
 from si_curation.errors import ParameterError
 from si_curation.files import check_output_file, format_csv, replaced_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _TEXT_WIDTH = 100  # of a column of text on the screen; files have all of it

@@ -129,7 +129,7 @@ def warmup(*, progress_bar: bool = True) -> Warmup:
         importlib.import_module(f"{kernels.__name__}.{module.name}")
     folder = _checked_cache_folder()
     start, before = time.perf_counter(), parallel.compilations.number
-    with tempfile.TemporaryDirectory() as temporary, _quiet():
+    with tempfile.TemporaryDirectory() as temporary, _quiet(), parallel.kernels_for_few():
         calls = _Calls(Path(temporary)).all()
         for call in track(calls, len(calls), "compiling", hidden=not progress_bar, unit="step"):
             call()

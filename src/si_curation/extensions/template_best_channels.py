@@ -446,5 +446,5 @@ def _templates_of(analyzer: SortingAnalyzer, source: Source) -> _Templates:
     return _Templates(peak_to_peak(templates) * support, support, False, units, locations)
 
 
-register_extension(TemplateBestChannels, deleted_with=["templates"])
+register_extension(TemplateBestChannels)
 compute_template_best_channels = extension_function(TemplateBestChannels)

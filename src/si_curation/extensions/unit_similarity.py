@@ -242,5 +242,5 @@ def get_unit_similarity(analyzer: Any) -> NDArray[np.float32]:
     return made._compute(analyzer, None)["similarity"]
 
 
-register_extension(UnitSimilarity, deleted_with=["templates"])
+register_extension(UnitSimilarity)
 compute_unit_similarity = extension_function(UnitSimilarity)

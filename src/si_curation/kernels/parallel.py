@@ -165,6 +165,33 @@ def one_thread_for_matrices() -> Iterator[None]:
         _matrix_threads.lift()
 
 
+class _Few:
+    """Whether numpy does what is few: loading the first kernel takes half a second."""
+
+    limit = 1 << 20
+    are_kernels_loaded = False
+
+
+def _are_kernels_loaded() -> bool:
+    _Few.are_kernels_loaded |= any(kernel.signatures for kernel in KERNELS)
+    return _Few.are_kernels_loaded
+
+
+@contextmanager
+def kernels_for_few() -> Iterator[None]:
+    """Use the kernels for few values too, so that small folders compile what large ones need."""
+    before, _Few.limit = _Few.limit, -1
+    try:
+        yield
+    finally:
+        _Few.limit = before
+
+
+def are_few(num_values: int) -> bool:
+    """Return whether numpy is to do what a kernel does: no other is loaded, and it is quick."""
+    return num_values <= _Few.limit and not (_Few.are_kernels_loaded or _are_kernels_loaded())
+
+
 def blocks(num_rows: int, rows_per_block: int = 1 << 18) -> list[slice]:
     """Cut rows into blocks of fixed size, whatever the number of threads.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import njit
+from si_curation.kernels.parallel import are_few, njit
 
 _NEVER = np.iinfo(np.int64).min // 2
 
@@ -53,6 +53,27 @@ def _scan(
         last_template[unit] = templates[i]
 
 
+def _scan_few(
+    samples: NDArray[np.int64],
+    units: NDArray[np.integer],
+    templates: NDArray[np.integer],
+    window: int,
+    same: NDArray[np.int64],
+    near: NDArray[np.int64],
+) -> None:
+    """Fill the tables as `_scan` does."""
+    order = np.argsort(units, kind="stable")
+    before, row = order[:-1], order[1:]
+    is_close = (units[before] == units[row]) & (samples[row] - samples[before] <= window)
+    before, row = before[is_close], row[is_close]
+    is_same = (samples[before] == samples[row]) & (templates[before] == templates[row])
+    for table, rows in ((same, row[is_same]), (near, row[~is_same])):
+        # by unit, and ascending in each
+        found, first, counts = np.unique(units[rows], return_index=True, return_counts=True)
+        table[0, found] = counts
+        table[1, found] = rows[first]
+
+
 def find_repeated_spikes(
     samples: NDArray[np.int64],
     units: NDArray[np.integer],
@@ -82,9 +103,11 @@ def find_repeated_spikes(
     >>> found.same_count, found.same_first, found.near_count, found.near_first
     (array([1]), array([1]), array([1]), array([2]))
     """
-    last = np.full(num_units, _NEVER)
-    last_template = np.zeros(num_units, dtype=np.int64)
     same, near = (np.stack([np.zeros(num_units, int), np.full(num_units, -1)]) for _ in range(2))
     same, near = same.astype(np.int64), near.astype(np.int64)
-    _scan(samples, units, templates, window, last, last_template, same, near)
+    if are_few(samples.size):
+        _scan_few(samples, units, templates, window, same, near)
+    else:
+        last, last_template = np.full(num_units, _NEVER), np.zeros(num_units, dtype=np.int64)
+        _scan(samples, units, templates, window, last, last_template, same, near)
     return RepeatedSpikes(same[0], same[1], near[0], near[1])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.parallel import are_few, blocks, njit, run_blocks
 
 _MAX_PRESENCE_TABLE = 1 << 26
 _MAX_SMALL_ID = 1 << 22
@@ -49,6 +49,9 @@ def value_range(values: NDArray[np.integer]) -> ValueRange:
     >>> value_range(np.array([3, 5, 4]))
     ValueRange(minimum=3, maximum=5, is_sorted=False)
     """
+    if are_few(values.size):
+        is_sorted = bool(np.all(values[:-1] <= values[1:]))
+        return ValueRange(int(values.min()), int(values.max()), is_sorted)
     pieces = blocks(values.size)
     found = run_blocks(lambda piece: _range_of_block(values[piece]), pieces)
     borders_sorted = all(
@@ -91,7 +94,10 @@ def unique_ids(values: NDArray[np.integer], maximum: int) -> NDArray[np.int64]:
     if maximum >= _MAX_PRESENCE_TABLE:
         return np.unique(values).astype(np.int64)
     present = np.zeros(maximum + 1, dtype=bool)
-    run_blocks(lambda piece: _mark_present(values[piece], present), blocks(values.size))
+    if are_few(values.size):
+        present[values] = True
+    else:
+        run_blocks(lambda piece: _mark_present(values[piece], present), blocks(values.size))
     return np.flatnonzero(present).astype(np.int64)
 
 

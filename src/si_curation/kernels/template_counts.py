@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from si_curation.kernels.hash_table import EMPTY, enlarged, slot_of
-from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.parallel import are_few, blocks, njit, run_blocks
 from si_curation.variables import UnitIndices
 
 _MAX_DENSE_CELLS = 1 << 22  # a table of every possible pair, where it stays small
@@ -71,6 +71,9 @@ def _count_pairs(
     rows: NDArray[np.integer], cols: NDArray[np.integer], num_rows: int, num_cols: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sorted keys (row * num_cols + col) that occur, and how often."""
+    if are_few(rows.size):
+        keys = np.asarray(rows, dtype=np.int64) * num_cols + np.asarray(cols, dtype=np.int64)
+        return np.unique(keys, return_counts=True)
     if num_rows * num_cols <= _MAX_DENSE_CELLS:
         # a block and a table for each thread: sums of integers do not depend on their borders
         size = -(-rows.size // numba.get_num_threads())

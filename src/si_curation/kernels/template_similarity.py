@@ -11,7 +11,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, sparse
+from scipy import sparse
 
 from si_curation.errors import ParameterError
 from si_curation.kernels.parallel import blocks, njit, run_blocks
@@ -114,6 +114,8 @@ def lagged_cosine_similarity(
     >>> lagged_cosine_similarity(np.stack([early, late]), max_lag=1)[0, 1]
     np.float32(0.0)
     """
+    from scipy import fft  # here: few need it, and it takes as long to import as scipy.sparse
+
     num_templates, num_samples, _ = templates.shape
     longest = max(num_samples - 1, 0)
     if max_lag is not None and max_lag < 0:

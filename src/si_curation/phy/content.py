@@ -133,7 +133,7 @@ def _digest(clusters: NDArray[np.integer]) -> str:
         if values.dtype.itemsize > 4 or values.dtype.kind == "u":
             exact = np.array_equal(narrow, values)
             narrow = narrow if exact else np.ascontiguousarray(values, dtype="<i8")
-        return hashlib.sha256(narrow.data).digest()
+        return hashlib.sha256(narrow.view(np.uint8).data).digest()
 
     of_blocks = run_blocks(of_block, blocks(clusters.size, _CHUNK))
     return _KIND + hashlib.sha256(b"".join(of_blocks)).hexdigest()

@@ -14,7 +14,6 @@ import numpy as np
 import spikeinterface.postprocessing  # noqa: F401  (registers what is injected)
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.spatial import cKDTree
 from spikeinterface.core import BaseRecording, ChannelSparsity, NumpySorting, SortingAnalyzer
 
 from si_curation._spikeinterface import inject_extension, make_memory_analyzer, set_extension_data
@@ -433,6 +432,8 @@ def _guessed_main_channels(folder: PhyFolder, spikes: _FolderSpikes) -> NDArray[
     The one next to the mean of its ``spike_positions.npy``; where there is none, the one in the
     middle of the probe, as SpikeInterface takes it. Nothing of this package gives it as a result.
     """
+    from scipy.spatial import cKDTree
+
     places = folder.channel_positions.astype(np.float64)
     num_units = spikes.selection.unit_ids.size
     wanted = np.tile(places.mean(axis=0), (num_units, 1))
