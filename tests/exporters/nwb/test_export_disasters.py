@@ -15,6 +15,7 @@ import pynwb
 import pytest
 
 import si_curation as sic
+from helpers.forks import Forks
 from helpers.nwb_analyzers import make_analyzer, small_analyzer
 from helpers.nwb_sources import FULL_METADATA, content_of, make_source
 
@@ -49,19 +50,28 @@ def arguments(mode, source):
     return {**kwargs, "source_nwb": source, "overwrite": True}
 
 
-def run_in_a_process(mode, source, target, before="", after="", analyzer="small_analyzer()"):
-    """Export in a process of its own, after some lines of code; its exit code and error text."""
-    code = f"""
-import os, signal, sys, warnings
+IMPORTS = f"""
+import os, resource, signal, sys, warnings
 sys.path.insert(0, {str(TESTS)!r})
 warnings.simplefilter("ignore")
 from pathlib import Path
 import h5py
 import numpy as np
 import si_curation as sic
+sic.export_to_nwb
 from helpers.nwb_analyzers import make_analyzer, small_analyzer
 from helpers.nwb_sources import FULL_METADATA
 import pynwb
+"""
+
+
+@pytest.fixture(scope="module")
+def run_in_a_process():
+    """Export in a process of its own, after some lines of code; its exit code and error text."""
+
+    def run(mode, source, target, before="", analyzer="small_analyzer()"):
+        return forks.run(f"""
+signal.alarm(300)
 analyzer = {analyzer}
 mode, source, target = {mode!r}, Path({str(source)!r}), Path({str(target)!r})
 kwargs = dict(mode=mode, t_start=0.0, progress_bar=False)
@@ -75,13 +85,11 @@ try:
 except sic.SiCurationError as fault:
     print(type(fault).__name__ + ":", fault, file=sys.stderr)
     sys.exit(7)
-{textwrap.dedent(after)}
-"""
+""")
+
     package = str(Path(sic.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300
-    )
+    with Forks(IMPORTS, {"PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"}) as forks:
+        yield run
 
 
 # -------------------------------------------------------------------------------------- full disk
@@ -95,7 +103,7 @@ MANY = (
 @posix
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("limit", [0, 100_000, 700_000, 1_500_000])
-def test_disk_that_fills_up(place, hash_files, mode, limit):
+def test_disk_that_fills_up(place, hash_files, run_in_a_process, mode, limit):
     """The system refuses to let a file grow beyond a limit, at whatever point that is.
 
     1.6 million spikes, some 8 MB; the source has 0.7 MB, so that the last limits are met
@@ -108,7 +116,6 @@ def test_disk_that_fills_up(place, hash_files, mode, limit):
         source,
         target,
         before=f"""
-        import resource
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
         """,
@@ -218,7 +225,7 @@ def test_rename_that_fails(place, hash_files, monkeypatch, mode):
 @posix
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("moment", [1, 5, 12, "spike_times", "before rename", "read back"])
-def test_killed(place, hash_files, mode, moment):
+def test_killed(place, hash_files, run_in_a_process, mode, moment):
     """No goodbye: SIGKILL at the n-th dataset, at the spikes, at reading back, at the rename."""
     folder, source, target = place(mode)
     before = hash_files(folder)
@@ -343,7 +350,7 @@ def test_source_held_open_in_this_process(place, hash_files):
 @posix
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("what", ["folder", "file"])
-def test_permission_denied(place, hash_files, mode, what):
+def test_permission_denied(place, run_in_a_process, mode, what):
     """As a user who may read everything and write nothing."""
     folder, source, target = place(mode)
     if what == "file" and mode != "append":
