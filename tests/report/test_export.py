@@ -416,7 +416,7 @@ def test_twice_the_same(example, page, tmp_path):
 
 @pytest.mark.slow
 def test_size_and_memory_of_many_units(tmp_path, simulate):
-    folder = simulate("kilosort4", num_templates=80, num_channels=64, num_spikes=20_000).folder
+    folder = simulate("kilosort4", num_templates=40, num_channels=64, num_spikes=10_000).folder
     analyzer = sic.read_kilosort_as_analyzer(folder)
     names = ["template_assignment", "template_best_channels", "unit_similarity"]
     analyzer.compute([*names, "cross_correlograms"])
