@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import si_curation as sic
 from helpers.merge_analyzers import FS, make_analyzer, renewal
 from oracles import merges as naive
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.explain import explain_bad_merges
+from si_curation.evidence.splits import splits_of_units
 from si_curation.variables import BAD_MERGES
 
 
@@ -45,6 +48,20 @@ def test_bad_merges_are_found_and_good_ones_are_not(merged):
     assert whole.loc[90, "power"] > 0.9
     assert whole.loc[90, "reason"].startswith("refractory")
     assert find_bad_merges(merged, unit_ids=[90]).empty
+
+
+def test_spikes_are_found_in_a_table_or_by_a_search(merged, monkeypatch):
+    expected = find_bad_merges(merged, all_pairs=True)
+    monkeypatch.setattr("si_curation.evidence.bad_merges._LARGEST_TABLE", 0)
+    pd.testing.assert_frame_equal(find_bad_merges(merged, all_pairs=True), expected)
+
+
+def test_splits_take_bad_merges_that_are_known(merged):
+    expected = sic.suggest_splits(merged).table
+    assert expected["unit_id"].tolist() == [91]
+    assert expected["num_parts"].tolist() == [2]
+    rows, known = np.arange(len(merged.unit_ids)), find_bad_merges(merged)
+    pd.testing.assert_frame_equal(splits_of_units(merged, rows, bad_merges=known).table, expected)
 
 
 @pytest.mark.slow

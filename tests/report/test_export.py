@@ -524,7 +524,7 @@ def test_command(capsys, tmp_path):
 
 
 def test_command_counts_neighbours_of_many_units(tmp_path, monkeypatch):
-    monkeypatch.setattr("si_curation.cli.report.MANY_UNITS", 7)
+    monkeypatch.setattr("si_curation.cli.analyzers.MANY_UNITS", 7)
     with pytest.raises(SystemExit) as done:
         main(["report", str(sic.example_folder()), str(tmp_path / "page.html")])
     assert not done.value.code

@@ -17,6 +17,8 @@ from si_curation.errors import (
 )
 from si_curation.progress import stage
 
+# correlograms of all pairs of 3,000 units take 2 GB
+MANY_UNITS = 1_000
 #: What ``demo`` and ``compute`` compute.
 DEFAULT_EXTENSIONS = (
     "template_assignment",
@@ -125,13 +127,21 @@ def compute_available(
     analyzer: SortingAnalyzer,
     names: Iterable[str] = DEFAULT_EXTENSIONS,
     unavailable: type[SiCurationError] = MissingDataError,
+    *,
+    all_pairs: bool = True,
     **compute_kwargs: Any,
 ) -> None:
-    """Compute extensions; note on standard error those that raise `unavailable`."""
+    """Compute extensions; note on standard error those that raise `unavailable`.
+
+    all_pairs: False: of more than `MANY_UNITS` units correlograms are counted of those that share
+    best channels, not of all pairs.
+    """
+    of_neighbours = not all_pairs and len(analyzer.unit_ids) > MANY_UNITS
     for name in names:
+        pairs = {"pairs": "neighbours"} if of_neighbours and name == "cross_correlograms" else {}
         try:
             with stage(f"computing {name}"):
-                analyzer.compute(name, **compute_kwargs)
+                analyzer.compute(name, **compute_kwargs, **pairs)
         except unavailable as fault:
             echo(f"No {name}: {fault}", err=True)
 

@@ -46,7 +46,7 @@ def demo(folder: Path | None, output: Path | None, show_all: bool, **reading: An
     target = _new_folder(output)
     analyzer = read_folder(source, **reading)
     analyzer.get_extension("template_assignment").refuse_without_templates()
-    compute_available(analyzer, progress_bar=False)
+    compute_available(analyzer, all_pairs=False, progress_bar=False)
     echo(f"{source}\n{_describe(analyzer)}\n")
     table = make_unit_table(analyzer)
     shown = table if show_all else _most_useful(table)
@@ -161,15 +161,10 @@ def _curate_in_code(analyzer: SortingAnalyzer, source: Path, output: Path) -> st
     from si_curation.curation.session import CurationSession
     from si_curation.exporters.phy.export import export_to_phy
 
-    session = CurationSession(analyzer, decided_by="si-curation demo")
-    best = [
-        (similar.iloc[0], unit_id, similar.index[0])
-        for unit_id in session.unit_ids
-        if len(similar := session.get_similarity(unit_id))
-    ]
-    if not best:
+    similarity, first, second = _most_similar_pair(analyzer)
+    if not np.isfinite(similarity):
         return None
-    similarity, first, second = max(best, key=lambda found: found[0])
+    session = CurationSession(analyzer, decided_by="si-curation demo")
     merged = session.merge([first, second], reason=f"similarity {similarity:.2f}")
     session.label([merged], "good")
     num_spikes = session.get_spikes(merged).size
@@ -182,3 +177,22 @@ def _curate_in_code(analyzer: SortingAnalyzer, source: Path, output: Path) -> st
         return f"{text}; the folder is too large to export a copy of in a demo."
     export_to_phy(session.apply(), output)
     return f"{text};\nexported to {output}, which phy opens; the source folder is as it was."
+
+
+def _most_similar_pair(analyzer: SortingAnalyzer) -> tuple[float, Any, Any]:
+    """Return the largest similarity of two units, as of `CurationSession.get_similarity`, and both.
+
+    NaN where there are less than two units with spikes.
+    """
+    from si_curation.kernels.template_similarity import most_similar, similarity_of_groups
+
+    assignment, unit_ids = analyzer.get_extension("template_assignment"), analyzer.unit_ids
+    table = assignment.get_template_similarity()
+    of_units = similarity_of_groups(table, assignment.get_template_counts())
+    others, values, start = most_similar(of_units, np.arange(len(unit_ids)), 1)
+    if values.size == 0:
+        return float("nan"), None, None
+    best = int(np.argmax(values))
+    first = int(np.searchsorted(start, best, side="right")) - 1
+    first_id, second_id = unit_ids[[first, others[best]]].tolist()
+    return float(values[best]), first_id, second_id

@@ -29,8 +29,6 @@ CHEAP_EXTENSIONS = (
     "cross_correlograms",
     "curation_metrics",
 )
-#: Of more units the page counts correlograms of those that share best channels, not of all pairs.
-MANY_UNITS = 1_000
 _ON_TEMPLATE_ASSIGNMENT = {"template_best_channels", "unit_similarity"}
 
 
@@ -88,10 +86,5 @@ def compute_for_page(analyzer: SortingAnalyzer) -> None:
     if analyzer.format != "memory" and there & _ON_TEMPLATE_ASSIGNMENT:
         # SpikeInterface would delete these from the disk before it computes what they depend on
         there.add("template_assignment")
-    are_many = len(analyzer.unit_ids) > MANY_UNITS
-    for name in CHEAP_EXTENSIONS:
-        if name in there:
-            continue
-        of_neighbours = name == "cross_correlograms" and are_many
-        kwargs = {"pairs": "neighbours"} if of_neighbours else {}
-        compute_available(analyzer, [name], SiCurationError, save=False, **kwargs)
+    names = [name for name in CHEAP_EXTENSIONS if name not in there]
+    compute_available(analyzer, names, SiCurationError, all_pairs=False, save=False)
