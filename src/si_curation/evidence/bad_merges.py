@@ -157,11 +157,12 @@ def find_bad_merges(
             "is_bad": (p_value <= significance) & (lower > allowed),
         }
     )
-    table["reason"] = [str(verdict) for verdict in explain_bad_merges(table)]
     # bad pairs first, then the largest ratio; ties in the order of units and templates
-    order = np.lexsort((b, a, -lower, ~table["is_bad"].to_numpy(dtype=bool)))
-    table = table.iloc[order][list(BAD_MERGES)]
-    return (table if all_pairs else table[table["is_bad"]]).reset_index(drop=True)
+    is_bad = table["is_bad"].to_numpy(dtype=bool)
+    order = np.lexsort((b, a, -lower, ~is_bad))
+    table = table.iloc[order if all_pairs else order[is_bad[order]]].reset_index(drop=True)
+    table["reason"] = [str(verdict) for verdict in explain_bad_merges(table)]
+    return table[list(BAD_MERGES)]
 
 
 class _Parts(NamedTuple):

@@ -137,7 +137,12 @@ def time_overlap(counts: NDArray[np.float64], pairs: NDArray[np.integer]) -> NDA
     """
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
-    typical = np.array([np.median(row[row > 0]) if row.any() else 0.0 for row in counts])
+    # the median of what is above 0, which comes last in ascending order; 0 of nothing
+    rows, number = np.arange(len(counts)), np.maximum((counts > 0).sum(axis=1), 1)
+    first = counts.shape[1] - number
+    ascending = np.sort(counts, axis=1)
+    low, high = ascending[rows, first + (number - 1) // 2], ascending[rows, first + number // 2]
+    typical = (low + high) / 2
     is_active = (counts > 0) & (counts >= ACTIVE_SHARE * typical[:, None])
     a, b = pairs.T
     return np.maximum(

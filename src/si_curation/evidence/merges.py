@@ -1,6 +1,6 @@
 """`suggest_merges`: pairs of units that may be one neuron, with the evidence of each pair.
 
-`suggest_merges` chooses the candidate pairs, `tabulate_pairs` gathers their evidence, and
+`suggest_merges` chooses the candidate pairs, `evidence_of_pairs` gathers their evidence, and
 `MergeSuggestions` turns the table into pairs and groups to merge.
 """
 
@@ -242,9 +242,11 @@ def suggest_merges(
         spikes, allowed[:, None] & allowed, (min_similarity, max_distance_um, duplicate), max_pairs
     )
     given = None if refractory_period_ms is None else round(refractory_period_ms * fs * 1e-3)
-    table = tabulate_pairs(spikes, candidates, given, duplicate)
+    columns = evidence_of_pairs(spikes, candidates, given, duplicate)
+    table = pd.DataFrame({name: columns.get(name, "") for name in MERGES})
     table["reason"] = [explanations_text(found) for found in explain_merges(table)]
-    table = with_probability(_best_first(table[list(MERGES)]), known)
+    table = table.iloc[_best_first(columns)].reset_index(drop=True)
+    table = with_probability(table, known)
     found = MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
     return with_groups(found, analyzer)
 
@@ -269,9 +271,10 @@ def scores_of_merges(
         ``unit_id_b``, ``score``.
     """
     spikes, duplicate, candidates = _default_candidates(analyzer, unit_ids)
-    table = tabulate_pairs(spikes, candidates, None, duplicate, least_score)
-    table = _best_first(table[table["score"] >= least_score])
-    return table[["unit_id_a", "unit_id_b", "score"]]
+    found = evidence_of_pairs(spikes, candidates, None, duplicate, least_score)
+    order = _best_first(found)
+    order = order[found["score"][order] >= least_score]
+    return pd.DataFrame({name: found[name][order] for name in ("unit_id_a", "unit_id_b", "score")})
 
 
 def one_neuron_probabilities(
@@ -303,9 +306,10 @@ def _default_candidates(
     return spikes, duplicate, _find_candidates(spikes, is_asked[:, None] | is_asked, limits)
 
 
-def _best_first(table: pd.DataFrame) -> pd.DataFrame:
-    order = np.lexsort((np.arange(len(table)), -table["similarity"], -table["score"]))
-    return table.iloc[order].reset_index(drop=True)
+def _best_first(columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Return the order of the table; of equal ones the order in which they are."""
+    score, similarity = columns["score"], columns["similarity"]
+    return np.lexsort((np.arange(score.size), -similarity, -score))
 
 
 @dataclass(frozen=True)
@@ -533,14 +537,14 @@ class MergeSuggestions(ScoredSuggestions):
         return self._curation(merges=[{"unit_ids": group} for group in self.groups(threshold)])
 
 
-def tabulate_pairs(
+def evidence_of_pairs(
     spikes: _Spikes,
     candidates: _Candidates,
     given: int | None,
     duplicate: int,
     least_score: float = 0.0,
-) -> pd.DataFrame:
-    """Tabulate the evidence of pairs of units.
+) -> dict[str, NDArray[Any]]:
+    """Return the evidence of pairs of units.
 
     Parameters
     ----------
@@ -555,9 +559,9 @@ def tabulate_pairs(
 
     Returns
     -------
-    pandas.DataFrame
-        With the columns of `si_curation.variables.MERGES`, in the order of the candidates;
-        ``reason`` is empty.
+    dict
+        The columns of `si_curation.variables.MERGES` except ``reason``, in the order of the
+        candidates.
     """
     known, counts, period = _spike_time_columns(spikes, candidates, given, duplicate)
     if least_score > 0:
@@ -568,10 +572,8 @@ def tabulate_pairs(
         candidates, period = candidates.only(rows), period[rows]
         counts = counts._replace(ab=counts.ab[rows], ba=counts.ba[rows])
     known |= _continuity_columns(spikes, candidates.pairs, known, counts, period)
-    table = pd.DataFrame({**known, "score": np.zeros(len(period)), "reason": ""})
-    product = merge_score(*(table[name].to_numpy(dtype=np.float64) for name in TERMS))
-    table["score"] = np.maximum(product, table["duplicate_term"])
-    return table[list(MERGES)]
+    product = merge_score(*(known[name] for name in TERMS))
+    return {**known, "score": np.maximum(product, known["duplicate_term"])}
 
 
 def _spike_time_columns(

@@ -72,3 +72,28 @@ def test_copies_share_what_is_of_single_spikes(analyzer):
         for key, value in one.items():
             if isinstance(value, np.ndarray) and value.size:
                 assert np.shares_memory(value, other[key]), (name, key)
+
+
+def test_spikes_of_copies_that_are_gone_are_used_again(analyzer):
+    whole = spike_vector_of(analyzer.sorting).copy()
+    first = merge_units(analyzer, [(0, 1)]).analyzer
+    second = merge_units(analyzer, [(2, 3)]).analyzer
+    vectors = [spike_vector_of(copy.sorting) for copy in (first, second)]
+    assert not np.shares_memory(*vectors)
+    for vector in vectors:
+        for name in ("sample_index", "segment_index"):
+            np.testing.assert_array_equal(vector[name], whole[name])
+    made = copies._SpikeVectors(whole)
+    units = whole["unit_index"].astype(np.int32)
+    kept = made.with_units(units, None)[3:]
+    other = made.with_units(units + 1, None)
+    assert not np.shares_memory(kept, other)
+    np.testing.assert_array_equal(kept["unit_index"], units[3:])
+    place = kept.__array_interface__["data"][0] - kept.strides[0] * 3
+    del kept
+    again = made.with_units(units + 2, None)
+    assert again.__array_interface__["data"][0] == place
+    for vector, step in ((other, 1), (again, 2)):
+        np.testing.assert_array_equal(vector["unit_index"], units + step)
+        np.testing.assert_array_equal(vector["sample_index"], whole["sample_index"])
+    np.testing.assert_array_equal(spike_vector_of(analyzer.sorting), whole)

@@ -6,7 +6,10 @@ import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import getrefcount
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +34,7 @@ from si_curation.extensions.spikes_of_units import spikes_of_unit
 from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.extensions.unit_similarity import get_unit_similarity
 from si_curation.extensions.units_from_templates import LOCATION_PARAMS, what_follows
+from si_curation.kernels.parallel import blocks
 from si_curation.kernels.spike_vector import look_up, with_other_units
 from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.spikes.features import feature_source
@@ -133,6 +137,7 @@ class _Changes:
         unchanged = Unit(nothing, nothing, nothing, {})
         self._units = {plain_id(i): unchanged for i in analyzer.unit_ids}
         self._steps: list[tuple[dict[Any, Unit], dict[Any, Unit]]] = []
+        self._made_of: dict[Any, list[Any]] = {}  # {new unit: units of the analyzer}
 
     def spikes_of(self, unit_id: Any) -> NDArray[np.integer]:
         """Return the spikes of a unit now, ascending positions in those of the analyzer."""
@@ -160,6 +165,8 @@ class _Changes:
         after = {i: Unit(own, nothing, nothing, {}) for i, own in zip(new, spikes, strict=True)}
         self._steps.append(({i: self._units.pop(i) for i in unit_ids}, after))
         self._units |= after
+        made_of = [old for i in unit_ids for old in self._made_of.get(i, [i])]
+        self._made_of |= {key: list(dict.fromkeys(made_of)) for key in new}
         return new
 
     def apply(self) -> SortingAnalyzer:
@@ -171,7 +178,8 @@ class _Changes:
         ids = dict.fromkeys([i for i in old if i in self._units] + sorted(self._units, key=key))
         units = {unit_id: self._units[unit_id] for unit_id in ids}
         if _follows_from_spikes(self._analyzer):
-            return _regrouped(self._analyzer, units)
+            made_of = {i: old for i, old in self._made_of.items() if i in units}
+            return _regrouped(self._analyzer, units, made_of)
         with warnings.catch_warnings():  # what cannot be carried over is missing evidence
             warnings.simplefilter("ignore")
             return apply_units(self._analyzer, self._steps, units, [], "memory", None)
@@ -192,7 +200,46 @@ def _follows_from_spikes(analyzer: SortingAnalyzer) -> bool:
     return source.extension is None  # else they are on the channels of units
 
 
-def _regrouped(analyzer: SortingAnalyzer, units: Mapping[Any, Unit]) -> SortingAnalyzer:
+class _SpikeVectors:
+    """Makes spike vectors of copies of an analyzer: the first one again when no copy has it."""
+
+    def __init__(self, spikes: NDArray[np.void]) -> None:
+        self._spikes = spikes
+        self._first: list[NDArray[np.void]] = []
+        self._nobodys = [object()]
+        self._lock = Lock()
+
+    def with_units(
+        self, unit_index: NDArray[np.int32], kept: NDArray[np.integer] | None
+    ) -> NDArray[np.void]:
+        """Return the same spikes, or some of them, of other units."""
+        if kept is not None:
+            return with_other_units(self._spikes, unit_index, kept)
+        with self._lock:
+            # nothing but the list has it, nor a view of it
+            is_free = self._first and getrefcount(self._first[0]) == getrefcount(self._nobodys[0])
+            free = self._first[0][:] if is_free else None
+        if free is None:
+            made = with_other_units(self._spikes, unit_index, None)
+            self._first = self._first or [made]
+            return made[:]
+        for piece in blocks(free.size):
+            free["unit_index"][piece] = unit_index[piece]
+        return free
+
+
+_vectors: WeakKeyDictionary[Any, _SpikeVectors] = WeakKeyDictionary()
+
+
+def _vectors_of(analyzer: SortingAnalyzer) -> _SpikeVectors:
+    if analyzer not in _vectors:
+        _vectors[analyzer] = _SpikeVectors(spike_vector_of(analyzer.sorting))
+    return _vectors[analyzer]
+
+
+def _regrouped(
+    analyzer: SortingAnalyzer, units: Mapping[Any, Unit], made_of: Mapping[Any, list[Any]]
+) -> SortingAnalyzer:
     """Return an analyzer of units of which all follows from the templates of their spikes."""
     ids = list(units)
     index_before = {plain_id(i): row for row, i in enumerate(analyzer.unit_ids)}
@@ -200,18 +247,13 @@ def _regrouped(analyzer: SortingAnalyzer, units: Mapping[Any, Unit]) -> SortingA
     for index, unit_id in enumerate(ids):
         if unit_id in index_before:
             place[index_before[unit_id]] = index
-    spikes = spike_vector_of(analyzer.sorting)
-    unit_index = look_up(place, spikes["unit_index"])
-    made_of: dict[Any, list[Any]] = {}
+    unit_index = look_up(place, spike_vector_of(analyzer.sorting)["unit_index"])
     for index, unit_id in enumerate(ids):
-        if unit_id not in index_before:
+        if unit_id in made_of:
             unit_index[units[unit_id].spikes] = index
-            parents = np.unique(spikes["unit_index"][units[unit_id].spikes])
-            made_of[unit_id] = [plain_id(i) for i in analyzer.unit_ids[parents]]
     kept = None if unit_index.min(initial=0) >= 0 else np.flatnonzero(unit_index >= 0)
-    sorting = NumpySorting(
-        with_other_units(spikes, unit_index, kept), analyzer.sampling_frequency, np.array(ids)
-    )
+    spikes = _vectors_of(analyzer).with_units(unit_index, kept)
+    sorting = NumpySorting(spikes, analyzer.sampling_frequency, np.array(ids))
     copy_annotations(analyzer.sorting, sorting)
     for name in ("phy_folder", OBSERVED_PROPERTY):
         values = analyzer.sorting.get_property(name)
@@ -352,9 +394,9 @@ def repeat_units(
 
     ``origins`` are of the further units, whose ids are numbers, or texts where ids are texts.
     """
-    spikes = spike_vector_of(analyzer.sorting)
+    spikes = np.asarray(spike_vector_of(analyzer.sorting))
     num_units = len(analyzer.unit_ids)
-    parts = [np.asarray(spikes)]
+    parts = [spikes[:0]]
     for k, unit in enumerate(units):
         own = spikes[spikes_of_unit(analyzer, analyzer.unit_ids[unit])]
         share = rng.uniform(_LEAST_REPEATED, 1.0)
@@ -364,15 +406,13 @@ def repeat_units(
         again["sample_index"] = np.maximum(again["sample_index"] + lag + jitter, 0)
         again["unit_index"] = num_units + k
         parts.append(again)
-    together = np.concatenate(parts)
-    order = np.lexsort((together["sample_index"], together["segment_index"]))
     ids = [plain_id(i) for i in analyzer.unit_ids]
     is_text = any(isinstance(i, str) for i in ids)
     first = 0 if is_text else max(ids, default=0) + 1
     new = [f"repeated {k}" if is_text else first + k for k in range(len(units))]
     channels = analyzer.get_main_channels()
     copy = make_memory_analyzer(
-        NumpySorting(together[order], analyzer.sampling_frequency, np.array([*ids, *new])),
+        NumpySorting(_in_order(spikes, parts), analyzer.sampling_frequency, np.array([*ids, *new])),
         None,
         rec_attributes_of(analyzer),
         None,
@@ -383,6 +423,29 @@ def repeat_units(
     )
     origins = dict(zip(new, (ids[unit] for unit in units), strict=True))
     return ChangedCopy(copy, origins, dict.fromkeys(origins.values(), "repeated"))
+
+
+def _in_order(spikes: NDArray[np.void], parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """Return spikes in order of time with further ones; of the same sample those come last."""
+    further = np.concatenate(parts)
+    further = further[np.lexsort((further["sample_index"], further["segment_index"]))]
+    segments = np.arange(int(further["segment_index"].max(initial=-1)) + 2)
+    borders = np.searchsorted(spikes["segment_index"], segments)
+    its_borders = np.searchsorted(further["segment_index"], segments)
+    place = np.arange(further.size)
+    for segment in segments[:-1].tolist():
+        own = slice(borders[segment], borders[segment + 1])
+        its = slice(its_borders[segment], its_borders[segment + 1])
+        before = np.searchsorted(
+            spikes["sample_index"][own], further["sample_index"][its], side="right"
+        )
+        place[its] += own.start + before
+    out = np.empty(spikes.size + further.size, dtype=spikes.dtype)
+    is_own = np.ones(out.size, dtype=bool)
+    is_own[place] = False
+    out[place] = further
+    out[is_own] = spikes
+    return out
 
 
 def merge_units(analyzer: SortingAnalyzer, pairs: Sequence[tuple[int, int]]) -> ChangedCopy:

@@ -31,6 +31,7 @@ def try_merges(setting: Setting) -> Trials:
         trials.made.update(copy.changes.values())
         if copy.changes:
             _judge_pairs(copy, setting, trials)
+        del copy  # the next one takes its place in memory
     _try_mixed(setting, trials)
     return trials
 
@@ -44,6 +45,7 @@ def _try_mixed(setting: Setting, trials: Trials) -> None:
         copy = mix_units(setting.analyzer, turned, [way] * len(pairs), rng)
         if copy.changes:
             _judge_pairs(copy, setting, trials)
+        del copy
 
 
 def _judge_pairs(copy: ChangedCopy, setting: Setting, trials: Trials) -> None:

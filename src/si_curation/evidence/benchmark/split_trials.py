@@ -33,10 +33,12 @@ def try_splits(setting: Setting) -> Trials:
     suspect = set(before.table.loc[before.table["score"] >= LEAST_SCORE, "unit_id"].tolist())
     pairs = setting.pairs_of_neighbours()
     rng = np.random.default_rng([setting.seed, 100])
-    copy = merge_units(setting.analyzer, pairs)
-    _judge_changed(setting.analyzer, copy, MERGED, trials)
-    copy = mix_units(setting.analyzer, pairs, ["at random"] * len(pairs), rng)
-    _judge_changed(setting.analyzer, copy, PART_MERGED, trials)
+    # nobody has a copy after it is judged, so that the next one takes its place in memory
+    _judge_changed(setting.analyzer, merge_units(setting.analyzer, pairs), MERGED, trials)
+    mixed = ["at random"] * len(pairs)
+    _judge_changed(
+        setting.analyzer, mix_units(setting.analyzer, pairs, mixed, rng), PART_MERGED, trials
+    )
     ways = [PURE_WAYS[i % len(PURE_WAYS)] for i in range(setting.good.size)]
     _judge_pure(cut_units(setting.analyzer, setting.good, ways, rng), suspect, trials)
     return trials
