@@ -217,7 +217,9 @@ class _Calls:
         ]
         for folder in self.folders:
             check_phy_folder(folder)
-            self.analyzers.append(read_kilosort_as_analyzer(folder))
+            analyzer = read_kilosort_as_analyzer(folder)
+            analyzer.get_extension("template_similarity").get_data()  # made when asked for
+            self.analyzers.append(analyzer)
             make_cluster_info(folder)
             reconstruct_lineage(folder)
             with suppress(SiCurationError):  # there is a log of phy in the first only

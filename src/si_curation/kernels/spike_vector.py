@@ -146,6 +146,23 @@ def every_row(num_rows: int, dtype: np.typing.DTypeLike) -> NDArray[np.integer]:
     return out
 
 
+def is_every_row(rows: NDArray[np.integer], num_rows: int) -> bool:
+    """Return whether rows are those of `every_row`: they need not be taken one by one.
+
+    Examples
+    --------
+    >>> is_every_row(np.array([0, 1]), 2), is_every_row(np.array([1, 0]), 2)
+    (True, False)
+    """
+
+    def are_as_counted(piece: slice) -> bool:
+        return np.array_equal(rows[piece], np.arange(piece.start, piece.stop, dtype=rows.dtype))
+
+    if rows.size != num_rows or not rows.size or rows[-1] != num_rows - 1:
+        return rows.size == num_rows == 0
+    return all(run_blocks(are_as_counted, blocks(num_rows)))
+
+
 def evenly_spaced(count: int, limit: int | None) -> NDArray[np.int64]:
     """Return positions of at most `limit` of `count` things, evenly spaced; all without a limit.
 

@@ -106,7 +106,7 @@ def attach_folders(
                 )
             )
             its_groups, its_changes = compare_clusters(
-                analyzer, folder, part.rows, unit_index[part.which]
+                analyzer, folder, rows, unit_index[part.which]
             )
             _add_groups(groups, its_groups)
             changed += [f"{text} of {folder.folder}" for text in its_changes]
