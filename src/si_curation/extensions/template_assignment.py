@@ -606,6 +606,12 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
             self._feature_files = (known, state)
         return known
 
+    def use_files_of(self, other: TemplateAssignment) -> None:
+        """Use the feature files that the one of another analyzer of the same folder has open."""
+        known = getattr(other, "_feature_files", None)
+        if known is not None:
+            self._feature_files = known
+
     def get_waveform_source(self, feature_channels: FeatureChannels = "repaired") -> WaveformSource:
         """Return what the waveforms of the spikes are rebuilt from: ``pc_features.npy``.
 

@@ -74,6 +74,12 @@ def test_copies_share_what_is_of_single_spikes(analyzer):
                 assert np.shares_memory(value, other[key]), (name, key)
 
 
+def test_copies_open_no_files_again(analyzer):
+    copy = merge_units(analyzer, [(0, 1)]).analyzer
+    one, other = (a.get_extension("template_assignment") for a in (analyzer, copy))
+    assert other.get_feature_files() is one.get_feature_files()
+
+
 def test_spikes_of_copies_that_are_gone_are_used_again(analyzer):
     whole = spike_vector_of(analyzer.sorting).copy()
     first = merge_units(analyzer, [(0, 1)]).analyzer

@@ -285,6 +285,8 @@ def _carry_spikes_over(change: UnitChange) -> None:
                 if value is not None
             }
             put_extension(change.after, extension, data)
+    assignment = change.before.get_extension("template_assignment")
+    change.after.get_extension("template_assignment").use_files_of(assignment)
     similarity = change.before.get_extension("unit_similarity")
     if similarity is not None:
         put_extension(change.after, similarity, similarity.data_after(change))

@@ -11,7 +11,7 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import as_array
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.extensions.spikes_of_units import assignment_of
-from si_curation.spikes.features import get_spike_features
+from si_curation.spikes.features import feature_source, get_spike_features
 
 #: The smallest part of a unit that is cut.
 MIN_PART_SPIKES = 30
@@ -53,9 +53,10 @@ def along_component(
     analyzer: SortingAnalyzer, unit: int, spikes: Spikes, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Cut a unit along the first principal component of its spikes' features."""
-    template = assignment_of(analyzer).get_unit_template(analyzer.unit_ids[unit])
-    best = np.argsort(-np.ptp(np.nan_to_num(template), axis=0), kind="stable")[:NUM_CHANNELS]
     try:
+        feature_source(analyzer)  # where there are none, this is all that is looked at
+        template = assignment_of(analyzer).get_unit_template(analyzer.unit_ids[unit])
+        best = np.argsort(-np.ptp(np.nan_to_num(template), axis=0), kind="stable")[:NUM_CHANNELS]
         features = get_spike_features(analyzer, spikes, best)
     except (FolderNotFoundError, PhyFolderError) as fault:
         raise MissingDataError(f"features cannot be read: {fault}") from None
