@@ -151,7 +151,7 @@ def run_once(name: str, arguments: Sequence[str]) -> tuple[list[dict[str, Any]],
         )
         done = subprocess.run(
             [python, str(HERE / f"bench_{name}.py"), *arguments],
-            env={**os.environ, RECORDS: str(records), "PYTHONPATH": source},
+            env={**_environment(), RECORDS: str(records), "PYTHONPATH": source},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -160,6 +160,11 @@ def run_once(name: str, arguments: Sequence[str]) -> tuple[list[dict[str, Any]],
     if done.returncode == 0:
         return rows, ""
     return rows, (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment, in which modules that were compiled are kept, as users have it."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _python_path() -> list[str]:

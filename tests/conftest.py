@@ -9,6 +9,7 @@ import os
 import signal
 import warnings
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import numba
@@ -75,16 +76,18 @@ def pytest_terminal_summary(terminalreporter, config):
 
 def _keep_what_spikeinterface_compiles():
     """Keep kernels of SpikeInterface that many tests call: it compiles them in each process."""
-    from spikeinterface.postprocessing import correlograms, template_similarity
-
-    for module, name in (
-        (correlograms, "_compute_correlograms_one_segment_numba"),
-        (template_similarity, "_compute_similarity_matrix_numba"),
+    for where, name in (
+        ("postprocessing.correlograms", "_compute_correlograms_one_segment_numba"),
+        ("postprocessing.template_similarity", "_compute_similarity_matrix_numba"),
+        ("metrics.quality.misc_metrics", "_get_synchrony_counts"),
+        (
+            "sortingcomponents.peak_detection.locally_exclusive",
+            "detect_peaks_numba_locally_exclusive_on_chunk",
+        ),
     ):
-        kernel = getattr(module, name, None)
-        if hasattr(kernel, "enable_caching"):
-            with contextlib.suppress(RuntimeError):  # nowhere to write to
-                kernel.enable_caching()
+        # another version has it elsewhere; or there is nowhere to write to
+        with contextlib.suppress(ImportError, AttributeError, RuntimeError):
+            getattr(import_module(f"spikeinterface.{where}"), name).enable_caching()
 
 
 _keep_what_spikeinterface_compiles()
