@@ -98,6 +98,27 @@ def _outside(
 
 
 @njit
+def _gap(row: NDArray[np.floating], low: NDArray[np.floating], high: NDArray[np.floating]) -> float:
+    """Squared distance of a spike from a box."""
+    s0 = s1 = s2 = s3 = low[0] - low[0]  # 0 in the precision of the data
+    zero = s0
+    whole = low.size - low.size % 4
+    for f in range(0, whole, 4):
+        g0 = max(max(low[f] - row[f], row[f] - high[f]), zero)
+        g1 = max(max(low[f + 1] - row[f + 1], row[f + 1] - high[f + 1]), zero)
+        g2 = max(max(low[f + 2] - row[f + 2], row[f + 2] - high[f + 2]), zero)
+        g3 = max(max(low[f + 3] - row[f + 3], row[f + 3] - high[f + 3]), zero)
+        s0 += g0 * g0
+        s1 += g1 * g1
+        s2 += g2 * g2
+        s3 += g3 * g3
+    for f in range(whole, low.size):
+        g0 = max(max(low[f] - row[f], row[f] - high[f]), zero)
+        s0 += g0 * g0
+    return (s0 + s1) + (s2 + s3)
+
+
+@njit
 def _center(
     rows: NDArray[np.floating],
     center: NDArray[np.floating],
@@ -476,11 +497,7 @@ def _leave_those_in_their_tile(
     num = 0
     for j in range(active.size):
         i = active[j]
-        row, zero = queries.rows[i], error - error
-        gap = zero
-        for f in range(low.size):
-            apart = max(max(low[f] - row[f], row[f] - high[f]), zero)
-            gap += apart * apart
+        gap = _gap(queries.rows[i], low, high)
         # what surely is nearer than the box, whatever the rounding
         limit = (gap * (1 - 4 * error) - 8 * error * norms[i]) / (1 + 5 * error) - norms[i]
         limit = tile_norms.dtype.type(limit)
@@ -514,23 +531,31 @@ def _leave_those_without(
     if num_near == 0:
         return 0
     # tiles of a group begin with its first spike
-    group = int(np.searchsorted(groups.starts, queries.first, side="right")) - 1
+    group = 0
+    while groups.starts[group] < queries.first:
+        group += 1
     _fill_tiles(group, tiles)
-    done, num = 0, 0
+    done, num, active = 0, 0, np.empty(_TILE, dtype=np.int64)
     while done < num_near:
         tile = among[done] // _TILE
-        stop_of_tile = done + int(np.searchsorted(among[done:num_near], (tile + 1) * _TILE))
-        active = among[done:stop_of_tile].copy()
+        num_active = 0
+        while done < num_near and among[done] // _TILE == tile:
+            active[num_active] = among[done]
+            num_active += 1
+            done += 1
         t = tiles.starts[group] + tile
-        num_active = _leave_those_in_their_tile(t, queries, k, low, high, active, tiles, work)
+        num_active = _leave_those_in_their_tile(
+            t, queries, k, low, high, active[:num_active], tiles, work
+        )
         if num_active > 0:
             _compare(t, active[:num_active], queries, best, tiles, work)
-            among[num : num + num_active] = active[:num_active]
+            for j in range(num_active):
+                among[num + j] = active[j]
             num += num_active
-        done = stop_of_tile
     _compare_with_group(only, among[:num], False, queries, best, groups, tiles, work)
     num_near, num = num, 0
-    for i in among[:num_near].copy():
+    for place in range(num_near):
+        i = among[place]
         is_open = fallen[i] <= limits[i]
         for j in range(distances.shape[1]):
             is_open |= distances[i, j] <= limits[i] and first <= spikes[i, j] < stop
@@ -572,7 +597,9 @@ def _search(
         for other in nearest[group]:  # its own group first: then the limits are low
             if queries.are_begun and other == only:
                 continue
-            limit = best.limits[among[:num_open]].max()
+            limit = best.limits[among[0]]
+            for i in among[1:num_open]:
+                limit = max(limit, best.limits[i])
             if not _outside(lows[group], highs[group], lows[other], highs[other], limit):
                 _compare_with_group(
                     other, among[:num_open], other == group, queries, best, groups, tiles, work

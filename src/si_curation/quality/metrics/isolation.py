@@ -208,7 +208,7 @@ def mahalanobis(
     center = own.mean[order]
     away = (((means[:, order] - center) @ transform.T) ** 2).sum(axis=1)
     neighbours = neighbours[np.argsort(away, kind="stable")]
-    columns = features.columns_on(neighbours, channels)[:, order]
+    columns = np.take(features.columns_on(neighbours, channels), order, axis=1)
     # at least as far away as in the first feature
     gaps = features.gaps_from(neighbours, columns[:, 0], center[0])
     at_least = (transform[0, 0] * gaps) ** 2 * (1 - _ROUNDING)
@@ -376,5 +376,6 @@ def _matrix(
     order = np.argsort(-features.means_on(units, channels).var(axis=0), kind="stable")
     bounds = np.append(np.searchsorted(rows, features.starts[units]), rows.size)
     values = np.empty((rows.size, order.size), dtype=flat.dtype)
-    gather_columns(flat, rows, bounds, features.columns_on(units, channels)[:, order], values)
+    columns = np.take(features.columns_on(units, channels), order, axis=1)
+    gather_columns(flat, rows, bounds, columns, values)
     return values, np.unique(bounds)
