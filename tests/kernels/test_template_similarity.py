@@ -118,6 +118,7 @@ def test_most_similar_units_are_those_of_a_sort(seed, num_units, num_others):
     units = rng.permutation(num_units)[: rng.integers(1, num_units + 1)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(template_similarity, "_ROWS_OF_UNITS", int(rng.integers(1, 4)))
+        patch.setattr(template_similarity, "_UNITS_OF_PART", int(rng.integers(1, 5)))
         others, values, start = most_similar(table, units, num_others)
     for place, unit in enumerate(units):
         row = table[unit].copy()

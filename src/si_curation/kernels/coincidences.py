@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import blocks, njit, num_threads, run_blocks
 
-# of pairs of units: 32 MB
-_COUNTS_AT_ONCE = 1 << 23
+# of pairs of units: 64 MB
+_COUNTS_AT_ONCE = 1 << 24
 
 
 @njit

@@ -23,6 +23,7 @@ _TINY = 1e-15
 _TEMPLATES_PER_BLOCK = 32
 _ROWS_PER_BLOCK = 1 << 12
 _ROWS_OF_UNITS = 1 << 10
+_UNITS_OF_PART = 32
 
 
 @njit
@@ -257,13 +258,17 @@ def most_similar(
     """
     num_units = similarity.shape[1]
     most = min(num_others, num_units)
-    last = num_units - max(most, 1)  # the place of the least of them in ascending order
+    # the largest of each part of a row: the most similar units are not below the least of the best
+    starts = np.arange(0, num_units, _UNITS_OF_PART if num_units > most * _UNITS_OF_PART else 1)
+    last = starts.size - max(most, 1)
     others, values, counts = [], [], [np.zeros(1, dtype=np.int64)]
     for piece in blocks(len(units), _ROWS_OF_UNITS):
         rows = similarity[units[piece]]  # a copy
         rows[np.arange(len(rows)), units[piece]] = np.nan
         rows[~np.isfinite(rows)] = -np.inf
-        least = np.partition(rows, last, axis=1)[:, last]
+        # as many parts have a unit at least as similar as this
+        largest = np.maximum.reduceat(rows, starts, axis=1)
+        least = np.partition(largest, last, axis=1)[:, last]
         row, other = np.nonzero((rows >= least[:, None]) & (rows > -np.inf))
         value = rows[row, other]
         order = np.lexsort((other, -value, row))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 _DTYPES = {"int16", "float32", "float64", "uint8", "uint16", "uint32"}
 _LARGEST_EXACT = 2**53
 _AS_THEY_ARE = frozenset({int, str, bool, type(None)})
+_OR_NUMBERS = _AS_THEY_ARE | {float}
 
 
 @dataclass(frozen=True)
@@ -229,8 +230,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set):
-        if _AS_THEY_ARE.issuperset(map(type, value)):  # most lists are of counts
+        kinds = set(map(type, value))
+        if kinds <= _AS_THEY_ARE:  # most lists are of counts
             return list(value)
+        if kinds <= _OR_NUMBERS:
+            return [None if type(v) is float and not math.isfinite(v) else v for v in value]
         return [plain(one) for one in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
