@@ -124,15 +124,15 @@ def run_apart(name, folder, features):
 
 def print_table(num_spikes, results):
     for name, found in results.items():
-        table = f"{num_spikes:,} spikes"
+        table, who = f"{num_spikes:,} spikes", "ours" if name == "si_curation" else name
         for step, value in found.get("seconds", {}).items():
-            record(table, f"{step} | {name}", value)
+            record(table, f"{step} | {who}", value)
         if "peak_mb" in found:
             steps = found["seconds"]
             record(
-                table, f"all but the report | {name}", sum(steps.values()) - steps.get("report", 0)
+                table, f"all but the report | {who}", sum(steps.values()) - steps.get("report", 0)
             )
-            record(table, f"peak memory | {name}", found["peak_mb"], "MB")
+            record(table, f"peak memory | {who}", found["peak_mb"], "MB")
     print(f"\n{num_spikes:,} spikes\n\n| step | {' | '.join(results)} |")
     print("| --- " * (len(results) + 1) + "|")
     steps = dict.fromkeys(s for r in results.values() for s in r.get("seconds", {}))

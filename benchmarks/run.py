@@ -37,6 +37,7 @@ README = HERE / "README.md"
 FORM = 1  # of the file; another number is refused
 PACKAGES = ("si_curation", "spikeinterface", "numpy", "numba", "scipy", "pandas", "h5py", "pynwb")
 PACKAGES += ("neuroconv", "phylib", "scikit-learn", "dask")
+SHOWN = ("numpy", "numba", "spikeinterface", "neuroconv")  # of these, in the README
 SORTERS_PYTHON = "SI_CURATION_SORTERS_PYTHON"  # an interpreter that has sorters, as in the tests
 _SMALL = ["--spikes", "20000", "--templates", "20", "--channels", "32"]
 _FEW = ["--spikes", "20000", "--units", "20"]
@@ -315,10 +316,10 @@ def cell_of(number: dict[str, Any] | None, ours: dict[str, Any] | None) -> str:
 def tables_of(results: dict[str, Any], name: str) -> str:
     """Return the numbers of one script as tables in Markdown, with where they are from."""
     script, of = results["scripts"][name], results["machine"]
-    versions_of = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
+    versions_of = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if k in SHOWN)
     lines = [
         f"`bench_{name}.py {' '.join(script['arguments'])}`".replace(" `", "`"),
-        f"on {of['cores']} cores ({of['cpu']}), {of['system']}, Python {of['python']}, "
+        f"on {of['cores']} cores ({of['cpu']}), Python {of['python']}, "
         f"{versions_of}; load before {script['load_before']}; {results['made'][:10]}.",
     ]
     for table in dict.fromkeys(one["table"] for one in script["numbers"]):
