@@ -201,13 +201,13 @@ def _spikes_with_partner(
     start: int,
     stop: int,
     window: int,
-    first: int,  # the unit of the first row
+    row_of_unit: NDArray[np.int64],  # (n_units,), -1 where nothing is asked of a unit
     counts: NDArray[np.int32],  # (some units, n_units)
 ) -> None:
     last = np.full(counts.shape[1], -1, dtype=np.int64)  # the spike that each unit counted for
     for i in range(start, stop):
-        row = units[i] - first
-        if not 0 <= row < counts.shape[0]:
+        row = row_of_unit[units[i]]
+        if row < 0:
             continue
         sample, segment = samples[i], segments[i]
         j = i - 1
@@ -263,14 +263,19 @@ def count_spikes_with_partner(
     """
     out = np.zeros(len(pairs), dtype=np.int64)
     pieces = blocks(sample_index.size, max(1 << 20, sample_index.size // 8))
-    for rows in blocks(num_units, max(1, _COUNTS_AT_ONCE // max(num_units, 1))):
-        here = (pairs[:, 0] >= rows.start) & (pairs[:, 0] < rows.stop)
-        first, second = pairs[here, 0] - rows.start, pairs[here, 1]
+    asked, place = np.unique(pairs[:, 0], return_inverse=True)
+    for rows in blocks(asked.size, max(1, _COUNTS_AT_ONCE // max(num_units, 1))):
+        here = (place >= rows.start) & (place < rows.stop)
+        first, second = place[here] - rows.start, pairs[here, 1]
+        row_of_unit = np.full(num_units, -1, dtype=np.int64)
+        row_of_unit[asked[rows]] = np.arange(rows.stop - rows.start)
 
-        def count(piece: slice, rows: slice = rows) -> NDArray[np.int32]:
+        def count(
+            piece: slice, row_of_unit: NDArray[np.int64] = row_of_unit, rows: slice = rows
+        ) -> NDArray[np.int32]:
             counts = np.zeros((rows.stop - rows.start, num_units), dtype=np.int32)
             of_spikes = (sample_index, unit_index, segment_index)
-            _spikes_with_partner(*of_spikes, piece.start, piece.stop, window, rows.start, counts)
+            _spikes_with_partner(*of_spikes, piece.start, piece.stop, window, row_of_unit, counts)
             return counts
 
         for start in range(0, len(pieces), num_threads()):
