@@ -29,7 +29,6 @@ from si_curation.kernels.correlograms import (
     dtype_of_counts,
     prepare_spikes,
 )
-from si_curation.kernels.pair_counts import cell_steps
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -262,26 +261,6 @@ def test_a_unit_with_most_spikes_is_several_tasks():
     assert [first for first, _, _ in covered] == [0, *[stop for _, stop, _ in covered[:-1]]]
     for first, stop, group in covered:
         assert start[group] <= first < stop <= start[group + 1]
-
-
-@given(
-    width=st.integers(1, 400),
-    half=st.integers(1, 40),
-    conventions=st.sets(st.sampled_from(CONVENTIONS), min_size=1),
-)
-def test_steps_are_the_cells(width, half, conventions):
-    cells = linear_cells(half * width, width, tuple(sorted(conventions)))
-    steps = cell_steps(cells)
-    assert steps is not None
-    lag = np.float32(np.arange(cells.cell_of_lag.size))[:, None]
-    found = np.floor(lag * np.array(steps.slopes) + np.array(steps.offsets)).sum(axis=1)
-    found += np.minimum(lag[:, 0], steps.first)
-    np.testing.assert_array_equal(found, cells.cell_of_lag)
-
-
-def test_no_steps_for_log_bins_nor_for_long_windows():
-    assert cell_steps(log_cells(1000, 10)) is None
-    assert cell_steps(linear_cells(1 << 21, 1 << 19)) is None
 
 
 def test_many_spikes_at_once(small_tables):

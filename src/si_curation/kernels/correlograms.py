@@ -367,7 +367,6 @@ def count_pairs(spikes: Spikes, num_units: int, cells: LagCells) -> NDArray[np.i
     earlier, start = positions_by_group(unit, groups, int(groups[-1]) + 1)
     tasks = _tasks(start)
     steps = cell_steps(cells)
-    limit, num_cells = np.uint32(cells.max_lag), np.uint32(cells.num_cells)
     cell_of_lag = cells.cell_of_lag.astype(np.uint32)
     num_left = np.bincount([group for group, _ in tasks], minlength=start.size - 1)
     tables = _Tables(per_group * width, 64 * int(spikes.most_later().sum()), num_left)
@@ -375,11 +374,11 @@ def count_pairs(spikes: Spikes, num_units: int, cells: LagCells) -> NDArray[np.i
     def count(task: tuple[int, slice]) -> None:
         group, piece = task
         table = tables.take(group)
-        where = num_cells, group * per_group, width, table
+        where = group * per_group, width, table
         if steps is None:
-            _count(earlier[piece], spikes, cell_of_lag, *where)
+            _count(earlier[piece], spikes, cell_of_lag, np.uint32(cells.num_cells), *where)
         else:
-            count_lanes(earlier[piece], spikes.time, spikes.unit, limit, steps, *where)
+            count_lanes(earlier[piece], (spikes.time, spikes.unit), steps, *where)
         for full in tables.put_back(group, table):
             add_up(full, out[group * per_group : (group + 1) * per_group].reshape(-1))
             tables.free(full)

@@ -35,11 +35,15 @@ class CellSteps(NamedTuple):
         1 where a cell begins at lag 1 alone, and not at each lag of a step; 0 otherwise.
     slopes, offsets : tuple of 3 float32
         Zeros where there are fewer steps.
+    num_cells : uint32
+    max_lag : uint32
     """
 
     first: np.uint32
     slopes: tuple[np.float32, np.float32, np.float32]
     offsets: tuple[np.float32, np.float32, np.float32]
+    num_cells: np.uint32
+    max_lag: np.uint32
 
 
 def cell_steps(cells: LagCells) -> CellSteps | None:
@@ -74,7 +78,8 @@ def cell_steps(cells: LagCells) -> CellSteps | None:
     found = np.floor(np.float32(lag)[:, None] * slopes + offsets).sum(axis=1).astype(np.int64)
     for first in (0, 1):
         if np.array_equal(np.minimum(lag, first) + found, cells.cell_of_lag):
-            return CellSteps(np.uint32(first), tuple(slopes), tuple(offsets))
+            number, most = np.uint32(cells.num_cells), np.uint32(cells.max_lag)
+            return CellSteps(np.uint32(first), tuple(slopes), tuple(offsets), number, most)
     return None
 
 
@@ -139,22 +144,23 @@ def add_up(counts: Counts, out: NDArray[np.integer]) -> None:
 @intrinsic
 def _lanes(
     typing_context: Any,
-    time: Any,  # array (n + LANES,) uint32
-    unit: Any,  # array (n + LANES,) int32
+    spikes: Any,  # times, units
     j: Any,  # uint64: where the later spikes begin
     now: Any,  # uint32: time of the earlier spike
-    limit: Any,  # uint32: largest lag
     row: Any,  # uint32: where the row of the earlier spike begins
     steps: Any,
-    num_cells: Any,  # uint32
     waiting: Any,  # array (n_waiting,) uint32
     k: Any,  # uint64: where to put the cells of the pairs
 ) -> tuple[Any, Any]:
     """Put the cells of the pairs with the next 16 spikes into `waiting`; return how many count."""
-    signature = types.uint64(time, unit, j, now, limit, row, steps, num_cells, waiting, k)
+    signature = types.uint64(spikes, j, now, row, steps, waiting, k)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        time, unit, j, now, limit, row, steps, num_cells, waiting, k = values
+        spikes, j, now, row, steps, waiting, k = values
+        time, unit = (builder.extract_value(spikes, i) for i in range(2))
+        first, slopes, offsets, num_cells, limit = (
+            builder.extract_value(steps, i) for i in range(5)
+        )
         whole = ir.VectorType(ir.IntType(32), LANES)
         real = ir.VectorType(ir.FloatType(), LANES)
 
@@ -163,17 +169,16 @@ def _lanes(
             first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
             return builder.shuffle_vector(first, nothing, ir.Constant(whole, [0] * LANES))
 
-        def place(array: Any, argument: int, at: Any) -> Any:
-            data = context.make_array(signature.args[argument])(context, builder, array).data
+        def place(array: Any, of_type: Any, at: Any) -> Any:
+            data = context.make_array(of_type)(context, builder, array).data
             return builder.bitcast(builder.gep(data, [at]), whole.as_pointer())
 
-        lag = builder.sub(
-            builder.load(place(time, 0, j), align=4), everywhere(now, whole), name="lag"
-        )
+        of_time, of_unit = signature.args[0]
+        later = builder.load(place(time, of_time, j), align=4)
+        lag = builder.sub(later, everywhere(now, whole))
         counts = builder.icmp_unsigned("<=", lag, everywhere(limit, whole))
         # times ascend: those that count come first. The others are lags that can be converted
         lag = builder.select(counts, lag, everywhere(limit, whole))
-        first, slopes, offsets = (builder.extract_value(steps, i) for i in range(3))
         first = everywhere(first, whole)
         cell = builder.select(builder.icmp_unsigned("<", lag, first), lag, first)
         lag_real = builder.sitofp(lag, real)
@@ -182,10 +187,10 @@ def _lanes(
             start = everywhere(builder.extract_value(offsets, step), real)
             level = builder.fadd(builder.fmul(lag_real, slope), start)
             cell = builder.add(cell, builder.fptosi(level, whole))
-        units = builder.load(place(unit, 1, j), align=4)
+        units = builder.load(place(unit, of_unit, j), align=4)
         in_row = builder.add(builder.mul(units, everywhere(num_cells, whole)), cell)
         at = builder.add(everywhere(row, whole), in_row)
-        builder.store(at, place(waiting, 8, k), align=4)
+        builder.store(at, place(waiting, signature.args[5], k), align=4)
         number = builder.ctpop(builder.bitcast(counts, ir.IntType(LANES)))
         return builder.zext(number, ir.IntType(64))
 
@@ -201,16 +206,14 @@ def _count_waiting(waiting: NDArray[np.uint32], number: np.uint64, counts: Count
 @njit
 def count_lanes(
     earlier: NDArray[np.integer],  # (n_earlier,): positions of the earlier spikes
-    time: NDArray[np.uint32],  # (n + LANES,)
-    unit: NDArray[np.int32],  # (n + LANES,)
-    limit: np.uint32,
+    spikes: tuple[NDArray[np.uint32], NDArray[np.int32]],  # times, units: (n + LANES,) each
     steps: CellSteps,
-    num_cells: np.uint32,
     first_unit: int,
     width: int,
     counts: Counts,  # a row of `width` for each earlier unit
 ) -> None:
     """Count the pairs of some earlier spikes and all later ones."""
+    time, unit = spikes
     waiting = np.empty(_BUFFER_SIZE, dtype=np.uint32)
     most = np.uint64(_BUFFER_SIZE - LANES)
     lanes = np.uint64(LANES)
@@ -222,9 +225,7 @@ def count_lanes(
         j = i + np.uint64(1)
         found = lanes
         while found == lanes:
-            found = _lanes(  # type: ignore[call-arg]
-                time, unit, j, now, limit, row, steps, num_cells, waiting, number
-            )
+            found = _lanes(spikes, j, now, row, steps, waiting, number)  # type: ignore[call-arg]
             number += found
             j += lanes
             if number > most:
