@@ -732,7 +732,8 @@ def data_with_new_units(
     Its method for merges takes over the rows of units that are not new, and computes those of the
     new units from the new analyzer, whatever they were made of.
     """
-    return extension._merge_extension_data([], list(new_unit_ids), after)
+    with np.errstate(invalid="ignore", divide="ignore"):  # units without a template: NaN
+        return extension._merge_extension_data([], list(new_unit_ids), after)
 
 
 def set_channels_of_units(analyzer: SortingAnalyzer, mask: NDArray[np.bool_]) -> None:

@@ -156,3 +156,36 @@ def test_maps_of_files_are_not_shared(tmp_path):
     in_memory[2] = 7  # and the old one can still be written to
     copied = UnitChange(None, None, [], np.zeros(0, dtype=bool), None).rows_after(in_memory)
     assert not np.shares_memory(copied, in_memory)
+
+
+def test_places_of_units_that_did_not_change_are_not_fitted_again(simulate, monkeypatch):
+    from spikeinterface.postprocessing import unit_locations
+
+    made = simulate("kilosort4", num_templates=6, num_spikes=600, num_channels=12)
+    analyzer = sic.read_kilosort_as_analyzer(made.folder)
+    analyzer.compute("unit_locations", method="grid_convolution")
+    fitted = []
+    name, function = "grid_convolution", unit_locations._unit_location_methods["grid_convolution"]
+
+    def counted(analyzer, unit_ids=None, **arguments):
+        fitted.append(len(analyzer.unit_ids) if unit_ids is None else len(unit_ids))
+        return function(analyzer, unit_ids=unit_ids, **arguments)
+
+    monkeypatch.setitem(unit_locations._unit_location_methods, name, counted)
+    session = sic.CurationSession(analyzer)
+    new = session.merge([int(i) for i in analyzer.unit_ids[1:3]])
+    merged = session.apply()
+    assert fitted == [1]
+    found = merged.get_extension("unit_locations").get_data()
+    anew = merged.copy()
+    anew.compute("unit_locations", method=name)
+    np.testing.assert_array_equal(found, anew.get_extension("unit_locations").get_data())
+    assert new in merged.unit_ids
+    session = sic.CurationSession(merged)
+    session.remove([new])
+    assert fitted == [1, len(merged.unit_ids)]
+    left = session.apply()
+    assert len(fitted) == 2
+    np.testing.assert_array_equal(
+        left.get_extension("unit_locations").get_data(), found[merged.unit_ids != new]
+    )

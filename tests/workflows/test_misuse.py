@@ -558,6 +558,7 @@ def test_questions_to_extensions(name, analyzer):
         "unit_b": ids[1],
         "unit_ids": list(ids[:2]),
         "groups": [list(ids[:2])],
+        "pairs": np.array([[0, 1]]),
         "template_id": 0,
         "spike_indices": np.arange(3),
         "weights": [np.ones(len(analyzer.get_extension("template_assignment").template_ids))],

@@ -22,7 +22,8 @@ from si_curation._spikeinterface import (
     register_extension,
     spike_vector_of,
 )
-from si_curation.checks import Checks, check_arguments, unit_index_of
+from si_curation.checks import Checks, check_arguments, indices_of, short_repr, unit_index_of
+from si_curation.errors import ParameterError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.extensions.cross_correlograms_counts import (
     add_up,
@@ -56,6 +57,17 @@ from si_curation.reading.observed import observed_periods
 Convention = Literal["spikeinterface", "phy", "centered"]
 Normalization = Literal["counts", "hz", "probability"]
 _MAX_ISI_MS = 3.6e6
+
+
+def _pairs_of_units(values: Any, num_units: int) -> NDArray[np.int64]:
+    """Return pairs of unit indices, or raise."""
+    try:
+        pairs = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        pairs = np.zeros(0)
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise ParameterError(f"pairs is {short_repr(values)}, expected two columns of unit indices")
+    return indices_of(pairs.ravel(), num_units, "pairs").reshape(-1, 2)
 
 
 class CrossCorrelograms(UnitsExtension):
@@ -339,7 +351,7 @@ class CrossCorrelograms(UnitsExtension):
         Raises
         ------
         ParameterError
-            There is no such convention.
+            There is no such convention, or pairs are no indices of units in two columns.
 
         Examples
         --------
@@ -351,12 +363,12 @@ class CrossCorrelograms(UnitsExtension):
         """
         check_arguments(CrossCorrelograms.get_counts_of_pairs, locals())
         bins = self._bins(convention)
-        pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        num_units = len(self.sorting_analyzer.unit_ids)
+        pairs = _pairs_of_units(pairs, num_units)
         stored = as_array(self.data["cell_counts"])
         a, b = pairs.T
         if self.params["pairs"] == "all":
             return assemble_pairs(stored[a, b], stored[b, a], bins)
-        num_units = len(self.sorting_analyzer.unit_ids)
         known = as_array(self.data["unit_pairs"]) @ np.array([num_units, 1])  # ascending
         wanted = np.minimum(a, b) * num_units + np.maximum(a, b)
         row = np.searchsorted(known, wanted)

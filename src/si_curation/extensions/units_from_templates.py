@@ -265,13 +265,32 @@ def _update_locations(change: UnitChange, counts: sparse.csr_array, assignment: 
     if TEMPLATES not in before or LOCATIONS not in before:
         return
     if before[LOCATIONS].params != LOCATION_PARAMS:
-        run_again(put_extension(change.after, before[LOCATIONS], {}))
+        extension = put_extension(change.after, before[LOCATIONS], {})
+        if not _has_same_templates(change):
+            run_again(extension)
+        elif change.is_new.any():  # a fit for each unit takes long
+            data = data_with_new_units(before[LOCATIONS], change.new_unit_ids, change.after)
+            set_extension_data(extension, data)
+        else:
+            known = as_array(before[LOCATIONS].get_data())
+            set_extension_data(extension, {"unit_locations": known[change.same_before]})
         return
     places = planar_locations(change.before)
     made = locations_of_units(counts, assignment.get_template_amplitudes(), places)
     if change.span is not None:
         _keep_of_silent(change, counts, made, before[LOCATIONS].get_data())
     put_extension(change.after, before[LOCATIONS], {"unit_locations": made})
+
+
+def _has_same_templates(change: UnitChange) -> bool:
+    """Return whether units that are not new have the templates that they had."""
+    if change.span is not None:
+        return False
+    before, after = (
+        as_array(loaded_extensions(one)[TEMPLATES].get_data(operator="average"))
+        for one in (change.before, change.after)
+    )
+    return np.array_equal(before[change.same_before], after[change.same_after], equal_nan=True)
 
 
 def _keep_of_silent(

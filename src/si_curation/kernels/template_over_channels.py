@@ -43,12 +43,10 @@ class DecayFits(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """Points of each fit, padded: arrays (n, most points), and (n,) for what is of a fit."""
+    """Points of fits with as many each: arrays (n, n_points), and (n,) for what is of a fit."""
 
     distance: NDArray[np.float64]
     value: NDArray[np.float64]
-    used: NDArray[np.float64]  # 1 or 0
-    number: NDArray[np.float64]
     least: NDArray[np.float64]  # of the amplitude
     most: NDArray[np.float64]
     most_offset: NDArray[np.float64]
@@ -88,23 +86,27 @@ def fit_decays(
     (array([0.03]), array([1.]))
     """
     n = len(distances)
-    rate, residual, r2 = (np.full(n, np.nan) for _ in range(3))
-    rows = np.array(
-        [i for i in range(n) if _is_determined(distances[i], amplitudes[i])], dtype=np.int64
-    )
-    if rows.size == 0:
-        return DecayFits(rate, residual, r2)
-    points = _padded([distances[i] for i in rows], [amplitudes[i] for i in rows])
+    fits = DecayFits(*(np.full(n, np.nan) for _ in range(3)))
+    rows_of: dict[int, list[int]] = {}  # those with as many points: sums do not depend on others
+    for row, (distance, amplitude) in enumerate(zip(distances, amplitudes, strict=True)):
+        if _is_determined(distance, amplitude):
+            rows_of.setdefault(len(distance), []).append(row)
+    for rows in rows_of.values():
+        found = _fit(_points([distances[row] for row in rows], [amplitudes[row] for row in rows]))
+        for values, some in zip(fits, found, strict=True):
+            values[rows] = some
+    return fits
+
+
+def _fit(points: _Points) -> DecayFits:
     start, low, high = _best_of_grid(points)
     found = _refined(points, start, low, high)
     by_grid = _residuals_and_slopes(points, start)[0]
     by_search = _residuals_and_slopes(points, found)[0]
-    rate[rows] = np.where(by_search <= by_grid, found, start)
-    residual[rows] = np.minimum(by_search, by_grid)
-    mean = points.value.sum(axis=1) / points.number
-    total = (points.used * (points.value - mean[:, None]) ** 2).sum(axis=1)
-    r2[rows] = _explained(residual[rows], total)
-    return DecayFits(rate, residual, r2)
+    residual = np.minimum(by_search, by_grid)
+    total = ((points.value - points.value.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    rate = np.where(by_search <= by_grid, found, start)
+    return DecayFits(rate, residual, _explained(residual, total))
 
 
 def _is_determined(distance: NDArray[np.float64], amplitude: NDArray[np.floating]) -> bool:
@@ -153,23 +155,17 @@ def _explained(residual: NDArray, total: NDArray) -> NDArray[np.float64]:
         return np.where(total > 0, 1.0 - residual / total, np.where(residual == 0, 1.0, 0.0))
 
 
-def _padded(
+def _points(
     distances: Sequence[NDArray[np.float64]], amplitudes: Sequence[NDArray[np.floating]]
 ) -> _Points:
-    counts = np.array([len(one) for one in distances])
-    used = np.arange(counts.max()) < counts[:, None]
-    distance, value = np.zeros(used.shape), np.zeros(used.shape)
-    distance[used], value[used] = np.concatenate(distances), np.concatenate(amplitudes)
-    least = np.where(used, value, np.inf).min(axis=1)
+    value = np.array(amplitudes, dtype=np.float64)
     nearest = value[:, 0]
     return _Points(
-        distance,
+        np.array(distances, dtype=np.float64),
         value,
-        used.astype(np.float64),
-        counts.astype(np.float64),
         AMPLITUDES[0] * nearest,
         AMPLITUDES[1] * nearest,
-        _MOST_OFFSET * least,
+        _MOST_OFFSET * value.min(axis=1),
     )
 
 
@@ -184,7 +180,7 @@ def _best_of_grid(
     step = max(1, _VALUES_PER_BLOCK // (size * _NUM_RATES))
     for first in range(0, n, step):
         part = points.take(slice(first, first + step))
-        rates = np.broadcast_to(grid, (part.number.size, _NUM_RATES))
+        rates = np.broadcast_to(grid, (len(part.value), _NUM_RATES))
         best[first : first + step] = np.argmin(_at(part, rates)[1].residual, axis=1)
     return grid[best], grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, _NUM_RATES - 1)]
 
@@ -200,11 +196,9 @@ class _Linear(NamedTuple):
 def _at(points: _Points, rates: NDArray[np.float64]) -> tuple[NDArray[np.float64], _Linear]:
     """Return the decays (n, n_rates, n_points) at some rates of each fit, and what is best."""
     decays = np.exp(-points.distance[:, None] * rates[:, :, None])
-    used, count = points.used[:, None], points.number[:, None]
-    decays *= used
-    mean = decays.sum(axis=2) / count
+    mean = decays.mean(axis=2)
     # centred on their means, so that nothing is lost where the decays are nearly a line
-    centred = (decays - mean[:, :, None]) * used
+    centred = decays - mean[:, :, None]
     squares = np.einsum("frp,frp->fr", centred, centred)
     products = np.matmul(centred, points.value[:, :, None])[:, :, 0]
     return decays, _best_amplitudes(points, mean, squares, products)
@@ -217,17 +211,11 @@ def _best_amplitudes(
     products: NDArray[np.float64],
 ) -> _Linear:
     """Return the best amplitudes and offsets, given the decays' mean and centred sums."""
-    count, least, most, most_offset, centre = (
-        one[:, None]
-        for one in (
-            points.number,
-            points.least,
-            points.most,
-            points.most_offset,
-            points.value.sum(axis=1) / points.number,
-        )
+    count, centre = points.value.shape[1], points.value.mean(axis=1, keepdims=True)
+    least, most, most_offset = (
+        one[:, None] for one in (points.least, points.most, points.most_offset)
     )
-    energy = (points.used[:, None] * (points.value - centre)[:, None] ** 2).sum(axis=2)
+    energy = ((points.value - centre) ** 2).sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         free = np.where(squares > 0, products / squares, 0.0)
     offset = centre - free * mean
@@ -255,7 +243,7 @@ def _residuals_and_slopes(
     """Return the residual at one rate of each fit, and (half of) how it grows with the rate."""
     decays, best = _at(points, rate[:, None])
     fitted = best.amplitude * decays[:, 0]
-    left = (points.value - fitted - best.offset) * points.used
+    left = points.value - fitted - best.offset
     # amplitude and offset are the best: their change does not count
     slope = np.einsum("fp,fp,fp->f", left, points.distance, fitted)
     return np.einsum("fp,fp->f", left, left), slope
@@ -327,10 +315,11 @@ def spread_over_depth(
     array([20.])
     """
     is_known = np.full(len(sizes), sizes.shape[1] > 0)
-    if smooth_um > 0 and is_known.any():
+    if smooth_um > 0:
         steps = np.diff(depths, axis=1)
         number = np.count_nonzero(steps > 0, axis=1)
         is_known = number > 0
+    if smooth_um > 0 and is_known.any():
         ordered = np.sort(np.where(steps > 0, steps, np.inf), axis=1)
         sizes = sizes.copy()
         middle = np.stack([number - 1, number]) // 2 * is_known
