@@ -28,7 +28,7 @@ from si_curation.variables import FileRows, TemplateIds
 
 FeatureChannels = Literal["file", "repaired"]
 #: Pages of a feature file that stay mapped from one question to the next.
-MAX_BYTES_KEPT_OPEN = 1_000_000_000
+MAX_BYTES_KEPT_OPEN = 4_000_000_000
 _MOST_ROWS_KEPT_OPEN = 1 << 18  # of one question
 _BYTES_AT_ONCE = 1 << 16  # that Linux maps when one of them is asked for
 _FILES = (
