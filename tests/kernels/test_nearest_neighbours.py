@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from si_curation.kernels.nearest_neighbours import nearest_neighbours
 
 
+@pytest.mark.slow  # the doctest compiles the same kernel, for many seconds
 @given(st.data())
 def test_nearest_neighbours(data):
     """Any precision, ties, copies, groups far and near, more features than a tile is wide."""

@@ -53,6 +53,7 @@ def propose(
 
     Nothing else in the folder is changed. Close phy first.
     """
+    from si_curation.curation.label_rules import read_label_rules
     from si_curation.curation.labelling import label_units
     from si_curation.evidence.duplicates import find_duplicate_units
     from si_curation.evidence.merges import DEFAULT_SCORE_THRESHOLD, suggest_merges
@@ -67,6 +68,7 @@ def propose(
         raise click.UsageError("--threshold is of suggested merges: give it without --plan")
     if not overwrite:
         check_no_proposals(folder)
+    label_rules = None if rules is None else read_label_rules(rules)
     analyzer = open_source(folder, reading)
     least = DEFAULT_SCORE_THRESHOLD if threshold is None else threshold
     found: list[Suggestions] = []
@@ -75,9 +77,9 @@ def propose(
     )
     if duplicates:
         found.append(find_duplicate_units(analyzer))
-    if rules is not None:
+    if label_rules is not None:
         analyzer.compute("curation_metrics")
-        found.append(label_units(analyzer, rules))
+        found.append(label_units(analyzer, label_rules))
     written = write_phy_proposals(folder, found, overwrite=overwrite)
     write_or_print(_as_text(written.table), TableOutput(top=top), ["status", "score", "unit_ids"])
     echo(f"\n{written}")
