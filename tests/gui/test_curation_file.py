@@ -359,14 +359,16 @@ def test_command(tmp_path, monkeypatch):
     import spikeinterface_gui
 
     real, seen = spikeinterface_gui.run_mainwindow, {}
+    # all of them to the end: PySide6 may take a new object for one that was at its address before
+    windows = []
 
     def run(analyzer, **given):
         seen.update(given)
-        seen["window"] = show(real(analyzer, **given))
-        return seen["window"]
+        windows.append(show(real(analyzer, **given)))
+        return windows[-1]
 
     def use(clicks):
-        window = seen["window"]
+        window = windows[-1]
         seen["views"] = set(window.views)
         for text in clicks:
             button_of(window, text).click()

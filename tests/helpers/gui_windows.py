@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import os
 import re
@@ -91,6 +92,7 @@ def opened(make, *args, **kwargs):
             window.close()
             window.deleteLater()
             process_events()
+            gc.collect()  # what PySide6 keeps of it would be taken for new objects at its addresses
 
 
 def select(window, unit_ids, spikes=None):
