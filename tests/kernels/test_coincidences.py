@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oracles.coincidences import close_pairs, with_partner
-from si_curation.kernels import coincidences
 from si_curation.kernels.coincidences import (
     count_close_pairs,
     count_coincident_spikes,
@@ -27,15 +25,10 @@ def test_spikes_with_a_partner(seed, window):
     units = rng.integers(0, 3, n)
     pairs = np.array([[0, 1], [2, 1], [0, 2]])
     found = count_coincident_spikes(samples, units, segments, 3, pairs, window)
-    of_spikes = (samples, units, segments, 3)
-    for at_once in (1 << 20, 1):  # counts of all units in memory, and of one
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(coincidences, "_COUNTS_AT_ONCE", at_once)
-            in_one_pass = [
-                count_spikes_with_partner(*of_spikes, both, window)
-                for both in (pairs, pairs[:, ::-1])
-            ]
-        np.testing.assert_array_equal(np.stack(in_one_pass, axis=1), found)
+    # repeated, in another order, and of units 0, 66 and 132 of 200
+    repeated = np.concatenate([pairs[::-1], pairs])
+    again = count_spikes_with_partner(samples, units * 66, segments, 200, repeated * 66, window)
+    np.testing.assert_array_equal(again, np.concatenate([found[::-1, 0], found[:, 0]]))
 
     def trains(unit):
         return [samples[(units == unit) & (segments == s)] for s in (0, 1)]

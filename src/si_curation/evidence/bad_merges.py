@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from si_curation.evidence.cross_refractoriness import (
 )
 from si_curation.evidence.explain import explain_bad_merges
 from si_curation.extensions.template_assignment import TemplateAssignment
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.poisson import poisson_at_least
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
 from si_curation.variables import BAD_MERGES, UnitIndices
@@ -191,12 +192,19 @@ def _parts(
     is_used = np.zeros(counts.shape[0], dtype=bool)
     is_used[unit] = True
     spikes = spike_vector_of(analyzer.sorting)
-    chosen = np.flatnonzero(is_used[spikes["unit_index"]])
-    key = spikes["unit_index"][chosen].astype(np.int64) * num_templates
-    key += assignment.get_spike_template_ids()[chosen]
+    templates = assignment.get_spike_template_ids()
     known = unit.astype(np.int64) * num_templates + template
-    part, is_known = _places(known, key, counts.shape[0] * num_templates)
-    chosen, part = chosen[is_known], part[is_known]
+
+    def look(piece: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        of_piece = spikes["unit_index"][piece]
+        chosen = np.flatnonzero(is_used[of_piece])
+        keys = of_piece[chosen].astype(np.int64) * num_templates + templates[piece][chosen]
+        part, is_known = places(keys)
+        return piece.start + chosen[is_known], part[is_known]
+
+    places = _places(known, counts.shape[0] * num_templates)
+    found = run_blocks(look, blocks(spikes.size)) or [look(slice(0, 0))]
+    chosen, part = (np.concatenate(column) for column in zip(*found, strict=True))
     return _Parts(
         unit,
         template,
@@ -208,17 +216,25 @@ def _parts(
 
 
 def _places(
-    known: NDArray[np.int64], keys: NDArray[np.int64], num_keys: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the place of each key among ascending known ones, and which are among them."""
+    known: NDArray[np.int64], num_keys: int
+) -> Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Return what finds the place of keys among ascending known ones, and which are among them."""
     if num_keys <= _LARGEST_TABLE:
         table = np.full(num_keys, -1, dtype=np.int32)
         table[known] = np.arange(known.size)
-        found = table[keys]
-        return found.astype(np.int64), found >= 0
-    place = np.searchsorted(known, keys)
-    is_known = known[np.minimum(place, known.size - 1)] == keys if known.size else keys < 0
-    return place.astype(np.int64), is_known
+
+        def look_up(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+            found = table[keys]
+            return found.astype(np.int64), found >= 0
+
+        return look_up
+
+    def search(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        place = np.searchsorted(known, keys)
+        is_known = known[np.minimum(place, known.size - 1)] == keys if known.size else keys < 0
+        return place.astype(np.int64), is_known
+
+    return search
 
 
 def _pairs(parts: _Parts) -> NDArray[np.int64]:

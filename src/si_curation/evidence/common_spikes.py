@@ -47,8 +47,11 @@ def may_share_spikes(
         num_spikes.size,
         window,
     )
-    fewest = np.minimum(num_spikes[:, None], num_spikes[None, :])
-    return (close > share * fewest) & (fewest >= MIN_SPIKES)
+    found = close > share * MIN_SPIKES  # few of all pairs have as many
+    rows, columns = np.nonzero(found)
+    fewest = np.minimum(num_spikes[rows], num_spikes[columns])
+    found[rows, columns] = (close[rows, columns] > share * fewest) & (fewest >= MIN_SPIKES)
+    return found
 
 
 class CommonSpikes(NamedTuple):

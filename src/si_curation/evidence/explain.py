@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from si_curation.evidence.amplitude_cut import CUT_SEPARATION, SURE_SEPARATION
 from si_curation.evidence.continuity import MIN_SPIKES
 from si_curation.evidence.cross_refractoriness import SIGNIFICANCE
+from si_curation.kernels.amplitude_cut import CUT_SEPARATION, SURE_SEPARATION
 from si_curation.variables import Explanation
 
 # thresholds of the statements in the texts

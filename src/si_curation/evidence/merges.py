@@ -20,8 +20,6 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.checks import Checks, is_number, unit_indices_of
-from si_curation.evidence.amplitude_cut import CUT_SEPARATION, probability_of_cut
-from si_curation.evidence.amplitude_cut import MIN_SPIKES as CUT_MIN_SPIKES
 from si_curation.evidence.border_waveforms import compare_waveforms
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.change_of_others import change_of_others
@@ -56,6 +54,7 @@ from si_curation.evidence.merge_score import (
 from si_curation.evidence.suggestions import ScoredSuggestions, with_groups
 from si_curation.evidence.unit_locations import unit_distances
 from si_curation.extensions.unit_similarity import get_unit_similarity
+from si_curation.kernels.amplitude_cut import CUT_SEPARATION, probabilities_of_cut
 from si_curation.kernels.coincidences import count_coincident_spikes
 from si_curation.kernels.contamination import (
     contamination_by_many_neurons,
@@ -64,8 +63,7 @@ from si_curation.kernels.contamination import (
 )
 from si_curation.kernels.parallel import blocks, one_thread_for_matrices
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
-from si_curation.kernels.spike_vector import evenly_spaced
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.kernels.spikes_by_unit import positions_by_group
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import locations_extension
 from si_curation.variables import MERGES, Explanation, explanations_text
@@ -80,8 +78,8 @@ DEFAULT_SCORE_THRESHOLD = 0.55
 DEFAULT_DUPLICATE_WINDOW_MS = 0.4
 # smallest standard deviations of amplitudes (share of the mean amplitude) and of depths
 AMPLITUDE_RESOLUTION, DEPTH_RESOLUTION_UM = 0.05, 3.0
-# similarity from which two units can be one that was cut at an amplitude, and how many spikes tell
-CUT_MIN_SIMILARITY, CUT_MAX_SPIKES = 0.9, 500
+# similarity from which two units can be one that was cut at an amplitude
+CUT_MIN_SIMILARITY = 0.9
 # smallest score for which waveforms of single spikes are read
 WORTH_COMPARING = 0.1
 TERMS = (
@@ -197,7 +195,7 @@ def suggest_merges(
       (``burst_asymmetry``), the difference of amplitudes counts less. Similar units (0.9 or more)
       whose amplitudes are the pieces of one distribution (``amplitude_cut_probability``) were cut
       at an amplitude, which is no difference: see
-      `si_curation.evidence.amplitude_cut.probability_of_cut`.
+      `si_curation.kernels.amplitude_cut.probability_of_cut`.
     - ``duplicate_term``: where more than half of the spikes of one unit are spikes of the other,
       the same spikes were found twice, however different the templates are.
 
@@ -337,19 +335,15 @@ class _Spikes:
         return num_spikes_of_units(self.analyzer)
 
     @cached_property
-    def of_units(self) -> list[NDArray[np.integer]]:
-        """Positions of the spikes of each unit, ascending."""
-        return spikes_by_unit(self.vector["unit_index"], self.num_units)
+    def of_units(self) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+        """Positions of the spikes of one unit after the other, and where each unit starts."""
+        units = np.arange(self.num_units)
+        return positions_by_group(self.vector["unit_index"], units, self.num_units)
 
     @cached_property
     def time_bin(self) -> NDArray[np.uint8]:
         """Of each spike."""
         return _time_bins(self.analyzer, self.vector)
-
-    @cached_property
-    def is_in_order(self) -> bool:
-        """Whether time bins ascend, as where no spike is outside of its segment."""
-        return bool((self.time_bin[1:] >= self.time_bin[:-1]).all())
 
     @cached_property
     def counts(self) -> NDArray[np.float64]:
@@ -704,40 +698,15 @@ def _amplitude_cut(
     rows = np.flatnonzero(similarity >= CUT_MIN_SIMILARITY)
     if extension is None or rows.size == 0:
         return found
-    amplitudes = as_array(extension.get_data(copy=False))
-    for row in rows.tolist():
-        few = _few_at_common_times(spikes, pairs[row])
-        if few is None:
-            continue
-        first, second = (np.abs(amplitudes[x].astype(np.float64)) for x in few)
-        first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-        if min(first.size, second.size) < CUT_MIN_SPIKES:
-            continue
-        resolution = AMPLITUDE_RESOLUTION * 0.5 * float(first.mean() + second.mean())
-        found[row] = probability_of_cut(first, second, resolution)
+    found[rows] = probabilities_of_cut(
+        pairs[rows],
+        spikes.of_units,
+        spikes.time_bin,
+        spikes.counts,
+        as_array(extension.get_data(copy=False)),
+        AMPLITUDE_RESOLUTION,
+    )
     return found
-
-
-def _few_at_common_times(
-    spikes: _Spikes, pair: NDArray[np.int64]
-) -> list[NDArray[np.integer]] | None:
-    """Return spikes of two units at the times at which both fire, in proportion; None: too few."""
-    counts = spikes.counts[pair].astype(np.int64)  # (2, n_bins)
-    is_common: NDArray[np.bool_] = np.all(counts > 0, axis=0)
-    sizes = counts[:, is_common].sum(axis=1)
-    if sizes.min() < CUT_MIN_SPIKES:
-        return None
-    share = min(1.0, CUT_MAX_SPIKES / sizes.sum())
-    few = []
-    for unit, size, of_unit in zip(pair, sizes.tolist(), counts, strict=True):
-        own, chosen = spikes.of_units[unit], evenly_spaced(size, round(size * share))
-        if spikes.is_in_order:  # those of a bin follow each other
-            end, its = np.cumsum(of_unit)[is_common], of_unit[is_common]
-            bins = np.searchsorted(np.cumsum(its), chosen, side="right")
-            few.append(own[chosen + (end - np.cumsum(its))[bins]])
-        else:
-            few.append(own[np.flatnonzero(is_common[spikes.time_bin[own]])[chosen]])
-    return few
 
 
 def _shared_templates(analyzer: SortingAnalyzer, pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import blocks, njit, num_threads, run_blocks
-
-# of pairs of units: 64 MB
-_COUNTS_AT_ONCE = 1 << 24
 
 
 @njit
@@ -193,6 +192,24 @@ def count_close_pairs(
     return total
 
 
+class _AskedPairs(NamedTuple):
+    """Pairs of units that are asked for, in an order that finds them fast."""
+
+    is_asked: NDArray[np.uint64]  # (n_units, n_units / 64): a bit for each other unit
+    start: NDArray[np.int64]  # (n_units + 1,): where the pairs of each first unit start
+    second: NDArray[np.int64]  # (n_pairs,), ascending within each first unit
+
+    @classmethod
+    def of(cls, pairs: NDArray[np.int64], num_units: int) -> _AskedPairs:
+        """Return them; pairs (n_pairs, 2), ascending, without repetitions."""
+        first, second = pairs.T
+        is_asked = np.zeros((num_units, num_units // 64 + 1), dtype=np.uint64)
+        bit = np.uint64(1) << (second % 64).astype(np.uint64)
+        np.bitwise_or.at(is_asked, (first, second // 64), bit)
+        start = np.searchsorted(first, np.arange(num_units + 1))
+        return cls(is_asked, start, np.ascontiguousarray(second))
+
+
 @njit
 def _spikes_with_partner(
     samples: NDArray[np.integer],  # (n,) ascending within each segment
@@ -201,27 +218,28 @@ def _spikes_with_partner(
     start: int,
     stop: int,
     window: int,
-    row_of_unit: NDArray[np.int64],  # (n_units,), -1 where nothing is asked of a unit
-    counts: NDArray[np.int32],  # (some units, n_units)
+    pairs: _AskedPairs,
+    counts: NDArray[np.int64],  # (n_pairs,)
 ) -> None:
-    last = np.full(counts.shape[1], -1, dtype=np.int64)  # the spike that each unit counted for
+    last = np.full(counts.size, -1, dtype=np.int64)  # the spike that each pair was counted for
     for i in range(start, stop):
-        row = row_of_unit[units[i]]
-        if row < 0:
+        unit = units[i]
+        low, high = pairs.start[unit], pairs.start[unit + 1]
+        if low == high:
             continue
-        sample, segment = samples[i], segments[i]
-        j = i - 1
-        while j >= 0 and sample - samples[j] <= window and segments[j] == segment:
-            if last[units[j]] != i:
-                last[units[j]] = i
-                counts[row, units[j]] += 1
-            j -= 1
-        j = i + 1
-        while j < samples.size and samples[j] - sample <= window and segments[j] == segment:
-            if last[units[j]] != i:
-                last[units[j]] = i
-                counts[row, units[j]] += 1
-            j += 1
+        sample, segment = np.int64(samples[i]), segments[i]
+        for step in (-1, 1):
+            j = i + step
+            while 0 <= j < samples.size and segments[j] == segment:
+                if abs(np.int64(samples[j]) - sample) > window:
+                    break
+                other = units[j]
+                if (pairs.is_asked[unit, other >> 6] >> np.uint64(other & 63)) & np.uint64(1):
+                    k = low + np.searchsorted(pairs.second[low:high], other)
+                    if last[k] != i:
+                        last[k] = i
+                        counts[k] += 1
+                j += step
 
 
 def count_spikes_with_partner(
@@ -261,27 +279,19 @@ def count_spikes_with_partner(
     >>> count_spikes_with_partner(samples, units, np.zeros(4, int), 2, pairs, window=5)
     array([1, 2])
     """
-    out = np.zeros(len(pairs), dtype=np.int64)
-    pieces = blocks(sample_index.size, max(1 << 20, sample_index.size // 8))
-    asked, place = np.unique(pairs[:, 0], return_inverse=True)
-    for rows in blocks(asked.size, max(1, _COUNTS_AT_ONCE // max(num_units, 1))):
-        here = (place >= rows.start) & (place < rows.stop)
-        first, second = place[here] - rows.start, pairs[here, 1]
-        row_of_unit = np.full(num_units, -1, dtype=np.int64)
-        row_of_unit[asked[rows]] = np.arange(rows.stop - rows.start)
+    if len(pairs) == 0:
+        return np.zeros(0, dtype=np.int64)
+    different, place = np.unique(pairs[:, 0] * num_units + pairs[:, 1], return_inverse=True)
+    asked = _AskedPairs.of(np.stack([different // num_units, different % num_units], 1), num_units)
 
-        def count(
-            piece: slice, row_of_unit: NDArray[np.int64] = row_of_unit, rows: slice = rows
-        ) -> NDArray[np.int32]:
-            counts = np.zeros((rows.stop - rows.start, num_units), dtype=np.int32)
-            of_spikes = (sample_index, unit_index, segment_index)
-            _spikes_with_partner(*of_spikes, piece.start, piece.stop, window, row_of_unit, counts)
-            return counts
+    def count(piece: slice) -> NDArray[np.int64]:
+        counts = np.zeros(different.size, dtype=np.int64)
+        of_spikes = (sample_index, unit_index, segment_index)
+        _spikes_with_partner(*of_spikes, piece.start, piece.stop, window, asked, counts)
+        return counts
 
-        for start in range(0, len(pieces), num_threads()):
-            for counts in run_blocks(count, pieces[start : start + num_threads()]):
-                out[here] += counts[first, second]
-    return out
+    found = run_blocks(count, blocks(sample_index.size, max(1 << 20, sample_index.size // 8)))
+    return np.sum(found, axis=0, dtype=np.int64)[place]
 
 
 def share_with_partner(

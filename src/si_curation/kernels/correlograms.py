@@ -36,8 +36,12 @@ from si_curation.kernels.pair_counts import (
 )
 from si_curation.kernels.parallel import blocks, njit, run_blocks
 from si_curation.kernels.spike_files import value_range
-from si_curation.kernels.spike_vector import look_up
-from si_curation.kernels.spikes_by_unit import positions_by_group
+from si_curation.kernels.spikes_by_unit import (
+    order_of_units,
+    positions_by_group,
+    positions_by_unit,
+    values_by_unit,
+)
 
 # of chosen pairs; each takes 16 bytes
 _SPIKES_AT_ONCE = 1 << 23
@@ -572,14 +576,14 @@ def _count_chosen(
 ) -> NDArray[np.integer]:
     """Count chosen pairs at once: `count_chosen_pairs`."""
     spikes = prepare_spikes(sample_index, unit_index, segment_index, num_units, cells.max_lag)
-    places, start = positions_by_group(
-        spikes.unit[: spikes.num_spikes], np.arange(num_units), num_units
-    )
     dtype = dtype_of_counts(spikes, num_units) if narrow else np.dtype(np.int64)
-    time = spikes.time[: spikes.num_spikes]
+    time, unit = spikes.time[: spikes.num_spikes], spikes.unit[: spikes.num_spikes]
     del spikes  # what is of all spikes is let go as soon as can be
-    times = _times_in_order(time, places)
+    order = order_of_units(unit, num_units)
+    times = values_by_unit(order, unit, _without_overflows(time))
     del time
+    places, start = positions_by_unit(order, unit), order.start
+    del unit, order
     cell = cells.cell_of_lag
     place_of_lag = np.concatenate([cells.num_cells + cell[:0:-1], cell])
     out = np.empty((len(pairs), 2, cells.num_cells), dtype=dtype)
@@ -590,14 +594,11 @@ def _count_chosen(
     return out
 
 
-def _times_in_order(
-    time: NDArray[np.uint32], places: NDArray[np.integer]
-) -> NDArray[np.uint32] | NDArray[np.int64]:
-    """Return the times of the spikes of each unit, one unit after the other, without overflows."""
+def _without_overflows(time: NDArray[np.uint32]) -> NDArray[np.uint32] | NDArray[np.int64]:
+    """Return times that ascend: spikes of one unit may be further apart than 32 bits hold."""
     if time.size and value_range(time).is_sorted:
-        return look_up(time, places)
-    # spikes of one unit may be further apart than 32 bits hold
-    return np.cumsum(np.diff(time, prepend=np.uint32(0)), dtype=np.int64)[places]
+        return time
+    return np.cumsum(np.diff(time, prepend=np.uint32(0)), dtype=np.int64)
 
 
 # sums of cells that make up the bins

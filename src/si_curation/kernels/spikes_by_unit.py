@@ -169,16 +169,46 @@ def positions_by_group(
     >>> positions_by_group(np.array([1, 0, 1]), np.arange(2), 2)
     (array([1, 0, 2], dtype=int32), array([0, 1, 3]))
     """
-    dtype = np.int32 if unit_index.size < 1 << 31 else np.int64
     if num_groups == 1:
+        dtype = np.int32 if unit_index.size < 1 << 31 else np.int64
         return np.arange(unit_index.size, dtype=dtype), np.array([0, unit_index.size])
-    start, next_place = _order_of_groups(unit_index, group_of_unit, num_groups)
-    out = np.empty(unit_index.size, dtype=dtype)
+    order = _order_of_groups(unit_index, group_of_unit, num_groups)
+    return _positions(order, unit_index, group_of_unit), order.start
+
+
+def positions_by_unit(order: UnitOrder, unit_index: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the positions of the spikes, one unit after the other.
+
+    Parameters
+    ----------
+    order : UnitOrder
+        Of these spikes.
+    unit_index : array (n_spikes,) integer
+
+    Returns
+    -------
+    array (n_spikes,) int32, or int64 where there are 2^31 spikes
+        Those of unit ``i`` are ``order.start[i]`` to ``order.start[i + 1]``, ascending.
+
+    Examples
+    --------
+    >>> units = np.array([1, 0, 1])
+    >>> positions_by_unit(order_of_units(units, 2), units)
+    array([1, 0, 2], dtype=int32)
+    """
+    return _positions(order, unit_index, np.arange(order.start.size - 1))
+
+
+def _positions(
+    order: UnitOrder, unit_index: NDArray[np.integer], group_of_unit: NDArray[np.int64]
+) -> NDArray[np.integer]:
+    out = np.empty(unit_index.size, dtype=np.int32 if unit_index.size < 1 << 31 else np.int64)
+    next_place = order.next_place.copy()
     run_blocks(
         lambda p: _place(unit_index[p[1]], group_of_unit, p[1].start, next_place[p[0]], out),
         list(enumerate(blocks(unit_index.size, _SPIKES_PER_BLOCK))),
     )
-    return out, start
+    return out
 
 
 def spikes_by_unit(unit_index: NDArray[np.integer], num_units: int) -> list[NDArray[np.integer]]:

@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from si_curation.evidence import amplitude_cut
-from si_curation.evidence.amplitude_cut import CUT_SEPARATION, probability_of_cut
+from si_curation.kernels import amplitude_cut
+from si_curation.kernels.amplitude_cut import (
+    CUT_SEPARATION,
+    MIN_SPIKES,
+    probabilities_of_cut,
+    probability_of_cut,
+)
+from si_curation.kernels.spike_vector import evenly_spaced
+from si_curation.kernels.spikes_by_unit import positions_by_group
 
 
 def cut(rng, number, softness, share):
@@ -74,4 +81,37 @@ def test_the_likelihood_of_the_threshold_is_the_largest():
         return np.logaddexp(0, -signed).sum()
 
     best = optimize.minimize(minus, [0.0, 0.0]).fun
-    assert amplitude_cut._logistic_log_likelihood(values, labels) == pytest.approx(-best, abs=1e-3)
+    found = amplitude_cut._logistic_log_likelihood(values[np.argsort(labels)], int((~labels).sum()))
+    assert found == pytest.approx(-best, abs=1e-3)
+
+
+@pytest.mark.parametrize("is_in_order", [True, False])
+@pytest.mark.parametrize("sizes", [(60, 45), (900, 400), (21, 3000), (19, 40)])
+def test_of_units_at_common_times(is_in_order, sizes):
+    rng = np.random.default_rng(sum(sizes))
+    units = rng.permutation(np.repeat([0, 1, 2], [*sizes, 30]))
+    amplitudes = -rng.normal(10 + units, 1).astype(np.float32)
+    amplitudes[rng.random(units.size) < 0.02] = np.nan
+    bins = rng.integers(0, 6, units.size).astype(np.uint8)
+    bins[(units == 1) & (bins == 2)] = 3  # the first fires alone in bin 2
+    if is_in_order:
+        bins.sort()
+    counts = np.zeros((3, 6))
+    np.add.at(counts, (units, bins), 1)
+    pairs = np.array([[0, 1], [2, 0]])
+    of_units = positions_by_group(units, np.arange(3), 3)
+    found = probabilities_of_cut(pairs, of_units, bins, counts, amplitudes, 0.05)
+    for value, pair in zip(found, pairs, strict=True):
+        is_common = np.all(counts[pair] > 0, axis=0)
+        own = [np.flatnonzero((units == unit) & is_common[bins]) for unit in pair]
+        total = own[0].size + own[1].size
+        taken = [x[evenly_spaced(x.size, round(x.size * min(1, 500 / total)))] for x in own]
+        first, second = (np.abs(amplitudes[x].astype(np.float64)) for x in taken)
+        first, second = first[np.isfinite(first)], second[np.isfinite(second)]
+        if min(x.size for x in (*own, first, second)) < MIN_SPIKES:
+            assert np.isnan(value)
+        else:
+            resolution = 0.05 * (first.mean() + second.mean()) / 2
+            expected = probability_of_cut(first, second, resolution)
+            assert value == pytest.approx(expected, abs=1e-12)
+    assert np.isfinite(found).any() == (sizes != (19, 40))

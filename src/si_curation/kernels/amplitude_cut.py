@@ -1,0 +1,260 @@
+"""Whether the amplitudes of two units are one population that was cut at an amplitude.
+
+A sorter that makes a template for each size of a neuron's spikes, or that cuts at a threshold,
+leaves two units whose mean amplitudes differ and whose distributions join.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from si_curation.kernels.parallel import blocks, njit, run_blocks
+
+# spikes that count as independent at most: amplitudes are not quite normal, and with enough spikes
+# that alone would decide
+MAX_EFFECTIVE_SPIKES = 150
+MIN_SPIKES = 20
+# of both units together, spread over the times at which both fire
+MAX_SPIKES = 500
+# means of the halves of a normal distribution, in the standard deviations of the halves: two units
+# less far apart can be one population that was cut, whatever the value is
+CUT_SEPARATION = 2.0 * np.sqrt(2.0 / np.pi) / np.sqrt(1.0 - 2.0 / np.pi)
+# where the means are closer, a soft threshold and two neurons look the same
+SURE_SEPARATION = 2.0
+_NUM_STEPS = 30
+_RIDGE = 1e-3
+_PAIRS_PER_BLOCK = 64
+
+
+@njit
+def _mean_and_variance(
+    values: NDArray[np.float64],  # (n,), n > 0
+) -> tuple[float, float]:
+    total = 0.0
+    for value in values:
+        total += value
+    mean = total / values.size
+    squares = 0.0
+    for value in values:
+        squares += (value - mean) ** 2
+    return mean, squares / values.size
+
+
+@njit
+def _normal_log_likelihood(
+    values: NDArray[np.float64],  # (n,)
+    floor: float,  # smallest standard deviation
+) -> float:
+    _, its_variance = _mean_and_variance(values)
+    variance = max(its_variance, floor**2)
+    squares = its_variance * values.size
+    return -0.5 * (values.size * math.log(2 * math.pi * variance) + squares / variance)
+
+
+@njit
+def _logistic_log_likelihood(
+    values: NDArray[np.float64],  # (n,)
+    num_first: int,  # that have one label; the others follow
+) -> float:
+    # of a logistic regression by Newton's method; the slope is finite by a weak ridge
+    mean, variance = _mean_and_variance(values)
+    scale = max(math.sqrt(variance), 1e-12)
+    offset = slope = 0.0
+    for _ in range(_NUM_STEPS):
+        along, across = -_RIDGE * offset, -_RIDGE * slope  # gradient
+        h00, h01, h11 = _RIDGE, 0.0, _RIDGE  # curvature
+        for i in range(values.size):
+            x = (values[i] - mean) / scale
+            chance = 1.0 / (1.0 + math.exp(-(offset + slope * x)))
+            residual = (1.0 if i >= num_first else 0.0) - chance
+            along += residual
+            across += residual * x
+            weight = chance * (1.0 - chance)
+            h00 += weight
+            h01 += weight * x
+            h11 += weight * x * x
+        determinant = h00 * h11 - h01 * h01
+        step0 = (h11 * along - h01 * across) / determinant
+        step1 = (h00 * across - h01 * along) / determinant
+        size = max(abs(step0), abs(step1))
+        share = 1.0 if size <= 4.0 else 4.0 / size
+        offset += share * step0
+        slope += share * step1
+        if size < 1e-6:
+            break
+    found = 0.0
+    for i in range(values.size):
+        of_label = offset + slope * (values[i] - mean) / scale
+        if i < num_first:
+            of_label = -of_label
+        # log(1 / (1 + exp(-x))), whichever sign x has
+        found -= max(-of_label, 0.0) + math.log1p(math.exp(-abs(of_label)))
+    return found
+
+
+@njit
+def _probability(
+    values: NDArray[np.float64],  # (n,): of the first unit, then of the second
+    num_first: int,
+    floor: float,  # smallest standard deviation of a population
+) -> float:
+    total = values.size
+    if min(num_first, total - num_first) < MIN_SPIKES:
+        return np.nan
+    largest = 0.0
+    for value in values:
+        largest = max(largest, abs(value))
+    floor = max(floor, 1e-9 * largest, 1e-12)
+    one = _normal_log_likelihood(values, floor) + _logistic_log_likelihood(values, num_first)
+    two = 0.0
+    for own in (values[:num_first], values[num_first:]):
+        two += _normal_log_likelihood(own, floor) + own.size * math.log(own.size / total)
+    effective = min(total, MAX_EFFECTIVE_SPIKES)
+    odds = (one - two) * effective / total + 0.5 * math.log(effective)
+    return 1.0 / (1.0 + math.exp(-odds))
+
+
+@njit
+def _take(
+    own: NDArray[np.integer],  # (n_own,): spikes of a unit
+    time_bin: NDArray[np.integer],  # (n_spikes,)
+    is_common: NDArray[np.bool_],  # (n_bins,)
+    num_common: int,  # spikes in common bins
+    limit: int,  # how many of these are taken, evenly spaced
+    amplitudes: NDArray[np.floating],  # (n_spikes,)
+    out: NDArray[np.float64],
+) -> int:
+    if limit == 0:
+        return 0
+    seen = taken = found = 0
+    for spike in own:
+        if not is_common[time_bin[spike]]:
+            continue
+        if seen == taken * num_common // limit:
+            taken += 1
+            value = abs(np.float64(amplitudes[spike]))
+            if value < np.inf:
+                out[found] = value
+                found += 1
+            if taken == limit:
+                break
+        seen += 1
+    return found
+
+
+@njit
+def _some(
+    pairs: NDArray[np.int64],  # (n_pairs, 2)
+    spikes: NDArray[np.integer],  # (n_spikes,): of one unit after the other
+    start: NDArray[np.int64],  # (n_units + 1,)
+    time_bin: NDArray[np.integer],  # (n_spikes,)
+    counts: NDArray[np.float64],  # (n_units, n_bins)
+    amplitudes: NDArray[np.floating],  # (n_spikes,)
+    resolution: float,
+    out: NDArray[np.float64],  # (n_pairs,)
+) -> None:
+    values = np.empty(MAX_SPIKES + 2, dtype=np.float64)
+    size = np.empty(2, dtype=np.int64)
+    for p in range(pairs.shape[0]):
+        out[p] = np.nan
+        is_common = (counts[pairs[p, 0]] > 0) & (counts[pairs[p, 1]] > 0)
+        for k in range(2):
+            size[k] = 0
+            for b in range(is_common.size):
+                if is_common[b]:
+                    size[k] += np.int64(counts[pairs[p, k], b])
+        if min(size[0], size[1]) < MIN_SPIKES:
+            continue
+        share = min(1.0, MAX_SPIKES / (size[0] + size[1]))
+        found = num_first = 0
+        for k in range(2):
+            num_first = found
+            own = spikes[start[pairs[p, k]] : start[pairs[p, k] + 1]]
+            limit = np.int64(np.rint(size[k] * share))
+            found += _take(own, time_bin, is_common, size[k], limit, amplitudes, values[num_first:])
+        if min(num_first, found - num_first) < MIN_SPIKES:
+            continue
+        mean_first, _ = _mean_and_variance(values[:num_first])
+        mean_second, _ = _mean_and_variance(values[num_first:found])
+        floor = resolution * 0.5 * (mean_first + mean_second)
+        out[p] = _probability(values[:found], num_first, floor)
+
+
+def probability_of_cut(
+    first: NDArray[np.floating], second: NDArray[np.floating], resolution: float = 0.0
+) -> float:
+    """Return the probability that two samples are one population cut at a threshold.
+
+    Parameters
+    ----------
+    first, second : array (n,), (m,) floating
+        Amplitudes of the spikes of either unit, over the same time, in their true proportion.
+    resolution : float
+        Smallest standard deviation of a population, in the unit of the amplitudes.
+
+    Returns
+    -------
+    float
+        NaN where either has fewer than 20 spikes.
+
+    Notes
+    -----
+    Two models of the amplitudes and of the unit that each spike is in are compared by Bayes' rule
+    at even prior odds. One population: all amplitudes are normal, and a spike is in the second unit
+    with a probability that is a logistic function of its amplitude (4 parameters). Two populations:
+    the amplitudes of either unit are normal, and so is no function of the amplitude (5 parameters).
+    The difference of the log likelihoods is that of at most 150 spikes, with the penalty of
+    Schwarz's criterion.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> one = rng.normal(10, 1, 400)
+    >>> round(probability_of_cut(one[one < 10.2], one[one >= 10.2]), 2)
+    1.0
+    >>> round(probability_of_cut(rng.normal(10, 1, 200), rng.normal(14, 1, 200)), 2)
+    0.0
+    """
+    values = np.concatenate([first, second]).astype(np.float64)
+    return float(_probability(values, first.size, float(resolution)))
+
+
+def probabilities_of_cut(
+    pairs: NDArray[np.int64],
+    of_units: tuple[NDArray[np.integer], NDArray[np.int64]],
+    time_bin: NDArray[np.integer],
+    counts: NDArray[np.float64],
+    amplitudes: NDArray[np.floating],
+    resolution: float,
+) -> NDArray[np.float64]:
+    """Return the `probability_of_cut` of pairs of units, at the times at which both fire.
+
+    Parameters
+    ----------
+    pairs : array (n_pairs, 2) int64
+    of_units : array (n_spikes,) integer, array (n_units + 1,) int64
+        Spikes of one unit after the other, and where each unit starts: `positions_by_group`.
+    time_bin : array (n_spikes,) integer
+    counts : array (n_units, n_bins) float64
+        Spikes of each unit in each time bin.
+    amplitudes : array (n_spikes,) floating
+        Their sizes count. Those that are not finite are left out.
+    resolution : float
+        Smallest standard deviation of a population, as a share of the mean of both units' means.
+
+    Returns
+    -------
+    array (n_pairs,) float64
+        NaN where either unit has fewer than 20 spikes in common time bins. Of more than 500, as
+        many are taken, evenly spaced.
+    """
+    spikes, start = of_units
+    out = np.empty(len(pairs), dtype=np.float64)
+    run_blocks(
+        lambda b: _some(pairs[b], spikes, start, time_bin, counts, amplitudes, resolution, out[b]),
+        blocks(len(pairs), _PAIRS_PER_BLOCK),
+    )
+    return out
