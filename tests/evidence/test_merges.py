@@ -21,8 +21,6 @@ from oracles.coincidences import with_partner
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.merges import (
     MergeSuggestions,
-    _few_at_common_times,
-    _Spikes,
     one_neuron_probabilities,
     scores_of_merges,
     suggest_merges,
@@ -120,24 +118,6 @@ def test_scores_of_pairs_with_some_units(simulated, least_score):
     both = table[["unit_id_a", "unit_id_b"]].itertuples(index=False)
     pairs = dict(zip(map(frozenset, both), table["one_neuron_probability"], strict=True))
     assert one_neuron_probabilities(analyzer, some) == pairs
-
-
-def test_spikes_at_common_times_in_order_or_not(simulated):
-    analyzer = simulated[0]
-    spikes, jumbled = _Spikes(analyzer), _Spikes(analyzer)
-    jumbled.__dict__["is_in_order"] = False
-    pairs = np.argwhere(np.triu(np.ones((8, 8)), 1))
-    found = [_few_at_common_times(spikes, pair) for pair in pairs]
-    assert spikes.is_in_order
-    assert any(few is not None and sum(own.size for own in few) >= 499 for few in found)
-    for pair, few in zip(pairs, found, strict=True):
-        again = _few_at_common_times(jumbled, pair)
-        if few is None:
-            assert again is None
-            continue
-        for own, expected, unit in zip(few, again, pair, strict=True):
-            np.testing.assert_array_equal(own, expected)
-            assert (spikes.vector["unit_index"][own] == unit).all()
 
 
 def test_contamination_is_llobets(simulated):
