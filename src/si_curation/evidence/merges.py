@@ -297,7 +297,7 @@ def _default_candidates(
 ) -> tuple[_Spikes, int, _Candidates]:
     """Return the spikes, the duplicate window, and the candidates of which one is of some units."""
     is_asked = np.zeros(len(analyzer.unit_ids), dtype=bool)
-    is_asked[analyzer.sorting.ids_to_indices(list(unit_ids))] = True
+    is_asked[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
     duplicate = round(DEFAULT_DUPLICATE_WINDOW_MS * analyzer.sampling_frequency * 1e-3)
     spikes = _Spikes(analyzer)
     limits = DEFAULT_MIN_SIMILARITY, DEFAULT_MAX_DISTANCE_UM, duplicate

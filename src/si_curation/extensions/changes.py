@@ -29,7 +29,7 @@ from si_curation._spikeinterface import (
     keep_annotations,
     spike_vector_of,
 )
-from si_curation.checks import Checks
+from si_curation.checks import Checks, unit_indices_of
 from si_curation.kernels.spike_vector import Empty, count_units, take_rows
 from si_curation.shown import count_text, short_params
 from si_curation.variables import UnitIndices
@@ -274,7 +274,8 @@ class UnitsExtension(KeptOnFailure):
         before = self.sorting_analyzer
         keep_annotations(before, new_sorting_analyzer)
         keep = np.isin(
-            spike_vector_of(before.sorting)["unit_index"], before.sorting.ids_to_indices(unit_ids)
+            spike_vector_of(before.sorting)["unit_index"],
+            unit_indices_of(before, unit_ids, may_repeat=True),
         )
         kept = None if keep.all() else np.flatnonzero(keep)
         change = change_of_units(before, new_sorting_analyzer, {}, kept)

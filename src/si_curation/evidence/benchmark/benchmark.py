@@ -140,7 +140,7 @@ def _run_all(
             name: Trials(missing=dict.fromkeys(method.changes, str(fault)))
             for name, method in METHODS.items()
         }
-    setting = Setting(copy, copy.sorting.ids_to_indices(ids), seed)
+    setting = Setting(copy, unit_indices_of(copy, ids), seed)
     return {name: run_method(name, setting) for name in METHODS}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation.checks import Checks
+from si_curation.checks import Checks, unit_indices_of
 from si_curation.errors import ParameterError
 from si_curation.quality.contamination import (
     ContaminationPanel,
@@ -107,7 +107,7 @@ def compute_contamination(
     columns = list(COLUMNS) if metric_names is None else list(metric_names)
     params = complete_params(metric_params)
     wanted = sorting_analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
-    rows = sorting_analyzer.sorting.ids_to_indices(wanted)
+    rows = unit_indices_of(sorting_analyzer, wanted, may_repeat=True)
     asked = {name: its for name, its in METRICS.items() if set(its) & set(columns)}
     given = {
         name: {_SAME.get(key, key): value for key, value in params[name].items()} for name in asked

@@ -19,7 +19,7 @@ from si_curation._spikeinterface import (
     register_extension,
     segment_samples_of,
 )
-from si_curation.checks import Checks
+from si_curation.checks import Checks, unit_indices_of
 from si_curation.errors import MissingDataError, ParameterError
 from si_curation.extensions.changes import UnitChange, UnitsExtension
 from si_curation.quality.metrics.registry import (
@@ -232,7 +232,9 @@ class CurationMetrics(UnitsExtension, BaseMetricExtension):
         whole = _rows_after(found, change)
         for unit_ids, params in self._to_compute(change):
             computed = compute_metrics(change.after, unit_ids, params, periods)
-            whole = put_units(whole, computed, change.after.sorting.ids_to_indices(unit_ids))
+            whole = put_units(
+                whole, computed, unit_indices_of(change.after, unit_ids, may_repeat=True)
+            )
         if windows is not None:
             inside = _rows_after(windows.values, change)
             again = self._windows(change.after, change.new_unit_ids, periods)

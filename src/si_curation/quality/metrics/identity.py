@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
+from si_curation.checks import unit_indices_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.template_best_channels import phy_best_channels
 from si_curation.quality.metrics.result import (
@@ -62,7 +63,7 @@ def compute_identity(
     analyzer = sorting_analyzer
     wanted = analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
     columns = list(IDENTITY) if metric_names is None else list(metric_names)
-    units = analyzer.sorting.ids_to_indices(wanted)
+    units = unit_indices_of(analyzer, wanted, may_repeat=True)
     found = MetricValues({}, {}, {})
     sources: dict[str, str] = {}
     lookups: dict[str, Callable[..., tuple[MetricValues, str]]] = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
+from si_curation.checks import unit_indices_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.extensions.spike_waveforms import MAX_SPIKES_PER_UNIT
 from si_curation.extensions.spikes_of_units import spikes_of_unit
@@ -81,7 +82,7 @@ def compute_noise(
     """
     analyzer = sorting_analyzer
     wanted = analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
-    units = analyzer.sorting.ids_to_indices(wanted)
+    units = unit_indices_of(analyzer, wanted, may_repeat=True)
     columns = list(NOISE) if metric_names is None else list(metric_names)
     try:
         assignment = assignment_of_named_folder(analyzer)

@@ -11,7 +11,7 @@ from spikeinterface.core import SortingAnalyzer
 from spikeinterface.core.analyzer_extension_core import BaseMetric
 
 from si_curation import variables
-from si_curation.checks import did_you_mean
+from si_curation.checks import did_you_mean, unit_indices_of
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -260,7 +260,7 @@ def units_with_new_neighbours(
         return after.unit_ids
     channels = [
         np.asarray(analyzer.get_main_channels(outputs="index"))[
-            analyzer.sorting.ids_to_indices(units)
+            unit_indices_of(analyzer, units, may_repeat=True)
         ]
         for analyzer, units in ((before, gone), (after, new))
     ]

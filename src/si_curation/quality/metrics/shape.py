@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, data_of, spike_vector_of
+from si_curation.checks import unit_indices_of
 from si_curation.errors import (
     FolderNotFoundError,
     MissingDataError,
@@ -235,7 +236,7 @@ def compute_shape(
     """
     analyzer = sorting_analyzer
     wanted = analyzer.unit_ids if unit_ids is None else np.asarray(unit_ids)
-    units = analyzer.sorting.ids_to_indices(wanted)
+    units = unit_indices_of(analyzer, wanted, may_repeat=True)
     columns = list(SHAPE) if metric_names is None else list(metric_names)
     given = dict(metric_params or {})
     params = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import segment_samples_of, spike_vector_of
-from si_curation.checks import Checks
+from si_curation.checks import Checks, unit_indices_of
 from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.stability import (
@@ -122,7 +122,7 @@ def compute_stability(
     columns = list(STABILITY) if metric_names is None else list(metric_names)
     params = complete_params(metric_params)
     metrics = [name for name, its in METRICS.items() if set(its) & set(columns)]
-    units = analyzer.sorting.ids_to_indices(wanted)
+    units = unit_indices_of(analyzer, wanted, may_repeat=True)
     found = {name: _values_for(analyzer, name, params[name]) for name in metrics}
     missing = {name: text for name, text in found.items() if isinstance(text, Explanation)}
     spans = spans_of(analyzer, wanted, periods)
