@@ -5,6 +5,7 @@ The codes and their texts are declared in `si_curation.variables`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,28 +28,29 @@ CONTINUOUS_DISTANCE = 1.0
 CONTINUOUS_SEPARATION = CUT_SEPARATION + CONTINUOUS_DISTANCE
 
 
-def explain_merges(table: pd.DataFrame) -> list[list[Explanation]]:
-    """Return the evidence for and against a merge of each pair, and what is unknown.
+def explain_merges(table: pd.DataFrame) -> Iterator[list[Explanation]]:
+    """Yield the evidence for and against a merge of each pair, and what is unknown.
 
     Parameters
     ----------
     table : pandas.DataFrame
         With the columns of `si_curation.variables.MERGES`, "reason" excepted.
 
-    Returns
-    -------
-    list of list of Explanation
+    Yields
+    ------
+    list of Explanation
         One list for each row: the cross-correlogram, waveforms, amplitude and depth always; a
         shared template, different times, a cut, bursts and duplicates where there are any.
     """
-    return [_explain_merge(row) for row in _rows(table)]
+    return map(_explain_merge, _rows(table))
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows without "reason"; pandas takes several times as long."""
+def _rows(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield the rows without "reason"; pandas takes several times as long."""
     names = [name for name in table.columns if name != "reason"]
     columns = [table[name].tolist() for name in names]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    for row in zip(*columns, strict=True):
+        yield dict(zip(names, row, strict=True))
 
 
 def explain_bad_merges(table: pd.DataFrame) -> list[Explanation]:
@@ -67,19 +69,20 @@ def explain_bad_merges(table: pd.DataFrame) -> list[Explanation]:
     return [_explain_bad_merge(row) for row in _rows(table)]
 
 
-def explain_splits(table: pd.DataFrame) -> list[list[Explanation]]:
-    """Return what speaks for and against a split of each unit.
+def explain_splits(table: pd.DataFrame) -> Iterator[list[Explanation]]:
+    """Yield what speaks for and against a split of each unit.
 
     Parameters
     ----------
     table : pandas.DataFrame
         With the columns of `si_curation.variables.SPLITS`, "reason" excepted.
 
-    Returns
-    -------
-    list of list of Explanation
+    Yields
+    ------
+    list of Explanation
+        One list for each row.
     """
-    return [_explain_split(row) for row in _rows(table)]
+    return map(_explain_split, _rows(table))
 
 
 def _explain_split(row: dict[str, Any]) -> list[Explanation]:

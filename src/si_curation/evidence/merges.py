@@ -242,7 +242,7 @@ def suggest_merges(
     given = None if refractory_period_ms is None else round(refractory_period_ms * fs * 1e-3)
     columns = evidence_of_pairs(spikes, candidates, given, duplicate)
     table = pd.DataFrame({name: columns.get(name, "") for name in MERGES})
-    table["reason"] = [explanations_text(found) for found in explain_merges(table)]
+    table["reason"] = list(map(explanations_text, explain_merges(table)))
     table = table.iloc[_best_first(columns)].reset_index(drop=True)
     table = with_probability(table, known)
     found = MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
@@ -462,7 +462,7 @@ class MergeSuggestions(ScoredSuggestions):
     @property
     def explanations(self) -> list[list[Explanation]]:
         """The reasons of each row of the table, as codes with values."""
-        return explain_merges(self.table)
+        return list(explain_merges(self.table))
 
     def pairs(self, threshold: float | None = None) -> list[tuple[Any, Any]]:
         """Return the pairs of unit ids with a score of at least the threshold, best first."""

@@ -560,7 +560,7 @@ def _table(analyzer: SortingAnalyzer, rows: list[_Row]) -> pd.DataFrame:
             if dtype in ("float64", "int64"):
                 values[name] = np.asarray(found, dtype=dtype)
     table = pd.DataFrame(values)
-    table["reason"] = [explanations_text(found) for found in explain_splits(table)]
+    table["reason"] = list(map(explanations_text, explain_splits(table)))
     order = np.lexsort((np.arange(len(table)), -table["score"].to_numpy(dtype=np.float64)))
     return table.iloc[order].reset_index(drop=True)[list(SPLITS)]
 
@@ -618,7 +618,7 @@ class SplitSuggestions(ScoredSuggestions):
     @property
     def explanations(self) -> list[list[Explanation]]:
         """The reasons of each row of the table, as codes with values."""
-        return explain_splits(self.table)
+        return list(explain_splits(self.table))
 
     def units(self, threshold: float | None = None) -> list[Any]:
         """Return the ids of the units with a score of at least the threshold, best first."""
