@@ -137,10 +137,17 @@ def test_random_spikes_are_uniform(count, at_most):
     assert np.abs(times - runs * share).max() < 4.5 * deviation
 
 
-@given(seed=seeds, size=st.integers(0, 40), with_rows=st.booleans(), block=st.integers(1, 50))
-def test_other_units(small_blocks, seed, size, with_rows, block):
+@given(
+    seed=seeds,
+    size=st.integers(0, 40),
+    with_rows=st.booleans(),
+    with_channels=st.booleans(),
+    block=st.integers(1, 50),
+)
+def test_other_units(small_blocks, seed, size, with_rows, with_channels, block):
     rng = np.random.default_rng(seed)
-    spikes = np.zeros(size, dtype=[*SPIKE_DTYPE.descr, ("channel_index", "int64")])
+    further = [("channel_index", "int64")] * with_channels
+    spikes = np.zeros(size, dtype=[*SPIKE_DTYPE.descr, *further])
     for name in spikes.dtype.names:
         spikes[name] = rng.integers(0, 9, size)
     table = rng.integers(-1, 5, 9).astype(np.int32)

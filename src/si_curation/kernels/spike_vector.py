@@ -241,8 +241,11 @@ def with_other_units(
 
     def fill(piece: slice) -> None:
         taken = piece if rows is None else rows[piece]
-        for name in ("sample_index", "segment_index"):
-            out[name][piece] = spikes[name][taken]
+        if rows is not None and spikes.dtype == SPIKE_DTYPE:  # fields lie side by side
+            np.take(spikes, taken, out=out[piece], mode="clip")
+        else:
+            for name in ("sample_index", "segment_index"):
+                out[name][piece] = spikes[name][taken]
         out["unit_index"][piece] = unit_index[taken]
 
     run_blocks(fill, blocks(out.size))
