@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oracles.coincidences import close_pairs, with_partner
+from si_curation.kernels import coincidences
 from si_curation.kernels.coincidences import (
-    count_close_pairs,
     count_coincident_spikes,
     count_partners,
     count_spikes_with_partner,
+    pairs_that_coincide,
     share_with_partner,
 )
 
@@ -68,12 +70,21 @@ def test_share_with_a_partner(seed, window):
         assert found == with_partner(a, b, window) / a.size
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 6))
-def test_close_pairs_of_all_units(seed, window):
+@given(st.integers(0, 2**32 - 1), st.integers(0, 6), st.sampled_from([64, 2, 1]))
+def test_pairs_that_coincide(seed, window, num_buckets):
+    """Of all pairs at once, and in buckets that are shared by several units."""
     rng = np.random.default_rng(seed)
-    n = int(rng.integers(0, 60))
+    n, num_units = int(rng.integers(0, 60)), int(rng.integers(1, 6))
     segments = np.sort(rng.integers(0, 2, n))
     samples = np.concatenate([np.sort(rng.integers(0, 200, (segments == s).sum())) for s in (0, 1)])
-    units = rng.integers(0, 4, n)
-    found = count_close_pairs(samples, units, segments, 4, window)
-    np.testing.assert_array_equal(found, close_pairs(samples, units, segments, 4, window))
+    units = rng.integers(0, num_units, n)
+    num_spikes = np.bincount(units, minlength=num_units)
+    share, least = rng.choice([0.0, 0.1, 0.3, 0.6]), int(rng.integers(0, 8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coincidences, "_NUM_BUCKETS", num_buckets)
+        of_spikes = (samples, units, segments)
+        found = pairs_that_coincide(of_spikes, num_spikes, window, share, least)
+    close = np.array(close_pairs(samples, units, segments, num_units, window))
+    fewest = np.minimum(num_spikes[:, None], num_spikes)
+    expected = np.argwhere((close > share * fewest) & (fewest >= least))
+    np.testing.assert_array_equal(found, expected.reshape(-1, 2))

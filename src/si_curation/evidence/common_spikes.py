@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.kernels.coincidences import count_close_pairs, share_with_partner
+from si_curation.kernels.coincidences import pairs_that_coincide, share_with_partner
 from si_curation.kernels.spike_vector import count_units
 
 MIN_SPIKES = 20
@@ -40,17 +40,10 @@ def may_share_spikes(
         Of pairs with the unit of lower index first. Units with fewer than 20 spikes are in none.
     """
     spikes = spike_vector_of(analyzer.sorting)
-    close = count_close_pairs(
-        spikes["sample_index"],
-        spikes["unit_index"],
-        spikes["segment_index"],
-        num_spikes.size,
-        window,
-    )
-    found = close > share * MIN_SPIKES  # few of all pairs have as many
-    rows, columns = np.nonzero(found)
-    fewest = np.minimum(num_spikes[rows], num_spikes[columns])
-    found[rows, columns] = (close[rows, columns] > share * fewest) & (fewest >= MIN_SPIKES)
+    of_spikes = spikes["sample_index"], spikes["unit_index"], spikes["segment_index"]
+    pairs = pairs_that_coincide(of_spikes, num_spikes, window, share, MIN_SPIKES)
+    found = np.zeros((num_spikes.size, num_spikes.size), dtype=bool)
+    found[tuple(pairs.T)] = True
     return found
 
 

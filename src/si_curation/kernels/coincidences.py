@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from si_curation.kernels.parallel import blocks, njit, num_threads, run_blocks
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
+
+# smallest number of buckets of units, whose counts are in a cache
+_NUM_BUCKETS = 64
 
 
 @njit
@@ -130,66 +135,132 @@ def _close_pairs(
     start: int,
     stop: int,
     window: int,
-    counts: NDArray[np.int32],  # (n_units, n_units), of which [i, j] with i < j are used
+    counts: NDArray[np.int32],  # (n_units, n_buckets), a power of two
 ) -> None:
+    last = counts.shape[1] - 1
     for i in range(start, stop):
+        a = units[i]
         for j in range(i + 1, samples.size):
             if segments[j] != segments[i] or samples[j] - samples[i] > window:
                 break
-            a, b = units[i], units[j]
-            if a < b:
-                counts[a, b] += 1
-            elif b < a:
-                counts[b, a] += 1
+            b = units[j]
+            if a != b:
+                counts[a, b & last] += 1
+                counts[b, a & last] += 1
 
 
-def count_close_pairs(
-    sample_index: NDArray[np.integer],
-    unit_index: NDArray[np.integer],
-    segment_index: NDArray[np.integer],
+def _count_close_pairs(
+    of_spikes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
     num_units: int,
     window: int,
+    num_buckets: int,
 ) -> NDArray[np.int32]:
-    """Count the pairs of spikes close to each other, of all pairs of units in one pass.
+    """Count the pairs of spikes close to each other, of each unit with buckets of other units.
 
-    Parameters
-    ----------
-    sample_index : array (n_spikes,) integer
-        Ascending within each segment.
-    unit_index : array (n_spikes,) integer, values in [0, num_units)
-    segment_index : array (n_spikes,) integer
-        Ascending.
-    num_units : int
-    window : int
-        Largest distance in samples, in both directions, inclusive.
-
-    Returns
-    -------
-    array (num_units, num_units) int32
-        The pairs of a spike of unit ``i`` and one of unit ``j`` at ``[i, j]`` where ``i < j``; 0
-        elsewhere. No unit has fewer pairs with another than spikes with a partner in it.
-
-    Examples
-    --------
-    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
-    >>> count_close_pairs(samples, units, np.zeros(4, int), 2, window=5)
-    array([[0, 2],
-           [0, 0]], dtype=int32)
+    Unit ``j`` is in bucket ``j % num_buckets``: (num_units, num_buckets).
     """
-    pieces = blocks(sample_index.size, max(1 << 20, sample_index.size // 8))
+    pieces = blocks(of_spikes[0].size, max(1 << 20, of_spikes[0].size // 8))
+    total = np.zeros((num_units, num_buckets), dtype=np.int32)
 
     def count(piece: slice) -> NDArray[np.int32]:
-        counts = np.zeros((num_units, num_units), dtype=np.int32)
-        _close_pairs(
-            sample_index, unit_index, segment_index, piece.start, piece.stop, window, counts
-        )
+        counts = np.zeros_like(total)
+        _close_pairs(*of_spikes, piece.start, piece.stop, window, counts)
         return counts
 
-    total = np.zeros((num_units, num_units), dtype=np.int32)
     for start in range(0, len(pieces), num_threads()):
         for counts in run_blocks(count, pieces[start : start + num_threads()]):
             total += counts
     return total
+
+
+def pairs_that_coincide(
+    of_spikes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
+    num_spikes: NDArray[np.int64],
+    window: int,
+    share: float,
+    least: int,
+) -> NDArray[np.int64]:
+    """Return the pairs of units with many pairs of spikes close to each other, of all pairs.
+
+    Counts of all pairs of thousands of units fit into no cache. Units are counted in buckets first;
+    the few pairs whose buckets have as many are then counted one by one.
+
+    Parameters
+    ----------
+    of_spikes : array (n_spikes,) integer, three times
+        Samples, ascending within each segment; units, in [0, n_units); segments, ascending.
+    num_spikes : array (n_units,) int64
+        Of each unit.
+    window : int
+        Largest distance in samples, in both directions, inclusive.
+    share : float
+        There are more pairs of spikes than this share of the spikes of the smaller unit. No unit
+        has fewer pairs with another than spikes with a partner in it.
+    least : int
+        Units with fewer spikes are in no pair.
+
+    Returns
+    -------
+    array (n_pairs, 2) int64
+        Ascending, the smaller index first.
+
+    Examples
+    --------
+    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
+    >>> pairs_that_coincide((samples, units, np.zeros(4, int)), np.array([2, 2]), 5, 0.5, 1)
+    array([[0, 1]])
+    """
+    samples, units, segments = of_spikes
+    num_units = num_spikes.size
+    enough = 1 << max(num_units - 1, 0).bit_length()
+    # half of the share by chance, where all units fire alike
+    by_chance = 2 * window * samples.size / max(np.ptp(samples), 1) if samples.size else 0.0
+    wanted = max(_NUM_BUCKETS, math.ceil(2 * by_chance / max(share, 1e-3)))
+    num_buckets = min(1 << (wanted - 1).bit_length(), enough)
+    pairs = _pairs_of_buckets(of_spikes, num_spikes, window, share, least, num_buckets)
+    if num_buckets < enough and len(pairs) > num_units:  # nearly all spikes have many others near
+        num_buckets = enough
+        pairs = _pairs_of_buckets(of_spikes, num_spikes, window, share, least, num_buckets)
+    if num_buckets == enough or len(pairs) == 0:
+        return pairs
+    length = int(samples.max()) - int(samples.min()) + window + 1
+    by_unit = spikes_by_unit(units, num_units)
+    trains = {
+        unit: samples[by_unit[unit]].astype(np.int64) + segments[by_unit[unit]] * length
+        for unit in np.unique(pairs).tolist()
+    }
+    close = np.array([_num_close(trains[a], trains[b], window) for a, b in pairs.tolist()])
+    return pairs[close > share * num_spikes[pairs].min(axis=1)]
+
+
+def _pairs_of_buckets(
+    of_spikes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
+    num_spikes: NDArray[np.int64],
+    window: int,
+    share: float,
+    least: int,
+    num_buckets: int,
+) -> NDArray[np.int64]:
+    """Return the pairs of units each of which is in a bucket that is often close to the other."""
+    num_units = num_spikes.size
+    counts = _count_close_pairs(of_spikes, num_units, window, num_buckets)
+    first, bucket = np.nonzero(counts > share * least)
+    second = bucket[:, None] + np.arange(0, num_units, num_buckets)  # all units of the bucket
+    first = np.repeat(first, second.shape[1])
+    second = second.reshape(-1)
+    is_pair = (first < second) & (second < num_units)
+    first, second = first[is_pair], second[is_pair]
+    fewest = np.minimum(num_spikes[first], num_spikes[second])
+    most = np.minimum(counts[first, second % num_buckets], counts[second, first % num_buckets])
+    is_pair = (most > share * fewest) & (fewest >= least)
+    first, second = first[is_pair], second[is_pair]
+    return np.stack([first, second], axis=1)[np.lexsort((second, first))]
+
+
+def _num_close(times: NDArray[np.int64], others: NDArray[np.int64], window: int) -> int:
+    """Return the number of pairs of spikes of two trains that are close to each other."""
+    low = np.searchsorted(others, times - window, side="left")
+    return int((np.searchsorted(others, times + window, side="right") - low).sum())
 
 
 class _AskedPairs(NamedTuple):
