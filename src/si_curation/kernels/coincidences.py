@@ -362,7 +362,7 @@ def count_spikes_with_partner(
         return counts
 
     found = run_blocks(count, blocks(sample_index.size, max(1 << 20, sample_index.size // 8)))
-    return np.sum(found, axis=0, dtype=np.int64)[place]
+    return np.stack(found).sum(axis=0)[place]
 
 
 def share_with_partner(

@@ -242,7 +242,7 @@ def with_other_units(
     def fill(piece: slice) -> None:
         taken = piece if rows is None else rows[piece]
         if rows is not None and spikes.dtype == SPIKE_DTYPE:  # fields lie side by side
-            np.take(spikes, taken, out=out[piece], mode="clip")
+            np.take(spikes, rows[piece], out=out[piece], mode="clip")
         else:
             for name in ("sample_index", "segment_index"):
                 out[name][piece] = spikes[name][taken]

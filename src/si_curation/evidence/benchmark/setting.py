@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import plain_id
 from si_curation.evidence.merges import one_neuron_probabilities
 from si_curation.extensions.unit_similarity import get_unit_similarity
+from si_curation.variables import UnitIndices
 
 #: Suggestions with a lower score are not kept. Parts of one unit seldom have one, but those of real
 #: splits do: low scores are more often right than such a benchmark can tell.
@@ -38,7 +38,7 @@ class Setting:
     """
 
     analyzer: SortingAnalyzer
-    good: NDArray[np.int64]
+    good: UnitIndices
     seed: int
 
     @cached_property

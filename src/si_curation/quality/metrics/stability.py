@@ -223,7 +223,7 @@ def _absolute(
 
 def _series_of(
     analyzer: SortingAnalyzer,
-    units: NDArray[np.int64],
+    units: NDArray[np.integer],
     found: Mapping[str, SpikeValues | Explanation | None],
     trains: TrainsOfUnits | None,
 ) -> Callable[[int], tuple[NDArray[np.int64], dict[str, Series]]]:
@@ -246,7 +246,7 @@ _OfUnit = tuple[Callable[[int], NDArray[np.int64]], Callable[[int, int], NDArray
 
 def _all_in_order(
     analyzer: SortingAnalyzer,
-    units: NDArray[np.int64],
+    units: NDArray[np.integer],
     arrays: Mapping[int, NDArray[np.floating]],
     trains: TrainsOfUnits | None,
 ) -> _OfUnit:
@@ -260,7 +260,7 @@ def _all_in_order(
 
 def _few(
     analyzer: SortingAnalyzer,
-    units: NDArray[np.int64],
+    units: NDArray[np.integer],
     arrays: Mapping[int, NDArray[np.floating]],
     trains: TrainsOfUnits | None,
 ) -> _OfUnit:
