@@ -42,6 +42,18 @@ def test_spikes_with_a_partner(seed, window):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))
+def test_only_some_of_many_pairs_are_asked_for(seed, window):
+    rng = np.random.default_rng(seed)
+    num_units, n = 20, 200
+    samples, units = np.sort(rng.integers(0, 100, n)), rng.integers(0, num_units, n)
+    pairs = np.argwhere(rng.random((num_units, num_units)) < 0.2)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    found = count_spikes_with_partner(samples, units, np.zeros(n, int), num_units, pairs, window)
+    trains = [samples[units == unit] for unit in range(num_units)]
+    assert found.tolist() == [with_partner(trains[a], trains[b], window) for a, b in pairs]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 6))
 def test_partners_of_two_parts(seed, window):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(0, 60))

@@ -29,6 +29,14 @@ def test_poisson_interval_is_that_of_chi_squared():
         np.testing.assert_allclose(stats.poisson.cdf(counts, upper), tail, rtol=1e-6)
 
 
+@given(st.lists(st.integers(0, 20), min_size=6, max_size=6))
+def test_intervals_of_many_counts_are_those_of_each(counts):
+    found = np.stack(poisson_interval(np.reshape(counts, (2, 3))))
+    np.testing.assert_array_equal(
+        found.reshape(2, 6).T, [np.stack(poisson_interval(count)) for count in counts]
+    )
+
+
 @given(count=st.integers(0, 3000), mean=st.floats(0.001, 2000))
 def test_tails(count, mean):
     below, above = stats.poisson.cdf(count, mean), stats.poisson.sf(count, mean)

@@ -6,7 +6,7 @@ from spikeinterface.core import NumpySorting
 
 import si_curation as sic
 from si_curation._spikeinterface import rec_attributes_of
-from si_curation.quality.residuals import find_residuals
+from si_curation.quality.residuals import _pairs_nearby, find_residuals
 
 # Kilosort's own clusters that were found twice, with the neuron's cluster, from the truth
 TWICE = {"static": {0: 9, 5: 9, 11: 17}, "drifting": {22: 16, 30: 35, 33: 37, 39: 34}, "twins": {}}
@@ -43,6 +43,19 @@ def with_doubles(shift, share, seed=0):
         analyzer, "templates", {"average": templates}, {"operators": ["average"], **window}
     )
     return analyzer
+
+
+@pytest.mark.parametrize("num_units", [0, 1, 40])
+def test_pairs_nearby_are_those_of_a_plain_loop(num_units):
+    places = np.random.default_rng(0).integers(0, 5, (num_units, 2)) * 40.0
+    places[3:4] = np.nan
+    units = range(num_units)
+    expected = [
+        [a, b] for a in units for b in units if a != b and np.hypot(*(places[a] - places[b])) <= 100
+    ]
+    found = _pairs_nearby(places, 100.0)
+    assert found.shape == (len(expected), 2)
+    assert found.tolist() == expected
 
 
 @pytest.mark.parametrize("shift", [-12, 0, 12])

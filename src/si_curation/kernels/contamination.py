@@ -281,7 +281,7 @@ def sliding_refractory_period(
         return rate * _pairs_with(contamination, spikes)
 
     # the period whose bound is lowest for its length rules out the most, at any contamination
-    needed = (special.gammaincinv(violations + 1.0, confidence_level) / rate).min(axis=1)
+    needed = (_upper_bounds(violations, confidence_level) / rate).min(axis=1)
     best = np.full(len(violations), np.nan)
     for contamination in SLIDING_CONTAMINATIONS[::-1]:
         best[_pairs_with(contamination, spikes[:, 0]) > needed] = contamination
@@ -330,13 +330,17 @@ def sliding_refractory_period_of_ibl(
     ...     np.array([[0, 40]]), np.array([0.002, 0.004]), np.array([5000]), np.array([5.0]))
     array([0.025])
     """
-    counts, place = np.unique(violations, return_inverse=True)
-    bounds = special.gammaincinv(counts + 1.0, SLIDING_CONFIDENCE)[place].reshape(violations.shape)
-    most = (bounds / periods).min(axis=1)
+    most = (_upper_bounds(violations, SLIDING_CONFIDENCE) / periods).min(axis=1)
     of_all = 2.0 * np.asarray(rate, dtype=np.float64) * num_spikes
     needed = np.divide(most, of_all, out=np.full(most.shape, np.inf), where=of_all > 0)
     index = np.searchsorted(IBL_CONTAMINATIONS, needed)
     return np.append(IBL_CONTAMINATIONS, np.nan)[index]
+
+
+def _upper_bounds(counts: NDArray[np.integer], confidence_level: float) -> NDArray[np.float64]:
+    """Return the one-sided upper bounds of Poisson counts."""
+    distinct, place = np.unique(counts, return_inverse=True)
+    return special.gammaincinv(distinct + 1.0, confidence_level)[place].reshape(counts.shape)
 
 
 def _pairs_with(

@@ -35,9 +35,12 @@ def poisson_interval(
     """
     counts = np.asarray(counts, dtype=np.float64)
     tail = (1.0 - confidence_level) / 2.0
-    some = counts > 0
-    lower = np.where(some, special.gammaincinv(np.where(some, counts, 1.0), tail), 0.0)
-    return lower, special.gammainccinv(counts + 1.0, tail)
+    # of many counts most are alike
+    distinct, place = np.unique(counts, return_inverse=True)
+    some = distinct > 0
+    lower = np.where(some, special.gammaincinv(np.where(some, distinct, 1.0), tail), 0.0)
+    upper = special.gammainccinv(distinct + 1.0, tail)
+    return lower[place].reshape(counts.shape), upper[place].reshape(counts.shape)
 
 
 def poisson_at_most(counts: ArrayLike, mean: ArrayLike) -> NDArray[np.float64]:

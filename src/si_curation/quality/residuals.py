@@ -122,12 +122,12 @@ def find_residuals(
 
 def _pairs_nearby(places: NDArray[np.float64], near_um: float) -> NDArray[np.int64]:
     """Return the pairs of different units (n_pairs, 2) that are near each other, in both orders."""
-    found = []
-    for unit, place in enumerate(places):
-        others = np.flatnonzero(np.linalg.norm(places - place, axis=1) <= near_um)
-        others = others[others != unit]
-        found.append(np.stack([np.full(others.size, unit), others], axis=1))
-    return np.concatenate([np.zeros((0, 2), dtype=np.int64), *found])
+    distinct, place = np.unique(places, axis=0, return_inverse=True)
+    is_near = np.zeros((len(distinct), len(places)), dtype=bool)
+    for one in range(len(distinct)):
+        is_near[one] = (np.linalg.norm(distinct - distinct[one], axis=1) <= near_um)[place]
+    pairs = np.argwhere(is_near[place])
+    return pairs[pairs[:, 0] != pairs[:, 1]]
 
 
 def _times_of(
