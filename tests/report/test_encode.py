@@ -15,10 +15,12 @@ from helpers.report_page import decode
 from si_curation.report.encode import (
     encode_block,
     pack,
-    pack_ascending,
     pack_counts,
     pack_levels,
+    pack_levels_of_pieces,
     pack_numbers,
+    pack_pieces,
+    pack_rows,
     pack_signed,
     plain,
 )
@@ -53,9 +55,57 @@ def test_levels_are_within_half_a_step(values, num_levels):
     tolerance = half + 1e-9 * max(abs(low), abs(high))
     found = back(pack_levels(values, num_levels, low, high))
     np.testing.assert_allclose(found, values, rtol=0, atol=tolerance)
-    ascending = np.sort(values)
-    found = back(pack_ascending(ascending, num_levels, low, high))
-    np.testing.assert_allclose(found, ascending, rtol=0, atol=tolerance)
+
+
+_SMALL_AND_LARGE = st.integers(0, 5) | st.integers(0, 2**17) | st.integers(0, 2**32 - 1)
+
+
+@given(st.lists(st.lists(_SMALL_AND_LARGE, max_size=4), max_size=6))
+def test_pieces_of_counts_are_packed_as_each_alone(pieces):
+    start = np.cumsum([0, *map(len, pieces)])
+    counts = np.array([one for piece in pieces for one in piece], dtype=np.int64)
+    for shape in ((-1,), (-1, 1)):
+        found = pack_pieces(counts.reshape(shape), start)
+        for its, piece in zip(found, pieces, strict=True):
+            expected = pack_counts(np.array(piece, dtype=np.int64).reshape(shape)).stored
+            assert (its.stored.dtype, its.stored.shape) == (expected.dtype, expected.shape)
+            assert its.stored.tolist() == expected.tolist()
+
+
+@given(hnp.arrays(np.int64, hnp.array_shapes(max_dims=3), elements=_SMALL_AND_LARGE))
+def test_rows_of_counts_are_packed_as_each_alone(counts):
+    for its, row in zip(pack_rows(counts), counts, strict=True):
+        expected = pack_counts(np.atleast_1d(row)).stored
+        assert its.stored.dtype == expected.dtype
+        np.testing.assert_array_equal(its.stored, row)
+
+
+@given(
+    st.lists(hnp.arrays(np.float32, st.integers(0, 5), elements=st.floats(-9, 9, width=32))),
+    st.sampled_from([np.float32, np.float64]),
+    st.booleans(),
+)
+def test_levels_of_pieces_are_those_of_each_alone(pieces, dtype, are_differences):
+    """Also of a piece that is empty, or whose values are all the same."""
+    pieces = [np.sort(its).astype(dtype) for its in pieces]
+    start = np.cumsum([0, *map(len, pieces)])
+    low = np.array([its.min(initial=0) for its in pieces], dtype=np.float64)
+    high = np.array([its.max(initial=low[i]) for i, its in enumerate(pieces)], dtype=np.float64)
+    values = np.concatenate([np.zeros(0, dtype=dtype), *pieces])
+    found = pack_levels_of_pieces(values, start, 300, low, high, are_differences)
+    for packed, its, its_low, its_high in zip(found, pieces, low.tolist(), high.tolist(), strict=True):
+        step = (its_high - its_low) / 299
+        levels = np.round((its - its_low) / step) if step > 0 else np.zeros(its.size)
+        expected = pack_counts(levels.astype(np.int64)).stored
+        assert (packed.step, packed.start) == (step if step > 0 else 1.0, its_low)
+        stored = packed.stored
+        if are_differences:
+            stored = np.cumsum(stored)
+        else:
+            assert stored.dtype == expected.dtype
+        assert packed.is_cumulative == are_differences
+        assert stored.tolist() == expected.tolist()
+        np.testing.assert_allclose(back(packed), its, rtol=0, atol=0.51 * max(step, 1e-5))
 
 
 @given(

@@ -123,9 +123,9 @@ class ReportContext:
     def _spikes_of_unit(self) -> list[NDArray[np.integer]]:
         return spikes_by_unit(self.spikes["unit_index"], len(self.analyzer.unit_ids))
 
-    def spikes_of(self, index: int) -> NDArray[np.int64]:
+    def spikes_of(self, index: int) -> NDArray[np.integer]:
         """Return the positions in the spike vector of the spikes of a unit, by its unit index."""
-        return self._spikes_of_unit[index].astype(np.int64)
+        return self._spikes_of_unit[index]
 
     def times_s(self, which: NDArray[np.integer] | slice) -> NDArray[np.float64]:
         """Return the times of some spikes in s, segments put end to end."""

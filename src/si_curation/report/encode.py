@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_DTYPES = {"int16", "float32", "float64", "uint8", "uint16", "uint32"}
+_DTYPES = {
+    np.dtype(name).newbyteorder("<"): name
+    for name in ("int16", "float32", "float64", "uint8", "uint16", "uint32")
+}
+_OF_COUNTS = [np.dtype(name).newbyteorder("<") for name in ("uint8", "uint16", "uint32")]
+_LARGEST_COUNTS = np.array([2**8 - 1, 2**16 - 1])
 _LARGEST_EXACT = 2**53
 _AS_THEY_ARE = frozenset({int, str, bool, type(None)})
 _OR_NUMBERS = _AS_THEY_ARE | {float}
@@ -50,7 +55,7 @@ def pack(values: NDArray, dtype: str = "float32") -> Packed:
     >>> pack(np.array([[1, 2]]), "uint8").stored
     array([[1, 2]], dtype=uint8)
     """
-    if dtype not in _DTYPES:
+    if dtype not in _DTYPES.values():
         raise ValueError(f"{dtype} is not a type that the page can read")
     return Packed(np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<")))
 
@@ -59,6 +64,57 @@ def pack_counts(counts: NDArray[np.integer]) -> Packed:
     """Return whole numbers, 0 or more, in the smallest type that holds them."""
     largest = int(counts.max(initial=0))
     return pack(counts, str(np.min_scalar_type(min(largest, 2**32 - 1))))
+
+
+def pack_rows(counts: NDArray[np.integer]) -> list[Packed]:
+    """Return the rows of an array of whole numbers, 0 or more, each as of `pack_counts`.
+
+    Parameters
+    ----------
+    counts : array (n, ...) integer
+
+    Examples
+    --------
+    >>> [one.stored for one in pack_rows(np.array([[7, 8], [1, 300]]))]
+    [array([7, 8], dtype=uint8), array([  1, 300], dtype=uint16)]
+    """
+    types = _smallest_types(_largest_of_rows(counts))
+    return [Packed(row.astype(its, order="C")) for row, its in zip(counts, types, strict=True)]
+
+
+def pack_pieces(counts: NDArray[np.integer], start: NDArray[np.integer]) -> list[Packed]:
+    """Return pieces of an array of whole numbers, 0 or more, each as of `pack_counts`.
+
+    Parameters
+    ----------
+    counts : array (n, ...) integer
+    start : array (n_pieces + 1,) integer
+        Where along the first axis each piece begins; the last is n.
+
+    Examples
+    --------
+    >>> [one.stored for one in pack_pieces(np.array([7, 300, 8]), np.array([0, 1, 3]))]
+    [array([7], dtype=uint8), array([300,   8], dtype=uint16)]
+    """
+    largest = np.zeros(len(start) - 1, dtype=np.int64)
+    some = np.flatnonzero(np.diff(start))
+    if some.size:
+        of_rows = counts if counts.ndim == 1 else _largest_of_rows(counts)
+        largest[some] = np.maximum.reduceat(of_rows, start[some])
+    places = start.tolist()
+    return [
+        Packed(counts[first:stop].astype(its, order="C"))
+        for first, stop, its in zip(places, places[1:], _smallest_types(largest), strict=False)
+    ]
+
+
+def _largest_of_rows(counts: NDArray[np.integer]) -> NDArray[np.integer]:
+    return counts.max(axis=tuple(range(1, counts.ndim)), initial=0)
+
+
+def _smallest_types(largest: NDArray[np.integer]) -> list[np.dtype[Any]]:
+    """Return the smallest type of the page that holds each of some whole numbers."""
+    return [_OF_COUNTS[at] for at in np.searchsorted(_LARGEST_COUNTS, largest).tolist()]
 
 
 def pack_numbers(values: list[Any]) -> Packed:
@@ -94,19 +150,58 @@ def pack_levels(values: NDArray, num_levels: int, low: float, high: float) -> Pa
     >>> (packed.start + packed.step * packed.stored).tolist()
     [0.0, 0.5, 1.0]
     """
+    start, low_, high_ = np.array([0, values.size]), np.array([low]), np.array([high])
+    return pack_levels_of_pieces(values, start, num_levels, low_, high_)[0]
+
+
+def pack_levels_of_pieces(
+    values: NDArray[np.floating],
+    start: NDArray[np.integer],
+    num_levels: int,
+    low: NDArray[np.floating],
+    high: NDArray[np.floating],
+    are_differences: bool = False,
+) -> list[Packed]:
+    """Return pieces of an array of numbers, each rounded to equal steps of its own range.
+
+    Parameters
+    ----------
+    values : array (n,) floating
+        Of each piece from its low to its high.
+    start : array (n_pieces + 1,) integer
+        Where each piece begins; the last is n.
+    num_levels : int
+        As of `pack_levels`.
+    low, high : array (n_pieces,) floating
+    are_differences : bool
+        Store the differences of successive values. Those of each piece are in ascending order.
+
+    Examples
+    --------
+    >>> start, low, high = np.array([0, 2, 3]), np.array([0.0, 5.0]), np.array([1.0, 5.0])
+    >>> found = pack_levels_of_pieces(np.array([0.0, 1.0, 5.0]), start, 3, low, high)
+    >>> [(one.start + one.step * one.stored).tolist() for one in found]
+    [[0.0, 1.0], [5.0]]
+    """
     step = (high - low) / (num_levels - 1)
-    if not step > 0:
-        return Packed(np.zeros(values.shape, dtype=np.uint8), 1.0, low)
-    levels = np.clip(np.round((values - low) / step), 0, num_levels - 1)
-    return Packed(pack_counts(levels.astype(np.int64)).stored, step, low)
-
-
-def pack_ascending(values: NDArray, num_levels: int, low: float, high: float) -> Packed:
-    """Return numbers (n,) in ascending order as of `pack_levels`, stored as differences."""
-    packed = pack_levels(values, num_levels, low, high)
-    steps = packed.stored.astype(np.int64)
-    steps[1:] -= packed.stored[:-1]
-    return Packed(pack_counts(steps).stored, packed.step, packed.start, is_cumulative=True)
+    is_range = step > 0
+    step = np.where(is_range, step, 1.0)
+    # in the precision of the values
+    size, dtype = np.diff(start), values.dtype
+    lowest, its_step = np.repeat(low.astype(dtype), size), np.repeat(step.astype(dtype), size)
+    levels = np.clip(np.round((values - lowest) / its_step), 0, num_levels - 1).astype(np.int64)
+    levels[np.repeat(~is_range, size)] = 0
+    if are_differences:
+        firsts = start[:-1][size > 0]
+        of_firsts = levels[firsts]
+        levels = np.diff(levels, prepend=0)
+        levels[firsts] = of_firsts
+    return [
+        Packed(one.stored, *its, are_differences)
+        for one, its in zip(
+            pack_pieces(levels, start), zip(step.tolist(), low.tolist(), strict=True), strict=True
+        )
+    ]
 
 
 def pack_signed(values: NDArray[np.floating], num_levels: int) -> Packed:
@@ -205,7 +300,7 @@ class _Arrays:
         kept.append(content)
         self.sizes[kind] += len(content)
         at = -self.sizes[1] if kind else self.sizes[0] - len(content)
-        found = {"dtype": stored.dtype.name, "shape": list(stored.shape), "at": at}
+        found = {"dtype": _DTYPES[stored.dtype], "shape": list(stored.shape), "at": at}
         if (value.step, value.start, value.is_cumulative) != (1.0, 0.0, False):
             found |= {"step": value.step, "start": value.start}
             found["cumulative"] = value.is_cumulative

@@ -12,11 +12,15 @@ from si_curation.kernels.spikes_by_unit import values_by_unit
 from si_curation.kernels.spikes_over_time import images_over_time
 from si_curation.report.context import ReportContext
 from si_curation.report.density import limits
-from si_curation.report.encode import Packed, pack_counts
+from si_curation.report.encode import Packed, pack_levels_of_pieces, pack_rows
 
 AMPLITUDE_CELLS = (160, 80)
-# of 50 KB each, in memory at once
-_IMAGES = 512
+# more of a unit are drawn as an image
+MAX_POINTS = 2000
+# finer than a screen shows
+AMPLITUDE_LEVELS, TIME_LEVELS = 1024, 4096
+# with an image of 50 KB, or points, each in memory at once
+_UNITS_AT_ONCE = 512
 
 
 class UnitCharts:
@@ -25,15 +29,32 @@ class UnitCharts:
     Parameters
     ----------
     context : ReportContext
-    min_spikes : int
-        Of a unit that has an image of its amplitudes.
     """
 
-    def __init__(self, context: ReportContext, min_spikes: int):
+    def __init__(self, context: ReportContext):
         self._context = context
-        self._min_spikes = min_spikes
-        self._first = self._stop = 0  # the rows whose images are in memory
-        self._images: dict[int, dict[str, Any]] = {}
+        self._first = self._stop = 0  # the rows whose charts of amplitudes are in memory
+        self._drawn: list[dict[str, Any] | None] = []
+
+    @cached_property
+    def rates(self) -> list[Packed]:
+        """The spikes in each bin of time, of each row of the report."""
+        return pack_rows(self._context.counts_over_time[0][self._context.rows])
+
+    @cached_property
+    def intervals(self) -> list[Packed]:
+        """The intervals in each bin, of each row of the report."""
+        return pack_rows(self._context.counts_over_time[1][self._context.rows])
+
+    def amplitude(self, row: int) -> dict[str, Any] | None:
+        """Return the amplitudes of a unit over time: points, or their density.
+
+        None where it has no spikes, or nothing is known. Those of the next rows are made with it.
+        """
+        if not self._first <= row < self._stop:
+            self._first, self._stop = row, min(row + _UNITS_AT_ONCE, self._context.rows.size)
+            self._drawn = self._amplitudes_of(self._context.rows[self._first : self._stop])
+        return self._drawn[row - self._first]
 
     @cached_property
     def _amplitudes(self) -> NDArray[np.floating] | None:
@@ -41,76 +62,94 @@ class UnitCharts:
         known, units = self._context.spike_amplitudes, self._context.spikes["unit_index"]
         return None if known is None else values_by_unit(self._context.order, units, known[1])
 
-    def rate(self, index: int) -> Packed:
-        """Return the spikes of a unit in each bin of time, by its unit index."""
-        return pack_counts(self._context.counts_over_time[0][index])
-
-    def intervals(self, index: int) -> Packed:
-        """Return the intervals of a unit in each bin."""
-        return pack_counts(self._context.counts_over_time[1][index])
-
-    def image(self, row: int) -> dict[str, Any] | None:
-        """Return the image of the amplitudes of a unit over time, as `density` does.
-
-        None where it has few spikes, or nothing is known. Those of the next rows are made with it.
-        """
-        if not self._first <= row < self._stop:
-            self._make(row)
-        return self._images.get(row)
-
-    def _make(self, row: int) -> None:
-        context, known = self._context, self._context.spike_amplitudes
-        self._images = {}
-        self._first, self._stop = row, context.rows.size
-        if known is None:
-            return
-        ranges, sizes = [], []
-        rows: list[int] = []
-        image_of_unit = np.full(context.num_spikes.size, -1, dtype=np.int64)
-        for one in range(row, context.rows.size):
-            if len(rows) == _IMAGES:
-                self._stop = one
-                break
-            index = int(context.rows[one])
-            found = self._ranges(index)
-            if found is None:
-                continue
-            image_of_unit[index] = len(rows)
-            rows.append(one)
-            sizes.append(found[0])
-            ranges.append(found[1])
-        images = images_over_time(
-            *context.of_spikes,
-            context.clock,
-            known[1],
-            image_of_unit,
-            np.array(ranges, dtype=np.float64).reshape(-1, 2, 2),
-            AMPLITUDE_CELLS,
+    def _amplitudes_of(self, indices: NDArray[np.integer]) -> list[dict[str, Any] | None]:
+        """Return the amplitudes of some units over time, by their unit indices."""
+        drawn: list[dict[str, Any] | None] = [None] * indices.size
+        if self._amplitudes is None:
+            return drawn
+        spikes, values = [], []
+        for index in indices.tolist():
+            its_spikes, its_values = self._known(index)
+            spikes.append(its_spikes)
+            values.append(its_values)
+        sizes = np.array([its.size for its in spikes], dtype=np.int64)
+        large = np.flatnonzero(sizes > MAX_POINTS).tolist()
+        few = np.flatnonzero((sizes > 0) & (sizes <= MAX_POINTS)).tolist()
+        images = self._images(
+            indices[large], [spikes[one] for one in large], [values[one] for one in large]
         )
-        for one, size, ((low, high), of_values), counts in zip(
-            rows, sizes, ranges, images, strict=True
-        ):
-            self._images[one] = {
-                "counts": pack_counts(counts),
-                "x": [low, high],
-                "y": list(of_values),
-                "outside": int(size - counts.sum(dtype=np.int64)),
-            }
+        for one, image in zip(large, images, strict=True):
+            drawn[one] = {"density": image}
+        if few:
+            points = points_over_time(
+                self._context.times_s(np.concatenate([spikes[one] for one in few])),
+                np.concatenate([values[one] for one in few]),
+                sizes[few],
+                self._context.duration_s,
+            )
+            for one, its in zip(few, points, strict=True):
+                drawn[one] = its
+        return drawn
 
-    def _ranges(
-        self, index: int
-    ) -> tuple[int, tuple[tuple[float, float], tuple[float, float]]] | None:
-        """Return how many spikes an image has, and its ranges of time and amplitude."""
-        context, amplitudes = self._context, self._amplitudes
-        if amplitudes is None or context.num_spikes[index] < self._min_spikes:
-            return None
-        start = context.order.start
-        values, spikes = amplitudes[start[index] : start[index + 1]], context.spikes_of(index)
+    def _known(self, index: int) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+        """Return the spikes of a unit whose amplitudes are known, and these."""
+        amplitudes, start = self._amplitudes, self._context.order.start
+        assert amplitudes is not None
+        values, spikes = amplitudes[start[index] : start[index + 1]], self._context.spikes_of(index)
         is_known = np.isfinite(values)
-        if not is_known.all():
-            spikes, values = spikes[is_known], values[is_known]
-        if values.size < self._min_spikes:
-            return None
-        of_values = limits(values)
-        assert of_values is not None
-        return values.size, (context.span_s(spikes), of_values)
+        return (spikes, values) if is_known.all() else (spikes[is_known], values[is_known])
+
+    def _images(
+        self,
+        indices: NDArray[np.integer],
+        spikes: list[NDArray[np.integer]],
+        values: list[NDArray[np.floating]],
+    ) -> list[dict[str, Any]]:
+        """Return the images of the amplitudes of some units, as `density` does."""
+        context, known = self._context, self._context.spike_amplitudes
+        assert known is not None
+        ranges = np.zeros((indices.size, 2, 2))
+        for one, (its_spikes, its_values) in enumerate(zip(spikes, values, strict=True)):
+            ranges[one] = context.span_s(its_spikes), limits(its_values)
+        image_of_unit = np.full(context.num_spikes.size, -1, dtype=np.int64)
+        image_of_unit[indices] = np.arange(indices.size)
+        images = images_over_time(
+            *context.of_spikes, context.clock, known[1], image_of_unit, ranges, AMPLITUDE_CELLS
+        )
+        inside = images.sum(axis=(1, 2), dtype=np.int64).tolist()
+        packed = pack_rows(images)
+        return [
+            {"counts": counts, "x": x, "y": y, "outside": its.size - seen}
+            for counts, (x, y), its, seen in zip(
+                packed, ranges.tolist(), values, inside, strict=True
+            )
+        ]
+
+
+def points_over_time(
+    times_s: NDArray[np.floating],
+    values: NDArray[np.floating],
+    sizes: NDArray[np.integer],
+    duration_s: float,
+) -> list[dict[str, Any]]:
+    """Return the spikes of units as points, in the order of time.
+
+    Parameters
+    ----------
+    times_s, values : array (n_spikes,)
+        Of one unit after the other.
+    sizes : array (n_units,) integer
+        Spikes of each unit, at least one.
+    duration_s : float
+        Of the recording.
+    """
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    first = start[:-1]
+    order = np.lexsort((times_s, np.repeat(np.arange(sizes.size), sizes)))
+    times_s, values = times_s[order], values[order]
+    begin, end = np.minimum(times_s[first], 0.0), np.maximum(times_s[start[1:] - 1], duration_s)
+    low = np.minimum.reduceat(values, first).astype(np.float64)
+    high = np.maximum.reduceat(values, first).astype(np.float64)
+    times = pack_levels_of_pieces(times_s, start, TIME_LEVELS, begin, end, are_differences=True)
+    levels = pack_levels_of_pieces(values, start, AMPLITUDE_LEVELS, low, high)
+    return [{"times_s": one, "values": its} for one, its in zip(times, levels, strict=True)]

@@ -13,19 +13,18 @@ from si_curation.kernels.template_similarity import most_similar
 from si_curation.report.columns import Column
 from si_curation.report.context import ReportContext
 from si_curation.report.density import density, limits
-from si_curation.report.encode import (
-    pack_ascending,
-    pack_counts,
-    pack_levels,
-    pack_signed,
+from si_curation.report.encode import pack_pieces, pack_signed
+from si_curation.report.unit_charts import (
+    AMPLITUDE_CELLS,
+    MAX_POINTS,
+    UnitCharts,
+    points_over_time,
 )
-from si_curation.report.unit_charts import AMPLITUDE_CELLS, UnitCharts
 
 NUM_SIMILAR = 5
 MAX_CONSTITUENTS = 12
-MAX_POINTS = 2000
 # finer than a screen shows
-AMPLITUDE_LEVELS, TIME_LEVELS, WAVEFORM_LEVELS = 1024, 4096, 2047
+WAVEFORM_LEVELS = 2047
 # channels of each further template of a merged unit
 PEAKS = 4
 
@@ -76,21 +75,19 @@ class UnitPanels:
         """Return the panel of the unit in a row of the report."""
         context = self._context
         index = int(context.rows[row])
-        spikes = context.spikes_of(index)
-        image = self._charts.image(row)
         return {
             "id": context.unit_ids[row],
             "group": context.groups[index],
-            "num_spikes": int(spikes.size),
+            "num_spikes": int(context.num_spikes[index]),
             "refractory_ms": self._periods_ms[row],
             "template": self._template(index),
-            "isi": self._charts.intervals(index),
-            "rate": self._charts.rate(index),
-            "amplitude": self._amplitude(spikes) if image is None else {"density": image},
-            **self._pairs(row),
+            "isi": self._charts.intervals[row],
+            "rate": self._charts.rates[row],
+            "amplitude": self._charts.amplitude(row),
+            **self._pairs[row],
         }
 
-    def some(self, spikes: NDArray[np.int64]) -> dict[str, Any]:
+    def some(self, spikes: NDArray[np.integer]) -> dict[str, Any]:
         """Return what is drawn of some spikes, such as a part of a unit."""
         times = self._context.times_s(spikes)
         return {
@@ -194,14 +191,14 @@ class UnitPanels:
 
     @cached_property
     def _charts(self) -> UnitCharts:
-        return UnitCharts(self._context, MAX_POINTS + 1)
+        return UnitCharts(self._context)
 
     @property
     def _amplitudes(self) -> NDArray | None:
         known = self._context.spike_amplitudes
         return None if known is None else known[1]
 
-    def _amplitude(self, spikes: NDArray[np.int64]) -> dict[str, Any] | None:
+    def _amplitude(self, spikes: NDArray[np.integer]) -> dict[str, Any] | None:
         if self._amplitudes is None or spikes.size == 0:
             return None
         values = self._amplitudes[spikes]
@@ -210,17 +207,13 @@ class UnitPanels:
             spikes, values = spikes[is_known], values[is_known]
         if values.size == 0:
             return None
-        times, span = self._context.times_s(spikes), self._context.span_s(spikes)
+        context = self._context
+        times = context.times_s(spikes)
         if values.size > MAX_POINTS:
-            its_limits = limits(values)
+            span, its_limits = context.span_s(spikes), limits(values)
             assert its_limits is not None
             return {"density": density([(times, values)], span, its_limits, AMPLITUDE_CELLS)}
-        order = np.argsort(times, kind="stable")
-        low, high = float(values.min()), float(values.max())
-        return {
-            "times_s": pack_ascending(times[order], TIME_LEVELS, *span),
-            "values": pack_levels(values[order], AMPLITUDE_LEVELS, low, high),
-        }
+        return points_over_time(times, values, np.array([values.size]), context.duration_s)[0]
 
     # pairs
 
@@ -283,32 +276,42 @@ class UnitPanels:
         )
         return self.correlograms(pairs[order].astype(np.int64))
 
-    def _pairs(self, row: int) -> dict[str, Any]:
-        """Return the autocorrelogram, the most similar units, and correlograms with them.
+    @cached_property
+    def _pairs(self) -> list[dict[str, Any]]:
+        """The autocorrelogram of each row, the most similar units, and correlograms with them.
 
         ``acg`` and the ``ccg`` of similar units are rows of ``correlograms``; None: not counted.
         """
-        others, similarity, start = self._similar
-        first, stop = int(start[row]), int(start[row + 1])
+        context, (others, similarity, start) = self._context, self._similar
         at, counts, baselines = self._correlograms_of_rows
-        own = at[first + row : stop + row + 1]
-        used = own[own >= 0]
-        begin, end = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
-        places = [None if place < 0 else place - begin for place in own.tolist()]
-        context = self._context
-        ids = context.analyzer.unit_ids[others[first:stop]].tolist()
-        similar = [
-            {"id": unit_id, "row": context.row_of.get(unit_id), "similarity": value, "ccg": place}
-            for unit_id, value, place in zip(
-                ids, similarity[first:stop].tolist(), places[1:], strict=True
+        ids = context.analyzer.unit_ids[others].tolist()
+        values = similarity.tolist()
+        # of each row its own, then those of the similar units
+        bounds = start + np.arange(start.size)
+        begin = np.concatenate([[0], np.cumsum(at >= 0)])[bounds]
+        packed = pack_pieces(counts, begin)
+        places = np.where(at < 0, -1, at - np.repeat(begin[:-1], np.diff(bounds))).tolist()
+        found = []
+        for row, (first, own) in enumerate(zip(start.tolist(), bounds.tolist()[:-1], strict=False)):
+            acg, *ccgs = [None if p < 0 else p for p in places[own : bounds[row + 1]]]
+            similar = [
+                {
+                    "id": ids[first + k],
+                    "row": context.row_of.get(ids[first + k]),
+                    "similarity": values[first + k],
+                    "ccg": place,
+                }
+                for k, place in enumerate(ccgs)
+            ]
+            found.append(
+                {
+                    "acg": acg,
+                    "similar": None if self._similarity is None else similar,
+                    "correlograms": None if self._correlograms is None else packed[row],
+                    "baselines": baselines[begin[row] : begin[row + 1]],
+                }
             )
-        ]
-        return {
-            "acg": places[0],
-            "similar": None if self._similarity is None else similar,
-            "correlograms": None if self._correlograms is None else pack_counts(counts[begin:end]),
-            "baselines": baselines[begin:end],
-        }
+        return found
 
 
 def _peaks(templates: NDArray[np.floating], template_ids: NDArray) -> list[int]:
