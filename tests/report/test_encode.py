@@ -23,6 +23,7 @@ from si_curation.report.encode import (
     pack_rows,
     pack_signed,
     plain,
+    signed_levels_of_pieces,
 )
 
 _FINITE = st.floats(-1e6, 1e6)
@@ -93,7 +94,9 @@ def test_levels_of_pieces_are_those_of_each_alone(pieces, dtype, are_differences
     high = np.array([its.max(initial=low[i]) for i, its in enumerate(pieces)], dtype=np.float64)
     values = np.concatenate([np.zeros(0, dtype=dtype), *pieces])
     found = pack_levels_of_pieces(values, start, 300, low, high, are_differences)
-    for packed, its, its_low, its_high in zip(found, pieces, low.tolist(), high.tolist(), strict=True):
+    for packed, its, its_low, its_high in zip(
+        found, pieces, low.tolist(), high.tolist(), strict=True
+    ):
         step = (its_high - its_low) / 299
         levels = np.round((its - its_low) / step) if step > 0 else np.zeros(its.size)
         expected = pack_counts(levels.astype(np.int64)).stored
@@ -116,6 +119,21 @@ def test_signed_levels_keep_zero(values):
     half = 0.5 * np.abs(values).max(initial=0) / 2047
     np.testing.assert_allclose(found, values, rtol=0, atol=half * 1.001 + 1e-30)
     assert np.all(found[values == 0] == 0)
+
+
+@given(
+    st.lists(hnp.arrays(np.float32, st.tuples(st.integers(1, 3), st.just(4))), min_size=1),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_signed_levels_of_pieces_are_those_of_each_alone(pieces, dtype):
+    """Also of a piece that is 0 everywhere."""
+    pieces = [np.clip(np.nan_to_num(its), -1e3, 1e3).astype(dtype) for its in pieces]
+    start = np.cumsum([0, *map(len, pieces)])
+    levels, steps = signed_levels_of_pieces(np.concatenate(pieces), start, 2047)
+    for its, first, stop, step in zip(pieces, start, start[1:], steps, strict=False):
+        expected = pack_signed(its, 2047)
+        assert expected.step == step
+        np.testing.assert_array_equal(expected.stored, levels[first:stop])
 
 
 def test_blocks_are_json_and_arrays_deflated():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +22,6 @@ from si_curation.report.density import TimeBins, time_bins
 from si_curation.spikes.amplitude_scale import UNIT_NAMES, AmplitudeScale, scale_and_amplitudes
 
 GROUP_PROPERTY = "quality"
-_BLOCK = 1_000_000
 _ISI_WINDOW_MS, _ISI_BIN_MS = 50.0, 0.5
 _UNITS = {
     "uV": "µV",
@@ -170,11 +168,6 @@ class ReportContext:
         time_bins = bins.bin_s, bins.seen_s.size
         size = self.num_spikes.size
         return count_over_time(*self.of_spikes, size, self.clock, time_bins, self.isi_bins)
-
-    def blocks(self) -> Iterator[slice]:
-        """Yield the positions of all spikes, block by block."""
-        for start in range(0, self.spikes.size, _BLOCK):
-            yield slice(start, min(start + _BLOCK, self.spikes.size))
 
     @cached_property
     def channel_places(self) -> NDArray[np.float64]:

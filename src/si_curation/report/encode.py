@@ -217,6 +217,31 @@ def pack_signed(values: NDArray[np.floating], num_levels: int) -> Packed:
     return Packed(pack(np.round(values / step), "int16").stored, step)
 
 
+def signed_levels_of_pieces(
+    values: NDArray[np.floating], start: NDArray[np.integer], num_levels: int
+) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
+    """Return pieces of an array of numbers, each rounded as of `pack_signed`, and their steps.
+
+    Parameters
+    ----------
+    values : array (n, n_samples) floating
+    start : array (n_pieces + 1,) integer
+        Where along the first axis each piece begins, none of them empty; the last is n.
+    num_levels : int
+
+    Returns
+    -------
+    levels : array (n, n_samples) int16
+    steps : array (n_pieces,) float64
+    """
+    largest = np.abs(values).max(axis=1, initial=0.0)
+    steps = np.maximum.reduceat(largest, start[:-1]).astype(np.float64) / num_levels
+    steps[steps == 0] = 1.0
+    # in the precision of the values
+    its_step = np.repeat(steps.astype(values.dtype), np.diff(start))[:, None]
+    return pack(np.round(values / its_step), "int16").stored, steps
+
+
 class Block(NamedTuple):
     """A block of the page.
 

@@ -77,20 +77,28 @@ def merge_candidates(
     at, counts, baselines = panels.correlograms(
         np.stack([units(table[f"unit_id_{side}"].to_numpy()) for side in "ab"], axis=1)
     )
+    names = [name for name, _ in evidence_of_pairs(calibration)]
+    texts = [[format_value(one) for one in plain(table[name].to_numpy())] for name in names]
     pairs = [
         {
-            "a": context.row_of[values["unit_id_a"]],
-            "b": context.row_of[values["unit_id_b"]],
+            "a": context.row_of[a],
+            "b": context.row_of[b],
             "ccg": None
             if place < 0
             else {"counts": counts[place].tolist(), "baseline": baselines[place]},
-            "refractory_ms": values["refractory_period_ms"],
-            "is_suggested": values["score"] >= found.score_threshold,
-            "evidence": [
-                format_value(plain(values[name])) for name, _ in evidence_of_pairs(calibration)
-            ],
+            "refractory_ms": refractory_ms,
+            "is_suggested": score >= found.score_threshold,
+            "evidence": list(evidence),
         }
-        for values, place in zip(table.to_dict(orient="records"), at.tolist(), strict=True)
+        for a, b, refractory_ms, score, place, evidence in zip(
+            table["unit_id_a"].tolist(),
+            table["unit_id_b"].tolist(),
+            table["refractory_period_ms"].tolist(),
+            table["score"].tolist(),
+            at.tolist(),
+            zip(*texts, strict=True),
+            strict=True,
+        )
     ]
     return evidence_table(table, CANDIDATE_COLUMNS, MERGES, note), pairs
 

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from si_curation.evidence.unit_locations import spike_depths
+from si_curation.kernels.spikes_over_time import images_over_time
 from si_curation.progress import stage
 from si_curation.reading.probe import shanks_of
 from si_curation.reading.sessions import session_of_whole
 from si_curation.reading.templates import describe_unwhitening
 from si_curation.report.columns import PROPERTIES, Column
 from si_curation.report.context import ReportContext
-from si_curation.report.density import density, histogram, limits
+from si_curation.report.density import histogram, limits
+from si_curation.report.encode import pack_counts
 from si_curation.report.formatting import format_duration
 
 _FEW_PERIODS = 5
@@ -130,10 +132,25 @@ def depth_over_time(context: ReportContext) -> dict[str, Any] | None:
     its_limits = limits(depths)
     if its_limits is None:
         return None
-    last = max((float(context.times_s(block).max()) for block in context.blocks()), default=0.0)
-    points = ((context.times_s(block), depths[block]) for block in context.blocks())
+    segments = context.spikes["segment_index"]
+    last_ones = np.searchsorted(segments, np.arange(context.segment_starts_s.size), "right") - 1
+    last = float(context.times_s(last_ones).max())
     x_range = (0.0, max(context.duration_s, last))
-    return {"density": density(points, x_range, its_limits, _DEPTH_CELLS), "source": found.source}
+    counts = images_over_time(
+        *context.of_spikes,
+        context.clock,
+        depths,
+        np.zeros(context.num_spikes.size, dtype=np.int64),  # all units in one image
+        np.array([[x_range, its_limits]]),
+        _DEPTH_CELLS,
+    )[0]
+    image = {
+        "counts": pack_counts(counts),
+        "x": list(x_range),
+        "y": list(its_limits),
+        "outside": int(depths.size - counts.sum(dtype=np.int64)),
+    }
+    return {"density": image, "source": found.source}
 
 
 def session_charts(context: ReportContext, columns: list[Column]) -> dict[str, Any]:

@@ -145,8 +145,11 @@ def points_over_time(
     """
     start = np.concatenate([[0], np.cumsum(sizes)])
     first = start[:-1]
-    order = np.lexsort((times_s, np.repeat(np.arange(sizes.size), sizes)))
-    times_s, values = times_s[order], values[order]
+    steps = np.diff(times_s)
+    steps[start[1:-1] - 1] = 0.0
+    if (steps < 0).any():  # beyond the end of a segment
+        order = np.lexsort((times_s, np.repeat(np.arange(sizes.size), sizes)))
+        times_s, values = times_s[order], values[order]
     begin, end = np.minimum(times_s[first], 0.0), np.maximum(times_s[start[1:] - 1], duration_s)
     low = np.minimum.reduceat(values, first).astype(np.float64)
     high = np.maximum.reduceat(values, first).astype(np.float64)

@@ -13,7 +13,7 @@ from si_curation.kernels.template_similarity import most_similar
 from si_curation.report.columns import Column
 from si_curation.report.context import ReportContext
 from si_curation.report.density import density, limits
-from si_curation.report.encode import pack_pieces, pack_signed
+from si_curation.report.encode import Packed, pack_pieces, signed_levels_of_pieces
 from si_curation.report.unit_charts import (
     AMPLITUDE_CELLS,
     MAX_POINTS,
@@ -27,6 +27,8 @@ MAX_CONSTITUENTS = 12
 WAVEFORM_LEVELS = 2047
 # channels of each further template of a merged unit
 PEAKS = 4
+# whose templates are in memory at once
+_UNITS_AT_ONCE = 128
 
 
 class UnitPanels:
@@ -44,6 +46,8 @@ class UnitPanels:
         self._assignment = context.extension("template_assignment")
         self._similarity = context.extension("unit_similarity")
         self._correlograms = context.extension("cross_correlograms")
+        self._first = self._stop = 0  # the rows whose templates are in memory
+        self._drawn: list[dict[str, Any] | None] = []
         by_key = {column.key: column for column in columns}
         self._periods_ms = by_key["contamination:refractory_period_ms"].values
 
@@ -80,7 +84,7 @@ class UnitPanels:
             "group": context.groups[index],
             "num_spikes": int(context.num_spikes[index]),
             "refractory_ms": self._periods_ms[row],
-            "template": self._template(index),
+            "template": self._template(row),
             "isi": self._charts.intervals[row],
             "rate": self._charts.rates[row],
             "amplitude": self._charts.amplitude(row),
@@ -124,32 +128,57 @@ class UnitPanels:
         extension = self._context.extension("template_best_channels")
         return None if extension is None else list(extension.get_data(outputs="indices").values())
 
-    def _template(self, index: int) -> dict[str, Any] | None:
+    def _template(self, row: int) -> dict[str, Any] | None:
+        """Return the templates of the unit in a row; those of the next rows are made with them."""
+        if self._templates is None or self._channels is None:
+            return None
+        if not self._first <= row < self._stop:
+            self._first, self._stop = row, min(row + _UNITS_AT_ONCE, self._context.rows.size)
+            self._drawn = self._templates_of(self._context.rows[self._first : self._stop].tolist())
+        return self._drawn[row - self._first]
+
+    def _templates_of(self, indices: list[int]) -> list[dict[str, Any] | None]:
+        """Return the templates of some units, by their unit indices; None where no channel is."""
         templates = self._templates
-        if templates is None or self._channels is None:
-            return None
-        ranked = self._channels[index]
-        if ranked.size == 0:
-            return None
-        ids, numbers = self._constituents(index)
-        num_samples = templates.shape[1]
-        channels = list(dict.fromkeys([*ranked.tolist(), *_peaks(templates, ids[1:])]))
-        # (n_channels, n_samples) each
-        waveforms = np.stack([templates[i][:, channels].T for i in ids])
+        assert templates is not None and self._channels is not None
+        shown: list[tuple[int, NDArray, NDArray[np.int64], list[int]]] = []
+        # a row for each channel of each template of each unit
+        template_of_row: list[int] = []
+        channel_of_row: list[int] = []
+        start = [0]
+        for place, index in enumerate(indices):
+            ranked = self._channels[index]
+            if ranked.size == 0:
+                continue
+            ids, numbers = self._constituents(index)
+            channels = list(dict.fromkeys([*ranked.tolist(), *_peaks(templates, ids[1:])]))
+            template_of_row += [one for one in ids.tolist() for _ in channels]
+            channel_of_row += channels * ids.size
+            start.append(len(channel_of_row))
+            shown.append((place, ids, numbers, channels))
+        drawn: list[dict[str, Any] | None] = [None] * len(indices)
+        if not shown:
+            return drawn
+        waveforms = templates[template_of_row, :, channel_of_row]  # (n_rows, n_samples)
         if not np.isfinite(waveforms).all():
             waveforms = np.nan_to_num(waveforms)
-        return {
-            "channels": channels,
-            "num_ranked": ranked.size,
-            "amplitude": float(np.ptp(waveforms[0, 0])),
-            "step_ms": 1e3 / self._context.fs,
-            "num_samples": num_samples,
-            "name": self._name(int(ids[0])),
-            "template_ids": [self._name_of_template(int(i)) for i in ids],
-            "counts": numbers.tolist(),
-            "num_templates": self._num_templates(index),
-            "waveforms": pack_signed(waveforms, WAVEFORM_LEVELS),
-        }
+        levels, steps = signed_levels_of_pieces(waveforms, np.array(start), WAVEFORM_LEVELS)
+        amplitudes = np.ptp(waveforms[start[:-1]], axis=1).tolist()
+        for one, (place, ids, numbers, channels) in enumerate(shown):
+            its = levels[start[one] : start[one + 1]]
+            drawn[place] = {
+                "channels": channels,
+                "num_ranked": self._channels[indices[place]].size,
+                "amplitude": amplitudes[one],
+                "step_ms": 1e3 / self._context.fs,
+                "num_samples": its.shape[1],
+                "name": self._name(int(ids[0])),
+                "template_ids": [self._name_of_template(i) for i in ids.tolist()],
+                "counts": numbers.tolist(),
+                "num_templates": self._num_templates(indices[place]),
+                "waveforms": Packed(its.reshape(ids.size, len(channels), -1), float(steps[one])),
+            }
+        return drawn
 
     def _constituents(self, index: int) -> tuple[NDArray, NDArray[np.int64]]:
         """Return the templates of a unit and its spikes from each, most spikes first."""
@@ -158,8 +187,10 @@ class UnitPanels:
         counts = self._assignment.get_template_counts()
         start, stop = counts.indptr[index], counts.indptr[index + 1]
         ids, numbers = counts.indices[start:stop], counts.data[start:stop]
-        order = np.lexsort((ids, -numbers))[:MAX_CONSTITUENTS]
-        return ids[order], numbers[order]
+        if ids.size > 1:
+            order = np.lexsort((ids, -numbers))[:MAX_CONSTITUENTS]
+            ids, numbers = ids[order], numbers[order]
+        return ids, numbers
 
     def _num_templates(self, index: int) -> int:
         if self._templates_of_units:
