@@ -139,15 +139,16 @@ class UnitPanels:
 
     def _templates_of(self, indices: list[int]) -> list[dict[str, Any] | None]:
         """Return the templates of some units, by their unit indices; None where no channel is."""
-        templates = self._templates
-        assert templates is not None and self._channels is not None
+        templates, ranked_of = self._templates, self._channels
+        assert templates is not None
+        assert ranked_of is not None
         shown: list[tuple[int, NDArray, NDArray[np.int64], list[int]]] = []
         # a row for each channel of each template of each unit
         template_of_row: list[int] = []
         channel_of_row: list[int] = []
         start = [0]
         for place, index in enumerate(indices):
-            ranked = self._channels[index]
+            ranked = ranked_of[index]
             if ranked.size == 0:
                 continue
             ids, numbers = self._constituents(index)
@@ -168,7 +169,7 @@ class UnitPanels:
             its = levels[start[one] : start[one + 1]]
             drawn[place] = {
                 "channels": channels,
-                "num_ranked": self._channels[indices[place]].size,
+                "num_ranked": ranked_of[indices[place]].size,
                 "amplitude": amplitudes[one],
                 "step_ms": 1e3 / self._context.fs,
                 "num_samples": its.shape[1],
