@@ -87,8 +87,9 @@ def feature_model(files: FeatureFiles, spikes: SpikesOfFolder) -> FeatureModel:
     PhyFolderError
         A file of the folder cannot be used.
     """
+    num_pcs = files.components.shape[1]  # before spikes are chosen: there may be none
     sample = sample_of_spikes(files, spikes)
-    listed = _model(files, sample)
+    listed = _model(files, sample, num_pcs)
     return replace(listed, channels_from=_better_channels(files, listed, sample))
 
 
@@ -118,7 +119,7 @@ def sample_of_spikes(files: FeatureFiles, spikes: SpikesOfFolder) -> SpikesOfFol
     return spikes.replace_spikes(rows, templates[rows].astype(np.int32))
 
 
-def _model(files: FeatureFiles, sample: SpikesOfFolder) -> FeatureModel:
+def _model(files: FeatureFiles, sample: SpikesOfFolder, num_pcs: int) -> FeatureModel:
     findings = Findings()
     part = read_templates(files.folder, sample.num_channels, findings)
     with findings.optional("the basis is recovered from the features"):
@@ -128,11 +129,10 @@ def _model(files: FeatureFiles, sample: SpikesOfFolder) -> FeatureModel:
     if findings.with_severity("error") or part.templates is None:
         raise PhyFolderError(files.folder, findings.with_severity("error"))
     templates = densify_templates(part.templates, part.template_channels, sample.num_channels)
-    num_pcs, num_samples = files.components.shape[1], templates.shape[1]
     basis, origin = None, "ops.npy (wPCA)"
     if ops is not None and ops.get("wPCA") is not None:
         waveforms = np.asarray(ops["wPCA"], dtype=np.float64)
-        if waveforms.shape == (num_pcs, num_samples) and np.isfinite(waveforms).all():
+        if waveforms.shape == (num_pcs, templates.shape[1]) and np.isfinite(waveforms).all():
             singular = np.linalg.svd(waveforms, compute_uv=False)
             basis = FeatureBasis(waveforms, condition_number(singular), 1.0, 0.0)
         else:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from si_curation import variables
 from si_curation.checks import is_number
-from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.errors import MissingDataError
 from si_curation.learning.labels import LearntLabels
 from si_curation.quality.contamination import contamination_panel
@@ -173,7 +172,7 @@ def _units(context: ReportContext) -> tuple[list[Column], list[str]]:
         shown = name not in _HIDDEN_UNIT_COLUMNS
         columns.append(Column(name, name, UNITS, unit, description, values, None, shown))
     if context.extension("template_assignment") is not None:
-        events = reconstruct_lineage(analyzer)["event"].to_numpy()[context.rows].tolist()
+        events = context.lineage["event"].to_numpy()[context.rows].tolist()
         text = variables.LINEAGE["event"].description
         columns.append(Column("lineage", "lineage", UNITS, "", text, events, None, True))
     return columns, notes

@@ -6,10 +6,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
+from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.kernels.isi import isi_histogram
 from si_curation.kernels.spikes_by_unit import order_of_units, spikes_by_unit
 from si_curation.kernels.spikes_over_time import Clock, count_over_time
@@ -173,6 +175,11 @@ class ReportContext:
     def channel_places(self) -> NDArray[np.float64]:
         """Places of the channels (n_channels, 2) in µm."""
         return planar_locations(self.analyzer)
+
+    @cached_property
+    def lineage(self) -> pd.DataFrame:
+        """What each unit of the analyzer came from."""
+        return reconstruct_lineage(self.analyzer)
 
     @cached_property
     def groups(self) -> list[str]:

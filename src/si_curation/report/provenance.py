@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from si_curation.curation.history import label_sources, recorded_history
-from si_curation.curation.lineage import reconstruct_lineage
 from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value
@@ -28,7 +27,7 @@ def lineage_rows(context: ReportContext) -> tuple[list[dict[str, Any]], str]:
     assignment = context.extension("template_assignment")
     if assignment is None:
         return [], "Lineage is not known: compute template_assignment first."
-    table = reconstruct_lineage(context.analyzer).iloc[context.rows]
+    table = context.lineage.iloc[context.rows]
     names = assignment.info.get("template_unit_ids")
     rows = [
         {
