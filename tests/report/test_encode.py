@@ -82,13 +82,13 @@ def test_rows_of_counts_are_packed_as_each_alone(counts):
 
 
 @given(
-    st.lists(hnp.arrays(np.float32, st.integers(0, 5), elements=st.floats(-9, 9, width=32))),
+    st.lists(hnp.arrays(np.int64, st.integers(0, 5), elements=st.integers(-900, 900))),
     st.sampled_from([np.float32, np.float64]),
     st.booleans(),
 )
 def test_levels_of_pieces_are_those_of_each_alone(pieces, dtype, are_differences):
     """Also of a piece that is empty, or whose values are all the same."""
-    pieces = [np.sort(its).astype(dtype) for its in pieces]
+    pieces = [(np.sort(its) / 64).astype(dtype) for its in pieces]
     start = np.cumsum([0, *map(len, pieces)])
     low = np.array([its.min(initial=0) for its in pieces], dtype=np.float64)
     high = np.array([its.max(initial=low[i]) for i, its in enumerate(pieces)], dtype=np.float64)

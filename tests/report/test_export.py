@@ -23,12 +23,8 @@ from si_curation.report import page as report_page_module
 from si_curation.report.columns import CONTAMINATION, METRICS
 from si_curation.report.page import SCRIPTS, STYLES, read_asset
 from si_curation.report.sorting import drift_drawing
-from si_curation.report.unit_panel import (
-    AMPLITUDE_LEVELS,
-    MAX_POINTS,
-    TIME_LEVELS,
-    WAVEFORM_LEVELS,
-)
+from si_curation.report.unit_charts import AMPLITUDE_LEVELS, MAX_POINTS, TIME_LEVELS
+from si_curation.report.unit_panel import WAVEFORM_LEVELS
 
 
 @pytest.fixture(scope="module")
