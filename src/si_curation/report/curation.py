@@ -135,7 +135,7 @@ class SplitPanel:
         self._index = context.analyzer.unit_ids.tolist().index(unit_id)
         self._labels = splits.labels(unit_id)
         self._num_parts = int(self._labels.max()) + 1
-        self._spikes = context.spikes_of(self._index)
+        self._spikes = context.spikes_of(self._index).astype(np.int64)
         self._parts = [self._spikes[self._labels == part] for part in range(self._num_parts)]
         table = splits.table
         self._row = table[table["unit_id"] == unit_id].iloc[0]
