@@ -123,6 +123,7 @@ def find_residuals(
 def _pairs_nearby(places: NDArray[np.float64], near_um: float) -> NDArray[np.int64]:
     """Return the pairs of different units (n_pairs, 2) that are near each other, in both orders."""
     distinct, place = np.unique(places, axis=0, return_inverse=True)
+    place = place.reshape(-1)  # a column, in numpy 2.0
     is_near = np.zeros((len(distinct), len(places)), dtype=bool)
     for one in range(len(distinct)):
         is_near[one] = (np.linalg.norm(distinct - distinct[one], axis=1) <= near_um)[place]
