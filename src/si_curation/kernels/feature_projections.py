@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import njit
+from si_curation.kernels.parallel import njit, read_only
 
 _AHEAD = 32  # spikes
 
@@ -155,25 +155,7 @@ def project_traces(
 
 
 @njit
-def _gather_spike(
-    features: NDArray[np.floating],
-    row: int,
-    channels: NDArray[np.integer],
-    places: NDArray[np.integer],
-    out: NDArray[np.floating],
-) -> None:  # channels (n_loc,), out (n_pcs, n_places)
-    for j in range(channels.size):
-        if channels[j] < 0:
-            continue
-        place = places[channels[j]]
-        if place < 0:
-            continue
-        for p in range(out.shape[0]):
-            out[p, place] = np.nan if row < 0 else features[row, p, j]
-
-
-@njit
-def gather_features(
+def _gather(
     features: NDArray[np.floating],
     rows: NDArray[np.integer],
     groups: NDArray[np.integer],
@@ -182,6 +164,36 @@ def gather_features(
     place_rows: NDArray[np.integer],
     out: NDArray[np.floating],
 ) -> float:
+    touched = 0.0
+    for start in range(0, rows.size, _AHEAD):
+        stop = min(start + _AHEAD, rows.size)
+        # rows are far apart in a large file: fetch those of several spikes at the same time
+        for i in range(start, stop):
+            if rows[i] >= 0:
+                for p in range(features.shape[1]):
+                    touched += features[rows[i], p, 0]
+        for i in range(start, stop):
+            for j in range(feature_channels.shape[1]):
+                channel = feature_channels[groups[i], j]
+                if channel < 0:
+                    continue
+                place = places[place_rows[i], channel]
+                if place < 0:
+                    continue
+                for p in range(out.shape[1]):
+                    out[i, p, place] = np.nan if rows[i] < 0 else features[rows[i], p, j]
+    return touched  # or they would not be fetched
+
+
+def gather_features(
+    features: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    feature_channels: NDArray[np.integer],
+    places: NDArray[np.integer],
+    place_rows: NDArray[np.integer],
+    out: NDArray[np.floating],
+) -> None:
     """Put the features of spikes on the channels asked for.
 
     Parameters
@@ -199,19 +211,10 @@ def gather_features(
         The row of `places` of each spike.
     out : array (n_spikes, n_pcs, n_places) floating, zeros
     """
-    touched = 0.0
-    for start in range(0, rows.size, _AHEAD):
-        stop = min(start + _AHEAD, rows.size)
-        # rows are far apart in a large file: fetch those of several spikes at the same time
-        for i in range(start, stop):
-            if rows[i] >= 0:
-                for p in range(features.shape[1]):
-                    touched += features[rows[i], p, 0]
-        for i in range(start, stop):
-            _gather_spike(
-                features, rows[i], feature_channels[groups[i]], places[place_rows[i]], out[i]
-            )
-    return touched
+    _gather(
+        read_only(features), rows, read_only(groups), read_only(feature_channels),
+        read_only(places), place_rows, out,
+    )  # fmt: skip
 
 
 @njit

@@ -426,14 +426,15 @@ def _without(queries: NDArray[np.int64], first: int, stop: int) -> int:
 def _compare_with_group(
     other: int,
     among: NDArray[np.int64],
-    mixed: bool,
+    own: int,
     queries: _Queries,
     best: _Nearest,
     groups: _Groups,
     tiles: _Tiles,
     work: _Work,
 ) -> None:
-    """Take the spikes of a group into account; mixed: tiles are not apart from the queries."""
+    """Take the spikes of a group into account for some queries, which are of their own group."""
+    mixed = other == own  # tiles are not apart from the queries
     low, high = groups.lows[other], groups.highs[other]
     near, active = np.empty_like(among), np.empty_like(among)
     num_near = _within_reach(queries.rows, among, low, high, best.limits, near)
@@ -552,7 +553,7 @@ def _leave_those_without(
             for j in range(num_active):
                 among[num + j] = active[j]
             num += num_active
-    _compare_with_group(only, among[:num], False, queries, best, groups, tiles, work)
+    _compare_with_group(only, among[:num], group, queries, best, groups, tiles, work)
     num_near, num = num, 0
     for place in range(num_near):
         i = among[place]
@@ -602,7 +603,7 @@ def _search(
                 limit = max(limit, best.limits[i])
             if not _outside(lows[group], highs[group], lows[other], highs[other], limit):
                 _compare_with_group(
-                    other, among[:num_open], other == group, queries, best, groups, tiles, work
+                    other, among[:num_open], group, queries, best, groups, tiles, work
                 )
         for i in among[:num_open]:
             q = starts[group] + i

@@ -8,6 +8,7 @@ on many, and kernels may be called from any thread.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import event
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,9 @@ B = TypeVar("B")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Nobody calls kernels from C: what that would need is an eighth of the time to compile them.
+_OPTIONS = {"nogil": True, "no_cfunc_wrapper": True}
+
 #: Every kernel of the modules that are imported.
 KERNELS: list[Any] = []
 
@@ -42,9 +47,9 @@ def njit(function: F) -> F:
     compiled anew in every process.
     """
     try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
+        compiled = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # numba: "no locator available"
-        compiled = numba.njit(nogil=True)(function)
+        compiled = numba.njit(**_OPTIONS)(function)
     _skip_unreadable_cache(compiled)
     KERNELS.append(compiled)
     return cast(F, compiled)
@@ -76,24 +81,56 @@ def cache_folder(kernel: Any) -> Path | None:
     return None if path is None else Path(path)
 
 
+def read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written to.
+
+    A kernel is compiled for arrays that can be written to, and once more for those that cannot, as
+    those of files. Pass what it only reads as this where both are met.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> read_only(np.zeros(2)).flags.writeable
+    False
+    """
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 class _Compilations(event.Listener):
-    """Counts the kernels that this process compiles (not those that it loads), and says so once."""
+    """Counts the kernels that this process compiles (not those that it loads), and says so once.
+
+    Garbage is collected after each, not while one is compiled, which makes so many objects that a
+    tenth of the time was spent on looking for those that are not used any more.
+    """
 
     def __init__(self) -> None:
         self.number = 0
         self.is_told = False
+        self._depth = 0  # kernels that are being compiled: one may call others
+        self._is_collected = False
 
     def on_start(self, event: event.Event) -> None:
         kernel = event.data["dispatcher"]
         if not any(kernel is one for one in KERNELS):
             return
+        if self._depth == 0:
+            self._is_collected = gc.isenabled()
+            gc.disable()
+        self._depth += 1
         self.number += 1
         if not self.is_told:
             self.is_told = True
             logger.warning(_told(cache_folder(kernel)))
 
     def on_end(self, event: event.Event) -> None:
-        pass
+        kernel = event.data["dispatcher"]
+        if not any(kernel is one for one in KERNELS):
+            return
+        self._depth -= 1
+        if self._depth == 0 and self._is_collected:
+            gc.enable()
 
 
 def _told(folder: Path | None) -> str:

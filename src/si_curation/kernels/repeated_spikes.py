@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import are_few, njit
+from si_curation.kernels.parallel import are_few, njit, read_only
 
 _NEVER = np.iinfo(np.int64).min // 2
 
@@ -109,5 +109,6 @@ def find_repeated_spikes(
         _scan_few(samples, units, templates, window, same, near)
     else:
         last, last_template = np.full(num_units, _NEVER), np.zeros(num_units, dtype=np.int64)
-        _scan(samples, units, templates, window, last, last_template, same, near)
+        of_spikes = read_only(samples), read_only(units), read_only(templates)
+        _scan(*of_spikes, window, last, last_template, same, near)
     return RepeatedSpikes(same[0], same[1], near[0], near[1])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import blocks, njit, num_threads, run_blocks
+from si_curation.kernels.parallel import blocks, njit, num_threads, read_only, run_blocks
 
 _SPIKES_FOR_LAG = 1 << 20
 _SPIKES_PER_BLOCK = 1 << 18
@@ -228,7 +228,8 @@ def match_resorted_spikes(
     (2, True)
     """
     lag = find_lag(samples, new_samples, reach, window)
-    moved = new_samples - lag
+    samples, moved = read_only(samples), read_only(new_samples - lag)
+    units, new_units = read_only(units), read_only(new_units)
     overlap = overlaps_of_units(samples, units, num_units, moved, new_units, num_new_units, window)
     best = np.full(samples.size, -1, dtype=np.int64)
     best_of_new = np.full(moved.size, -1, dtype=np.int64)

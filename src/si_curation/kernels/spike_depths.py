@@ -5,10 +5,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import njit
+from si_curation.kernels.parallel import njit, read_only
 
 
 @njit
+def _depths(
+    features: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    channels: NDArray[np.integer],
+    depths: NDArray[np.floating],
+    out: NDArray[np.floating],
+) -> None:
+    for i in range(rows.size):
+        out[i] = np.nan
+        if rows[i] < 0:
+            continue
+        total = 0.0
+        weights = 0.0
+        for k in range(features.shape[2]):
+            channel = channels[groups[i], k]
+            value = np.float64(features[rows[i], 0, k])
+            if channel < 0 or not value > 0 or np.isnan(depths[channel]):
+                continue
+            total += depths[channel] * value * value
+            weights += value * value
+        if weights > 0:
+            out[i] = total / weights
+
+
 def depths_of_features(
     features: NDArray[np.floating],
     rows: NDArray[np.integer],
@@ -37,18 +62,4 @@ def depths_of_features(
     -----
     Source: phylib 2.7.1, ``TemplateModel.get_depths``.
     """
-    for i in range(rows.size):
-        out[i] = np.nan
-        if rows[i] < 0:
-            continue
-        total = 0.0
-        weights = 0.0
-        for k in range(features.shape[2]):
-            channel = channels[groups[i], k]
-            value = np.float64(features[rows[i], 0, k])
-            if channel < 0 or not value > 0 or np.isnan(depths[channel]):
-                continue
-            total += depths[channel] * value * value
-            weights += value * value
-        if weights > 0:
-            out[i] = total / weights
+    _depths(read_only(features), rows, read_only(groups), read_only(channels), depths, out)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import are_few, blocks, njit, run_blocks
+from si_curation.kernels.parallel import are_few, blocks, njit, read_only, run_blocks
 
 _MAX_PRESENCE_TABLE = 1 << 26
 _MAX_SMALL_ID = 1 << 22
@@ -52,7 +52,7 @@ def value_range(values: NDArray[np.integer]) -> ValueRange:
     if are_few(values.size):
         is_sorted = bool(np.all(values[:-1] <= values[1:]))
         return ValueRange(int(values.min()), int(values.max()), is_sorted)
-    pieces = blocks(values.size)
+    values, pieces = read_only(values), blocks(values.size)
     found = run_blocks(lambda piece: _range_of_block(values[piece]), pieces)
     borders_sorted = all(
         values[piece.start - 1] <= values[piece.start] for piece in pieces if piece.start > 0
@@ -97,6 +97,7 @@ def unique_ids(values: NDArray[np.integer], maximum: int) -> NDArray[np.int64]:
     if are_few(values.size):
         present[values] = True
     else:
+        values = read_only(values)
         run_blocks(lambda piece: _mark_present(values[piece], present), blocks(values.size))
     return np.flatnonzero(present).astype(np.int64)
 

@@ -11,30 +11,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import njit
+from si_curation.kernels.parallel import njit, read_only
 
 _NONE = -1
 _MANY_PAIRS = 4096  # of one sample: compared one by one up to here, sorted by cluster above
 _NUM_PROBED = 64
 
 
-@njit
-def _match_sorted(
-    clusters: NDArray, file_clusters: NDArray, i: int, j: int, used: NDArray, rows: NDArray
-) -> int:
-    # clusters, file_clusters: of the spikes and rows at one sample, which begin at i and j
-    a = np.argsort(clusters, kind="mergesort")
-    b = np.argsort(file_clusters, kind="mergesort")
-    k = found = 0
-    for m in range(a.size):
-        while k < b.size and (used[j + b[k]] or file_clusters[b[k]] < clusters[a[m]]):
-            k += 1
-        if k < b.size and file_clusters[b[k]] == clusters[a[m]]:
-            rows[i + a[m]] = j + b[k]
-            used[j + b[k]] = True
-            found += 1
-            k += 1
+def _match_sorted(clusters: NDArray, file_clusters: NDArray) -> NDArray[np.int64]:
+    """Return which of the rows at one sample each spike there is; -1 for none."""
+    order, file_order = (np.argsort(ids, kind="stable") for ids in (clusters, file_clusters))
+    own, there = clusters[order], file_clusters[file_order]
+    # the first spike of a cluster is its first row, and so on
+    place = np.searchsorted(there, own) + np.arange(own.size) - np.searchsorted(own, own)
+    has_row = (own >= 0) & (place < np.searchsorted(there, own, side="right"))
+    found = np.full(own.size, _NONE, dtype=np.int64)
+    found[order[has_row]] = file_order[place[has_row]]
     return found
+
+
+class _Rows(NamedTuple):
+    """The rows of the files."""
+
+    samples: NDArray[np.integer]  # (n_rows,), ascending
+    clusters: NDArray[np.integer]  # (n_rows,)
+    are_used: NDArray[np.bool_]  # (n_rows,): by a spike
 
 
 @njit
@@ -42,15 +43,16 @@ def _match_clusters(
     samples: NDArray,
     unit_index: NDArray,
     cluster_of_unit: NDArray,
-    file_samples: NDArray,
-    file_clusters: NDArray,
+    files: _Rows,
     offset: int,
-    used: NDArray,
+    run: NDArray,
     rows: NDArray,
-) -> int:
-    # samples, unit_index, rows (n,); file_samples, file_clusters, used (n_rows,)
+) -> bool:
+    # samples, unit_index, rows (n,); run (4,): begin and end of the spikes and of the rows at one
+    # sample, which are too many: it goes on where they end; returns whether there are such ones
+    file_samples, file_clusters, used = files.samples, files.clusters, files.are_used
     n, num_rows = samples.size, file_samples.size
-    i = j = found = 0
+    i, j = run[1], run[3]
     while i < n and j < num_rows:
         sample = np.int64(samples[i]) + offset
         if file_samples[j] < sample:
@@ -65,22 +67,19 @@ def _match_clusters(
         while j_end < num_rows and file_samples[j_end] == sample:
             j_end += 1
         if (i_end - i) * (j_end - j) > _MANY_PAIRS:
-            of_spikes = cluster_of_unit[unit_index[i:i_end]]
-            of_rows = file_clusters[j:j_end].astype(np.int64)
-            found += _match_sorted(of_spikes, of_rows, i, j, used, rows)
-        else:
-            for k in range(i, i_end):
-                cluster = cluster_of_unit[unit_index[k]]
-                if cluster < 0:
-                    continue
-                for row in range(j, j_end):
-                    if not used[row] and file_clusters[row] == cluster:
-                        used[row] = True
-                        rows[k] = row
-                        found += 1
-                        break
+            run[0], run[1], run[2], run[3] = i, i_end, j, j_end
+            return True
+        for k in range(i, i_end):
+            cluster = cluster_of_unit[unit_index[k]]
+            if cluster < 0:
+                continue
+            for row in range(j, j_end):
+                if not used[row] and file_clusters[row] == cluster:
+                    used[row] = True
+                    rows[k] = row
+                    break
         i, j = i_end, j_end
-    return found
+    return False
 
 
 def match_by_cluster(
@@ -121,9 +120,14 @@ def match_by_cluster(
     """
     rows = np.full(len(samples), _NONE, dtype=_row_dtype(len(file_samples)))
     used = np.zeros(len(file_samples), dtype=np.bool_)
-    _match_clusters(
-        samples, unit_index, cluster_of_unit, file_samples, file_clusters, offset, used, rows
-    )
+    files = _Rows(read_only(file_samples), read_only(file_clusters), used)
+    of_spikes = read_only(samples), read_only(unit_index), read_only(cluster_of_unit)
+    run = np.zeros(4, dtype=np.int64)
+    while _match_clusters(*of_spikes, files, offset, run, rows):
+        begin, end, first, last = run
+        clusters = cluster_of_unit[unit_index[begin:end]]
+        found = _match_sorted(clusters, file_clusters[first:last])
+        rows[begin:end] = np.where(found >= 0, first + found, _NONE)
     return rows
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, read_only, run_blocks
 from si_curation.variables import FileRows, TemplateIds
 
 #: Makes an array of any content: `numpy.empty`, or another place for what is large.
@@ -321,7 +321,7 @@ def choose_random_spikes(
     all_gaps = np.concatenate(gaps).astype(np.int64)
     first = np.array(starts, dtype=np.int64)
     out = np.empty(total - len(starts), dtype=np.int64)
-    _select_by_gaps(unit_index, all_gaps, first + 1, all_gaps[first].copy(), out)
+    _select_by_gaps(read_only(unit_index), all_gaps, first + 1, all_gaps[first].copy(), out)
     return out
 
 

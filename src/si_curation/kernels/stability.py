@@ -548,7 +548,9 @@ def _fraction_missing(
     for i in range(n):
         if smooth[i] >= smooth[0]:
             last = i
-    missing = smooth[last + 1 :].sum()
+    missing = 0
+    for i in range(last + 1, n):
+        missing += smooth[i]
     return min(missing / (num_amplitudes + missing), 0.5)
 
 
@@ -595,13 +597,18 @@ def _noise_cutoff(histogram: NDArray[np.int64], low: int, high: int) -> tuple[fl
     # the bins below `low`, and those from `high` on
     if low == 0:
         return np.nan, np.nan
-    mean = histogram[:low].sum() / low
-    ratio = mean / histogram.max()
+    below = above = highest = 0
+    for i in range(histogram.size):
+        below += histogram[i] if i < low else 0
+        above += histogram[i] if i >= high else 0
+        highest = max(highest, histogram[i])
+    mean = below / low
+    ratio = mean / highest
     heights = histogram[high:].astype(np.float64)
     deviation = _deviation(heights) if heights.size > 1 else 0.0
     if deviation == 0:
         return np.nan, ratio
-    return (mean - histogram[high:].sum() / heights.size) / deviation, ratio
+    return (mean - above / heights.size) / deviation, ratio
 
 
 def drift_of_positions(positions: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from si_curation.kernels.hash_table import EMPTY, enlarged, slot_of
-from si_curation.kernels.parallel import are_few, blocks, njit, run_blocks
+from si_curation.kernels.parallel import are_few, blocks, njit, read_only, run_blocks
 from si_curation.variables import UnitIndices
 
 _MAX_DENSE_CELLS = 1 << 22  # a table of every possible pair, where it stays small
@@ -74,6 +74,7 @@ def _count_pairs(
     if are_few(rows.size):
         keys = np.asarray(rows, dtype=np.int64) * num_cols + np.asarray(cols, dtype=np.int64)
         return np.unique(keys, return_counts=True)
+    rows, cols = read_only(rows), read_only(cols)
     if num_rows * num_cols <= _MAX_DENSE_CELLS:
         # a block and a table for each thread: sums of integers do not depend on their borders
         size = -(-rows.size // numba.get_num_threads())

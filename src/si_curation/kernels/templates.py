@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, read_only, run_blocks
 
 _SIGNAL_FRACTION = 1e-6  # phylib: a channel has signal above this fraction of the largest value
 _TEMPLATES_PER_BLOCK = 16
@@ -35,14 +35,20 @@ class UnwhitenedTemplates(NamedTuple):
 
 
 @njit
-def _largest_of_template(
-    template: NDArray[np.floating], largest: NDArray[np.floating]
-) -> None:  # template (t, c) -> largest magnitude (c,)
+def _mark_signal(
+    template: NDArray[np.floating], largest: NDArray[np.floating], has_signal: NDArray[np.bool_]
+) -> None:  # template (t, c); largest magnitude (c,), has_signal (c,)
     num_samples, num_channels = template.shape
     largest[:] = 0
     for t in range(num_samples):
         for c in range(num_channels):
             largest[c] = max(largest[c], abs(template[t, c]))
+    top = 0.0
+    for c in range(num_channels):
+        top = max(top, largest[c])
+    limit = top * _SIGNAL_FRACTION
+    for c in range(num_channels):
+        has_signal[c] = largest[c] > limit
 
 
 @njit
@@ -51,10 +57,7 @@ def _support(
 ) -> None:  # templates (k, t, c), support (k, c)
     largest = np.zeros(templates.shape[2], dtype=templates.dtype)
     for k in range(templates.shape[0]):
-        _largest_of_template(templates[k], largest)
-        limit = largest.max() * _SIGNAL_FRACTION
-        for c in range(largest.size):
-            support[k, c] = largest[c] > limit
+        _mark_signal(templates[k], largest, support[k])
 
 
 @njit
@@ -69,22 +72,23 @@ def _unwhiten_block(
     # templates, out (k, t, c), matrix (c, c), amplitudes, support (k, c)
     num_templates, num_samples, num_channels = templates.shape
     largest = np.zeros(num_channels, dtype=templates.dtype)
+    filled = np.empty(num_channels, dtype=np.int64)
     row = np.empty(num_channels, dtype=np.float64)
     low = np.empty(num_channels, dtype=np.float64)
     high = np.empty(num_channels, dtype=np.float64)
     for k in range(num_templates):
-        _largest_of_template(templates[k], largest)
-        limit = largest.max() * _SIGNAL_FRACTION
+        _mark_signal(templates[k], largest, support[k])
+        num_filled = 0  # the only channels that contribute
         for c in range(num_channels):
-            support[k, c] = largest[c] > limit
-        # the only channels that contribute
-        filled = np.flatnonzero(support[k]) if restrict else np.flatnonzero(largest)
+            if support[k, c] if restrict else largest[c] != 0:
+                filled[num_filled] = c
+                num_filled += 1
         low[:] = np.inf
         high[:] = -np.inf
         for t in range(num_samples):
             row[:] = 0
             # four channels at a time: the row is read and written a quarter as often
-            num_fours = filled.size // 4 * 4
+            num_fours = num_filled // 4 * 4
             for j in range(0, num_fours, 4):
                 c0, c1, c2, c3 = filled[j], filled[j + 1], filled[j + 2], filled[j + 3]
                 v0, v1 = np.float64(templates[k, t, c0]), np.float64(templates[k, t, c1])
@@ -92,7 +96,7 @@ def _unwhiten_block(
                 w0, w1, w2, w3 = matrix[c0], matrix[c1], matrix[c2], matrix[c3]
                 for c in range(num_channels):
                     row[c] += (v0 * w0[c] + v1 * w1[c]) + (v2 * w2[c] + v3 * w3[c])
-            for j in range(num_fours, filled.size):
+            for j in range(num_fours, num_filled):
                 value = np.float64(templates[k, t, filled[j]])
                 weights = matrix[filled[j]]
                 for c in range(num_channels):
@@ -168,10 +172,9 @@ def signal_channels(templates: NDArray[np.floating]) -> NDArray[np.bool_]:
     >>> signal_channels(np.array([[[0.0, 1.0], [0.0, -1.0]]]))
     array([[False,  True]])
     """
+    values = read_only(templates)
     support = np.zeros((templates.shape[0], templates.shape[2]), dtype=bool)
-    run_blocks(
-        lambda b: _support(templates[b], support[b]), blocks(len(templates), _TEMPLATES_PER_BLOCK)
-    )
+    run_blocks(lambda b: _support(values[b], support[b]), blocks(len(values), _TEMPLATES_PER_BLOCK))
     return support
 
 
@@ -256,14 +259,14 @@ def unwhiten_templates(
             templates = templates * support[:, None, :]
         in_float64 = templates.astype(np.float64)
         return UnwhitenedTemplates(templates.astype(np.float32), peak_to_peak(in_float64), support)
-    weights = np.ascontiguousarray(matrix, dtype=np.float64)
+    values, weights = read_only(templates), read_only(np.ascontiguousarray(matrix, np.float64))
     out = np.empty(templates.shape, dtype=np.float32)
     num_templates, _, num_channels = templates.shape
     amplitudes = np.zeros((num_templates, num_channels), dtype=np.float64)
     support = np.zeros((num_templates, num_channels), dtype=bool)
     run_blocks(
         lambda b: _unwhiten_block(
-            templates[b], weights, restrict_to_support, out[b], amplitudes[b], support[b]
+            values[b], weights, restrict_to_support, out[b], amplitudes[b], support[b]
         ),
         blocks(num_templates, _TEMPLATES_PER_BLOCK),
     )

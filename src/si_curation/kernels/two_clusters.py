@@ -250,7 +250,9 @@ def _partitions(
     for column in range(len(columns)):
         for k in range(len(cuts)):
             part = two_means(columns, columns[column] > cuts[k, column])
-            count = part.sum()
+            count = 0
+            for i in range(size):
+                count += part[i]
             is_new = 0 < count < size
             for other in range(number):
                 same = 0
@@ -321,6 +323,14 @@ def _add_scaled(total: NDArray[np.float64], values: NDArray[np.float64], factor:
 
 
 @njit
+def _mean(values: NDArray[np.float64]) -> float:  # in order, as what numba has for numpy's
+    total = 0.0
+    for i in range(values.size):
+        total += values[i]
+    return total / values.size
+
+
+@njit
 def _dot(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Return the sum of products; four sums at a time, which the processor adds up side by side."""
     s0 = s1 = s2 = s3 = 0.0
@@ -367,7 +377,10 @@ def fit_clusters(
     number, num_windows = chance.size, points.starts.size - 1
     trend, means = np.zeros(num_windows), np.zeros(num_windows)
     nothing = Fit(False, step, 0.0, 0.0, trend, SkewNormal(0.0, 1.0, 0.0, 0.0, 1.0), means, 0.0)
-    if not min_share <= share <= 1 - min_share or not np.isfinite(step).all():
+    is_finite = True
+    for j in range(step.size):
+        is_finite &= np.isfinite(step[j])
+    if not min_share <= share <= 1 - min_share or not is_finite:
         return nothing
     axis = _solve(covariance, step)
     length = np.sqrt(_dot(axis, step))  # of a standard deviation on it
@@ -392,7 +405,7 @@ def fit_clusters(
     windows = np.empty(number, dtype=np.int64)
     for w in range(num_windows):
         windows[points.starts[w] : points.starts[w + 1]] = w
-    gain = gains_of_points(values, windows, fit).mean()
+    gain = _mean(gains_of_points(values, windows, fit))
     return Fit(True, axis, share, separation, trend, fit.skewed, means, gain)
 
 
@@ -483,7 +496,9 @@ def expectation_maximization(
     about the means of their windows.
     """
     size, number = points.still.shape
-    step, covariance = np.zeros(size), np.eye(size)
+    step, covariance = np.zeros(size), np.zeros((size, size))
+    for j in range(size):
+        covariance[j, j] = 1.0
     share = 0.0
     mean_chance, values = np.zeros(points.starts.size - 1), np.empty(number)
     for _ in range(max_steps):
@@ -532,9 +547,11 @@ def fit_skew_normal(values: NDArray[np.float64]) -> SkewNormal:
     >>> round(found.mean), round(found.std)
     (2, 3)
     """
-    mean = values.mean()
-    std = max(values.std(), 1e-12)
-    cubes = 0.0
+    mean = _mean(values)
+    squares = cubes = 0.0
+    for i in range(values.size):
+        squares += (values[i] - mean) * (values[i] - mean)
+    std = max((squares / values.size) ** 0.5, 1e-12)
     for i in range(values.size):
         z = (values[i] - mean) / std
         cubes += z * z * z

@@ -278,7 +278,7 @@ class WaveformSource:
             rows = self.features.rows.rows_of_spikes(spikes[piece])
             window, found = open_window(self.features.values, rows)
             part = Moments.zeros(num_sets, self.num_pcs, num_out)
-            add_moments(window, found, kinds[piece], sets[piece], how, part)
+            add_moments(window, found, kinds[piece], sets[piece].astype(np.int64), how, part)
             return part
 
         # sums of many sets are large: fewer and larger blocks then

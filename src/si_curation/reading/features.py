@@ -342,7 +342,7 @@ def feature_channels_of(
 ) -> NDArray[np.int64]:
     """Return the channel of each column of the features of each template; -1 for none."""
     if listed is not None:
-        return listed.astype(np.int64)
+        return listed.astype(np.int64, order="C")
     return np.tile(np.arange(values.shape[2]), (num_templates, 1))  # as phylib
 
 

@@ -337,7 +337,6 @@ def _read(
         elif rows.size:
             # whole rows, which are far apart in a large file, are fetched several at a time
             values = np.take(values, rows, axis=0, mode="clip")
-            values.flags.writeable = False  # as a map
             rows = np.where(rows >= 0, np.arange(rows.size), -1)
         groups, of_one = features.groups[piece], one_list[piece]
         gather_features(values, rows, groups, features.channels, places, of_one, target[piece])
