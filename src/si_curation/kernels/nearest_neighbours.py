@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import njit
+from si_curation.kernels.parallel import inlined, njit
 
 _TILE = 64  # spikes that are compared with one spike at a time
 _STEP = 8  # features that are added up between two looks at the sum
@@ -46,7 +46,7 @@ def _cut_into_tiles(rows: NDArray[np.floating], starts: NDArray[np.int64]) -> _T
     )
 
 
-@njit
+@inlined
 def _fill_tiles(group: int, tiles: _Tiles) -> None:
     """Put the spikes of a group into its tiles, once."""
     rows = tiles.rows
@@ -118,7 +118,7 @@ def _gap(row: NDArray[np.floating], low: NDArray[np.floating], high: NDArray[np.
     return (s0 + s1) + (s2 + s3)
 
 
-@njit
+@inlined
 def _center(
     rows: NDArray[np.floating],
     center: NDArray[np.floating],
@@ -246,7 +246,7 @@ def _nearest_of(
             found[place] = spike
 
 
-@njit
+@inlined
 def _choose(
     rows: NDArray[np.floating],
     keys: NDArray[np.integer],
@@ -349,7 +349,7 @@ class _Groups(NamedTuple):
     highs: NDArray[np.floating]  # (n_groups, n_features)
 
 
-@njit
+@inlined
 def _room(num_features: int, zero: np.floating) -> _Work:
     like = np.array([zero])
     return _Work(
@@ -361,7 +361,7 @@ def _room(num_features: int, zero: np.floating) -> _Work:
     )
 
 
-@njit
+@inlined
 def _nothing_found(rows: NDArray[np.floating], num_kept: int) -> _Nearest:
     num_queries = rows.shape[0]
     return _Nearest(
@@ -411,7 +411,7 @@ def _compare(
                     limits[i] = distances[i, k - 1] * (1 + 5 * error) + 8 * error * norms[i]
 
 
-@njit
+@inlined
 def _without(queries: NDArray[np.int64], first: int, stop: int) -> int:
     """List the queries that are not in a range at the front; return how many."""
     num = 0
@@ -456,7 +456,7 @@ def _compare_with_group(
         _compare(t, active[:num_active], queries, best, tiles, work)
 
 
-@njit
+@inlined
 def _leave_those_among_their_own(
     queries: _Queries, k: int, low: NDArray[np.floating], high: NDArray[np.floating],
     among: NDArray[np.int64],
@@ -479,7 +479,7 @@ def _leave_those_among_their_own(
     return num
 
 
-@njit
+@inlined
 def _leave_those_in_their_tile(
     t: int, queries: _Queries, k: int, low: NDArray[np.floating], high: NDArray[np.floating],
     active: NDArray[np.int64], tiles: _Tiles, work: _Work,

@@ -34,7 +34,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Nobody calls kernels from C: what that would need is an eighth of the time to compile them.
-_OPTIONS = {"nogil": True, "no_cfunc_wrapper": True}
+_OPTIONS: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
 
 #: Every kernel of the modules that are imported.
 KERNELS: list[Any] = []
@@ -46,10 +46,24 @@ def njit(function: F) -> F:
     Where nothing can be written, neither beside the package nor in the user's cache folder, it is
     compiled anew in every process.
     """
+    return _compiled(function, **_OPTIONS)
+
+
+def inlined(function: F) -> F:
+    """Compile a kernel as a part of the one that calls it, and by itself only where Python does.
+
+    For short ones that one or two kernels of the same file call: each is compiled, kept and joined
+    to its callers otherwise. Not for a whole tree of calls: with all of it inlined, the search of
+    neighbours took three times as long to compile.
+    """
+    return _compiled(function, inline="always", **_OPTIONS)
+
+
+def _compiled(function: F, **options: Any) -> F:
     try:
-        compiled = numba.njit(cache=True, **_OPTIONS)(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba: "no locator available"
-        compiled = numba.njit(**_OPTIONS)(function)
+        compiled = numba.njit(**options)(function)
     _skip_unreadable_cache(compiled)
     KERNELS.append(compiled)
     return cast(F, compiled)
