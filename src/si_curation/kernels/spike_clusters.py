@@ -83,11 +83,11 @@ def compare_with_files(
     FileMismatch(rows=0, samples=1, templates=0, clusters=1)
     """
     ids = cluster_of_unit.astype(np.int32)
-    of_spikes = read_only(table), read_only(template_ids), read_only(rows)
-    of_files = read_only(samples), read_only(templates), read_only(clusters)
+    vector, own_templates, own_rows = read_only(table), read_only(template_ids), read_only(rows)
+    files = read_only(samples), read_only(templates), read_only(clusters)
 
     def compare(b: slice) -> tuple[int, int, int, int]:
-        return _compare(*(values[b] for values in of_spikes), ids, *of_files, frame_offset)
+        return _compare(vector[b], own_templates[b], own_rows[b], ids, *files, frame_offset)
 
     found = run_blocks(compare, blocks(len(rows)))
     return FileMismatch(*(int(sum(counts)) for counts in zip((0, 0, 0, 0), *found, strict=True)))
