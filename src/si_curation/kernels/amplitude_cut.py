@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import blocks, njit, run_blocks
+from si_curation.kernels.parallel import blocks, njit, read_only, run_blocks
 
 # spikes that count as independent at most: amplitudes are not quite normal, and with enough spikes
 # that alone would decide
@@ -158,14 +158,16 @@ def _some(
 ) -> None:
     values = np.empty(MAX_SPIKES + 2, dtype=np.float64)
     size = np.empty(2, dtype=np.int64)
+    is_common = np.empty(counts.shape[1], dtype=np.bool_)
     for p in range(pairs.shape[0]):
         out[p] = np.nan
-        is_common = (counts[pairs[p, 0]] > 0) & (counts[pairs[p, 1]] > 0)
-        for k in range(2):
-            size[k] = 0
-            for b in range(is_common.size):
-                if is_common[b]:
-                    size[k] += np.int64(counts[pairs[p, k], b])
+        size[0] = size[1] = 0
+        for b in range(is_common.size):
+            first, second = counts[pairs[p, 0], b], counts[pairs[p, 1], b]
+            is_common[b] = first > 0 and second > 0
+            if is_common[b]:
+                size[0] += np.int64(first)
+                size[1] += np.int64(second)
         if min(size[0], size[1]) < MIN_SPIKES:
             continue
         share = min(1.0, MAX_SPIKES / (size[0] + size[1]))
@@ -173,7 +175,7 @@ def _some(
         for k in range(2):
             num_first = found
             own = spikes[start[pairs[p, k]] : start[pairs[p, k] + 1]]
-            limit = np.int64(np.rint(size[k] * share))
+            limit = round(size[k] * share)
             found += _take(own, time_bin, is_common, size[k], limit, amplitudes, values[num_first:])
         if min(num_first, found - num_first) < MIN_SPIKES:
             continue
@@ -252,6 +254,7 @@ def probabilities_of_cut(
         many are taken, evenly spaced.
     """
     spikes, start = of_units
+    amplitudes = read_only(amplitudes)
     out = np.empty(len(pairs), dtype=np.float64)
     run_blocks(
         lambda b: _some(pairs[b], spikes, start, time_bin, counts, amplitudes, resolution, out[b]),
