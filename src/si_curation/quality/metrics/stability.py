@@ -232,10 +232,11 @@ def _series_of(
     of_metric = {n: id(one.values) for n, one in found.items() if isinstance(one, SpikeValues)}
     pick = _all_in_order if 2 * len(units) >= len(analyzer.unit_ids) else _few
     samples_of, values_of = pick(analyzer, units, arrays, trains)
+    choose = {key: Series if _are_finite(values) else _finite for key, values in arrays.items()}
 
     def series(i: int) -> tuple[NDArray[np.int64], dict[str, Series]]:
         samples = samples_of(i)
-        known = {key: _finite(samples, values_of(key, i)) for key in arrays}
+        known = {key: choose[key](samples, values_of(key, i)) for key in arrays}
         return samples, {name: known[key] for name, key in of_metric.items()}
 
     return series
@@ -280,10 +281,14 @@ def _few(
 
 def _finite(samples: NDArray[np.int64], values: NDArray[np.floating]) -> Series:
     """Return the spikes whose value is a number."""
-    if values.size == 0 or (np.isfinite(values.max()) and np.isfinite(values.min())):
+    if _are_finite(values):
         return Series(samples, values)
     finite = np.isfinite(values)
     return Series(samples[finite], values[finite])
+
+
+def _are_finite(values: NDArray[np.floating]) -> bool:
+    return values.size == 0 or bool(np.isfinite(values.max()) and np.isfinite(values.min()))
 
 
 # ---------------------------------------------------------------------------------------- one unit
