@@ -100,3 +100,8 @@ def test_pairs_that_coincide(seed, window, num_buckets):
     fewest = np.minimum(num_spikes[:, None], num_spikes)
     expected = np.argwhere((close > share * fewest) & (fewest >= least))
     np.testing.assert_array_equal(found, expected.reshape(-1, 2))
+
+
+def test_no_units_coincide():
+    nothing = np.zeros(0, dtype=np.int64)
+    assert pairs_that_coincide((nothing, nothing, nothing), nothing, 5, 0.5, 20).shape == (0, 2)

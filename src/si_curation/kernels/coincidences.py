@@ -244,8 +244,12 @@ def _pairs_of_buckets(
     """Return the pairs of units each of which is in a bucket that is often close to the other."""
     num_units = num_spikes.size
     counts = _count_close_pairs(of_spikes, num_units, window, num_buckets)
-    first, bucket = np.nonzero(counts > share * least)
-    second = bucket[:, None] + np.arange(0, num_units, num_buckets)  # all units of the bucket
+    of_bucket = np.arange(0, max(num_units, 1), num_buckets)
+    enough = np.full(of_bucket.size * num_buckets, np.iinfo(np.int64).max)
+    enough[:num_units][num_spikes >= least] = num_spikes[num_spikes >= least]
+    lowest = enough.reshape(-1, num_buckets).min(axis=0)
+    first, bucket = np.nonzero(counts > share * np.minimum(enough[:num_units, None], lowest))
+    second = bucket[:, None] + of_bucket  # all units of the bucket
     first = np.repeat(first, second.shape[1])
     second = second.reshape(-1)
     is_pair = (first < second) & (second < num_units)
