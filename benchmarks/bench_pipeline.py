@@ -103,8 +103,8 @@ def run_spikeinterface(folder, scratch, features):
 
 OURS_IN_MEMORY, OURS_ON_DISK = "si_curation", "si_curation, all on disk"
 RUNNERS = {
-    OURS_IN_MEMORY: run_ours,
     OURS_ON_DISK: run_ours_on_disk,
+    OURS_IN_MEMORY: run_ours,  # the last of ours is what others are compared with
     "SpikeInterface": run_spikeinterface,
 }
 
@@ -176,7 +176,7 @@ def main():
         return
     from si_curation import simulate_kilosort_folder
 
-    contenders = [OURS_IN_MEMORY, OURS_ON_DISK] if arguments.ours_only else list(RUNNERS)
+    contenders = [OURS_ON_DISK, OURS_IN_MEMORY] if arguments.ours_only else list(RUNNERS)
     for num_spikes in arguments.spikes:
         scratch = Path(tempfile.mkdtemp())
         folder = scratch / "folder"
