@@ -245,10 +245,11 @@ def _pairs_of_buckets(
     num_units = num_spikes.size
     counts = _count_close_pairs(of_spikes, num_units, window, num_buckets)
     of_bucket = np.arange(0, max(num_units, 1), num_buckets)
-    enough = np.full(of_bucket.size * num_buckets, np.iinfo(np.int64).max)
-    enough[:num_units][num_spikes >= least] = num_spikes[num_spikes >= least]
-    lowest = enough.reshape(-1, num_buckets).min(axis=0)
-    first, bucket = np.nonzero(counts > share * np.minimum(enough[:num_units, None], lowest))
+    # of units with too few spikes, and where a bucket has fewer units: too many to be passed
+    sizes = np.full(of_bucket.size * num_buckets, np.iinfo(np.int64).max)
+    sizes[:num_units][num_spikes >= least] = num_spikes[num_spikes >= least]
+    smallest = sizes.reshape(-1, num_buckets).min(axis=0)
+    first, bucket = np.nonzero(counts > share * np.minimum(sizes[:num_units, None], smallest))
     second = bucket[:, None] + of_bucket  # all units of the bucket
     first = np.repeat(first, second.shape[1])
     second = second.reshape(-1)
@@ -327,7 +328,7 @@ def count_spikes_with_partner(
 ) -> NDArray[np.int64]:
     """Count the spikes of one unit that have a spike of another close by, for many pairs at once.
 
-    As `count_coincident_spikes`, in one pass over the spikes in place of one for each pair.
+    As `count_coincident_spikes`, in one direction.
 
     Parameters
     ----------
