@@ -1,4 +1,8 @@
-"""No command runs what is in a folder that it is given."""
+"""No command runs what is in a folder that it is given.
+
+Each command meets a third of what may be planted, each planted thing a third of the commands:
+all open a folder in the same way. ``pytest -n 0 -m "" --fuzz 3`` has each with each.
+"""
 
 import shutil
 import warnings
@@ -75,16 +79,31 @@ QUICK = {("contamination", "class_in_recording_json"), ("check", "extension_pick
 QUICK |= {("attach-in-place", "recording_pickle"), ("batch", "zarr_recording_class")}
 
 
-def cases():
-    for command in COMMANDS:
-        for name in (*VECTORS, *ZARR_VECTORS):
-            marks = () if (command, name) in QUICK else pytest.mark.slow
-            yield pytest.param(command, name, marks=marks)
+SHARE = 3
+
+
+def pytest_generate_tests(metafunc):
+    if not {"command", "name"} <= set(metafunc.fixturenames):
+        return
+    saved_alone = metafunc.function is test_no_command_runs_code_of_a_saved_analyzer
+    names = (*VECTORS, *ZARR_VECTORS) if saved_alone else tuple(VECTORS)
+    commands = tuple(COMMANDS) if saved_alone else sorted(set(COMMANDS) - {"restore", "gui"})
+    metafunc.parametrize(
+        ("command", "name"),
+        [
+            pytest.param(command, name, marks=[] if (command, name) in QUICK else pytest.mark.slow)
+            for i, command in enumerate(commands)
+            for j, name in enumerate(names)
+            if (command, name) in QUICK or (i + j) % SHARE < metafunc.config.getoption("--fuzz")
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
-    return save_clean(tmp_path_factory.mktemp("clean"))
+    root = tmp_path_factory.mktemp("clean")
+    size = {"num_templates": 5, "num_channels": 12, "num_spikes": 800, "curation": 2}
+    return save_clean(root, sic.simulate_kilosort_folder(root / "kilosort", **size).folder)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +115,7 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path, model):
+def run(capsys, monkeypatch, tmp_path, clean, model):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sic, "open_gui", lambda *args, **kwargs: None)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
@@ -107,7 +126,7 @@ def run(capsys, monkeypatch, tmp_path, model):
     def call(command, source, *more):
         text = COMMANDS[command]
         words = [
-            word.format(source=source, out=tmp_path, example=sic.example_folder())
+            word.format(source=source, out=tmp_path, example=clean / "kilosort")
             for word in text.split()
         ]
         warnings.simplefilter("ignore")
@@ -126,7 +145,6 @@ def test_every_command_is_tried():
     assert tried == set(cli.commands) - {"warmup"}  # which takes no folder
 
 
-@pytest.mark.parametrize(("command", "name"), list(cases()))
 def test_no_command_runs_code_of_a_saved_analyzer(run, clean, tmp_path, command, name):
     suffix = ".zarr" if name in ZARR_VECTORS else ""
     marker = tmp_path / "ran"
@@ -146,12 +164,10 @@ def test_no_command_runs_code_of_a_saved_analyzer(run, clean, tmp_path, command,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"restore", "gui"}))
-@pytest.mark.parametrize("name", VECTORS)
 def test_a_kilosort_folder_with_an_analyzer_in_it(run, clean, tmp_path, command, name):
     marker = tmp_path / "ran"
     folder = copy_planted(clean / "analyzer", tmp_path / "planted", name, marker)
-    shutil.copytree(sic.example_folder(), folder, dirs_exist_ok=True)
+    shutil.copytree(clean / "kilosort", folder, dirs_exist_ok=True)
     run(command, folder)
     assert not marker.exists()
 

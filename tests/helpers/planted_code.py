@@ -177,9 +177,12 @@ def zarr_property_of_objects(folder, marker):
     write_object(folder, "sorting/properties/wicked", Touch(marker), "pickle")
 
 
-def save_clean(root: Path) -> Path:
-    """Save an analyzer in each format, with nothing planted: ``analyzer`` and ``analyzer.zarr``."""
-    analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+def save_clean(root: Path, kilosort: Path | None = None) -> Path:
+    """Save an analyzer of a Kilosort folder, the example by default, with nothing planted.
+
+    They are ``analyzer`` and ``analyzer.zarr``.
+    """
+    analyzer = sic.read_kilosort_as_analyzer(kilosort or sic.example_folder())
     analyzer.save_as(format="binary_folder", folder=root / "analyzer")
     analyzer.save_as(format="zarr", folder=root / "analyzer.zarr")
     return root
