@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import sys
+import threading
 
 import numba
 import numpy as np
@@ -133,6 +135,70 @@ def test_an_error_in_a_block_is_raised(monkeypatch, num_threads):
 
     with pytest.raises(ZeroDivisionError):
         parallel.run_blocks(fail, parallel.blocks(10, 3))
+
+
+def test_the_error_of_the_first_block_is_raised(monkeypatch):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    is_later_done = threading.Event()
+
+    def fail(place):
+        if place == 0:
+            assert is_later_done.wait(60)  # another thread does the next one meanwhile
+        if place == 1:
+            is_later_done.set()
+        raise ValueError(place)
+
+    with pytest.raises(ValueError, match=r"^0$"):
+        parallel.run_blocks(fail, [0, 1, 2, 3])
+
+
+def test_blocks_that_run_blocks_wait_for_no_thread(monkeypatch):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 4 * parallel.MAX_THREADS)
+
+    def sums(depth):
+        return sum(parallel.run_blocks(sums, [depth - 1] * 5)) if depth else 1
+
+    results = []
+    thread = threading.Thread(target=lambda: results.append(sums(5)), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert results == [5**5]
+
+
+def test_threads_are_kept_and_are_as_many_as_asked_for(monkeypatch):
+    both = threading.Barrier(2, timeout=20)
+
+    def meet(_):
+        both.wait()
+        return threading.get_ident()
+
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    parallel.run_blocks(meet, [0, 1])
+    before = set(threading.enumerate())
+    for _ in range(20):
+        of_blocks = parallel.run_blocks(meet, [0, 1])
+        assert len(set(of_blocks)) == 2
+        assert threading.get_ident() in of_blocks
+    assert set(threading.enumerate()) == before
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
+    of_blocks = parallel.run_blocks(lambda _: threading.get_ident(), [0, 1, 2])
+    assert set(of_blocks) == {threading.get_ident()}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    both = threading.Barrier(2, timeout=20)
+    parallel.run_blocks(lambda _: both.wait(), [0, 1])
+    child = os.fork()
+    if child == 0:
+        try:
+            parallel.run_blocks(lambda _: both.wait(), [0, 1])
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -262,10 +263,59 @@ def num_threads() -> int:
     return numba.get_num_threads()
 
 
+class _Helpers:
+    """The threads that help with blocks: started when they are first needed, then kept.
+
+    Starting and joining threads for each call took longer than many of the calls.
+    """
+
+    pool: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def submit(cls, work: Callable[[], None], times: int) -> list[Future[None]]:
+        if cls.pool is None:
+            cls.pool = ThreadPoolExecutor(MAX_THREADS, "si_curation")
+        return [cls.pool.submit(work) for _ in range(times)]
+
+    @classmethod
+    def forget(cls) -> None:
+        """Begin anew in a process that was forked: threads are not."""
+        cls.pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Helpers.forget)
+
+
 def run_blocks(function: Callable[[B], T], pieces: list[B]) -> list[T]:
-    """Call a function on each block, on `num_threads` threads; results in order."""
+    """Call a function on each block, on `num_threads` threads; results in order.
+
+    The thread that calls works too, and waits for blocks only that others have begun: blocks may
+    themselves call this, and never wait for a thread. Of several errors that of the first block is
+    raised.
+    """
     num_workers = min(num_threads(), len(pieces))
     if num_workers <= 1:
         return [function(piece) for piece in pieces]
-    with ThreadPoolExecutor(num_workers) as pool:
-        return list(pool.map(function, pieces))
+    results: dict[int, T] = {}
+    faults: dict[int, BaseException] = {}
+    left = iter(enumerate(pieces))  # gives each block to one thread
+
+    def work() -> None:
+        for place, piece in left:
+            try:
+                results[place] = function(piece)
+            except BaseException as fault:
+                faults[place] = fault
+            if faults:
+                return
+
+    helpers = _Helpers.submit(work, num_workers - 1)
+    work()
+    wait([one for one in helpers if not one.cancel()])
+    if faults:
+        try:
+            raise faults[min(faults)]
+        finally:
+            faults.clear()  # not to keep what the blocks hold
+    return [results[place] for place in range(len(pieces))]
