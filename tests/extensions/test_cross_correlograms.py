@@ -389,6 +389,15 @@ def test_baseline_is_that_of_phy(segments):
     theirs = firing_rate(units, cluster_ids=np.arange(4), bin_size=1e-3, duration=1.5)
     np.testing.assert_array_equal(found.get_baseline(), theirs)
     np.testing.assert_allclose(found.get_baseline(duration_s=3.0), theirs / 2)
+    pairs = np.array([[3, 1], [0, 0], [1, 3]])
+    np.testing.assert_array_equal(
+        found.get_baseline_of_pairs(pairs), theirs[pairs[:, 0], pairs[:, 1]]
+    )
+    assert found.get_baseline_of_pairs(np.zeros((0, 2), dtype=int)).size == 0
+    with pytest.raises(sic.ParameterError, match="pairs"):
+        found.get_baseline_of_pairs(np.array([[0, 4]]))
+    with pytest.raises(sic.ParameterError, match="duration_s"):
+        found.get_baseline_of_pairs(pairs, duration_s=0.0)
     with pytest.raises(sic.ParameterError, match="duration_s"):
         found.get_baseline(duration_s=0.0)
 

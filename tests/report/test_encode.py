@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from helpers.report_page import decode
 from si_curation.report.encode import (
     encode_block,
+    encode_blocks,
     pack,
     pack_counts,
     pack_levels,
@@ -170,6 +172,16 @@ def test_arrays_of_bytes_are_last():
     for one, expected in zip(found["arrays"], arrays, strict=True):
         np.testing.assert_array_equal(one, expected)
         assert one.shape == expected.shape
+
+
+def test_many_blocks_are_each_alone_and_in_their_order(monkeypatch):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    values = [{"number": i, "one": pack(np.arange(i), "uint8")} for i in range(150)]
+    taken = []
+    found = encode_blocks(taken.append(i) or one for i, one in enumerate(values))
+    assert next(found) == encode_block(values[0])
+    assert len(taken) < 100  # not all are in memory
+    assert list(found) == [encode_block(one) for one in values[1:]]
 
 
 def test_what_the_page_cannot_read_is_refused():

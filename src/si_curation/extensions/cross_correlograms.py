@@ -509,15 +509,52 @@ class CrossCorrelograms(UnitsExtension):
         Source: phylib 2.7.1, ``phylib.stats.ccg.firing_rate``.
         """
         check_arguments(CrossCorrelograms.get_baseline, locals())
+        num_spikes = self._num_spikes()
+        return num_spikes * num_spikes[:, None] * self._share_of_bin(duration_s)
+
+    def get_baseline_of_pairs(
+        self, pairs: NDArray[np.integer], duration_s: float | None = None
+    ) -> NDArray[np.float64]:
+        """Return the counts per bin of several pairs of units, which are those of `get_baseline`.
+
+        Parameters
+        ----------
+        pairs : array (n_pairs, 2) integer
+            Unit indices, in any order.
+        duration_s : float, optional
+            As of `get_baseline`.
+
+        Returns
+        -------
+        array (n_pairs,) float64
+
+        Raises
+        ------
+        ParameterError
+            The duration is not above 0, or pairs are no indices of units in two columns.
+
+        Examples
+        --------
+        >>> import si_curation as sic
+        >>> analyzer = sic.read_kilosort_as_analyzer(sic.example_folder())
+        >>> extension = analyzer.compute("cross_correlograms")
+        >>> extension.get_baseline_of_pairs(np.array([[5, 6], [5, 5]])).shape
+        (2,)
+        """
+        check_arguments(CrossCorrelograms.get_baseline_of_pairs, locals())
+        num_spikes = self._num_spikes()
+        a, b = num_spikes[_pairs_of_units(pairs, num_spikes.size)].T
+        return a * b * self._share_of_bin(duration_s)
+
+    def _share_of_bin(self, duration_s: float | None) -> float:
+        """Return the width of a bin as a share of the recording, or of another duration."""
         checks = Checks()
         analyzer = self.sorting_analyzer
         duration = observed_periods(analyzer).duration_s if duration_s is None else duration_s
         checks.number("duration_s", duration, above=0)
         checks.finish()
         fs = analyzer.sampling_frequency
-        bin_s = round(fs * self.params["bin_ms"] * 1e-3) / fs
-        num_spikes = self._num_spikes()
-        return num_spikes * num_spikes[:, None] * (bin_s / duration)
+        return round(fs * self.params["bin_ms"] * 1e-3) / fs / duration
 
     def get_isi_histogram(
         self, unit_id: Any, window_ms: float = 50.0, bin_ms: float = 1.0

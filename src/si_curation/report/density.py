@@ -122,15 +122,17 @@ def limits(values: NDArray[np.floating]) -> tuple[float, float] | None:
 
 
 def _quantiles(values: NDArray[np.floating], shares: Sequence[float]) -> list[float]:
-    """Return quantiles as `numpy.quantile` does, without what it does for arrays of any shape."""
+    """Return quantiles, of ascending shares, as `numpy.quantile` does for arrays of any shape."""
+    # one after the other, in what is not below the last: numpy takes four times as long for several
     last = values.size - 1
-    places = [share * last for share in shares]
-    wanted = {at for place in places for at in (int(place), min(int(place) + 1, last))}
-    values.partition(sorted(wanted))
-    found = []
-    for place in places:
-        share = place - int(place)
-        low, high = float(values[int(place)]), float(values[min(int(place) + 1, last)])
+    found, first = [], 0
+    for place in (share * last for share in shares):
+        at = int(place)
+        values[first:].partition(at - first)
+        first, share = at, place - at
+        low = high = float(values[at])
+        if at < last:
+            high = float(values[at + 1 :].min())
         step = float(values.dtype.type(high) - values.dtype.type(low))
         found.append(low + step * share if share < 0.5 else high - step * (1 - share))
     return found

@@ -108,7 +108,7 @@ def _environment() -> Any:
     import jinja2
     from markupsafe import Markup, escape
 
-    from si_curation.report.encode import encode_block
+    from si_curation.report.encode import encode_block, encode_blocks
     from si_curation.report.formatting import format_value
 
     environment = jinja2.Environment(
@@ -119,9 +119,10 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["block"] = encode_block
+    environment.filters["blocks"] = encode_blocks
     environment.filters["number"] = format_value
     environment.filters["unit_link"] = _unit_link
-    environment.globals["cell"] = _cell
+    environment.filters["cells"] = _cells
     # long names may be broken after an underscore
     environment.filters["breakable"] = lambda text: Markup("_<wbr>").join(
         escape(part) for part in str(text).split("_")
@@ -129,16 +130,30 @@ def _environment() -> Any:
     return environment
 
 
-def _cell(text: str, value: Any) -> Any:
-    """Return a cell of a table, sorted by its value; a template is slow for thousands of them."""
+def _cells(row: list[tuple[str, Any]], num_links: int) -> Any:
+    """Return the cells of a row of a table, sorted by their values, the first as links to units.
+
+    Parameters
+    ----------
+    row : list of (text, value)
+    num_links : int
+        The values of the first so many are unit ids.
+    """
+    # a template is slow for thousands of them
     from markupsafe import Markup, escape
 
-    attributes = ""
-    if value is None:
-        attributes = ' data-order=""'
-    elif isinstance(value, int | float):
-        attributes = f' class="n" data-order="{value}"'
-    return Markup(f"<td{attributes}>{escape(text)}</td>")
+    cells = []
+    for place, (text, value) in enumerate(row):
+        is_number = isinstance(value, int | float)
+        attributes = f' class="n" data-order="{value}"' if is_number else ""
+        if value is None:
+            attributes = ' data-order=""'
+        if place < num_links:
+            shown = f'<a href="{escape(_unit_link(value))}">{escape(value)}</a>'
+        else:
+            shown = text if is_number else escape(text)
+        cells.append(f"<td{attributes}>{shown}</td>")
+    return Markup("".join(cells))
 
 
 def _unit_link(unit_id: Any) -> str:

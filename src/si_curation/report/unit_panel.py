@@ -88,7 +88,7 @@ class UnitPanels:
             "isi": self._charts.intervals[row],
             "rate": self._charts.rates[row],
             "amplitude": self._charts.amplitude(row),
-            **self._pairs[row],
+            **self._pairs(row),
         }
 
     def some(self, spikes: NDArray[np.integer]) -> dict[str, Any]:
@@ -272,7 +272,7 @@ class UnitPanels:
         counts = extension.get_counts_of_pairs(pairs)
         if extension.params["bins"] != "linear" or not self._context.duration_s > 0:
             return at, counts, [None] * len(pairs)
-        return at, counts, self._baseline[pairs[:, 0], pairs[:, 1]].tolist()
+        return at, counts, extension.get_baseline_of_pairs(pairs).tolist()
 
     def _is_counted(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
         extension = self._correlograms
@@ -280,10 +280,6 @@ class UnitPanels:
             return np.ones(len(pairs), dtype=bool)
         factors = np.array([len(self._context.analyzer.unit_ids), 1])
         return np.isin(np.sort(pairs, axis=1) @ factors, extension.get_pair_indices() @ factors)
-
-    @cached_property
-    def _baseline(self) -> NDArray[np.float64]:
-        return self._correlograms.get_baseline()
 
     @cached_property
     def _similar(self) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.int64]]:
@@ -309,41 +305,42 @@ class UnitPanels:
         return self.correlograms(pairs[order].astype(np.int64))
 
     @cached_property
-    def _pairs(self) -> list[dict[str, Any]]:
-        """The autocorrelogram of each row, the most similar units, and correlograms with them.
+    def _places(self) -> tuple[list[Any], list[float], list[int], list[int], list[Packed]]:
+        """What `_pairs` takes, for all rows.
+
+        Ids of the similar units, similarities, where those of each row begin, and where the
+        correlograms of each row do; these are packed.
+        """
+        others, similarity, start = self._similar
+        at, counts, _ = self._correlograms_of_rows
+        # of each row its own, then those of the similar units
+        begin = np.concatenate([[0], np.cumsum(at >= 0)])[start + np.arange(start.size)]
+        ids = self._context.analyzer.unit_ids[others].tolist()
+        packed = pack_pieces(counts, begin)
+        return ids, similarity.tolist(), start.tolist(), begin.tolist(), packed
+
+    def _pairs(self, row: int) -> dict[str, Any]:
+        """Return the autocorrelogram of a row, the most similar units, and correlograms with them.
 
         ``acg`` and the ``ccg`` of similar units are rows of ``correlograms``; None: not counted.
         """
-        context, (others, similarity, start) = self._context, self._similar
-        at, counts, baselines = self._correlograms_of_rows
-        ids = context.analyzer.unit_ids[others].tolist()
-        values = similarity.tolist()
-        # of each row its own, then those of the similar units
-        bounds = start + np.arange(start.size)
-        begin = np.concatenate([[0], np.cumsum(at >= 0)])[bounds]
-        packed = pack_pieces(counts, begin)
-        places = np.where(at < 0, -1, at - np.repeat(begin[:-1], np.diff(bounds))).tolist()
-        found = []
-        for row, (first, own) in enumerate(zip(start.tolist(), bounds.tolist()[:-1], strict=False)):
-            acg, *ccgs = [None if p < 0 else p for p in places[own : bounds[row + 1]]]
-            similar = [
-                {
-                    "id": ids[first + k],
-                    "row": context.row_of.get(ids[first + k]),
-                    "similarity": values[first + k],
-                    "ccg": place,
-                }
-                for k, place in enumerate(ccgs)
-            ]
-            found.append(
-                {
-                    "acg": acg,
-                    "similar": None if self._similarity is None else similar,
-                    "correlograms": None if self._correlograms is None else packed[row],
-                    "baselines": baselines[begin[row] : begin[row + 1]],
-                }
-            )
-        return found
+        ids, similarity, start, begin, packed = self._places
+        at, _, baselines = self._correlograms_of_rows
+        first, stop = start[row], start[row + 1]
+        acg, *ccgs = [
+            None if place < 0 else place - begin[row]
+            for place in at[first + row : stop + row + 1].tolist()
+        ]
+        similar = [
+            {"id": one, "row": self._context.row_of.get(one), "similarity": its, "ccg": ccg}
+            for one, its, ccg in zip(ids[first:stop], similarity[first:stop], ccgs, strict=True)
+        ]
+        return {
+            "acg": acg,
+            "similar": None if self._similarity is None else similar,
+            "correlograms": None if self._correlograms is None else packed[row],
+            "baselines": baselines[begin[row] : begin[row + 1]],
+        }
 
 
 def _peaks(templates: NDArray[np.floating], template_ids: NDArray) -> list[int]:
