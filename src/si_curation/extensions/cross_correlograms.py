@@ -510,7 +510,7 @@ class CrossCorrelograms(UnitsExtension):
         """
         check_arguments(CrossCorrelograms.get_baseline, locals())
         num_spikes = self._num_spikes()
-        return num_spikes * num_spikes[:, None] * self._share_of_bin(duration_s)
+        return np.multiply.outer(num_spikes, num_spikes) * self._share_of_bin(duration_s)
 
     def get_baseline_of_pairs(
         self, pairs: NDArray[np.integer], duration_s: float | None = None
@@ -554,7 +554,7 @@ class CrossCorrelograms(UnitsExtension):
         checks.number("duration_s", duration, above=0)
         checks.finish()
         fs = analyzer.sampling_frequency
-        return round(fs * self.params["bin_ms"] * 1e-3) / fs / duration
+        return float(round(fs * self.params["bin_ms"] * 1e-3) / fs / duration)
 
     def get_isi_histogram(
         self, unit_id: Any, window_ms: float = 50.0, bin_ms: float = 1.0

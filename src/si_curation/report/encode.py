@@ -132,7 +132,7 @@ def pack_numbers(values: list[Any]) -> Packed:
     >>> pack_numbers([1, 300]).stored, pack_numbers([0.5, None]).stored
     (array([  1, 300], dtype=uint16), array([0.5, nan], dtype=float32))
     """
-    numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    numbers = np.array(values, dtype=np.float64)  # None is NaN
     if np.all((numbers >= 0) & (numbers < 2**32) & (numbers == np.round(numbers))):
         return pack_counts(numbers.astype(np.int64))
     with np.errstate(over="ignore"):
@@ -368,6 +368,11 @@ def plain(value: Any) -> Any:
     >>> plain(np.float32(0.5)), plain(float("nan")), plain(np.array([1, 2])), plain(("a", None))
     (0.5, None, [1, 2], ['a', None])
     """
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "f":
+        numbers: list[float | None] = value.tolist()
+        for place in np.flatnonzero(~np.isfinite(value)).tolist():
+            numbers[place] = None
+        return numbers
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, dict):

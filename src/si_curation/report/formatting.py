@@ -16,16 +16,16 @@ def format_value(value: Any) -> str:
     >>> [format_value(v) for v in (1330, 0.46992, 12345.678, 1e-7, None, "good", True)]
     ['1,330', '0.4699', '12,346', '1e-07', '–', 'good', 'yes']
     """
+    if isinstance(value, float):  # most values
+        if not math.isfinite(value):
+            return MISSING
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
     if value is None:
         return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 1000 else str(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return MISSING
-        return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
     return str(value)
 
 

@@ -53,21 +53,22 @@ def probe_map(context: ReportContext) -> dict[str, Any]:
     size = 1.0 if len(groups) <= _MANY_UNITS else 0.6
     radius = size * (3.0 + 2.2 * np.log10(1.0 + np.nan_to_num(rates)))
     is_labelled = np.array([group not in ("", "unsorted") for group in groups])
+    # small ones, and those with a label, lie on top
+    order = np.lexsort((-radius, is_labelled))
+    order = order[known[order]]
+    numbers = np.column_stack([places * scale + origin, radius, rates, places[:, 1]])[order]
     units = [
         {
             "id": context.unit_ids[i],
             "group": groups[i],
             "colour": colours[groups[i]],
-            "x": round(float(x), 1),
-            "y": round(float(y), 1),
-            "r": round(float(radius[i]), 1),
-            "rate": format_value(float(rates[i])),
-            "depth": format_value(float(places[i, 1])),
+            "x": round(x, 1),
+            "y": round(y, 1),
+            "r": round(r, 1),
+            "rate": format_value(rate),
+            "depth": format_value(depth),
         }
-        # small ones, and those with a label, lie on top
-        for i in np.lexsort((-radius, is_labelled))
-        if known[i]
-        for x, y in [places[i] * scale + origin]
+        for i, (x, y, r, rate, depth) in zip(order.tolist(), numbers.tolist(), strict=True)
     ]
     return {
         "width": _LEFT + plot_width + _RIGHT,

@@ -185,7 +185,7 @@ def _distributions(columns: list[Column]) -> list[dict[str, Any]]:
             continue
         if not column.is_number:
             continue
-        values = np.array([np.nan if v is None else v for v in column.values], dtype=np.float64)
+        values = np.array(column.values, dtype=np.float64)  # None is NaN
         finite = values[np.isfinite(values)]
         if np.unique(finite).size < 2:
             continue
