@@ -191,7 +191,10 @@ class Checks:
         checks = cls()
         for name, kinds in _kinds_of_arguments(function).items():
             value = arguments[name]
-            if not any(kind.holds(value) for kind in kinds):
+            for kind in kinds:
+                if kind.holds(value):
+                    break
+            else:
                 texts = dict.fromkeys(kind.text for kind in kinds)
                 advice = [found for kind in kinds if (found := kind.advice(value))][:1]
                 checks.add(
@@ -700,10 +703,9 @@ def indices_of(values: Any, count: int, name: str) -> NDArray[np.int64]:
         return np.zeros(0, dtype=np.int64)
     if indices.ndim != 1 or indices.dtype.kind not in "iu":
         raise ParameterError(f"{name} is {short_repr(values)}, expected a list of whole numbers")
-    if indices.min() < 0 or indices.max() >= count:
-        raise ParameterError(
-            f"{name} goes from {indices.min()} to {indices.max()}, expected 0 to {count - 1}"
-        )
+    lowest, highest = np.minimum.reduce(indices), np.maximum.reduce(indices)
+    if lowest < 0 or highest >= count:
+        raise ParameterError(f"{name} goes from {lowest} to {highest}, expected 0 to {count - 1}")
     return indices.astype(np.int64)
 
 

@@ -47,7 +47,7 @@ from si_curation.phy.tables import UNSORTED
 from si_curation.reading.attaching import attach_folder, gains_of
 from si_curation.reading.feature_model import feature_model
 from si_curation.reading.feature_waveforms import WaveformSource
-from si_curation.reading.features import FeatureChannels, FeatureFiles, SpikesOfFolder
+from si_curation.reading.features import FILES, FeatureChannels, FeatureFiles, SpikesOfFolder
 from si_curation.reading.named_folders import (
     describe_trace,
     folders_named_by,
@@ -584,12 +584,18 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
             Path(self.info["phy_folder"]),
             FileRows(rows),
             TemplateIds(self.get_spike_template_ids()),
-            self.template_ids.size,
+            self.num_templates,
             int(self.info["num_channels"]),
         )
 
-    def get_feature_files(self) -> FeatureFiles:
+    def get_feature_files(self, looked_at: Sequence[str] = FILES) -> FeatureFiles:
         """Open the feature files of the folder; again where they have changed since.
+
+        Parameters
+        ----------
+        looked_at : sequence of str
+            Names of those that the caller uses. That others have changed is seen by those who use
+            them.
 
         Raises
         ------
@@ -598,12 +604,17 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         FolderNotFoundError, PhyFolderError
             The folder is gone, or its files cannot be used.
         """
-        spikes = self.get_spikes_of_folder()
-        state = FeatureFiles.state_of(spikes.folder)
-        known, its_state = getattr(self, "_feature_files", (None, None))
-        if known is None or state != its_state:
-            known = FeatureFiles(spikes.folder, spikes.num_templates, spikes.num_channels)
-            self._feature_files = (known, state)
+        self._refuse_without_folder()
+        folder = self.info["phy_folder"]
+        known, its_state = getattr(self, "_feature_files", (None, {}))
+        if known is not None:
+            state = FeatureFiles.state_of(folder, looked_at)
+            if all(its_state[name] == now for name, now in state.items()):
+                return known
+        state = FeatureFiles.state_of(folder)
+        num_channels = int(self.info["num_channels"])
+        known = FeatureFiles(Path(folder), self.num_templates, num_channels)
+        self._feature_files = (known, state)
         return known
 
     def use_files_of(self, other: TemplateAssignment) -> None:

@@ -218,6 +218,77 @@ def gather_features(
 
 
 @njit
+def _gather_on_channels(
+    features: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    feature_channels: NDArray[np.integer],
+    places: NDArray[np.integer],
+    out: NDArray[np.floating],
+) -> float:
+    num_groups, num_local = feature_channels.shape
+    num_features, num_out = features.shape[1], out.shape[1]
+    num_pcs = num_features // max(num_local, 1)
+    sources = np.empty((num_groups, num_out), dtype=np.int32)  # of each number of a spike; -1: none
+    is_known = np.zeros(num_groups, dtype=np.bool_)
+    numbers_per_line = 64 // features.itemsize
+    touched = 0.0
+    for start in range(0, rows.size, _AHEAD):
+        stop = min(start + _AHEAD, rows.size)
+        # rows are far apart in a large file: fetch those of several spikes at the same time
+        for i in range(start, stop):
+            if rows[i] >= 0:
+                for f in range(0, num_features, numbers_per_line):
+                    touched += features[rows[i], f]
+        for i in range(start, stop):
+            source, target = sources[groups[i]], out[i]
+            if not is_known[groups[i]]:
+                is_known[groups[i]] = True
+                source[:] = -1
+                for j in range(num_local):
+                    channel = feature_channels[groups[i], j]
+                    if channel >= 0 and places[channel] >= 0:
+                        for p in range(num_pcs):
+                            source[places[channel] * num_pcs + p] = p * num_local + j
+            if rows[i] < 0:
+                for k in range(num_out):
+                    target[k] = 0 if source[k] < 0 else np.nan
+            else:
+                own = features[rows[i]]
+                for k in range(num_out):
+                    f = source[k]
+                    target[k] = own[f] if f >= 0 else np.float32(0)
+    return touched  # or they would not be fetched
+
+
+def gather_on_channels(
+    features: NDArray[np.floating],
+    rows: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    feature_channels: NDArray[np.integer],
+    places: NDArray[np.integer],
+    out: NDArray[np.floating],
+) -> None:
+    """Put the features of spikes on channels that are the same for all of them, components last.
+
+    Parameters
+    ----------
+    features, rows, groups, feature_channels
+        As of `gather_features`.
+    places : array (n_channels,) integer
+        Where each channel goes; -1: it was not asked for.
+    out : array (n_spikes, n_places, n_pcs) floating, C order
+        Of any content: 0 is put where nothing is stored for the group.
+    """
+    num_pcs, num_local = features.shape[1:]
+    flat = features.reshape(len(features), num_pcs * num_local)
+    _gather_on_channels(
+        read_only(flat), read_only(rows), read_only(groups), read_only(feature_channels),
+        places, out.reshape(rows.size, out.shape[1] * num_pcs),
+    )  # fmt: skip
+
+
+@njit
 def missing_as_nan(values: NDArray[np.floating]) -> None:
     """Put NaN where all components of a spike on a channel are 0: sorters write that for nothing.
 

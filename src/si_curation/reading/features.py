@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,18 +32,26 @@ FeatureChannels = Literal["file", "repaired"]
 MAX_BYTES_KEPT_OPEN = 4_000_000_000
 _MOST_ROWS_KEPT_OPEN = 1 << 18  # of one question
 _BYTES_AT_ONCE = 1 << 16  # that Linux maps when one of them is asked for
-_FILES = (
-    "spike_times.npy",
+_FILES_OF_COMPONENTS = (
     "spike_templates.npy",
-    "spike_detection_templates.npy",
     "pc_features.npy",
     "pc_feature_ind.npy",
     "pc_feature_spike_ids.npy",
+)
+_FILES_OF_REPAIRED = (*_FILES_OF_COMPONENTS, "spike_detection_templates.npy", "ops.npy")
+#: Files that features of spikes come from, on each choice of channels.
+FILES_OF_SPIKES: dict[FeatureChannels, tuple[str, ...]] = {
+    "file": _FILES_OF_COMPONENTS,
+    "repaired": _FILES_OF_REPAIRED,
+}
+#: All files that are looked at.
+FILES = (
+    *_FILES_OF_REPAIRED,
+    "spike_times.npy",
     "template_features.npy",
     "template_feature_ind.npy",
     "template_feature_spike_ids.npy",
     "templates.npy",
-    "ops.npy",
 )
 
 
@@ -75,18 +84,21 @@ class KeptMap:
 
     def __init__(self, values: NDArray[np.floating]) -> None:
         self._values = values
+        self._bytes_of_row = values.nbytes // max(len(values), 1)
+        is_read_as_it_is = values.dtype == float_dtype(values.dtype) and values.flags.c_contiguous
+        self._can_be_kept = is_read_as_it_is and self._bytes_of_row > 0
+        self._whole: NDArray[np.floating] | None = None  # of a file that may be open as a whole
         self._open: tuple[NDArray, NDArray[np.bool_]] | None = None
 
     def holding(self, rows: NDArray[np.int64]) -> NDArray[np.floating] | None:
         """Return the file; None where these rows (-1 counts for none) are on too much of it."""
-        values = self._values
-        if rows.size > _MOST_ROWS_KEPT_OPEN:
+        values, bytes_of_row = self._values, self._bytes_of_row
+        if not self._can_be_kept or rows.size > _MOST_ROWS_KEPT_OPEN:
             return None
-        if values.dtype != float_dtype(values.dtype) or not values.flags.c_contiguous:
-            return None
-        bytes_of_row = values.nbytes // max(len(values), 1)
-        if bytes_of_row == 0:
-            return None
+        if values.nbytes <= MAX_BYTES_KEPT_OPEN:
+            if self._whole is None:
+                self._whole = window_of_rows(values, 0, len(values))
+            return self._whole
         touched = np.zeros(len(values) * bytes_of_row // _BYTES_AT_ONCE + 1, dtype=np.bool_)
         touched[rows[rows >= 0] * bytes_of_row // _BYTES_AT_ONCE] = True
         most = MAX_BYTES_KEPT_OPEN // _BYTES_AT_ONCE
@@ -178,22 +190,23 @@ class FeatureFiles:
     def __init__(self, folder: Path, num_templates: int, num_channels: int) -> None:
         self.folder = folder
         self.num_templates = num_templates
-        self._num_channels = num_channels
+        self.num_channels = num_channels
         self.features: Features = open_features(folder, num_templates, num_channels)
         self.spike_templates = open_spike_templates(folder)
 
     @staticmethod
-    def state_of(folder: Path) -> tuple[tuple[int, ...], ...]:
-        """Return sizes and times of the files: others after they were written again."""
-        found: list[tuple[int, ...]] = []
-        for name in _FILES:
+    def state_of(folder: str | Path, names: Sequence[str] = FILES) -> dict[str, tuple[int, ...]]:
+        """Return size and time of each of some files: others after it was written again."""
+        found: dict[str, tuple[int, ...]] = {}
+        start = os.path.join(folder, "")
+        for name in names:
             try:
-                status = os.stat(os.path.join(folder, name))
+                status = os.stat(start + name)
             except OSError:
-                found.append(())
+                found[name] = ()
             else:
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        return tuple(found)
+                found[name] = (status.st_ino, status.st_size, status.st_mtime_ns)
+        return found
 
     def check(self, rows: FileRows, template_ids: TemplateIds) -> None:
         """Raise if ``spike_templates.npy`` differs from what it was when the folder was read.
@@ -202,11 +215,11 @@ class FeatureFiles:
         ------
         PhyFolderError
         """
-        now = self.spike_templates
+        now = np.asarray(self.spike_templates)  # of a memory map each access takes longer
         fits = [rows.size == 0 or int(rows.max()) < now.size]
 
         def compare(piece: slice) -> bool:
-            return np.array_equal(now[rows[piece]], template_ids[piece])
+            return bool((now[rows[piece]] == template_ids[piece]).all())
 
         if fits[0]:
             fits += run_blocks(compare, blocks(rows.size))
@@ -236,12 +249,18 @@ class FeatureFiles:
         MissingDataError
             There is no ``pc_features.npy``.
         """
+        return self.features_of_rows(spikes.rows, spikes.template_ids, channels_from)
+
+    def features_of_rows(
+        self, rows: FileRows, template_ids: TemplateIds, channels_from: FeatureChannels
+    ) -> SorterFeatures:
+        """Return where the features of the spikes in some rows are; see `features_of_spikes`."""
         values, kept = self.components, self._kept
-        rows = FeatureRows(spikes.rows, self.features.pc_feature_rows)
+        found = FeatureRows(rows, self.features.pc_feature_rows)
         if channels_from == "repaired" and self._repaired is not None:
             detection, channels = self._repaired
-            return SorterFeatures(values, rows, detection[spikes.rows], channels, "repaired", kept)
-        return SorterFeatures(values, rows, spikes.template_ids, self._listed, "file", kept)
+            return SorterFeatures(values, found, detection[rows], channels, "repaired", kept)
+        return SorterFeatures(values, found, template_ids, self._listed, "file", kept)
 
     @property
     def components(self) -> NDArray[np.floating]:
@@ -327,7 +346,7 @@ class FeatureFiles:
         known = open_array(self.folder, SESSION_CHANNELS_FILE, Findings())
         if known is None or known.shape != shape or known.dtype.kind not in "iu":
             return None
-        if known.min() < -1 or known.max() >= self._num_channels:
+        if known.min() < -1 or known.max() >= self.num_channels:
             return None
         return np.asarray(known).astype(np.int64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -17,12 +18,20 @@ from si_curation.extensions.template_assignment import (
     TemplateAssignment,
     assignment_of_named_folder,
 )
-from si_curation.kernels.feature_projections import gather_features
+from si_curation.kernels.feature_projections import gather_on_channels
 from si_curation.kernels.parallel import blocks, run_blocks
-from si_curation.reading.features import FeatureChannels, open_window, read_rows
+from si_curation.reading.features import (
+    FILES,
+    FILES_OF_SPIKES,
+    FeatureChannels,
+    FeatureFiles,
+    SorterFeatures,
+    open_window,
+    read_rows,
+)
+from si_curation.variables import FileRows, TemplateIds
 
 _SPIKES_PER_BLOCK = 1 << 12
-_SPIKES_PER_BLOCK_OF_KEPT = 1 << 11
 COMPONENTS: Final = "principal_components"
 
 
@@ -108,13 +117,11 @@ class StoredFeatures(NamedTuple):
             0 on channels that are not stored for a spike.
         """
         size = max(int(self.channels.max(initial=-1)), int(channels.max(initial=-1))) + 1
-        places = np.full((1, size), -1, dtype=np.int64)
-        places[0, channels] = np.arange(channels.size)
-        out = np.zeros((chosen.size, channels.size, self.values.shape[1]), dtype=np.float32)
-        one_list = np.zeros(chosen.size, dtype=np.int64)
-        target = out.transpose(0, 2, 1)
+        places = np.full(size, -1, dtype=np.int64)
+        places[channels] = np.arange(channels.size)
+        out = np.empty((chosen.size, channels.size, self.values.shape[1]), dtype=np.float32)
         groups = self.groups[chosen]
-        gather_features(self.values, chosen, groups, self.channels, places, one_list, target)
+        gather_on_channels(self.values, chosen, groups, self.channels, places, out)
         return out
 
 
@@ -176,17 +183,25 @@ def feature_source(sorting_analyzer: SortingAnalyzer) -> FeatureSource:
     FolderNotFoundError, PhyFolderError
         The folder is gone, or is not what it was.
     """
+    return _source_and_files(sorting_analyzer)[0]
+
+
+def _source_and_files(
+    sorting_analyzer: SortingAnalyzer, looked_at: Sequence[str] = FILES
+) -> tuple[FeatureSource, FeatureFiles | None]:
+    """Return where the components are, and the files of the folder as they are now."""
     assignment = assignment_of_named_folder(sorting_analyzer)
     fault: MissingDataError | None = None
     if assignment is not None and assignment.is_from_folder:
         try:
-            _ = assignment.get_feature_files().components
-            return FeatureSource("pc_features", assignment, None)
+            files = assignment.get_feature_files(looked_at)
+            _ = files.components
+            return FeatureSource("pc_features", assignment, None), files
         except MissingDataError as found:
             fault = found
     extension = sorting_analyzer.get_extension(COMPONENTS)
     if extension is not None and sorting_analyzer.has_extension("random_spikes"):
-        return FeatureSource(COMPONENTS, None, extension)
+        return FeatureSource(COMPONENTS, None, extension), None
     if fault is not None:
         raise fault
     raise MissingDataError(
@@ -260,14 +275,19 @@ def get_spike_features(
     channels = checks.indices("channel_indices", channel_indices, num_channels)
     if "channel_indices" not in checks.wrong_kinds:
         checks.require(
-            bool(np.diff(np.sort(channels)).all()),
+            len(set(channels.tolist())) == channels.size,
             "channel_indices has a channel more than once",
         )
     checks.finish()
-    source = feature_source(sorting_analyzer)
-    if source.assignment is None:
+    source, files = _source_and_files(sorting_analyzer, FILES_OF_SPIKES[feature_channels])
+    if source.assignment is None or files is None:
         return _read_extension(sorting_analyzer, source, spikes_asked, channels)
-    return _read(source.assignment, spikes_asked, channels, feature_channels)
+    rows = FileRows(source.assignment.get_spike_rows()[spikes_asked])
+    template_ids = TemplateIds(source.assignment.get_spike_template_ids()[spikes_asked])
+    files.check(rows, template_ids)
+    features = files.features_of_rows(rows, template_ids, feature_channels)
+    folder_channels = source.assignment.get_folder_channels()[channels]
+    return _read(features, folder_channels, files.num_channels)
 
 
 def _places(
@@ -309,38 +329,22 @@ def _read_extension(
 
 
 def _read(
-    assignment: TemplateAssignment,
-    asked: NDArray[np.int64],
-    channels: NDArray[np.int64],
-    channels_from: FeatureChannels,
+    features: SorterFeatures, folder_channels: NDArray[np.integer], num_channels: int
 ) -> NDArray[np.float32]:
-    spikes = assignment.get_spikes_of_folder().select(asked)
-    files = assignment.get_feature_files()
-    files.check(spikes.rows, spikes.template_ids)
-    features = files.features_of_spikes(spikes, channels_from)
-    folder_channels = assignment.get_folder_channels()
-    places = np.full((1, spikes.num_channels), -1, dtype=np.int64)
-    in_folder = folder_channels[channels] >= 0
-    places[0, folder_channels[channels[in_folder]]] = np.flatnonzero(in_folder)
-    num_pcs = features.values.shape[1]
-    out = np.zeros((asked.size, channels.size, num_pcs), dtype=np.float32)
-
-    all_rows = features.rows.rows_of_spikes(slice(None))
+    """Read the features of spikes on channels of the folder (-1: none) into one array."""
+    places = np.full(num_channels + 1, -1, dtype=np.int64)  # the last one is of those that are -1
+    places[folder_channels] = np.arange(folder_channels.size)
+    places = places[:-1]
+    rows, groups = features.rows.rows_of_spikes(slice(None)), features.groups
     kept = features.kept_map_of(slice(None))
-    one_list = np.zeros(asked.size, dtype=np.int64)
-    target = out.transpose(0, 2, 1)
+    shape = (rows.size, folder_channels.size, features.values.shape[1])
+    out = np.empty(shape, dtype=np.float32)
 
     def fill(piece: slice) -> None:
-        values, rows = kept, all_rows[piece]
+        values, found = kept, rows[piece]
         if values is None:  # a map for each piece: its pages stay in memory until it is closed
-            values, rows = open_window(features.values, rows)
-        elif rows.size:
-            # whole rows, which are far apart in a large file, are fetched several at a time
-            values = np.take(values, rows, axis=0, mode="clip")
-            rows = np.where(rows >= 0, np.arange(rows.size), -1)
-        groups, of_one = features.groups[piece], one_list[piece]
-        gather_features(values, rows, groups, features.channels, places, of_one, target[piece])
+            values, found = open_window(features.values, found)
+        gather_on_channels(values, found, groups[piece], features.channels, places, out[piece])
 
-    per_block = _SPIKES_PER_BLOCK if kept is None else _SPIKES_PER_BLOCK_OF_KEPT
-    run_blocks(fill, blocks(asked.size, per_block))
+    run_blocks(fill, blocks(rows.size, _SPIKES_PER_BLOCK))
     return out
