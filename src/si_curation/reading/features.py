@@ -193,6 +193,7 @@ class FeatureFiles:
         self.num_channels = num_channels
         self.features: Features = open_features(folder, num_templates, num_channels)
         self.spike_templates = open_spike_templates(folder)
+        self._plain_templates = np.asarray(self.spike_templates)  # looked up faster than a map
 
     @staticmethod
     def state_of(folder: str | Path, names: Sequence[str] = FILES) -> dict[str, tuple[int, ...]]:
@@ -215,15 +216,15 @@ class FeatureFiles:
         ------
         PhyFolderError
         """
-        now = np.asarray(self.spike_templates)  # of a memory map each access takes longer
-        fits = [rows.size == 0 or int(rows.max()) < now.size]
+        now = self._plain_templates
 
         def compare(piece: slice) -> bool:
-            return bool((now[rows[piece]] == template_ids[piece]).all())
+            try:
+                return bool((now.take(rows[piece]) == template_ids[piece]).all())
+            except IndexError:  # there are fewer than there were
+                return False
 
-        if fits[0]:
-            fits += run_blocks(compare, blocks(rows.size))
-        if not all(fits):
+        if not all(run_blocks(compare, blocks(rows.size))):
             finding = Finding(
                 "error",
                 "is not what the analyzer was read from",

@@ -282,8 +282,8 @@ def get_spike_features(
     source, files = _source_and_files(sorting_analyzer, FILES_OF_SPIKES[feature_channels])
     if source.assignment is None or files is None:
         return _read_extension(sorting_analyzer, source, spikes_asked, channels)
-    rows = FileRows(source.assignment.get_spike_rows()[spikes_asked])
-    template_ids = TemplateIds(source.assignment.get_spike_template_ids()[spikes_asked])
+    rows = FileRows(source.assignment.get_spike_rows().take(spikes_asked))
+    template_ids = TemplateIds(source.assignment.get_spike_template_ids().take(spikes_asked))
     files.check(rows, template_ids)
     features = files.features_of_rows(rows, template_ids, feature_channels)
     folder_channels = source.assignment.get_folder_channels()[channels]
