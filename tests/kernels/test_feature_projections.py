@@ -14,6 +14,7 @@ from si_curation.kernels.feature_projections import (
     Traces,
     TraceTemplates,
     gather_features,
+    gather_on_channels,
     mean_features,
     missing_as_nan,
     project_features,
@@ -168,6 +169,27 @@ def test_gather_features(seed, num_templates, num_pcs, num_local, num_channels, 
             if place >= 0 and column.size:
                 own = features[rows[i], :, column[0]] if rows[i] >= 0 else np.nan
                 expected[i, :, place] = own
+    np.testing.assert_array_equal(out, expected)
+
+
+@given(seeds, sizes, sizes, sizes, sizes, st.sampled_from(["f4", "f8"]), st.sampled_from("CF"))
+def test_gather_on_channels(seed, num_templates, num_pcs, num_local, num_channels, dtype, layout):
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((6, num_pcs, num_local)).astype(dtype, order=layout)
+    rows, ids = some_rows(rng, 40, 6), rng.integers(0, num_templates, 40)
+    channels = some_channels(rng, num_templates, num_local, num_channels)
+    asked = rng.permutation(num_channels)[: rng.integers(0, num_channels + 1)]
+    places = np.full(num_channels, -1, dtype=np.int64)
+    places[asked] = np.arange(asked.size)
+    out = np.full((40, asked.size, num_pcs), 7, dtype=np.float32)
+    gather_on_channels(features, rows, ids, channels, places, out)
+    expected = np.zeros_like(out)
+    for i in range(40):
+        for place, channel in enumerate(asked):
+            column = np.flatnonzero(channels[ids[i]] == channel)
+            if column.size:
+                own = features[rows[i], :, column[0]] if rows[i] >= 0 else np.nan
+                expected[i, place] = own
     np.testing.assert_array_equal(out, expected)
 
 

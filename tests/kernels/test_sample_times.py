@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from si_curation.exporters.nwb.clock import Clock, starts_and_rates
-from si_curation.kernels import sample_times
-from si_curation.kernels.sample_times import count_elsewhere, is_ascending, times_in_order
+from si_curation.kernels import sample_times, spikes_by_unit
+from si_curation.kernels.sample_times import (
+    count_elsewhere,
+    count_elsewhere_by_unit,
+    is_ascending,
+    times_by_unit,
+    times_in_order,
+)
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
+from si_curation.kernels.spikes_by_unit import order_of_units, positions_by_unit
 
 
 def make_spikes(seed, size, num_segments):
@@ -40,6 +47,29 @@ def test_as_clocks_say(seed, size, num_segments, per_block):
         sample = spikes["sample_index"][spike : spike + 1]
         assert times[i] == clock.times_of(sample)[0]
         if clock.frames_of(shifted[i : i + 1])[0] != sample[0]:
+            wrong.append(i)
+    assert found == (len(wrong), wrong[0] if wrong else -1)
+
+
+@given(st.integers(0, 1000), st.integers(0, 40), st.integers(1, 3), st.sampled_from([3, 1 << 17]))
+def test_by_unit_as_clocks_say(seed, size, num_segments, per_block):
+    spikes, _, clocks = make_spikes(seed, size, num_segments)
+    rng = np.random.default_rng(seed)
+    spikes["unit_index"] = rng.integers(0, 4, size)
+    shifted_ones = rng.random(size) < 0.2
+    with patch.object(spikes_by_unit, "_SPIKES_PER_BLOCK", per_block):
+        order = order_of_units(spikes["unit_index"], 4)
+        positions = positions_by_unit(order, spikes["unit_index"])
+        times = times_by_unit(spikes, order, *starts_and_rates(clocks))
+        shifted = times + np.where(shifted_ones, 1e-3, 0.0)
+        shifted[size // 2 : size // 2 + 1] = np.nan
+        found = count_elsewhere_by_unit(spikes, order, shifted, *starts_and_rates(clocks))
+    wrong = []
+    for i, spike in enumerate(positions):
+        clock = clocks[spikes["segment_index"][spike]]
+        sample = spikes["sample_index"][spike : spike + 1]
+        assert times[i] == clock.times_of(sample)[0]
+        if i == size // 2 or clock.frames_of(shifted[i : i + 1])[0] != sample[0]:
             wrong.append(i)
     assert found == (len(wrong), wrong[0] if wrong else -1)
 

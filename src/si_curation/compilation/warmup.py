@@ -32,15 +32,21 @@ from si_curation.evidence.cleaning import suggest_cleaning
 from si_curation.evidence.merges import suggest_merges
 from si_curation.evidence.plan import plan_curation
 from si_curation.evidence.splits import suggest_splits
-from si_curation.exporters.nwb.spikes import order_spikes
+from si_curation.exporters.nwb.spikes import order_spikes, per_spike_columns
 from si_curation.exporters.phy.export import export_to_phy
 from si_curation.extensions.template_assignment import attach_kilosort_folder
 from si_curation.kernels import parallel
 from si_curation.kernels.chance_agreement import adjusted_mutual_information
 from si_curation.kernels.common_refinement import common_refinement
 from si_curation.kernels.resorted_spikes import match_resorted_spikes
-from si_curation.kernels.sample_times import count_elsewhere, times_in_order
+from si_curation.kernels.sample_times import (
+    count_elsewhere,
+    count_elsewhere_by_unit,
+    times_by_unit,
+    times_in_order,
+)
 from si_curation.kernels.spike_matching import match_by_cluster, match_by_sample
+from si_curation.kernels.spikes_by_unit import order_of_units
 from si_curation.kernels.spikes_over_time import Clock, count_over_time, images_over_time
 from si_curation.kernels.trees import Trees, contributions
 from si_curation.progress import track
@@ -284,9 +290,13 @@ class _Calls:
 
     def _give_times(self, analyzer: SortingAnalyzer) -> None:
         """Do what an NWB file needs of kernels, which is also there without pynwb."""
-        vector, order = spike_vector_of(analyzer.sorting), order_spikes(analyzer).order
+        vector, spikes = spike_vector_of(analyzer.sorting), order_spikes(analyzer)
         clocks = np.zeros(1), np.array([analyzer.sampling_frequency])
-        count_elsewhere(vector, order, times_in_order(vector, order, *clocks), *clocks)
+        times = times_in_order(vector, spikes.order, *clocks)
+        count_elsewhere(vector, spikes.order, times, *clocks)
+        order = order_of_units(vector["unit_index"], len(analyzer.unit_ids))
+        count_elsewhere_by_unit(vector, order, times_by_unit(vector, order, *clocks), *clocks)
+        per_spike_columns(analyzer, spikes, ("amplitudes",))
 
     def attach(self) -> None:
         for folder, analyzer in zip(self.folders, self.analyzers, strict=True):

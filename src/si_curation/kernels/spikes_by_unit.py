@@ -64,6 +64,17 @@ class UnitOrder(NamedTuple):
     next_place: NDArray[np.int64]
 
 
+def numbered_blocks(num_spikes: int) -> list[tuple[int, slice]]:
+    """Return the blocks of spikes that `UnitOrder.next_place` is of, with their numbers.
+
+    Examples
+    --------
+    >>> numbered_blocks(5)
+    [(0, slice(0, 5, None))]
+    """
+    return list(enumerate(blocks(num_spikes, _SPIKES_PER_BLOCK)))
+
+
 def order_of_units(unit_index: NDArray[np.integer], num_units: int) -> UnitOrder:
     """Return where spikes go when they are put one unit after the other; equal ones in order.
 
@@ -87,7 +98,7 @@ def order_of_units(unit_index: NDArray[np.integer], num_units: int) -> UnitOrder
 def _order_of_groups(
     unit_index: NDArray[np.integer], group_of_unit: NDArray[np.int64], num_groups: int
 ) -> UnitOrder:
-    pieces = list(enumerate(blocks(unit_index.size, _SPIKES_PER_BLOCK)))
+    pieces = numbered_blocks(unit_index.size)
     counts = np.zeros((len(pieces), num_groups), dtype=np.int64)
     run_blocks(lambda p: _histogram(unit_index[p[1]], group_of_unit, counts[p[0]]), pieces)
     start = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
@@ -141,7 +152,7 @@ def values_by_unit(order: UnitOrder, unit_index: NDArray[np.integer], values: ND
     next_place = order.next_place.copy()
     run_blocks(
         lambda p: _place_values(unit_index[p[1]], values[p[1]], next_place[p[0]], out),
-        list(enumerate(blocks(unit_index.size, _SPIKES_PER_BLOCK))),
+        numbered_blocks(unit_index.size),
     )
     return out
 
@@ -206,7 +217,7 @@ def _positions(
     next_place = order.next_place.copy()
     run_blocks(
         lambda p: _place(unit_index[p[1]], group_of_unit, p[1].start, next_place[p[0]], out),
-        list(enumerate(blocks(unit_index.size, _SPIKES_PER_BLOCK))),
+        numbered_blocks(unit_index.size),
     )
     return out
 

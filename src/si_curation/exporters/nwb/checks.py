@@ -18,7 +18,7 @@ from si_curation.exporters.nwb.file import opened
 from si_curation.exporters.nwb.optional import MODULE
 from si_curation.exporters.nwb.spikes import TimedSpikes
 from si_curation.exporters.nwb.units import AddedUnits
-from si_curation.kernels.sample_times import count_elsewhere
+from si_curation.kernels.sample_times import count_elsewhere, count_elsewhere_by_unit
 
 _BLOCK = 2**21
 
@@ -112,10 +112,16 @@ def _dataset_of(units: Any, name: str) -> Any:
 
 def _spikes_at_other_samples(stored: Any, vector: NDArray, timed: TimedSpikes) -> list[str]:
     order, clocks = timed.spikes.order, timed.clocks
-    for start in range(0, vector.size, _BLOCK):
-        block = slice(start, min(start + _BLOCK, vector.size))
+    unit_order = timed.spikes.unit_order if isinstance(stored, np.ndarray) else None
+    size = _BLOCK if unit_order is None else max(vector.size, 1)
+    for start in range(0, vector.size, size):
+        block = slice(start, min(start + size, vector.size))
         times = np.asarray(stored[block])
-        if are_regular(clocks):
+        if are_regular(clocks) and unit_order is not None:
+            count, first = count_elsewhere_by_unit(
+                vector, unit_order, times, *starts_and_rates(clocks)
+            )
+        elif are_regular(clocks):
             count, first = count_elsewhere(vector, order[block], times, *starts_and_rates(clocks))
         else:
             count, first = _count_elsewhere(vector[order[block]], times, clocks)

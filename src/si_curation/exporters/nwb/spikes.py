@@ -20,8 +20,14 @@ from si_curation.errors import (
 from si_curation.exporters.nwb.clock import BLOCK, Clock, are_regular, starts_and_rates
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.exporters.nwb.given_times import GivenTimes
-from si_curation.kernels.sample_times import is_ascending, times_in_order
-from si_curation.kernels.spikes_by_unit import positions_by_group
+from si_curation.kernels.parallel import read_only
+from si_curation.kernels.sample_times import is_ascending, times_by_unit, times_in_order
+from si_curation.kernels.spikes_by_unit import (
+    UnitOrder,
+    order_of_units,
+    positions_by_unit,
+    values_by_unit,
+)
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import locations_extension
 from si_curation.spikes.amplitude_scale import sorter_amplitudes
@@ -41,10 +47,13 @@ class SpikesOfUnits(NamedTuple):
         Position of each in ``spike_vector_of(sorting)``: units one after the other, each ascending
         in time.
     counts : array (n_units,) int64
+    unit_order : UnitOrder or None
+        The same order, for kernels; None where it is not that of the spike vector within a unit.
     """
 
     order: NDArray[np.integer]
     counts: NDArray[np.int64]
+    unit_order: UnitOrder | None = None
 
 
 def order_spikes(analyzer: SortingAnalyzer) -> SpikesOfUnits:
@@ -52,10 +61,12 @@ def order_spikes(analyzer: SortingAnalyzer) -> SpikesOfUnits:
     spikes = spike_vector_of(analyzer.sorting)
     num_units = len(analyzer.unit_ids)
     unit = spikes["unit_index"]
-    order, start = positions_by_group(unit, np.arange(num_units), num_units)
+    unit_order = order_of_units(unit, num_units)
+    counts = np.diff(unit_order.start)
     if not is_ascending(spikes):  # vectors that were made by hand
         order = np.lexsort((spikes["sample_index"], spikes["segment_index"], unit))
-    return SpikesOfUnits(order, np.diff(start))
+        return SpikesOfUnits(order, counts)
+    return SpikesOfUnits(positions_by_unit(unit_order, unit), counts, unit_order)
 
 
 class TimedSpikes(NamedTuple):
@@ -105,7 +116,8 @@ def timed_as_given(analyzer: SortingAnalyzer, given: GivenTimes) -> TimedSpikes:
     units = np.repeat(np.arange(spikes.counts.size), spikes.counts)
     if np.any((np.diff(times) < 0) & (np.diff(units) == 0)):
         ascending = np.lexsort((times, units))
-        spikes, times = spikes._replace(order=spikes.order[ascending]), times[ascending]
+        spikes = SpikesOfUnits(spikes.order[ascending], spikes.counts)
+        times = times[ascending]
     return TimedSpikes(spikes, times, given.observed, [])
 
 
@@ -120,6 +132,8 @@ def spike_times(
     """
     vector = spike_vector_of(analyzer.sorting)
     order = spikes.order
+    if are_regular(clocks) and spikes.unit_order is not None:
+        return times_by_unit(vector, spikes.unit_order, *starts_and_rates(clocks))
     if are_regular(clocks):
         return times_in_order(vector, order, *starts_and_rates(clocks))
     times = np.empty(order.size, dtype=np.float64)
@@ -168,6 +182,7 @@ def per_spike_columns(
     """
     found: dict[str, PerSpike] = {}
     problems = []
+    unit_order, unit = spikes.unit_order, spike_vector_of(analyzer.sorting)["unit_index"]
     for name in wanted:
         try:
             one = _GATHER[name](analyzer)
@@ -177,7 +192,12 @@ def per_spike_columns(
             else:
                 problems.append(f"per_spike {name!r}: {fault}")
             continue
-        found[one.name] = one._replace(data=one.data[spikes.order])
+        if unit_order is None:
+            data = one.data[spikes.order]
+        else:  # as words of so many bytes, whatever they stand for
+            words = np.ascontiguousarray(one.data).view(f"u{one.data.itemsize}")
+            data = values_by_unit(unit_order, unit, read_only(words)).view(one.data.dtype)
+        found[one.name] = one._replace(data=data)
     if problems:
         raise MissingDataError("; ".join(problems))
     return [one for one in found.values() if one.data.size and not _all_nan(one)]
