@@ -121,6 +121,35 @@ def test_a_map_that_stays_open_gives_the_same(make, monkeypatch):
             assert kept.holding(stored[:2]) is not kept.holding(stored[2:])
 
 
+@pytest.mark.parametrize("feature_channels", ["file", "repaired"])
+def test_files_that_change_are_seen(make, tmp_path, feature_channels):
+    """Only the files that the answer comes from are looked at, and each of those is."""
+    folder = copied(make(), tmp_path / "folder")
+    analyzer = sic.read_kilosort_as_analyzer(folder)
+    spikes, channels = np.arange(800), np.arange(40)
+
+    def found(of=analyzer):
+        return sic.get_spike_features(of, spikes, channels, feature_channels)
+
+    answers = [found()]
+    for name, change in (
+        ("pc_features", lambda x: 2 * x),
+        ("pc_feature_ind", lambda x: x[:, ::-1]),
+        ("pc_feature_spike_ids", None),
+    ):
+        if change is None:
+            np.save(folder / f"{name}.npy", np.arange(800)[::-1])
+        else:
+            resave(folder, name, change)
+        answers.append(found())
+        assert not np.array_equal(answers[-1], answers[-2])
+        np.testing.assert_array_equal(answers[-1], found(sic.read_kilosort_as_analyzer(folder)))
+    for change in (lambda x: np.roll(x, 1), lambda x: x[:-1]):
+        resave(folder, "spike_templates", change)
+        with pytest.raises(sic.PhyFolderError):
+            found()
+
+
 CHANGES = {
     "C order": ("pc_features", np.ascontiguousarray),
     "Fortran order": ("pc_features", np.asfortranarray),

@@ -606,16 +606,17 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         """
         self._refuse_without_folder()
         folder = self.info["phy_folder"]
-        known, its_state = getattr(self, "_feature_files", (None, {}))
+        known: tuple[FeatureFiles, dict[str, tuple[int, ...]]] | None
+        known = getattr(self, "_feature_files", None)
         if known is not None:
-            state = FeatureFiles.state_of(folder, looked_at)
-            if all(its_state[name] == now for name, now in state.items()):
-                return known
+            files, state = known
+            now = FeatureFiles.state_of(folder, looked_at)
+            if all(state[name] == found for name, found in now.items()):
+                return files
         state = FeatureFiles.state_of(folder)
-        num_channels = int(self.info["num_channels"])
-        known = FeatureFiles(Path(folder), self.num_templates, num_channels)
-        self._feature_files = (known, state)
-        return known
+        files = FeatureFiles(Path(folder), self.num_templates, int(self.info["num_channels"]))
+        self._feature_files = (files, state)
+        return files
 
     def use_files_of(self, other: TemplateAssignment) -> None:
         """Use the feature files that the one of another analyzer of the same folder has open."""
