@@ -1,4 +1,4 @@
-"""Counts, values and histograms of one unit in time bins against brute force."""
+"""Counts, values and histograms of parts of units in time bins against brute force."""
 
 from __future__ import annotations
 
@@ -15,39 +15,122 @@ spike_trains = st.lists(st.integers(0, 200), max_size=60).map(sorted)
 PERIODS = [(0, 70), (80, 81), (90, 201)]
 
 
-@given(spike_trains, st.integers(1, 60), st.integers(0, 3))
-def test_counts_by_hand(train, size, threshold):
-    samples = np.array(train, dtype=np.int64)
-    bins = kernel.bins_in_periods(np.array(PERIODS), size)
-    counts = kernel.count_in_bins(samples, bins)
-    assert counts.tolist() == naive.counts(train, naive.whole_bins(PERIODS, size))
-    assert kernel.presence_ratio(counts, threshold) == pytest.approx(
-        naive.presence_ratio(train, PERIODS, size, threshold)
-    )
-    assert kernel.firing_range(counts, 2.0, (5, 95)) == pytest.approx(
-        naive.firing_range(train, PERIODS, size, 2.0, 5, 95)
-    )
+several_trains = st.lists(spike_trains, min_size=1, max_size=3)
 
 
-@given(spike_trains, st.integers(1, 60), st.integers(0, 4), st.integers(0, 1000))
-def test_values_in_bins_by_hand(train, size, least, seed):
-    samples = np.array(train, dtype=np.int64)
+def end_to_end(trains):
+    """Return the spikes of all trains, and the rows of each."""
+    stop = np.cumsum([len(train) for train in trains])
+    samples = np.array([sample for train in trains for sample in train], dtype=np.int64)
+    return samples, kernel.Rows(np.append(0, stop[:-1]), stop)
+
+
+def the_same(bins, number):
+    """Return the bins of parts that all have the same."""
+    first = np.zeros(number, dtype=np.int64)
+    return kernel.BinsOfParts(*bins, first, first + bins.starts.size)
+
+
+@given(several_trains, st.integers(1, 60), st.integers(0, 3))
+def test_activity_by_hand(trains, size, threshold):
+    samples, rows = end_to_end(trains)
+    bins = the_same(kernel.bins_in_periods(np.array(PERIODS), size), len(trains))
+    thresholds = np.full(len(trains), float(threshold))
+    present, ranges = kernel.activity_in_bins(samples, rows, bins, thresholds, 2.0, (5, 95))
+    for part, train in enumerate(trains):
+        its = naive.presence_ratio(train, PERIODS, size, threshold)
+        assert present[part] == pytest.approx(its)
+        its = naive.firing_range(train, PERIODS, size, 2.0, 5, 95)
+        assert ranges[part] == pytest.approx(its)
+
+
+@given(several_trains, st.integers(0, 210), st.integers(0, 1000), st.integers(1, 10))
+def test_activity_has_the_bits_of_numpys(trains, number, seed, size_s):
+    samples, rows = end_to_end(trains)
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(-5, 210, number)  # in any order
+    bins = the_same(kernel.Bins(starts, starts + rng.integers(0, 50, number)), len(trains))
+    shares = rng.random(2)
+    present, ranges = kernel.activity_in_bins(
+        samples, rows, bins, np.ones(len(trains)), size_s, 100 * shares
+    )
+    for part, train in enumerate(trains):
+        counts = np.searchsorted(train, bins.stops) - np.searchsorted(train, bins.starts)
+        if number == 0:
+            assert np.isnan([present[part], ranges[part]]).all()
+            continue
+        assert present[part] == np.count_nonzero(counts > 1) / number
+        low, high = np.percentile(counts / size_s, 100 * shares)
+        assert ranges[part] == high - low
+
+
+@given(several_trains, st.integers(1, 60), st.integers(0, 1000), st.sampled_from(["f4", "f8"]))
+def test_variation_by_hand(trains, size, seed, dtype):
+    samples, rows = end_to_end(trains)
+    rng = np.random.default_rng(seed)
+    values = rng.normal(5, 2, samples.size).astype(dtype)
+    segments = [[PERIODS[:2], PERIODS[2:]], [], [PERIODS]]  # of each part
+    segments = segments[: len(trains)]
+    every = [periods for of_part in segments for periods in of_part]
+    joined = np.array([period for periods in every for period in periods]).reshape(-1, 2)
+    number = np.cumsum([0, *map(len, every)])
+    stop = np.cumsum(list(map(len, segments)))
+    of_parts = kernel.PeriodsOfParts(joined, number, np.append(0, stop[:-1]), stop)
+    sizes = np.full(len(trains), size)
+    found = kernel.variation_over_time(samples, values, rows, of_parts, sizes, (5, 60))
+    for part, (train, of_part) in enumerate(zip(trains, segments, strict=True)):
+        own = values[rows.first[part] : rows.stop[part]]
+        expected = []
+        for periods in of_part:
+            inside = [v for s, v in zip(train, own, strict=True) if naive.lies_within(s, periods)]
+            if inside:
+                mean = abs(np.mean(inside, dtype=np.float64))
+                expected += naive.variations(train, own, periods, size, mean)
+        assert found[part, 0] == len(expected)
+        if expected:
+            between = naive.quantile(expected, 0.6) - naive.quantile(expected, 0.05)
+            median = naive.quantile(expected, 0.5)
+            np.testing.assert_allclose(found[part, 1:], [median, between], rtol=1e-5, atol=1e-7)
+        else:
+            assert np.isnan(found[part, 1:]).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_the_mean_has_the_bits_of_numpys(dtype):
+    # one bin, of a known deviation: what is left is the mean
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 2, 20_001).astype(dtype)
+    samples, rows = np.zeros(values.size, dtype=np.int64), kernel.Rows(*np.array([[0], [20_001]]))
+    one = np.zeros(1, dtype=np.int64)
+    periods = kernel.PeriodsOfParts(np.array([[0, 1]]), np.array([0, 1]), one, one + 1)
+    found = kernel.variation_over_time(samples, values, rows, periods, one + 1, (0, 100))
+    total = 0.0
+    for value in values.tolist():
+        total += value
+    squares = 0.0
+    for value in values.tolist():
+        squares += (value - total / values.size) ** 2
+    expected = np.sqrt(squares / values.size) / values.mean(dtype=np.float64)
+    assert found.tolist() == [[1.0, expected, 0.0]]
+
+
+@given(several_trains, st.integers(1, 60), st.integers(0, 4), st.integers(0, 1000))
+def test_drift_by_hand(trains, size, least, seed):
+    samples, rows = end_to_end(trains)
     values = np.random.default_rng(seed).normal(5, 2, samples.size).astype(np.float32)
     bins = kernel.bins_in_periods(np.array(PERIODS), size)
-    first, stop = kernel.rows_of_bins(samples, bins)
-    np.testing.assert_allclose(
-        kernel.variation_in_bins(values, first, stop, 5.0),
-        naive.variations(train, values, PERIODS, size, 5.0),
-        rtol=1e-5,
-        atol=1e-9,
-    )
-    expected = naive.medians(train, values, naive.whole_bins(PERIODS, size), least)
-    medians, _ = kernel.medians_in_bins(values, first, stop, least)
-    np.testing.assert_allclose(medians, expected, rtol=1e-6)
-    if np.isfinite(expected).any():
-        np.testing.assert_allclose(
-            kernel.drift_of_positions(medians), naive.drift(expected), rtol=1e-5, atol=1e-6
-        )
+    of_parts = the_same(bins, len(trains))
+    found = kernel.drift_in_bins(samples, values, rows, of_parts, least)
+    for part, train in enumerate(trains):
+        own = values[rows.first[part] : rows.stop[part]]
+        expected = np.array(naive.medians(train, own, naive.whole_bins(PERIODS, size), least))
+        known = np.isfinite(expected)
+        assert found[part, 0] == known.sum()
+        if known.any():
+            its = naive.drift(expected)
+            np.testing.assert_allclose(found[part, 1:], its, rtol=1e-5, atol=1e-5)
+        else:
+            assert np.isnan(found[part, 1:]).all()
 
 
 @given(
@@ -98,25 +181,40 @@ def sometimes_equal(seed, size, dtype):
 
 
 @given(
+    st.lists(st.integers(0, 300), min_size=1, max_size=3),
     st.integers(0, 10_000),
-    st.integers(1, 300),
     st.sampled_from(["f4", "f8"]),
-    st.floats(0, 1),
+    st.booleans(),
 )
-def test_order_statistics_have_the_bits_of_numpys(seed, size, dtype, share):
-    ordered = np.sort(sometimes_equal(seed, size, dtype))
-    assert kernel.median_of_sorted(ordered) == float(np.median(ordered))
-    assert kernel.quantile_of_sorted(ordered, share) == float(
-        np.quantile(ordered.astype("f8"), share)
-    )
-    values = sometimes_equal(seed, size, "f8")
-    low, high = np.percentile(values, (5, 100 * share))
-    found = kernel.spread_of_percentiles(values, (5, 100 * share))
-    assert found == (np.median(values), high - low)
-    shuffled = sometimes_equal(seed, size, dtype)
-    assert median(shuffled) == float(np.median(shuffled))
-    away = np.median(np.abs(values - np.median(values)))
-    assert kernel.drift_of_positions(values) == (np.ptp(values), values.std(), away)
+def test_amplitudes_of_parts_are_those_of_each(sizes, seed, dtype, is_negative):
+    rng = np.random.default_rng(seed)
+    of_parts = [np.sort(sometimes_equal(seed + n, n, dtype) - 3 * is_negative) for n in sizes]
+    _, rows = end_to_end(of_parts)
+    num_bins, smoothing, shares = int(rng.integers(1, 60)), 3, tuple(rng.random(2))
+    found = kernel.describe_amplitudes(np.concatenate(of_parts), rows, num_bins, smoothing, shares)
+    for row, values in zip(found, of_parts, strict=True):
+        if values.size == 0:
+            assert np.isnan(row).all()
+            continue
+        assert row[0] == float(np.median(values))
+        positive = np.sort(-values if np.median(values) < 0 else values)
+        heights, edges = np.histogram(positive, num_bins)
+        assert row[1] == kernel.fraction_missing(heights, values.size, smoothing)
+        low, high = np.quantile(positive.astype("f8"), shares)
+        np.testing.assert_array_equal(row[2:], kernel.noise_cutoff(heights, edges, low, high))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 300), st.sampled_from(["f4", "f8"]))
+def test_medians_and_drift_have_the_bits_of_numpys(seed, size, dtype):
+    values = sometimes_equal(seed, size, dtype)
+    assert median(values) == float(np.median(values))
+    # a bin of each value: the medians are the values
+    samples, rows = np.arange(size), kernel.Rows(np.zeros(1, dtype=np.int64), np.array([size]))
+    bins = the_same(kernel.Bins(samples, samples + 1), 1)
+    found = kernel.drift_in_bins(samples, values, rows, bins, 1)
+    positions = values.astype("f8") - float(np.median(values))
+    away = np.median(np.abs(positions - np.median(positions)))
+    assert found.tolist() == [[size, np.ptp(positions), positions.std(), away]]
 
 
 @given(
@@ -160,11 +258,3 @@ def test_medians_of_any_numbers(dtype):
     ):
         values = np.array(values, dtype=dtype)
         assert median(values) == float(np.median(values))
-
-
-@given(spike_trains, st.lists(st.integers(-5, 210), min_size=1, max_size=9))
-def test_bins_in_any_order_are_found(train, edges):
-    samples, starts = np.array(train, dtype=np.int64), np.array(edges)
-    first, stop = kernel.rows_of_bins(samples, kernel.Bins(starts, starts + 20))
-    assert first.tolist() == np.searchsorted(samples, starts).tolist()
-    assert stop.tolist() == np.searchsorted(samples, starts + 20).tolist()

@@ -27,6 +27,10 @@ def counts(samples, bins):
     return [sum(1 for s in samples if start <= s < stop) for start, stop in bins]
 
 
+def lies_within(sample, periods):
+    return any(start <= sample < stop for start, stop in periods)
+
+
 def quantile(values, share):
     """Linear interpolation between ranks."""
     ordered = sorted(float(v) for v in values)

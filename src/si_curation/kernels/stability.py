@@ -1,9 +1,9 @@
-"""Stability of one unit: spikes in time bins, amplitudes and positions.
+"""Stability of units: spikes in time bins, amplitudes and positions.
 
-All functions take the spikes of one unit in the order of time, on one clock: the sample index plus
-the lengths of the segments before. A *period* is a pair of samples, ``[start, stop)``, within one
-segment; periods are ascending and do not overlap. The definitions are those of SpikeInterface
-0.105 (``spikeinterface.metrics.quality``).
+A *part* is the spikes of one unit in the order of time, or those in a window of the recording.
+Times are on one clock: the sample index plus the lengths of the segments before. A *period* is a
+pair of samples, ``[start, stop)``, within one segment; periods are ascending and do not overlap.
+The definitions are those of SpikeInterface 0.105 (``spikeinterface.metrics.quality``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from si_curation.kernels.parallel import njit
 
 # of a search for a median
 _NUM_BUCKETS = 256
+# values that numpy converts to float64 and adds at once
+_NUM_ADDED = 8192
 
 
 class Bins(NamedTuple):
@@ -26,6 +28,48 @@ class Bins(NamedTuple):
 
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
+
+
+class Rows(NamedTuple):
+    """The rows ``[first, stop)`` of each part, arrays (n_parts,) int64."""
+
+    first: NDArray[np.int64]
+    stop: NDArray[np.int64]
+
+
+class BinsOfParts(NamedTuple):
+    """The time bins of each part.
+
+    Attributes
+    ----------
+    starts, stops : array (n_bins,) int64
+        As of `Bins`, all in one.
+    first, stop : array (n_parts,) int64
+        Which of them are those of a part.
+    """
+
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    first: NDArray[np.int64]
+    stop: NDArray[np.int64]
+
+
+class PeriodsOfParts(NamedTuple):
+    """The periods of each part, by segment.
+
+    Attributes
+    ----------
+    periods : array (n_periods, 2) int64
+    first_period : array (n_segments + 1,) int64
+        Where those of a segment begin. The segments of different parts are counted apart.
+    first, stop : array (n_parts,) int64
+        Which segments are those of a part.
+    """
+
+    periods: NDArray[np.int64]
+    first_period: NDArray[np.int64]
+    first: NDArray[np.int64]
+    stop: NDArray[np.int64]
 
 
 def bins_in_periods(periods: NDArray[np.int64], size: int) -> Bins:
@@ -107,13 +151,18 @@ def bins_of_segments(segment_samples: ArrayLike, size: int) -> list[Bins]:
 
 @njit
 def _bisect(samples: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
-    # as np.searchsorted; values ascend, so that each is looked for above the one before
+    # as np.searchsorted; values ascend, so that each is looked for from the one before on
     out = np.empty(values.size, dtype=np.int64)
     low = 0
     for i in range(values.size):
         if i > 0 and values[i] < values[i - 1]:
             low = 0
-        high = samples.size
+        high, step = low, 1
+        while high < samples.size and samples[high] < values[i]:
+            low = high + 1
+            high += step
+            step *= 2
+        high = min(high, samples.size)
         while low < high:
             middle = (low + high) >> 1
             if samples[middle] < values[i]:
@@ -124,97 +173,28 @@ def _bisect(samples: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np
     return out
 
 
-def rows_of_bins(samples: NDArray[np.int64], bins: Bins) -> tuple[NDArray, NDArray]:
-    """Return the first spike of each bin, and the one after its last.
-
-    Parameters
-    ----------
-    samples : array (n_spikes,) int64, ascending
-    bins : Bins
-
-    Returns
-    -------
-    first, stop : array (n_bins,) int64
-    """
-    return _bisect(samples, bins.starts), _bisect(samples, bins.stops)
-
-
-@njit
-def _counts(
-    samples: NDArray[np.int64], starts: NDArray[np.int64], stops: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    return _bisect(samples, stops) - _bisect(samples, starts)
-
-
-def count_in_bins(samples: NDArray[np.int64], bins: Bins) -> NDArray[np.int64]:
-    """Count the spikes in each bin.
-
-    Examples
-    --------
-    >>> count_in_bins(np.array([1, 2, 9]), Bins(np.array([0, 5]), np.array([5, 10])))
-    array([2, 1])
-    """
-    return _counts(samples, bins.starts, bins.stops)
-
-
-def presence_ratio(counts: NDArray[np.integer], threshold: float) -> float:
-    """Return the share of the bins that have more spikes than a threshold; NaN without bins.
-
-    Examples
-    --------
-    >>> presence_ratio(np.array([3, 0, 1, 0]), 0)
-    0.5
-    """
-    return float(np.count_nonzero(counts > threshold) / counts.size) if counts.size else np.nan
-
-
 @njit
 def _quantile_of_sorted(values: NDArray[np.floating], share: float) -> float:
-    # numpy's, linear
+    # numpy's, linear, for values in float64: for float32 its last bits depend on its version
     place = (values.size - 1) * share
     low = int(np.floor(place))
     if low >= values.size - 1:
-        return values[values.size - 1]
+        return np.float64(values[values.size - 1])
     part = place - low
-    step = values[low + 1] - values[low]
+    below, above = np.float64(values[low]), np.float64(values[low + 1])
+    step = above - below
     if part >= 0.5:
-        return values[low + 1] - step * (1.0 - part)
-    return values[low] + step * part
-
-
-def spread_of_percentiles(
-    values: NDArray[np.float64], percentiles: Sequence[float]
-) -> tuple[float, float]:
-    """Return the median of values, and the difference of two percentiles, as numpy has them.
-
-    Parameters
-    ----------
-    values : array (n,) float64
-        At least one.
-    percentiles : sequence of two float
-
-    Examples
-    --------
-    >>> spread_of_percentiles(np.array([4.0, 0.0, 1.0]), (0, 50))
-    (1.0, 1.0)
-    """
-    low, high = percentiles
-    return _spread(values, low / 100, high / 100)
+        return above - step * (1.0 - part)
+    return below + step * part
 
 
 @njit
-def _spread(values: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
-    ordered = np.sort(values)
-    between = _quantile_of_sorted(ordered, high) - _quantile_of_sorted(ordered, low)
-    return _middle(ordered), between
-
-
-@njit
-def _middle(ordered: NDArray[np.float64]) -> float:
+def _middle(ordered: NDArray[np.floating]) -> float:
+    # the median, as numpy has it
     half = ordered.size // 2
     if ordered.size % 2:
-        return ordered[half]
-    return (ordered[half - 1] + ordered[half]) / 2
+        return np.float64(ordered[half])
+    return (ordered[half - 1] + ordered[half]) / 2.0
 
 
 @njit
@@ -307,99 +287,202 @@ def _median(
     return np.float64(kept[0])
 
 
-def firing_range(counts: NDArray[np.integer], size_s: float, percentiles: Sequence[float]) -> float:
-    """Return the range of the firing rate between two percentiles, in Hz; NaN without bins.
-
-    Examples
-    --------
-    >>> firing_range(np.array([0, 5, 10]), 5.0, (0, 100))
-    2.0
-    """
-    if counts.size == 0:
-        return np.nan
-    return spread_of_percentiles(counts / size_s, percentiles)[1]
-
-
-def median_of_sorted(values: NDArray[np.floating]) -> float:
-    """Return the median of sorted values, in their precision, as numpy has it.
-
-    Parameters
-    ----------
-    values : array (n,) floating
-        Ascending, at least one.
-
-    Examples
-    --------
-    >>> median_of_sorted(np.array([1.0, 2.0, 4.0, 8.0]))
-    3.0
-    """
-    half = values.size // 2
-    if values.size % 2:
-        return float(values[half])
-    return float((values[half - 1] + values[half]) / values.dtype.type(2))
-
-
-def quantile_of_sorted(values: NDArray[np.floating], share: float) -> float:
-    """Return a quantile of sorted values, as numpy has it for them in float64.
-
-    (For float32 the last bits of numpy's depend on its version.)
-
-    Parameters
-    ----------
-    values : array (n,) floating
-        Ascending, at least one.
-    share : float
-        0 to 1.
-
-    Examples
-    --------
-    >>> quantile_of_sorted(np.array([1.0, 2.0, 4.0]), 0.75)
-    3.0
-    """
-    place = (values.size - 1) * float(share)
-    low = int(place)
-    if low >= values.size - 1:
-        return float(values[-1])
-    part, below, above = place - low, float(values[low]), float(values[low + 1])
-    if part >= 0.5:
-        return above - (above - below) * (1 - part)
-    return below + (above - below) * part
-
-
 @njit
-def variation_in_bins(
-    values: NDArray[np.floating], first: NDArray[np.int64], stop: NDArray[np.int64], mean: float
-) -> NDArray[np.float64]:
-    """Return the coefficient of variation of each bin: its deviation over a common mean.
+def _activity(
+    samples: NDArray[np.int64],  # (n_spikes,)
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],  # as Rows
+    bins: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    thresholds: NDArray[np.float64],  # (n_parts,)
+    size_s: float,
+    shares: tuple[float, float],
+    out: NDArray[np.float64],  # (n_parts, 2)
+) -> None:
+    starts, stops, first_bin, stop_bin = bins
+    for part in range(len(out)):
+        its = slice(first_bin[part], stop_bin[part])
+        own = samples[rows[0][part] : rows[1][part]]
+        counts = _bisect(own, stops[its]) - _bisect(own, starts[its])
+        if counts.size == 0:
+            out[part] = np.nan
+            continue
+        number_of = np.zeros(own.size + 1, dtype=np.int64)
+        above = 0
+        for count in counts:
+            above += count > thresholds[part]
+            number_of[count] += 1
+        rates = np.empty(counts.size, dtype=np.float64)  # ascending
+        used = 0
+        for count in range(number_of.size):
+            for _ in range(number_of[count]):
+                rates[used] = count / size_s
+                used += 1
+        out[part, 0] = above / counts.size
+        out[part, 1] = _quantile_of_sorted(rates, shares[1]) - _quantile_of_sorted(rates, shares[0])
+
+
+def activity_in_bins(
+    samples: NDArray[np.int64],
+    rows: Rows,
+    bins: BinsOfParts,
+    thresholds: NDArray[np.float64],
+    size_s: float,
+    percentiles: Sequence[float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the presence ratio of each part, and the range of its firing rate.
 
     Parameters
     ----------
-    values : array (n_spikes,) floating
-    first, stop : array (n_bins,) int64
-        Rows of each bin.
-    mean : float
+    samples : array (n_spikes,) int64
+        Ascending within each part.
+    rows : Rows
+    bins : BinsOfParts
+    thresholds : array (n_parts,) float64
+        A part is present in the bins that have more spikes.
+    size_s : float
+        Length of a bin.
+    percentiles : sequence of two float
 
     Returns
     -------
-    array (n_bins with a spike,) float64
-        Bins without spikes have none and are left out.
+    present : array (n_parts,) float64
+        Share of the bins; NaN without bins.
+    ranges : array (n_parts,) float64
+        Difference of two percentiles of the rate, in Hz; NaN without bins.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([0]), np.array([3]))
+    >>> bins = BinsOfParts(np.array([0, 5]), np.array([5, 10]), np.array([0]), np.array([2]))
+    >>> activity_in_bins(np.array([1, 2, 9]), rows, bins, np.array([1.0]), 0.5, (0, 100))
+    (array([0.5]), array([2.]))
     """
-    out = np.empty(first.size, dtype=np.float64)
+    out = np.empty((rows.first.size, 2), dtype=np.float64)
+    shares = (percentiles[0] / 100, percentiles[1] / 100)
+    _activity(samples, tuple(rows), tuple(bins), thresholds, float(size_s), shares, out)
+    return out[:, 0], out[:, 1]
+
+
+@njit
+def _mean(values: NDArray[np.float64], num_added: int) -> float:
+    total = 0.0
+    for first in range(0, values.size, num_added):
+        total += _pairwise_sum(values[first : first + num_added])
+    return total / values.size
+
+
+@njit
+def _variations(
+    samples: NDArray[np.int64],  # (n_spikes,)
+    values: NDArray[np.floating],  # (n_spikes,)
+    periods: NDArray[np.int64],  # (n_periods, 2), of one segment
+    size: int,
+    out: NDArray[np.float64],
+) -> int:
+    # how many are found: no bin without spikes has one
+    bounds = _bisect(samples, periods.ravel()).reshape(periods.shape)
+    inside = np.empty((bounds[:, 1] - bounds[:, 0]).sum(), dtype=np.float64)
     used = 0
-    for b in range(first.size):
-        n = stop[b] - first[b]
-        if n <= 0:
-            continue
-        total = 0.0
-        for i in range(first[b], stop[b]):
-            total += values[i]
-        centre = total / n
-        squares = 0.0
-        for i in range(first[b], stop[b]):
-            squares += (values[i] - centre) ** 2
-        out[used] = np.sqrt(squares / n) / mean
-        used += 1
-    return out[:used]
+    for first, stop in bounds:
+        inside[used : used + stop - first] = values[first:stop]
+        used += stop - first
+    if used == 0:
+        return 0
+    mean = abs(_mean(inside, used if values.itemsize == 8 else _NUM_ADDED))
+    found = 0
+    for k in range(len(periods) if mean > 0 else 0):
+        first = bounds[k, 0]
+        for stop_sample in range(periods[k, 0] + size, periods[k, 1] + 1, size):
+            stop, total, squares = first, 0.0, 0.0
+            while stop < samples.size and samples[stop] < stop_sample:
+                total += values[stop]
+                stop += 1
+            if stop > first:
+                centre = total / (stop - first)
+                for i in range(first, stop):
+                    squares += (values[i] - centre) ** 2
+                out[found] = np.sqrt(squares / (stop - first)) / mean
+                found += 1
+            first = stop
+    return found
+
+
+@njit
+def _variations_of_parts(
+    samples: NDArray[np.int64],  # (n_spikes,)
+    values: NDArray[np.floating],  # (n_spikes,)
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],  # as Rows
+    of_periods: tuple[
+        NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]
+    ],  # as PeriodsOfParts
+    sizes: NDArray[np.int64],  # (n_parts,)
+    shares: tuple[float, float],
+    out: NDArray[np.float64],  # (n_parts, 3)
+) -> None:
+    periods, first_period, first_segment, stop_segment = of_periods
+    for part in range(len(out)):
+        first, stop = rows[0][part], rows[1][part]
+        found = np.empty(stop - first, dtype=np.float64)  # each has a spike
+        used = 0
+        for segment in range(first_segment[part], stop_segment[part]):
+            used += _variations(
+                samples[first:stop],
+                values[first:stop],
+                periods[first_period[segment] : first_period[segment + 1]],
+                sizes[part],
+                found[used:],
+            )
+        out[part] = np.nan
+        out[part, 0] = used
+        if used > 0:
+            found = np.sort(found[:used])
+            out[part, 1] = _middle(found)
+            high, low = _quantile_of_sorted(found, shares[1]), _quantile_of_sorted(found, shares[0])
+            out[part, 2] = high - low
+
+
+def variation_over_time(
+    samples: NDArray[np.int64],
+    values: NDArray[np.floating],
+    rows: Rows,
+    periods: PeriodsOfParts,
+    sizes: NDArray[np.int64],
+    percentiles: Sequence[float],
+) -> NDArray[np.float64]:
+    """Return the coefficient of variation of values in time bins: its median, and its range.
+
+    It is the deviation of a bin over the mean of the segment. Bins without spikes have none and
+    are left out, as are segments whose mean is 0.
+
+    Parameters
+    ----------
+    samples : array (n_spikes,) int64
+        Ascending within each part.
+    values : array (n_spikes,) float32 or float64
+        Numbers.
+    rows : Rows
+    periods : PeriodsOfParts
+        Cut into bins as by `bins_in_periods`.
+    sizes : array (n_parts,) int64
+        Of the bins of each part, in samples.
+    percentiles : sequence of two float
+
+    Returns
+    -------
+    array (n_parts, 3) float64
+        Number of bins, median, difference of the percentiles; NaN without bins.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([0]), np.array([4]))
+    >>> periods = PeriodsOfParts(np.array([[0, 4]]), np.array([0, 1]), np.array([0]), np.array([1]))
+    >>> values = np.array([3.0, 5.0, 2.0, 6.0])
+    >>> variation_over_time(np.arange(4), values, rows, periods, np.array([2]), (0, 100))
+    array([[2.   , 0.375, 0.25 ]])
+    """
+    out = np.empty((rows.first.size, 3), dtype=np.float64)
+    shares = (percentiles[0] / 100, percentiles[1] / 100)
+    _variations_of_parts(samples, values, tuple(rows), tuple(periods), sizes, shares, out)
+    return out
 
 
 @njit
@@ -441,7 +524,7 @@ def histogram_of_sorted(
 
     Parameters
     ----------
-    values : array (n,) floating
+    values : array (n,) float32 or float64
         Ascending, at least one.
     num_bins : int
 
@@ -455,11 +538,6 @@ def histogram_of_sorted(
     >>> histogram_of_sorted(np.array([0.0, 1.0, 1.5, 4.0]), 2)
     (array([3, 1]), array([0., 2., 4.]))
     """
-    if values[0] == values[-1] or values.dtype.kind != "f":
-        edges = np.histogram_bin_edges(values[[0, -1]], num_bins)
-        bounds = np.searchsorted(values, edges)
-        bounds[-1] = values.size
-        return np.diff(bounds), edges
     return _histogram_of_sorted(values, num_bins)
 
 
@@ -470,6 +548,8 @@ def _histogram_of_sorted(
     # edges in the precision of the values, as numpy.linspace makes them
     edges = np.empty(num_bins + 1, dtype=values.dtype)
     first, last = values[0], values[-1]
+    if first == last:
+        first, last = first - type(first)(0.5), last + type(first)(0.5)
     edges[0] = num_bins
     step = (last - first) / edges[0]
     for i in range(num_bins + 1):
@@ -554,11 +634,9 @@ def _fraction_missing(
     return min(missing / (num_amplitudes + missing), 0.5)
 
 
+@njit
 def noise_cutoff(
-    histogram: NDArray[np.integer],
-    edges: NDArray[np.floating],
-    low_value: float,
-    high_value: float,
+    histogram: NDArray[np.int64], edges: NDArray[np.floating], low_value: float, high_value: float
 ) -> tuple[float, float]:
     """Compare the number of the smallest amplitudes with that of the largest ones.
 
@@ -587,14 +665,11 @@ def noise_cutoff(
     >>> noise_cutoff(np.array([8, 9, 4, 2]), np.arange(5.0), 1.0, 2.0)
     (5.0, 0.8888888888888888)
     """
-    low = int(np.searchsorted(edges[1:], low_value, side="right"))
-    high = int(np.searchsorted(edges[:-1], high_value))
-    return _noise_cutoff(np.asarray(histogram, dtype=np.int64), low, high)
-
-
-@njit
-def _noise_cutoff(histogram: NDArray[np.int64], low: int, high: int) -> tuple[float, float]:
-    # the bins below `low`, and those from `high` on
+    low = high = 0  # the bins below `low`, and those from `high` on
+    while low < histogram.size and edges[low + 1] <= low_value:
+        low += 1
+    while high < histogram.size and edges[high] < high_value:
+        high += 1
     if low == 0:
         return np.nan, np.nan
     below = above = highest = 0
@@ -611,15 +686,68 @@ def _noise_cutoff(histogram: NDArray[np.int64], low: int, high: int) -> tuple[fl
     return (mean - above / heights.size) / deviation, ratio
 
 
-def drift_of_positions(positions: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return range, standard deviation and median absolute deviation of positions without NaN.
+@njit
+def _amplitudes(
+    ordered: NDArray[np.floating],  # (n_spikes,)
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],  # as Rows
+    num_bins: int,
+    shares: tuple[float, float],
+    weights: NDArray[np.float64],
+    out: NDArray[np.float64],  # (n_parts, 4)
+) -> None:
+    for part in range(len(out)):
+        out[part] = np.nan
+        values = ordered[rows[0][part] : rows[1][part]]
+        if values.size == 0:
+            continue
+        out[part, 0] = _middle(values)
+        if out[part, 0] < 0:
+            positive = np.empty_like(values)
+            for i in range(values.size):
+                positive[i] = -values[values.size - 1 - i]
+            values = positive
+        heights, edges = _histogram_of_sorted(values, num_bins)
+        out[part, 1] = _fraction_missing(heights, values.size, weights)
+        low, high = _quantile_of_sorted(values, shares[0]), _quantile_of_sorted(values, shares[1])
+        out[part, 2], out[part, 3] = noise_cutoff(heights, edges, low, high)
+
+
+def describe_amplitudes(
+    ordered: NDArray[np.floating],
+    rows: Rows,
+    num_bins: int,
+    smoothing: float,
+    shares: tuple[float, float],
+) -> NDArray[np.float64]:
+    """Return what the amplitudes of each part tell, of whichever sign they are.
+
+    Parameters
+    ----------
+    ordered : array (n_spikes,) float32 or float64
+        Ascending within each part.
+    rows : Rows
+    num_bins : int
+        Of the histogram of amplitudes, positive where their median is not.
+    smoothing : float
+        As of `fraction_missing`.
+    shares : tuple of two float
+        Shares of the amplitudes below the values that `noise_cutoff` takes.
+
+    Returns
+    -------
+    array (n_parts, 4) float64
+        Median, `fraction_missing` and both values of `noise_cutoff`; NaN without spikes.
 
     Examples
     --------
-    >>> drift_of_positions(np.array([0.0, 2.0, np.nan, 4.0]))[0]
-    4.0
+    >>> amplitudes = -np.array([4.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0, 1.0])
+    >>> rows = Rows(np.array([0]), np.array([8]))
+    >>> describe_amplitudes(amplitudes, rows, 4, 0.1, (0.5, 0.6)).round(2)
+    array([[-2.  ,  0.38,  3.  ,  1.  ]])
     """
-    return _drift(positions)
+    out = np.empty((rows.first.size, 4), dtype=np.float64)
+    _amplitudes(ordered, tuple(rows), int(num_bins), shares, _gaussian(float(smoothing)), out)
+    return out
 
 
 @njit
@@ -630,3 +758,60 @@ def _drift(positions: NDArray[np.float64]) -> tuple[float, float, float]:
     ordered = np.sort(known)
     away = np.sort(np.abs(known - _middle(ordered)))
     return ordered[-1] - ordered[0], _deviation(known), _middle(away)
+
+
+@njit
+def _drifts(
+    samples: NDArray[np.int64],  # (n_spikes,)
+    values: NDArray[np.floating],  # (n_spikes,)
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],  # as Rows
+    bins: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    min_spikes: int,
+    out: NDArray[np.float64],  # (n_parts, 4)
+) -> None:
+    starts, stops, first_bin, stop_bin = bins
+    for part in range(len(out)):
+        its = slice(first_bin[part], stop_bin[part])
+        own = slice(rows[0][part], rows[1][part])
+        first, stop = _bisect(samples[own], starts[its]), _bisect(samples[own], stops[its])
+        medians, of_all = medians_in_bins(values[own], first, stop, min_spikes)
+        out[part, 0] = np.count_nonzero(~np.isnan(medians))
+        out[part, 1], out[part, 2], out[part, 3] = _drift(medians - of_all)
+
+
+def drift_in_bins(
+    samples: NDArray[np.int64],
+    values: NDArray[np.floating],
+    rows: Rows,
+    bins: BinsOfParts,
+    min_spikes: int,
+) -> NDArray[np.float64]:
+    """Return how far the medians of values in time bins are from each other.
+
+    Parameters
+    ----------
+    samples : array (n_spikes,) int64
+        Ascending within each part.
+    values : array (n_spikes,) float32 or float64
+        Numbers.
+    rows : Rows
+    bins : BinsOfParts
+    min_spikes : int
+        Bins with fewer spikes have no median.
+
+    Returns
+    -------
+    array (n_parts, 4) float64
+        Number of bins with a median; range, standard deviation and median absolute deviation of the
+        medians, NaN where there are none.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([0]), np.array([3]))
+    >>> bins = BinsOfParts(np.array([0, 2]), np.array([2, 4]), np.array([0]), np.array([2]))
+    >>> drift_in_bins(np.arange(3), np.array([1.0, 3.0, 6.0]), rows, bins, 1)
+    array([[2., 4., 2., 2.]])
+    """
+    out = np.empty((rows.first.size, 4), dtype=np.float64)
+    _drifts(samples, values, tuple(rows), tuple(bins), min_spikes, out)
+    return out

@@ -27,12 +27,14 @@ def test_trains_are_the_spikes_of_each_unit(analyzer):
     amplitudes = analyzer.get_extension("spike_amplitudes").get_data()
     ordered = trains.values(amplitudes)
     for unit in range(len(analyzer.unit_ids)):
-        rows, own = trains.rows_of(unit), vector["unit_index"] == unit
+        rows = slice(trains.start[unit], trains.start[unit + 1])
+        own = vector["unit_index"] == unit
         np.testing.assert_array_equal(trains.samples[rows], vector["sample_index"][own])
         np.testing.assert_array_equal(ordered[rows], amplitudes[own])
     times = trains.of_one_segment()
     assert times is not None
-    np.testing.assert_array_equal(times.of_unit(2), trains.samples[trains.rows_of(2)])
+    np.testing.assert_array_equal(times.times, trains.samples)
+    np.testing.assert_array_equal(times.start, trains.start)
 
 
 def test_shared_trains_change_nothing(analyzer):

@@ -11,25 +11,19 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import segment_samples_of, spike_vector_of
 from si_curation.checks import Checks, unit_indices_of
-from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.kernels.stability import (
-    bins_in_periods,
-    count_in_bins,
-    drift_of_positions,
-    firing_range,
-    fraction_missing,
-    histogram_of_sorted,
-    median_of_sorted,
-    medians_in_bins,
-    noise_cutoff,
-    presence_ratio,
-    quantile_of_sorted,
-    rows_of_bins,
-    spread_of_percentiles,
-    variation_in_bins,
+    Bins,
+    BinsOfParts,
+    PeriodsOfParts,
+    Rows,
+    activity_in_bins,
+    describe_amplitudes,
+    drift_in_bins,
+    variation_over_time,
 )
-from si_curation.quality.metrics.result import MetricResult, MetricValues, no_reasons
+from si_curation.quality.metrics.result import MetricValues, no_reasons
 from si_curation.quality.metrics.spike_values import SpikeValues, amplitudes_of, positions_of
 from si_curation.quality.metrics.trains import TrainsOfUnits
 from si_curation.quality.metrics.windows import PeriodsByUnit, Span, spans_of
@@ -61,6 +55,7 @@ DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
         "min_num_bins": 2,
     },
 }
+_PARTS_PER_BLOCK = 32
 _OF_TIMES = ("num_spikes", "firing_rate", "presence_ratio", "firing_range")
 
 
@@ -126,26 +121,17 @@ def compute_stability(
     found = {name: _values_for(analyzer, name, params[name]) for name in metrics}
     missing = {name: text for name, text in found.items() if isinstance(text, Explanation)}
     spans = spans_of(analyzer, wanted, periods)
-    parts = _absolute(analyzer, windows)
-    series_of = _series_of(analyzer, units, found, trains)
-
-    def measure(i: int) -> list[dict[str, MetricResult]]:
-        samples, series = series_of(i)
-        out = []
-        for start, stop in parts:
-            span = spans[i] if start is None else spans[i].within(start, stop)
-            unit = part_of_unit(samples, series, span)
-            out.append(measure_unit(unit, metrics, params, missing))
-        return out
-
-    results = run_blocks(measure, list(range(len(units))))
+    spikes, series = _series_of(analyzer, units, found, trains)
+    parts = parts_of(spikes, series, spans, _absolute(analyzer, windows))
+    pieces = blocks(parts.which.size, _PARTS_PER_BLOCK)
+    measured = run_blocks(lambda b: measure_parts(parts.take(b), metrics, params, missing), pieces)
     shape = (len(units),) if windows is None else (len(units), len(windows))
     values = {c: np.full(shape, np.nan) for c in columns}
     reasons = {c: no_reasons(shape) for c in columns}
     for c in columns:
-        flat = [window[c] for unit in results for window in unit]
-        values[c] = np.array([value for value, _ in flat], dtype=np.float64).reshape(shape)
-        reasons[c].reshape(-1)[:] = [reason for _, reason in flat]
+        for piece, of_piece in zip(pieces, measured, strict=True):
+            values[c].reshape(-1)[piece] = of_piece[c].values
+            reasons[c].reshape(-1)[piece] = of_piece[c].reasons
     source_of = {name: "spike times" if values is None else "" for name, values in found.items()}
     source_of |= {n: f.source for n, f in found.items() if isinstance(f, SpikeValues)}
     sources = {c: source_of[n] for n in metrics for c in METRICS[n] if c in columns}
@@ -221,28 +207,42 @@ def _absolute(
     return [(int(offsets[s] + start), int(offsets[s] + stop)) for s, start, stop in windows]
 
 
+# ------------------------------------------------------------------------------------------- spikes
+
+
+class Series(NamedTuple):
+    """A value of spikes, of one unit or part of a unit after the other.
+
+    Attributes
+    ----------
+    samples : array (n_spikes,) int64
+        Ascending within each.
+    values : array (n_spikes,) floating
+    rows : Rows
+        Of each unit or part.
+    """
+
+    samples: NDArray[np.int64]
+    values: NDArray[Any]
+    rows: Rows
+
+
 def _series_of(
     analyzer: SortingAnalyzer,
     units: NDArray[np.integer],
     found: Mapping[str, SpikeValues | Explanation | None],
     trains: TrainsOfUnits | None,
-) -> Callable[[int], tuple[NDArray[np.int64], dict[str, Series]]]:
-    """Return a function that gives the samples of a unit, and the values that each metric needs."""
+) -> tuple[Series, dict[str, Series]]:
+    """Return the spikes of the units, and those with the values that each metric needs."""
     arrays = {id(one.values): one.values for one in found.values() if isinstance(one, SpikeValues)}
     of_metric = {n: id(one.values) for n, one in found.items() if isinstance(one, SpikeValues)}
     pick = _all_in_order if 2 * len(units) >= len(analyzer.unit_ids) else _few
-    samples_of, values_of = pick(analyzer, units, arrays, trains)
-    choose = {key: Series if _are_finite(values) else _finite for key, values in arrays.items()}
-
-    def series(i: int) -> tuple[NDArray[np.int64], dict[str, Series]]:
-        samples = samples_of(i)
-        known = {key: choose[key](samples, values_of(key, i)) for key in arrays}
-        return samples, {name: known[key] for name, key in of_metric.items()}
-
-    return series
+    samples, by_unit, rows = pick(analyzer, units, arrays, trains)
+    known = {key: _finite(Series(samples, values, rows)) for key, values in by_unit.items()}
+    return Series(samples, samples, rows), {name: known[key] for name, key in of_metric.items()}
 
 
-_OfUnit = tuple[Callable[[int], NDArray[np.int64]], Callable[[int, int], NDArray[np.floating]]]
+_OfUnits = tuple[NDArray[np.int64], dict[int, NDArray[np.floating]], Rows]
 
 
 def _all_in_order(
@@ -250,13 +250,11 @@ def _all_in_order(
     units: NDArray[np.integer],
     arrays: Mapping[int, NDArray[np.floating]],
     trains: TrainsOfUnits | None,
-) -> _OfUnit:
+) -> _OfUnits:
     """Put all spikes in the order of units at once, which reads and writes in order."""
     trains = TrainsOfUnits(analyzer) if trains is None else trains
-    samples = trains.samples
-    by_unit = {key: trains.values(values) for key, values in arrays.items()}
-    rows = [trains.rows_of(unit) for unit in units.tolist()]
-    return (lambda i: samples[rows[i]]), (lambda key, i: by_unit[key][rows[i]])
+    by_unit = {key: _floats(trains.values(values)) for key, values in arrays.items()}
+    return trains.samples, by_unit, Rows(trains.start[units], trains.start[units + 1])
 
 
 def _few(
@@ -264,34 +262,191 @@ def _few(
     units: NDArray[np.integer],
     arrays: Mapping[int, NDArray[np.floating]],
     trains: TrainsOfUnits | None,
-) -> _OfUnit:
+) -> _OfUnits:
     """Look up the spikes of some units."""
     vector = spike_vector_of(analyzer.sorting)
     by_unit = spikes_by_unit(vector["unit_index"], len(analyzer.unit_ids))
+    of_units = [by_unit[unit] for unit in units]
+    spikes = np.concatenate([np.zeros(0, dtype=np.int64), *of_units])
     lengths = segment_samples_of(analyzer)
     offsets = np.cumsum(lengths) - lengths
-
-    def samples_of(i: int) -> NDArray[np.int64]:
-        rows = by_unit[units[i]]
-        samples = vector["sample_index"][rows]
-        return samples if lengths.size == 1 else samples + offsets[vector["segment_index"][rows]]
-
-    return samples_of, (lambda key, i: arrays[key][by_unit[units[i]]])
+    samples = vector["sample_index"][spikes] + offsets[vector["segment_index"][spikes]]
+    values = {key: _floats(values[spikes]) for key, values in arrays.items()}
+    return samples, values, _end_to_end([one.size for one in of_units])
 
 
-def _finite(samples: NDArray[np.int64], values: NDArray[np.floating]) -> Series:
+def _end_to_end(sizes: Sequence[int] | NDArray[np.int64]) -> Rows:
+    stop = np.cumsum(sizes, dtype=np.int64)
+    return Rows(stop - np.asarray(sizes, dtype=np.int64), stop)
+
+
+def _floats(values: NDArray[Any]) -> NDArray[np.floating]:
+    """Return values of a type that kernels take."""
+    is_known = values.dtype in (np.float32, np.float64)
+    return values if is_known else values.astype(np.float64)
+
+
+def _finite(series: Series) -> Series:
     """Return the spikes whose value is a number."""
-    if _are_finite(values):
-        return Series(samples, values)
-    finite = np.isfinite(values)
-    return Series(samples[finite], values[finite])
+    samples, values, rows = series
+    if values.size == 0 or (np.isfinite(values.max()) and np.isfinite(values.min())):
+        return series
+    keep = np.isfinite(values)
+    before = np.append(0, np.cumsum(keep))
+    return Series(samples[keep], values[keep], Rows(before[rows.first], before[rows.stop]))
 
 
-def _are_finite(values: NDArray[np.floating]) -> bool:
-    return values.size == 0 or bool(np.isfinite(values.max()) and np.isfinite(values.min()))
+# -------------------------------------------------------------------------------------------- parts
 
 
-# ---------------------------------------------------------------------------------------- one unit
+class Parts(NamedTuple):
+    """Units, or units in windows: the spikes of each within a span.
+
+    Attributes
+    ----------
+    spans : list of Span
+        Those that differ.
+    which : array (n_parts,) int64
+        The span of each part.
+    spikes : Series
+    series : dict of str to Series
+        By metric: the spikes that have a value.
+    of_spans : dict
+        What is known of the spans; all parts share it.
+    known : dict
+        What several metrics need of these parts.
+    """
+
+    spans: list[Span]
+    which: NDArray[np.int64]
+    spikes: Series
+    series: dict[str, Series]
+    of_spans: dict[Any, Any]
+    known: dict[Any, Any]
+
+    def take(self, piece: slice) -> Parts:
+        """Return some of the parts."""
+        taken = {id(one): _take(one, piece) for one in self.series.values()}
+        return self._replace(
+            which=self.which[piece],
+            spikes=_take(self.spikes, piece),
+            series={name: taken[id(one)] for name, one in self.series.items()},
+            known={},
+        )
+
+    @property
+    def num_spikes(self) -> NDArray[np.int64]:
+        """Return the number of spikes of each part."""
+        return self.spikes.rows.stop - self.spikes.rows.first
+
+    @property
+    def num_samples(self) -> NDArray[np.int64]:
+        """Return the length of each part."""
+        return np.array([span.num_samples for span in self.spans])[self.which]
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """Return the firing rate of each part; NaN where it has no length."""
+        durations = np.array([span.duration_s for span in self.spans])[self.which]
+        return self.num_spikes / np.where(durations > 0, durations, np.nan)
+
+    def bins(self, size: int) -> BinsOfParts:
+        """Return the bins of one size of each part."""
+        return self._bins(size, lambda span: [span.bins(size)])[0]
+
+    def segment_bins(self, size: int) -> tuple[BinsOfParts, NDArray[np.int64]]:
+        """Return the bins of each part by segment, and the least number in a segment."""
+        return self._bins(("by segment", size), lambda span: span.segment_bins(size))
+
+    def _bins(
+        self, key: Any, bins_of: Callable[[Span], list[Bins]]
+    ) -> tuple[BinsOfParts, NDArray[np.int64]]:
+        if key not in self.of_spans:
+            its = [bins_of(span) for span in self.spans]
+            sizes = [[bins.starts.size for bins in of_span] for of_span in its]
+            joined = [np.concatenate(of) for of in zip(*(b for of in its for b in of), strict=True)]
+            rows = _end_to_end([sum(of_span) for of_span in sizes])
+            self.of_spans[key] = joined, rows, np.array([min(of_span) for of_span in sizes])
+        joined, (first, stop), least = self.of_spans[key]
+        return BinsOfParts(*joined, first[self.which], stop[self.which]), least[self.which]
+
+    @property
+    def periods(self) -> PeriodsOfParts:
+        """Return the periods of each part by segment."""
+        if "periods" not in self.of_spans:
+            its = [span.periods_by_segment for span in self.spans]
+            every = [periods for of_span in its for periods in of_span]
+            joined = np.concatenate([np.zeros((0, 2), dtype=np.int64), *every])
+            first = np.append(0, _end_to_end([len(periods) for periods in every]).stop)
+            rows = _end_to_end([len(of_span) for of_span in its])
+            self.of_spans["periods"] = joined, first, rows
+        joined, first_period, (first, stop) = self.of_spans["periods"]
+        return PeriodsOfParts(joined, first_period, first[self.which], stop[self.which])
+
+
+def _take(series: Series, piece: slice) -> Series:
+    return series._replace(rows=Rows(*(of[piece] for of in series.rows)))
+
+
+def parts_of(
+    spikes: Series,
+    series: Mapping[str, Series],
+    spans: Sequence[Span],
+    windows: Sequence[tuple[int | None, int]],
+) -> Parts:
+    """Return the spikes of units within their spans, and within windows.
+
+    Parameters
+    ----------
+    spikes : Series
+    series : mapping
+        By metric.
+    spans : sequence of Span
+        Of each unit.
+    windows : sequence of (int or None, int)
+        First sample and the one after the last; None: all of the span.
+
+    Returns
+    -------
+    Parts
+        The windows of one unit after those of the other.
+    """
+    distinct = list({id(span): span for span in spans}.values())
+    row_of = {id(span): row for row, span in enumerate(distinct)}
+    cut = [
+        span if start is None else span.within(start, stop)
+        for span in distinct
+        for start, stop in windows
+    ]
+    first = np.array([row_of[id(span)] for span in spans], dtype=np.int64) * len(windows)
+    which = (first[:, None] + np.arange(len(windows))).reshape(-1)
+    inside = {id(one): _within(one, cut, which) for one in [spikes, *series.values()]}
+    of_metric = {name: inside[id(one)] for name, one in series.items()}
+    return Parts(cut, which, inside[id(spikes)], of_metric, {}, {})
+
+
+def _within(series: Series, spans: Sequence[Span], which: NDArray[np.int64]) -> Series:
+    """Return the spikes of units that lie within the span of each part."""
+    if all(span.is_whole for span in spans):
+        return series
+    samples, values, (first, stop) = series
+    per_unit = which.size // max(first.size, 1)
+    rows = np.stack([first, stop], axis=1).repeat(per_unit, axis=0).tolist()
+    bounds = [
+        a + np.searchsorted(samples[a:b], spans[span].periods)
+        for (a, b), span in zip(rows, which.tolist(), strict=True)
+    ]
+    joined = np.concatenate([np.zeros((0, 2), dtype=np.int64), *bounds])
+    if all(len(of_part) == 1 for of_part in bounds):
+        return series._replace(rows=Rows(*np.ascontiguousarray(joined.T)))
+    sizes = joined[:, 1] - joined[:, 0]
+    pieces = _end_to_end(sizes)
+    keep = np.repeat(joined[:, 0] - pieces.first, sizes) + np.arange(sizes.sum())
+    of_parts = [int((of_part[:, 1] - of_part[:, 0]).sum()) for of_part in bounds]
+    return Series(samples[keep], values[keep], _end_to_end(of_parts))
+
+
+# ------------------------------------------------------------------------------------------ metrics
 
 
 METRICS: dict[str, tuple[str, ...]] = {
@@ -307,209 +462,183 @@ METRICS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Series(NamedTuple):
-    """A value of some spikes of a unit, in the order of time."""
+class Column(NamedTuple):
+    """A metric of each part: arrays (n_parts,), NaN where there is a reason."""
 
-    samples: NDArray[np.int64]
-    values: NDArray[np.floating]
-
-
-class UnitSpikes(NamedTuple):
-    """Spikes of a unit within a span."""
-
-    span: Span
-    samples: NDArray[np.int64]
-    series: dict[str, Series]  # by metric
-    known: dict[tuple, Any]  # what several metrics need of the same values
+    values: NDArray[np.float64]
+    reasons: NDArray[np.object_]
 
 
-def part_of_unit(samples: NDArray[np.int64], series: dict[str, Series], span: Span) -> UnitSpikes:
-    """Return the spikes of a unit that lie within a span."""
-    if span.is_whole:
-        return UnitSpikes(span, samples, series, {})
-    cut = {}
-    known: dict[int, Series] = {}
-    for name, one in series.items():
-        if id(one) not in known:
-            keep = _rows_within(one.samples, span.periods)
-            known[id(one)] = Series(one.samples[keep], one.values[keep])
-        cut[name] = known[id(one)]
-    return UnitSpikes(span, samples[_rows_within(samples, span.periods)], cut, {})
+_Params = Mapping[str, Mapping[str, Any]]
 
 
-def _rows_within(
-    samples: NDArray[np.int64], periods: NDArray[np.int64]
-) -> slice | NDArray[np.int64]:
-    bounds = np.searchsorted(samples, periods)
-    if len(bounds) == 1:
-        return slice(int(bounds[0, 0]), int(bounds[0, 1]))
-    pieces = [np.arange(first, stop) for first, stop in bounds]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
-
-
-def measure_unit(
-    unit: UnitSpikes,
-    metrics: Sequence[str],
-    params: Mapping[str, Mapping[str, Any]],
-    missing: Mapping[str, Explanation],
-) -> dict[str, MetricResult]:
-    """Measure one unit.
+def measure_parts(
+    parts: Parts, metrics: Sequence[str], params: _Params, missing: Mapping[str, Explanation]
+) -> dict[str, Column]:
+    """Measure parts.
 
     Parameters
     ----------
-    unit : UnitSpikes
+    parts : Parts
     metrics : sequence of str
         Names of `METRICS`.
     params : mapping
-        Parameters of each metric.
+        Parameters of all metrics.
     missing : mapping
-        Why a metric is missing for all units.
+        Why a metric is missing for all parts.
 
     Returns
     -------
     dict
         By column.
     """
-    out: dict[str, MetricResult] = {}
+    out: dict[str, Column] = {}
+    number, shape = parts.num_spikes, parts.which.shape
     for name in metrics:
-        reason = missing.get(name)
-        if reason is None and name != "num_spikes" and unit.span.num_samples == 0:
-            reason = Explanation("outside_periods")
-        if reason is None and name in unit.series and unit.series[name].values.size == 0:
-            reason = Explanation("no_spike_with_value" if unit.samples.size else "no_spikes")
-        if reason is not None:
-            out |= dict.fromkeys(METRICS[name], MetricResult(np.nan, reason))
-        else:
-            measured = _FUNCTIONS[name](unit, params[name])
-            out |= dict(zip(METRICS[name], measured, strict=True))
+        if name in missing:
+            lost = np.full(shape, np.nan), np.full(shape, missing[name], dtype=object)
+            out |= dict.fromkeys(METRICS[name], Column(*lost))
+            continue
+        measured = _FUNCTIONS[name](parts, params)
+        if name in parts.series:
+            rows = parts.series[name].rows
+            nothing = rows.first == rows.stop
+            _leave_out(measured, nothing, Explanation("no_spike_with_value"))
+            _leave_out(measured, nothing & (number == 0), Explanation("no_spikes"))
+        if name != "num_spikes":
+            _leave_out(measured, parts.num_samples == 0, Explanation("outside_periods"))
+        out |= dict(zip(METRICS[name], measured, strict=True))
     return out
 
 
-def _missing(count: int, code: str, **values: Any) -> list[MetricResult]:
-    """Return the results of a metric of so many columns that has no value."""
-    return [MetricResult(np.nan, Explanation(code, **values))] * count
+def _leave_out(
+    columns: Sequence[Column], is_missing: NDArray[np.bool_], reason: Explanation
+) -> None:
+    for column in columns:
+        column.values[is_missing] = np.nan
+        column.reasons[is_missing] = reason
 
 
-def _num_spikes(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    return [MetricResult(float(unit.samples.size))]
+def _columns(*values: NDArray[np.float64]) -> list[Column]:
+    return [Column(of.copy(), no_reasons(of.shape)) for of in values]
 
 
-def _firing_rate(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    return [MetricResult(unit.samples.size / unit.span.duration_s)]
+def _num_spikes(parts: Parts, params: _Params) -> list[Column]:
+    return _columns(parts.num_spikes.astype(np.float64))
 
 
-def _presence(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    size = unit.span.size_of(p["bin_duration_s"])
-    bins = unit.span.bins(size)
-    if unit.span.num_samples < size or bins.starts.size == 0:
-        return _missing(1, "shorter_than_bin", bin_s=p["bin_duration_s"])
-    rate = unit.samples.size / unit.span.duration_s
-    threshold = np.floor(rate * p["bin_duration_s"] * p["mean_fr_ratio_thresh"])
-    return [MetricResult(presence_ratio(count_in_bins(unit.samples, bins), threshold))]
+def _firing_rate(parts: Parts, params: _Params) -> list[Column]:
+    return _columns(parts.rates)
 
 
-def _firing_range(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    size = unit.span.size_of(p["bin_size_s"])
-    bins = unit.span.bins(size)
-    if unit.span.num_samples < size or bins.starts.size == 0:
-        return _missing(1, "shorter_than_bin", bin_s=p["bin_size_s"])
-    counts = count_in_bins(unit.samples, bins)
-    return [MetricResult(firing_range(counts, p["bin_size_s"], p["percentiles"]))]
+def _presence(parts: Parts, params: _Params) -> list[Column]:
+    p = params["presence_ratio"]
+    bin_s = p["bin_duration_s"]
+    thresholds = np.floor(parts.rates * bin_s * p["mean_fr_ratio_thresh"])
+    return _activity(parts, bin_s, thresholds, (0, 100))[0]
 
 
-def _amplitude_median(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    ordered = _ordered(unit, unit.series["amplitude_median"].values)
-    return [MetricResult(median_of_sorted(ordered))]
+def _firing_range(parts: Parts, params: _Params) -> list[Column]:
+    p = params["firing_range"]
+    return _activity(parts, p["bin_size_s"], np.zeros(parts.which.size), p["percentiles"])[1]
 
 
-def _amplitude_cv(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    samples, values = unit.series["amplitude_cv"]
-    per_bin = p["average_num_spikes_per_bin"]
-    rate = unit.samples.size / unit.span.duration_s
-    size = max(int(per_bin / rate * unit.span.sampling_frequency), 1)
-    found = []
-    for periods in unit.span.periods_by_segment:
-        bounds = np.searchsorted(samples, periods).tolist()
-        pieces = [values[first:stop] for first, stop in bounds]
-        inside = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
-        mean = abs(float(inside.mean(dtype=np.float64))) if inside.size else 0.0
-        if mean == 0:
-            continue
-        first, stop = rows_of_bins(samples, bins_in_periods(periods, size))
-        found.append(variation_in_bins(values, first, stop, mean))
-    spread = np.concatenate(found) if found else np.zeros(0)
-    if spread.size < p["min_num_bins"]:
-        least = p["min_num_bins"]
-        return _missing(2, "too_few_time_bins", num_bins=least, spikes_per_bin=per_bin)
-    return [MetricResult(one) for one in spread_of_percentiles(spread, p["percentiles"])]
+def _activity(
+    parts: Parts, bin_s: float, thresholds: NDArray[np.float64], percentiles: Sequence[float]
+) -> tuple[list[Column], list[Column]]:
+    samples, _, rows = parts.spikes
+    size = parts.spans[0].size_of(bin_s)
+    bins = parts.bins(size)
+    both = activity_in_bins(samples, rows, bins, thresholds, bin_s, percentiles)
+    columns = _columns(*both)
+    is_short = (parts.num_samples < size) | (bins.first == bins.stop)
+    _leave_out(columns, is_short, Explanation("shorter_than_bin", bin_s=bin_s))
+    return columns[:1], columns[1:]
 
 
-def _ordered(unit: UnitSpikes, values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Amplitudes in ascending order, of either sign: sorted once for several metrics."""
-    key = ("ordered", id(values))
-    if key not in unit.known:
-        unit.known[key] = np.sort(values)
-    return unit.known[key]
+def _amplitude_median(parts: Parts, params: _Params) -> list[Column]:
+    num_bins = params["noise_cutoff"]["n_bins"]
+    return _columns(_described(parts, "amplitude_median", num_bins, params)[:, 0])
 
 
-def _histogram(unit: UnitSpikes, values: NDArray[np.floating], num_bins: int) -> tuple:
-    """Positive amplitudes, ascending, and the heights and edges of their histogram."""
-    key = ("histogram", id(values), num_bins)
-    if key not in unit.known:
-        ordered = _ordered(unit, values)
-        positive = -ordered[::-1] if median_of_sorted(ordered) < 0 else ordered
-        unit.known[key] = (positive, *histogram_of_sorted(positive, num_bins))
-    return unit.known[key]
-
-
-def _amplitude_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    values = unit.series["amplitude_cutoff"].values
-    num_bins, ratio = p["num_histogram_bins"], p["amplitudes_bins_min_ratio"]
-    if values.size / num_bins < ratio:
-        return _missing(1, "fewer_spikes_than", num_spikes=num_bins * ratio)
-    _, histogram, _ = _histogram(unit, values, num_bins)
-    smoothing = p["histogram_smoothing_value"]
-    return [MetricResult(fraction_missing(histogram, values.size, smoothing))]
-
-
-def _noise_cutoff(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    values, histogram, edges = _histogram(unit, unit.series["noise_cutoff"].values, p["n_bins"])
-    low = quantile_of_sorted(values, p["low_quantile"])
-    high = quantile_of_sorted(values, 1 - p["high_quantile"])
-    cutoff, ratio = noise_cutoff(histogram, edges, low, high)
-    if np.isnan(ratio):
-        return _missing(2, "histogram_low_empty")
-    reason = Explanation("histogram_high_flat") if np.isnan(cutoff) else None
-    return [MetricResult(cutoff, reason), MetricResult(ratio)]
-
-
-def _drift(unit: UnitSpikes, p: Mapping[str, Any]) -> list[MetricResult]:
-    samples, values = unit.series["drift"]
-    of_segments, least = (
-        unit.span.segment_bins(unit.span.size_of(p["interval_s"])),
-        p["min_num_bins"],
+def _amplitude_cv(parts: Parts, params: _Params) -> list[Column]:
+    p = params["amplitude_cv"]
+    per_bin, least = p["average_num_spikes_per_bin"], p["min_num_bins"]
+    rates = np.where(parts.num_spikes > 0, parts.rates, np.nan)
+    sizes = np.nan_to_num(per_bin / rates * parts.spans[0].sampling_frequency, nan=1.0)
+    sizes = np.clip(sizes, 1, 2.0**62).astype(np.int64)
+    found = variation_over_time(
+        *parts.series["amplitude_cv"], parts.periods, sizes, p["percentiles"]
     )
-    if any(bins.starts.size < least for bins in of_segments):
-        interval_s = p["interval_s"]
-        return _missing(3, "too_few_intervals", num_intervals=least, interval_s=interval_s)
-    rows = [rows_of_bins(samples, bins) for bins in of_segments]
-    first, stop = rows[0] if len(rows) == 1 else map(np.concatenate, zip(*rows, strict=True))
-    medians, of_all = medians_in_bins(values, first, stop, p["min_spikes_per_interval"])
-    positions = medians - of_all
-    unknown = int(np.isnan(positions).sum())
-    share = p["min_fraction_valid_intervals"]
-    if unknown > share * positions.size or unknown == positions.size:
-        return _missing(
-            3,
-            "too_few_spikes_in_intervals",
-            share=share,
-            interval_s=p["interval_s"],
-            num_spikes=p["min_spikes_per_interval"],
-        )
-    return [MetricResult(value) for value in drift_of_positions(positions)]
+    columns = _columns(found[:, 1], found[:, 2])
+    reason = Explanation("too_few_time_bins", num_bins=least, spikes_per_bin=per_bin)
+    _leave_out(columns, found[:, 0] < max(least, 1), reason)
+    return columns
 
 
-_FUNCTIONS: dict[str, Callable[[UnitSpikes, Mapping[str, Any]], list[MetricResult]]] = {
+def _described(parts: Parts, name: str, num_bins: int, params: _Params) -> NDArray[np.float64]:
+    """Return what the amplitudes tell: sorted once for several metrics."""
+    series = parts.series[name]
+    key = (id(series.values), num_bins)
+    if key not in parts.known:
+        noise, cutoff = params["noise_cutoff"], params["amplitude_cutoff"]
+        shares = (float(noise["low_quantile"]), float(1 - noise["high_quantile"]))
+        smoothing = cutoff["histogram_smoothing_value"]
+        parts.known[key] = describe_amplitudes(*_ordered(series), num_bins, smoothing, shares)
+    return parts.known[key]
+
+
+def _ordered(series: Series) -> tuple[NDArray[np.floating], Rows]:
+    """Return the values of each part in ascending order."""
+    rows = _end_to_end(series.rows.stop - series.rows.first)
+    ordered = np.empty(rows.stop[-1], dtype=series.values.dtype)
+    pairs = zip(series.rows.first.tolist(), rows.first.tolist(), rows.stop.tolist(), strict=True)
+    for source, first, stop in pairs:
+        own = ordered[first:stop]
+        own[:] = series.values[source : source + stop - first]
+        own.sort()
+    return ordered, rows
+
+
+def _amplitude_cutoff(parts: Parts, params: _Params) -> list[Column]:
+    p = params["amplitude_cutoff"]
+    num_bins, ratio = p["num_histogram_bins"], p["amplitudes_bins_min_ratio"]
+    columns = _columns(_described(parts, "amplitude_cutoff", num_bins, params)[:, 1])
+    rows = parts.series["amplitude_cutoff"].rows
+    reason = Explanation("fewer_spikes_than", num_spikes=num_bins * ratio)
+    _leave_out(columns, (rows.stop - rows.first) / num_bins < ratio, reason)
+    return columns
+
+
+def _noise_cutoff(parts: Parts, params: _Params) -> list[Column]:
+    found = _described(parts, "noise_cutoff", params["noise_cutoff"]["n_bins"], params)
+    columns = _columns(found[:, 2], found[:, 3])
+    _leave_out(columns[:1], np.isnan(found[:, 2]), Explanation("histogram_high_flat"))
+    _leave_out(columns, np.isnan(found[:, 3]), Explanation("histogram_low_empty"))
+    return columns
+
+
+def _drift(parts: Parts, params: _Params) -> list[Column]:
+    p = params["drift"]
+    bins, fewest = parts.segment_bins(parts.spans[0].size_of(p["interval_s"]))
+    found = drift_in_bins(*parts.series["drift"], bins, p["min_spikes_per_interval"])
+    columns = _columns(found[:, 1], found[:, 2], found[:, 3])
+    number, share = bins.stop - bins.first, p["min_fraction_valid_intervals"]
+    unknown = number - found[:, 0]
+    reason = Explanation(
+        "too_few_spikes_in_intervals",
+        share=share,
+        interval_s=p["interval_s"],
+        num_spikes=p["min_spikes_per_interval"],
+    )
+    _leave_out(columns, (unknown > share * number) | (unknown == number), reason)
+    least = p["min_num_bins"]
+    reason = Explanation("too_few_intervals", num_intervals=least, interval_s=p["interval_s"])
+    _leave_out(columns, fewest < least, reason)
+    return columns
+
+
+_FUNCTIONS: dict[str, Callable[[Parts, _Params], list[Column]]] = {
     "num_spikes": _num_spikes,
     "firing_rate": _firing_rate,
     "presence_ratio": _presence,

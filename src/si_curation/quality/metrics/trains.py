@@ -43,10 +43,10 @@ class TrainsOfUnits:
         """Return values that are aligned with the spike vector, one unit after the other."""
         return values_by_unit(self._order, self._vector["unit_index"], values)
 
-    def rows_of(self, unit: int) -> slice:
-        """Return where the spikes of a unit are."""
-        start = self._order.start
-        return slice(int(start[unit]), int(start[unit + 1]))
+    @property
+    def start(self) -> NDArray[np.int64]:
+        """Return where each unit starts; the number of spikes last."""
+        return self._order.start
 
     def of_one_segment(self) -> Trains | None:
         """Return the times of all units, ascending; None where there are several segments."""
