@@ -625,7 +625,10 @@ def unit_indices_of(
     if isinstance(unit_ids, str | bytes) or not isinstance(unit_ids, Iterable):
         raise ParameterError(f"unit_ids is {short_repr(unit_ids)}, expected a list of unit ids")
     index_of = {unit_id: i for i, unit_id in enumerate(np.asarray(all_ids).tolist())}
-    wanted = [plain_id(one) for one in unit_ids]
+    if isinstance(unit_ids, np.ndarray) and unit_ids.ndim == 1 and unit_ids.dtype != object:
+        wanted = unit_ids.tolist()
+    else:
+        wanted = [plain_id(one) for one in unit_ids]
     try:
         unknown = [one for one in wanted if one not in index_of]
     except TypeError:

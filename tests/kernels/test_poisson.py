@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from si_curation.kernels.poisson import (
+    distinct_counts,
     poisson_above,
     poisson_at_least,
     poisson_at_most,
@@ -35,6 +36,19 @@ def test_intervals_of_many_counts_are_those_of_each(counts):
     np.testing.assert_array_equal(
         found.reshape(2, 6).T, [np.stack(poisson_interval(count)) for count in counts]
     )
+
+
+@given(
+    st.lists(st.integers(0, 40), max_size=12),
+    st.sampled_from(["i8", "i4", "u2", "f8"]),
+    st.integers(1, 1000),
+)
+def test_distinct_counts_are_those_of_numpy(counts, dtype, factor):
+    counts = np.array([*counts, *counts], dtype=dtype).reshape(2, -1) * np.dtype(dtype).type(factor)
+    distinct, place = distinct_counts(counts)
+    expected, its_place = np.unique(counts, return_inverse=True)
+    np.testing.assert_array_equal(distinct, expected, strict=True)
+    np.testing.assert_array_equal(place, its_place)
 
 
 @given(count=st.integers(0, 3000), mean=st.floats(0.001, 2000))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from si_curation.kernels.poisson import poisson_above, poisson_interval
+from si_curation.kernels.poisson import distinct_counts, poisson_above, poisson_interval
 
 # Contaminations that the sliding refractory period tries: 0.5, 1, ... 35 % (SpikeInterface)
 SLIDING_CONTAMINATIONS = np.arange(1, 71) * 0.005
@@ -339,7 +339,7 @@ def sliding_refractory_period_of_ibl(
 
 def _upper_bounds(counts: NDArray[np.integer], confidence_level: float) -> NDArray[np.float64]:
     """Return the one-sided upper bounds of Poisson counts."""
-    distinct, place = np.unique(counts, return_inverse=True)
+    distinct, place = distinct_counts(counts)
     return special.gammaincinv(distinct + 1.0, confidence_level)[place].reshape(counts.shape)
 
 

@@ -35,12 +35,41 @@ def poisson_interval(
     """
     counts = np.asarray(counts, dtype=np.float64)
     tail = (1.0 - confidence_level) / 2.0
-    # of many counts most are alike
-    distinct, place = np.unique(counts, return_inverse=True)
+    distinct, place = distinct_counts(counts)
     some = distinct > 0
     lower = np.where(some, special.gammaincinv(np.where(some, distinct, 1.0), tail), 0.0)
     upper = special.gammainccinv(distinct + 1.0, tail)
     return lower[place].reshape(counts.shape), upper[place].reshape(counts.shape)
+
+
+def distinct_counts(counts: NDArray) -> tuple[NDArray, NDArray[np.integer]]:
+    """Return what `numpy.unique` does of counts, of which most are alike: values and places.
+
+    Parameters
+    ----------
+    counts : array of whole numbers
+        Not negative.
+
+    Returns
+    -------
+    distinct : array (n_distinct,)
+        Ascending.
+    place : array of int, shaped as the counts
+        Which of them each count is.
+
+    Examples
+    --------
+    >>> distinct_counts(np.array([7, 0, 7]))
+    (array([0, 7]), array([1, 0, 1]))
+    """
+    largest = int(counts.max(initial=0))
+    if largest > 4 * counts.size:
+        return np.unique(counts, return_inverse=True)
+    which = counts.astype(np.int64, copy=False)
+    is_there = np.zeros(largest + 1, dtype=bool)
+    is_there[which] = True
+    number = np.cumsum(is_there) - 1
+    return np.flatnonzero(is_there).astype(counts.dtype, copy=False), number[which]
 
 
 def poisson_at_most(counts: ArrayLike, mean: ArrayLike) -> NDArray[np.float64]:

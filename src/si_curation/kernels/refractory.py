@@ -59,27 +59,29 @@ def is_ascending(sample_index: NDArray[np.integer], segment_index: NDArray[np.in
 
 @njit
 def _count(
-    times: NDArray[np.int64],
-    bin_of_lag: NDArray[np.int32],
-    all_pairs: NDArray[np.int64],
-    adjacent_pairs: NDArray[np.int64],
-    binned_pairs: NDArray[np.int64],
+    all_times: NDArray[np.int64],  # (n,) of one unit after the other, ascending within each
+    start: NDArray[np.int64],  # (n_units + 1,)
+    bin_of_lag: NDArray[np.int32],  # (n_lags,)
+    all_pairs: NDArray[np.int64],  # (n_units, max_lag + 1)
+    adjacent_pairs: NDArray[np.int64],  # (n_units, max_lag + 1)
+    binned_pairs: NDArray[np.int64],  # (n_units, n_bins)
 ) -> None:
-    # times (n,) of one unit, ascending; bin_of_lag (num_lags,)
-    max_lag = all_pairs.size - 1
-    longest = max(max_lag, bin_of_lag.size - 1)
-    for i in range(times.size):
-        time = times[i]
-        if i + 1 < times.size and times[i + 1] - time <= max_lag:
-            adjacent_pairs[times[i + 1] - time] += 1
-        for j in range(i + 1, times.size):
-            lag = times[j] - time
-            if lag > longest:
-                break
-            if lag <= max_lag:
-                all_pairs[lag] += 1
-            if lag < bin_of_lag.size:
-                binned_pairs[bin_of_lag[lag]] += 1
+    max_lag = all_pairs.shape[1] - 1
+    for unit in range(len(all_pairs)):
+        times = all_times[start[unit] : start[unit + 1]]
+        # the few short lags apart from the others: a loop of one branch is guessed more often
+        for i in range(times.size):
+            time = times[i]
+            j = i + 1
+            if j < times.size and times[j] - time <= max_lag:
+                adjacent_pairs[unit, times[j] - time] += 1
+                while j < times.size and times[j] - time <= max_lag:
+                    all_pairs[unit, times[j] - time] += 1
+                    j += 1
+            j = i + 1
+            while j < times.size and times[j] - time < bin_of_lag.size:
+                binned_pairs[unit, bin_of_lag[times[j] - time]] += 1
+                j += 1
 
 
 def count_short_lags(
@@ -134,9 +136,8 @@ def count_short_lags(
     known = trains_of_units(*of_spikes, longest) if trains is None else trains
 
     def count(piece: slice) -> None:
-        for unit in range(piece.start, piece.stop):
-            rows = [array[unit] for array in counts]
-            _count(known.of_unit(unit), table, *rows)
+        start = known.start[piece.start : piece.stop + 1]
+        _count(known.times, start, table, *(array[piece] for array in counts))
 
     run_blocks(count, blocks(num_units, _UNITS_PER_BLOCK))
     return counts
@@ -200,7 +201,19 @@ def trains_of_units(
 
 
 @njit
-def _count_between(times: NDArray[np.int64], first: int, stop: int) -> int:
+def _count_between(
+    all_times: NDArray[np.int64],  # (n,) of one unit after the other, ascending within each
+    start: NDArray[np.int64],  # (n_units + 1,)
+    first: int,
+    stop: int,
+    out: NDArray[np.int64],  # (n_units,)
+) -> None:
+    for unit in range(out.size):
+        out[unit] = _between(all_times[start[unit] : start[unit + 1]], first, stop)
+
+
+@njit
+def _between(times: NDArray[np.int64], first: int, stop: int) -> int:
     # times (n,) of one unit, ascending: pairs closer than stop, less those closer than first. Each
     # walk moves either end by one, without a branch that the processor would have to guess
     n = times.size
@@ -265,8 +278,8 @@ def count_pairs_between(
     known = trains_of_units(*of_spikes, stop) if trains is None else trains
 
     def count(piece: slice) -> None:
-        for unit in range(piece.start, piece.stop):
-            found[unit] = _count_between(known.of_unit(unit), first, stop)
+        start = known.start[piece.start : piece.stop + 1]
+        _count_between(known.times, start, first, stop, found[piece])
 
     run_blocks(count, blocks(num_units, _UNITS_PER_BLOCK))
     return found

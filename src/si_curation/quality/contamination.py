@@ -221,14 +221,19 @@ class ContaminationPanel(NamedTuple):
 
     Attributes
     ----------
-    table : pandas.DataFrame
-        With the columns of `CONTAMINATION_DESCRIPTIONS`.
+    columns : dict of str to array (n_rows,)
+        Those of `CONTAMINATION_DESCRIPTIONS`; "reason" only where it was asked for.
     reasons : dict of str to array (n_rows,) of object
         By column of the estimates: an `Explanation` where nothing is estimated, else None.
     """
 
-    table: pd.DataFrame
+    columns: dict[str, Any]
     reasons: dict[str, NDArray[np.object_]]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Return the columns as a table."""
+        return pd.DataFrame(self.columns)
 
 
 def estimate_panel(
@@ -374,10 +379,10 @@ def make_panel(
         exact = np.full(t_r.size, exact_samples_of(refractory_period_ms, fs))
     windows = _Windows(t_r, t_c, exact, exact_samples_of(censored_period_ms, fs))
     sliding = sliding_columns(spikes) if sliding is None else sliding
-    table, reasons = _tabulate(spikes, windows, source, confidence_level, sliding)
+    columns, reasons = _columns(spikes, windows, source, confidence_level, sliding)
     if with_texts:
-        table["reason"] = _reason_texts(reasons, len(table))
-    return ContaminationPanel(table, reasons)
+        columns["reason"] = _reason_texts(reasons, t_r.size)
+    return ContaminationPanel(columns, reasons)
 
 
 class _Windows(NamedTuple):
@@ -405,13 +410,13 @@ def _estimate_periods(
     return periods.samples, source
 
 
-def _tabulate(
+def _columns(
     spikes: SpikePairs,
     windows: _Windows,
     source: NDArray[np.object_],
     confidence_level: float,
     sliding: Mapping[str, NDArray[np.float64]],
-) -> tuple[pd.DataFrame, dict[str, NDArray[np.object_]]]:
+) -> tuple[dict[str, Any], dict[str, NDArray[np.object_]]]:
     num_spikes, duration, fs, counts, _ = spikes
     units, t_r, t_c = np.arange(num_spikes.size), windows.refractory, windows.censored
     below = np.ceil(windows.exact_refractory).astype(np.int64) - 1  # the longest shorter interval
@@ -454,8 +459,7 @@ def _tabulate(
     too_few = kilosort.expected_where_zero < -np.log((1.0 - confidence_level) / 2.0)
     columns["kilosort_r12"] = np.where(too_few, np.nan, kilosort.r12)
     columns["kilosort_q12"] = kilosort.q12
-    table = pd.DataFrame(columns)
-    return table, _explain(table, estimates)
+    return columns, _explain(columns, estimates)
 
 
 def sliding_columns(spikes: SpikePairs) -> dict[str, NDArray[np.float64]]:
@@ -515,18 +519,18 @@ _NOT_WRITTEN = "no_estimate"
 
 
 def _explain(
-    table: pd.DataFrame, estimates: Mapping[str, Estimate]
+    columns: Mapping[str, NDArray], estimates: Mapping[str, Estimate]
 ) -> dict[str, NDArray[np.object_]]:
     """Explain for each column of the estimates where nothing is estimated."""
-    num_spikes, expected = table["num_spikes"].to_numpy(), table["expected_pairs"].to_numpy()
-    columns = (*estimates, *_SLIDING_COLUMNS, *_KILOSORT_COLUMNS)
-    general = np.full(len(table), Explanation(_NOT_WRITTEN), dtype=object)
+    num_spikes, expected = columns["num_spikes"], columns["expected_pairs"]
+    names = (*estimates, *_SLIDING_COLUMNS, *_KILOSORT_COLUMNS)
+    general = np.full(num_spikes.size, Explanation(_NOT_WRITTEN), dtype=object)
     general[np.isnan(expected)] = Explanation("recording_too_short")
     general[num_spikes == 1] = Explanation("one_spike")
     general[num_spikes == 0] = Explanation("no_spikes")
-    is_missing = {name: table[name].isna().to_numpy() for name in columns}
-    reasons = {name: general.copy() for name in columns}
-    for name in columns:
+    is_missing = {name: np.isnan(columns[name]) for name in names}
+    reasons = {name: general.copy() for name in names}
+    for name in names:
         reasons[name][~is_missing[name]] = None
     some = num_spikes > 1
     for name, estimate in estimates.items():

@@ -138,7 +138,7 @@ def compute_contamination(
         for column in asked[name]:
             if column in columns:
                 panel = panels[found]
-                values[column] = panel.table[column].to_numpy(np.float64)[rows]
+                values[column] = np.asarray(panel.columns[column], dtype=np.float64)[rows]
                 # the ends of an interval are missing for the reason of their estimate
                 why = panel.reasons.get(column, panel.reasons[asked[name][0]])[rows]
                 reasons[column] = why.copy()

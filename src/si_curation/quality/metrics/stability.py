@@ -55,7 +55,7 @@ DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
         "min_num_bins": 2,
     },
 }
-_PARTS_PER_BLOCK = 32
+_PARTS_PER_BLOCK = 64
 _OF_TIMES = ("num_spikes", "firing_rate", "presence_ratio", "firing_range")
 
 

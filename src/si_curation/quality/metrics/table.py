@@ -168,15 +168,15 @@ def unpack(data: Mapping[str, Any]) -> tuple[MetricValues, Windows | None]:
 def _encode(columns: list[NDArray[np.object_]], known: dict[Explanation, int]) -> NDArray[np.int32]:
     """Return the number of each explanation, from 1 in the order of `known`; 0 for None."""
     out = []
-    seen: dict[int, int] = {}  # by identity: most units have the very same one
+    seen = {id(None): 0}  # by identity: most units have the very same one
     for reasons in columns:
-        numbers = []
-        for one in reasons.flat:
-            number = 0 if one is None else seen.get(id(one))
-            if number is None:
-                number = seen[id(one)] = known.setdefault(one, len(known) + 1)
-            numbers.append(number)
-        out.append(np.array(numbers, dtype=np.int32).reshape(reasons.shape))
+        ones = reasons.ravel().tolist()
+        keys = list(map(id, ones))
+        for key, one in dict(zip(keys, ones, strict=True)).items():
+            if key not in seen:
+                seen[key] = known.setdefault(one, len(known) + 1)
+        numbers = np.fromiter(map(seen.__getitem__, keys), dtype=np.int32, count=len(keys))
+        out.append(numbers.reshape(reasons.shape))
     return np.stack(out, axis=-1)
 
 
@@ -194,11 +194,12 @@ def _stored_explanations(table: Mapping[str, Any]) -> NDArray[np.object_]:
 
 def reason_texts(reasons: NDArray[np.object_]) -> NDArray[np.object_]:
     """Return the text of each explanation; "" for None."""
-    out = np.full(reasons.shape, "", dtype=object)
-    for place, one in enumerate(reasons.flat):
-        if one is not None:
-            out.flat[place] = str(one)
-    return out
+    ones = reasons.ravel().tolist()
+    distinct = {id(one): one for one in ones}
+    texts = {key: "" if one is None else str(one) for key, one in distinct.items()}
+    out = np.empty(reasons.size, dtype=object)
+    out[:] = [texts[id(one)] for one in ones]
+    return out.reshape(reasons.shape)
 
 
 def to_frame(found: MetricValues, unit_ids: NDArray, reasons: bool = False) -> pd.DataFrame:
