@@ -14,13 +14,15 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from si_curation.kernels.parallel import blocks, njit, run_blocks
+
 #: Bounds of the rate of the decay, per µm; of the amplitude, over that of the nearest channel.
 RATES = (1e-5, 2.0)
 AMPLITUDES = (0.5, 1.5)
 # of the offset, over the smallest amplitude
 _MOST_OFFSET = 2.0
 _NUM_RATES = 64
-_VALUES_PER_BLOCK = 1 << 19
+_FITS_PER_BLOCK = 32
 _MAX_STEPS = 80
 
 
@@ -40,19 +42,6 @@ class DecayFits(NamedTuple):
     rate: NDArray[np.float64]
     residual: NDArray[np.float64]
     r2: NDArray[np.float64]
-
-
-class _Points(NamedTuple):
-    """Points of fits with as many each: arrays (n, n_points), and (n,) for what is of a fit."""
-
-    distance: NDArray[np.float64]
-    value: NDArray[np.float64]
-    least: NDArray[np.float64]  # of the amplitude
-    most: NDArray[np.float64]
-    most_offset: NDArray[np.float64]
-
-    def take(self, rows: NDArray | slice) -> _Points:
-        return _Points(*(array[rows] for array in self))
 
 
 def fit_decays(
@@ -85,35 +74,161 @@ def fit_decays(
     >>> fits.rate.round(9), fits.r2.round(9)
     (array([0.03]), array([1.]))
     """
-    n = len(distances)
-    fits = DecayFits(*(np.full(n, np.nan) for _ in range(3)))
-    rows_of: dict[int, list[int]] = {}  # those with as many points: sums do not depend on others
-    for row, (distance, amplitude) in enumerate(zip(distances, amplitudes, strict=True)):
-        if _is_determined(distance, amplitude):
-            rows_of.setdefault(len(distance), []).append(row)
-    for rows in rows_of.values():
-        found = _fit(_points([distances[row] for row in rows], [amplitudes[row] for row in rows]))
-        for values, some in zip(fits, found, strict=True):
-            values[rows] = some
-    return fits
+    sizes = np.array([len(distance) for distance in distances], dtype=np.int64)
+    start = np.append(0, np.cumsum(sizes))
+    nothing = np.zeros(0)
+    distance = np.concatenate([nothing, *distances])
+    value = np.concatenate([nothing, *amplitudes])
+    grid = np.geomspace(*RATES, _NUM_RATES)
+    grid[[0, -1]] = RATES
+    out = np.empty((sizes.size, 3), dtype=np.float64)
+    run_blocks(
+        lambda b: _fit_decays(distance, value, start[b.start : b.stop + 1], grid, out[b]),
+        blocks(sizes.size, _FITS_PER_BLOCK),
+    )
+    rate, residual, total = out.T
+    r2 = np.where(np.isnan(rate), np.nan, _explained(residual, total))
+    return DecayFits(rate, residual, r2)
 
 
-def _fit(points: _Points) -> DecayFits:
-    start, low, high = _best_of_grid(points)
-    found = _refined(points, start, low, high)
-    by_grid = _residuals_and_slopes(points, start)[0]
-    by_search = _residuals_and_slopes(points, found)[0]
-    residual = np.minimum(by_search, by_grid)
-    total = ((points.value - points.value.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    rate = np.where(by_search <= by_grid, found, start)
-    return DecayFits(rate, residual, _explained(residual, total))
+@njit
+def _fit_decays(
+    distances: NDArray[np.float64],  # (n_points,)
+    values: NDArray[np.float64],  # (n_points,)
+    start: NDArray[np.int64],  # (n_fits + 1,)
+    grid: NDArray[np.float64],  # (n_rates,)
+    out: NDArray[np.float64],  # (n_fits, 3): rate, residual, sum of squares about the mean
+) -> None:
+    for fit in range(len(out)):
+        distance = distances[start[fit] : start[fit + 1]]
+        value = values[start[fit] : start[fit + 1]]
+        out[fit] = np.nan
+        if not _is_determined(distance, value):
+            continue
+        decays = np.empty(distance.size, dtype=np.float64)
+        best, smallest = 0, np.inf
+        for k in range(grid.size):
+            residual = _best_at(grid[k], distance, value, decays)[2]
+            if residual < smallest:
+                best, smallest = k, residual
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
+        found = _refined(grid[best], low, high, distance, value, decays)
+        by_grid = _residual_and_slope(grid[best], distance, value, decays)[0]
+        by_search = _residual_and_slope(found, distance, value, decays)[0]
+        out[fit, 0] = found if by_search <= by_grid else grid[best]
+        out[fit, 1] = min(by_search, by_grid)
+        out[fit, 2] = ((value - value.mean()) ** 2).sum()
 
 
-def _is_determined(distance: NDArray[np.float64], amplitude: NDArray[np.floating]) -> bool:
-    """Return whether there are three different distances, and an offset within the bounds."""
-    if len(distance) < 3 or not (np.asarray(amplitude) > 0).all():
+@njit
+def _is_determined(distance: NDArray[np.float64], value: NDArray[np.float64]) -> bool:
+    # whether there are three different distances, and an offset within the bounds
+    if distance.size < 3 or not (value > 0).all():
         return False
     return bool(((distance > distance.min()) & (distance < distance.max())).any())
+
+
+@njit
+def _best_at(
+    rate: float,
+    distance: NDArray[np.float64],
+    value: NDArray[np.float64],
+    decays: NDArray[np.float64],  # what they are at this rate is put here
+) -> tuple[float, float, float]:
+    # the best amplitude and offset within the bounds, and their residual
+    count = value.size
+    mean, centre = 0.0, 0.0
+    for i in range(count):
+        decays[i] = np.exp(-rate * distance[i])
+        mean += decays[i]
+        centre += value[i]
+    mean, centre = mean / count, centre / count
+    # centred on their means, so that nothing is lost where the decays are nearly a line
+    squares, products, energy = 0.0, 0.0, 0.0
+    for i in range(count):
+        squares += (decays[i] - mean) ** 2
+        products += (decays[i] - mean) * value[i]
+        energy += (value[i] - centre) ** 2
+    least, most = AMPLITUDES[0] * value[0], AMPLITUDES[1] * value[0]
+    most_offset = _MOST_OFFSET * value.min()
+    free = products / squares if squares > 0 else 0.0
+    offset = centre - free * mean
+    is_inside = least <= free <= most and 0 <= offset <= most_offset
+    # a convex function has its optimum inside, or on an edge
+    amplitude, smallest = free, np.inf
+    for choice in range(1 if is_inside else 5):
+        a, c = min(max(free, least), most), offset
+        if choice == 1 or choice == 2:
+            a = least if choice == 1 else most
+            c = centre - a * mean
+        elif choice > 2:
+            c = 0.0 if choice == 3 else most_offset
+            below = squares + count * mean**2
+            if below > 0:
+                a = min(max((products + count * mean * (centre - c)) / below, least), most)
+        c = min(max(c, 0.0), most_offset)
+        away = c - (centre - a * mean)
+        residual = energy + a * (a * squares - 2.0 * products) + count * away**2
+        if residual < smallest:
+            amplitude, offset, smallest = a, c, residual
+    return amplitude, offset, smallest
+
+
+@njit
+def _residual_and_slope(
+    rate: float,
+    distance: NDArray[np.float64],
+    value: NDArray[np.float64],
+    decays: NDArray[np.float64],
+) -> tuple[float, float]:
+    # the residual at a rate, and (half of) how it grows with the rate: amplitude and offset are
+    # the best, so that their change does not count
+    amplitude, offset, _ = _best_at(rate, distance, value, decays)
+    residual, slope = 0.0, 0.0
+    for i in range(value.size):
+        fitted = amplitude * decays[i]
+        left = value[i] - fitted - offset
+        residual += left * left
+        slope += left * distance[i] * fitted
+    return residual, slope
+
+
+@njit
+def _refined(
+    start: float,
+    low: float,
+    high: float,
+    distance: NDArray[np.float64],
+    value: NDArray[np.float64],
+    decays: NDArray[np.float64],
+) -> float:
+    # where the residual stops falling and begins to grow, between neighbours of the grid: it falls
+    # from the one side to the best of the grid, so that the root is on the other
+    if _residual_and_slope(start, distance, value, decays)[1] < 0:
+        low = start
+    else:
+        high = start
+    at_low = _residual_and_slope(low, distance, value, decays)[1]
+    at_high = _residual_and_slope(high, distance, value, decays)[1]
+    # the bounds of the rate may be the best
+    if at_low >= 0:
+        return low
+    if at_high <= 0:
+        return high
+    for step in range(_MAX_STEPS):
+        middle = (low + high) / 2
+        if step % 3 < 2:  # regula falsi, kept inside; every third step halves
+            secant = low - at_low * (high - low) / (at_high - at_low)
+            if low < secant < high:
+                middle = secant
+        slope = _residual_and_slope(middle, distance, value, decays)[1]
+        if slope < 0:  # Illinois: what stays counts half
+            low, at_low, at_high = middle, slope, at_high / 2
+        else:
+            high, at_high, at_low = middle, slope, at_low / 2
+        if slope == 0 or high - low <= 1e-13 * high:
+            return middle
+    return (low + high) / 2
 
 
 def fit_lines(
@@ -153,135 +268,6 @@ def _explained(residual: NDArray, total: NDArray) -> NDArray[np.float64]:
     # as sklearn.metrics.r2_score where there is no variance
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, 1.0 - residual / total, np.where(residual == 0, 1.0, 0.0))
-
-
-def _points(
-    distances: Sequence[NDArray[np.float64]], amplitudes: Sequence[NDArray[np.floating]]
-) -> _Points:
-    value = np.array(amplitudes, dtype=np.float64)
-    nearest = value[:, 0]
-    return _Points(
-        np.array(distances, dtype=np.float64),
-        value,
-        AMPLITUDES[0] * nearest,
-        AMPLITUDES[1] * nearest,
-        _MOST_OFFSET * value.min(axis=1),
-    )
-
-
-def _best_of_grid(
-    points: _Points,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the rate of a grid with the smallest residual, and its neighbours."""
-    grid = np.geomspace(*RATES, _NUM_RATES)
-    grid[[0, -1]] = RATES
-    n, size = points.value.shape
-    best = np.empty(n, dtype=np.int64)
-    step = max(1, _VALUES_PER_BLOCK // (size * _NUM_RATES))
-    for first in range(0, n, step):
-        part = points.take(slice(first, first + step))
-        rates = np.broadcast_to(grid, (len(part.value), _NUM_RATES))
-        best[first : first + step] = np.argmin(_at(part, rates)[1].residual, axis=1)
-    return grid[best], grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, _NUM_RATES - 1)]
-
-
-class _Linear(NamedTuple):
-    """What is best at given rates, within the bounds: arrays (n, n_rates)."""
-
-    amplitude: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    residual: NDArray[np.float64]
-
-
-def _at(points: _Points, rates: NDArray[np.float64]) -> tuple[NDArray[np.float64], _Linear]:
-    """Return the decays (n, n_rates, n_points) at some rates of each fit, and what is best."""
-    decays = np.exp(-points.distance[:, None] * rates[:, :, None])
-    mean = decays.mean(axis=2)
-    # centred on their means, so that nothing is lost where the decays are nearly a line
-    centred = decays - mean[:, :, None]
-    squares = np.einsum("frp,frp->fr", centred, centred)
-    products = np.matmul(centred, points.value[:, :, None])[:, :, 0]
-    return decays, _best_amplitudes(points, mean, squares, products)
-
-
-def _best_amplitudes(
-    points: _Points,
-    mean: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    products: NDArray[np.float64],
-) -> _Linear:
-    """Return the best amplitudes and offsets, given the decays' mean and centred sums."""
-    count, centre = points.value.shape[1], points.value.mean(axis=1, keepdims=True)
-    least, most, most_offset = (
-        one[:, None] for one in (points.least, points.most, points.most_offset)
-    )
-    energy = ((points.value - centre) ** 2).sum(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        free = np.where(squares > 0, products / squares, 0.0)
-    offset = centre - free * mean
-    inside = (free >= least) & (free <= most) & (offset >= 0) & (offset <= most_offset)
-    # a convex function has its optimum inside, or on an edge
-    choices = [(np.clip(free, least, most), np.clip(offset, 0.0, most_offset))]
-    for a in (least, most):
-        choices.append((a + 0.0 * mean, np.clip(centre - a * mean, 0.0, most_offset)))
-    for c in (0.0 * most_offset, most_offset):
-        along = products + count * mean * (centre - c), squares + count * mean**2
-        choices.append((np.clip(along[0] / along[1], least, most), c + 0.0 * mean))
-    residuals = [
-        energy + a * (a * squares - 2.0 * products) + count * (c - (centre - a * mean)) ** 2
-        for a, c in choices
-    ]
-    edge = np.argmin(residuals, axis=0)
-    chosen = np.where(inside, 0, edge)
-    arrays = (np.stack(one) for one in (*zip(*choices, strict=True), residuals))
-    return _Linear(*(np.take_along_axis(one, chosen[None], axis=0)[0] for one in arrays))
-
-
-def _residuals_and_slopes(
-    points: _Points, rate: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the residual at one rate of each fit, and (half of) how it grows with the rate."""
-    decays, best = _at(points, rate[:, None])
-    fitted = best.amplitude * decays[:, 0]
-    left = points.value - fitted - best.offset
-    # amplitude and offset are the best: their change does not count
-    slope = np.einsum("fp,fp,fp->f", left, points.distance, fitted)
-    return np.einsum("fp,fp->f", left, left), slope
-
-
-def _refined(
-    points: _Points,
-    start: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return where the residual stops falling and begins to grow, between neighbours of a grid."""
-    slope = _residuals_and_slopes(points, start)[1]
-    # it falls from the one side to the best of the grid, so that the root is on the other
-    low, high = np.where(slope < 0, start, low), np.where(slope < 0, high, start)
-    at_low, at_high = (_residuals_and_slopes(points, one)[1] for one in (low, high))
-    # the bounds of the rate may be the best
-    rate = np.where(at_low >= 0, low, np.where(at_high <= 0, high, np.nan))
-    rows = np.flatnonzero(np.isnan(rate))
-    low, high, at_low, at_high = (one[rows] for one in (low, high, at_low, at_high))
-    for step in range(_MAX_STEPS):
-        if rows.size == 0:
-            break
-        middle = (low + high) / 2
-        if step % 3 < 2:  # regula falsi, kept inside; every third step halves
-            secant = low - at_low * (high - low) / (at_high - at_low)
-            middle = np.where((secant > low) & (secant < high), secant, middle)
-        slope = _residuals_and_slopes(points.take(rows), middle)[1]
-        is_low = slope < 0
-        at_high = np.where(is_low, at_high / 2, slope)  # Illinois: what stays counts half
-        at_low = np.where(is_low, slope, at_low / 2)
-        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
-        is_done = (slope == 0) | (high - low <= 1e-13 * high)
-        rate[rows[is_done]] = middle[is_done]
-        rows, low, high = rows[~is_done], low[~is_done], high[~is_done]
-        at_low, at_high = at_low[~is_done], at_high[~is_done]
-    rate[rows] = (low + high) / 2
-    return rate
 
 
 # ---------------------------------------------------------------------------------- along the probe

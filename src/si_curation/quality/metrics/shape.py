@@ -154,7 +154,9 @@ def waveforms_to_measure(
     if extension is None:
         raise MissingDataError("there is no extension templates")
     operator = "average" if "average" in data_of(extension) else "median"
-    values = as_array(extension.get_data(operator=operator))[units]
+    values = as_array(extension.get_data(operator=operator))
+    if not np.array_equal(units, np.arange(len(values))):
+        values = values[units]
     in_uv = "uV" if analyzer.return_in_uV else "raw"
     assignment = assignment_of_named_folder(analyzer)
     if assignment is None or not assignment.is_from_sorter or has_both_kinds(analyzer):
