@@ -290,8 +290,8 @@ def _median(
 @njit
 def _activity(
     samples: NDArray[np.int64],  # (n_spikes,)
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]],  # as Rows
-    bins: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    rows: tuple[NDArray[np.int64], ...],  # as Rows
+    bins: tuple[NDArray[np.int64], ...],  # as BinsOfParts
     thresholds: NDArray[np.float64],  # (n_parts,)
     size_s: float,
     shares: tuple[float, float],
@@ -374,24 +374,27 @@ def _mean(values: NDArray[np.float64], num_added: int) -> float:
 def _variations(
     samples: NDArray[np.int64],  # (n_spikes,)
     values: NDArray[np.floating],  # (n_spikes,)
-    periods: NDArray[np.int64],  # (n_periods, 2), of one segment
+    periods: NDArray[np.int64],  # (2 n_periods,): start and stop in turn, of one segment
     size: int,
     out: NDArray[np.float64],
 ) -> int:
     # how many are found: no bin without spikes has one
-    bounds = _bisect(samples, periods.ravel()).reshape(periods.shape)
-    inside = np.empty((bounds[:, 1] - bounds[:, 0]).sum(), dtype=np.float64)
+    bounds = _bisect(samples, periods)
+    inside = np.empty(samples.size, dtype=np.float64)
     used = 0
-    for first, stop in bounds:
-        inside[used : used + stop - first] = values[first:stop]
-        used += stop - first
+    for k in range(0, periods.size, 2):
+        for i in range(bounds[k], bounds[k + 1]):
+            inside[used] = values[i]
+            used += 1
     if used == 0:
         return 0
-    mean = abs(_mean(inside, used if values.itemsize == 8 else _NUM_ADDED))
+    mean = abs(_mean(inside[:used], used if values.itemsize == 8 else _NUM_ADDED))
+    if mean == 0:
+        return 0
     found = 0
-    for k in range(len(periods) if mean > 0 else 0):
-        first = bounds[k, 0]
-        for stop_sample in range(periods[k, 0] + size, periods[k, 1] + 1, size):
+    for k in range(0, periods.size, 2):
+        first = bounds[k]
+        for stop_sample in range(periods[k] + size, periods[k + 1] + 1, size):
             stop, total, squares = first, 0.0, 0.0
             while stop < samples.size and samples[stop] < stop_sample:
                 total += values[stop]
@@ -410,10 +413,8 @@ def _variations(
 def _variations_of_parts(
     samples: NDArray[np.int64],  # (n_spikes,)
     values: NDArray[np.floating],  # (n_spikes,)
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]],  # as Rows
-    of_periods: tuple[
-        NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]
-    ],  # as PeriodsOfParts
+    rows: tuple[NDArray[np.int64], ...],  # as Rows
+    of_periods: tuple[NDArray[np.int64], ...],  # as PeriodsOfParts
     sizes: NDArray[np.int64],  # (n_parts,)
     shares: tuple[float, float],
     out: NDArray[np.float64],  # (n_parts, 3)
@@ -427,7 +428,7 @@ def _variations_of_parts(
             used += _variations(
                 samples[first:stop],
                 values[first:stop],
-                periods[first_period[segment] : first_period[segment + 1]],
+                periods[2 * first_period[segment] : 2 * first_period[segment + 1]],
                 sizes[part],
                 found[used:],
             )
@@ -481,7 +482,8 @@ def variation_over_time(
     """
     out = np.empty((rows.first.size, 3), dtype=np.float64)
     shares = (percentiles[0] / 100, percentiles[1] / 100)
-    _variations_of_parts(samples, values, tuple(rows), tuple(periods), sizes, shares, out)
+    in_turn = (periods.periods.reshape(-1), *periods[1:])
+    _variations_of_parts(samples, values, tuple(rows), in_turn, sizes, shares, out)
     return out
 
 
@@ -689,7 +691,7 @@ def noise_cutoff(
 @njit
 def _amplitudes(
     ordered: NDArray[np.floating],  # (n_spikes,)
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]],  # as Rows
+    rows: tuple[NDArray[np.int64], ...],  # as Rows
     num_bins: int,
     shares: tuple[float, float],
     weights: NDArray[np.float64],
@@ -764,8 +766,8 @@ def _drift(positions: NDArray[np.float64]) -> tuple[float, float, float]:
 def _drifts(
     samples: NDArray[np.int64],  # (n_spikes,)
     values: NDArray[np.floating],  # (n_spikes,)
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]],  # as Rows
-    bins: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    rows: tuple[NDArray[np.int64], ...],  # as Rows
+    bins: tuple[NDArray[np.int64], ...],  # as BinsOfParts
     min_spikes: int,
     out: NDArray[np.float64],  # (n_parts, 4)
 ) -> None:
@@ -775,8 +777,11 @@ def _drifts(
         own = slice(rows[0][part], rows[1][part])
         first, stop = _bisect(samples[own], starts[its]), _bisect(samples[own], stops[its])
         medians, of_all = medians_in_bins(values[own], first, stop, min_spikes)
-        out[part, 0] = np.count_nonzero(~np.isnan(medians))
-        out[part, 1], out[part, 2], out[part, 3] = _drift(medians - of_all)
+        out[part, 0] = 0
+        for b in range(medians.size):
+            medians[b] -= of_all
+            out[part, 0] += not np.isnan(medians[b])
+        out[part, 1], out[part, 2], out[part, 3] = _drift(medians)
 
 
 def drift_in_bins(

@@ -117,15 +117,26 @@ def _fit_decays(
         by_search = _residual_and_slope(found, distance, value, decays)[0]
         out[fit, 0] = found if by_search <= by_grid else grid[best]
         out[fit, 1] = min(by_search, by_grid)
-        out[fit, 2] = ((value - value.mean()) ** 2).sum()
+        centre, squares = 0.0, 0.0
+        for one in value:
+            centre += one / value.size
+        for one in value:
+            squares += (one - centre) ** 2
+        out[fit, 2] = squares
 
 
 @njit
 def _is_determined(distance: NDArray[np.float64], value: NDArray[np.float64]) -> bool:
     # whether there are three different distances, and an offset within the bounds
-    if distance.size < 3 or not (value > 0).all():
-        return False
-    return bool(((distance > distance.min()) & (distance < distance.max())).any())
+    least, most = np.inf, -np.inf
+    for i in range(value.size):
+        least, most = min(least, distance[i]), max(most, distance[i])
+        if not value[i] > 0:
+            return False
+    is_between = False
+    for one in distance:
+        is_between |= least < one < most
+    return is_between
 
 
 @njit

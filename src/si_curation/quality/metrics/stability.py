@@ -364,11 +364,13 @@ class Parts(NamedTuple):
         if key not in self.of_spans:
             its = [bins_of(span) for span in self.spans]
             sizes = [[bins.starts.size for bins in of_span] for of_span in its]
-            joined = [np.concatenate(of) for of in zip(*(b for of in its for b in of), strict=True)]
+            every = [bins for of_span in its for bins in of_span]
+            joined = Bins(*(np.concatenate(of) for of in zip(*every, strict=True)))
             rows = _end_to_end([sum(of_span) for of_span in sizes])
             self.of_spans[key] = joined, rows, np.array([min(of_span) for of_span in sizes])
         joined, (first, stop), least = self.of_spans[key]
-        return BinsOfParts(*joined, first[self.which], stop[self.which]), least[self.which]
+        bins = BinsOfParts(joined.starts, joined.stops, first[self.which], stop[self.which])
+        return bins, least[self.which]
 
     @property
     def periods(self) -> PeriodsOfParts:
