@@ -623,7 +623,10 @@ def _noise_cutoff(parts: Parts, params: _Params) -> list[Column]:
 def _drift(parts: Parts, params: _Params) -> list[Column]:
     p = params["drift"]
     bins, fewest = parts.segment_bins(parts.spans[0].size_of(p["interval_s"]))
-    found = drift_in_bins(*parts.series["drift"], bins, p["min_spikes_per_interval"])
+    least = p["min_num_bins"]
+    found = np.full((parts.which.size, 4), np.nan)
+    if (fewest >= least).any():
+        found = drift_in_bins(*parts.series["drift"], bins, p["min_spikes_per_interval"])
     columns = _columns(found[:, 1], found[:, 2], found[:, 3])
     number, share = bins.stop - bins.first, p["min_fraction_valid_intervals"]
     unknown = number - found[:, 0]
@@ -634,7 +637,6 @@ def _drift(parts: Parts, params: _Params) -> list[Column]:
         num_spikes=p["min_spikes_per_interval"],
     )
     _leave_out(columns, (unknown > share * number) | (unknown == number), reason)
-    least = p["min_num_bins"]
     reason = Explanation("too_few_intervals", num_intervals=least, interval_s=p["interval_s"])
     _leave_out(columns, fewest < least, reason)
     return columns
