@@ -25,6 +25,7 @@ from si_curation.evidence.merges import (
     scores_of_merges,
     suggest_merges,
 )
+from si_curation.evidence.unit_spikes import UnitSpikes
 from si_curation.variables import MERGES
 
 TERMS = ["similarity_term", "one_neuron_probability", "amplitude_term", "depth_term"]
@@ -111,13 +112,13 @@ def test_scores_of_pairs_with_some_units(simulated, least_score):
     some = analyzer.unit_ids[::5].tolist()
     table = suggest_merges(analyzer).table
     table = table[table["unit_id_a"].isin(some) | table["unit_id_b"].isin(some)]
-    found = scores_of_merges(analyzer, some, least_score)
+    found = scores_of_merges(UnitSpikes(analyzer), some, least_score)
     expected = table[table["score"] >= least_score][list(found.columns)]
     assert 0 < len(expected) < len(suggest_merges(analyzer).table)
     assert found.equals(expected.reset_index(drop=True))
     both = table[["unit_id_a", "unit_id_b"]].itertuples(index=False)
     pairs = dict(zip(map(frozenset, both), table["one_neuron_probability"], strict=True))
-    assert one_neuron_probabilities(analyzer, some) == pairs
+    assert one_neuron_probabilities(UnitSpikes(analyzer), some) == pairs
 
 
 def test_contamination_is_llobets(simulated):

@@ -16,7 +16,7 @@ from si_curation.kernels.amplitude_cut import (
     probability_of_cut,
 )
 from si_curation.kernels.spike_vector import evenly_spaced
-from si_curation.kernels.spikes_by_unit import positions_by_group
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
 
 
 def cut(rng, number, softness, share):
@@ -99,7 +99,7 @@ def test_of_units_at_common_times(is_in_order, sizes):
     counts = np.zeros((3, 6))
     np.add.at(counts, (units, bins), 1)
     pairs = np.array([[0, 1], [2, 0]])
-    of_units = positions_by_group(units, np.arange(3), 3)
+    of_units = spikes_by_unit(units, 3)
     found = probabilities_of_cut(pairs, of_units, bins, counts, amplitudes, 0.05)
     for value, pair in zip(found, pairs, strict=True):
         is_common = np.all(counts[pair] > 0, axis=0)

@@ -11,6 +11,7 @@ from oracles.coincidences import close_pairs, with_partner
 from si_curation.kernels import coincidences
 from si_curation.kernels.coincidences import (
     count_coincident_spikes,
+    count_lags_between,
     count_partners,
     count_spikes_with_partner,
     pairs_that_coincide,
@@ -26,7 +27,8 @@ def test_spikes_with_a_partner(seed, window):
     samples = np.concatenate([np.sort(rng.integers(0, 200, (segments == s).sum())) for s in (0, 1)])
     units = rng.integers(0, 3, n)
     pairs = np.array([[0, 1], [2, 1], [0, 2]])
-    found = count_coincident_spikes(samples, units, segments, 3, pairs, window)
+    times = [samples[units == unit] + 1000 * segments[units == unit] for unit in range(3)]
+    found = count_coincident_spikes(times, pairs, window)
     # repeated, in another order, and of units 0, 66 and 132 of 200
     repeated = np.concatenate([pairs[::-1], pairs])
     again = count_spikes_with_partner(samples, units * 66, segments, 200, repeated * 66, window)
@@ -39,6 +41,15 @@ def test_spikes_with_a_partner(seed, window):
         both = list(zip(trains(a), trains(b), strict=True))
         assert found[row, 0] == sum(with_partner(s, t, window) for s, t in both)
         assert found[row, 1] == sum(with_partner(t, s, window) for s, t in both)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 6))
+def test_lags_of_two_trains(seed, max_lag):
+    rng = np.random.default_rng(seed)
+    one, other = (np.sort(rng.integers(-9, 60, int(rng.integers(0, 40)))) for _ in range(2))
+    lags = (other[None] - one[:, None]).ravel()
+    expected = [(lags == lag).sum() for lag in range(-max_lag, max_lag + 1)]
+    assert count_lags_between(one, other, max_lag).tolist() == expected
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))
@@ -94,6 +105,7 @@ def test_pairs_that_coincide(seed, window, num_buckets):
     share, least = rng.choice([0.0, 0.1, 0.3, 0.6]), int(rng.integers(0, 8))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coincidences, "_NUM_BUCKETS", num_buckets)
+        patch.setattr(coincidences, "_MOST_BUCKETS_OF_ONE", num_buckets)
         of_spikes = (samples, units, segments)
         found = pairs_that_coincide(of_spikes, num_spikes, window, share, least)
     close = np.array(close_pairs(samples, units, segments, num_units, window))

@@ -26,6 +26,7 @@ from si_curation.kernels.correlograms import (
     assemble_pairs,
     count_chosen_pairs,
     count_pairs,
+    count_pairs_of_trains,
     dtype_of_counts,
     prepare_spikes,
 )
@@ -60,6 +61,14 @@ def cross_correlograms(
 def correlograms_of_pairs(samples, units, num_units, pairs, cells, convention, segments=None):
     """Counts of chosen pairs of units, in bins."""
     counts = count_chosen_pairs(samples, units, segments, num_units, pairs, cells)
+    times = samples.astype(object)  # of any size
+    if segments is not None:
+        times = times + segments.astype(object) * 10_000
+    if samples.size and max(abs(times)) < 2**60:
+        spikes = [np.flatnonzero(units == unit) for unit in range(num_units)]
+        trains = [times[own].astype(np.int64) for own in spikes]
+        again = count_pairs_of_trains(trains, spikes, pairs, cells)
+        np.testing.assert_array_equal(again, counts)
     return assemble_pairs(counts[:, 0], counts[:, 1], bins_of_convention(cells, convention))
 
 

@@ -20,10 +20,13 @@ from spikeinterface.metrics.quality.misc_metrics import (
 import si_curation as sic
 from oracles import refractory as naive
 from si_curation.errors import ParameterError, UnknownIdError
+from si_curation.kernels.refractory import Trains
 from si_curation.quality.contamination import (
     CONTAMINATION_DESCRIPTIONS,
     contamination_of_spikes,
     contamination_panel,
+    count_violations,
+    rp_contamination_of_trains,
 )
 from si_curation.variables import COMPARABLE_CONTAMINATION_COLUMNS
 
@@ -218,6 +221,30 @@ def test_sliding_confidence_is_that_of_the_matrix():
     centres = (np.arange(matrix.shape[1]) + 0.5) * 8 / FS
     found = contamination_panel(analyzer)["sliding_rp_confidence"].iloc[0]
     assert found == pytest.approx(matrix[0, centres > 0.0005].max())
+
+
+def test_one_formula_alone_is_that_of_the_panel():
+    rng = np.random.default_rng(12)
+    trains = [
+        np.unique(contaminated(rng, rate, 300, share, "many")[0])
+        for rate, share in ((12, 0.02), (9, 0.2), (14, 0.5), (3, 0.0))
+    ]
+    trains += [np.array([5]), np.zeros(0, dtype=np.int64)]
+    analyzer = Analyzer([trains], int(300 * FS))
+    start = np.cumsum([0, *(train.size for train in trains)])
+    found = rp_contamination_of_trains(Trains(np.concatenate(trains), start), 300 * FS, FS)
+    expected = contamination_panel(analyzer)["rp_contamination"].to_numpy()
+    np.testing.assert_array_equal(found, expected)
+    assert np.isfinite(found).sum() == 4
+
+
+def test_pairs_are_counted_once_and_again_for_other_spikes():
+    analyzer, other = (Analyzer([[np.array([0, 10, last])]], 100) for last in (20, 40))
+    first = count_violations(analyzer, None)
+    assert count_violations(analyzer, None).counts is first.counts
+    assert count_violations(analyzer, 10_000).counts is not first.counts
+    analyzer.sorting = other.sorting
+    assert count_violations(analyzer, None).counts.all_pairs[0, 30] == 1
 
 
 # ----------------------------------------------------------------------------- IBL

@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
-from si_curation.kernels.coincidences import pairs_that_coincide, share_with_partner
+from si_curation.kernels.coincidences import (
+    count_coincident_spikes,
+    count_lags_between,
+    pairs_that_coincide,
+)
 from si_curation.kernels.spike_vector import count_units
 
 MIN_SPIKES = 20
@@ -99,10 +103,9 @@ def common_spikes(
     moved = second - lag
 
     def shares(shift: int) -> tuple[float, float]:
-        return (
-            share_with_partner(first, moved + shift, window),
-            share_with_partner(moved + shift, first, window),
-        )
+        trains = first, moved + shift
+        (counts,) = count_coincident_spikes(trains, np.array([[0, 1]]), window).tolist()
+        return counts[0] / first.size, counts[1] / second.size
 
     found = shares(0)
     by_chance = np.mean([shares(k * apart) for k in (-2, -1, 1, 2)], axis=0)
@@ -115,16 +118,13 @@ def _most_frequent_lag(
     first: NDArray[np.int64], second: NDArray[np.int64], window: int, max_lag: int
 ) -> int:
     """Return the middle of the lags around the one with most pairs within the window; 0 of none."""
-    low = np.searchsorted(second, first - max_lag, side="left")
-    high = np.searchsorted(second, first + max_lag, side="right")
-    number = high - low
-    if not number.any():
+    counts = count_lags_between(first, second, max_lag)
+    if not counts.any():
         return 0
-    partner = np.repeat(low - (np.cumsum(number) - number), number) + np.arange(number.sum())
-    lags = second[partner] - np.repeat(first, number)
-    counts = np.bincount(lags + max_lag, minlength=2 * max_lag + 1)
     within = np.convolve(counts, np.ones(2 * window + 1, dtype=np.int64), mode="same")
     # of equal ones that closest to 0
     best = np.flatnonzero(within == within.max()) - max_lag
     peak = int(best[np.argmin(np.abs(best))])
-    return int(np.median(lags[np.abs(lags - peak) <= window]))
+    lags = np.arange(-max_lag, max_lag + 1)
+    near = np.abs(lags - peak) <= window
+    return int(np.median(np.repeat(lags[near], counts[near])))

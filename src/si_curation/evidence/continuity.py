@@ -10,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import blocks
-from si_curation.kernels.time_profile import add_by_bin, add_squares_by_bin
+from si_curation.kernels.time_profile import count_by_bin, profile_of_unit
 
 NUM_TIME_BINS = 40
 MIN_SPIKES = 10
 ACTIVE_SHARE = 0.2
-# spikes whose sums are added up before those of the next ones, and of which copies are made
-_SPIKES_PER_SUM, _SPIKES_AT_ONCE = 1 << 22, 1 << 16
+# of all units; sums of their values are added up before those of the next ones
+_SPIKES_PER_SUM = 1 << 22
 
 
 class TimeProfile(NamedTuple):
@@ -50,67 +49,46 @@ class Continuity(NamedTuple):
     gap: NDArray[np.float64]
 
 
-def time_profile(
-    unit_index: NDArray[np.integer],
+def add_to_profile(
+    profile: TimeProfile,
+    unit: int,
     time_bin: NDArray[np.integer],
-    num_units: int,
     values: NDArray[np.floating] | None = None,
-    num_bins: int = NUM_TIME_BINS,
+    positions: NDArray[np.integer] | None = None,
     absolute: bool = False,
-) -> TimeProfile:
-    """Compute the spike count of each unit in each time bin, and mean and variance of a value.
+) -> None:
+    """Write the spike counts of a unit in each time bin, and mean and variance of a value.
 
     Parameters
     ----------
-    unit_index, time_bin : array (n_spikes,) integer
-    num_units : int
-    values : array (n_spikes,) floating, optional
-        Spikes whose value is not finite are left out. None: counts only; means and variances are 0.
-    num_bins : int
+    profile : TimeProfile
+        Of all units; the row of the unit is 0.
+    unit : int
+    time_bin : array (n,) integer
+        Of the spikes of the unit.
+    values : array (n,) floating, optional
+        Of its spikes; those whose value is not finite are left out. None: counts only.
+    positions : array (n,) integer, optional
+        Ascending; sums are of so many spikes of all units before those of the next ones are added.
     absolute : bool, default: False
         Take the absolute values.
 
-    Returns
-    -------
-    TimeProfile
-
     Examples
     --------
-    >>> profile = time_profile(np.array([0, 0, 0]), np.array([0, 0, 1]), 1, np.array([1.0, 3, 5]),
-    ...                        num_bins=2)
+    >>> profile = TimeProfile(*np.zeros((3, 1, 2)))
+    >>> add_to_profile(profile, 0, np.array([0, 0, 1]), np.array([1.0, 3, 5]))
     >>> profile.counts, profile.means
     (array([[2., 1.]]), array([[2., 5.]]))
     """
-    shape = (num_units, num_bins)
-
-    def values_of(piece: slice) -> NDArray[np.float64]:
-        if values is None:
-            return np.zeros(0)
-        some = values[piece]
-        return np.ascontiguousarray(np.abs(some) if absolute else some, dtype=np.float64)
-
-    counts, sums, squares = np.zeros((3, *shape))
-    for part in blocks(unit_index.size, _SPIKES_PER_SUM):
-        its_counts, its_sums = np.zeros((2, *shape))
-        for piece in _pieces(part):
-            add_by_bin(unit_index[piece], time_bin[piece], values_of(piece), its_counts, its_sums)
-        counts += its_counts
-        sums += its_sums
-    means = sums / np.maximum(counts, 1.0)
-    for part in blocks(unit_index.size, _SPIKES_PER_SUM) if values is not None else []:
-        its_squares = np.zeros(shape)
-        for piece in _pieces(part):  # about the mean of its bin: no large numbers cancel
-            add_squares_by_bin(
-                unit_index[piece], time_bin[piece], values_of(piece), means, its_squares
-            )
-        squares += its_squares
-    return TimeProfile(counts, means, squares / np.maximum(counts, 1.0))
-
-
-def _pieces(part: slice) -> list[slice]:
-    """Return parts of a part of the spikes that are small enough for a cache."""
-    starts = range(part.start, part.stop, _SPIKES_AT_ONCE)
-    return [slice(start, min(start + _SPIKES_AT_ONCE, part.stop)) for start in starts]
+    counts, means, variances = (table[unit] for table in profile)
+    if values is None:
+        count_by_bin(time_bin, counts)
+        return
+    parts = np.array([0, time_bin.size])
+    if positions is not None and positions.size and positions[-1] >= _SPIKES_PER_SUM:
+        borders = np.arange(_SPIKES_PER_SUM, positions[-1] + 1, _SPIKES_PER_SUM)
+        parts = np.concatenate([[0], np.searchsorted(positions, borders), [time_bin.size]])
+    profile_of_unit(time_bin, values, absolute, parts, counts, means, variances)
 
 
 def time_overlap(counts: NDArray[np.float64], pairs: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ the templates that one unit came from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import Checks
 from si_curation.kernels.correlogram_bins import LagCells
-from si_curation.kernels.correlograms import count_chosen_pairs
+from si_curation.kernels.correlograms import count_chosen_pairs, count_pairs_of_trains
 from si_curation.kernels.poisson import poisson_at_most, poisson_interval
 from si_curation.kernels.refractory import (
     MAX_CANDIDATE_MS,
@@ -156,14 +157,55 @@ def count_lags(
         ``autos`` are 0 for units that are in no pair.
     """
     cells = lag_cells(sampling_frequency, longest_ms)
-    num_fine = round(longest_ms * sampling_frequency * 1e-3) + 1
-    used = np.unique(pairs)
-    wanted = np.concatenate([pairs.reshape(-1, 2), np.stack([used, used], axis=1)])
+    wanted = _with_autos(pairs)
     found = count_chosen_pairs(sample_index, unit_index, segment_index, num_units, wanted, cells)
+    return _lag_counts(found, wanted, num_units, cells, (sampling_frequency, longest_ms))
+
+
+def count_lags_of_trains(
+    times: Sequence[NDArray[np.int64]],
+    places: Sequence[NDArray[np.integer]],
+    pairs: NDArray[np.integer],
+    sampling_frequency: float,
+    longest_ms: float = MAX_CANDIDATE_MS,
+) -> LagCounts:
+    """Count as `count_lags` does, of units whose spike trains are known.
+
+    Parameters
+    ----------
+    times, places : sequence of array (n_spikes of the unit,) integer
+        Of each unit, as `count_pairs_of_trains` takes them; of those in no pair, anything.
+    pairs : array (n_pairs, 2) integer
+    sampling_frequency, longest_ms : float
+        As of `count_lags`.
+    """
+    cells = lag_cells(sampling_frequency, longest_ms)
+    wanted = _with_autos(pairs)
+    found = count_pairs_of_trains(times, places, wanted, cells)
+    return _lag_counts(found, wanted, len(times), cells, (sampling_frequency, longest_ms))
+
+
+def _with_autos(pairs: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return pairs of units, and then each of these units with itself."""
+    used = np.unique(pairs)
+    return np.concatenate([pairs.reshape(-1, 2), np.stack([used, used], axis=1)])
+
+
+def _lag_counts(
+    found: NDArray[np.integer],
+    wanted: NDArray[np.integer],
+    num_units: int,
+    cells: LagCells,
+    lags: tuple[float, float],
+) -> LagCounts:
+    """Return the counts of pairs apart from those of units with themselves."""
+    sampling_frequency, longest_ms = lags
     counts = found.astype(np.int64, copy=False)  # unsigned ones must not be subtracted
+    num_pairs = int(np.count_nonzero(wanted[:, 0] != wanted[:, 1]))
     autos = np.zeros((num_units, cells.num_cells), dtype=np.int64)
-    autos[used] = counts[len(pairs) :, 0]
-    return LagCounts(counts[: len(pairs), 0], counts[: len(pairs), 1], autos, cells, num_fine)
+    autos[wanted[num_pairs:, 0]] = counts[num_pairs:, 0]
+    num_fine = round(longest_ms * sampling_frequency * 1e-3) + 1
+    return LagCounts(counts[:num_pairs, 0], counts[:num_pairs, 1], autos, cells, num_fine)
 
 
 def choose_refractory_periods(

@@ -11,18 +11,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.checks import Checks, unit_indices_of
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.common_spikes import (
     CommonSpikes,
     common_spikes,
     may_share_spikes,
-    num_spikes_of_units,
 )
 from si_curation.evidence.suggestions import DecidedSuggestions, with_groups
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
-from si_curation.quality.contamination import contamination_panel
+from si_curation.evidence.unit_spikes import UnitSpikes
+from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.refractory import Trains
+from si_curation.quality.contamination import rp_contamination_of_trains
+from si_curation.reading.observed import observed_periods
 from si_curation.variables import DUPLICATES, Explanation
 
 if TYPE_CHECKING:
@@ -116,22 +117,69 @@ def find_duplicate_units(
     checks.finish()
     calibrated = read_calibration(calibration, "duplicates")
     analyzer = sorting_analyzer
-    fs = float(analyzer.sampling_frequency)
-    window, max_lag = (round(value * fs * 1e-3) for value in (window_ms, max_lag_ms))
     allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)
     allowed[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
-    num_spikes = num_spikes_of_units(analyzer)
+    spikes = UnitSpikes(analyzer)
+    table = _table_of(spikes, allowed[:, None] & allowed, min_share, (window_ms, max_lag_ms))
+    table = with_probability(table, calibrated)
+    return with_groups(DuplicateUnits(table, analyzer.unit_ids), analyzer)
+
+
+def duplicates_of_units(
+    analyzer: SortingAnalyzer,
+    unit_ids: Sequence[Any],
+    min_share: float,
+    pairs: Sequence[tuple[Any, Any]] = (),
+) -> pd.DataFrame:
+    """Return the pairs with one of some units that `find_duplicate_units` finds by default.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+    unit_ids : sequence of unit ids
+        The other unit of a pair may be any.
+    min_share : float
+    pairs : sequence of (unit id, unit id)
+        Of other units, to be looked at too.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As ``.table`` of `DuplicateUnits`.
+    """
+    is_asked = np.zeros(len(analyzer.unit_ids), dtype=bool)
+    is_asked[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
+    allowed = is_asked[:, None] | is_asked
+    for pair in pairs:
+        rows = unit_indices_of(analyzer, pair)
+        allowed[np.ix_(rows, rows)] = True
+    limits = DEFAULT_WINDOW_MS, DEFAULT_MAX_LAG_MS
+    return _table_of(UnitSpikes(analyzer), allowed, min_share, limits)
+
+
+def _table_of(
+    spikes: UnitSpikes,
+    allowed: NDArray[np.bool_],
+    min_share: float,
+    limits_ms: tuple[float, float],
+) -> pd.DataFrame:
+    """Return the table of the pairs of units (n_units, n_units) that are allowed."""
+    analyzer, num_spikes, trains = spikes.analyzer, spikes.num_spikes, spikes.trains
+    fs = float(analyzer.sampling_frequency)
+    window, max_lag = (round(value * fs * 1e-3) for value in limits_ms)
+    apart = round(CHANCE_SHIFT_MS * 1e-3 * fs)
     candidates = may_share_spikes(analyzer, num_spikes, window + max_lag, min_share)
-    pairs = np.argwhere(candidates & allowed[:, None] & allowed[None, :])
+
+    def count(pair: list[int]) -> CommonSpikes:
+        return common_spikes(*(trains[unit] for unit in pair), window, max_lag, apart)
+
+    pairs = np.argwhere(candidates & allowed).tolist()
     found: dict[tuple[int, int], CommonSpikes] = {}
-    for (a, b), common in zip(
-        pairs.tolist(), _common_of(analyzer, pairs, window, max_lag), strict=True
-    ):
+    for (a, b), common in zip(pairs, run_blocks(count, pairs), strict=True):
         smaller = int(num_spikes[b] < num_spikes[a])
         if _beyond_chance(common)[smaller] > min_share:
             found[a, b] = common
-    table = with_probability(_tabulate(analyzer, found, num_spikes), calibrated)
-    return with_groups(DuplicateUnits(table, analyzer.unit_ids), analyzer)
+    return _tabulate(spikes, found)
 
 
 class DuplicateUnits(DecidedSuggestions):
@@ -218,26 +266,6 @@ def _beyond_chance(common: CommonSpikes) -> list[float]:
     ]
 
 
-def _common_of(
-    analyzer: SortingAnalyzer, pairs: NDArray[np.int64], window: int, max_lag: int
-) -> list[CommonSpikes]:
-    """Count the common spikes of each pair; segments follow each other far enough apart."""
-    spikes = spike_vector_of(analyzer.sorting)
-    apart = round(CHANCE_SHIFT_MS * 1e-3 * float(analyzer.sampling_frequency))
-    if len(pairs) == 0:
-        return []
-    samples = spikes["sample_index"]
-    length = int(samples.max()) - int(samples.min()) + 3 * apart + window + max_lag
-    by_unit = spikes_by_unit(spikes["unit_index"], len(analyzer.unit_ids))
-
-    def train(unit: int) -> NDArray[np.int64]:
-        own = by_unit[unit]
-        return samples[own].astype(np.int64) + spikes["segment_index"][own] * length
-
-    trains = {unit: train(unit) for unit in np.unique(pairs).tolist()}
-    return [common_spikes(trains[a], trains[b], window, max_lag, apart) for a, b in pairs.tolist()]
-
-
 class _Worth(NamedTuple):
     """What decides which of the units to keep; arrays (n_units,), NaN where unknown."""
 
@@ -246,24 +274,22 @@ class _Worth(NamedTuple):
     amplitude: NDArray[np.float64]
 
 
-def _worth_of(
-    analyzer: SortingAnalyzer, units: NDArray[np.int64], num_spikes: NDArray[np.int64]
-) -> _Worth:
-    contamination, amplitude = np.full((2, num_spikes.size), np.nan)
+def _worth_of(spikes: UnitSpikes, units: NDArray[np.int64]) -> _Worth:
+    contamination, amplitude = np.full((2, spikes.num_units), np.nan)
     if units.size == 0:
-        return _Worth(num_spikes, contamination, amplitude)
-    panel = contamination_panel(analyzer, unit_ids=analyzer.unit_ids[units].tolist())
-    contamination[units] = panel["rp_contamination"].to_numpy(dtype=np.float64)
-    extension = analyzer.get_extension("spike_amplitudes")
-    if extension is not None:
-        values = np.asarray(as_array(extension.get_data(copy=False)))
-        by_unit = spikes_by_unit(spike_vector_of(analyzer.sorting)["unit_index"], num_spikes.size)
-        for unit in units.tolist():
-            own = np.abs(values[by_unit[unit]].astype(np.float64))
-            own = own[np.isfinite(own)]
-            if own.size:
-                amplitude[unit] = own.mean()
-    return _Worth(num_spikes, contamination, amplitude)
+        return _Worth(spikes.num_spikes, contamination, amplitude)
+    own = [spikes.trains[unit] for unit in units.tolist()]
+    trains = Trains(np.concatenate(own), np.cumsum([0, *(train.size for train in own)]))
+    duration = float(observed_periods(spikes.analyzer).num_samples)
+    fs = spikes.analyzer.sampling_frequency
+    contamination[units] = rp_contamination_of_trains(trains, duration, fs)
+    values = spikes.amplitudes
+    for unit in units.tolist() if values is not None else []:
+        sizes = np.abs(np.asarray(values[spikes.positions[unit]]).astype(np.float64))
+        sizes = sizes[np.isfinite(sizes)]
+        if sizes.size:
+            amplitude[unit] = sizes.mean()
+    return _Worth(spikes.num_spikes, contamination, amplitude)
 
 
 def _accuracies(
@@ -294,13 +320,10 @@ def _choose(a: int, b: int, worth: _Worth, unit_ids: NDArray[Any]) -> tuple[bool
     return bool(unit_ids[a] < unit_ids[b]), "lower_id"
 
 
-def _tabulate(
-    analyzer: SortingAnalyzer,
-    found: dict[tuple[int, int], CommonSpikes],
-    num_spikes: NDArray[np.int64],
-) -> pd.DataFrame:
+def _tabulate(spikes: UnitSpikes, found: dict[tuple[int, int], CommonSpikes]) -> pd.DataFrame:
     units = np.unique(np.array(list(found), dtype=np.int64))
-    worth = _worth_of(analyzer, units, num_spikes)
+    worth = _worth_of(spikes, units)
+    analyzer, num_spikes = spikes.analyzer, spikes.num_spikes
     ids, per_ms = analyzer.unit_ids, 1e3 / float(analyzer.sampling_frequency)
     rows = []
     for (a, b), common in found.items():

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,26 +16,24 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import as_array, spike_vector_of
+from si_curation._spikeinterface import as_array
 from si_curation.checks import Checks, is_number, unit_indices_of
 from si_curation.evidence.border_waveforms import compare_waveforms
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.change_of_others import change_of_others
-from si_curation.evidence.common_spikes import may_share_spikes, num_spikes_of_units
+from si_curation.evidence.common_spikes import may_share_spikes
 from si_curation.evidence.continuity import (
     NUM_TIME_BINS,
     Continuity,
-    TimeProfile,
     continuity_of_pairs,
     time_overlap,
-    time_profile,
 )
 from si_curation.evidence.cross_refractoriness import (
     CrossRefractoriness,
     LagCounts,
     check_periods,
     choose_refractory_periods,
-    count_lags,
+    count_lags_of_trains,
     cross_refractoriness,
 )
 from si_curation.evidence.explain import explain_merges
@@ -53,6 +49,7 @@ from si_curation.evidence.merge_score import (
 )
 from si_curation.evidence.suggestions import ScoredSuggestions, with_groups
 from si_curation.evidence.unit_locations import unit_distances
+from si_curation.evidence.unit_spikes import UnitSpikes
 from si_curation.extensions.unit_similarity import get_unit_similarity
 from si_curation.kernels.amplitude_cut import CUT_SEPARATION, probabilities_of_cut
 from si_curation.kernels.coincidences import count_coincident_spikes
@@ -61,11 +58,9 @@ from si_curation.kernels.contamination import (
     estimate_contamination,
     expected_pairs,
 )
-from si_curation.kernels.parallel import blocks, one_thread_for_matrices
+from si_curation.kernels.parallel import one_thread_for_matrices
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
-from si_curation.kernels.spikes_by_unit import positions_by_group
 from si_curation.reading.observed import observed_periods
-from si_curation.reading.probe import locations_extension
 from si_curation.variables import MERGES, Explanation, explanations_text
 
 if TYPE_CHECKING:
@@ -235,7 +230,7 @@ def suggest_merges(
     allowed = np.zeros(len(analyzer.unit_ids), dtype=bool)
     allowed[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
     duplicate = round(duplicate_window_ms * fs * 1e-3)
-    spikes = _Spikes(analyzer)
+    spikes = UnitSpikes(analyzer)
     candidates = _find_candidates(
         spikes, allowed[:, None] & allowed, (min_similarity, max_distance_um, duplicate), max_pairs
     )
@@ -250,13 +245,14 @@ def suggest_merges(
 
 
 def scores_of_merges(
-    analyzer: SortingAnalyzer, unit_ids: Sequence[Any], least_score: float
+    spikes: UnitSpikes, unit_ids: Sequence[Any], least_score: float
 ) -> pd.DataFrame:
     """Return the pairs with one of some units that `suggest_merges` gives at least a score.
 
     Parameters
     ----------
-    analyzer : SortingAnalyzer
+    spikes : UnitSpikes
+        Of an analyzer.
     unit_ids : sequence of unit ids
         The other unit of a pair may be any.
     least_score : float
@@ -268,7 +264,7 @@ def scores_of_merges(
         Best first, as in the table of `suggest_merges` with its defaults: ``unit_id_a``,
         ``unit_id_b``, ``score``.
     """
-    spikes, duplicate, candidates = _default_candidates(analyzer, unit_ids)
+    candidates, duplicate = _default_candidates(spikes, unit_ids)
     found = evidence_of_pairs(spikes, candidates, None, duplicate, least_score)
     order = _best_first(found)
     order = order[found["score"][order] >= least_score]
@@ -276,7 +272,7 @@ def scores_of_merges(
 
 
 def one_neuron_probabilities(
-    analyzer: SortingAnalyzer, unit_ids: Sequence[Any]
+    spikes: UnitSpikes, unit_ids: Sequence[Any]
 ) -> dict[frozenset[Any], float]:
     """Return ``one_neuron_probability`` of the candidates of `suggest_merges` with some units.
 
@@ -285,75 +281,27 @@ def one_neuron_probabilities(
     dict
         {both units: probability}.
     """
-    spikes, duplicate, candidates = _default_candidates(analyzer, unit_ids)
+    candidates, duplicate = _default_candidates(spikes, unit_ids)
     known, _, _ = _spike_time_columns(spikes, candidates, None, duplicate)
     both = zip(known["unit_id_a"].tolist(), known["unit_id_b"].tolist(), strict=True)
     probabilities = known["one_neuron_probability"].tolist()
     return {frozenset(pair): one for pair, one in zip(both, probabilities, strict=True)}
 
 
-def _default_candidates(
-    analyzer: SortingAnalyzer, unit_ids: Sequence[Any]
-) -> tuple[_Spikes, int, _Candidates]:
-    """Return the spikes, the duplicate window, and the candidates of which one is of some units."""
-    is_asked = np.zeros(len(analyzer.unit_ids), dtype=bool)
+def _default_candidates(spikes: UnitSpikes, unit_ids: Sequence[Any]) -> tuple[_Candidates, int]:
+    """Return the candidates of which one is of some units, and the duplicate window."""
+    analyzer = spikes.analyzer
+    is_asked = np.zeros(spikes.num_units, dtype=bool)
     is_asked[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
     duplicate = round(DEFAULT_DUPLICATE_WINDOW_MS * analyzer.sampling_frequency * 1e-3)
-    spikes = _Spikes(analyzer)
     limits = DEFAULT_MIN_SIMILARITY, DEFAULT_MAX_DISTANCE_UM, duplicate
-    return spikes, duplicate, _find_candidates(spikes, is_asked[:, None] | is_asked, limits)
+    return _find_candidates(spikes, is_asked[:, None] | is_asked, limits), duplicate
 
 
 def _best_first(columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
     """Return the order of the table; of equal ones the order in which they are."""
     score, similarity = columns["score"], columns["similarity"]
     return np.lexsort((np.arange(score.size), -similarity, -score))
-
-
-@dataclass(frozen=True)
-class _Spikes:
-    """The spikes of an analyzer, and what is made of all of them once."""
-
-    analyzer: SortingAnalyzer
-
-    @cached_property
-    def vector(self) -> NDArray[np.void]:
-        return spike_vector_of(self.analyzer.sorting)
-
-    @cached_property
-    def columns(self) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-        """Sample, unit and segment of each spike."""
-        return self.vector["sample_index"], self.vector["unit_index"], self.vector["segment_index"]
-
-    @property
-    def num_units(self) -> int:
-        return len(self.analyzer.unit_ids)
-
-    @cached_property
-    def num_spikes(self) -> NDArray[np.int64]:
-        """Of each unit."""
-        return num_spikes_of_units(self.analyzer)
-
-    @cached_property
-    def of_units(self) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-        """Positions of the spikes of one unit after the other, and where each unit starts."""
-        units = np.arange(self.num_units)
-        return positions_by_group(self.vector["unit_index"], units, self.num_units)
-
-    @cached_property
-    def time_bin(self) -> NDArray[np.uint8]:
-        """Of each spike."""
-        return _time_bins(self.analyzer, self.vector)
-
-    @cached_property
-    def counts(self) -> NDArray[np.float64]:
-        """Spikes of each unit in each time bin."""
-        return self.profile(None).counts
-
-    def profile(self, values: NDArray[np.floating] | None, absolute: bool = False) -> TimeProfile:
-        """Return the counts of each unit in each time bin, and means and variances of a value."""
-        units = self.vector["unit_index"]
-        return time_profile(units, self.time_bin, self.num_units, values, absolute=absolute)
 
 
 class _Candidates(NamedTuple):
@@ -369,7 +317,7 @@ class _Candidates(NamedTuple):
 
 
 def _find_candidates(
-    spikes: _Spikes,
+    spikes: UnitSpikes,
     allowed: NDArray[np.bool_],
     limits: tuple[float, float, int],
     max_pairs: int | None = None,
@@ -532,7 +480,7 @@ class MergeSuggestions(ScoredSuggestions):
 
 
 def evidence_of_pairs(
-    spikes: _Spikes,
+    spikes: UnitSpikes,
     candidates: _Candidates,
     given: int | None,
     duplicate: int,
@@ -542,7 +490,7 @@ def evidence_of_pairs(
 
     Parameters
     ----------
-    spikes : _Spikes
+    spikes : UnitSpikes
     candidates : _Candidates
     given : int, optional
         Refractory period in samples; estimated by default.
@@ -571,19 +519,19 @@ def evidence_of_pairs(
 
 
 def _spike_time_columns(
-    spikes: _Spikes, candidates: _Candidates, given: int | None, duplicate: int
+    spikes: UnitSpikes, candidates: _Candidates, given: int | None, duplicate: int
 ) -> tuple[dict[str, NDArray[Any]], LagCounts, NDArray[np.int64]]:
     """Return what the times of the spikes tell, the counts by lag and the refractory periods."""
     analyzer, pairs = spikes.analyzer, candidates.pairs
     fs = analyzer.sampling_frequency
     longest = max(MAX_CANDIDATE_MS, 0.0 if given is None else given * 1e3 / fs)
-    counts = count_lags(*spikes.columns, spikes.num_units, pairs, fs, longest)
+    counts = count_lags_of_trains(spikes.trains, spikes.positions, pairs, fs, longest)
     if given is None:
         period, is_estimated = choose_refractory_periods(counts, pairs, duplicate, fs)
     else:
         period, is_estimated = np.full(len(pairs), given), np.zeros(len(pairs), dtype=bool)
     found = cross_refractoriness(counts, pairs, period, duplicate, fs)
-    overlap = time_overlap(spikes.counts, pairs)
+    overlap = time_overlap(spikes.counts(pairs), pairs)
     num_spikes = spikes.num_spikes[pairs]  # (n_pairs, 2)
     columns: dict[str, NDArray[Any]] = {
         "unit_id_a": analyzer.unit_ids[pairs[:, 0]],
@@ -599,7 +547,7 @@ def _spike_time_columns(
         "time_overlap": overlap,
         "shared_templates": _shared_templates(analyzer, pairs),
         **_duplicate_columns(
-            count_coincident_spikes(*spikes.columns, spikes.num_units, pairs, duplicate),
+            count_coincident_spikes(spikes.trains, pairs, duplicate),
             num_spikes,
             counts.baseline_rate(counts.ab + counts.ba, fs) * (duplicate + 1),
         ),
@@ -611,7 +559,7 @@ def _spike_time_columns(
 
 
 def _continuity_columns(
-    spikes: _Spikes,
+    spikes: UnitSpikes,
     pairs: NDArray[np.int64],
     known: dict[str, Any],
     counts: LagCounts,
@@ -690,20 +638,20 @@ def _terms(
 
 
 def _amplitude_cut(
-    spikes: _Spikes, pairs: NDArray[np.int64], similarity: NDArray[np.float64]
+    spikes: UnitSpikes, pairs: NDArray[np.int64], similarity: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the probability that two similar units are one that was cut at an amplitude."""
     found = np.full(len(pairs), np.nan)
-    extension = spikes.analyzer.get_extension("spike_amplitudes")
+    amplitudes = spikes.amplitudes
     rows = np.flatnonzero(similarity >= CUT_MIN_SIMILARITY)
-    if extension is None or rows.size == 0:
+    if amplitudes is None or rows.size == 0:
         return found
     found[rows] = probabilities_of_cut(
         pairs[rows],
-        spikes.of_units,
+        spikes.positions,
         spikes.time_bin,
-        spikes.counts,
-        as_array(extension.get_data(copy=False)),
+        spikes.counts(pairs[rows]),
+        amplitudes,
         AMPLITUDE_RESOLUTION,
     )
     return found
@@ -740,42 +688,24 @@ def _refractory_columns(
     }
 
 
-def _time_bins(analyzer: SortingAnalyzer, spikes: NDArray[np.void]) -> NDArray[np.uint8]:
-    """Return the time bin of each spike; observed periods follow each other without a gap."""
-    observed = observed_periods(analyzer)
-    lengths = observed.segment_samples
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    out = np.empty(spikes.size, dtype=np.uint8)
-
-    for piece in blocks(spikes.size, 1 << 16):  # as much as a cache holds
-        time = spikes["sample_index"][piece] + starts[:-1][spikes["segment_index"][piece]]
-        if not observed.is_whole:
-            time = observed.time_within(time)
-        bins = np.floor(time * (NUM_TIME_BINS / max(observed.num_samples, 1)))
-        out[piece] = np.clip(bins, 0, NUM_TIME_BINS - 1)
-    return out
-
-
 def _compare_amplitudes(
-    spikes: _Spikes, pairs: NDArray[np.int64]
+    spikes: UnitSpikes, pairs: NDArray[np.int64]
 ) -> tuple[Continuity, NDArray[np.float64]]:
     """Compare the amplitudes of the units of each pair; also return each unit's mean amplitude."""
     mean = np.full(spikes.num_units, np.nan)
-    extension = spikes.analyzer.get_extension("spike_amplitudes")
-    if extension is None:
+    profile = spikes.profile_of_amplitudes(pairs)
+    if profile is None:
         return _no_continuity(len(pairs)), mean
-    profile = spikes.profile(as_array(extension.get_data(copy=False)), absolute=True)
     total = profile.counts.sum(axis=1)
     np.divide((profile.counts * profile.means).sum(axis=1), total, out=mean, where=total > 0)
     resolution = AMPLITUDE_RESOLUTION * np.nan_to_num(mean[pairs].mean(axis=1)) + 1e-12
     return continuity_of_pairs(profile, pairs, resolution), mean
 
 
-def _compare_depths(spikes: _Spikes, pairs: NDArray[np.int64]) -> Continuity:
-    extension = locations_extension(spikes.analyzer, "spike_locations")
-    if extension is None:
+def _compare_depths(spikes: UnitSpikes, pairs: NDArray[np.int64]) -> Continuity:
+    profile = spikes.profile_of_depths(pairs)
+    if profile is None:
         return _no_continuity(len(pairs))
-    profile = spikes.profile(as_array(extension.get_data(copy=False))["y"])
     return continuity_of_pairs(profile, pairs, DEPTH_RESOLUTION_UM)
 
 

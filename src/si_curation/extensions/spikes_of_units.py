@@ -29,6 +29,11 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
     UnknownIdError
     """
     position = unit_index_of(analyzer, unit_id)
+    return spikes_of_units(analyzer)[position].astype(np.int64)
+
+
+def spikes_of_units(analyzer: Any) -> list[NDArray[np.integer]]:
+    """Return the positions of the spikes of each unit in the spike vector; not to be written to."""
     assignment = analyzer.get_extension("template_assignment")
     if assignment is None:
         known = _spikes_by_unit.get(analyzer)
@@ -37,11 +42,17 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
     if known is None:
         unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
         known = spikes_by_unit(unit_index, len(analyzer.unit_ids))
-        if assignment is None:
-            _spikes_by_unit[analyzer] = known
-        else:
-            assignment._spikes_by_unit = known
-    return known[position].astype(np.int64)
+        keep_spikes_of_units(analyzer, known)
+    return known
+
+
+def keep_spikes_of_units(analyzer: Any, spikes: list[NDArray[np.integer]]) -> None:
+    """Keep what `spikes_of_units` is to return, where it is known of how the units were made."""
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None:
+        _spikes_by_unit[analyzer] = spikes
+    else:
+        assignment._spikes_by_unit = spikes
 
 
 def assignment_of(analyzer: Any, compute: bool = False) -> TemplateAssignment:

@@ -7,6 +7,7 @@ leaves two units whose mean amplitudes differ and whose distributions join.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,7 +227,7 @@ def probability_of_cut(
 
 def probabilities_of_cut(
     pairs: NDArray[np.int64],
-    of_units: tuple[NDArray[np.integer], NDArray[np.int64]],
+    of_units: Sequence[NDArray[np.integer]],
     time_bin: NDArray[np.integer],
     counts: NDArray[np.float64],
     amplitudes: NDArray[np.floating],
@@ -237,8 +238,8 @@ def probabilities_of_cut(
     Parameters
     ----------
     pairs : array (n_pairs, 2) int64
-    of_units : array (n_spikes,) integer, array (n_units + 1,) int64
-        Spikes of one unit after the other, and where each unit starts: `positions_by_group`.
+    of_units : sequence of array (n_spikes of the unit,) integer
+        Positions of the spikes of each unit.
     time_bin : array (n_spikes,) integer
     counts : array (n_units, n_bins) float64
         Spikes of each unit in each time bin.
@@ -253,8 +254,11 @@ def probabilities_of_cut(
         NaN where either unit has fewer than 20 spikes in common time bins. Of more than 500, as
         many are taken, evenly spaced.
     """
-    spikes, start = of_units
     amplitudes = read_only(amplitudes)
+    used, place = np.unique(pairs, return_inverse=True)
+    spikes = np.concatenate([np.zeros(0, dtype=np.int32), *(of_units[unit] for unit in used)])
+    start = np.concatenate([[0], np.cumsum([of_units[unit].size for unit in used])])
+    pairs, counts = place.reshape(pairs.shape), counts[used]
     out = np.empty(len(pairs), dtype=np.float64)
     run_blocks(
         lambda b: _some(pairs[b], spikes, start, time_bin, counts, amplitudes, resolution, out[b]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from si_curation.kernels.spikes_by_unit import spikes_by_unit
 
 # smallest number of buckets of units, whose counts are in a cache
 _NUM_BUCKETS = 64
+# as many units have a bucket each
+_MOST_BUCKETS_OF_ONE = 256
 
 
 @njit
@@ -29,24 +32,34 @@ def _with_partner(
     return count
 
 
+@njit
+def _both_with_partner(
+    times: NDArray[np.int64], others: NDArray[np.int64], window: int, counts: NDArray[np.int64]
+) -> None:  # both ascending; counts (2,)
+    first = 0
+    counted = -1  # the last of the others that has a partner
+    for i in range(times.size):
+        while first < others.size and others[first] < times[i] - window:
+            first += 1
+        j = first
+        if j < others.size and others[j] <= times[i] + window:
+            counts[0] += 1
+            j = max(j, counted + 1)
+            while j < others.size and others[j] <= times[i] + window:
+                counts[1] += 1
+                counted = j
+                j += 1
+
+
 def count_coincident_spikes(
-    sample_index: NDArray[np.integer],
-    unit_index: NDArray[np.integer],
-    segment_index: NDArray[np.integer],
-    num_units: int,
-    pairs: NDArray[np.integer],
-    window: int,
+    times: Sequence[NDArray[np.int64]], pairs: NDArray[np.integer], window: int
 ) -> NDArray[np.int64]:
     """Count the spikes of each unit of a pair that have a spike of the other one close by.
 
     Parameters
     ----------
-    sample_index : array (n_spikes,) integer
-        Ascending within each segment.
-    unit_index : array (n_spikes,) integer, values in [0, num_units)
-    segment_index : array (n_spikes,) integer, values >= 0
-        Ascending.
-    num_units : int
+    times : sequence of array (n_spikes of the unit,) int64
+        In samples, ascending; segments lie further apart than the window.
     pairs : array (n_pairs, 2) integer
         Two different units each.
     window : int
@@ -55,19 +68,65 @@ def count_coincident_spikes(
     Returns
     -------
     array (n_pairs, 2) int64
-        Spikes of the first and of the second unit that have at least one partner.
 
     Examples
     --------
-    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
-    >>> count_coincident_spikes(samples, units, np.zeros(4, int), 2, np.array([[0, 1]]), window=5)
+    >>> times = [np.array([0, 50]), np.array([2, 3])]
+    >>> count_coincident_spikes(times, np.array([[0, 1]]), window=5)
     array([[1, 2]])
     """
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    found = count_spikes_with_partner(
-        sample_index, unit_index, segment_index, num_units, both, window
-    )
-    return found.reshape(2, len(pairs)).T
+    out = np.zeros((len(pairs), 2), dtype=np.int64)
+
+    def count(piece: slice) -> None:
+        for (a, b), counts in zip(pairs[piece].tolist(), out[piece], strict=True):
+            _both_with_partner(times[a], times[b], window, counts)
+
+    run_blocks(count, blocks(len(pairs), max(1, min(64, len(pairs) // 16))))
+    return out
+
+
+def count_lags_between(
+    times: NDArray[np.int64], others: NDArray[np.int64], max_lag: int
+) -> NDArray[np.int64]:
+    """Count the pairs of a spike of each of two trains by lag.
+
+    Parameters
+    ----------
+    times, others : array (n,), (m,) int64
+        In samples, ascending.
+    max_lag : int
+        Largest lag in samples, in both directions.
+
+    Returns
+    -------
+    array (2 * max_lag + 1,) int64
+        From the lag ``-max_lag`` on; a lag is positive where the other one is later.
+
+    Examples
+    --------
+    >>> count_lags_between(np.array([0, 10]), np.array([1, 9, 90]), 2)
+    array([0, 1, 0, 1, 0])
+    """
+    counts = np.zeros(2 * max_lag + 1, dtype=np.int64)
+    _lags_between(times, others, counts)
+    return counts
+
+
+@njit
+def _lags_between(
+    times: NDArray[np.int64],
+    others: NDArray[np.int64],
+    counts: NDArray[np.int64],  # (2 * max_lag + 1,)
+) -> None:
+    first = 0
+    for i in range(times.size):
+        earliest = times[i] - counts.size // 2
+        while first < others.size and others[first] < earliest:
+            first += 1
+        j = first
+        while j < others.size and others[j] - earliest < counts.size:
+            counts[others[j] - earliest] += 1
+            j += 1
 
 
 @njit
@@ -213,10 +272,12 @@ def pairs_that_coincide(
     samples, units, segments = of_spikes
     num_units = num_spikes.size
     enough = 1 << max(num_units - 1, 0).bit_length()
-    # half of the share by chance, where all units fire alike
-    by_chance = 2 * window * samples.size / max(np.ptp(samples), 1) if samples.size else 0.0
-    wanted = max(_NUM_BUCKETS, math.ceil(2 * by_chance / max(share, 1e-3)))
-    num_buckets = min(1 << (wanted - 1).bit_length(), enough)
+    num_buckets = enough
+    if enough > _MOST_BUCKETS_OF_ONE:
+        # half of the share by chance, where all units fire alike
+        by_chance = 2 * window * samples.size / max(np.ptp(samples), 1) if samples.size else 0.0
+        wanted = max(_NUM_BUCKETS, math.ceil(2 * by_chance / max(share, 1e-3)))
+        num_buckets = min(1 << (wanted - 1).bit_length(), enough)
     pairs = _pairs_of_buckets(of_spikes, num_spikes, window, share, least, num_buckets)
     if num_buckets < enough and len(pairs) > num_units:  # nearly all spikes have many others near
         num_buckets = enough
@@ -328,7 +389,7 @@ def count_spikes_with_partner(
 ) -> NDArray[np.int64]:
     """Count the spikes of one unit that have a spike of another close by, for many pairs at once.
 
-    As `count_coincident_spikes`, in one direction.
+    As `count_coincident_spikes`, in one direction, and in one pass over the spikes of all units.
 
     Parameters
     ----------

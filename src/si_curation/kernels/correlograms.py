@@ -16,6 +16,7 @@ Sources of what is counted: SpikeInterface 0.105 ``correlogram_for_one_segment``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from threading import Lock
 from typing import Literal, NamedTuple, TypeAlias, overload
@@ -549,6 +550,55 @@ def count_chosen_pairs(
         if end > stop:
             out -= count(stop, end)
     return out.astype(np.uint32) if narrow and out.max(initial=0) < 1 << 32 else out
+
+
+def count_pairs_of_trains(
+    times: Sequence[NDArray[np.int64]],
+    places: Sequence[NDArray[np.integer]],
+    pairs: NDArray[np.integer],
+    cells: LagCells,
+) -> NDArray[np.int64]:
+    """Count the pairs of spikes of chosen pairs of units whose spike trains are known.
+
+    As `count_chosen_pairs`, which makes the trains.
+
+    Parameters
+    ----------
+    times : sequence of array (n_spikes of the unit,) int64
+        In samples, ascending; segments lie further apart than the largest lag.
+    places : sequence of array (n_spikes of the unit,) integer
+        Position of each spike among those of all units.
+    pairs : array (n_pairs, 2) integer
+        Pairs of units (a, b); a may equal b.
+    cells : LagCells
+
+    Returns
+    -------
+    array (n_pairs, 2, n_cells) int64
+
+    Examples
+    --------
+    >>> from si_curation.kernels.correlogram_bins import linear_cells
+    >>> times, places = [np.array([0]), np.array([3])], [np.array([0]), np.array([1])]
+    >>> cells = linear_cells(half_window_samples=4, bin_samples=2)
+    >>> count_pairs_of_trains(times, places, np.array([[1, 0]]), cells)
+    array([[[0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]]])
+    """
+    cell = cells.cell_of_lag
+    place_of_lag = np.concatenate([cells.num_cells + cell[:0:-1], cell])
+    out = np.zeros((len(pairs), 2, cells.num_cells), dtype=np.int64)
+
+    def count(piece: slice) -> None:
+        for (a, b), counts in zip(pairs[piece].tolist(), out[piece], strict=True):
+            if a == b:
+                _count_auto(times[a], cell, counts[0])
+                counts[1] = counts[0]
+            else:
+                of_both = (times[a], places[a], times[b], places[b])
+                _count_pair(*of_both, place_of_lag, counts.reshape(-1))
+
+    run_blocks(count, blocks(len(pairs), max(1, min(64, len(pairs) // 16))))
+    return out
 
 
 def _end_of_reach(

@@ -1,4 +1,4 @@
-"""Counts, sums and squares of a value of spikes, by unit and time bin, in one pass each."""
+"""Counts of the spikes of a unit by time bin, with mean and variance of a value."""
 
 from __future__ import annotations
 
@@ -9,32 +9,60 @@ from si_curation.kernels.parallel import njit
 
 
 @njit
-def add_by_bin(
-    unit_index: NDArray[np.integer],  # (n_spikes,)
-    time_bin: NDArray[np.integer],  # (n_spikes,)
-    values: NDArray[np.float64],  # (n_spikes,), or (0,): spikes are counted only
-    counts: NDArray[np.float64],  # (n_units, n_bins)
-    sums: NDArray[np.float64],  # (n_units, n_bins)
+def count_by_bin(
+    time_bin: NDArray[np.integer],  # (n,), of the spikes of one unit
+    counts: NDArray[np.float64],  # (n_bins,)
 ) -> None:
-    """Add spikes with a finite value to the counts, and their values to the sums."""
-    for i in range(unit_index.size):
-        if values.size:
-            if not np.isfinite(values[i]):
-                continue
-            sums[unit_index[i], time_bin[i]] += values[i]
-        counts[unit_index[i], time_bin[i]] += 1.0
+    """Add the spikes of one unit to the counts."""
+    for one in time_bin:
+        counts[one] += 1.0
 
 
 @njit
-def add_squares_by_bin(
-    unit_index: NDArray[np.integer],  # (n_spikes,)
-    time_bin: NDArray[np.integer],  # (n_spikes,)
-    values: NDArray[np.float64],  # (n_spikes,)
-    means: NDArray[np.float64],  # (n_units, n_bins)
-    squares: NDArray[np.float64],  # (n_units, n_bins)
+def profile_of_unit(
+    time_bin: NDArray[np.integer],  # (n,), of the spikes of one unit
+    values: NDArray[np.floating],  # (n,)
+    absolute: bool,
+    parts: NDArray[np.int64],  # (n_parts + 1,): where parts of the spikes start, and n
+    counts: NDArray[np.float64],  # (n_bins,)
+    means: NDArray[np.float64],  # (n_bins,)
+    variances: NDArray[np.float64],  # (n_bins,)
 ) -> None:
-    """Add the squared differences of finite values from the means of their bins."""
-    for i in range(unit_index.size):
-        if np.isfinite(values[i]):
-            difference = values[i] - means[unit_index[i], time_bin[i]]
-            squares[unit_index[i], time_bin[i]] += difference * difference
+    """Count the spikes with a finite value of one unit, with mean and variance of the values.
+
+    Values are summed up in parts, and squares about the means, so that no long sum loses digits.
+    """
+    sums = np.zeros(counts.size, dtype=np.float64)
+    for p in range(parts.size - 1):
+        part = np.zeros(counts.size, dtype=np.float64)
+        i = parts[p]
+        while i < parts[p + 1]:  # spikes of one bin mostly follow each other
+            now = time_bin[i]
+            total, count = part[now], 0.0
+            while i < parts[p + 1] and time_bin[i] == now:
+                value = np.float64(values[i])
+                if np.isfinite(value):
+                    total += abs(value) if absolute else value
+                    count += 1.0
+                i += 1
+            part[now] = total
+            counts[now] += count
+        sums += part
+    for b in range(counts.size):
+        means[b] = sums[b] / max(counts[b], 1.0)
+    for p in range(parts.size - 1):
+        part = np.zeros(counts.size, dtype=np.float64)
+        i = parts[p]
+        while i < parts[p + 1]:
+            now = time_bin[i]
+            total, mean = part[now], means[now]
+            while i < parts[p + 1] and time_bin[i] == now:
+                value = np.float64(values[i])
+                if np.isfinite(value):
+                    difference = (abs(value) if absolute else value) - mean
+                    total += difference * difference
+                i += 1
+            part[now] = total
+        variances += part
+    for b in range(counts.size):
+        variances[b] /= max(counts[b], 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -332,19 +333,23 @@ def count_violations(
 ) -> SpikePairs:
     """Count the pairs of each unit, or of each of some groups of positions in the spike vector.
 
-    What is known of the trains of all units is not made again.
+    What is known of the trains of all units is not made again, nor counted again.
     """
     fs = analyzer.sampling_frequency
     spikes = spike_vector_of(analyzer.sorting)
+    longest_ms = max(SLIDING_MAX_MS, MAX_CANDIDATE_MS)
+    max_lag = max(int(np.ceil(longest_ms * fs / 1000.0)), longest or 0)
+    duration = float(observed_periods(analyzer).num_samples)
+    known = _known_pairs.get(analyzer) if groups is None else None
+    if known is not None and known.spikes() is spikes and known.max_lag == max_lag:
+        return known.pairs._replace(duration=duration)
     if groups is None:
         units, num_units = spikes["unit_index"], len(analyzer.unit_ids)
     else:
         spikes = spikes[np.concatenate([np.zeros(0, dtype=np.int64), *groups])]
         num_units = len(groups)
         units = np.repeat(np.arange(num_units, dtype=np.int64), [len(group) for group in groups])
-    longest_ms = max(SLIDING_MAX_MS, MAX_CANDIDATE_MS)
     of_spikes = (spikes["sample_index"], units, spikes["segment_index"], num_units)
-    max_lag = max(int(np.ceil(longest_ms * fs / 1000.0)), longest or 0)
     bins = kilosort_bin_of_lag(fs)
     first, stop = max(round(fs), 1), max(round(2 * fs), 2)
     if trains is None:
@@ -352,7 +357,59 @@ def count_violations(
     counts = count_short_lags(*of_spikes, max_lag, bins, trains)
     num_spikes = np.diff(trains.start)
     far = count_pairs_between(*of_spikes, first, stop, trains)
-    return SpikePairs(num_spikes, float(observed_periods(analyzer).num_samples), fs, counts, far)
+    pairs = SpikePairs(num_spikes, duration, fs, counts, far)
+    if groups is None and num_units <= _MOST_UNITS_KEPT:
+        _known_pairs[analyzer] = _KnownPairs(weakref.ref(spikes), max_lag, pairs)
+    return pairs
+
+
+class _KnownPairs(NamedTuple):
+    """Pairs of all units of an analyzer, and the spikes that they were counted of."""
+
+    spikes: weakref.ref[NDArray[np.void]]
+    max_lag: int
+    pairs: SpikePairs
+
+
+# metrics and panels need the same; of more units the counts are not small any more
+_MOST_UNITS_KEPT = 1000
+_known_pairs: weakref.WeakKeyDictionary[Any, _KnownPairs] = weakref.WeakKeyDictionary()
+
+
+def rp_contamination_of_trains(
+    trains: Trains, duration: float, sampling_frequency: float
+) -> NDArray[np.float64]:
+    """Return ``rp_contamination`` of the panel, with its defaults, and nothing else of it.
+
+    Parameters
+    ----------
+    trains : Trains
+        Segments lie further apart than half a second.
+    duration : float
+        In samples, of all segments.
+    sampling_frequency : float
+
+    Returns
+    -------
+    array (n_units,) float64
+        NaN where the panel has none.
+
+    Examples
+    --------
+    >>> times = np.arange(0, 1_000_000, 300)  # of a clock
+    >>> rp_contamination_of_trains(Trains(times, np.array([0, times.size])), 1e6, 30_000.0)
+    array([0.])
+    """
+    fs, num_units = sampling_frequency, trains.start.size - 1
+    no_units = np.zeros(trains.times.size, dtype=np.int64)
+    of_spikes = (trains.times, no_units, no_units, num_units)
+    longest = int(np.ceil(MAX_CANDIDATE_MS * fs / 1000.0))
+    counts = count_short_lags(*of_spikes, longest, kilosort_bin_of_lag(fs), trains)
+    num_spikes = np.diff(trains.start)
+    periods, _ = _estimate_periods(SpikePairs(num_spikes, duration, fs, counts, num_spikes), 0)
+    pairs = np.cumsum(counts.all_pairs, axis=1)[np.arange(num_units), periods]
+    expected = np.where(num_spikes > 1, expected_pairs(num_spikes, periods, duration), np.nan)
+    return estimate_contamination(pairs, expected, contamination_by_many_neurons).value
 
 
 def make_panel(

@@ -30,7 +30,11 @@ from si_curation.curation.units import IdSource, Unit
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.evidence.benchmark.parts import MIN_PART_SPIKES, WAYS
 from si_curation.extensions.changes import UnitChange, change_of_units
-from si_curation.extensions.spikes_of_units import spikes_of_unit
+from si_curation.extensions.spikes_of_units import (
+    keep_spikes_of_units,
+    spikes_of_unit,
+    spikes_of_units,
+)
 from si_curation.extensions.template_assignment import ensure_template_assignment
 from si_curation.extensions.unit_similarity import get_unit_similarity
 from si_curation.extensions.units_from_templates import LOCATION_PARAMS, what_follows
@@ -270,6 +274,13 @@ def _regrouped(
     )
     change = change_of_units(analyzer, copy, made_of, kept)
     _carry_spikes_over(dataclasses.replace(change, shares=True))
+    if kept is None:
+        before = spikes_of_units(analyzer)
+        dtype = before[0].dtype
+        own = (
+            units[i].spikes.astype(dtype) if i in made_of else before[index_before[i]] for i in ids
+        )
+        keep_spikes_of_units(copy, list(own))
     return copy
 
 

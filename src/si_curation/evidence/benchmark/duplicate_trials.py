@@ -6,7 +6,11 @@ import numpy as np
 
 from si_curation.evidence.benchmark.copies import repeat_units
 from si_curation.evidence.benchmark.setting import LEAST_SCORE, Setting, Trials
-from si_curation.evidence.duplicates import DEFAULT_MIN_SHARE, find_duplicate_units
+from si_curation.evidence.duplicates import (
+    DEFAULT_MIN_SHARE,
+    duplicates_of_units,
+    find_duplicate_units,
+)
 
 TWICE = "found twice"
 
@@ -23,8 +27,8 @@ def try_duplicates(setting: Setting) -> Trials:
     rng = np.random.default_rng([setting.seed, 300])
     copy = repeat_units(setting.analyzer, setting.good, rng)
     trials.made[TWICE] = len(copy.origins)
-    found = find_duplicate_units(copy.analyzer, min_share=LEAST_SCORE)
-    for row in found.table.to_dict("records"):
+    found = duplicates_of_units(copy.analyzer, list(copy.origins), LEAST_SCORE, before.pairs())
+    for row in found.to_dict("records"):
         units = row["unit_id"], row["duplicate_of"]
         origins = frozenset(copy.origins.get(unit_id, unit_id) for unit_id in units)
         is_suggested = row["share"] >= DEFAULT_MIN_SHARE

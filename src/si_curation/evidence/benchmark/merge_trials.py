@@ -8,6 +8,7 @@ from si_curation.evidence.benchmark.copies import ChangedCopy, cut_units, mix_un
 from si_curation.evidence.benchmark.parts import WAYS
 from si_curation.evidence.benchmark.setting import LEAST_SCORE, Setting, Trials
 from si_curation.evidence.merges import DEFAULT_SCORE_THRESHOLD, scores_of_merges
+from si_curation.evidence.unit_spikes import UnitSpikes
 
 # how sorters give spikes of a neuron to the unit of its neighbour: when it moves, or by their size
 MIXED_WAYS = ("in time", "by amplitude")
@@ -49,7 +50,8 @@ def _try_mixed(setting: Setting, trials: Trials) -> None:
 
 
 def _judge_pairs(copy: ChangedCopy, setting: Setting, trials: Trials) -> None:
-    table = scores_of_merges(copy.analyzer, list(copy.origins), LEAST_SCORE)
+    spikes = UnitSpikes(copy.analyzer, setting.spikes)
+    table = scores_of_merges(spikes, list(copy.origins), LEAST_SCORE)
     for a, b, score in table.itertuples(index=False):
         about = frozenset((copy.origins.get(a, a), copy.origins.get(b, b)))
         is_right, is_suggested = len(about) == 1, score >= DEFAULT_SCORE_THRESHOLD

@@ -12,6 +12,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation.checks import plain_id
 from si_curation.evidence.merges import one_neuron_probabilities
+from si_curation.evidence.unit_spikes import UnitSpikes
 from si_curation.extensions.unit_similarity import get_unit_similarity
 from si_curation.variables import UnitIndices
 
@@ -42,8 +43,13 @@ class Setting:
     seed: int
 
     @cached_property
+    def spikes(self) -> UnitSpikes:
+        """Of the units of `analyzer`."""
+        return UnitSpikes(self.analyzer)
+
+    @cached_property
     def _one_neuron(self) -> dict[frozenset[Any], float]:
-        return one_neuron_probabilities(self.analyzer, self.analyzer.unit_ids[self.good])
+        return one_neuron_probabilities(self.spikes, self.analyzer.unit_ids[self.good])
 
     def are_two_neurons(self, unit_ids: frozenset[Any]) -> bool:
         """Return whether all spikes of two units refute that they are one neuron.
