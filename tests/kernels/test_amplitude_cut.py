@@ -100,7 +100,8 @@ def test_of_units_at_common_times(is_in_order, sizes):
     np.add.at(counts, (units, bins), 1)
     pairs = np.array([[0, 1], [2, 0]])
     of_units = spikes_by_unit(units, 3)
-    found = probabilities_of_cut(pairs, of_units, bins, counts, amplitudes, 0.05)
+    values = [amplitudes[own] for own in of_units]
+    found = probabilities_of_cut(pairs, [bins[own] for own in of_units], counts, values, 0.05)
     for value, pair in zip(found, pairs, strict=True):
         is_common = np.all(counts[pair] > 0, axis=0)
         own = [np.flatnonzero((units == unit) & is_common[bins]) for unit in pair]

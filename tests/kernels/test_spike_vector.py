@@ -12,6 +12,7 @@ from si_curation.kernels.spike_vector import (
     SPIKE_DTYPE,
     choose_random_spikes,
     count_units,
+    insert_spikes,
     look_up,
     make_spike_vector,
     scale_by_template,
@@ -20,6 +21,21 @@ from si_curation.kernels.spike_vector import (
 )
 
 seeds = st.integers(0, 2**32 - 1)
+
+
+@given(seed=seeds, sizes=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+def test_insert_spikes(seed, sizes):
+    rng = np.random.default_rng(seed)
+    both = []
+    for number, size in enumerate(sizes):
+        made = np.zeros(size, dtype=SPIKE_DTYPE)
+        made["sample_index"], made["segment_index"] = rng.integers(-9, 9, size), rng.integers(2)
+        made["segment_index"][: size // 2] = 0
+        made["unit_index"] = number * 100 + np.arange(size)
+        both.append(made[np.lexsort((made["sample_index"], made["segment_index"]))])
+    joined = np.concatenate(both)
+    expected = joined[np.lexsort((joined["sample_index"], joined["segment_index"]))]
+    np.testing.assert_array_equal(insert_spikes(*both), expected)
 
 
 def strided(values):

@@ -12,6 +12,7 @@ from si_curation.kernels.spikes_by_unit import (
     count_spikes,
     order_of_units,
     positions_by_group,
+    rows_among,
     spikes_by_unit,
     values_by_unit,
 )
@@ -47,6 +48,16 @@ def test_positions(seed, size, num_units, num_groups, block):
         np.testing.assert_array_equal(found, np.flatnonzero(units == unit))
         own = ordered[order.start[unit] : order.start[unit + 1]]
         np.testing.assert_array_equal(own, values[units == unit])
+
+
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(0, 40))
+def test_rows_among_others(seed, size):
+    rng = np.random.default_rng(seed)
+    positions = np.sort(rng.choice(100, size, replace=False)).astype(np.int32)
+    rows = np.flatnonzero(rng.random(size) < 0.5)
+    np.testing.assert_array_equal(rows_among(positions, positions[rows]), rows)
+    others = np.setdiff1d(np.arange(100), positions)[:1]
+    assert rows_among(positions, np.sort(np.concatenate([positions[rows], others]))) is None
 
 
 def test_no_units():

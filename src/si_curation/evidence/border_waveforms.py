@@ -15,6 +15,7 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import samples_end_to_end, spike_vector_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
+from si_curation.extensions.spikes_of_units import spikes_of_units
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.kernels.spike_vector import evenly_spaced
 from si_curation.kernels.spikes_by_unit import spikes_by_unit
@@ -193,10 +194,10 @@ def spikes_with_features(
     SpikeInterface computes components of some spikes; a sorter's file may too, which is not looked
     at here.
     """
+    if source.extension is None:
+        return [own.astype(np.int64) for own in spikes_of_units(analyzer)]
     unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
     num_units = len(analyzer.unit_ids)
-    if source.extension is None:
-        return [own.astype(np.int64, copy=False) for own in spikes_by_unit(unit_index, num_units)]
     held = np.sort(np.asarray(analyzer.get_extension("random_spikes").get_data()))
     return [held[rows] for rows in spikes_by_unit(unit_index[held], num_units)]
 

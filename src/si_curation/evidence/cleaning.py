@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, check_arguments, unit_index_of, unit_indices_of
 from si_curation.errors import FolderNotFoundError, MissingDataError, PhyFolderError
 from si_curation.evidence.calibration import Calibration, read_calibration, with_probability
 from si_curation.evidence.split_features import UnitFeatureReader
 from si_curation.evidence.suggestions import ScoredSuggestions, with_groups, write_text
+from si_curation.extensions.spikes_of_units import spikes_of_units
 from si_curation.files import check_output_file
 from si_curation.kernels.feature_projections import mean_features
 from si_curation.kernels.foreign_spikes import (
@@ -37,7 +37,6 @@ from si_curation.kernels.foreign_spikes import (
 from si_curation.kernels.minority_cluster import MAX_SHARE, Minority, find_minority
 from si_curation.kernels.parallel import blocks, one_thread_for_matrices, run_blocks
 from si_curation.kernels.spike_vector import evenly_spaced
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.quality.contamination import contamination_of_spikes, contamination_panel
 from si_curation.spikes.features import (
     FeatureSource,
@@ -172,8 +171,7 @@ def suggest_cleaning(
     calibrated = read_calibration(calibration, "cleaning")
     analyzer = sorting_analyzer
     units = unit_indices_of(analyzer, unit_ids)
-    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
-    spikes = [s.astype(np.int64) for s in spikes_by_unit(unit_index, len(analyzer.unit_ids))]
+    spikes = [s.astype(np.int64) for s in spikes_of_units(analyzer)]
     panel = contamination_panel(analyzer)
     contamination = panel[["rp_contamination", "rp_contamination_lower"]].to_numpy(np.float64)
     fault = ""

@@ -126,7 +126,7 @@ def find_duplicate_units(
 
 
 def duplicates_of_units(
-    analyzer: SortingAnalyzer,
+    spikes: UnitSpikes,
     unit_ids: Sequence[Any],
     min_share: float,
     pairs: Sequence[tuple[Any, Any]] = (),
@@ -135,7 +135,8 @@ def duplicates_of_units(
 
     Parameters
     ----------
-    analyzer : SortingAnalyzer
+    spikes : UnitSpikes
+        Of an analyzer.
     unit_ids : sequence of unit ids
         The other unit of a pair may be any.
     min_share : float
@@ -147,14 +148,15 @@ def duplicates_of_units(
     pandas.DataFrame
         As ``.table`` of `DuplicateUnits`.
     """
-    is_asked = np.zeros(len(analyzer.unit_ids), dtype=bool)
+    analyzer = spikes.analyzer
+    is_asked = np.zeros(spikes.num_units, dtype=bool)
     is_asked[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
     allowed = is_asked[:, None] | is_asked
     for pair in pairs:
         rows = unit_indices_of(analyzer, pair)
         allowed[np.ix_(rows, rows)] = True
     limits = DEFAULT_WINDOW_MS, DEFAULT_MAX_LAG_MS
-    return _table_of(UnitSpikes(analyzer), allowed, min_share, limits)
+    return _table_of(spikes, allowed, min_share, limits)
 
 
 def _table_of(

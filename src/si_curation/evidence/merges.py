@@ -642,14 +642,13 @@ def _amplitude_cut(
 ) -> NDArray[np.float64]:
     """Return the probability that two similar units are one that was cut at an amplitude."""
     found = np.full(len(pairs), np.nan)
-    amplitudes = spikes.amplitudes
+    amplitudes = spikes.amplitudes_of_units
     rows = np.flatnonzero(similarity >= CUT_MIN_SIMILARITY)
     if amplitudes is None or rows.size == 0:
         return found
     found[rows] = probabilities_of_cut(
         pairs[rows],
-        spikes.positions,
-        spikes.time_bin,
+        spikes.time_bins,
         spikes.counts(pairs[rows]),
         amplitudes,
         AMPLITUDE_RESOLUTION,

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy import special
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, unit_index_of, unit_indices_of
 from si_curation.errors import (
     FolderNotFoundError,
@@ -47,8 +46,8 @@ from si_curation.evidence.split_parts import (
     spikes_to_look_at,
 )
 from si_curation.evidence.suggestions import ScoredSuggestions, with_groups
+from si_curation.extensions.spikes_of_units import spikes_of_units
 from si_curation.kernels.parallel import one_thread_for_matrices, run_blocks
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.variables import CALIBRATION, SPLITS, Explanation, explanations_text
 
 if TYPE_CHECKING:
@@ -277,9 +276,7 @@ class _Search:
 
     def rows(self, units: NDArray[np.int64]) -> list[_Row]:
         """Return the units that could be split."""
-        spikes = spikes_by_unit(
-            spike_vector_of(self.analyzer.sorting)["unit_index"], len(self.analyzer.unit_ids)
-        )
+        spikes = spikes_of_units(self.analyzer)
         own = {int(unit): spikes[unit].astype(np.int64) for unit in units}
         looks = dict(zip(own, self._look_at([(own[unit], unit) for unit in own]), strict=True))
         self.without_channels = [
@@ -519,7 +516,7 @@ def _by_templates(
     bad = bad[bad["unit_id"].isin(unit_ids)]
     if bad.empty:
         return []
-    spikes = spikes_by_unit(spike_vector_of(analyzer.sorting)["unit_index"], len(analyzer.unit_ids))
+    spikes = spikes_of_units(analyzer)
     rows = []
     for unit_id in pd.unique(bad["unit_id"]):
         worst = bad[bad["unit_id"] == unit_id].iloc[0]

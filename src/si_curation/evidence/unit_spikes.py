@@ -17,10 +17,15 @@ from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.errors import ParameterError
 from si_curation.evidence.continuity import NUM_TIME_BINS, TimeProfile, add_to_profile
 from si_curation.extensions.spikes_of_units import spikes_of_units
-from si_curation.kernels.parallel import blocks, run_blocks
+from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.refractory import is_ascending
-from si_curation.kernels.spikes_by_unit import UnitOrder, order_of_units, values_by_unit
-from si_curation.reading.observed import observed_periods
+from si_curation.kernels.spikes_by_unit import (
+    UnitOrder,
+    order_of_units,
+    rows_among,
+    values_by_unit,
+)
+from si_curation.reading.observed import ObservedPeriods, observed_periods
 from si_curation.reading.probe import locations_extension
 
 # segments lie this much further apart than they are: beyond all lags that are counted
@@ -77,17 +82,25 @@ class UnitSpikes:
         return np.array([own.size for own in self.positions], dtype=np.int64)
 
     @cached_property
-    def time_bin(self) -> NDArray[np.uint8]:
-        """Of each spike of the vector; observed periods follow each other without a gap."""
-        return self._before.time_bin if self._before else _time_bins(self.analyzer, self.vector)
-
-    @cached_property
     def _same(self) -> list[int]:
         """Index of each unit in the analyzer before; -1 of those that were changed."""
         if self._before is None:
             return [-1] * self.num_units
         index_of = {i: k for k, i in enumerate(self._before.analyzer.unit_ids.tolist())}
         return [index_of.get(unit_id, -1) for unit_id in self.analyzer.unit_ids.tolist()]
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, Any]]:
+        """Unit before that has all spikes of each unit, and which of its; None: there is none."""
+        before, rows = self._before, []
+        assert before is not None
+        for own, same in zip(self.positions, self._same, strict=True):
+            unit, its = same, None if same < 0 else slice(None)
+            if same < 0 and own.size:
+                unit = int(before.vector["unit_index"][own[0]])
+                its = rows_among(before.positions[unit], own)
+            rows.append((unit, its))
+        return rows
 
     @cached_property
     def _order(self) -> UnitOrder:
@@ -104,8 +117,8 @@ class UnitSpikes:
         else:
             before = self._before._by_unit(name, values)
             self._values[name] = [
-                values[own] if same < 0 else before[same]
-                for own, same in zip(self.positions, self._same, strict=True)
+                values[own] if rows is None else before[unit][rows]
+                for own, (unit, rows) in zip(self.positions, self._rows, strict=True)
             ]
         return self._values[name]
 
@@ -124,6 +137,36 @@ class UnitSpikes:
             return samples.astype(np.int64, copy=False)
         gap = round(_GAP_S * self.analyzer.sampling_frequency)
         return samples + segments.astype(np.int64) * (int(np.ptp(samples)) + gap + 1)
+
+    @cached_property
+    def time_bins(self) -> list[NDArray[np.uint8]]:
+        """Time bin of the spikes of each unit; observed periods follow each other without a gap."""
+        observed = observed_periods(self.analyzer)
+        times = self.trains
+        if len(observed.segment_samples) > 1:
+            times = self._by_unit("time of the recording", self._time_of_recording)
+
+        def bins(unit: int) -> NDArray[np.uint8]:
+            if self._before is not None and self._same[unit] >= 0:
+                return self._before.time_bins[self._same[unit]]
+            return _bins(observed, times[unit])
+
+        return run_blocks(bins, list(range(self.num_units)))
+
+    @cached_property
+    def _time_of_recording(self) -> NDArray[np.int64]:
+        """Of each spike of the vector, in samples: segments follow each other without a gap."""
+        if self._before is not None:
+            return self._before._time_of_recording
+        lengths = observed_periods(self.analyzer).segment_samples
+        starts = np.cumsum(lengths) - lengths
+        return self.vector["sample_index"] + starts[self.vector["segment_index"]]
+
+    @property
+    def amplitudes_of_units(self) -> list[NDArray[np.floating]] | None:
+        """Of the spikes of each unit; None where they are not known."""
+        values = self.amplitudes
+        return None if values is None else self._by_unit("amplitudes", values)
 
     @cached_property
     def amplitudes(self) -> NDArray[np.floating] | None:
@@ -169,7 +212,7 @@ class UnitSpikes:
             for own, theirs in zip(profile, before, strict=True):
                 own[left[same >= 0]] = theirs[same[same >= 0]]
             left = left[same < 0]
-        bins = self._by_unit("time_bin", self.time_bin)
+        bins = self.time_bins
         held = {"amplitudes": self.amplitudes, "depths": self.depths}.get(name)
         values = None if held is None else self._by_unit(name, held)
 
@@ -183,18 +226,8 @@ class UnitSpikes:
         return profile
 
 
-def _time_bins(analyzer: SortingAnalyzer, spikes: NDArray[np.void]) -> NDArray[np.uint8]:
-    observed = observed_periods(analyzer)
-    lengths = observed.segment_samples
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    out = np.empty(spikes.size, dtype=np.uint8)
-
-    def fill(piece: slice) -> None:
-        time = spikes["sample_index"][piece] + starts[:-1][spikes["segment_index"][piece]]
-        if not observed.is_whole:
-            time = observed.time_within(time)
-        bins = np.floor(time * (NUM_TIME_BINS / max(observed.num_samples, 1)))
-        out[piece] = np.clip(bins, 0, NUM_TIME_BINS - 1)
-
-    run_blocks(fill, blocks(spikes.size, 1 << 16))  # as much as a cache holds
-    return out
+def _bins(observed: ObservedPeriods, time: NDArray[np.integer]) -> NDArray[np.uint8]:
+    if not observed.is_whole:
+        time = observed.time_within(time)
+    bins = np.floor(time * (NUM_TIME_BINS / max(observed.num_samples, 1)))
+    return np.clip(bins, 0, NUM_TIME_BINS - 1).astype(np.uint8)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.parallel import blocks, njit, read_only, run_blocks
+from si_curation.kernels.parallel import blocks, njit, run_blocks
 
 # spikes that count as independent at most: amplitudes are not quite normal, and with enough spikes
 # that alone would decide
@@ -120,23 +120,22 @@ def _probability(
 
 @njit
 def _take(
-    own: NDArray[np.integer],  # (n_own,): spikes of a unit
-    time_bin: NDArray[np.integer],  # (n_spikes,)
+    time_bin: NDArray[np.integer],  # (n,): of the spikes of a unit
+    amplitudes: NDArray[np.floating],  # (n,)
     is_common: NDArray[np.bool_],  # (n_bins,)
     num_common: int,  # spikes in common bins
     limit: int,  # how many of these are taken, evenly spaced
-    amplitudes: NDArray[np.floating],  # (n_spikes,)
     out: NDArray[np.float64],
 ) -> int:
     if limit == 0:
         return 0
     seen = taken = found = 0
-    for spike in own:
-        if not is_common[time_bin[spike]]:
+    for i in range(time_bin.size):
+        if not is_common[time_bin[i]]:
             continue
         if seen == taken * num_common // limit:
             taken += 1
-            value = abs(np.float64(amplitudes[spike]))
+            value = abs(np.float64(amplitudes[i]))
             if value < np.inf:
                 out[found] = value
                 found += 1
@@ -147,43 +146,36 @@ def _take(
 
 
 @njit
-def _some(
-    pairs: NDArray[np.int64],  # (n_pairs, 2)
-    spikes: NDArray[np.integer],  # (n_spikes,): of one unit after the other
-    start: NDArray[np.int64],  # (n_units + 1,)
-    time_bin: NDArray[np.integer],  # (n_spikes,)
-    counts: NDArray[np.float64],  # (n_units, n_bins)
-    amplitudes: NDArray[np.floating],  # (n_spikes,)
+def _of_pair(
+    bins_a: NDArray[np.integer],  # (n,)
+    amplitudes_a: NDArray[np.floating],  # (n,)
+    counts_a: NDArray[np.float64],  # (n_bins,)
+    bins_b: NDArray[np.integer],  # (m,)
+    amplitudes_b: NDArray[np.floating],  # (m,)
+    counts_b: NDArray[np.float64],  # (n_bins,)
     resolution: float,
-    out: NDArray[np.float64],  # (n_pairs,)
-) -> None:
+) -> float:
+    is_common = (counts_a > 0) & (counts_b > 0)
+    size_a = size_b = 0
+    for b in range(is_common.size):
+        if is_common[b]:
+            size_a += np.int64(counts_a[b])
+            size_b += np.int64(counts_b[b])
+    if min(size_a, size_b) < MIN_SPIKES:
+        return np.nan
+    share = min(1.0, MAX_SPIKES / (size_a + size_b))
     values = np.empty(MAX_SPIKES + 2, dtype=np.float64)
-    size = np.empty(2, dtype=np.int64)
-    is_common = np.empty(counts.shape[1], dtype=np.bool_)
-    for p in range(pairs.shape[0]):
-        out[p] = np.nan
-        size[0] = size[1] = 0
-        for b in range(is_common.size):
-            first, second = counts[pairs[p, 0], b], counts[pairs[p, 1], b]
-            is_common[b] = first > 0 and second > 0
-            if is_common[b]:
-                size[0] += np.int64(first)
-                size[1] += np.int64(second)
-        if min(size[0], size[1]) < MIN_SPIKES:
-            continue
-        share = min(1.0, MAX_SPIKES / (size[0] + size[1]))
-        found = num_first = 0
-        for k in range(2):
-            num_first = found
-            own = spikes[start[pairs[p, k]] : start[pairs[p, k] + 1]]
-            limit = round(size[k] * share)
-            found += _take(own, time_bin, is_common, size[k], limit, amplitudes, values[num_first:])
-        if min(num_first, found - num_first) < MIN_SPIKES:
-            continue
-        mean_first, _ = _mean_and_variance(values[:num_first])
-        mean_second, _ = _mean_and_variance(values[num_first:found])
-        floor = resolution * 0.5 * (mean_first + mean_second)
-        out[p] = _probability(values[:found], num_first, floor)
+    limit = round(size_a * share)
+    num_first = _take(bins_a, amplitudes_a, is_common, size_a, limit, values)
+    limit = round(size_b * share)
+    num_second = _take(bins_b, amplitudes_b, is_common, size_b, limit, values[num_first:])
+    if min(num_first, num_second) < MIN_SPIKES:
+        return np.nan
+    values = values[: num_first + num_second]
+    mean_first, _ = _mean_and_variance(values[:num_first])
+    mean_second, _ = _mean_and_variance(values[num_first:])
+    floor = resolution * 0.5 * (mean_first + mean_second)
+    return _probability(values, num_first, floor)
 
 
 def probability_of_cut(
@@ -227,10 +219,9 @@ def probability_of_cut(
 
 def probabilities_of_cut(
     pairs: NDArray[np.int64],
-    of_units: Sequence[NDArray[np.integer]],
-    time_bin: NDArray[np.integer],
+    time_bins: Sequence[NDArray[np.integer]],
     counts: NDArray[np.float64],
-    amplitudes: NDArray[np.floating],
+    amplitudes: Sequence[NDArray[np.floating]],
     resolution: float,
 ) -> NDArray[np.float64]:
     """Return the `probability_of_cut` of pairs of units, at the times at which both fire.
@@ -238,12 +229,11 @@ def probabilities_of_cut(
     Parameters
     ----------
     pairs : array (n_pairs, 2) int64
-    of_units : sequence of array (n_spikes of the unit,) integer
-        Positions of the spikes of each unit.
-    time_bin : array (n_spikes,) integer
+    time_bins : sequence of array (n_spikes of the unit,) integer
+        Of the spikes of each unit.
     counts : array (n_units, n_bins) float64
         Spikes of each unit in each time bin.
-    amplitudes : array (n_spikes,) floating
+    amplitudes : sequence of array (n_spikes of the unit,) floating
         Their sizes count. Those that are not finite are left out.
     resolution : float
         Smallest standard deviation of a population, as a share of the mean of both units' means.
@@ -254,14 +244,12 @@ def probabilities_of_cut(
         NaN where either unit has fewer than 20 spikes in common time bins. Of more than 500, as
         many are taken, evenly spaced.
     """
-    amplitudes = read_only(amplitudes)
-    used, place = np.unique(pairs, return_inverse=True)
-    spikes = np.concatenate([np.zeros(0, dtype=np.int32), *(of_units[unit] for unit in used)])
-    start = np.concatenate([[0], np.cumsum([of_units[unit].size for unit in used])])
-    pairs, counts = place.reshape(pairs.shape), counts[used]
     out = np.empty(len(pairs), dtype=np.float64)
-    run_blocks(
-        lambda b: _some(pairs[b], spikes, start, time_bin, counts, amplitudes, resolution, out[b]),
-        blocks(len(pairs), _PAIRS_PER_BLOCK),
-    )
+
+    def compare(piece: slice) -> None:
+        for row in range(piece.start, piece.stop):
+            both = [(time_bins[i], amplitudes[i], counts[i]) for i in pairs[row].tolist()]
+            out[row] = _of_pair(*both[0], *both[1], resolution)
+
+    run_blocks(compare, blocks(len(pairs), _PAIRS_PER_BLOCK))
     return out

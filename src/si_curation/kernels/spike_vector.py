@@ -253,6 +253,59 @@ def with_other_units(
 
 
 @njit
+def _insert(
+    spikes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
+    further: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
+    out: NDArray[np.int64],  # (n + m, 3)
+) -> None:
+    # samples, units and segments of each; in the order of segments, and of time within each
+    j = 0
+    for i in range(spikes[0].size + 1):
+        while j < further[0].size and (
+            i == spikes[0].size
+            or further[2][j] < spikes[2][i]
+            or (further[2][j] == spikes[2][i] and further[0][j] < spikes[0][i])
+        ):
+            for k in range(3):
+                out[i + j, k] = further[k][j]
+            j += 1
+        if i < spikes[0].size:
+            for k in range(3):
+                out[i + j, k] = spikes[k][i]
+
+
+def _columns(
+    spikes: NDArray[np.void],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    samples, units, segments = (spikes[name] for name, _ in SPIKE_DTYPE.descr)
+    return read_only(samples), read_only(units), read_only(segments)
+
+
+def insert_spikes(spikes: NDArray[np.void], further: NDArray[np.void]) -> NDArray[np.void]:
+    """Return two spike vectors as one in the order of time; of the same sample the second's last.
+
+    Parameters
+    ----------
+    spikes, further : array (n,), (m,) structured
+        In the order of segments, and of time within each.
+
+    Returns
+    -------
+    array (n + m,), `SPIKE_DTYPE`
+
+    Examples
+    --------
+    >>> samples, units, ids = np.array([10, 30]), np.array([0, 0]), np.array([1], "int32")
+    >>> spikes = make_spike_vector(samples, units, ids)
+    >>> insert_spikes(spikes, make_spike_vector(samples, units, ids + 1)[1:]).tolist()
+    [(10, 1, 0), (30, 1, 0), (30, 2, 0)]
+    """
+    out = np.empty(spikes.size + further.size, dtype=SPIKE_DTYPE)
+    _insert(_columns(spikes), _columns(further), out.view(np.int64).reshape(-1, 3))
+    return out
+
+
+@njit
 def _select_by_gaps(
     unit_index: NDArray[np.integer],
     gaps: NDArray[np.int64],

@@ -242,3 +242,37 @@ def spikes_by_unit(unit_index: NDArray[np.integer], num_units: int) -> list[NDAr
     """
     positions, start = positions_by_group(unit_index, np.arange(num_units), num_units)
     return [positions[start[i] : start[i + 1]] for i in range(num_units)]
+
+
+@njit
+def _rows_among(
+    positions: NDArray[np.integer], some: NDArray[np.integer], rows: NDArray[np.int32]
+) -> int:
+    # both ascending; the number of those that are found
+    i = 0
+    for k in range(some.size):
+        while i < positions.size and positions[i] < some[k]:
+            i += 1
+        if i == positions.size or positions[i] != some[k]:
+            return k
+        rows[k] = i
+    return some.size
+
+
+def rows_among(
+    positions: NDArray[np.integer], some: NDArray[np.integer]
+) -> NDArray[np.int32] | None:
+    """Return where some spikes are among others; None where not all of them are.
+
+    Parameters
+    ----------
+    positions, some : array (n,), (m,) integer
+        Ascending.
+
+    Examples
+    --------
+    >>> rows_among(np.array([3, 5, 9]), np.array([3, 9]))
+    array([0, 2], dtype=int32)
+    """
+    rows = np.empty(some.size, dtype=np.int32)
+    return rows if _rows_among(positions, some, rows) == some.size else None

@@ -39,7 +39,7 @@ from si_curation.extensions.template_assignment import ensure_template_assignmen
 from si_curation.extensions.unit_similarity import get_unit_similarity
 from si_curation.extensions.units_from_templates import LOCATION_PARAMS, what_follows
 from si_curation.kernels.parallel import blocks
-from si_curation.kernels.spike_vector import look_up, with_other_units
+from si_curation.kernels.spike_vector import insert_spikes, look_up, with_other_units
 from si_curation.reading.observed import OBSERVED_PROPERTY
 from si_curation.spikes.features import feature_source
 from si_curation.variables import UnitIndices
@@ -408,12 +408,12 @@ def repeat_units(
     ``origins`` are of the further units, whose ids are numbers, or texts where ids are texts.
     """
     spikes = np.asarray(spike_vector_of(analyzer.sorting))
-    num_units = len(analyzer.unit_ids)
+    num_units, of_units = len(analyzer.unit_ids), spikes_of_units(analyzer)
     parts = [spikes[:0]]
     for k, unit in enumerate(units):
-        own = spikes[spikes_of_unit(analyzer, analyzer.unit_ids[unit])]
+        own = of_units[unit]
         share = rng.uniform(_LEAST_REPEATED, 1.0)
-        again = own[rng.uniform(size=own.size) < share].copy()
+        again = spikes[own[rng.uniform(size=own.size) < share]]
         lag = rng.integers(-_MOST_LAG, _MOST_LAG + 1)
         jitter = rng.integers(-_MOST_JITTER, _MOST_JITTER + 1, again.size)
         again["sample_index"] = np.maximum(again["sample_index"] + lag + jitter, 0)
@@ -442,23 +442,7 @@ def _in_order(spikes: NDArray[np.void], parts: Sequence[NDArray[np.void]]) -> ND
     """Return spikes in order of time with further ones; of the same sample those come last."""
     further = np.concatenate(parts)
     further = further[np.lexsort((further["sample_index"], further["segment_index"]))]
-    segments = np.arange(int(further["segment_index"].max(initial=-1)) + 2)
-    borders = np.searchsorted(spikes["segment_index"], segments)
-    its_borders = np.searchsorted(further["segment_index"], segments)
-    place = np.arange(further.size)
-    for segment in segments[:-1].tolist():
-        own = slice(borders[segment], borders[segment + 1])
-        its = slice(its_borders[segment], its_borders[segment + 1])
-        before = np.searchsorted(
-            spikes["sample_index"][own], further["sample_index"][its], side="right"
-        )
-        place[its] += own.start + before
-    out = np.empty(spikes.size + further.size, dtype=spikes.dtype)
-    is_own = np.ones(out.size, dtype=bool)
-    is_own[place] = False
-    out[place] = further
-    out[is_own] = spikes
-    return out
+    return insert_spikes(spikes, further)
 
 
 def merge_units(analyzer: SortingAnalyzer, pairs: Sequence[tuple[int, int]]) -> ChangedCopy:

@@ -6,11 +6,8 @@ import numpy as np
 
 from si_curation.evidence.benchmark.copies import repeat_units
 from si_curation.evidence.benchmark.setting import LEAST_SCORE, Setting, Trials
-from si_curation.evidence.duplicates import (
-    DEFAULT_MIN_SHARE,
-    duplicates_of_units,
-    find_duplicate_units,
-)
+from si_curation.evidence.duplicates import DEFAULT_MIN_SHARE, duplicates_of_units
+from si_curation.evidence.unit_spikes import UnitSpikes
 
 TWICE = "found twice"
 
@@ -22,12 +19,15 @@ def try_duplicates(setting: Setting) -> Trials:
     itself: then nobody knows.
     """
     trials = Trials()
-    before = find_duplicate_units(setting.analyzer, min_share=LEAST_SCORE)
-    suspect = {frozenset(pair) for pair in before.pairs()}
+    unit_ids = setting.analyzer.unit_ids.tolist()
+    before = duplicates_of_units(setting.spikes, unit_ids, LEAST_SCORE)
+    pairs = list(zip(before["unit_id"], before["duplicate_of"], strict=True))
+    suspect = set(map(frozenset, pairs))
     rng = np.random.default_rng([setting.seed, 300])
     copy = repeat_units(setting.analyzer, setting.good, rng)
     trials.made[TWICE] = len(copy.origins)
-    found = duplicates_of_units(copy.analyzer, list(copy.origins), LEAST_SCORE, before.pairs())
+    spikes = UnitSpikes(copy.analyzer)
+    found = duplicates_of_units(spikes, list(copy.origins), LEAST_SCORE, pairs)
     for row in found.to_dict("records"):
         units = row["unit_id"], row["duplicate_of"]
         origins = frozenset(copy.origins.get(unit_id, unit_id) for unit_id in units)
