@@ -173,7 +173,8 @@ def _table_of(
     candidates = may_share_spikes(analyzer, num_spikes, window + max_lag, min_share)
 
     def count(pair: list[int]) -> CommonSpikes:
-        return common_spikes(*(trains[unit] for unit in pair), window, max_lag, apart)
+        a, b = pair
+        return common_spikes(trains[a], trains[b], window, max_lag, apart)
 
     pairs = np.argwhere(candidates & allowed).tolist()
     found: dict[tuple[int, int], CommonSpikes] = {}
@@ -286,11 +287,12 @@ def _worth_of(spikes: UnitSpikes, units: NDArray[np.int64]) -> _Worth:
     fs = spikes.analyzer.sampling_frequency
     contamination[units] = rp_contamination_of_trains(trains, duration, fs)
     values = spikes.amplitudes
-    for unit in units.tolist() if values is not None else []:
-        sizes = np.abs(np.asarray(values[spikes.positions[unit]]).astype(np.float64))
-        sizes = sizes[np.isfinite(sizes)]
-        if sizes.size:
-            amplitude[unit] = sizes.mean()
+    if values is not None:
+        for unit in units.tolist():
+            sizes = np.abs(np.asarray(values[spikes.positions[unit]]).astype(np.float64))
+            sizes = sizes[np.isfinite(sizes)]
+            if sizes.size:
+                amplitude[unit] = sizes.mean()
     return _Worth(spikes.num_spikes, contamination, amplitude)
 
 

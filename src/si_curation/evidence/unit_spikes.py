@@ -92,11 +92,15 @@ class UnitSpikes:
     @cached_property
     def _rows(self) -> list[tuple[int, Any]]:
         """Unit before that has all spikes of each unit, and which of its; None: there is none."""
-        before, rows = self._before, []
+        before = self._before
+        rows: list[tuple[int, Any]] = []
+        its: Any
         assert before is not None
         for own, same in zip(self.positions, self._same, strict=True):
-            unit, its = same, None if same < 0 else slice(None)
-            if same < 0 and own.size:
+            unit, its = same, None
+            if same >= 0:
+                its = slice(None)
+            elif own.size:
                 unit = int(before.vector["unit_index"][own[0]])
                 its = rows_among(before.positions[unit], own)
             rows.append((unit, its))

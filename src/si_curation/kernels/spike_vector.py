@@ -277,7 +277,7 @@ def _insert(
 def _columns(
     spikes: NDArray[np.void],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    samples, units, segments = (spikes[name] for name, _ in SPIKE_DTYPE.descr)
+    samples, units, segments = spikes["sample_index"], spikes["unit_index"], spikes["segment_index"]
     return read_only(samples), read_only(units), read_only(segments)
 
 
