@@ -142,17 +142,22 @@ class UnitSpikes:
         gap = round(_GAP_S * self.analyzer.sampling_frequency)
         return samples + segments.astype(np.int64) * (int(np.ptp(samples)) + gap + 1)
 
-    @cached_property
+    @property
     def time_bins(self) -> list[NDArray[np.uint8]]:
         """Time bin of the spikes of each unit; observed periods follow each other without a gap."""
-        observed = observed_periods(self.analyzer)
-        times = self.trains
+        if "time bin" not in self._values:
+            known = None if self._before is None else self._before.time_bins
+            self._values["time bin"] = self._time_bins(known)
+        return self._values["time bin"]
+
+    def _time_bins(self, known: list[NDArray[np.uint8]] | None) -> list[NDArray[np.uint8]]:
+        observed, same, times = observed_periods(self.analyzer), self._same, self.trains
         if len(observed.segment_samples) > 1:
             times = self._by_unit("time of the recording", self._time_of_recording)
 
         def bins(unit: int) -> NDArray[np.uint8]:
-            if self._before is not None and self._same[unit] >= 0:
-                return self._before.time_bins[self._same[unit]]
+            if known is not None and same[unit] >= 0:
+                return known[same[unit]]
             return _bins(observed, times[unit])
 
         return run_blocks(bins, list(range(self.num_units)))
@@ -216,15 +221,15 @@ class UnitSpikes:
             for own, theirs in zip(profile, before, strict=True):
                 own[left[same >= 0]] = theirs[same[same >= 0]]
             left = left[same < 0]
-        bins = self.time_bins
+        bins, positions = self.time_bins, self.positions
         held = {"amplitudes": self.amplitudes, "depths": self.depths}.get(name)
         values = None if held is None else self._by_unit(name, held)
 
+        is_size = name == "amplitudes"
+
         def add(unit: int) -> None:
             own = None if values is None else values[unit]
-            add_to_profile(
-                profile, unit, bins[unit], own, self.positions[unit], held is self.amplitudes
-            )
+            add_to_profile(profile, unit, bins[unit], own, positions[unit], is_size)
 
         run_blocks(add, left.tolist())
         return profile
