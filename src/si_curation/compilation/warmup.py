@@ -28,6 +28,7 @@ from si_curation.curation.split_sessions import split_by_session
 from si_curation.doctor.check import check_phy_folder
 from si_curation.errors import ParameterError, SiCurationError
 from si_curation.evidence.bad_merges import find_bad_merges
+from si_curation.evidence.benchmark.benchmark import benchmark_suggestions
 from si_curation.evidence.cleaning import suggest_cleaning
 from si_curation.evidence.merges import suggest_merges
 from si_curation.evidence.plan import plan_curation
@@ -265,6 +266,7 @@ class _Calls:
             for unit_id in units_to_clean.units()[:1]:
                 units_to_clean.mask(unit_id)
             find_bad_merges(analyzer)
+            benchmark_suggestions(analyzer, max_units=2)
 
     def draw(self) -> None:
         for analyzer in self.analyzers:

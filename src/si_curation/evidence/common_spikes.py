@@ -14,15 +14,8 @@ from si_curation.kernels.coincidences import (
     count_lags_between,
     pairs_that_coincide,
 )
-from si_curation.kernels.spike_vector import count_units
 
 MIN_SPIKES = 20
-
-
-def num_spikes_of_units(analyzer: SortingAnalyzer) -> NDArray[np.int64]:
-    """Return the number of spikes of each unit (n_units,)."""
-    unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
-    return count_units(unit_index, len(analyzer.unit_ids))
 
 
 def may_share_spikes(
