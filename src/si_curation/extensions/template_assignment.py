@@ -47,7 +47,13 @@ from si_curation.phy.tables import UNSORTED
 from si_curation.reading.attaching import attach_folder, gains_of
 from si_curation.reading.feature_model import feature_model
 from si_curation.reading.feature_waveforms import WaveformSource
-from si_curation.reading.features import FILES, FeatureChannels, FeatureFiles, SpikesOfFolder
+from si_curation.reading.features import (
+    FILES,
+    FILES_OF_SPIKES,
+    FeatureChannels,
+    FeatureFiles,
+    SpikesOfFolder,
+)
 from si_curation.reading.named_folders import (
     describe_trace,
     folders_named_by,
@@ -588,14 +594,14 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
             int(self.info["num_channels"]),
         )
 
-    def get_feature_files(self, looked_at: Sequence[str] = FILES) -> FeatureFiles:
+    def get_feature_files(self, feature_channels: FeatureChannels | None = None) -> FeatureFiles:
         """Open the feature files of the folder; again where they have changed since.
 
         Parameters
         ----------
-        looked_at : sequence of str
-            Names of those that the caller uses. That others have changed is seen by those who use
-            them.
+        feature_channels : {"repaired", "file"}, optional
+            For features of spikes alone, on these channels: only the files that they come from are
+            looked at. All by default.
 
         Raises
         ------
@@ -604,8 +610,10 @@ class TemplateAssignment(UnitsExtension, BaseSpikeVectorExtension):
         FolderNotFoundError, PhyFolderError
             The folder is gone, or its files cannot be used.
         """
+        check_arguments(TemplateAssignment.get_feature_files, locals())
         self._refuse_without_folder()
         folder = self.info["phy_folder"]
+        looked_at = FILES if feature_channels is None else FILES_OF_SPIKES[feature_channels]
         known: tuple[FeatureFiles, dict[str, tuple[int, ...]]] | None
         known = getattr(self, "_feature_files", None)
         if known is not None:

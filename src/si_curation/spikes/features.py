@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -21,8 +20,6 @@ from si_curation.extensions.template_assignment import (
 from si_curation.kernels.feature_projections import gather_on_channels
 from si_curation.kernels.parallel import blocks, run_blocks
 from si_curation.reading.features import (
-    FILES,
-    FILES_OF_SPIKES,
     FeatureChannels,
     FeatureFiles,
     SorterFeatures,
@@ -187,14 +184,14 @@ def feature_source(sorting_analyzer: SortingAnalyzer) -> FeatureSource:
 
 
 def _source_and_files(
-    sorting_analyzer: SortingAnalyzer, looked_at: Sequence[str] = FILES
+    sorting_analyzer: SortingAnalyzer, feature_channels: FeatureChannels | None = None
 ) -> tuple[FeatureSource, FeatureFiles | None]:
     """Return where the components are, and the files of the folder as they are now."""
     assignment = assignment_of_named_folder(sorting_analyzer)
     fault: MissingDataError | None = None
     if assignment is not None and assignment.is_from_folder:
         try:
-            files = assignment.get_feature_files(looked_at)
+            files = assignment.get_feature_files(feature_channels)
             _ = files.components
             return FeatureSource("pc_features", assignment, None), files
         except MissingDataError as found:
@@ -279,7 +276,7 @@ def get_spike_features(
             "channel_indices has a channel more than once",
         )
     checks.finish()
-    source, files = _source_and_files(sorting_analyzer, FILES_OF_SPIKES[feature_channels])
+    source, files = _source_and_files(sorting_analyzer, feature_channels)
     if source.assignment is None or files is None:
         return _read_extension(sorting_analyzer, source, spikes_asked, channels)
     rows = FileRows(source.assignment.get_spike_rows().take(spikes_asked))
