@@ -192,6 +192,8 @@ def test_a_worker_that_does_not_see_the_output(sessions, client, tmp_path):
 
 def test_wrong_clients(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "CONNECT_TIMEOUT", "1s")
-    for wrong, text in ((3, "expected a dask"), ("tcp://127.0.0.1:1", "no Dask scheduler at 'tcp")):
+    at_address = "no Dask scheduler at 'tcp"
+    wrong_ones = {3: "expected a dask", "": "expected a dask", "tcp://127.0.0.1:1": at_address}
+    for wrong, text in wrong_ones.items():
         with pytest.raises(ParameterError, match=text):
             sic.run_batch([sic.example_folder()], SMALL, tmp_path / "out", client=wrong)

@@ -143,7 +143,8 @@ def given_client(client: Any) -> Iterator[Any]:
     if isinstance(client, distributed.Client):
         yield client
         return
-    if not isinstance(client, str):
+    # distributed starts a cluster of its own where an address is empty
+    if not isinstance(client, str) or not client.strip():
         raise ParameterError(
             f"client is {short_repr(client)}, expected a dask.distributed Client or the address "
             "of a scheduler"
