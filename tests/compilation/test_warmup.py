@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_anything(monkeypatch
     with pytest.raises(sic.ParameterError, match=r"NUMBA_CACHE_DIR is .*elsewhere.*kept in") as one:
         sic.warmup()
     with pytest.raises(SystemExit, match="2"):
-        main(["warmup"])
+        main(["warmup", "-q"])  # which tells no stage where the machine is slow
     assert capsys.readouterr().err == f"Error: {one.value}\n"
     monkeypatch.setattr(parallel, "cache_folder", lambda kernel: None)
     with pytest.raises(sic.ParameterError, match="kept nowhere"):
