@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import uuid
@@ -149,12 +150,16 @@ def given_client(client: Any) -> Iterator[Any]:
             f"client is {short_repr(client)}, expected a dask.distributed Client or the address "
             "of a scheduler"
         )
+    fault_text = ""
     try:
         connected = distributed.Client(client, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError) as fault:
-        raise ParameterError(
-            f"there is no Dask scheduler at {short_repr(client)}: {shortened(one_line(fault))}"
-        ) from None
+        fault_text = shortened(one_line(fault)) or type(fault).__name__
+    if fault_text:
+        # a client that found nobody closes itself when it is collected: where that happens while
+        # the next cluster starts, both wait for each other
+        gc.collect()
+        raise ParameterError(f"there is no Dask scheduler at {short_repr(client)}: {fault_text}")
     with connected:
         if not connected.scheduler_info().get("workers"):
             logger.warning("%s has no workers yet; waiting for them", client)
