@@ -82,12 +82,12 @@ def centre_of_signal(
     amplitudes = np.nan_to_num(np.asarray(amplitudes, dtype=np.float64))
     largest = amplitudes.max(axis=1, initial=0, keepdims=True)
     peak = positions[amplitudes.argmax(axis=1)] if amplitudes.size else positions[:0]
-    distance = np.linalg.norm(positions[None] - peak[:, None], axis=2)
-    takes_part = (amplitudes >= least * largest) & (distance <= radius_um)
-    relative = np.divide(
-        amplitudes, largest, out=np.zeros_like(amplitudes), where=(largest > 0) & takes_part
-    )
-    weights = relative**2
+    # few channels are strong: the distance of those only
+    row, channel = np.nonzero((amplitudes >= least * largest) & (largest > 0))
+    is_near = np.linalg.norm(positions[channel] - peak[row], axis=1) <= radius_um
+    row, channel = row[is_near], channel[is_near]
+    weights = np.zeros_like(amplitudes)
+    weights[row, channel] = (amplitudes[row, channel] / largest[row, 0]) ** 2
     total = weights.sum(axis=1, keepdims=True)
     found = np.full((len(weights), 2), np.nan)
     return np.divide(weights @ positions.astype(np.float64), total, out=found, where=total > 0)

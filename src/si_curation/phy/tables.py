@@ -154,14 +154,15 @@ def read_tables(
         if table is None:
             continue
         for name in table.column_names:
+            known = columns.get(name)
+            if known is not None and path.stem == SNAPSHOT:
+                continue
             column = ClusterColumn(name, table.values(name), path.name)
-            known = columns.get(column.name)
-            if known is None:
-                columns[column.name] = column
-            elif path.stem != SNAPSHOT:
-                is_own = path.stem == f"cluster_{column.name}"
-                columns[column.name] = column if is_own else known
+            is_own = path.stem == f"cluster_{name}"
+            if known is not None:
                 rivals.append(known if is_own else column)
+            if known is None or is_own:
+                columns[name] = column
     _report_rivals(columns, rivals, ids, findings)
     return columns
 

@@ -20,6 +20,7 @@ from si_curation._spikeinterface import inject_extension, make_memory_analyzer, 
 from si_curation.checks import Checks, is_number, local_path, short_repr
 from si_curation.errors import ParameterError, SiCurationWarning
 from si_curation.files import memory_array, scratch_array
+from si_curation.kernels.parallel import run_beside
 from si_curation.kernels.spike_files import positions_of_ids, with_small_ids
 from si_curation.kernels.spike_vector import (
     Empty,
@@ -375,7 +376,10 @@ def _build(
     spikes = _take_spikes(folder, recording, options)
     unit_ids = spikes.selection.unit_ids
     check_num_units(unit_ids.size, str(folder.folder))
-    templates = templates_if_there(folder, options.unwhiten, options.gains)
+    templates, chosen = run_beside(
+        lambda: templates_if_there(folder, options.unwhiten, options.gains),
+        lambda: _choose_spikes(folder, spikes, options),  # on one thread, most of its time
+    )
     if templates is None:
         main = _guessed_main_channels(folder, spikes)
     else:
@@ -390,7 +394,6 @@ def _build(
     if observed is not None:
         sorting.set_property(OBSERVED_PROPERTY, np.full(unit_ids.size, observed))
     _annotate(sorting, folder, templates, spikes.selection)
-    chosen = _choose_spikes(folder, spikes, options)
     mask, components = None, None
     if templates is not None:
         mask, components = _channels_and_components(
@@ -516,15 +519,20 @@ def _inject_templates(
     """Put in the templates of the units, and the amplitudes that are scaled by them."""
     num_samples = templates.templates.shape[1]
     ms = 1000.0 / folder.sampling_frequency
+    places = planar_locations(analyzer)
+    unit_templates, locations = run_beside(
+        lambda: weighted_mean_templates(spikes.counts, templates.templates),
+        lambda: locations_of_units(spikes.counts, templates.amplitudes, places),
+    )
     set_unit_templates(
         analyzer,
-        weighted_mean_templates(spikes.counts, templates.templates),
+        unit_templates,
         {
             "operators": ["average", "std"],
             "ms_before": folder.num_samples_before * ms,
             "ms_after": (num_samples - folder.num_samples_before) * ms,
         },
-        locations_of_units(spikes.counts, templates.amplitudes, planar_locations(analyzer)),
+        locations,
     )
     amplitudes = _spike_amplitudes(folder, templates, spikes, empty)
     if amplitudes is not None:
