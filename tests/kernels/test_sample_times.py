@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from si_curation.exporters.nwb.clock import Clock, starts_and_rates
 from si_curation.kernels import sample_times, spikes_by_unit
 from si_curation.kernels.sample_times import (
-    count_elsewhere,
     count_elsewhere_by_unit,
     is_ascending,
     times_by_unit,
-    times_in_order,
 )
 from si_curation.kernels.spike_vector import SPIKE_DTYPE
 from si_curation.kernels.spikes_by_unit import order_of_units, positions_by_unit
@@ -26,34 +24,16 @@ def make_spikes(seed, size, num_segments):
     spikes = np.zeros(size, dtype=SPIKE_DTYPE)
     spikes["segment_index"] = np.sort(rng.integers(0, num_segments, size))
     spikes["sample_index"] = rng.integers(0, 10**9, size)
-    order = rng.permutation(size).astype(np.int32)
     clocks = [
         Clock(float(rng.uniform(-5, 1.7e9 if i else 5)), float(rate), 10**9, "t_start")
         for i, rate in enumerate(rng.uniform(10_000, 40_000, num_segments))
     ]
-    return spikes, order, clocks
-
-
-@given(st.integers(0, 1000), st.integers(0, 40), st.integers(1, 3), st.sampled_from([3, 1 << 17]))
-def test_as_clocks_say(seed, size, num_segments, per_block):
-    spikes, order, clocks = make_spikes(seed, size, num_segments)
-    with patch.object(sample_times, "_SPIKES_PER_BLOCK", per_block):
-        times = times_in_order(spikes, order, *starts_and_rates(clocks))
-        shifted = times + np.where(np.arange(size) % 5 == 2, 1e-3, 0.0)
-        found = count_elsewhere(spikes, order, shifted, *starts_and_rates(clocks))
-    wrong = []
-    for i, spike in enumerate(order):
-        clock = clocks[spikes["segment_index"][spike]]
-        sample = spikes["sample_index"][spike : spike + 1]
-        assert times[i] == clock.times_of(sample)[0]
-        if clock.frames_of(shifted[i : i + 1])[0] != sample[0]:
-            wrong.append(i)
-    assert found == (len(wrong), wrong[0] if wrong else -1)
+    return spikes, clocks
 
 
 @given(st.integers(0, 1000), st.integers(0, 40), st.integers(1, 3), st.sampled_from([3, 1 << 17]))
 def test_by_unit_as_clocks_say(seed, size, num_segments, per_block):
-    spikes, _, clocks = make_spikes(seed, size, num_segments)
+    spikes, clocks = make_spikes(seed, size, num_segments)
     rng = np.random.default_rng(seed)
     spikes["unit_index"] = rng.integers(0, 4, size)
     shifted_ones = rng.random(size) < 0.2
@@ -72,13 +52,6 @@ def test_by_unit_as_clocks_say(seed, size, num_segments, per_block):
         if i == size // 2 or clock.frames_of(shifted[i : i + 1])[0] != sample[0]:
             wrong.append(i)
     assert found == (len(wrong), wrong[0] if wrong else -1)
-
-
-def test_a_time_that_is_no_number_is_elsewhere():
-    spikes, order, clocks = make_spikes(0, 3, 1)
-    times = times_in_order(spikes, order, *starts_and_rates(clocks))
-    times[1] = np.nan
-    assert count_elsewhere(spikes, order, times, *starts_and_rates(clocks)) == (1, 1)
 
 
 def test_ascending_over_the_borders_of_blocks(monkeypatch):

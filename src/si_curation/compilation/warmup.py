@@ -41,10 +41,8 @@ from si_curation.kernels.chance_agreement import adjusted_mutual_information
 from si_curation.kernels.common_refinement import common_refinement
 from si_curation.kernels.resorted_spikes import match_resorted_spikes
 from si_curation.kernels.sample_times import (
-    count_elsewhere,
     count_elsewhere_by_unit,
     times_by_unit,
-    times_in_order,
 )
 from si_curation.kernels.spike_matching import match_by_cluster, match_by_sample
 from si_curation.kernels.spikes_by_unit import order_of_units
@@ -294,8 +292,6 @@ class _Calls:
         """Do what an NWB file needs of kernels, which is also there without pynwb."""
         vector, spikes = spike_vector_of(analyzer.sorting), order_spikes(analyzer)
         clocks = np.zeros(1), np.array([analyzer.sampling_frequency])
-        times = times_in_order(vector, spikes.order, *clocks)
-        count_elsewhere(vector, spikes.order, times, *clocks)
         order = order_of_units(vector["unit_index"], len(analyzer.unit_ids))
         count_elsewhere_by_unit(vector, order, times_by_unit(vector, order, *clocks), *clocks)
         per_spike_columns(analyzer, spikes, ("amplitudes",))

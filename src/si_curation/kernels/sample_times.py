@@ -1,4 +1,4 @@
-"""Samples of spikes to seconds and back, in any order of the spikes."""
+"""Samples of spikes to seconds and back, one unit after the other."""
 
 from __future__ import annotations
 
@@ -9,113 +9,6 @@ from si_curation.kernels.parallel import blocks, njit, run_blocks
 from si_curation.kernels.spikes_by_unit import UnitOrder, numbered_blocks
 
 _SPIKES_PER_BLOCK = 1 << 17
-
-
-@njit
-def _times(
-    sample: NDArray[np.int64],  # (n_spikes,)
-    segment: NDArray[np.int64],  # (n_spikes,)
-    order: NDArray[np.integer],  # (n,)
-    start_s: NDArray[np.float64],  # (n_segments,)
-    rate: NDArray[np.float64],  # (n_segments,)
-    out: NDArray[np.float64],  # (n,)
-) -> None:
-    for i in range(order.size):
-        spike = order[i]
-        own = segment[spike]
-        out[i] = sample[spike] / rate[own] + start_s[own]
-
-
-def times_in_order(
-    spikes: NDArray[np.void],
-    order: NDArray[np.integer],
-    start_s: NDArray[np.float64],
-    rate: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return ``start_s + sample / rate`` of spikes.
-
-    Parameters
-    ----------
-    spikes : array (n_spikes,) with fields sample_index and segment_index
-    order : array (n,) integer
-        Positions in `spikes`.
-    start_s, rate : array (n_segments,) float64
-
-    Returns
-    -------
-    array (n,) float64
-
-    Examples
-    --------
-    >>> spikes = np.array([(8, 0), (2, 0)], [("sample_index", "i8"), ("segment_index", "i8")])
-    >>> times_in_order(spikes, np.array([1, 0]), np.array([10.0]), np.array([4.0]))
-    array([10.5, 12. ])
-    """
-    sample, segment = spikes["sample_index"], spikes["segment_index"]
-    out = np.empty(order.size, dtype=np.float64)
-    run_blocks(
-        lambda piece: _times(sample, segment, order[piece], start_s, rate, out[piece]),
-        blocks(order.size, _SPIKES_PER_BLOCK),
-    )
-    return out
-
-
-@njit
-def _elsewhere(
-    sample: NDArray[np.int64],  # (n_spikes,)
-    segment: NDArray[np.int64],  # (n_spikes,)
-    order: NDArray[np.integer],  # (n,)
-    times: NDArray[np.float64],  # (n,)
-    start_s: NDArray[np.float64],  # (n_segments,)
-    rate: NDArray[np.float64],  # (n_segments,)
-) -> tuple[int, int]:
-    count, first = 0, -1
-    for i in range(order.size):
-        spike = order[i]
-        own = segment[spike]
-        if np.rint((times[i] - start_s[own]) * rate[own]) != sample[spike]:  # NaN, too
-            if count == 0:
-                first = i
-            count += 1
-    return count, first
-
-
-def count_elsewhere(
-    spikes: NDArray[np.void],
-    order: NDArray[np.integer],
-    times: NDArray[np.float64],
-    start_s: NDArray[np.float64],
-    rate: NDArray[np.float64],
-) -> tuple[int, int]:
-    """Count the times whose nearest sample is not that of their spike.
-
-    Parameters
-    ----------
-    spikes, order, start_s, rate
-        As of `times_in_order`.
-    times : array (n,) float64
-
-    Returns
-    -------
-    count : int
-    first : int
-        Position of the first of them in `order`; -1 where there is none.
-
-    Examples
-    --------
-    >>> spikes = np.array([(8, 0), (2, 0)], [("sample_index", "i8"), ("segment_index", "i8")])
-    >>> times = np.array([10.6, 12.2])
-    >>> count_elsewhere(spikes, np.array([1, 0]), times, np.array([10.0]), np.array([4.0]))
-    (1, 1)
-    """
-    sample, segment = spikes["sample_index"], spikes["segment_index"]
-    pieces = blocks(order.size, _SPIKES_PER_BLOCK)
-    found = run_blocks(
-        lambda piece: _elsewhere(sample, segment, order[piece], times[piece], start_s, rate), pieces
-    )
-    total = sum(count for count, _ in found)
-    where = [piece.start + one for piece, (count, one) in zip(pieces, found, strict=True) if count]
-    return total, where[0] if where else -1
 
 
 @njit
@@ -142,8 +35,7 @@ def times_by_unit(
 ) -> NDArray[np.float64]:
     """Return ``start_s + sample / rate`` of all spikes, one unit after the other.
 
-    As `times_in_order`, which looks up the spikes of each unit all over the spike vector: here they
-    are read as they come, and the times of each unit are written side by side.
+    Spikes are read as they come, and the times of each unit are written side by side.
 
     Parameters
     ----------

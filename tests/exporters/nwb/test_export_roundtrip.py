@@ -16,6 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pynwb import NWBHDF5IO
+from spikeinterface.core import NumpySorting
 
 import si_curation as sic
 from helpers.nwb_analyzers import frames_of, make_analyzer, small_analyzer
@@ -32,6 +33,9 @@ from helpers.nwb_sources import (
     gapped_timestamps,
 )
 from si_curation.cli import main
+from si_curation.exporters.nwb import checks
+from si_curation.exporters.nwb.clock import Clock
+from si_curation.exporters.nwb.spikes import timed_by_clocks
 
 pytestmark = [pytest.mark.usefixtures("quiet_pynwb"), pytest.mark.slow]
 
@@ -284,6 +288,35 @@ def test_no_spikes_at_all(tmp_path):
     analyzer = make_analyzer({0: [], 1: []}, num_samples=[30_000])
     content = Content(export(analyzer, tmp_path / "out.nwb", t_start=0.0))
     assert [len(times) for times in content["spike_times"]] == [0, 0]
+
+
+@pytest.mark.parametrize("t_start", [0.0, 1.7e9])
+def test_spikes_that_are_in_no_order(tmp_path, t_start):
+    """Vectors that were made by hand: each unit's times ascend in the file all the same."""
+    frames = {3: [40, 10, 20], 1: [30, 30, 5]}
+    analyzer = make_analyzer(frames, amplitudes=False)
+    spikes = analyzer.sorting.to_spike_vector()
+    shuffled = spikes[[4, 0, 5, 2, 1, 3]]
+    sorting = NumpySorting(shuffled, analyzer.sampling_frequency, analyzer.unit_ids)
+    analyzer.sorting = sorting
+    assert np.array_equal(analyzer.sorting.to_spike_vector(), shuffled)
+    path = export(analyzer, tmp_path / "out.nwb", t_start=t_start, per_spike=())
+    for times, own in zip(Content(path)["spike_times"], frames.values(), strict=True):
+        assert np.rint((times - t_start) * analyzer.sampling_frequency).tolist() == sorted(own)
+
+
+def test_a_time_that_is_no_number_is_at_another_sample():
+    analyzer = small_analyzer()
+    clocks = [Clock(0.0, analyzer.sampling_frequency, 10**6, "t_start")]
+    timed = timed_by_clocks(analyzer, clocks)
+    for order in (timed.spikes.unit_order, None):
+        one = timed._replace(spikes=timed.spikes._replace(unit_order=order))
+        times = timed.times.copy()
+        vector = analyzer.sorting.to_spike_vector()
+        assert checks._spikes_at_other_samples(times, vector, one) == []
+        times[1] = np.nan
+        (said,) = checks._spikes_at_other_samples(times, vector, one)
+        assert said.startswith("1 spikes are at other samples, the first at nan s")
 
 
 def test_one_channel(tmp_path):

@@ -18,7 +18,7 @@ from si_curation.exporters.nwb.file import opened
 from si_curation.exporters.nwb.optional import MODULE
 from si_curation.exporters.nwb.spikes import TimedSpikes
 from si_curation.exporters.nwb.units import AddedUnits
-from si_curation.kernels.sample_times import count_elsewhere, count_elsewhere_by_unit
+from si_curation.kernels.sample_times import count_elsewhere_by_unit
 
 _BLOCK = 2**21
 
@@ -121,8 +121,6 @@ def _spikes_at_other_samples(stored: Any, vector: NDArray, timed: TimedSpikes) -
             count, first = count_elsewhere_by_unit(
                 vector, unit_order, times, *starts_and_rates(clocks)
             )
-        elif are_regular(clocks):
-            count, first = count_elsewhere(vector, order[block], times, *starts_and_rates(clocks))
         else:
             count, first = _count_elsewhere(vector[order[block]], times, clocks)
         if count:
@@ -139,8 +137,9 @@ def _count_elsewhere(
     spikes: NDArray, times: NDArray[np.float64], clocks: Sequence[Clock]
 ) -> tuple[int, int]:
     """Count the times that are not those of the samples of spikes; and return the first."""
-    wrong = np.zeros(spikes.size, dtype=bool)
+    is_number = np.isfinite(times)
+    wrong = ~is_number
     for i, clock in enumerate(clocks):
-        own = np.flatnonzero(spikes["segment_index"] == i)
+        own = np.flatnonzero((spikes["segment_index"] == i) & is_number)
         wrong[own] = clock.frames_of(times[own]) != spikes["sample_index"][own]
     return int(wrong.sum()), int(np.argmax(wrong)) if wrong.any() else -1

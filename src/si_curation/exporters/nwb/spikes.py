@@ -21,7 +21,7 @@ from si_curation.exporters.nwb.clock import BLOCK, Clock, are_regular, starts_an
 from si_curation.exporters.nwb.columns import ids_column
 from si_curation.exporters.nwb.given_times import GivenTimes
 from si_curation.kernels.parallel import read_only
-from si_curation.kernels.sample_times import is_ascending, times_by_unit, times_in_order
+from si_curation.kernels.sample_times import is_ascending, times_by_unit
 from si_curation.kernels.spikes_by_unit import (
     UnitOrder,
     order_of_units,
@@ -134,8 +134,6 @@ def spike_times(
     order = spikes.order
     if are_regular(clocks) and spikes.unit_order is not None:
         return times_by_unit(vector, spikes.unit_order, *starts_and_rates(clocks))
-    if are_regular(clocks):
-        return times_in_order(vector, order, *starts_and_rates(clocks))
     times = np.empty(order.size, dtype=np.float64)
     in_memory = all(c.timestamps is None or isinstance(c.timestamps, np.ndarray) for c in clocks)
     # a file is read once, in the order of the spikes of all units
