@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib as stock_zlib
 
 import h5py
@@ -14,7 +15,14 @@ from helpers.nwb_analyzers import make_analyzer
 from helpers.nwb_files import make_analyzer as analyzer_of_source
 from helpers.nwb_files import write_source
 from si_curation.exporters.nwb import compressed
-from si_curation.exporters.nwb.compressed import LargeColumn, deflate, fill, inflate, is_stored
+from si_curation.exporters.nwb.compressed import (
+    LargeColumn,
+    deflate,
+    fill,
+    inflate,
+    is_stored,
+    packed,
+)
 
 pytestmark = pytest.mark.usefixtures("quiet_pynwb")
 
@@ -46,6 +54,35 @@ def arrays():
     yield np.array([np.nan, -0.0, np.inf] * 1000)
 
 
+@pytest.mark.parametrize("ahead", [1, 3, 64])
+def test_few_chunks_are_compressed_ahead(monkeypatch, ahead):
+    monkeypatch.setattr(compressed, "_AHEAD", ahead)
+    begun = []
+    pack = compressed._pack
+    monkeypatch.setattr(compressed, "_pack", lambda *chunk: begun.append(chunk) or pack(*chunk))
+    columns = [
+        LargeColumn(str(i), values, 999, False, None) for i, values in enumerate([*arrays()][:2])
+    ]
+    with packed(columns) as chunks:
+        for taken, (column, start, content) in enumerate(chunks):
+            assert taken < len(begun) <= taken + 1 + ahead
+            part = column.values[start : start + 999]
+            found = inflate(content, part.dtype, 999, False)
+            np.testing.assert_array_equal(found[: len(part)], part)
+    assert [(c.name, start) for c, start in begun] == [
+        (name, start) for name, size in (("0", 5000), ("1", 4097)) for start in range(0, size, 999)
+    ]
+
+
+def test_chunks_that_nobody_writes_are_not_compressed(monkeypatch):
+    begun = []
+    monkeypatch.setattr(compressed, "_pack", lambda *chunk: begun.append(chunk) or time.sleep(0.01))
+    column = LargeColumn("a", np.zeros(1000), 1, False, None)
+    with pytest.raises(OSError, match="disk is full"), packed([column]):
+        raise OSError("disk is full")
+    assert len(begun) <= compressed._AHEAD
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_hdf5_reads_what_is_written(tmp_path, library, shuffle):
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -55,8 +92,9 @@ def test_hdf5_reads_what_is_written(tmp_path, library, shuffle):
                 str(i), values.shape, values.dtype, chunks=(999, *values.shape[1:]),
                 maxshape=(None, *values.shape[1:]), compression="gzip", shuffle=shuffle,
             )  # fmt: skip
-            columns.append(LargeColumn(str(i), values, Target(dataset)))
-        fill(columns)
+            columns.append(LargeColumn(str(i), values, 999, shuffle, Target(dataset)))
+        with packed(columns) as chunks:
+            fill(chunks)
     with h5py.File(tmp_path / "a.h5", "r") as file:
         for i, values in enumerate(arrays()):
             np.testing.assert_array_equal(file[str(i)][()], values)
@@ -89,12 +127,15 @@ def test_broken_chunks_are_found(tmp_path):
         dataset = file.create_dataset(
             "a", values.shape, values.dtype, chunks=(1000,), compression="gzip", shuffle=True
         )
+        column = LargeColumn("a", values, 1000, True, Target(dataset))
         for broken in (deflate(values[:1000], True)[:-9], b"nothing", deflate(values[:10], True)):
-            fill([LargeColumn("a", values, Target(dataset))])
+            with packed([column]) as chunks:
+                fill(chunks)
             assert is_stored(dataset, values)
             dataset.id.write_direct_chunk((2000,), broken)
             assert not is_stored(dataset, values)
-        fill([LargeColumn("a", values, Target(dataset))])
+        with packed([column]) as chunks:
+            fill(chunks)
         dataset.id.write_direct_chunk((2000,), values[2000:3000].tobytes(), filter_mask=3)
         assert not is_stored(dataset, values)
 

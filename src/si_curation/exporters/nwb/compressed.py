@@ -7,9 +7,11 @@ would have to read, so that every reader of HDF5 reads it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +31,7 @@ def _library() -> Any:
 zlib = _library()
 _LARGE_FROM = 2048  # elements
 _CHUNK_BYTES = 2**20
+_AHEAD = 64  # chunks: as many as are compressed while pynwb writes all but the large columns
 _SAMPLE_BYTES = 2**13
 _LEVEL = 4  # that the file names; what HDF5 itself would use to write more
 _LEVEL_HERE = 1 if zlib.__name__ == "zlib" else 2  # the lowest that finds most of what repeats
@@ -42,13 +45,27 @@ class LargeColumn(NamedTuple):
     ----------
     name : str
     values : array (n, ...)
+    rows : int
+        Of a chunk.
+    shuffle : bool
+        Whether its bytes are in the order of their place.
     target : hdmf.backends.hdf5.H5DataIO
         Its `dataset` is there once the table is written, empty.
     """
 
     name: str
     values: NDArray
+    rows: int
+    shuffle: bool
     target: Any
+
+
+class Chunk(NamedTuple):
+    """What is written of a column from a row on, compressed."""
+
+    column: LargeColumn
+    start: int
+    content: bytes
 
 
 def set_large_columns_aside(table: Any) -> list[LargeColumn]:
@@ -68,50 +85,60 @@ def set_large_columns_aside(table: Any) -> list[LargeColumn]:
         values = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
         row_bytes = values.itemsize * int(np.prod(values.shape[1:], dtype=np.int64))
         rows = max(1, min(len(values), _CHUNK_BYTES // max(row_bytes, 1)))
+        shuffle = _shuffle_helps(values)
         target = H5DataIO(
             shape=values.shape,
             dtype=values.dtype,
             chunks=(rows, *values.shape[1:]),
             compression="gzip",
             compression_opts=_LEVEL,
-            shuffle=_shuffle_helps(values),
+            shuffle=shuffle,
         )
         column.transform(lambda _, target=target: target)
-        found.append(LargeColumn(column.name, values, target))
+        found.append(LargeColumn(column.name, values, rows, shuffle, target))
     return found
 
 
-def fill(columns: list[LargeColumn]) -> None:
-    """Write the values of the columns, once their datasets are there."""
-    for column in columns:
-        dataset = column.target.dataset
-        starts = range(0, len(column.values), dataset.chunks[0])
-        rest = (0,) * (column.values.ndim - 1)
-        packed = _packed(column.values, dataset.chunks[0], bool(dataset.shuffle))
-        for start, content in zip(starts, packed, strict=True):
-            dataset.id.write_direct_chunk((start, *rest), content)
+@contextmanager
+def packed(columns: Sequence[LargeColumn]) -> Iterator[Iterator[Chunk]]:
+    """Compress the chunks of columns, on all cores, while the table is written.
 
-
-def _packed(values: NDArray, rows: int, shuffle: bool) -> Iterator[bytes]:
-    """Yield the compressed chunks in order; those of a few chunks are in memory at a time."""
-
-    def pack(start: int) -> bytes:
-        part = values[start : start + rows]
-        if len(part) < rows:  # the last chunk is stored whole
-            whole = np.zeros((rows, *values.shape[1:]), dtype=values.dtype)
-            whole[: len(part)] = part
-            part = whole
-        return deflate(part, shuffle)
-
-    starts = list(range(0, len(values), rows))
-    at_once = 2 * num_threads()
+    Yields
+    ------
+    iterator of Chunk
+        In order; at most `_AHEAD` are in memory at a time. For `fill`.
+    """
+    left = ((c, start) for c in columns for start in range(0, len(c.values), c.rows))
+    waiting: deque[tuple[LargeColumn, int, Future[bytes]]] = deque()
     with ThreadPoolExecutor(num_threads()) as pool:
-        waiting = deque(pool.submit(pack, start) for start in starts[:at_once])
-        for start in starts[at_once:]:
-            yield waiting.popleft().result()
-            waiting.append(pool.submit(pack, start))
-        while waiting:
-            yield waiting.popleft().result()
+
+        def chunks() -> Iterator[Chunk]:
+            while waiting:
+                column, start, content = waiting.popleft()
+                waiting.extend((c, s, pool.submit(_pack, c, s)) for c, s in islice(left, 1))
+                yield Chunk(column, start, content.result())
+
+        waiting.extend((c, s, pool.submit(_pack, c, s)) for c, s in islice(left, _AHEAD))
+        try:
+            yield chunks()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _pack(column: LargeColumn, start: int) -> bytes:
+    part = column.values[start : start + column.rows]
+    if len(part) < column.rows:  # the last chunk is stored whole
+        whole = np.zeros((column.rows, *part.shape[1:]), dtype=part.dtype)
+        whole[: len(part)] = part
+        part = whole
+    return deflate(part, column.shuffle)
+
+
+def fill(chunks: Iterator[Chunk]) -> None:
+    """Write the chunks of columns, once their datasets are there."""
+    for column, start, content in chunks:
+        rest = (0,) * (column.values.ndim - 1)
+        column.target.dataset.id.write_direct_chunk((start, *rest), content)
 
 
 def is_stored(dataset: Any, values: NDArray) -> bool:

@@ -27,7 +27,7 @@ from si_curation.errors import (
 )
 from si_curation.exporters.nwb.added_electrodes import AddedElectrodes, append_in_file
 from si_curation.exporters.nwb.checks import check_written
-from si_curation.exporters.nwb.compressed import LargeColumn, fill, set_large_columns_aside
+from si_curation.exporters.nwb.compressed import LargeColumn, fill, packed, set_large_columns_aside
 from si_curation.exporters.nwb.copy import check_offsets, sidecar_of
 from si_curation.exporters.nwb.file import (
     check_not_open,
@@ -400,9 +400,9 @@ def _new(
 
 def _write(nwbfile: Any, added: AddedUnits, part: Path) -> AddedUnits:
     large = set_large_columns_aside(added.table)
-    with written(part, "w") as io:
+    with packed(large) as chunks, written(part, "w") as io:
         io.write(nwbfile)
-        fill(large)
+        fill(chunks)
     return replace(added, large=large)
 
 
@@ -438,9 +438,9 @@ def _export(
             add_units(analyzer, sidecar_of(nwbfile, _NO_METADATA), options, series)
             add_programs(nwbfile, programs(analyzer))
         nwbfile.set_modified()
-        with written(part, "w") as out:
+        with packed(large) as chunks, written(part, "w") as out:
             out.export(src_io=io, nwbfile=nwbfile)
-            fill(large)
+            fill(chunks)
         if not has_all:
             added = _add_to_copy(analyzer, part, options, series, placed.added)
         yield added
@@ -500,8 +500,9 @@ def _add_to_copy(
         nwbfile = read_nwbfile(out, part)
         added = add_units(analyzer, nwbfile, options, series, generated_by=False)
         large = set_large_columns_aside(added.table)
-        out.write(nwbfile)
-        fill(large)
+        with packed(large) as chunks:
+            out.write(nwbfile)
+            fill(chunks)
     return replace(added, large=large)
 
 
