@@ -8,6 +8,7 @@ import hashlib
 import os
 import signal
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +55,16 @@ def pytest_configure(config):
     # shells start jobs in the background without what Ctrl-C does
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with files of few tests that take minutes: at the end one worker waited for another.
+
+    Then those of most tests.
+    """
+    of_file = Counter(item.path for item in items)
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: (item.path not in long, -of_file[item.path]))
 
 
 def pytest_collection_finish():

@@ -22,6 +22,7 @@ from si_curation.variables import REASONS, TABLES
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 TUTORIALS = sorted((DOCS.parent / "tutorials").glob("[0-9]*_*.py"))
+pytestmark = pytest.mark.long
 PAGES = [DOCS / "quickstart.md", DOCS / "pipelines.md", *sorted((DOCS / "howto").glob("*.md"))]
 
 

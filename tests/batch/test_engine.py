@@ -18,6 +18,8 @@ from si_curation.batch.session import Options
 from si_curation.errors import ParameterError
 from si_curation.simulation.simulate import DIALECT_NAMES
 
+pytestmark = pytest.mark.long
+
 NUM_SESSIONS = 30
 BROKEN = {  # session: what its error must tell
     "s04": "spike_times.npy: is truncated",

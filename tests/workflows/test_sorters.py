@@ -18,7 +18,7 @@ import si_curation as sic
 from helpers import needs
 from helpers.assignments import ASSIGNMENT, BEST, extension
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
 SORTERS = ("spykingcircus2", "tridesclous2", "kilosort4")
