@@ -46,7 +46,7 @@ from si_curation.kernels.sample_times import (
 )
 from si_curation.kernels.spike_matching import match_by_cluster, match_by_sample
 from si_curation.kernels.spikes_by_unit import order_of_units
-from si_curation.kernels.spikes_over_time import Clock, count_over_time, images_over_time
+from si_curation.kernels.spikes_over_time import count_over_time, image_over_time
 from si_curation.kernels.trees import Trees, contributions
 from si_curation.progress import track
 from si_curation.quality.connections import find_monosynaptic_connections
@@ -267,17 +267,10 @@ class _Calls:
             benchmark_suggestions(analyzer, max_units=2)
 
     def draw(self) -> None:
-        for analyzer in self.analyzers:
-            vector, size = spike_vector_of(analyzer.sorting), len(analyzer.unit_ids)
-            of_spikes = vector["sample_index"], vector["unit_index"], vector["segment_index"]
-            clock = Clock(float(analyzer.sampling_frequency), np.zeros(1))
-            count_over_time(*of_spikes, size, clock, (1.0, 2), (15, 100))
-            values, image_of_unit = (
-                np.ones(vector.size, dtype=np.float32),
-                np.zeros(size, dtype=int),
-            )
-            ranges = np.array([[[0.0, 1.0], [0.0, 1.0]]])
-            images_over_time(*of_spikes, clock, values, image_of_unit, ranges, (2, 2))
+        train, times_s = np.arange(2), np.zeros(2)
+        count_over_time(train, times_s, (1.0, 2), (15, 100))
+        ranges = np.array([[0.0, 1.0], [0.0, 1.0]])
+        image_over_time(times_s, np.ones(2, dtype=np.float32), ranges, (2, 2))
 
     def export(self) -> None:
         for number, analyzer in enumerate(self.analyzers):

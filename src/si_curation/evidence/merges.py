@@ -235,13 +235,52 @@ def suggest_merges(
         spikes, allowed[:, None] & allowed, (min_similarity, max_distance_um, duplicate), max_pairs
     )
     given = None if refractory_period_ms is None else round(refractory_period_ms * fs * 1e-3)
-    columns = evidence_of_pairs(spikes, candidates, given, duplicate)
-    table = pd.DataFrame({name: columns.get(name, "") for name in MERGES})
-    table["reason"] = list(map(explanations_text, explain_merges(table)))
-    table = table.iloc[_best_first(columns)].reset_index(drop=True)
-    table = with_probability(table, known)
+    table = _table(evidence_of_pairs(spikes, candidates, given, duplicate), None, known)
     found = MergeSuggestions(table, analyzer.unit_ids, float(score_threshold))
     return with_groups(found, analyzer)
+
+
+@one_thread_for_matrices()
+def best_merges(
+    spikes: UnitSpikes,
+    unit_indices: NDArray[np.integer],
+    max_pairs: int,
+    calibration: Calibration | None = None,
+) -> tuple[pd.DataFrame, int]:
+    """Return the first rows of the table of `suggest_merges` with its defaults.
+
+    Parameters
+    ----------
+    spikes : UnitSpikes
+        Of an analyzer.
+    unit_indices : array (n,) integer
+        Only pairs of these units.
+    max_pairs : int
+        So many rows at most; no others are explained.
+    calibration : Calibration, optional
+        Of merges.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    num_pairs : int
+        Rows of the whole table.
+    """
+    is_asked = np.zeros(spikes.num_units, dtype=bool)
+    is_asked[unit_indices] = True
+    candidates, duplicate = _default_candidates(spikes, is_asked[:, None] & is_asked)
+    columns = evidence_of_pairs(spikes, candidates, None, duplicate)
+    return _table(columns, max_pairs, calibration), len(candidates.pairs)
+
+
+def _table(
+    columns: dict[str, NDArray[Any]], max_pairs: int | None, calibration: Calibration | None
+) -> pd.DataFrame:
+    """Return the evidence of the best pairs as a table, with reasons and probabilities."""
+    best = _best_first(columns)[:max_pairs]
+    table = pd.DataFrame({name: columns[name][best] if name in columns else "" for name in MERGES})
+    table["reason"] = list(map(explanations_text, explain_merges(table)))
+    return with_probability(table, calibration)
 
 
 def scores_of_merges(
@@ -264,7 +303,7 @@ def scores_of_merges(
         Best first, as in the table of `suggest_merges` with its defaults: ``unit_id_a``,
         ``unit_id_b``, ``score``.
     """
-    candidates, duplicate = _default_candidates(spikes, unit_ids)
+    candidates, duplicate = _candidates_with(spikes, unit_ids)
     found = evidence_of_pairs(spikes, candidates, None, duplicate, least_score)
     order = _best_first(found)
     order = order[found["score"][order] >= least_score]
@@ -281,21 +320,25 @@ def one_neuron_probabilities(
     dict
         {both units: probability}.
     """
-    candidates, duplicate = _default_candidates(spikes, unit_ids)
+    candidates, duplicate = _candidates_with(spikes, unit_ids)
     known, _, _ = _spike_time_columns(spikes, candidates, None, duplicate)
     both = zip(known["unit_id_a"].tolist(), known["unit_id_b"].tolist(), strict=True)
     probabilities = known["one_neuron_probability"].tolist()
     return {frozenset(pair): one for pair, one in zip(both, probabilities, strict=True)}
 
 
-def _default_candidates(spikes: UnitSpikes, unit_ids: Sequence[Any]) -> tuple[_Candidates, int]:
+def _candidates_with(spikes: UnitSpikes, unit_ids: Sequence[Any]) -> tuple[_Candidates, int]:
     """Return the candidates of which one is of some units, and the duplicate window."""
-    analyzer = spikes.analyzer
     is_asked = np.zeros(spikes.num_units, dtype=bool)
-    is_asked[unit_indices_of(analyzer, unit_ids, may_repeat=True)] = True
-    duplicate = round(DEFAULT_DUPLICATE_WINDOW_MS * analyzer.sampling_frequency * 1e-3)
+    is_asked[unit_indices_of(spikes.analyzer, unit_ids, may_repeat=True)] = True
+    return _default_candidates(spikes, is_asked[:, None] | is_asked)
+
+
+def _default_candidates(spikes: UnitSpikes, allowed: NDArray[np.bool_]) -> tuple[_Candidates, int]:
+    """Return the candidates with the default limits, and the duplicate window."""
+    duplicate = round(DEFAULT_DUPLICATE_WINDOW_MS * spikes.analyzer.sampling_frequency * 1e-3)
     limits = DEFAULT_MIN_SIMILARITY, DEFAULT_MAX_DISTANCE_UM, duplicate
-    return _find_candidates(spikes, is_asked[:, None] | is_asked, limits), duplicate
+    return _find_candidates(spikes, allowed, limits), duplicate
 
 
 def _best_first(columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:

@@ -110,7 +110,7 @@ class UnitSpikes:
     def _order(self) -> UnitOrder:
         return order_of_units(self.vector["unit_index"], self.num_units)
 
-    def _by_unit(self, name: str, values: NDArray[Any]) -> list[NDArray[Any]]:
+    def by_unit(self, name: str, values: NDArray[Any]) -> list[NDArray[Any]]:
         """Return values of the spikes of the vector, unit by unit; once for each name."""
         if name in self._values:
             return self._values[name]
@@ -119,7 +119,7 @@ class UnitSpikes:
             found = values_by_unit(order, self.vector["unit_index"], values)
             self._values[name] = np.split(found, order.start[1:-1])
         else:
-            before = self._before._by_unit(name, values)
+            before = self._before.by_unit(name, values)
             self._values[name] = [
                 values[own] if rows is None else before[unit][rows]
                 for own, (unit, rows) in zip(self.positions, self._rows, strict=True)
@@ -129,7 +129,7 @@ class UnitSpikes:
     @property
     def trains(self) -> list[NDArray[np.int64]]:
         """Times of the spikes of each unit in samples, ascending; segments lie far apart."""
-        return self._by_unit("time", self._time)
+        return self.by_unit("time", self._time)
 
     @cached_property
     def _time(self) -> NDArray[np.int64]:
@@ -153,7 +153,7 @@ class UnitSpikes:
     def _time_bins(self, known: list[NDArray[np.uint8]] | None) -> list[NDArray[np.uint8]]:
         observed, same, times = observed_periods(self.analyzer), self._same, self.trains
         if len(observed.segment_samples) > 1:
-            times = self._by_unit("time of the recording", self._time_of_recording)
+            times = self.by_unit("time of the recording", self._time_of_recording)
 
         def bins(unit: int) -> NDArray[np.uint8]:
             if known is not None and same[unit] >= 0:
@@ -175,7 +175,7 @@ class UnitSpikes:
     def amplitudes_of_units(self) -> list[NDArray[np.floating]] | None:
         """Of the spikes of each unit; None where they are not known."""
         values = self.amplitudes
-        return None if values is None else self._by_unit("amplitudes", values)
+        return None if values is None else self.by_unit("amplitudes", values)
 
     @cached_property
     def amplitudes(self) -> NDArray[np.floating] | None:
@@ -223,7 +223,7 @@ class UnitSpikes:
             left = left[same < 0]
         bins, positions = self.time_bins, self.positions
         held = {"amplitudes": self.amplitudes, "depths": self.depths}.get(name)
-        values = None if held is None else self._by_unit(name, held)
+        values = None if held is None else self.by_unit(name, held)
 
         is_size = name == "amplitudes"
 

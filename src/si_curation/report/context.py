@@ -12,9 +12,10 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import spike_vector_of
 from si_curation.curation.lineage import reconstruct_lineage
+from si_curation.evidence.unit_spikes import UnitSpikes
 from si_curation.kernels.isi import isi_histogram
-from si_curation.kernels.spikes_by_unit import order_of_units, spikes_by_unit
-from si_curation.kernels.spikes_over_time import Clock, count_over_time
+from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.spikes_over_time import count_over_time
 from si_curation.phy.sorter_run import SorterRun
 from si_curation.reading.observed import ObservedPeriods, observed_periods
 from si_curation.reading.probe import planar_locations
@@ -52,8 +53,8 @@ class ReportContext:
         Of the report, as plain numbers or strings.
     row_of : dict
         {unit id: position in the report}
-    order : UnitOrder
-        Of the spikes of all units.
+    of_units : UnitSpikes
+        The spikes of all units, unit by unit.
     num_spikes : array (n_units,) int64
         Of each unit of the analyzer.
     """
@@ -70,8 +71,8 @@ class ReportContext:
         self.fs = float(analyzer.sampling_frequency)
         self.unit_ids = analyzer.unit_ids[rows].tolist()
         self.row_of = {unit_id: row for row, unit_id in enumerate(self.unit_ids)}
-        self.order = order_of_units(self.spikes["unit_index"], len(analyzer.unit_ids))
-        self.num_spikes = np.diff(self.order.start)
+        self.of_units = UnitSpikes(analyzer)
+        self.num_spikes = self.of_units.num_spikes
 
     def extension(self, name: str) -> Any:
         """Return an extension, loaded if it is saved; None if it was not computed."""
@@ -119,13 +120,9 @@ class ReportContext:
         """Duration of all segments together."""
         return float(self.segment_durations_s.sum())
 
-    @cached_property
-    def _spikes_of_unit(self) -> list[NDArray[np.integer]]:
-        return spikes_by_unit(self.spikes["unit_index"], len(self.analyzer.unit_ids))
-
     def spikes_of(self, index: int) -> NDArray[np.integer]:
         """Return the positions in the spike vector of the spikes of a unit, by its unit index."""
-        return self._spikes_of_unit[index]
+        return self.of_units.positions[index]
 
     def times_s(self, which: NDArray[np.integer] | slice) -> NDArray[np.float64]:
         """Return the times of some spikes in s, segments put end to end."""
@@ -133,6 +130,12 @@ class ReportContext:
         if self.segment_starts_s.size > 1:
             times += self.segment_starts_s[self.spikes["segment_index"][which]]
         return times
+
+    def times_of(self, index: int) -> NDArray[np.float64]:
+        """Return the times of the spikes of a unit as `times_s` does, by its unit index."""
+        if self.segment_starts_s.size > 1:
+            return self.times_s(self.spikes_of(index))
+        return self.of_units.trains[index] / self.fs
 
     def span_s(self, which: NDArray[np.integer]) -> tuple[float, float]:
         """Return from when to when the recording and some spikes, in their order, are in s."""
@@ -152,24 +155,17 @@ class ReportContext:
         window = max(round(self.fs * _ISI_WINDOW_MS * 1e-3), width)
         return width, isi_histogram([], window, width).size
 
-    @property
-    def clock(self) -> Clock:
-        """How samples become times in s, segments put end to end."""
-        return Clock(self.fs, self.segment_starts_s)
-
-    @property
-    def of_spikes(self) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-        """Sample, unit and segment of each spike."""
-        spikes = self.spikes
-        return spikes["sample_index"], spikes["unit_index"], spikes["segment_index"]
-
     @cached_property
     def counts_over_time(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Spikes of each unit of the analyzer in `time_bins`, and its intervals in `isi_bins`."""
-        bins = self.time_bins
-        time_bins = bins.bin_s, bins.seen_s.size
-        size = self.num_spikes.size
-        return count_over_time(*self.of_spikes, size, self.clock, time_bins, self.isi_bins)
+        time_bins = self.time_bins.bin_s, self.time_bins.seen_s.size
+        trains, times_of = self.of_units.trains, self.times_of
+        found = run_blocks(
+            lambda unit: count_over_time(trains[unit], times_of(unit), time_bins, self.isi_bins),
+            list(range(len(trains))),
+        )
+        in_time, intervals = map(np.stack, zip(*found, strict=True))
+        return in_time, intervals
 
     @cached_property
     def channel_places(self) -> NDArray[np.float64]:

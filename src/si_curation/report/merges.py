@@ -10,7 +10,11 @@ import pandas as pd
 from si_curation.errors import MissingDataError
 from si_curation.evidence.bad_merges import find_bad_merges
 from si_curation.evidence.calibration import Calibration
-from si_curation.evidence.merges import MergeSuggestions, suggest_merges
+from si_curation.evidence.merges import (
+    DEFAULT_SCORE_THRESHOLD,
+    MergeSuggestions,
+    best_merges,
+)
 from si_curation.evidence.splits import SplitSuggestions, splits_of_units
 from si_curation.progress import stage
 from si_curation.report.context import ReportContext
@@ -66,13 +70,12 @@ def merge_candidates(
 ) -> tuple[EvidenceTable, list[dict[str, Any]]]:
     """Return the table of candidates, and the numbers of the panel that compares each pair."""
     try:
-        found = suggest_merges(context.analyzer, unit_ids=context.unit_ids, calibration=calibration)
+        table, num_pairs = best_merges(context.of_units, context.rows, MAX_CANDIDATES, calibration)
     except MissingDataError as fault:
         return EvidenceTable([], [], f"Merge candidates cannot be computed: {fault}."), []
-    table = found.table.head(MAX_CANDIDATES)
-    note = f"Pairs with a score of {found.score_threshold:g} or more are suggested."
-    if len(found.table) > MAX_CANDIDATES:
-        note += f" The best {MAX_CANDIDATES} of {len(found.table)} pairs are shown."
+    note = f"Pairs with a score of {DEFAULT_SCORE_THRESHOLD:g} or more are suggested."
+    if num_pairs > MAX_CANDIDATES:
+        note += f" The best {MAX_CANDIDATES} of {num_pairs} pairs are shown."
     units = context.analyzer.sorting.ids_to_indices
     at, counts, baselines = panels.correlograms(
         np.stack([units(table[f"unit_id_{side}"].to_numpy()) for side in "ab"], axis=1)
@@ -87,7 +90,7 @@ def merge_candidates(
             if place < 0
             else {"counts": counts[place].tolist(), "baseline": baselines[place]},
             "refractory_ms": refractory_ms,
-            "is_suggested": score >= found.score_threshold,
+            "is_suggested": score >= DEFAULT_SCORE_THRESHOLD,
             "evidence": list(evidence),
         }
         for a, b, refractory_ms, score, place, evidence in zip(

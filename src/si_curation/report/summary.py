@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from si_curation.evidence.unit_locations import spike_depths
-from si_curation.kernels.spikes_over_time import images_over_time
+from si_curation.kernels.parallel import blocks, run_blocks
+from si_curation.kernels.spikes_over_time import image_over_time
 from si_curation.progress import stage
 from si_curation.reading.probe import shanks_of
 from si_curation.reading.sessions import session_of_whole
@@ -136,14 +137,12 @@ def depth_over_time(context: ReportContext) -> dict[str, Any] | None:
     last_ones = np.searchsorted(segments, np.arange(context.segment_starts_s.size), "right") - 1
     last = float(context.times_s(last_ones).max())
     x_range = (0.0, max(context.duration_s, last))
-    counts = images_over_time(
-        *context.of_spikes,
-        context.clock,
-        depths,
-        np.zeros(context.num_spikes.size, dtype=np.int64),  # all units in one image
-        np.array([[x_range, its_limits]]),
-        _DEPTH_CELLS,
-    )[0]
+    ranges = np.array([x_range, its_limits])
+    images = run_blocks(
+        lambda b: image_over_time(context.times_s(b), depths[b], ranges, _DEPTH_CELLS),
+        blocks(depths.size, max(1 << 18, depths.size // 16)),
+    )
+    counts = np.sum(images, axis=0, dtype=np.uint32)
     image = {
         "counts": pack_counts(counts),
         "x": list(x_range),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from si_curation.kernels.spikes_by_unit import values_by_unit
-from si_curation.kernels.spikes_over_time import images_over_time
+from si_curation.kernels.parallel import run_blocks
+from si_curation.kernels.spikes_over_time import image_over_time
 from si_curation.report.context import ReportContext
 from si_curation.report.density import limits
 from si_curation.report.encode import Packed, pack_levels_of_pieces, pack_rows
@@ -57,10 +57,12 @@ class UnitCharts:
         return self._drawn[row - self._first]
 
     @cached_property
-    def _amplitudes(self) -> NDArray[np.floating] | None:
-        """Those of one unit after those of the other."""
-        known, units = self._context.spike_amplitudes, self._context.spikes["unit_index"]
-        return None if known is None else values_by_unit(self._context.order, units, known[1])
+    def _amplitudes(self) -> list[NDArray[np.floating]] | None:
+        """Those of the spikes of each unit."""
+        known = self._context.spike_amplitudes
+        if known is None:
+            return None
+        return self._context.of_units.by_unit("amplitudes on their scale", known[1])
 
     def _amplitudes_of(self, indices: NDArray[np.integer]) -> list[dict[str, Any] | None]:
         """Return the amplitudes of some units over time, by their unit indices."""
@@ -93,9 +95,8 @@ class UnitCharts:
 
     def _known(self, index: int) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
         """Return the spikes of a unit whose amplitudes are known, and these."""
-        amplitudes, start = self._amplitudes, self._context.order.start
-        assert amplitudes is not None
-        values, spikes = amplitudes[start[index] : start[index + 1]], self._context.spikes_of(index)
+        assert self._amplitudes is not None
+        values, spikes = self._amplitudes[index], self._context.spikes_of(index)
         is_known = np.isfinite(values)
         return (spikes, values) if is_known.all() else (spikes[is_known], values[is_known])
 
@@ -106,16 +107,18 @@ class UnitCharts:
         values: list[NDArray[np.floating]],
     ) -> list[dict[str, Any]]:
         """Return the images of the amplitudes of some units, as `density` does."""
-        context, known = self._context, self._context.spike_amplitudes
-        assert known is not None
+        context = self._context
         ranges = np.zeros((indices.size, 2, 2))
-        for one, (its_spikes, its_values) in enumerate(zip(spikes, values, strict=True)):
-            ranges[one] = context.span_s(its_spikes), limits(its_values)
-        image_of_unit = np.full(context.num_spikes.size, -1, dtype=np.int64)
-        image_of_unit[indices] = np.arange(indices.size)
-        images = images_over_time(
-            *context.of_spikes, context.clock, known[1], image_of_unit, ranges, AMPLITUDE_CELLS
-        )
+        images = np.zeros((indices.size, *AMPLITUDE_CELLS), dtype=np.uint32)
+
+        def draw(one: int) -> None:
+            its, index = spikes[one], int(indices[one])
+            ranges[one] = context.span_s(its), limits(values[one])
+            are_all = its.size == context.num_spikes[index]
+            times_s = context.times_of(index) if are_all else context.times_s(its)
+            images[one] = image_over_time(times_s, values[one], ranges[one], AMPLITUDE_CELLS)
+
+        run_blocks(draw, list(range(indices.size)))
         inside = images.sum(axis=(1, 2), dtype=np.int64).tolist()
         packed = pack_rows(images)
         return [
