@@ -9,10 +9,11 @@ import pytest
 import si_curation as sic
 from helpers.merge_analyzers import FS, make_analyzer, renewal
 from oracles import merges as naive
-from si_curation.evidence.bad_merges import find_bad_merges
+from si_curation.evidence.bad_merges import bad_merges_of_units, find_bad_merges
 from si_curation.evidence.explain import explain_bad_merges
 from si_curation.evidence.splits import splits_of_units
-from si_curation.variables import BAD_MERGES
+from si_curation.evidence.unit_spikes import UnitSpikes
+from si_curation.variables import BAD_MERGES, UnitIndices
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +51,12 @@ def test_bad_merges_are_found_and_good_ones_are_not(merged):
     assert find_bad_merges(merged, unit_ids=[90]).empty
 
 
-def test_spikes_are_found_in_a_table_or_by_a_search(merged, monkeypatch):
+def test_spikes_that_are_in_the_order_of_units_already(merged):
+    spikes, units = UnitSpikes(merged), UnitIndices(np.arange(len(merged.unit_ids)))
+    assert len(spikes.trains) == units.size  # known, and not looked for again
     expected = find_bad_merges(merged, all_pairs=True)
-    monkeypatch.setattr("si_curation.evidence.bad_merges._LARGEST_TABLE", 0)
-    pd.testing.assert_frame_equal(find_bad_merges(merged, all_pairs=True), expected)
+    found = bad_merges_of_units(spikes, units, all_pairs=True)
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_splits_take_bad_merges_that_are_known(merged):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,24 +10,22 @@ import pandas as pd
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import spike_vector_of
 from si_curation.checks import Checks, unit_indices_of
 from si_curation.errors import MissingDataError
 from si_curation.evidence.cross_refractoriness import (
     check_periods,
     choose_refractory_periods,
-    count_lags,
+    count_lags_of_trains,
     cross_refractoriness,
 )
 from si_curation.evidence.explain import explain_bad_merges
+from si_curation.evidence.unit_spikes import UnitSpikes
 from si_curation.extensions.template_assignment import TemplateAssignment
-from si_curation.kernels.parallel import blocks, run_blocks
+from si_curation.kernels.parallel import run_blocks
 from si_curation.kernels.poisson import poisson_at_least
 from si_curation.kernels.refractory import MAX_CANDIDATE_MS
+from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.variables import BAD_MERGES, UnitIndices
-
-# of the keys of units and templates: 32 MB
-_LARGEST_TABLE = 1 << 23
 
 
 def find_bad_merges(
@@ -114,28 +112,62 @@ def find_bad_merges(
     checks.number("min_spikes", min_spikes, at_least=1)
     check_periods(checks, sorting_analyzer, refractory_period_ms, duplicate_window_ms)
     checks.finish()
-    analyzer = sorting_analyzer
-    fs = analyzer.sampling_frequency
-    assignment = analyzer.get_extension("template_assignment")
-    if assignment is None:
-        raise MissingDataError(
-            "find_bad_merges needs the extension 'template_assignment'; compute it first"
-        )
-    units = unit_indices_of(analyzer, unit_ids, may_repeat=True)
-    parts = _parts(analyzer, assignment, min_spikes, units)
-    pairs = _pairs(parts)
-    censored = round(duplicate_window_ms * fs * 1e-3)
-    longest_ms = max(MAX_CANDIDATE_MS, refractory_period_ms or 0.0)
-    num_parts = len(parts.unit)
-    counts = count_lags(
-        parts.sample_index, parts.part, parts.segment_index, num_parts, pairs, fs, longest_ms
+    limits = Limits(
+        max_contamination,
+        significance,
+        min_spikes,
+        refractory_period_ms,
+        duplicate_window_ms,
+        confidence_level,
     )
-    if refractory_period_ms is None:
+    _assignment_of(sorting_analyzer)
+    units = unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True)
+    return bad_merges_of_units(UnitSpikes(sorting_analyzer), units, limits, all_pairs)
+
+
+class Limits(NamedTuple):
+    """What `find_bad_merges` takes beside the units."""
+
+    max_contamination: float = 0.1
+    significance: float = 1e-3
+    min_spikes: int = 20
+    refractory_period_ms: float | None = None
+    duplicate_window_ms: float = 0.4
+    confidence_level: float = 0.95
+
+
+_DEFAULTS = Limits()
+
+
+def bad_merges_of_units(
+    spikes: UnitSpikes,
+    unit_indices: UnitIndices,
+    limits: Limits = _DEFAULTS,
+    all_pairs: bool = False,
+) -> pd.DataFrame:
+    """Return what `find_bad_merges` does, of some units.
+
+    Parameters
+    ----------
+    spikes : UnitSpikes
+        Of an analyzer.
+    unit_indices : array (n,) integer
+    limits, all_pairs
+        As of `find_bad_merges`, checked.
+    """
+    analyzer, fs = spikes.analyzer, spikes.analyzer.sampling_frequency
+    parts = _parts(spikes, _assignment_of(analyzer), limits.min_spikes, unit_indices)
+    pairs = _pairs(parts)
+    censored = round(limits.duplicate_window_ms * fs * 1e-3)
+    given = limits.refractory_period_ms
+    longest_ms = max(MAX_CANDIDATE_MS, given or 0.0)
+    counts = count_lags_of_trains(parts.trains, parts.positions, pairs, fs, longest_ms)
+    if given is None:
         period, _ = choose_refractory_periods(counts, pairs, censored, fs)
     else:
-        period = np.full(len(pairs), round(refractory_period_ms * fs * 1e-3))
-    found = cross_refractoriness(counts, pairs, period, censored, fs, confidence_level)
-    allowed = np.maximum(found.ratio_if_one, 1.0 - (1.0 - max_contamination) ** 2)
+        period = np.full(len(pairs), round(given * fs * 1e-3))
+    found = cross_refractoriness(counts, pairs, period, censored, fs, limits.confidence_level)
+    allowed = np.maximum(found.ratio_if_one, 1.0 - (1.0 - limits.max_contamination) ** 2)
     p_value = poisson_at_least(found.observed, found.expected * allowed)
     lower = np.nan_to_num(found.lower)
     a, b = pairs.T
@@ -154,8 +186,8 @@ def find_bad_merges(
             "ratio_upper": found.upper,
             "ratio_allowed": allowed,
             "p_value": p_value,
-            "power": _power(found.expected, allowed, significance),
-            "is_bad": (p_value <= significance) & (lower > allowed),
+            "power": _power(found.expected, allowed, limits.significance),
+            "is_bad": (p_value <= limits.significance) & (lower > allowed),
         }
     )
     # bad pairs first, then the largest ratio; ties in the order of units and templates
@@ -166,75 +198,49 @@ def find_bad_merges(
     return table[list(BAD_MERGES)]
 
 
+def _assignment_of(analyzer: SortingAnalyzer) -> TemplateAssignment:
+    assignment: TemplateAssignment | None = analyzer.get_extension("template_assignment")
+    if assignment is None:
+        raise MissingDataError(
+            "find_bad_merges needs the extension 'template_assignment'; compute it first"
+        )
+    return assignment
+
+
 class _Parts(NamedTuple):
     """The spikes of units with several templates; a part is one template's spikes in one unit."""
 
     unit: NDArray[np.int64]  # (n_parts,)
     template: NDArray[np.int64]  # (n_parts,)
     num_spikes: NDArray[np.int64]  # (n_parts,)
-    sample_index: NDArray[np.integer]  # (n_spikes of them,)
-    segment_index: NDArray[np.integer]
-    part: NDArray[np.int64]
+    trains: list[NDArray[np.int64]]  # as of UnitSpikes
+    positions: list[NDArray[np.integer]]  # in the spike vector
 
 
 def _parts(
-    analyzer: SortingAnalyzer,
+    spikes: UnitSpikes,
     assignment: TemplateAssignment,
     min_spikes: int,
     unit_indices: UnitIndices,
 ) -> _Parts:
     counts = assignment.get_template_counts()
-    num_templates = counts.shape[1]
     unit = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     keep = (counts.data >= min_spikes) & np.isin(unit, unit_indices)
     keep &= np.bincount(unit[keep], minlength=counts.shape[0])[unit] > 1
     unit, template = unit[keep], counts.indices[keep].astype(np.int64)
-    is_used = np.zeros(counts.shape[0], dtype=bool)
-    is_used[unit] = True
-    spikes = spike_vector_of(analyzer.sorting)
-    templates = assignment.get_spike_template_ids()
-    known = unit.astype(np.int64) * num_templates + template
+    template_ids = assignment.get_spike_template_ids()
 
-    def look(piece: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        of_piece = spikes["unit_index"][piece]
-        chosen = np.flatnonzero(is_used[of_piece])
-        keys = of_piece[chosen].astype(np.int64) * num_templates + templates[piece][chosen]
-        part, is_known = places(keys)
-        return piece.start + chosen[is_known], part[is_known]
+    def cut(one: int) -> list[tuple[NDArray[np.int64], NDArray[np.integer]]]:
+        its_templates, own = template[unit == one], spikes.positions[one]
+        part = np.full(counts.shape[1], its_templates.size, dtype=np.int64)
+        part[its_templates] = np.arange(its_templates.size)
+        train = spikes.train(one)
+        rows = spikes_by_unit(part[template_ids[own]], its_templates.size + 1)[:-1]
+        return [(train[its], own[its]) for its in rows]
 
-    places = _places(known, counts.shape[0] * num_templates)
-    found = run_blocks(look, blocks(spikes.size)) or [look(slice(0, 0))]
-    chosen, part = (np.concatenate(column) for column in zip(*found, strict=True))
-    return _Parts(
-        unit,
-        template,
-        counts.data[keep],
-        spikes["sample_index"][chosen],
-        spikes["segment_index"][chosen],
-        part,
-    )
-
-
-def _places(
-    known: NDArray[np.int64], num_keys: int
-) -> Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-    """Return what finds the place of keys among ascending known ones, and which are among them."""
-    if num_keys <= _LARGEST_TABLE:
-        table = np.full(num_keys, -1, dtype=np.int32)
-        table[known] = np.arange(known.size)
-
-        def look_up(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-            found = table[keys]
-            return found.astype(np.int64), found >= 0
-
-        return look_up
-
-    def search(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        place = np.searchsorted(known, keys)
-        is_known = known[np.minimum(place, known.size - 1)] == keys if known.size else keys < 0
-        return place.astype(np.int64), is_known
-
-    return search
+    found = [one for its in run_blocks(cut, np.unique(unit).tolist()) for one in its]
+    trains, positions = [one for one, _ in found], [one for _, one in found]
+    return _Parts(unit, template, counts.data[keep], trains, positions)
 
 
 def _pairs(parts: _Parts) -> NDArray[np.int64]:

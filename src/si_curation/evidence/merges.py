@@ -548,7 +548,9 @@ def evidence_of_pairs(
         The columns of `si_curation.variables.MERGES` except ``reason``, in the order of the
         candidates.
     """
-    known, counts, period = _spike_time_columns(spikes, candidates, given, duplicate)
+    known, counts, period = _spike_time_columns(
+        spikes, candidates, given, duplicate, DUPLICATE_SHARE if least_score > 0 else 0.0
+    )
     if least_score > 0:
         most = similarity_term(candidates.similarity, np.ones(len(candidates.pairs), dtype=bool))
         most = merge_score(most, known["one_neuron_probability"])
@@ -562,9 +564,16 @@ def evidence_of_pairs(
 
 
 def _spike_time_columns(
-    spikes: UnitSpikes, candidates: _Candidates, given: int | None, duplicate: int
+    spikes: UnitSpikes,
+    candidates: _Candidates,
+    given: int | None,
+    duplicate: int,
+    least_share: float = 0.0,
 ) -> tuple[dict[str, NDArray[Any]], LagCounts, NDArray[np.int64]]:
-    """Return what the times of the spikes tell, the counts by lag and the refractory periods."""
+    """Return what the times of the spikes tell, the counts by lag and the refractory periods.
+
+    ``duplicate_fraction`` may be 0 where it is at most `least_share`.
+    """
     analyzer, pairs = spikes.analyzer, candidates.pairs
     fs = analyzer.sampling_frequency
     longest = max(MAX_CANDIDATE_MS, 0.0 if given is None else given * 1e3 / fs)
@@ -590,7 +599,7 @@ def _spike_time_columns(
         "time_overlap": overlap,
         "shared_templates": _shared_templates(analyzer, pairs),
         **_duplicate_columns(
-            count_coincident_spikes(spikes.trains, pairs, duplicate),
+            _coincident_spikes(spikes, pairs, counts, duplicate, least_share),
             num_spikes,
             counts.baseline_rate(counts.ab + counts.ba, fs) * (duplicate + 1),
         ),
@@ -599,6 +608,27 @@ def _spike_time_columns(
         ),
     }
     return columns, counts, period
+
+
+def _coincident_spikes(
+    spikes: UnitSpikes,
+    pairs: NDArray[np.int64],
+    counts: LagCounts,
+    duplicate: int,
+    least_share: float,
+) -> NDArray[np.int64]:
+    """Count the spikes of each unit with one of the other close by (n_pairs, 2).
+
+    0 where there are no more pairs of close spikes than a share of the smaller unit's spikes: no
+    spike has a partner without being in such a pair.
+    """
+    near = slice(0, duplicate + 1)
+    num_close = counts.ab[:, near].sum(axis=1) + counts.ba[:, near].sum(axis=1)
+    fewest = spikes.num_spikes[pairs].min(axis=1, initial=1 << 62)
+    rows = np.flatnonzero(num_close > least_share * fewest)
+    found = np.zeros((len(pairs), 2), dtype=np.int64)
+    found[rows] = count_coincident_spikes(spikes.trains, pairs[rows], duplicate)
+    return found
 
 
 def _continuity_columns(

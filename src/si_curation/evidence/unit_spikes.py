@@ -131,6 +131,12 @@ class UnitSpikes:
         """Times of the spikes of each unit in samples, ascending; segments lie far apart."""
         return self.by_unit("time", self._time)
 
+    def train(self, unit: int) -> NDArray[np.int64]:
+        """Return the times of one unit of `trains`; those of others need not be known for it."""
+        if "time" in self._values:
+            return self._values["time"][unit]
+        return self._time[self.positions[unit]]
+
     @cached_property
     def _time(self) -> NDArray[np.int64]:
         """Of each spike of the vector."""

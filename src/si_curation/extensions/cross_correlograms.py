@@ -20,7 +20,6 @@ from si_curation._spikeinterface import (
     as_array,
     extension_function,
     register_extension,
-    spike_vector_of,
 )
 from si_curation.checks import Checks, check_arguments, indices_of, short_repr, unit_index_of
 from si_curation.errors import ParameterError
@@ -47,11 +46,11 @@ from si_curation.extensions.cross_correlograms_tables import (
     normalize,
     sum_groups,
 )
+from si_curation.extensions.spikes_of_units import num_spikes_of_units
 from si_curation.files import check_output_file, format_csv, replace_file
 from si_curation.kernels.correlogram_bins import BinCells, LagCells, bins_of_convention
 from si_curation.kernels.correlograms import assemble, assemble_pairs
 from si_curation.kernels.isi import isi_histogram
-from si_curation.kernels.spikes_by_unit import order_of_units
 from si_curation.reading.observed import observed_periods
 
 Convention = Literal["spikeinterface", "phy", "centered"]
@@ -267,8 +266,7 @@ class CrossCorrelograms(UnitsExtension):
         return normalize(counts, num_spikes, bins, fs, normalization)
 
     def _num_spikes(self) -> NDArray[np.int64]:
-        unit_index = spike_vector_of(self.sorting_analyzer.sorting)["unit_index"]
-        return np.diff(order_of_units(unit_index, len(self.sorting_analyzer.unit_ids)).start)
+        return num_spikes_of_units(self.sorting_analyzer)
 
     def _index(self, unit_id: Any) -> int:
         return unit_index_of(self.sorting_analyzer, unit_id)

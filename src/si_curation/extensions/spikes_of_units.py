@@ -15,7 +15,7 @@ from si_curation.extensions.template_assignment import (
     TemplateAssignment,
     ensure_template_assignment,
 )
-from si_curation.kernels.spikes_by_unit import spikes_by_unit
+from si_curation.kernels.spikes_by_unit import count_spikes, spikes_by_unit
 
 # of analyzers without template_assignment, which holds them elsewhere
 _spikes_by_unit: WeakKeyDictionary[Any, list[NDArray[np.integer]]] = WeakKeyDictionary()
@@ -34,16 +34,28 @@ def spikes_of_unit(analyzer: Any, unit_id: Any) -> NDArray[np.int64]:
 
 def spikes_of_units(analyzer: Any) -> list[NDArray[np.integer]]:
     """Return the positions of the spikes of each unit in the spike vector; not to be written to."""
-    assignment = analyzer.get_extension("template_assignment")
-    if assignment is None:
-        known = _spikes_by_unit.get(analyzer)
-    else:
-        known = getattr(assignment, "_spikes_by_unit", None)
+    known = _kept(analyzer)
     if known is None:
         unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
         known = spikes_by_unit(unit_index, len(analyzer.unit_ids))
         keep_spikes_of_units(analyzer, known)
     return known
+
+
+def num_spikes_of_units(analyzer: Any) -> NDArray[np.int64]:
+    """Return the number of spikes of each unit; they are counted where nothing is known of them."""
+    known = _kept(analyzer)
+    if known is None:
+        unit_index = spike_vector_of(analyzer.sorting)["unit_index"]
+        return count_spikes(unit_index, len(analyzer.unit_ids))
+    return np.array([own.size for own in known], dtype=np.int64)
+
+
+def _kept(analyzer: Any) -> list[NDArray[np.integer]] | None:
+    assignment = analyzer.get_extension("template_assignment")
+    if assignment is None:
+        return _spikes_by_unit.get(analyzer)
+    return getattr(assignment, "_spikes_by_unit", None)
 
 
 def keep_spikes_of_units(analyzer: Any, spikes: list[NDArray[np.integer]]) -> None:

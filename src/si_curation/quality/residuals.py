@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +10,8 @@ from spikeinterface.core import SortingAnalyzer
 
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.errors import MissingDataError
+from si_curation.extensions.spikes_of_units import num_spikes_of_units, spikes_of_units
 from si_curation.kernels.coincidences import count_spikes_with_partner, share_with_partner
-from si_curation.kernels.spikes_by_unit import order_of_units, spikes_by_unit
 from si_curation.kernels.templates import peak_to_peak
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import planar_locations
@@ -93,12 +92,11 @@ def find_residuals(
     pairs = _pairs_nearby(places, near_um)
     of_spikes = (spikes["sample_index"], spikes["unit_index"], spikes["segment_index"])
     counts = count_spikes_with_partner(*of_spikes, num_units, pairs, window)
-    num_spikes = np.diff(order_of_units(spikes["unit_index"], num_units).start)
+    num_spikes = num_spikes_of_units(analyzer)
     shares = counts / np.maximum(num_spikes[pairs[:, 0]], 1)
     is_partner = shares >= _MIN_SHARE_OF_PARTNER
     pairs, shares = pairs[is_partner], shares[is_partner]
-    trains = _Trains(analyzer)
-    size, is_sized = _sizes(analyzer, trains, num_spikes, np.isin(np.arange(num_units), pairs))
+    size, is_sized = _sizes(analyzer, num_spikes, np.isin(np.arange(num_units), pairs))
     is_larger = size[pairs[:, 1]] > size[pairs[:, 0]]
     pairs, shares = pairs[is_larger], shares[is_larger]
     # segments one after the other, further apart than the window
@@ -107,15 +105,16 @@ def find_residuals(
     observed = max(float(observed_periods(analyzer).num_samples), 1.0)
     share = np.where(is_sized & (num_spikes > 0), 0.0, np.nan)
     partner = np.full(num_units, -1, dtype=np.int64)
+    trains = spikes_of_units(analyzer) if len(pairs) else []
     for unit in np.unique(pairs[:, 0]).tolist():
         own = pairs[:, 0] == unit
         partners = pairs[own, 1]
         partner[unit] = partners[int(np.argmax(shares[own]))]
         together = np.sort(
-            np.concatenate([_times_of(spikes, starts, trains.of(one)) for one in partners])
+            np.concatenate([_times_of(spikes, starts, trains[one]) for one in partners])
         )
         chance = 1 - np.exp(-together.size / observed * (2 * window + 1))
-        found = share_with_partner(_times_of(spikes, starts, trains.of(unit)), together, window)
+        found = share_with_partner(_times_of(spikes, starts, trains[unit]), together, window)
         share[unit] = max(0.0, (found - chance) / max(1 - chance, 1e-9))
     return Residuals(share, partner)
 
@@ -139,25 +138,8 @@ def _times_of(
     return samples if starts.size == 1 else samples + starts[spikes["segment_index"][own]]
 
 
-class _Trains:
-    """The spikes of each unit, looked for when those of one are asked for."""
-
-    def __init__(self, analyzer: SortingAnalyzer) -> None:
-        self._analyzer = analyzer
-
-    @cached_property
-    def _of_units(self) -> list[NDArray[np.integer]]:
-        units = spike_vector_of(self._analyzer.sorting)["unit_index"]
-        return spikes_by_unit(units, len(self._analyzer.unit_ids))
-
-    def of(self, unit: int) -> NDArray[np.integer]:
-        """Return the positions in the spike vector."""
-        return self._of_units[unit]
-
-
 def _sizes(
     analyzer: SortingAnalyzer,
-    trains: _Trains,
     num_spikes: NDArray[np.int64],
     wanted: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -181,5 +163,5 @@ def _sizes(
     are_known = bool(np.isfinite(amplitudes).all() and amplitudes.all())
     size = np.full(num_spikes.size, np.nan)
     for unit in np.flatnonzero((wanted | (not are_known)) & (num_spikes > 0)).tolist():
-        size[unit] = np.median(np.abs(amplitudes[trains.of(unit)]))
+        size[unit] = np.median(np.abs(amplitudes[spikes_of_units(analyzer)[unit]]))
     return size, num_spikes > 0 if are_known else size > 0

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from si_curation.errors import MissingDataError
-from si_curation.evidence.bad_merges import find_bad_merges
+from si_curation.evidence.bad_merges import bad_merges_of_units
 from si_curation.evidence.calibration import Calibration
 from si_curation.evidence.merges import (
     DEFAULT_SCORE_THRESHOLD,
@@ -21,7 +21,7 @@ from si_curation.report.context import ReportContext
 from si_curation.report.encode import plain
 from si_curation.report.formatting import format_value
 from si_curation.report.unit_panel import UnitPanels
-from si_curation.variables import BAD_MERGES, CALIBRATION, MERGES, SPLITS, Table
+from si_curation.variables import BAD_MERGES, CALIBRATION, MERGES, SPLITS, Table, UnitIndices
 
 MAX_CANDIDATES = 300
 CANDIDATE_COLUMNS = (*MergeSuggestions.main_columns[:-1], "distance_um", "reason")
@@ -116,7 +116,7 @@ def bad_merges(context: ReportContext) -> tuple[EvidenceTable, pd.DataFrame | No
     """Return the table of merges that the refractory period refutes, and what it is of."""
     try:
         with stage("bad merges"):
-            table = find_bad_merges(context.analyzer, unit_ids=context.unit_ids)
+            table = bad_merges_of_units(context.of_units, UnitIndices(context.rows))
     except MissingDataError as fault:
         return EvidenceTable([], [], f"Bad merges cannot be computed: {fault}."), None
     return evidence_table(table, BAD_MERGE_COLUMNS, BAD_MERGES, ""), table

@@ -17,8 +17,10 @@ from si_curation.extensions.template_assignment import (
     TemplateAssignment,
     assignment_of_named_folder,
 )
+from si_curation.kernels.spike_vector import is_every_row, scale_by_template
 from si_curation.phy.arrays import Findings, as_vector, open_array
 from si_curation.phy.file_groups import is_placeholder
+from si_curation.variables import TemplateIds
 
 #: Of templates and amplitudes, as figures and the report show them.
 UNIT_NAMES = {
@@ -206,9 +208,11 @@ def _of_sorter(
     template_ids = assignment.get_spike_template_ids()
 
     def amplitudes(spikes: NDArray[np.int64] | None) -> NDArray[np.floating]:
-        ids = template_ids if spikes is None else template_ids[spikes]
-        values = sorter_amplitudes(analyzer, spikes) * per_amplitude[ids]
-        return values.astype(np.float32)
+        ids = TemplateIds(template_ids if spikes is None else template_ids[spikes])
+        values, rows = _sorters_file(analyzer, spikes)
+        if is_every_row(rows, values.size):
+            return scale_by_template(values, None, ids, per_amplitude)
+        return (values[rows] * per_amplitude[ids]).astype(np.float32)
 
     return scale, amplitudes
 
@@ -263,6 +267,14 @@ def sorter_amplitudes(
     FolderNotFoundError, PhyFolderError
         The folder is gone, or is another one now.
     """
+    values, rows = _sorters_file(analyzer, spikes)
+    return np.asarray(values[rows])
+
+
+def _sorters_file(
+    analyzer: SortingAnalyzer, spikes: NDArray[np.int64] | None
+) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+    """Return ``amplitudes.npy``, and the rows of some spikes in it, or of all."""
     assignment = analyzer.get_extension("template_assignment")
     if assignment is None or not assignment.is_from_folder:
         raise MissingDataError("the analyzer was not read from a Kilosort folder")
@@ -282,4 +294,4 @@ def sorter_amplitudes(
     if rows.size and int(rows.max()) >= values.size:
         finding = Finding("error", f"has {values.size} rows only", name, "copy it again")
         raise PhyFolderError(whole.folder, [finding])
-    return np.asarray(values[rows])
+    return values, rows

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spikeinterface.core import SortingAnalyzer
 
-from si_curation._spikeinterface import spike_vector_of
-from si_curation.kernels.spike_vector import count_units
+from si_curation.extensions.spikes_of_units import num_spikes_of_units
 from si_curation.quality.contamination import contamination_panel
 from si_curation.variables import UnitIndices
 
@@ -48,8 +47,7 @@ def find_good_units(
         Indices of the units that may be taken; all by default.
     """
     num_units = len(analyzer.unit_ids)
-    counts = count_units(spike_vector_of(analyzer.sorting)["unit_index"], num_units)
-    usable = counts >= MIN_SPIKES
+    usable = num_spikes_of_units(analyzer) >= MIN_SPIKES
     if allowed is not None:
         usable &= np.isin(np.arange(num_units), allowed)
     for source, name in LABELS.items():
