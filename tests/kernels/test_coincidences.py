@@ -13,7 +13,7 @@ from si_curation.kernels.coincidences import (
     count_coincident_spikes,
     count_lags_between,
     count_partners,
-    count_spikes_with_partner,
+    most_close_pairs,
     pairs_that_coincide,
     share_with_partner,
 )
@@ -29,10 +29,9 @@ def test_spikes_with_a_partner(seed, window):
     pairs = np.array([[0, 1], [2, 1], [0, 2]])
     times = [samples[units == unit] + 1000 * segments[units == unit] for unit in range(3)]
     found = count_coincident_spikes(times, pairs, window)
-    # repeated, in another order, and of units 0, 66 and 132 of 200
-    repeated = np.concatenate([pairs[::-1], pairs])
-    again = count_spikes_with_partner(samples, units * 66, segments, 200, repeated * 66, window)
-    np.testing.assert_array_equal(again, np.concatenate([found[::-1, 0], found[:, 0]]))
+    # of units 0, 66 and 132 of 200
+    most = most_close_pairs((samples, units * 66, segments), 200, pairs * 66, window, 0.5)
+    assert (found <= most[:, None]).all()
 
     def trains(unit):
         return [samples[(units == unit) & (segments == s)] for s in (0, 1)]
@@ -53,15 +52,20 @@ def test_lags_of_two_trains(seed, max_lag):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))
-def test_only_some_of_many_pairs_are_asked_for(seed, window):
+def test_how_many_close_pairs_there_are_at_most(seed, window):
     rng = np.random.default_rng(seed)
     num_units, n = 20, 200
     samples, units = np.sort(rng.integers(0, 100, n)), rng.integers(0, num_units, n)
-    pairs = np.argwhere(rng.random((num_units, num_units)) < 0.2)
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    found = count_spikes_with_partner(samples, units, np.zeros(n, int), num_units, pairs, window)
-    trains = [samples[units == unit] for unit in range(num_units)]
-    assert found.tolist() == [with_partner(trains[a], trains[b], window) for a, b in pairs]
+    of_spikes = samples, units, np.sort(rng.integers(0, 2, n))
+    pairs = np.argwhere(~np.eye(num_units, dtype=bool))
+    upper = np.array(close_pairs(*of_spikes, num_units, window))
+    expected = (upper + upper.T)[tuple(pairs.T)]
+    found = most_close_pairs(of_spikes, num_units, pairs, window, 0.1)
+    np.testing.assert_array_equal(found, expected)  # a bucket for each unit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coincidences, "_MOST_BUCKETS_OF_ONE", 1)
+        patch.setattr(coincidences, "_NUM_BUCKETS", 4)
+        assert (most_close_pairs(of_spikes, num_units, pairs, window, 1e3) >= expected).all()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))

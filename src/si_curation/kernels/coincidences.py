@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,13 +51,15 @@ def _both_with_partner(
 
 
 def count_coincident_spikes(
-    times: Sequence[NDArray[np.int64]], pairs: NDArray[np.integer], window: int
+    times: Sequence[NDArray[np.int64]] | Mapping[int, NDArray[np.int64]],
+    pairs: NDArray[np.integer],
+    window: int,
 ) -> NDArray[np.int64]:
     """Count the spikes of each unit of a pair that have a spike of the other one close by.
 
     Parameters
     ----------
-    times : sequence of array (n_spikes of the unit,) int64
+    times : sequence or mapping of array (n_spikes of the unit,) int64
         In samples, ascending; segments lie further apart than the window.
     pairs : array (n_pairs, 2) integer
         Two different units each.
@@ -232,6 +233,68 @@ def _count_close_pairs(
     return total
 
 
+def _how_many_buckets(
+    of_spikes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
+    num_units: int,
+    window: int,
+    share: float,
+) -> tuple[int, int]:
+    """Return the number of buckets to count in, and the number with which each unit has its own."""
+    samples, _, segments = of_spikes
+    enough = 1 << max(num_units - 1, 0).bit_length()
+    if enough <= _MOST_BUCKETS_OF_ONE:
+        return enough, enough
+    # half of the share by chance, where all units fire alike
+    by_chance = 0.0
+    if samples.size:
+        is_one = segments[0] == segments[-1]  # then samples ascend
+        length = int(samples[-1] - samples[0]) if is_one else int(np.ptp(samples))
+        by_chance = 2 * window * samples.size / max(length, 1)
+    wanted = max(_NUM_BUCKETS, math.ceil(2 * by_chance / max(share, 1e-3)))
+    return min(1 << (wanted - 1).bit_length(), enough), enough
+
+
+def most_close_pairs(
+    of_spikes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
+    num_units: int,
+    pairs: NDArray[np.integer],
+    window: int,
+    share: float,
+) -> NDArray[np.int32]:
+    """Return how many pairs of spikes close to each other pairs of units have at most.
+
+    No unit has more spikes with a partner in the other: most pairs of units are found to have too
+    few in one pass over the spikes of all.
+
+    Parameters
+    ----------
+    of_spikes : array (n_spikes,) integer, three times
+        As of `pairs_that_coincide`.
+    num_units : int
+    pairs : array (n_pairs, 2) integer
+        Two different units each.
+    window : int
+        Largest distance in samples, in both directions, inclusive.
+    share : float
+        Of spikes with a partner that matters: so close is the bound where units fire by chance.
+
+    Returns
+    -------
+    array (n_pairs,) int32
+        Exact where there are few units.
+
+    Examples
+    --------
+    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
+    >>> most_close_pairs((samples, units, np.zeros(4, int)), 2, np.array([[0, 1]]), 5, 0.5)
+    array([2], dtype=int32)
+    """
+    num_buckets, _ = _how_many_buckets(of_spikes, num_units, window, share)
+    counts = _count_close_pairs(of_spikes, num_units, window, num_buckets)
+    first, second = pairs.T
+    return np.minimum(counts[first, second % num_buckets], counts[second, first % num_buckets])
+
+
 def pairs_that_coincide(
     of_spikes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
     num_spikes: NDArray[np.int64],
@@ -271,13 +334,7 @@ def pairs_that_coincide(
     """
     samples, units, segments = of_spikes
     num_units = num_spikes.size
-    enough = 1 << max(num_units - 1, 0).bit_length()
-    num_buckets = enough
-    if enough > _MOST_BUCKETS_OF_ONE:
-        # half of the share by chance, where all units fire alike
-        by_chance = 2 * window * samples.size / max(np.ptp(samples), 1) if samples.size else 0.0
-        wanted = max(_NUM_BUCKETS, math.ceil(2 * by_chance / max(share, 1e-3)))
-        num_buckets = min(1 << (wanted - 1).bit_length(), enough)
+    num_buckets, enough = _how_many_buckets(of_spikes, num_units, window, share)
     pairs = _pairs_of_buckets(of_spikes, num_spikes, window, share, least, num_buckets)
     if num_buckets < enough and len(pairs) > num_units:  # nearly all spikes have many others near
         num_buckets = enough
@@ -327,108 +384,6 @@ def _num_close(times: NDArray[np.int64], others: NDArray[np.int64], window: int)
     """Return the number of pairs of spikes of two trains that are close to each other."""
     low = np.searchsorted(others, times - window, side="left")
     return int((np.searchsorted(others, times + window, side="right") - low).sum())
-
-
-class _AskedPairs(NamedTuple):
-    """Pairs of units that are asked for, in an order that finds them fast."""
-
-    is_asked: NDArray[np.uint64]  # (n_units, n_units / 64): a bit for each other unit
-    start: NDArray[np.int64]  # (n_units + 1,): where the pairs of each first unit start
-    second: NDArray[np.int64]  # (n_pairs,), ascending within each first unit
-
-    @classmethod
-    def of(cls, pairs: NDArray[np.int64], num_units: int) -> _AskedPairs:
-        """Return them; pairs (n_pairs, 2), ascending, without repetitions."""
-        first, second = pairs.T
-        is_asked = np.zeros((num_units, num_units // 64 + 1), dtype=np.uint64)
-        bit = np.uint64(1) << (second % 64).astype(np.uint64)
-        np.bitwise_or.at(is_asked, (first, second // 64), bit)
-        start = np.searchsorted(first, np.arange(num_units + 1))
-        return cls(is_asked, start, np.ascontiguousarray(second))
-
-
-@njit
-def _spikes_with_partner(
-    samples: NDArray[np.integer],  # (n,) ascending within each segment
-    units: NDArray[np.integer],  # (n,)
-    segments: NDArray[np.integer],  # (n,) ascending
-    start: int,
-    stop: int,
-    window: int,
-    pairs: _AskedPairs,
-    counts: NDArray[np.int64],  # (n_pairs,)
-) -> None:
-    last = np.full(counts.size, -1, dtype=np.int64)  # the spike that each pair was counted for
-    for i in range(start, stop):
-        unit = units[i]
-        low, high = pairs.start[unit], pairs.start[unit + 1]
-        if low == high:
-            continue
-        sample, segment = np.int64(samples[i]), segments[i]
-        for step in (-1, 1):
-            j = i + step
-            while 0 <= j < samples.size and segments[j] == segment:
-                if abs(np.int64(samples[j]) - sample) > window:
-                    break
-                other = units[j]
-                if (pairs.is_asked[unit, other >> 6] >> np.uint64(other & 63)) & np.uint64(1):
-                    k = low + np.searchsorted(pairs.second[low:high], other)
-                    if last[k] != i:
-                        last[k] = i
-                        counts[k] += 1
-                j += step
-
-
-def count_spikes_with_partner(
-    sample_index: NDArray[np.integer],
-    unit_index: NDArray[np.integer],
-    segment_index: NDArray[np.integer],
-    num_units: int,
-    pairs: NDArray[np.integer],
-    window: int,
-) -> NDArray[np.int64]:
-    """Count the spikes of one unit that have a spike of another close by, for many pairs at once.
-
-    As `count_coincident_spikes`, in one direction, and in one pass over the spikes of all units.
-
-    Parameters
-    ----------
-    sample_index : array (n_spikes,) integer
-        Ascending within each segment.
-    unit_index : array (n_spikes,) integer, values in [0, num_units)
-    segment_index : array (n_spikes,) integer
-        Ascending.
-    num_units : int
-    pairs : array (n_pairs, 2) integer
-        Two different units each.
-    window : int
-        Largest distance in samples, in both directions, inclusive.
-
-    Returns
-    -------
-    array (n_pairs,) int64
-        Spikes of the first unit that have at least one partner in the second.
-
-    Examples
-    --------
-    >>> samples, units = np.array([0, 2, 3, 50]), np.array([0, 1, 1, 0])
-    >>> pairs = np.array([[0, 1], [1, 0]])
-    >>> count_spikes_with_partner(samples, units, np.zeros(4, int), 2, pairs, window=5)
-    array([1, 2])
-    """
-    if len(pairs) == 0:
-        return np.zeros(0, dtype=np.int64)
-    different, place = np.unique(pairs[:, 0] * num_units + pairs[:, 1], return_inverse=True)
-    asked = _AskedPairs.of(np.stack([different // num_units, different % num_units], 1), num_units)
-
-    def count(piece: slice) -> NDArray[np.int64]:
-        counts = np.zeros(different.size, dtype=np.int64)
-        of_spikes = (sample_index, unit_index, segment_index)
-        _spikes_with_partner(*of_spikes, piece.start, piece.stop, window, asked, counts)
-        return counts
-
-    found = run_blocks(count, blocks(sample_index.size, max(1 << 20, sample_index.size // 8)))
-    return np.stack(found).sum(axis=0)[place]
 
 
 def share_with_partner(

@@ -11,7 +11,11 @@ from spikeinterface.core import SortingAnalyzer
 from si_curation._spikeinterface import as_array, spike_vector_of
 from si_curation.errors import MissingDataError
 from si_curation.extensions.spikes_of_units import num_spikes_of_units, spikes_of_units
-from si_curation.kernels.coincidences import count_spikes_with_partner, share_with_partner
+from si_curation.kernels.coincidences import (
+    count_coincident_spikes,
+    most_close_pairs,
+    share_with_partner,
+)
 from si_curation.kernels.templates import peak_to_peak
 from si_curation.reading.observed import observed_periods
 from si_curation.reading.probe import planar_locations
@@ -86,35 +90,23 @@ def find_residuals(
     num_units = len(analyzer.unit_ids)
     main = np.asarray(analyzer.get_main_channels(outputs="index"))
     places = planar_locations(analyzer)[main]
-    spikes = spike_vector_of(analyzer.sorting)
     window = round(window_ms * 1e-3 * analyzer.sampling_frequency)
     # which units share spikes is counted first: of few of them it then matters how large they are
-    pairs = _pairs_nearby(places, near_um)
-    of_spikes = (spikes["sample_index"], spikes["unit_index"], spikes["segment_index"])
-    counts = count_spikes_with_partner(*of_spikes, num_units, pairs, window)
     num_spikes = num_spikes_of_units(analyzer)
-    shares = counts / np.maximum(num_spikes[pairs[:, 0]], 1)
-    is_partner = shares >= _MIN_SHARE_OF_PARTNER
-    pairs, shares = pairs[is_partner], shares[is_partner]
+    pairs, shares, trains = _partners(analyzer, _pairs_nearby(places, near_um), num_spikes, window)
     size, is_sized = _sizes(analyzer, num_spikes, np.isin(np.arange(num_units), pairs))
     is_larger = size[pairs[:, 1]] > size[pairs[:, 0]]
     pairs, shares = pairs[is_larger], shares[is_larger]
-    # segments one after the other, further apart than the window
-    lengths = [analyzer.get_num_samples(i) + window + 1 for i in range(analyzer.get_num_segments())]
-    starts = np.cumsum([0, *lengths[:-1]])
     observed = max(float(observed_periods(analyzer).num_samples), 1.0)
     share = np.where(is_sized & (num_spikes > 0), 0.0, np.nan)
     partner = np.full(num_units, -1, dtype=np.int64)
-    trains = spikes_of_units(analyzer) if len(pairs) else []
     for unit in np.unique(pairs[:, 0]).tolist():
         own = pairs[:, 0] == unit
         partners = pairs[own, 1]
         partner[unit] = partners[int(np.argmax(shares[own]))]
-        together = np.sort(
-            np.concatenate([_times_of(spikes, starts, trains[one]) for one in partners])
-        )
+        together = np.sort(np.concatenate([trains[one] for one in partners]))
         chance = 1 - np.exp(-together.size / observed * (2 * window + 1))
-        found = share_with_partner(_times_of(spikes, starts, trains[unit]), together, window)
+        found = share_with_partner(trains[unit], together, window)
         share[unit] = max(0.0, (found - chance) / max(1 - chance, 1e-9))
     return Residuals(share, partner)
 
@@ -128,6 +120,33 @@ def _pairs_nearby(places: NDArray[np.float64], near_um: float) -> NDArray[np.int
         is_near[one] = (np.linalg.norm(distinct - distinct[one], axis=1) <= near_um)[place]
     pairs = np.argwhere(is_near[place])
     return pairs[pairs[:, 0] != pairs[:, 1]]
+
+
+def _partners(
+    analyzer: SortingAnalyzer,
+    pairs: NDArray[np.int64],
+    num_spikes: NDArray[np.int64],
+    window: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[int, NDArray[np.int64]]]:
+    """Return the pairs the second unit of which shares enough spikes with the first.
+
+    With the share of the first unit's spikes, and the spike trains of all these units.
+    """
+    spikes = spike_vector_of(analyzer.sorting)
+    of_spikes = (spikes["sample_index"], spikes["unit_index"], spikes["segment_index"])
+    most = most_close_pairs(of_spikes, num_spikes.size, pairs, window, _MIN_SHARE_OF_PARTNER)
+    pairs = pairs[most / np.maximum(num_spikes[pairs[:, 0]], 1) >= _MIN_SHARE_OF_PARTNER]
+    # segments one after the other, further apart than the window
+    lengths = [analyzer.get_num_samples(i) + window + 1 for i in range(analyzer.get_num_segments())]
+    starts = np.cumsum([0, *lengths[:-1]])
+    trains = {
+        unit: _times_of(spikes, starts, spikes_of_units(analyzer)[unit])
+        for unit in np.unique(pairs).tolist()
+    }
+    counts = count_coincident_spikes(trains, pairs, window)[:, 0]
+    shares = counts / np.maximum(num_spikes[pairs[:, 0]], 1)
+    is_partner = shares >= _MIN_SHARE_OF_PARTNER
+    return pairs[is_partner], shares[is_partner], trains
 
 
 def _times_of(

@@ -409,15 +409,17 @@ def repeat_units(
     """
     spikes = np.asarray(spike_vector_of(analyzer.sorting))
     num_units, of_units = len(analyzer.unit_ids), spikes_of_units(analyzer)
-    parts = [spikes[:0]]
+    samples, segments, parts = spikes["sample_index"], spikes["segment_index"], [spikes[:0]]
     for k, unit in enumerate(units):
         own = of_units[unit]
         share = rng.uniform(_LEAST_REPEATED, 1.0)
-        again = spikes[own[rng.uniform(size=own.size) < share]]
+        own = own[rng.uniform(size=own.size) < share]
         lag = rng.integers(-_MOST_LAG, _MOST_LAG + 1)
-        jitter = rng.integers(-_MOST_JITTER, _MOST_JITTER + 1, again.size)
-        again["sample_index"] = np.maximum(again["sample_index"] + lag + jitter, 0)
+        jitter = rng.integers(-_MOST_JITTER, _MOST_JITTER + 1, own.size)
+        again = np.empty(own.size, dtype=spikes.dtype)
+        again["sample_index"] = np.maximum(samples[own] + lag + jitter, 0)
         again["unit_index"] = num_units + k
+        again["segment_index"] = segments[own]
         parts.append(again)
     ids = [plain_id(i) for i in analyzer.unit_ids]
     is_text = any(isinstance(i, str) for i in ids)
@@ -441,7 +443,11 @@ def repeat_units(
 def _in_order(spikes: NDArray[np.void], parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
     """Return spikes in order of time with further ones; of the same sample those come last."""
     further = np.concatenate(parts)
-    further = further[np.lexsort((further["sample_index"], further["segment_index"]))]
+    # each part is nearly in order, and what is equal there is the same: parts follow each other
+    order = np.argsort(further["sample_index"], kind="stable")
+    if further["segment_index"].any():
+        order = order[np.argsort(further["segment_index"][order], kind="stable")]
+    further = further[order]
     return insert_spikes(spikes, further)
 
 
