@@ -73,10 +73,12 @@ class LagCounts(NamedTuple):
         """Return the pairs at lags above `after` samples and up to 15 ms."""
         fs = sampling_frequency
         first = self.cells.first_lag[:-1]
-        sums = np.cumsum(counts, axis=1)
-        last = np.searchsorted(first, round(BURST_END_MS * fs * 1e-3), side="right") - 1
-        rows = np.arange(len(counts))
-        return np.maximum(sums[:, last] - sums[rows, after], 0)
+        stop = int(np.searchsorted(first, round(BURST_END_MS * fs * 1e-3), side="right"))
+        found = np.zeros(len(counts), dtype=np.int64)
+        for one in np.unique(after).tolist():
+            rows = np.flatnonzero(after == one)
+            found[rows] = counts[rows, one + 1 : stop].sum(axis=1)
+        return found
 
 
 def check_periods(

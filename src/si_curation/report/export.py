@@ -162,6 +162,9 @@ def _gather(
     learnt: LearntLabels | None,
     curation: bool,
 ) -> dict[str, Any]:
+    # what takes most memory for a while comes before what is kept for the charts
+    facts = session_facts(context)
+    trust = how_far_to_trust(context)
     with stage("columns of the units"):
         columns, column_notes = unit_columns(context, learnt)
         panels = UnitPanels(context, columns)
@@ -169,7 +172,6 @@ def _gather(
     with stage("suggested merges"):
         candidates, pairs = merge_candidates(context, panels, of_merges)
     lineage, lineage_note = lineage_rows(context)
-    facts = session_facts(context)
     folder = dict(facts).get("Folder")
     title = title if title is not None else folder or "Spike sorting report"
     of_bad_merges, bad = bad_merges(context)
@@ -211,7 +213,7 @@ def _gather(
         "curation": curation_values(context, panels, pairs, found_splits, title)
         if curation
         else None,
-        "trust": how_far_to_trust(context),
+        "trust": trust,
         "lineage": lineage,
         "lineage_note": lineage_note,
         "history": history_rows(context),
