@@ -163,8 +163,7 @@ def _gather(
     curation: bool,
 ) -> dict[str, Any]:
     # what takes most memory for a while comes before what is kept for the charts
-    facts = session_facts(context)
-    trust = how_far_to_trust(context)
+    facts, trust = session_facts(context), how_far_to_trust(context)
     with stage("columns of the units"):
         columns, column_notes = unit_columns(context, learnt)
         panels = UnitPanels(context, columns)
@@ -172,8 +171,8 @@ def _gather(
     with stage("suggested merges"):
         candidates, pairs = merge_candidates(context, panels, of_merges)
     lineage, lineage_note = lineage_rows(context)
-    folder = dict(facts).get("Folder")
-    title = title if title is not None else folder or "Spike sorting report"
+    if title is None:
+        title = dict(facts).get("Folder") or "Spike sorting report"
     of_bad_merges, bad = bad_merges(context)
     with stage("suggested splits"):
         splits, found_splits = split_candidates(context, calibrations.get("splits"), bad)

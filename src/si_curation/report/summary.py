@@ -142,7 +142,7 @@ def depth_over_time(context: ReportContext) -> dict[str, Any] | None:
         lambda b: image_over_time(context.times_s(b), depths[b], ranges, _DEPTH_CELLS),
         blocks(depths.size, max(1 << 18, depths.size // 16)),
     )
-    counts = np.sum(images, axis=0, dtype=np.uint32)
+    counts = np.stack(images).sum(axis=0, dtype=np.uint32)
     image = {
         "counts": pack_counts(counts),
         "x": list(x_range),
