@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import pickle
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -53,6 +55,23 @@ FULL_METADATA = {
 }
 
 
+def _made_once(make):
+    """Make each kind of file once in a process; where it is asked for again, it is a copy."""
+    made = {}
+
+    @functools.wraps(make)
+    def write(path, **kwargs):
+        kind = pickle.dumps(sorted(kwargs.items()))
+        if kind not in made:
+            made[kind] = make(path, **kwargs).read_bytes()
+        else:
+            Path(path).write_bytes(made[kind])
+        return Path(path)
+
+    return write
+
+
+@_made_once
 def make_source(
     path: Path,
     *,

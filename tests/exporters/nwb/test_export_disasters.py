@@ -17,7 +17,7 @@ import pytest
 import si_curation as sic
 from helpers.forks import Forks
 from helpers.nwb_analyzers import make_analyzer, small_analyzer
-from helpers.nwb_sources import FULL_METADATA, content_of, make_source
+from helpers.nwb_sources import FULL_METADATA, make_source
 
 pytestmark = [pytest.mark.usefixtures("quiet_pynwb"), pytest.mark.slow]
 
@@ -65,6 +65,21 @@ import pynwb
 """
 
 
+# 400 thousand spikes, some 2 MB; a first export imports what it needs, for all forks
+READY = """
+import tempfile
+MANY = make_analyzer(
+    {i: np.sort(np.random.default_rng(i).choice(10**9, 100_000)) for i in range(4)},
+    amplitudes=False,
+)
+with tempfile.TemporaryDirectory() as first:
+    sic.export_to_nwb(
+        small_analyzer(), Path(first) / "a.nwb", t_start=0.0, metadata=FULL_METADATA,
+        progress_bar=False,
+    )
+"""
+
+
 @pytest.fixture(scope="module")
 def run_in_a_process():
     """Export in a process of its own, after some lines of code; its exit code and error text."""
@@ -88,48 +103,45 @@ except sic.SiCurationError as fault:
 """)
 
     package = str(Path(sic.__file__).parents[1])
-    with Forks(IMPORTS, {"PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"}) as forks:
+    environment = {"PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"}
+    with Forks(IMPORTS + READY, environment) as forks:
         yield run
 
 
 # -------------------------------------------------------------------------------------- full disk
 
-MANY = (
-    "make_analyzer({i: np.sort(np.random.default_rng(i).choice(10**9, 400_000)) "
-    "for i in range(4)}, amplitudes=False)"
-)
-
 
 @posix
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("limit", [0, 100_000, 700_000, 1_500_000])
-def test_disk_that_fills_up(place, hash_files, run_in_a_process, mode, limit):
+def test_disk_that_fills_up(place, hash_files, run_in_a_process, mode):
     """The system refuses to let a file grow beyond a limit, at whatever point that is.
 
-    1.6 million spikes, some 8 MB; the source has 0.7 MB, so that the last limits are met
-    while units are written to it.
+    The source has 0.7 MB and the units 2 MB, so that the last limits are met while units are
+    written to it.
     """
     folder, source, target = place(mode)
     before = hash_files(folder)
-    done = run_in_a_process(
-        mode,
-        source,
-        target,
-        before=f"""
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-        """,
-        analyzer=MANY,
-    )
-    assert done.returncode == 7, done.stderr[-3000:]
-    assert "NwbExportError" in done.stderr
-    assert target.name in done.stderr
-    assert hash_files(folder) == before
+    for limit in (0, 100_000, 700_000, 1_500_000):
+        done = run_in_a_process(
+            mode,
+            source,
+            target,
+            before=f"""
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+            """,
+            analyzer="MANY",
+        )
+        assert done.returncode == 7, (limit, done.stderr[-3000:])
+        assert "NwbExportError" in done.stderr, limit
+        assert target.name in done.stderr, limit
+        assert hash_files(folder) == before, limit
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize(
+    ("call", "code"), [(1, errno.ENOSPC), (1, errno.EIO), (2, errno.ENOSPC), (2, errno.EDQUOT)]
+)
 def test_write_that_fails_after_it_has_written(place, hash_files, monkeypatch, mode, code, call):
     """pynwb has written all, then an error comes: in the first write, or in the second."""
     folder, source, target = place(mode)
@@ -222,30 +234,16 @@ def test_rename_that_fails(place, hash_files, monkeypatch, mode):
 # ------------------------------------------------------------------------------------------ killed
 
 
-@posix
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("moment", [1, 5, 12, "spike_times", "before rename", "read back"])
-def test_killed(place, hash_files, run_in_a_process, mode, moment):
-    """No goodbye: SIGKILL at the n-th dataset, at the spikes, at reading back, at the rename."""
-    folder, source, target = place(mode)
-    before = hash_files(folder)
-    content = content_of(source)
+def lines_that_kill(moment):
+    """Lines of code: SIGKILL at a dataset, by its number or name, at the rename or reading back."""
     kill = "os.kill(os.getpid(), signal.SIGKILL)"
-    at_rename = f"""
+    if moment == "before rename":
+        return f"""
         def die(*args, **kwargs): {kill}
         os.rename = os.replace = os.link = die
-    """
-    at_dataset = f"""
-        count, original = [], h5py.Group.create_dataset
-        def create(self, name, *args, **kwargs):
-            count.append(name)
-            if len(count) == {moment!r} or ({moment!r} == "spike_times" and name == "spike_times"):
-                self.file.flush()
-                {kill}
-            return original(self, name, *args, **kwargs)
-        h5py.Group.create_dataset = create
-    """
-    at_reading = f"""
+        """
+    if moment == "read back":
+        return f"""
         written, write, export = [], pynwb.NWBHDF5IO.write, pynwb.NWBHDF5IO.export
         def note_write(self, *args, **kwargs):
             write(self, *args, **kwargs); written.append(1)
@@ -257,13 +255,30 @@ def test_killed(place, hash_files, run_in_a_process, mode, moment):
             if written: {kill}
             original(self, *args, **kwargs)
         h5py.File.__init__ = init
+        """
+    return f"""
+        count, original = [], h5py.Group.create_dataset
+        def create(self, name, *args, **kwargs):
+            count.append(name)
+            if {moment!r} in (len(count), name):
+                self.file.flush()
+                {kill}
+            return original(self, name, *args, **kwargs)
+        h5py.Group.create_dataset = create
     """
-    lines = {"before rename": at_rename, "read back": at_reading}.get(moment, at_dataset)
-    done = run_in_a_process(mode, source, target, before=lines)
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-    after = hash_files(folder)
-    assert {name: after.get(name) for name in before} == before
-    assert content_of(source) == content
+
+
+@posix
+@pytest.mark.parametrize("mode", MODES)
+def test_killed(place, hash_files, run_in_a_process, mode):
+    """No goodbye: SIGKILL at one moment after the other, each in the folder that the last left."""
+    folder, source, target = place(mode)
+    before = hash_files(folder)
+    for moment in (1, 5, 12, "spike_times", "before rename", "read back"):
+        done = run_in_a_process(mode, source, target, before=lines_that_kill(moment))
+        assert done.returncode == -signal.SIGKILL, (moment, done.stderr[-2000:])
+        after = hash_files(folder)
+        assert {name: after.get(name) for name in before} == before, moment
     # what is left does not stand in the way of the next try
     sic.export_to_nwb(small_analyzer(), target, **arguments(mode, source))
     assert pynwb.validate(path=str(target)) == []
@@ -366,11 +381,6 @@ def test_permission_denied(place, run_in_a_process, mode, what):
             parent.chmod(parent.stat().st_mode | 0o011)
     # all modules are imported before, because another user may not read them
     as_nobody = """
-        import tempfile
-        with tempfile.TemporaryDirectory() as first:
-            sic.export_to_nwb(
-                analyzer, Path(first) / "a.nwb", t_start=0.0, metadata=FULL_METADATA
-            )
         if os.getuid() == 0:
             os.setgid(65534); os.setuid(65534)
     """
