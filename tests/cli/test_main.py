@@ -188,7 +188,7 @@ def test_attach_tries_writes_a_new_analyzer_or_in_place(run, tmp_path, hash_file
         ("attach", saved, folder, "--in-place", "--frame-offset", 3),
         ("attach", folder, folder),
     ):
-        code, out, err = run(*wrong)
+        code, out, err = run(*wrong, "-q")  # a slow machine tells what it is doing
         assert (code, out) == (2, "")
         assert len(err.splitlines()) == 1
     assert hash_files(saved) == before
