@@ -28,15 +28,29 @@ from si_curation.kernels.spikes_by_unit import spikes_by_unit
 from si_curation.variables import BAD_MERGES, UnitIndices
 
 
+class Limits(NamedTuple):
+    """What `find_bad_merges` takes beside the units."""
+
+    max_contamination: float = 0.1
+    significance: float = 1e-3
+    min_spikes: int = 20
+    refractory_period_ms: float | None = None
+    duplicate_window_ms: float = 0.4
+    confidence_level: float = 0.95
+
+
+_DEFAULTS = Limits()
+
+
 def find_bad_merges(
     sorting_analyzer: SortingAnalyzer,
     *,
-    max_contamination: float = 0.1,
-    significance: float = 1e-3,
-    min_spikes: int = 20,
-    refractory_period_ms: float | None = None,
-    duplicate_window_ms: float = 0.4,
-    confidence_level: float = 0.95,
+    max_contamination: float = _DEFAULTS.max_contamination,
+    significance: float = _DEFAULTS.significance,
+    min_spikes: int = _DEFAULTS.min_spikes,
+    refractory_period_ms: float | None = _DEFAULTS.refractory_period_ms,
+    duplicate_window_ms: float = _DEFAULTS.duplicate_window_ms,
+    confidence_level: float = _DEFAULTS.confidence_level,
     unit_ids: Sequence[Any] | None = None,
     all_pairs: bool = False,
 ) -> pd.DataFrame:
@@ -123,20 +137,6 @@ def find_bad_merges(
     _assignment_of(sorting_analyzer)
     units = unit_indices_of(sorting_analyzer, unit_ids, may_repeat=True)
     return bad_merges_of_units(UnitSpikes(sorting_analyzer), units, limits, all_pairs)
-
-
-class Limits(NamedTuple):
-    """What `find_bad_merges` takes beside the units."""
-
-    max_contamination: float = 0.1
-    significance: float = 1e-3
-    min_spikes: int = 20
-    refractory_period_ms: float | None = None
-    duplicate_window_ms: float = 0.4
-    confidence_level: float = 0.95
-
-
-_DEFAULTS = Limits()
 
 
 def bad_merges_of_units(

@@ -443,7 +443,7 @@ def repeat_units(
 def _in_order(spikes: NDArray[np.void], parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
     """Return spikes in order of time with further ones; of the same sample those come last."""
     further = np.concatenate(parts)
-    # each part is nearly in order, and what is equal there is the same: parts follow each other
+    # stable sorts are quick where each part is nearly in order
     order = np.argsort(further["sample_index"], kind="stable")
     if further["segment_index"].any():
         order = order[np.argsort(further["segment_index"][order], kind="stable")]
