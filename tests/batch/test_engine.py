@@ -6,12 +6,13 @@ import sys
 import threading
 import time
 
+import dask
 import distributed
 import numpy as np
 import pytest
 
 import si_curation as sic
-from helpers.worker_plugins import Poison
+from helpers.worker_plugins import Poison, die_once
 from si_curation.batch import engine
 from si_curation.batch.inputs import gather_sessions
 from si_curation.batch.session import Options
@@ -171,6 +172,25 @@ def test_a_session_that_kills_its_workers_is_given_up(sessions, tmp_path):
     )  # fmt: skip
     skipped = "skipped: already done"
     assert again.table["status"].tolist() == [skipped, "done", skipped]
+
+
+def test_a_worker_that_is_long_in_coming_back_is_waited_for(tmp_path):
+    # by default a cluster gives a worker up that is not back after some seconds: here at once
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}):
+        with engine.local_client(1, 2) as (client, _):
+            mark = tmp_path / "died"
+            futures = client.map(die_once, [0, 1], mark=str(mark), pure=False)
+            assert [future.result(timeout=200) for future in futures] == [0, 1]
+    assert mark.exists()
+
+
+def test_outcomes_of_futures(client):
+    assert engine._outcome(client.submit(int, "3")) == 3
+    fault = engine._outcome(client.submit(int, "three"))
+    assert isinstance(fault, ValueError)
+    cancelled = client.submit(time.sleep, 60)
+    cancelled.cancel()
+    assert "connection to the Dask scheduler" in str(engine._outcome(cancelled))
 
 
 @pytest.mark.slow

@@ -14,3 +14,11 @@ class Poison(distributed.WorkerPlugin):
     def transition(self, key, start, finish, **kwargs):
         if finish == "executing" and isinstance(key, tuple) and key[1] == self.number:
             os._exit(1)
+
+
+def die_once(number, mark):
+    """End the worker the first time, which the file `mark` tells; then return the number."""
+    if not os.path.exists(mark):
+        open(mark, "w").close()
+        os._exit(1)
+    return number

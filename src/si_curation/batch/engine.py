@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import gc
 import logging
 import os
@@ -65,11 +67,13 @@ def run_on_dask(
 
 
 def _outcome(future: Any) -> dict[str, Any] | BaseException:
-    if future.status == "finished":
+    # a result is lost where its worker dies before it was fetched: it is waited for again
+    try:
         return future.result()
-    if future.status == "error":
-        return future.exception()
-    return ConnectionError("the connection to the Dask scheduler was lost")
+    except (asyncio.CancelledError, concurrent.futures.CancelledError):
+        return ConnectionError("the connection to the Dask scheduler was lost")
+    except Exception as fault:
+        return fault
 
 
 def describe_failure(fault: BaseException) -> str:
@@ -116,6 +120,9 @@ def local_client(num_workers: int | None, num_sessions: int) -> Iterator[tuple[A
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
+        # a worker that died is started again, however long that takes; given up after some seconds
+        # (the default), its session and all that follow would wait forever
+        "distributed.deploy.lost-worker-timeout": "365 days",
     }
     with dask.config.set(settings):
         try:
