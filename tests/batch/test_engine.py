@@ -176,11 +176,11 @@ def test_a_session_that_kills_its_workers_is_given_up(sessions, tmp_path):
 
 def test_a_worker_that_is_long_in_coming_back_is_waited_for(tmp_path):
     # by default a cluster gives a worker up that is not back after some seconds: here at once
-    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}):
-        with engine.local_client(1, 2) as (client, _):
-            mark = tmp_path / "died"
-            futures = client.map(die_once, [0, 1], mark=str(mark), pure=False)
-            assert [future.result(timeout=200) for future in futures] == [0, 1]
+    mark = tmp_path / "died"
+    at_once = dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"})
+    with at_once, engine.local_client(1, 2) as (client, _):
+        futures = client.map(die_once, [0, 1], mark=str(mark), pure=False)
+        assert [future.result(timeout=200) for future in futures] == [0, 1]
     assert mark.exists()
 
 

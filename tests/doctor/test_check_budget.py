@@ -172,8 +172,8 @@ def test_folders_of_another_sorter(tmp_path, complete):
 DRIVER = Path(__file__).parents[1] / "helpers" / "drive_phy.py"
 
 
-def save_in_phy(folder):
-    """Merge, split and label in the real phy, and save."""
+def operations_in(folder):
+    """Write what to do in phy with a folder: merge, split and label."""
     clusters = np.load(folder / "spike_clusters.npy").ravel()
     ids, counts = np.unique(clusters, return_counts=True)
     large = ids[np.argsort(counts)[::-1]].tolist()  # which a half still has many spikes of
@@ -186,33 +186,56 @@ def save_in_phy(folder):
     ]
     path = folder.with_suffix(".operations.json")
     path.write_text(json.dumps(operations))
+    return path
+
+
+def save_in_phy(folders):
+    """Curate in the real phy, and save; one process for all: its start takes most of the time."""
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     environment.pop("PYTHONPATH", None)
-    arguments = [needs.python_with("phy"), str(DRIVER), str(folder), str(path)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=environment)
-    assert "ANSWERS " in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+    pairs = [str(path) for folder in folders for path in (folder, operations_in(folder))]
+    arguments = [needs.python_with("phy"), str(DRIVER), *pairs]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, env=environment)
+    is_done = done.stdout.count("ANSWERS ") == len(folders)
+    assert is_done, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def dialects_saved_by_phy(simulate):
+    folders = {dialect: simulated(simulate, dialect) for dialect in SAVED}
+    save_in_phy(folders.values())
+    return folders
 
 
 @pytest.mark.parametrize("dialect", SAVED)
 @pytest.mark.slow
-def test_dialects_saved_by_phy(simulate, tmp_path, dialect):
-    folder = shutil.copytree(simulated(simulate, dialect), tmp_path / "folder")
-    save_in_phy(folder)
-    check_budget(folder)
+def test_dialects_saved_by_phy(dialects_saved_by_phy, dialect):
+    check_budget(dialects_saved_by_phy[dialect])
 
 
-@pytest.mark.parametrize(
-    "name", ["ks4_fresh", "ks4_phy_curated", "ks1_phy_curated", "ks25_example", TRUTH[0], TRUTH[3]]
-)
-@pytest.mark.slow
-def test_real_folders_saved_by_phy(shared_data, tmp_path, name):
+REAL_SAVED = ("ks4_fresh", "ks4_phy_curated", "ks1_phy_curated", "ks25_example", TRUTH[0], TRUTH[3])
+
+
+@pytest.fixture(scope="module")
+def real_folders_saved_by_phy(shared_data, tmp_path_factory):
     ignored = shutil.ignore_patterns("phy_*")
-    folder = shutil.copytree(
-        shared_data / name, tmp_path / "folder", ignore=ignored, copy_function=shutil.copyfile
-    )
-    folder.chmod(0o755)
-    save_in_phy(folder)
-    found = alarms(folder)
+    folders = {}
+    for name in REAL_SAVED:
+        folders[name] = shutil.copytree(
+            shared_data / name,
+            tmp_path_factory.mktemp("real") / "folder",
+            ignore=ignored,
+            copy_function=shutil.copyfile,
+        )
+        folders[name].chmod(0o755)
+    save_in_phy(folders.values())
+    return folders
+
+
+@pytest.mark.parametrize("name", REAL_SAVED)
+@pytest.mark.slow
+def test_real_folders_saved_by_phy(real_folders_saved_by_phy, name):
+    found = alarms(real_folders_saved_by_phy[name])
     assert set(found) <= set(REAL[name]), found  # what phy was told can mend one
 
 
@@ -228,6 +251,6 @@ def test_the_allen_pipelines_metrics_saved_by_phy(simulate, tmp_path):
     table["epoch_name"] = "complete_session"
     table.to_csv(folder / "metrics.csv")
     check_budget(folder)
-    save_in_phy(folder)
+    save_in_phy([folder])
     assert (folder / "cluster_metric_0.tsv").exists()
     check_budget(folder)

@@ -1,9 +1,9 @@
 """Drive the real phy without a screen; run by an interpreter that has phy, not by pytest.
 
-    python drive_phy.py FOLDER [OPERATIONS.json]
+    python drive_phy.py FOLDER [OPERATIONS.json [FOLDER OPERATIONS.json ...]]
 
-Opens FOLDER in phy's TemplateGUI controller, does the operations as phy does them, saves if there
-were any, and prints phy's answers for every cluster as one JSON line. Operations are
+Opens each FOLDER in phy's TemplateGUI controller, does the operations as phy does them, saves if
+there were any, and prints phy's answers for every cluster as one JSON line. Operations are
 ["merge", [ids]], ["split", [rows], [parts]], ["label", [ids], value, field], ["undo"], ["redo"],
 ["save"], ["random", seed, steps, few, many, remerges], and ["quit"] as the last, not to save.
 """
@@ -11,6 +11,7 @@ were any, and prints phy's answers for every cluster as one JSON line. Operation
 import json
 import os
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -135,7 +136,6 @@ def feature_view(controller, clusters):
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]).resolve(),
-        json.loads(Path(sys.argv[2]).read_text()) if len(sys.argv) > 2 else [],
-    )
+    folders, operations = sys.argv[1::2], sys.argv[2::2]
+    for one, path in zip_longest(folders, operations):
+        main(Path(one).resolve(), json.loads(Path(path).read_text()) if path else [])
