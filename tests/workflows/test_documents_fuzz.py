@@ -271,7 +271,7 @@ def batch(tmp_path_factory):
 
 
 @pytest.mark.slow
-@examples(30)
+@examples(60)
 @given(ANY_CHANGE, st.sampled_from(["sessions/a/done.json", "records/a.json", "batch.json"]))
 def test_records_of_batches(batch, change, name):
     path = batch / "out" / name
@@ -288,7 +288,7 @@ def test_records_of_batches(batch, change, name):
 
 
 @pytest.mark.slow
-@examples(30)
+@examples(60)
 @given(BYTE_CHANGES)
 def test_tables_of_batches(batch, change):
     path = batch / "out/sessions/a/units.csv"
@@ -388,7 +388,7 @@ def saved(tmp_path_factory):
 
 
 @pytest.mark.slow
-@examples(75)
+@examples(150)
 @given(st.sampled_from(SAVED), ANY_CHANGE)
 def test_saved_analyzers(saved, name, change):
     path = saved / name

@@ -32,7 +32,7 @@ def run(tmp_path_factory):
     python = needs.python_with("sorters")
     output = tmp_path_factory.mktemp("sorters") / "run"
     script = ROOT / "benchmarks" / "bench_sorters.py"
-    arguments = [python, str(script), str(output), "--duration", "15", "--units", str(NUM_UNITS)]
+    arguments = [python, str(script), str(output), "--duration", "30", "--units", str(NUM_UNITS)]
     done = subprocess.run(
         [*arguments, "--sorters", *SORTERS],
         capture_output=True,
@@ -60,7 +60,7 @@ def test_every_extension_is_there(row):
 
 
 def test_simulated_units_are_found_and_suggestions_lose_none(row):
-    # Kilosort 4 takes neighbours for one unit in so short a recording: it finds half of these
+    # Kilosort 4 takes neighbours for one unit in so short a recording: it finds 3 of these 8
     least = NUM_UNITS // 3 if row["sorter"] == "kilosort4" else NUM_UNITS // 2
     assert row["before"]["well detected"] >= least
     assert row["before"]["mean accuracy"] >= 0.5
@@ -143,8 +143,7 @@ def test_matched_units_share_their_best_channels(result):
     assert len(result["pairs"]) == 3
     for pair in result["pairs"]:
         assert pair["matched"] >= NUM_UNITS // 2, pair
-        # noise that two sorters share is a match, too
-        assert round(pair["near"] * pair["matched"]) >= pair["matched"] - 1, pair
+        assert pair["near"] >= 0.9, pair
 
 
 def test_real_phy_opens_them(result, tmp_path):
